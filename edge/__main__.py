@@ -1,0 +1,152 @@
+"""The command line `edge`: run a line, check it, see a demonstration, watch verdicts."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+from collections import Counter
+from contextlib import nullcontext
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from .errors import EdgeError, LineError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Linejudge: one verdict for every triggered part, before its deadline.",
+)
+
+RecipePath = Annotated[Path, typer.Argument(help="The line's recipe, a TOML file.", show_default=False)]
+
+
+@app.command()
+def run(recipe: RecipePath) -> None:
+    """Run a line until it is stopped (Ctrl-C, SIGTERM) or its source ends.
+
+    Verdicts go out on the recipe's endpoints under the topics `reject.<line>` and `accept.<line>`,
+    metrics on its HTTP port. On a stop the parts in flight still get their verdict.
+    """
+    from prometheus_client import CollectorRegistry
+
+    from .bundle import read_bundle
+    from .messages import Heartbeat, Verdict
+    from .metrics import Metrics, serve_metrics
+    from .pipeline import Line
+    from .recipe import read_recipe
+    from .service import Service
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    stopping = _stop_on_signals()
+    read, digest = read_recipe(recipe)
+    bundle = read_bundle(Path(read.bundle))
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, read.line, read.timing.slots)
+    service = Service(os.environ.get("NOTIFY_SOCKET"))
+    verdicts: Counter[str] = Counter()
+
+    def hear(message: Verdict | Heartbeat) -> None:
+        if isinstance(message, Verdict):
+            verdicts[message.verdict] += 1
+        elif message.state != "blind":
+            counts = ", ".join(f"{verdicts[kind]} {kind}" for kind in ("pass", "reject", "unknown"))
+            service.notify(f"WATCHDOG=1\nSTATUS={message.state}: {counts}")
+        else:
+            service.notify("STATUS=blind: parts come, but none can be judged")
+
+    served = serve_metrics(registry, read.metrics.host, read.metrics.port) if read.metrics.port else nullcontext()
+    with served, Line(read, digest, bundle, state=_state_folder(), metrics=metrics, hear=hear) as line:
+        logging.info("line %s is armed; verdicts on %s", read.line, ", ".join(read.publish.endpoints))
+        service.notify("READY=1")
+        while not stopping and not line.ended:
+            line.tick()
+        service.notify("STOPPING=1")
+    logging.info("line %s: %d parts: %s", read.line, sum(verdicts.values()), dict(verdicts))
+
+
+@app.command()
+def check(recipe: RecipePath) -> None:
+    """Read a recipe, load its bundle, judge the golden frames and look at the source; change nothing."""
+    from .checkup import check_line
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    check_line(recipe)
+
+
+@app.command()
+def demo(
+    parts: Annotated[int, typer.Option(min=1, help="How many boards to judge.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Which boards; the same seed gives the same boards.")] = 0,
+    fps: Annotated[float, typer.Option(min=0.1, help="Boards a second.")] = 20.0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="End with one line of JSON and print no table.")
+    ] = False,
+) -> None:
+    """Judge rendered boards on a real line, and compare every verdict with the truth. Needs no set-up."""
+    from .demo import run_demo
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    report = run_demo(parts, seed, fps, stopping=_stop_on_signals(), quiet=as_json)
+    if as_json:
+        print(json.dumps(report))
+
+
+@app.command()
+def watch(
+    endpoint: Annotated[
+        str,
+        typer.Argument(help="Where a line publishes, for example tcp://127.0.0.1:5571.", show_default=False),
+    ],
+    count: Annotated[int, typer.Option(min=0, help="End after so many verdicts; 0: never.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each verdict as it is, a line each.")] = False,
+) -> None:
+    """Show a line's verdicts as they come: a live table, or plain lines where the output is no terminal."""
+    from .watch import watch_line
+
+    watch_line(endpoint, count, as_json, _stop_on_signals())
+
+
+def _stop_on_signals() -> list[int]:
+    """A list that is empty until SIGTERM or SIGINT comes."""
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+
+    signal.signal(signal.SIGTERM, note)
+    signal.signal(signal.SIGINT, note)
+    return received
+
+
+def _state_folder() -> Path:
+    """Where the epochs are kept: systemd's StateDirectory, or the user's state folder."""
+    given = os.environ.get("STATE_DIRECTORY")
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    folder = Path(given) if given else Path(home) / "linejudge"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LineError(
+            f"{folder}: cannot make the state folder: {error.strerror}: set XDG_STATE_HOME"
+        ) from error
+    return folder
+
+
+def main() -> None:
+    """Run the command line; what Linejudge itself reports is one line on stderr and status 1."""
+    try:
+        app()
+    except EdgeError as error:
+        print(f"edge: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

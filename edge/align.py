@@ -1,0 +1,138 @@
+"""One Gauss-Newton step that lays a part onto its master at one size, free of light.
+
+Inverse compositional: gradients and Hessian are the master's and are computed once. Gain, offset and a
+slope of light are projected out of the gradients, so light does not move the result (Baker and
+Matthews, "Lucas-Kanade 20 years on", IJCV 2004).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .recipe import Motion
+
+Floats = NDArray[np.float32]
+
+_SMALL_STEP = 0.08  # pixels of the level; the next step would be far smaller
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Master -> part as `turn * z + shift`, where z = x + iy in frame pixels from the middle of the picture."""
+
+    turn: complex = 1 + 0j
+    shift: complex = 0j
+
+    def corrected(self, turn: complex, shift: complex) -> Pose:
+        """This pose behind the inverse of a small motion of the master."""
+        rest = self.turn / turn
+        return Pose(rest / abs(rest), self.shift - rest * shift)
+
+    def matrix(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """2x3, pixel of the master -> pixel of the part, for pictures of that shape."""
+        middle = complex(shape[1] - 1, shape[0] - 1) / 2
+        moved, a, b = middle + self.shift - self.turn * middle, self.turn.real, self.turn.imag
+        return np.array([[a, -b, moved.real], [b, a, moved.imag]])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """How a part fits in one pose, and the small motion of the master that would better it."""
+
+    correlation: float  # -1 if nothing of the part varies, or if it is the master's negative
+    turn: complex
+    shift: complex
+    is_last: bool  # the next one would be too small to matter
+    laid: Floats  # the part in that pose
+    gain: float  # from the part's contrast to the master's
+
+
+class Level:
+    """A master at one size, without the rim that a part within its limits may leave uncovered."""
+
+    def __init__(self, picture: Floats, full: tuple[int, ...], motion: Motion, reach_px: float) -> None:
+        self._height, self._width = picture.shape
+        self._scale = (full[1] / self._width, full[0] / self._height)
+        self._radius = math.hypot(*full[:2]) / 4  # a turn counts as the way of a point at this distance
+        self._rim = max(1, min(round(reach_px / min(self._scale)), min(picture.shape) // 8))
+        inside = (slice(self._rim, -self._rim),) * 2
+        ys, xs = (
+            grid[inside].ravel()
+            for grid in np.meshgrid(
+                self._scale[1] * (np.arange(self._height) + 0.5 - self._height / 2),
+                self._scale[0] * (np.arange(self._width) + 0.5 - self._width / 2),
+                indexing="ij",
+            )
+        )
+        gx = cv2.Sobel(picture, cv2.CV_64F, 1, 0, scale=1 / 8)[inside].ravel() / self._scale[0]
+        gy = cv2.Sobel(picture, cv2.CV_64F, 0, 1, scale=1 / 8)[inside].ravel() / self._scale[1]
+        moves = {"none": [], "shift": [gx, gy], "rigid": [gx, gy, (gy * xs - gx * ys) / self._radius]}[motion]
+        grey = picture[inside].astype(np.float64).ravel()
+        master = grey - grey.mean()
+        self._energy = float(master @ master)
+
+        flat = np.ones_like(grey)
+        slopes = (flat, xs / self._radius, ys / self._radius)
+        light = np.array([slope * by for slope in slopes for by in (flat, master)])
+
+        def lightless(rows: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+            stacked = np.array(rows).reshape(-1, grey.size)
+            return stacked - stacked @ light.T @ np.linalg.pinv(light @ light.T) @ light
+
+        descent = lightless(moves)
+        self._rows = np.vstack([descent, master, flat]).astype(np.float32)
+        self._solve = _damped_inverse(descent)
+        quarters = [left & upper for left in (xs < 0, xs >= 0) for upper in (ys < 0, ys >= 0)]
+        local = [lightless([gx * quarter, gy * quarter]) for quarter in quarters]
+        self._quarters = [(_damped_inverse(rows), rows.astype(np.float32)) for rows in local]
+
+    def step(self, part: Floats, pose: Pose) -> Step:
+        """Lay the part, reduced to this level's size, in that pose and compare."""
+        inner = (self._width - 2 * self._rim, self._height - 2 * self._rim)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        laid = cv2.warpAffine(
+            part, self._matrix(pose), inner, flags=flags, borderMode=cv2.BORDER_REPLICATE
+        ).ravel()
+        *sums, common, total = (float(value) for value in self._rows @ laid)
+        energy = float(laid @ laid) - total * total / laid.size
+        if common <= 0 or energy <= 0:
+            return Step(correlation=-1.0, turn=1 + 0j, shift=0j, is_last=True, laid=laid, gain=0.0)
+        gain = self._energy / common
+        move = [*(self._solve @ sums * gain), 0.0, 0.0, 0.0]
+        shift, way = complex(move[0], move[1]), float(move[2])
+        return Step(
+            correlation=common / math.sqrt(energy * self._energy),
+            turn=complex(1, way / self._radius),
+            shift=shift,
+            is_last=abs(shift) + abs(way) < _SMALL_STEP * min(self._scale),
+            laid=laid,
+            gain=gain,
+        )
+
+    def residual_px(self, step: Step) -> float:
+        """How far the worst quarter of the part would still have to move."""
+        return max(math.hypot(*(solve @ (rows @ step.laid) * step.gain)) for solve, rows in self._quarters)
+
+    def _matrix(self, pose: Pose) -> NDArray[np.float64]:
+        """2x3, pixel of this level's inside -> pixel of the part at this level's size."""
+        (sx, sy), a, b = self._scale, pose.turn.real, pose.turn.imag
+        x, y = self._rim + 0.5 - self._width / 2, self._rim + 0.5 - self._height / 2
+        return np.array(
+            [
+                [a, -b * sy / sx, a * x + (pose.shift.real - b * sy * y) / sx + self._width / 2 - 0.5],
+                [b * sx / sy, a, a * y + (pose.shift.imag + b * sx * x) / sy + self._height / 2 - 0.5],
+            ]
+        )
+
+
+def _damped_inverse(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The inverse Hessian; a direction in which the master shows (nearly) nothing does not move."""
+    hessian = rows @ rows.T
+    damping = 0.003 * float(np.trace(hessian)) / max(len(rows), 1) + 1e-9
+    inverse: NDArray[np.float64] = np.linalg.inv(hessian + damping * np.eye(len(rows)))
+    return inverse

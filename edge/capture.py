@@ -1,0 +1,92 @@
+"""Capture: source -> Frame. Each trigger is entered in the ledger before any of its pixels move."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from .errors import PartError, SourceEnded, SourceError
+from .ledger import Ledger
+from .messages import Frame, Message, Part, Unknown
+from .ring import Ring, as_image
+from .sources.base import Source, Trigger
+from .stage import TICK_MS, Life, stamp
+
+
+class Capture:
+    """Leases a slot for each trigger, enters the part and has the source write its pixels there."""
+
+    def __init__(
+        self, ring: Ring, ledger: Ledger, *, camera: str, shape: tuple[int, ...], deadline_ns: int
+    ) -> None:
+        self._ring, self._ledger = ring, ledger
+        self._camera, self._shape, self._deadline_ns = camera, shape, deadline_ns
+        self._epoch = ledger.epoch
+        self._sequence = ledger.last_sequence(self._epoch)
+
+    def enter(self, trigger: Trigger) -> Part:
+        """The part of this trigger: in the ledger, and with a slot if one is free (else slot -1)."""
+        entry = self._ledger.captured
+        lease = self._ring.lease(entry, self._ledger.published)
+        slot, generation = lease or (-1, 0)
+        self._sequence += 1
+        part = Part(
+            entry=entry,
+            epoch=self._epoch,
+            sequence=self._sequence,
+            camera=self._camera,
+            view=trigger.view,
+            captured_ns=trigger.captured_ns,
+            captured_at_ns=trigger.captured_at_ns,
+            deadline_ns=trigger.captured_ns + self._deadline_ns,
+            slot=slot,
+            generation=generation,
+        )
+        self._ledger.enter(part)
+        return part
+
+    def read(self, source: Source, part: Part) -> Frame | Unknown:
+        """Have the triggered frame's pixels written into the part's slot."""
+        if part.slot < 0:
+            detail = f"all {self._ring.slots} slots hold parts that wait for a verdict"
+            return Unknown(part=part, reason="overrun", detail=detail, done_ns={})
+        try:
+            with self._ring.area(part, "frame") as area:
+                source.read(as_image(area, self._shape))
+        except PartError as error:
+            return Unknown(part=part, reason="frame", detail=error.detail, done_ns={})
+        return Frame(part=part, shape=self._shape, done_ns={})
+
+
+def run_capture(
+    life: Life,
+    source: Source,
+    capture: Capture,
+    ledger: Ledger,
+    onward: Callable[[Message], None],
+    publish: Callable[[Message], None],
+) -> None:
+    """Enter and send on every part that the source triggers, until its end or until told to stop.
+
+    While the ledger is full, that is, while nothing is published, no part is taken on.
+    """
+    with source:
+        life.ready()
+        while not life.stopping:
+            life.beat()
+            if ledger.full:
+                time.sleep(TICK_MS / 1000)
+                continue
+            try:
+                trigger = source.wait(TICK_MS / 1000)
+            except SourceEnded:
+                return
+            if trigger is None:
+                continue
+            part = capture.enter(trigger)
+            try:
+                message = capture.read(source, part)
+            except SourceError as error:
+                publish(stamp("capture", Unknown(part=part, reason="frame", detail=str(error), done_ns={})))
+                raise
+            (onward if isinstance(message, Frame) else publish)(stamp("capture", message))

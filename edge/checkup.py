@@ -1,0 +1,64 @@
+"""A look at a line before it runs: its recipe, bundle, engine, masters and source, without starting it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from .bundle import read_bundle
+from .engines import open_engine
+from .errors import SourceEnded, SourceError
+from .golden import check_golden
+from .masters import masters_of
+from .recipe import Recipe, read_recipe
+from .sources import open_source
+from .stages import rule_of
+
+FIRST_FRAME_S = 10.0
+
+
+def check_line(path: Path) -> None:
+    """Print what is found, step by step; the first thing that is wrong is raised as an EdgeError."""
+    console = Console(soft_wrap=True, highlight=False)
+
+    def passed(what: str, found: str) -> None:
+        console.print(f"[green]ok[/green]  {what:<9} {found}")
+
+    recipe, digest = read_recipe(path)
+    passed("recipe", f"line {recipe.line!r}, SHA-256 {digest[:12]}")
+    bundle = read_bundle(Path(recipe.bundle))
+    manifest = bundle.manifest
+    passed(
+        "bundle",
+        f"{manifest.name}, {manifest.method}, {', '.join(manifest.kinds)}, SHA-256 {bundle.digest[:12]}",
+    )
+    rule = rule_of(recipe, bundle)
+    thresholds = ", ".join(f"{kind} {threshold:g}" for kind, threshold in rule.thresholds.items())
+    passed("rule", f"reject from {thresholds}")
+    with open_engine(recipe.engine, bundle) as engine:
+        check_golden(engine, bundle)
+        passed("engine", f"{engine.name} {engine.precision} reproduces {len(manifest.golden)} golden frames")
+    view = _first_view(recipe)
+    passed(
+        "source", f"{recipe.source.camera} delivers {recipe.source.width}x{recipe.source.height}, view {view!r}"
+    )
+    masters = masters_of(recipe, bundle)
+    if masters is not None:
+        masters.get(view)
+        passed("master", f"of view {view!r} fits")
+
+
+def _first_view(recipe: Recipe) -> str:
+    """Open the source and read one frame; SourceError where none comes."""
+    frame = np.zeros(recipe.source.shape, np.uint8)
+    with open_source(recipe.source) as source:
+        try:
+            trigger = source.wait(FIRST_FRAME_S)
+        except SourceEnded as error:
+            raise SourceError(f"the source ends before its first frame: {error}") from error
+        if trigger is None:
+            raise SourceError(f"no frame came within {FIRST_FRAME_S:g} s: is the camera triggered?")
+        source.read(frame)
+    return trigger.view

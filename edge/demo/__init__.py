@@ -1,0 +1,109 @@
+"""The demonstration: rendered boards on a real line, every verdict held against the truth."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from prometheus_client import CollectorRegistry
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from ..bundle import read_bundle
+from ..messages import Heartbeat, Verdict
+from ..metrics import Metrics
+from ..pipeline import Line
+from ..recipe import Recipe, Synthetic, read_recipe
+from ..watch import LiveTable
+
+FOLDER = Path(__file__).parent
+
+
+def run_demo(parts: int, seed: int, fps: float, *, stopping: Sequence[int], quiet: bool) -> dict[str, Any]:
+    """Judge `parts` rendered boards and report how that went.
+
+    The report has `parts`, `pass`, `reject`, `unknown`, `escapes` (defective boards that passed),
+    `overkill` (good boards that did not), `latency_ms` {p50, p99} from capture to publish, and `fps`.
+    Nothing else is written to the machine than a temporary folder, and no port is opened.
+    """
+    with tempfile.TemporaryDirectory(prefix="linejudge-demo-") as temporary:
+        folder = Path(temporary)
+        recipe, digest = _recipe(folder, parts, seed, fps)
+        metrics = Metrics(CollectorRegistry(), recipe.line, recipe.timing.slots)
+        verdicts: list[Verdict] = []
+        table = LiveTable(f"linejudge demo: {parts} boards at {fps:g} a second, seed {seed}")
+        console = Console()
+        show = Live(table.render(), console=console, refresh_per_second=8) if not quiet else nullcontext()
+
+        def hear(message: Verdict | Heartbeat) -> None:
+            table.add(message)
+            if isinstance(message, Verdict):
+                verdicts.append(message)
+
+        bundle = read_bundle(Path(recipe.bundle))
+        with (
+            show,
+            Line(recipe, digest, bundle, state=folder, metrics=metrics, hear=hear) as line,
+        ):
+            while not stopping and not line.ended:
+                line.tick()
+                if isinstance(show, Live):
+                    show.update(table.render())
+        truth = [json.loads(row)["good"] for row in (folder / "truth.jsonl").read_text().splitlines()]
+    report = _report(verdicts, truth)
+    if not quiet:
+        console.print(_summary(report))
+    return report
+
+
+def _recipe(folder: Path, parts: int, seed: int, fps: float) -> tuple[Recipe, str]:
+    """The demo's recipe with the asked-for boards, and its digest."""
+    recipe, digest = read_recipe(FOLDER / "recipe.toml")
+    assert isinstance(recipe.source, Synthetic)
+    source = msgspec.structs.replace(
+        recipe.source, parts=parts, seed=seed, fps=fps, truth=str(folder / "truth.jsonl")
+    )
+    publish = msgspec.structs.replace(recipe.publish, endpoints=(f"ipc://{folder}/verdicts.ipc",))
+    line = f"demo-{folder.name.rpartition('-')[2]}"
+    return msgspec.structs.replace(recipe, line=line, source=source, publish=publish), digest
+
+
+def _report(verdicts: list[Verdict], truth: list[bool]) -> dict[str, Any]:
+    counts = Counter(verdict.verdict for verdict in verdicts)
+    good = [truth[verdict.sequence - 1] for verdict in verdicts]
+    latency_ms = [verdict.latency_us["total"] / 1000 for verdict in verdicts] or [0.0]
+    seconds = (verdicts[-1].captured_ns - verdicts[0].captured_ns) / 1e9 if len(verdicts) > 1 else 0.0
+    return {
+        "parts": len(verdicts),
+        **{kind: counts[kind] for kind in ("pass", "reject", "unknown")},
+        "escapes": sum(v.verdict == "pass" and not g for v, g in zip(verdicts, good, strict=True)),
+        "overkill": sum(v.verdict != "pass" and g for v, g in zip(verdicts, good, strict=True)),
+        "latency_ms": {f"p{q}": round(float(np.percentile(latency_ms, q)), 2) for q in (50, 99)},
+        "fps": round((len(verdicts) - 1) / seconds, 2) if seconds else 0.0,
+    }
+
+
+def _summary(report: dict[str, Any]) -> Table:
+    table = Table(show_header=False, box=None)
+    for key, text in (
+        ("parts", "boards, each with exactly one verdict"),
+        ("pass", "passed"),
+        ("reject", "rejected for a defect"),
+        ("unknown", "unknown, and so rejected too"),
+        ("escapes", "escapes: defective boards that passed"),
+        ("overkill", "overkill: good boards that did not pass"),
+    ):
+        table.add_row(str(report[key]), text)
+    latency = report["latency_ms"]
+    table.add_row(
+        f"{latency['p50']:.1f} ms", f"from capture to verdict, median; 99 of 100 within {latency['p99']:.1f} ms"
+    )
+    return table

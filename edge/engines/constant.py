@@ -1,0 +1,84 @@
+"""An engine without a network: it answers every part alike, for tests of the line and of its faults."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+import numpy as np
+from msgspec import Meta, Struct
+
+from ..bundle import Bundle
+from ..errors import EngineError
+from ..manifest import Precision, Probability
+from .base import Image, Outputs, Reference, check_inputs
+
+
+class _Facts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How it answers: the `facts` of a bundle whose method is `constant`."""
+
+    score: Probability = 0.0  # of the first kind, in the middle cell of the map; all else is 0
+    delay_ms: Annotated[float, Meta(ge=0)] = 0.0  # from submit to the answer
+    fault: str = ""  # "nan": the answer is not a number; any other text is raised as an EngineError
+    every: Annotated[int, Meta(ge=1)] = 1  # delay and fault befall each part whose number this divides
+
+
+@dataclass(frozen=True)
+class _Nothing:
+    nbytes: int = 1
+
+
+class Constant:
+    """Needs no library and no artifact; only a bundle whose method is `constant` can be run by it."""
+
+    name = "constant"
+
+    def __init__(self, bundle: Bundle, precision: Precision, lanes: int, threads: int) -> None:
+        self.precision, self.lanes = precision, lanes
+        self._manifest = bundle.manifest
+        try:
+            self._facts = msgspec.convert(bundle.manifest.facts, _Facts)
+        except msgspec.ValidationError as error:
+            raise EngineError(f"{bundle.folder}: facts of a constant engine: {error}") from error
+
+    def __enter__(self) -> Constant:
+        self._parts = 0
+        self._running: dict[int, tuple[bool, int]] = {}  # lane -> whether it is befallen, when it is due
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._running.clear()
+
+    def reference(self, master: Image) -> Reference:
+        self._manifest.input.check("master", master)
+        return _Nothing()
+
+    def submit(self, lane: int, image: Image, reference: Reference | None) -> None:
+        check_inputs(self._manifest, image, reference)
+        if lane in self._running:
+            raise EngineError(f"lane {lane} is busy: collect it first")
+        self._parts += 1
+        befallen = self._parts % self._facts.every == 0
+        delay_ns = int(self._facts.delay_ms * 1e6) if befallen else 0
+        self._running[lane] = (befallen, time.monotonic_ns() + delay_ns)
+
+    def collect(self, lane: int) -> Outputs:
+        if lane not in self._running:
+            raise EngineError(f"lane {lane} is idle: submit to it first")
+        befallen, due_ns = self._running.pop(lane)
+        time.sleep(max(0, due_ns - time.monotonic_ns()) / 1e9)
+        fault = self._facts.fault if befallen else ""
+        if fault and fault != "nan":
+            raise EngineError(fault)
+        outputs = {
+            name: np.full(shape, np.nan if fault else 0, np.float32)
+            for name, shape in self._manifest.outputs.items()
+        }
+        if not fault:
+            anomaly_map = outputs["map"]
+            anomaly_map[0, 0, anomaly_map.shape[2] // 2, anomaly_map.shape[3] // 2] = self._facts.score
+            if "extents" in outputs:
+                outputs["extents"] += self._manifest.stride / 2
+        return outputs

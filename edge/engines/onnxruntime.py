@@ -1,0 +1,82 @@
+"""ONNX Runtime on the CPU: the engine to compare others with; lanes wait for one worker thread."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle import Bundle
+from ..errors import EngineError
+from ..manifest import Precision
+from .base import Image, Outputs, Reference, check_inputs
+
+
+@dataclass(frozen=True)
+class _Features:
+    arrays: dict[str, NDArray[np.float32]]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(array.nbytes for array in self.arrays.values())
+
+
+class OnnxRuntime:
+    """A session runs on all threads it was given, so lanes follow one another."""
+
+    name = "onnxruntime"
+
+    def __init__(self, bundle: Bundle, precision: Precision, lanes: int, threads: int) -> None:
+        self.precision, self.lanes = precision, lanes
+        self._bundle, self._threads = bundle, threads
+
+    def __enter__(self) -> OnnxRuntime:
+        self._judge = self._session(self._bundle.artifact("judge", self.precision))
+        self._reference = self._session(self._bundle.artifact("reference", "fp32"))
+        self._worker = ThreadPoolExecutor(1, "onnxruntime")
+        self._running: dict[int, Future[Outputs]] = {}
+        return self
+
+    def _session(self, path: Path) -> Any:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.log_severity_level = 3  # errors; they are raised too
+        try:
+            return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its errors have no base of their own
+            raise EngineError(f"onnxruntime cannot load {path}: {error}") from error
+
+    def __exit__(self, *_: object) -> None:
+        self._worker.shutdown()
+        del self._judge, self._reference, self._running
+
+    def reference(self, master: Image) -> Reference:
+        self._bundle.manifest.input.check("master", master)
+        return _Features(_run(self._reference, self._bundle.manifest.features, {"master": master}))
+
+    def submit(self, lane: int, image: Image, reference: Reference | None) -> None:
+        check_inputs(self._bundle.manifest, image, reference)
+        if lane in self._running:
+            raise EngineError(f"lane {lane} is busy: collect it first")
+        assert isinstance(reference, _Features)
+        self._running[lane] = self._worker.submit(
+            _run, self._judge, tuple(self._bundle.manifest.outputs), {"image": image, **reference.arrays}
+        )
+
+    def collect(self, lane: int) -> Outputs:
+        if lane not in self._running:
+            raise EngineError(f"lane {lane} is idle: submit to it first")
+        return self._running.pop(lane).result()
+
+
+def _run(session: Any, outputs: tuple[str, ...], inputs: dict[str, NDArray[Any]]) -> Outputs:
+    try:
+        return dict(zip(outputs, session.run(outputs, inputs), strict=True))
+    except Exception as error:  # its errors have no base of their own
+        raise EngineError(f"onnxruntime failed: {error}") from error

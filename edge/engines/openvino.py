@@ -1,0 +1,105 @@
+"""OpenVINO on the CPU: one compiled judge, one infer request a lane, features of masters kept as tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..bundle import Bundle
+from ..errors import EngineError
+from ..manifest import Precision
+from .base import Image, Outputs, Reference, check_inputs
+
+
+@dataclass(frozen=True)
+class _Features:
+    tensors: dict[str, Any]  # name -> openvino.Tensor
+    nbytes: int
+
+
+@dataclass
+class _Lane:
+    request: Any  # openvino.InferRequest
+    features: _Features | None = None  # what is set on the request
+    image: Image | None = None  # what it is judging, read in place; None: idle
+
+
+class OpenVINO:
+    """Requests of different lanes queue for one stream, so a part gets all threads: latency comes first."""
+
+    name = "openvino"
+
+    def __init__(self, bundle: Bundle, precision: Precision, lanes: int, threads: int) -> None:
+        self.precision, self.lanes = precision, lanes
+        self._bundle, self._threads = bundle, threads
+
+    def __enter__(self) -> OpenVINO:
+        import openvino as ov
+
+        self._tensor = ov.Tensor
+        try:
+            core = ov.Core()
+            judge = self._compile(core, self._bundle.artifact("judge", self.precision))
+            self._reference = self._compile(core, self._bundle.artifact("reference", "fp32"))
+            self._lanes = [_Lane(judge.create_infer_request()) for _ in range(self.lanes)]
+        except RuntimeError as error:
+            raise EngineError(f"openvino cannot load {self._bundle.folder}: {error}") from error
+        return self
+
+    def _compile(self, core: Any, path: Path) -> Any:
+        # On a CPU with bfloat16 the plugin would take it for float32, and the line would judge
+        # otherwise than the machine on which the bundle was verified.
+        config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        if self._threads:
+            config["INFERENCE_NUM_THREADS"] = str(self._threads)
+        return core.compile_model(str(path), "CPU", config)
+
+    def __exit__(self, *_: object) -> None:
+        for lane in self._lanes:
+            lane.request.cancel()
+        del self._lanes, self._reference
+
+    def reference(self, master: Image) -> Reference:
+        self._bundle.manifest.input.check("master", master)
+        request = self._reference.create_infer_request()
+        try:
+            request.infer([master])
+        except RuntimeError as error:
+            raise EngineError(f"openvino failed on a master: {error}") from error
+        tensors = {
+            name: self._tensor(np.array(request.get_tensor(name).data))
+            for name in self._bundle.manifest.features
+        }
+        return _Features(tensors, sum(tensor.byte_size for tensor in tensors.values()))
+
+    def submit(self, lane: int, image: Image, reference: Reference | None) -> None:
+        check_inputs(self._bundle.manifest, image, reference)
+        on = self._lanes[lane]
+        if on.image is not None:
+            raise EngineError(f"lane {lane} is busy: collect it first")
+        image = np.require(image, requirements=["C", "W"])  # copied only if it is not so
+        try:
+            if reference is not on.features:
+                assert isinstance(reference, _Features)
+                for name, tensor in reference.tensors.items():
+                    on.request.set_tensor(name, tensor)
+                on.features = reference
+            on.request.set_tensor("image", self._tensor(image, shared_memory=True))
+            on.request.start_async()
+        except RuntimeError as error:
+            raise EngineError(f"openvino cannot start lane {lane}: {error}") from error
+        on.image = image
+
+    def collect(self, lane: int) -> Outputs:
+        on = self._lanes[lane]
+        if on.image is None:
+            raise EngineError(f"lane {lane} is idle: submit to it first")
+        on.image = None
+        try:
+            on.request.wait()
+        except RuntimeError as error:
+            raise EngineError(f"openvino failed on lane {lane}: {error}") from error
+        return {name: on.request.get_tensor(name).data for name in self._bundle.manifest.outputs}

@@ -1,0 +1,88 @@
+"""Golden cases against an engine: it may judge parts only once it has said what the FP32 model said.
+
+INT8 and FP32, and the same graph on two CPUs, differ a little, so the bundle states how far outputs
+and scores may lie apart. A decision may not differ at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bundle import Bundle
+from .engines.base import Engine, Image, Outputs
+from .errors import EngineError
+from .manifest import Manifest
+
+
+def check_golden(engine: Engine, bundle: Bundle) -> None:
+    """Run every golden case; EngineError names the frame, and what was expected and found.
+
+    A bundle without golden cases is refused, unless it is a constant, which reproduces nothing.
+    """
+    manifest = bundle.manifest
+    if not manifest.golden and manifest.method != "constant":
+        raise EngineError(f"{bundle.folder}: no golden cases, so nothing shows that it judges rightly: pack it")
+    for case in bundle.golden():
+        found = judge(engine, case.image, case.master)
+        where = f"golden frame {case.name} on {engine.name} {engine.precision}"
+        check_numbers(where, found)
+        for name, difference in differences(found, case.expected, manifest).items():
+            tolerance = manifest.tolerances[engine.precision][name]
+            if difference > tolerance:
+                raise EngineError(
+                    f"{where}: {name} lies {difference:.4g} from the expected, more than {tolerance:g}: "
+                    "this engine does not compute this model; take another one or pack the bundle anew"
+                )
+        flipped = decisions(found, manifest) != decisions(case.expected, manifest)
+        if flipped.any():
+            kind = manifest.kinds[int(flipped.argmax())]
+            expected, got = (float(scores(o)[flipped.argmax()]) for o in (case.expected, found))
+            raise EngineError(
+                f"{where}: expected a score of {expected:.4f} for {kind!r}, found {got:.4f}: it crosses the "
+                f"threshold {manifest.thresholds[kind]:g}; take another engine or pack the bundle anew"
+            )
+
+
+def judge(engine: Engine, image: Image, master: Image | None) -> Outputs:
+    """One picture's outputs, on the first lane, as arrays of their own."""
+    engine.submit(0, image, None if master is None else engine.reference(master))
+    return {name: np.array(output) for name, output in engine.collect(0).items()}
+
+
+def check_numbers(where: str, outputs: Outputs) -> None:
+    """EngineError if an output is not finite everywhere."""
+    for name, output in outputs.items():
+        if not np.isfinite(output).all():
+            raise EngineError(f"{where}: {name} is not a number everywhere: this engine cannot be used")
+
+
+def differences(found: Outputs, expected: Outputs, manifest: Manifest) -> dict[str, float]:
+    """How far outputs lie apart at most, by name, and the `score` of any kind.
+
+    Extents count only where the expected map is over a threshold: nobody reads the others.
+    """
+    sure = (expected["map"] >= _limits(manifest)[:, np.newaxis, np.newaxis]).any(axis=1, keepdims=True)
+    apart = {name: np.abs(found[name] - expected[name]) for name in manifest.outputs}
+    if "extents" in apart:
+        apart["extents"] = apart["extents"] * sure
+    apart["score"] = np.abs(scores(found) - scores(expected))
+    return {name: float(array.max()) for name, array in apart.items()}
+
+
+def scores(outputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The highest value of each kind's map, `(K,)`."""
+    highest: NDArray[np.float32] = outputs["map"][0].max(axis=(1, 2))
+    return highest
+
+
+def decisions(outputs: Outputs, manifest: Manifest) -> NDArray[np.bool_]:
+    """For each kind whether the part would be rejected for it, `(K,)`."""
+    rejected: NDArray[np.bool_] = scores(outputs) >= _limits(manifest)
+    return rejected
+
+
+def _limits(manifest: Manifest) -> NDArray[np.float32]:
+    return np.array([manifest.thresholds[kind] for kind in manifest.kinds], np.float32)

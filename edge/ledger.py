@@ -1,0 +1,149 @@
+"""The ledger: a row for each part that was captured, kept until its verdict is out.
+
+It belongs to the supervisor and outlives every stage. Each counter has one writer: capture enters parts,
+publish records and publishes verdicts. A part is entered before any of its pixels move; a verdict is
+recorded before it is sent, so a publisher that is killed in between sends the same one again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from .messages import Part
+from .shared import SharedArrays, fence
+
+ROWS = 2048
+RECORD_BYTES = 8192
+STAGES = ("capture", "preprocess", "infer", "publish")
+
+_ROW = np.dtype(
+    [
+        ("entry", "<i8"),
+        ("epoch", "<i8"),
+        ("sequence", "<i8"),
+        ("captured_ns", "<i8"),
+        ("captured_at_ns", "<i8"),
+        ("deadline_ns", "<i8"),
+        ("slot", "<i8"),
+        ("generation", "<i8"),
+        ("recorded", "<i8"),  # bytes of the recorded verdict; 0: none yet
+        ("camera", "S32"),
+        ("view", "S128"),
+    ]
+)
+_STAGE = np.dtype([("pid", "<i8"), ("ready", "<i8"), ("beat_ns", "<i8")])
+_CAPTURED, _PUBLISHED, _EPOCH = 0, 8, 16  # a cache line apart
+
+
+class Ledger:
+    """Rows by number of the part, the verdicts recorded for them, and the stages' signs of life."""
+
+    def __init__(self, arrays: SharedArrays) -> None:
+        self._counters = arrays["counters"]
+        self._rows = arrays["rows"]
+        self._records = arrays["records"]
+        self.stages = {name: arrays["stages"][i : i + 1] for i, name in enumerate(STAGES)}
+
+    @classmethod
+    def create(cls, path: Path) -> Ledger:
+        arrays = SharedArrays.create(
+            path,
+            {
+                "counters": (np.int64, (24,)),
+                "stages": (_STAGE, (len(STAGES),)),
+                "rows": (_ROW, (ROWS,)),
+                "records": (np.uint8, (ROWS, RECORD_BYTES)),
+            },
+        )
+        return cls(arrays)
+
+    @classmethod
+    def open(cls, path: Path) -> Ledger:
+        return cls(SharedArrays.open(path))
+
+    @property
+    def epoch(self) -> int:
+        """Which start of capture this is; set by the supervisor before it starts capture."""
+        return int(self._counters[_EPOCH])
+
+    @epoch.setter
+    def epoch(self, value: int) -> None:
+        self._counters[_EPOCH] = value
+
+    @property
+    def captured(self) -> int:
+        """How many parts have been entered."""
+        return int(self._counters[_CAPTURED])
+
+    @property
+    def published(self) -> int:
+        """How many parts have their verdict; it is the first ones, since verdicts come in order."""
+        return int(self._counters[_PUBLISHED])
+
+    @property
+    def full(self) -> bool:
+        return self.captured - self.published >= ROWS
+
+    def enter(self, part: Part) -> None:
+        """Enter the next part; from here on it will get exactly one verdict."""
+        if part.entry != self.captured or self.full:
+            raise ValueError(
+                f"part {part.part_id} does not follow entry {self.captured}, or the ledger is full"
+            )
+        row = self._rows[part.entry % ROWS : part.entry % ROWS + 1]
+        for name in ("epoch", "sequence", "captured_ns", "captured_at_ns", "deadline_ns", "slot", "generation"):
+            row[name] = getattr(part, name)
+        for name in ("camera", "view"):
+            text = getattr(part, name).encode()
+            if len(text) > _ROW[name].itemsize:
+                raise ValueError(f"{name} {getattr(part, name)!r} is longer than {_ROW[name].itemsize} bytes")
+            row[name] = text
+        row["recorded"] = 0
+        row["entry"] = part.entry
+        fence()
+        self._counters[_CAPTURED] = part.entry + 1
+
+    def part(self, entry: int) -> Part:
+        """The part that was entered with this number and is not overwritten yet."""
+        row = self._rows[entry % ROWS]
+        if not 0 <= self.captured - entry - 1 < ROWS:
+            raise ValueError(f"entry {entry} is not in the ledger")
+        return Part(
+            entry=entry,
+            epoch=int(row["epoch"]),
+            sequence=int(row["sequence"]),
+            slot=int(row["slot"]),
+            generation=int(row["generation"]),
+            camera=bytes(row["camera"]).decode(),
+            view=bytes(row["view"]).decode(),
+            captured_ns=int(row["captured_ns"]),
+            captured_at_ns=int(row["captured_at_ns"]),
+            deadline_ns=int(row["deadline_ns"]),
+        )
+
+    def last_sequence(self, epoch: int) -> int:
+        """The sequence number of the part entered last, 0 if that was in another epoch or never."""
+        if not self.captured:
+            return 0
+        row = self._rows[(self.captured - 1) % ROWS]
+        return int(row["sequence"]) if int(row["epoch"]) == epoch else 0
+
+    def record(self, entry: int, verdict: bytes) -> None:
+        """Write a part's verdict down, once and for all; only for the next part to be published."""
+        if entry != self.published or len(verdict) > RECORD_BYTES:
+            raise ValueError(f"entry {entry}: not the next one, or {len(verdict)} bytes are too many")
+        self._records[entry % ROWS, : len(verdict)] = np.frombuffer(verdict, np.uint8)
+        fence()
+        self._rows["recorded"][entry % ROWS] = len(verdict)
+
+    def recorded(self, entry: int) -> bytes | None:
+        """The verdict written down for a part, if there is one already."""
+        length = int(self._rows["recorded"][entry % ROWS])
+        return self._records[entry % ROWS, :length].tobytes() if length else None
+
+    def set_published(self, entry: int) -> None:
+        """The part's verdict is out; its slot is free."""
+        fence()
+        self._counters[_PUBLISHED] = entry + 1

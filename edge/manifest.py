@@ -1,0 +1,155 @@
+"""What `manifest.json` of a model bundle says, and what of it must agree."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Meta, Struct
+from numpy.typing import NDArray
+
+from .errors import BundleError, EngineError
+
+FORMAT = 1
+
+PositiveInt = Annotated[int, Meta(ge=1)]
+Probability = Annotated[float, Meta(ge=0, le=1)]
+Precision = Literal["fp32", "int8"]
+Role = Literal["judge", "reference"]
+
+
+class _Entry(Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class InputSpec(_Entry, frozen=True, kw_only=True):
+    """What the model looks at: `(1, channels, height, width)` uint8; scaling is in the graph."""
+
+    height: PositiveInt
+    width: PositiveInt
+    color: Literal["gray", "bgr", "rgb"] = "gray"
+
+    @property
+    def channels(self) -> int:
+        return 1 if self.color == "gray" else 3
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return (1, self.channels, self.height, self.width)
+
+    def check(self, name: str, array: NDArray[Any]) -> None:
+        """EngineError if an array is not what the model takes; `name` says which one it is."""
+        if array.shape != self.shape or array.dtype != np.uint8:
+            raise EngineError(
+                f"{name}: expected {self.shape} uint8 ({self.color}), received {array.shape} {array.dtype}"
+            )
+
+    def tensor(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The model's input made of a picture of its size, `(H, W)` grey or `(H, W, 3)` BGR."""
+        planes = picture[np.newaxis] if picture.ndim == 2 else np.moveaxis(picture, -1, 0)
+        image = np.ascontiguousarray((planes[::-1] if self.color == "rgb" else planes)[np.newaxis])
+        self.check("picture", image)
+        return image
+
+
+class File(_Entry, frozen=True, kw_only=True):
+    """A file of the bundle; the path is relative to its folder."""
+
+    path: str
+    sha256: str
+    bytes: int
+
+
+class Artifact(File, frozen=True, kw_only=True):
+    """A graph: `reference` turns a master into features, `judge` an image and features into outputs."""
+
+    role: Role
+    precision: Precision
+
+
+class GoldenCase(_Entry, frozen=True, kw_only=True):
+    """A picture, its master, and what the FP32 model says of them (an .npz of the outputs)."""
+
+    frame: File
+    master: File | None = None
+    expected: File
+
+
+class Manifest(_Entry, frozen=True, kw_only=True):
+    """All that is known about the model."""
+
+    format: int = FORMAT
+    name: str
+    method: Literal["comparator", "constant"]
+    kinds: tuple[str, ...]
+    input: InputSpec
+    outputs: dict[str, tuple[int, ...]]  # name -> shape
+    stride: PositiveInt  # input pixels a cell of the map, along each axis
+    features: tuple[str, ...] = ()  # outputs of the reference graph, further inputs of the judge
+    artifacts: tuple[Artifact, ...] = ()
+    thresholds: dict[str, Probability]  # by kind
+    golden: tuple[GoldenCase, ...] = ()
+    tolerances: dict[Precision, dict[str, float]] = {}  # largest difference by output, and of the `score`
+    masters: dict[str, File] = {}  # by view
+    facts: dict[str, Any] = {}  # training data, figures, versions
+    notice: str = ""
+
+    def precisions(self) -> list[Precision]:
+        """What the judge comes in."""
+        return [artifact.precision for artifact in self.artifacts if artifact.role == "judge"]
+
+    def files(self) -> dict[str, File]:
+        """Every file that is named, by the key under which it is."""
+        files: dict[str, File] = {f"artifacts[{i}]": file for i, file in enumerate(self.artifacts)}
+        for i, case in enumerate(self.golden):
+            files |= {f"golden[{i}].frame": case.frame, f"golden[{i}].expected": case.expected}
+            files |= {f"golden[{i}].master": case.master} if case.master else {}
+        return files | {f"masters.{view}": file for view, file in self.masters.items()}
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """The manifest in JSON text; BundleError names the key that is wrong and says what to do."""
+    try:
+        version = msgspec.json.decode(data, type=dict[str, Any]).get("format")
+        if version != FORMAT:
+            raise BundleError(f"format: expected {FORMAT}, found {version!r}: pack the bundle anew")
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except msgspec.ValidationError as error:
+        raise BundleError(_explain(str(error))) from error
+    except msgspec.DecodeError as error:
+        raise BundleError(f"not a JSON file: {error}") from error
+    _check(manifest)
+    return manifest
+
+
+def _explain(text: str) -> str:
+    said, _, where = text.partition(" - at `$")
+    key = where.strip("`.") or "manifest"
+    unknown = re.search(r"unknown field `(.+)`", said)
+    return f"unknown key {unknown.group(1)!r} in {key}: take it out" if unknown else f"{key}: {said}"
+
+
+def _check(manifest: Manifest) -> None:
+    spec, kinds, stride = manifest.input, manifest.kinds, manifest.stride
+    cells = (1, len(kinds), spec.height // stride, spec.width // stride)
+    if manifest.outputs.get("map") != cells:
+        raise BundleError(
+            f"outputs.map: expected {cells} for {len(kinds)} kinds at stride {stride}, "
+            f"found {manifest.outputs.get('map')}: export the model anew"
+        )
+    if set(manifest.thresholds) != set(kinds):
+        raise BundleError(f"thresholds: expected one for each of {kinds}, found {sorted(manifest.thresholds)}")
+    graphs = [(artifact.role, artifact.precision) for artifact in manifest.artifacts]
+    needed = {"comparator": {("judge", "fp32"), ("reference", "fp32")}, "constant": set()}
+    for role, precision in sorted(needed[manifest.method] - set(graphs)):
+        raise BundleError(f"artifacts: no {precision} graph for the role {role!r}: export the model anew")
+    if ("reference", "fp32") in graphs and not manifest.features:
+        raise BundleError("features: expected the names of what the reference graph gives, found none")
+    if len(set(graphs)) != len(graphs):
+        raise BundleError(f"artifacts: {graphs} names a role and precision twice: take one out")
+    for precision in manifest.precisions() if manifest.golden else ():
+        missing = {*manifest.outputs, "score"} - set(manifest.tolerances.get(precision, {}))
+        if missing:
+            raise BundleError(f"tolerances.{precision}: none for {sorted(missing)}: pack the bundle anew")

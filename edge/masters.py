@@ -1,0 +1,107 @@
+"""Keeps the masters by view, prepared for comparison: read once, the least recently used go first."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .bundle import Bundle
+from .errors import BundleError, PartError, RecipeError
+from .manifest import InputSpec
+from .recipe import Preprocess, Recipe
+from .register import Template
+from .resample import Resampler, grey
+
+_CAPACITY = 64
+
+#: Turns a view into its master's picture and where that came from; PartError where the view has none.
+ReadMaster = Callable[[str], tuple[NDArray[np.uint8], str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Master:
+    """The defect-free picture that parts of one view are compared with."""
+
+    template: Template  # of its crop, for registration
+    input: NDArray[np.uint8]  # (1, C, H, W), laid out like a part
+
+
+class Masters:
+    """Masters for frames of `shape`, `(H, W)` grey or `(H, W, 3)` BGR."""
+
+    def __init__(
+        self, read: ReadMaster, preprocess: Preprocess, spec: InputSpec, shape: tuple[int, ...]
+    ) -> None:
+        self._read, self._preprocess, self._spec, self._shape = read, preprocess, spec, shape
+        self._resampler = Resampler(preprocess.crop, spec)
+        self._ready: OrderedDict[str, Master] = OrderedDict()
+
+    def get(self, view: str) -> Master:
+        """The master of a view.
+
+        Raises PartError where there is none, RecipeError where it does not fit the frames.
+        """
+        if view not in self._ready:
+            self._ready[view] = self._prepare(*self._read(view))
+            if len(self._ready) > _CAPACITY:
+                self._ready.popitem(last=False)
+        self._ready.move_to_end(view)
+        return self._ready[view]
+
+    def _prepare(self, picture: NDArray[np.uint8], name: str) -> Master:
+        if picture.shape != self._shape:
+            raise RecipeError(
+                f"{name}: the master is {_words(picture.shape)}, the frames of [source] are "
+                f"{_words(self._shape)}: take the master with the line's own camera, or correct [source]"
+            )
+        crop = grey(self._resampler.crop(picture))
+        if int(crop.max()) - int(crop.min()) < self._preprocess.min_contrast:
+            raise RecipeError(
+                f"{name}: the master shows nothing that a part could be laid onto: take it anew, in light"
+            )
+        image = np.empty(self._spec.shape, np.uint8)
+        self._resampler.lay(picture, image)
+        return Master(template=Template(crop, self._preprocess.register), input=image)
+
+
+def masters_of(recipe: Recipe, bundle: Bundle) -> Masters | None:
+    """The masters of a line: the recipe's or, if it names none, the bundle's; None for a model without."""
+    manifest = bundle.manifest
+    if manifest.method != "comparator":
+        return None
+    read = _from_files(recipe.masters) if recipe.masters else _from_bundle(bundle)
+    return Masters(read, recipe.preprocess, manifest.input, recipe.source.shape)
+
+
+def _from_files(pattern: str) -> ReadMaster:
+    def read(view: str) -> tuple[NDArray[np.uint8], str]:
+        path = Path(pattern.replace("{view}", view))
+        if not view or Path(view).name != view or not path.is_file():
+            raise PartError("view", f"no master for view {view!r}: expected it in {path}")
+        picture = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+        if picture is None or picture.dtype != np.uint8:
+            raise RecipeError(f"{path}: not an 8-bit picture that OpenCV reads: save the master as PNG")
+        return np.asarray(picture, np.uint8), str(path)
+
+    return read
+
+
+def _from_bundle(bundle: Bundle) -> ReadMaster:
+    def read(view: str) -> tuple[NDArray[np.uint8], str]:
+        try:
+            return bundle.master(view), f"{bundle.folder}, master of {view!r}"
+        except BundleError as error:
+            raise PartError("view", str(error)) from error
+
+    return read
+
+
+def _words(shape: tuple[int, ...]) -> str:
+    colour = "gray" if len(shape) == 2 else "bgr" if shape[2] == 3 else f"of {shape[2]} channels"
+    return f"{shape[1]}x{shape[0]} {colour}"

@@ -1,0 +1,150 @@
+"""What flows through the line: Frame -> Tensor -> Prediction -> Verdict, and Unknown beside them.
+
+Between stages only these small descriptors travel; pixels, model inputs and maps stay in the part's
+slot of the ring. Times are integer nanoseconds of the monotonic clock unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Union
+
+from msgspec import Struct
+
+VerdictKind = Literal["pass", "reject", "unknown"]
+
+#: Why a verdict is what it is. `clean` passes, `defect` rejects, every other reason is `unknown`.
+Reason = Literal[
+    "clean",  # judged, nothing over its threshold
+    "defect",  # judged, at least one region over its threshold
+    "frame",  # picture missing, truncated, of another size or colour
+    "dark",  # picture without light: lamp or shutter
+    "view",  # no master for the view that the frame shows
+    "registration",  # the part could not be laid onto its master
+    "engine",  # the engine failed on this part
+    "score",  # the engine's answer is not a number
+    "overrun",  # no free slot when the part came
+    "overwritten",  # the part's slot was leased anew while it was still wanted
+    "late",  # no verdict had come shortly before the deadline
+]
+UNKNOWN_REASONS: tuple[str, ...] = (
+    "frame",
+    "dark",
+    "view",
+    "registration",
+    "engine",
+    "score",
+    "overrun",
+    "overwritten",
+    "late",
+)
+
+
+class Part(Struct, frozen=True, kw_only=True):
+    """One triggered item: who it is, where its data lie and until when it must be judged."""
+
+    entry: int  # its row in the ledger; counts all parts of the run, over all epochs
+    epoch: int  # counted up at each start of capture
+    sequence: int  # 1, 2, 3, ... within the epoch, without gaps
+    camera: str
+    view: str
+    captured_ns: int
+    captured_at_ns: int  # wall clock, for people only
+    deadline_ns: int
+    slot: int  # -1: there was no free slot
+    generation: int  # of the slot's lease
+
+    @property
+    def part_id(self) -> str:
+        return f"{self.epoch}-{self.sequence}"
+
+
+class Frame(Struct, frozen=True, kw_only=True, tag=True):
+    """A picture in a slot: `(H, W)` grey or `(H, W, 3)` BGR, uint8."""
+
+    part: Part
+    shape: tuple[int, ...]
+    done_ns: dict[str, int]  # stage -> when it was done with the part
+
+
+class Tensor(Struct, frozen=True, kw_only=True, tag=True):
+    """The model's input in a slot, `(1, C, H, W)` uint8, and how it lies in the frame."""
+
+    part: Part
+    shape: tuple[int, ...]
+    to_frame: tuple[float, float, float, float, float, float]  # 2x3, input pixel -> frame pixel
+    registration_px: float  # residual after registration; 0 where there is none
+    done_ns: dict[str, int]
+
+
+class Prediction(Struct, frozen=True, kw_only=True, tag=True):
+    """What the network said, no opinion: its outputs lie in the slot, float32, one after another."""
+
+    part: Part
+    outputs: dict[str, tuple[int, ...]]  # name -> shape, in the order in which they lie
+    to_frame: tuple[float, float, float, float, float, float]
+    registration_px: float
+    engine_ns: int  # from submit to result
+    done_ns: dict[str, int]
+
+
+class Unknown(Struct, frozen=True, kw_only=True, tag=True):
+    """A part that a stage could not judge, and why."""
+
+    part: Part
+    reason: Reason
+    detail: str
+    done_ns: dict[str, int]
+
+
+Message = Union[Frame, Tensor, Prediction, Unknown]  # noqa: UP007  (msgspec reads it on Python 3.10 too)
+
+
+class Region(Struct, frozen=True, kw_only=True):
+    """A place on the part that looks wrong; box and area in pixels of the picture it was asked for."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+    area_px: int
+    score: float
+    kind: str
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What was decided about one part; the JSON body of a `reject.<line>` or `accept.<line>` message."""
+
+    v: int = 1
+    line: str
+    part_id: str
+    epoch: int
+    sequence: int
+    camera: str
+    view: str
+    verdict: VerdictKind
+    reason: Reason
+    detail: str  # for people: what was wrong with an unknown part; empty otherwise
+    score: float | None  # of the strongest region or map pixel; None where nothing was judged
+    threshold: float | None  # what `score` was held against
+    regions: list[Region]  # in frame pixels, strongest first
+    captured_at: str  # UTC, ISO 8601
+    captured_ns: int
+    published_ns: int
+    deadline_ns: int
+    latency_us: dict[str, int]  # capture, preprocess, infer, publish (they add up to total), engine, total
+    registration_px: float | None
+    recipe: str  # SHA-256 of the recipe file
+    bundle: str  # SHA-256 of the bundle's manifest
+
+
+class Heartbeat(Struct, frozen=True, kw_only=True):
+    """When the line last judged a part; the JSON body of `heartbeat.<line>`."""
+
+    v: int = 1
+    line: str
+    state: Literal["idle", "judging", "blind"]  # blind: parts come, and none has been judged of late
+    part_id: str | None  # the part last judged
+    judged_at: str | None
+    judged_ns: int | None
+    published_ns: int
+    parts: int  # verdicts published since the line started

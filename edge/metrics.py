@@ -1,0 +1,134 @@
+"""Turns a line's verdicts and states into Prometheus metrics; every metric's name is in this file."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, start_http_server
+from prometheus_client.metrics import MetricWrapperBase
+
+from .errors import LineError
+from .ledger import STAGES
+from .messages import UNKNOWN_REASONS, Heartbeat, Verdict
+
+STATES = ("idle", "judging", "blind")
+VERDICTS = (("pass", "clean"), ("reject", "defect"), *(("unknown", reason) for reason in UNKNOWN_REASONS))
+
+_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.5, 1.0)
+_PIXELS = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+_SCORES = tuple(step / 20 for step in range(1, 21))
+
+Metric = TypeVar("Metric", bound=MetricWrapperBase)
+
+
+class Metrics:
+    """What one line reports. All series that can be known beforehand exist from the start, at 0."""
+
+    def __init__(self, registry: CollectorRegistry, line: str, slots: int) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"linejudge_{name}", text, ("line", *labels), registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"linejudge_{name}", text, ("line", *labels), registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"linejudge_{name}", text, ("line", *labels), registry=registry, buckets=buckets)
+
+        def one(metric: Metric) -> Metric:
+            return metric.labels(line)
+
+        def each(metric: Metric, values: Iterable[str]) -> dict[str, Metric]:
+            return {value: metric.labels(line, value) for value in values}
+
+        parts = counter("parts_total", "Parts by verdict and its reason.", "verdict", "reason")
+        self._parts = {pair: parts.labels(line, *pair) for pair in VERDICTS}
+        self._misses = one(counter("deadline_misses_total", "Verdicts that came after their deadline."))
+        self._latency = one(histogram("latency_seconds", "From capture to the published verdict.", _SECONDS))
+        self._stage_latency = each(
+            histogram("stage_latency_seconds", "A part's time in each stage.", _SECONDS, "stage"), STAGES
+        )
+        self._engine = one(histogram("engine_seconds", "The engine's own time on a part.", _SECONDS))
+        self._deadline = one(
+            gauge("deadline_seconds", "From capture to the deadline; 0 before the first part.")
+        )
+        self._registration = one(
+            histogram("registration_error_pixels", "How far a registered part lies from its master.", _PIXELS)
+        )
+        self._score = one(histogram("score", "Score of each judged part.", _SCORES))
+        self._judged = one(
+            gauge("last_judged_timestamp_seconds", "When a part was last judged; 0 before the first.")
+        )
+        self._state = each(gauge("state", "1 for the state that the line is in, else 0.", "state"), STATES)
+        self._up = each(gauge("stage_up", "1 while the stage runs, else 0.", "stage"), STAGES)
+        self._restarts = each(
+            counter("stage_restarts_total", "Times a stage was started anew.", "stage"), STAGES
+        )
+        self._free = one(gauge("free_slots", "Slots that no part occupies."))
+        self._free.set(slots)
+        one(gauge("slots", "Slots for the pictures of parts.")).set(slots)
+        self._running = one(Info("linejudge_engine", "What is running.", ("line",), registry=registry))
+
+    def observe(self, verdict: Verdict) -> None:
+        """Count one published verdict."""
+        latency_us = verdict.latency_us
+        self._parts[verdict.verdict, verdict.reason].inc()
+        self._latency.observe((verdict.published_ns - verdict.captured_ns) / 1e9)
+        self._deadline.set((verdict.deadline_ns - verdict.captured_ns) / 1e9)
+        if verdict.published_ns > verdict.deadline_ns:
+            self._misses.inc()
+        if verdict.reason != "late":  # where a late part spent its time is not known
+            for stage in latency_us.keys() & self._stage_latency:
+                self._stage_latency[stage].observe(latency_us[stage] / 1e6)
+        if "engine" in latency_us:
+            self._engine.observe(latency_us["engine"] / 1e6)
+        if verdict.registration_px is not None:
+            self._registration.observe(verdict.registration_px)
+        if verdict.score is not None:
+            self._score.observe(verdict.score)
+
+    def heartbeat(self, heartbeat: Heartbeat) -> None:
+        """Take over the line's state and when it last judged a part."""
+        for state, gauge in self._state.items():
+            gauge.set(state == heartbeat.state)
+        if heartbeat.judged_at is not None:
+            judged_at = heartbeat.judged_at.replace("Z", "+00:00")  # Python 3.10 does not know Z
+            self._judged.set(datetime.fromisoformat(judged_at).timestamp())
+
+    def free_slots(self, count: int) -> None:
+        self._free.set(count)
+
+    def restarted(self, stage: str) -> None:
+        self._restarts[stage].inc()
+
+    def stage_up(self, stage: str, up: bool) -> None:
+        self._up[stage].set(up)
+
+    def engine(self, name: str, precision: str, recipe_digest: str, bundle_digest: str) -> None:
+        """Say what is running; the digests are those that each verdict names."""
+        self._running.info(
+            {"engine": name, "precision": precision, "recipe": recipe_digest, "bundle": bundle_digest}
+        )
+
+
+@contextlib.contextmanager
+def serve_metrics(registry: CollectorRegistry, host: str, port: int) -> Iterator[int]:
+    """Serve `registry` over HTTP while in the block; yields the port, which the system chooses where it is 0.
+
+    Raises LineError, which names the recipe's key, where the address cannot be had.
+    """
+    try:
+        server, thread = start_http_server(port, host, registry)
+    except OSError as error:
+        raise LineError(
+            f"metrics.port: cannot serve metrics on {host}:{port}: {error.strerror or error}: "
+            "give the line a free port of its own under [metrics] in its recipe, or 0 for no metrics"
+        ) from error
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,266 @@
+"""The supervisor: makes a line's shared memory, starts its stages in order, watches them, stops in order.
+
+Whatever a stage does, the ledger is here and publish is started anew, so each part that was captured gets
+its verdict. A stop first ends capture and lets the parts in flight have theirs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+import zmq
+
+from .bundle import Bundle
+from .child import Child
+from .errors import LineError
+from .ledger import STAGES, Ledger
+from .messages import Heartbeat, Verdict
+from .metrics import Metrics
+from .plan import VERDICTS, Plan, Running
+from .recipe import Recipe
+from .ring import Ring
+from .wire import heartbeat_from, verdict_from
+
+log = logging.getLogger(__name__)
+
+TICK_MS = 20
+STOP_S = 5.0  # for a stage to stop when told
+START_ORDER = tuple(reversed(STAGES))  # nobody sends before the next one listens
+SHARED_MEMORY = Path("/dev/shm")
+
+
+class Line:
+    """A running line; `with` makes and starts it, and stops it in order.
+
+    `hear` is called with each verdict and heartbeat that is published. Raises LineError where the line
+    cannot start: its name is taken, memory or a port is not to be had, a stage ends before it is ready.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        recipe_digest: str,
+        bundle: Bundle,
+        *,
+        state: Path,
+        metrics: Metrics,
+        hear: Callable[[Verdict | Heartbeat], None],
+    ) -> None:
+        self._recipe, self._recipe_digest, self._bundle = recipe, recipe_digest, bundle
+        self._state, self._metrics, self._hear = state, metrics, hear
+        self._cleanup = ExitStack()
+        self._ended = False
+
+    def __enter__(self) -> Line:
+        with ExitStack() as cleanup:
+            self._folder = cleanup.enter_context(_LineFolder(self._recipe.line))
+            self._ledger = Ledger.create(self._folder / "ledger")
+            self._ring = self._make_ring()
+            plan = Plan(
+                recipe=self._recipe, recipe_digest=self._recipe_digest, bundle_digest=self._bundle.digest
+            )
+            (self._folder / "plan.json").write_bytes(msgspec.json.encode(plan))
+            self._verdicts = cleanup.enter_context(_Verdicts(self._folder))
+            self._children = {name: Child(self._folder, name, self._ledger) for name in STAGES}
+            cleanup.callback(self._kill)
+            self._start()
+            self._cleanup = cleanup.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with self._cleanup:
+            self._stop()
+
+    @property
+    def ended(self) -> bool:
+        """The source has delivered its last frame and every part has its verdict."""
+        return self._ended and self._ledger.published == self._ledger.captured
+
+    @property
+    def captured(self) -> int:
+        return self._ledger.captured
+
+    @property
+    def folder(self) -> Path:
+        """Where the line's shared memory and sockets are."""
+        return self._folder
+
+    def pid(self, stage: str) -> int | None:
+        """The process of a stage, None while there is none."""
+        return self._children[stage].pid
+
+    def tick(self) -> None:
+        """Look after the stages and hear what is published; takes at most about TICK_MS."""
+        now_ns = time.monotonic_ns()
+        for name, child in self._children.items():
+            if name == "capture" and (self._ended or child.exit_code == 0):
+                self._ended = True
+            elif child.tick(now_ns):
+                if name == "capture":
+                    self._next_epoch()
+                child.restart()
+                self._metrics.restarted(name)
+            self._metrics.stage_up(name, child.ready)
+        self._metrics.free_slots(self._ring.free(self._ledger.published))
+        self._verdicts.hear(TICK_MS, self._told)
+
+    def _told(self, message: Verdict | Heartbeat) -> None:
+        if isinstance(message, Verdict):
+            self._metrics.observe(message)
+        else:
+            self._metrics.heartbeat(message)
+        self._hear(message)
+
+    def _make_ring(self) -> Ring:
+        manifest, slots = self._bundle.manifest, self._recipe.timing.slots
+        outputs = sum(4 * _count(shape) for shape in manifest.outputs.values())
+        return Ring.create(
+            self._folder / "ring",
+            slots=slots,
+            frame=self._recipe.source.nbytes,
+            tensor=_count(manifest.input.shape),
+            outputs=outputs,
+        )
+
+    def _start(self) -> None:
+        """Start all but capture at once, and capture when they are ready."""
+        for names in (START_ORDER[:-1], START_ORDER[-1:]):
+            if "capture" in names:
+                self._await_heartbeat()
+                self._next_epoch()
+            for name in names:
+                self._children[name].start()
+            while not all(self._children[name].ready for name in names):
+                for name in names:
+                    child = self._children[name]
+                    if child.exit_code == 0 and name == "capture":
+                        return  # a short source, over already
+                    if child.exit_code is not None:
+                        raise LineError(f"{name}: {child.error}")
+                    child.tick(time.monotonic_ns())
+                self._verdicts.hear(TICK_MS, self._told)
+        running = msgspec.json.decode((self._folder / "engine.json").read_bytes(), type=Running)
+        self._metrics.engine(running.engine, running.precision, self._recipe_digest, self._bundle.digest)
+
+    def _await_heartbeat(self) -> None:
+        """Wait until the supervisor hears what is published, so that it counts the first verdict too."""
+        end_ns = time.monotonic_ns() + round(STOP_S * 1e9) + self._recipe.publish.heartbeat_ms * 1_000_000
+        while not self._verdicts.heard:
+            self._verdicts.hear(TICK_MS, self._told)
+            if time.monotonic_ns() > end_ns:
+                raise LineError("publish: no heartbeat came: is the ipc socket in /dev/shm blocked?")
+
+    def _next_epoch(self) -> None:
+        """Count up the epoch, on disk first, so that no part_id ever comes twice."""
+        path = self._state / f"{self._recipe.line}.epoch"
+        try:
+            epoch = int(path.read_text()) + 1 if path.exists() else 1
+            new = path.with_suffix(".new")
+            with open(new, "w") as file:
+                file.write(str(epoch))
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(path)
+        except (OSError, ValueError) as error:
+            raise LineError(f"{path}: cannot count up the epoch: {error}: part_ids would repeat") from error
+        self._ledger.epoch = epoch
+
+    def _stop(self) -> None:
+        """End capture, let the parts in flight have their verdict, then end the other stages."""
+        self._children["capture"].terminate()
+        self._children["capture"].wait(STOP_S)
+        self._ended = True
+        end_ns = time.monotonic_ns() + round(self._recipe.timing.deadline_ms * 1e6 + STOP_S * 1e9)
+        while not self.ended and time.monotonic_ns() < end_ns:
+            self.tick()
+        if not self.ended:
+            log.error("%d parts are left without a verdict", self._ledger.captured - self._ledger.published)
+        self._verdicts.hear(TICK_MS, self._told)
+        for name in START_ORDER[:-1]:
+            self._children[name].terminate()
+        for name in START_ORDER[:-1]:
+            self._children[name].wait(STOP_S)
+
+    def _kill(self) -> None:
+        for child in self._children.values():
+            child.kill()
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    count = 1
+    for n in shape:
+        count *= n
+    return count
+
+
+class _LineFolder:
+    """The line's own folder in shared memory, 0700, held by a lock that a killed run cannot keep."""
+
+    def __init__(self, line: str) -> None:
+        self._line = line
+        self._base = SHARED_MEMORY / f"linejudge-{os.getuid()}"
+
+    def __enter__(self) -> Path:
+        self._base.mkdir(mode=0o700, exist_ok=True)
+        found = self._base.lstat()
+        if found.st_uid != os.getuid() or found.st_mode & 0o077 or self._base.is_symlink():
+            raise LineError(f"{self._base}: must be a folder of this user alone (0700): move it away")
+        self._lock = open(self._base / f"{self._line}.lock", "a+")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._lock.seek(0)
+            raise LineError(
+                f"line {self._line!r} runs already, as process {self._lock.read() or 'unknown'}: "
+                "stop it, or give this recipe another name under `line`"
+            ) from error
+        self._lock.truncate(0)
+        self._lock.write(str(os.getpid()))
+        self._lock.flush()
+        folder = self._base / self._line
+        if folder.exists():
+            log.warning("%s: cleared away what a killed run had left", folder)
+            shutil.rmtree(folder)
+        folder.mkdir(mode=0o700)
+        self._folder = folder
+        return folder
+
+    def __exit__(self, *error: object) -> None:
+        shutil.rmtree(self._folder)
+        self._lock.close()
+
+
+class _Verdicts:
+    """The supervisor's own ear on what is published."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.heard = 0
+
+    def __enter__(self) -> _Verdicts:
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.SUB)
+        self._socket.set_hwm(100_000)  # read at every tick, so that nothing is missing from the metrics
+        self._socket.reconnect_ivl = 10
+        self._socket.subscribe(b"")
+        self._socket.connect(f"ipc://{self._folder}/{VERDICTS}.ipc")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._context.destroy(linger=0)
+
+    def hear(self, timeout_ms: int, told: Callable[[Verdict | Heartbeat], None]) -> None:
+        """Pass on what was published, waiting up to the timeout for the first message."""
+        while self._socket.poll(timeout_ms):
+            timeout_ms = 0
+            self.heard += 1
+            topic, body = self._socket.recv_multipart()
+            told(heartbeat_from(body) if topic.startswith(b"heartbeat.") else verdict_from(body))

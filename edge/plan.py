@@ -1,0 +1,24 @@
+"""What supervisor and stages tell each other by files in the line's folder."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .recipe import Recipe
+
+VERDICTS = "verdicts"  # the ipc name of the socket on which the supervisor itself hears the verdicts
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What the supervisor hands to each stage, as `plan.json`."""
+
+    recipe: Recipe
+    recipe_digest: str
+    bundle_digest: str
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """What infer tells of itself once it is armed, as `engine.json`."""
+
+    engine: str
+    precision: str

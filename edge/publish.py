@@ -1,0 +1,205 @@
+"""Publish: one verdict for each part in the ledger, in order and before its deadline, whatever comes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Literal
+
+import msgspec
+import zmq
+
+from .decide import Judgement, Rule, decide
+from .errors import PartError, SlotOverwritten
+from .ledger import RECORD_BYTES, Ledger
+from .messages import Heartbeat, Message, Part, Prediction, Unknown, Verdict
+from .ring import Ring, as_outputs
+from .stage import TICK_MS, Life, refuse
+from .wire import action_topic, heartbeat_topic, unpack, verdict_bytes, verdict_from
+
+IDLE_NS = 2_000_000_000  # without a part for so long, the line is idle
+BLIND_NS, BLIND_PARTS = 2_000_000_000, 3  # unknown without a break, so long and so many: the line is blind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What every verdict of this line says of the line."""
+
+    line: str
+    recipe: str
+    bundle: str
+    accepted: frozenset[str]  # reasons for which an unknown part is let through
+
+
+class Publisher:
+    """Takes what the stages say of parts and gives out verdicts; no sockets, and the time is an argument."""
+
+    def __init__(self, ring: Ring, ledger: Ledger, rule: Rule, identity: Identity, guard_ns: int) -> None:
+        self._ring, self._ledger, self._rule = ring, ledger, rule
+        self._identity, self._guard_ns = identity, guard_ns
+        self._answers: dict[int, tuple[Message, Judgement | Unknown]] = {}
+        self._judged: Verdict | None = None
+        self._last_ns: int | None = None  # when the last part was captured
+        self._unknowns = 0  # since a part was last judged
+        self._unknown_since_ns = 0  # captured_ns of the first of them
+
+    def take(self, message: Message) -> None:
+        """Note what a stage says of a part; a part that has its verdict already is passed over."""
+        part = message.part
+        if part.entry < self._ledger.published or part.entry in self._answers:
+            return
+        if isinstance(message, Unknown):
+            self._answers[part.entry] = (message, message)
+        elif isinstance(message, Prediction):
+            self._answers[part.entry] = (message, self._decide(message))
+        else:
+            raise TypeError(f"publish got a {type(message).__name__}")
+
+    def _decide(self, message: Prediction) -> Judgement | Unknown:
+        try:
+            with self._ring.area(message.part, "outputs") as area:
+                return decide(as_outputs(area, message.outputs), message.to_frame, self._rule)
+        except (PartError, SlotOverwritten) as error:
+            return refuse(message, error)
+
+    def wait_ns(self, now_ns: int) -> int:
+        """How long nothing is due, if no message comes."""
+        if self._ledger.published == self._ledger.captured:
+            return TICK_MS * 1_000_000
+        due_ns = self._ledger.part(self._ledger.published).deadline_ns - self._guard_ns
+        return max(0, min(due_ns - now_ns, TICK_MS * 1_000_000))
+
+    def next(self, now_ns: int) -> bytes | None:
+        """The next part's verdict as `topic \\n body`, recorded in the ledger, or None if it can wait.
+
+        The caller sends it and then calls `sent`. A verdict that was recorded before a restart comes
+        again as it was.
+        """
+        entry = self._ledger.published
+        if entry == self._ledger.captured:
+            return None
+        if (recorded := self._ledger.recorded(entry)) is not None:
+            return recorded
+        if entry in self._answers:
+            message, answer = self._answers[entry]
+        else:
+            part = self._ledger.part(entry)
+            if now_ns < part.deadline_ns - self._guard_ns:
+                return None
+            message = answer = Unknown(part=part, reason="late", detail=self._whereabouts(part), done_ns={})
+        self._ledger.record(entry, self._record(message, answer, now_ns))
+        return self._ledger.recorded(entry)
+
+    def sent(self, record: bytes) -> None:
+        """The verdict is on the wire: the part is done and its slot free."""
+        entry = self._ledger.published
+        self._answers.pop(entry, None)
+        verdict = verdict_from(record.partition(b"\n")[2])
+        self._last_ns = verdict.captured_ns
+        if verdict.verdict != "unknown":
+            self._judged, self._unknowns = verdict, 0
+        else:
+            self._unknowns += 1
+            if self._unknowns == 1:
+                self._unknown_since_ns = verdict.captured_ns
+        self._ledger.set_published(entry)
+
+    def heartbeat(self, now_ns: int) -> Heartbeat:
+        """What is to be said of the line now."""
+        judged = self._judged
+        return Heartbeat(
+            line=self._identity.line,
+            state=self._state(now_ns),
+            part_id=judged and judged.part_id,
+            judged_at=judged and _utc(time.time_ns() - (now_ns - judged.published_ns)),
+            judged_ns=judged and judged.published_ns,
+            published_ns=now_ns,
+            parts=self._ledger.published,
+        )
+
+    def _state(self, now_ns: int) -> Literal["idle", "judging", "blind"]:
+        if self._last_ns is None:
+            return "idle"
+        if self._unknowns >= BLIND_PARTS and self._last_ns - self._unknown_since_ns >= BLIND_NS:
+            return "blind"
+        return "judging" if now_ns - self._last_ns < IDLE_NS else "idle"
+
+    def _whereabouts(self, part: Part) -> str:
+        return f"no answer about part {part.part_id} came {self._guard_ns / 1e6:g} ms before its deadline"
+
+    def _record(self, message: Message, answer: Judgement | Unknown, now_ns: int) -> bytes:
+        part = message.part
+        judged = answer if isinstance(answer, Judgement) else None
+        verdict = Verdict(
+            line=self._identity.line,
+            part_id=part.part_id,
+            epoch=part.epoch,
+            sequence=part.sequence,
+            camera=part.camera,
+            view=part.view,
+            verdict=judged.verdict if judged else "unknown",
+            reason=answer.reason,
+            detail=answer.detail[:300] if isinstance(answer, Unknown) else "",
+            score=judged.score if judged else None,
+            threshold=judged.threshold if judged else None,
+            regions=judged.regions if judged else [],
+            captured_at=_utc(part.captured_at_ns),
+            captured_ns=part.captured_ns,
+            published_ns=now_ns,
+            deadline_ns=part.deadline_ns,
+            latency_us=_latencies(message, now_ns),
+            registration_px=message.registration_px if isinstance(message, Prediction) else None,
+            recipe=self._identity.recipe,
+            bundle=self._identity.bundle,
+        )
+        accept = verdict.verdict == "pass" or (not judged and answer.reason in self._identity.accepted)
+        head = action_topic(self._identity.line, accept=accept) + b"\n"
+        while len(body := verdict_bytes(verdict)) + len(head) > RECORD_BYTES:
+            verdict = msgspec.structs.replace(verdict, regions=verdict.regions[: len(verdict.regions) // 2])
+        return head + body
+
+
+def _latencies(message: Message, now_ns: int) -> dict[str, int]:
+    """Microseconds in each stage, waiting for it included; they add up to `total`."""
+    start, found = message.part.captured_ns, {}
+    for stage, done_ns in sorted(message.done_ns.items(), key=lambda item: item[1]):
+        found[stage] = (done_ns - message.part.captured_ns) // 1000 - (start - message.part.captured_ns) // 1000
+        start = done_ns
+    found["publish"] = (now_ns - message.part.captured_ns) // 1000 - (start - message.part.captured_ns) // 1000
+    if isinstance(message, Prediction):
+        found["engine"] = message.engine_ns // 1000
+    found["total"] = (now_ns - message.part.captured_ns) // 1000
+    return found
+
+
+def _utc(ns: int) -> str:
+    stamp = datetime.fromtimestamp(ns // 1_000_000_000, timezone.utc)
+    return f"{stamp:%Y-%m-%dT%H:%M:%S}.{ns // 1000 % 1_000_000:06d}Z"
+
+
+def run_publish(
+    life: Life,
+    publisher: Publisher,
+    inbox: zmq.Socket[bytes],
+    send: Callable[[bytes, bytes], None],
+    heartbeat_ns: int,
+) -> None:
+    """Give out verdicts and heartbeats until told to stop; `send` takes topic and body."""
+    beat_due_ns = time.monotonic_ns()
+    life.ready()
+    while not life.stopping:
+        life.beat()
+        now_ns = time.monotonic_ns()
+        wait_ns = min(publisher.wait_ns(now_ns), max(0, beat_due_ns - now_ns))
+        if inbox.poll(-(-wait_ns // 1_000_000)):
+            publisher.take(unpack(inbox.recv()))
+        while (record := publisher.next(time.monotonic_ns())) is not None:
+            topic, _, body = record.partition(b"\n")
+            send(topic, body)
+            publisher.sent(record)
+        if (now_ns := time.monotonic_ns()) >= beat_due_ns:
+            beat = publisher.heartbeat(now_ns)
+            send(heartbeat_topic(beat.line), verdict_bytes(beat))
+            beat_due_ns = now_ns + heartbeat_ns

@@ -1,0 +1,234 @@
+"""The line recipe: one TOML file, written by a line engineer, that says what to inspect on this line.
+
+Relative paths are meant from the recipe's folder. An unknown key, a wrong type and a value out of its
+range are errors that name file and key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from .errors import RecipeError
+from .messages import UNKNOWN_REASONS
+
+Motion = Literal["none", "shift", "rigid"]
+PositiveInt = Annotated[int, Meta(ge=1)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,30}$")]
+
+
+class _Section(Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class _Source(_Section, kw_only=True, tag_field="kind"):
+    """What every source says: the camera's name and the pictures that are expected of it."""
+
+    camera: Name = "camera"
+    width: Annotated[int, Meta(ge=8, le=16384)]
+    height: Annotated[int, Meta(ge=8, le=16384)]
+    color: Literal["gray", "bgr"] = "gray"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one frame: `(H, W)` for grey, `(H, W, 3)` for BGR."""
+        return (self.height, self.width) if self.color == "gray" else (self.height, self.width, 3)
+
+    @property
+    def nbytes(self) -> int:
+        return self.width * self.height * (1 if self.color == "gray" else 3)
+
+
+class Synthetic(_Source, kw_only=True, tag="synthetic"):
+    """Renders bare boards, some with a defect at a known place."""
+
+    seed: Annotated[int, Meta(ge=0)] = 0
+    parts: Annotated[int, Meta(ge=0)] = 0  # 0: without end
+    fps: Annotated[float, Meta(gt=0, le=10000)] = 20.0
+    defect_rate: Annotated[float, Meta(ge=0, le=1)] = 0.3
+    views: PositiveInt = 4  # so many board designs take turns
+    truth: str = ""  # where to write what each board really is, one JSON line a part
+
+
+class Folder(_Source, kw_only=True, tag="folder"):
+    """Plays the pictures of a folder at a steady rate, in the order of their names."""
+
+    files: str  # a glob in which `{view}` may stand for the part of the name that is the view
+    fps: Annotated[float, Meta(gt=0, le=10000)] = 20.0
+    repeat: bool = False
+
+
+class Video(_Source, kw_only=True, tag="video"):
+    """A video file, an RTSP address, a V4L2 device or a GStreamer string, read through OpenCV."""
+
+    address: str  # a path, rtsp://..., /dev/video0, or a pipeline that ends in appsink
+    backend: Literal["auto", "ffmpeg", "v4l2", "gstreamer"] = "auto"
+    timeout_ms: Annotated[int, Meta(ge=50, le=60000)] = 2000  # no frame for so long: the camera is lost
+    paced: bool = False  # play a file at its own rate instead of as fast as it reads
+
+
+Source = Union[Synthetic, Folder, Video]  # noqa: UP007  (msgspec reads it on Python 3.10 too)
+
+
+class Timing(_Section, kw_only=True):
+    deadline_ms: Annotated[float, Meta(ge=5, le=60000)] = 200.0  # from capture to the verdict
+    guard_ms: Annotated[float, Meta(ge=0.5, le=10000)] = 10.0  # so long before it a part turns `unknown`
+    slots: Annotated[int, Meta(ge=3, le=1024)] = 16  # parts whose pictures are kept at once
+
+
+class Register(_Section, kw_only=True):
+    """How far a part may lie from its master, and how well it must fit after registration."""
+
+    motion: Motion = "rigid"
+    max_shift_px: Annotated[float, Meta(gt=0)] = 16.0
+    max_rotation_deg: Annotated[float, Meta(ge=0, le=45)] = 3.0
+    min_correlation: Annotated[float, Meta(ge=0, le=1)] = 0.5  # of part and master, once registered
+
+
+class Preprocess(_Section, kw_only=True):
+    crop: tuple[int, int, int, int] | None = None  # x, y, width, height in the frame; whole frame if left out
+    min_contrast: Annotated[float, Meta(ge=0, le=255)] = 8.0  # grey levels, 1st to 99th percentile; else `dark`
+    register: Register = field(default_factory=Register)
+
+
+class EngineChoice(_Section, kw_only=True):
+    kind: Literal["auto", "openvino", "onnxruntime", "constant"] = "auto"
+    precision: Literal["auto", "fp32", "int8"] = "auto"
+    lanes: Annotated[int, Meta(ge=1, le=8)] = 2
+    threads: Annotated[int, Meta(ge=0, le=256)] = 0  # 0: as many as there are cores
+    reference_mb: PositiveInt = 256  # memory for the features of masters
+
+
+Probability = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Rule(_Section, kw_only=True):
+    """When a prediction becomes `reject`, and what an `unknown` does to the part."""
+
+    thresholds: dict[str, Probability] = field(default_factory=dict)  # by kind; else the bundle's
+    min_area_px: Annotated[int, Meta(ge=0)] = 0  # smaller regions are not held against the part
+    unknown: dict[str, Literal["reject", "accept"]] = field(default_factory=dict)  # by reason; else reject
+
+
+class Publish(_Section, kw_only=True):
+    endpoints: tuple[str, ...] = ("tcp://127.0.0.1:5571",)
+    heartbeat_ms: Annotated[int, Meta(ge=50, le=60000)] = 1000
+
+
+class MetricsPort(_Section, kw_only=True):
+    host: str = "127.0.0.1"
+    port: Port = 9178  # 0: no metrics
+
+
+class Recipe(_Section, kw_only=True):
+    """What to inspect on this line."""
+
+    line: Name
+    bundle: str
+    masters: str = ""  # path in which `{view}` stands for the view; else the bundle's own masters
+    source: Source
+    timing: Timing = field(default_factory=Timing)
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    engine: EngineChoice = field(default_factory=EngineChoice)
+    rule: Rule = field(default_factory=Rule)
+    publish: Publish = field(default_factory=Publish)
+    metrics: MetricsPort = field(default_factory=MetricsPort)
+
+
+def read_recipe(path: Path) -> tuple[Recipe, str]:
+    """Read a recipe; return it, its paths made absolute, with the SHA-256 of the file.
+
+    Raises RecipeError, which names file and key and says what to do.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot read the recipe: {error.strerror}") from error
+    try:
+        recipe = msgspec.toml.decode(data, type=Recipe)
+    except msgspec.ValidationError as error:
+        raise RecipeError(f"{path}: {_explain(str(error))}") from error
+    except msgspec.DecodeError as error:
+        raise RecipeError(f"{path}: not a TOML file: {error}") from error
+    _check(path, recipe)
+    return _absolute(recipe, path.parent.resolve()), hashlib.sha256(data).hexdigest()
+
+
+def _explain(text: str) -> str:
+    """msgspec's message with the key in TOML's words and, for an unknown key, the nearest known one."""
+    where = re.search(r" - at `\$\.?(.*)`$", text)
+    section = where.group(1) if where else ""
+    said = text[: where.start()] if where else text
+    unknown = re.search(r"unknown field `(.+)`", said)
+    if unknown:
+        key, known = unknown.group(1), sorted(_keys_of(section))
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+        return f"unknown key {key!r} in {f'[{section}]' if section else 'the recipe'}: {hint}"
+    return f"{section or 'recipe'}: {said[:1].lower()}{said[1:]}"
+
+
+def _keys_of(section: str) -> set[str]:
+    kinds: list[Any] = [Recipe]
+    for name in filter(None, section.split(".")):
+        found = [f.type for kind in kinds for f in msgspec.structs.fields(kind) if f.name == name]
+        kinds = [kind for t in found for kind in (get_args(t) or (t,)) if isinstance(kind, type)]
+    keys = {f.name for kind in kinds if issubclass(kind, Struct) for f in msgspec.structs.fields(kind)}
+    return keys | ({"kind"} if section == "source" else set())
+
+
+def _check(path: Path, recipe: Recipe) -> None:
+    timing, crop = recipe.timing, recipe.preprocess.crop
+    if timing.guard_ms >= timing.deadline_ms:
+        raise RecipeError(
+            f"{path}: timing.guard_ms {timing.guard_ms:g} leaves nothing of timing.deadline_ms "
+            f"{timing.deadline_ms:g}: make it smaller"
+        )
+    if crop and not (
+        crop[0] >= 0
+        and crop[1] >= 0
+        and crop[2] > 0
+        and crop[3] > 0
+        and crop[0] + crop[2] <= recipe.source.width
+        and crop[1] + crop[3] <= recipe.source.height
+    ):
+        raise RecipeError(
+            f"{path}: preprocess.crop {list(crop)} (x, y, width, height) does not lie in the "
+            f"{recipe.source.width}x{recipe.source.height} frame of [source]"
+        )
+    for reason in recipe.rule.unknown:
+        if reason not in UNKNOWN_REASONS:
+            raise RecipeError(
+                f"{path}: rule.unknown: {reason!r} is no reason for `unknown`; "
+                f"known are {', '.join(UNKNOWN_REASONS)}"
+            )
+    for endpoint in recipe.publish.endpoints:
+        if not re.match(r"^(ipc://.+|tcp://(127\.\d+\.\d+\.\d+|localhost|\[::1\]):(\d+|\*))$", endpoint):
+            raise RecipeError(
+                f"{path}: publish.endpoints: {endpoint!r} is neither ipc:// nor tcp:// on the loopback: "
+                "verdicts without keys are not put on a network. Bind 127.0.0.1 and forward it by a tunnel "
+                "that has keys"
+            )
+
+
+def _absolute(recipe: Recipe, folder: Path) -> Recipe:
+    def absolute(text: str) -> str:
+        return str(folder / text) if text else text
+
+    source = recipe.source
+    if isinstance(source, Synthetic):
+        source = msgspec.structs.replace(source, truth=absolute(source.truth))
+    elif isinstance(source, Folder):
+        source = msgspec.structs.replace(source, files=absolute(source.files))
+    elif (folder / source.address).is_file():
+        source = msgspec.structs.replace(source, address=absolute(source.address))
+    return msgspec.structs.replace(
+        recipe, bundle=absolute(recipe.bundle), masters=absolute(recipe.masters), source=source
+    )

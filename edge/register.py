@@ -1,0 +1,161 @@
+"""Finds how a part lies against its master: shift and rotation, to a fraction of a pixel.
+
+Phase correlation on a small copy finds the shift (Kuglin and Hines 1975; only the master's spectrum is
+whitened, once). From there Gauss-Newton steps (align.py) run on reduced copies, coarse to fine.
+"""
+
+from __future__ import annotations
+
+import cmath
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from . import recipe
+from .align import Floats, Level, Pose
+from .errors import PartError
+
+_PEAKS = 3  # of the phase correlation that are tried, besides the pose of the master itself
+_SURE = 0.9  # a correlation from which on no other peak is tried
+_MOST_STEPS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """How a part lies; distances in pixels of the picture that was registered."""
+
+    matrix: NDArray[np.float64]  # 2x3, pixel of the master -> pixel of the part
+    correlation: float  # of part and master in this pose
+    residual_px: float  # how far the worst quarter of the part still lies off its master
+    shift_px: float  # of the middle of the picture
+    rotation_deg: float
+
+
+def register(part: NDArray[np.uint8], template: Template) -> Registration:
+    """How a grey part `(H, W)` uint8 lies against its master.
+
+    Raises PartError where it lies further off than the limits or does not look like its master.
+    """
+    if part.shape != template.shape:
+        raise PartError("registration", f"expected a picture of {template.shape}, found {part.shape}")
+    limits, copies = template.limits, template.copies(part)
+    best: Registration | None = None
+    for start in template.starts(copies[-1]):
+        fit = template.fit(copies, start)
+        if best is None or fit.correlation > best.correlation:
+            best = fit
+        if best.correlation >= _SURE:
+            break
+    assert best is not None
+    if best.correlation < limits.min_correlation:
+        raise PartError(
+            "registration",
+            f"the part's correlation with its master is {best.correlation:.2f}, below "
+            f"{limits.min_correlation:g}: another product, another master or a part far from its place",
+        )
+    if best.shift_px > limits.max_shift_px:
+        raise PartError(
+            "registration",
+            f"the part lies {best.shift_px:.1f} px off its place, more than {limits.max_shift_px:g}",
+        )
+    if abs(best.rotation_deg) > limits.max_rotation_deg:
+        raise PartError(
+            "registration",
+            f"the part is turned by {best.rotation_deg:.1f} degrees, more than {limits.max_rotation_deg:g}",
+        )
+    return best
+
+
+class Template:
+    """What registration needs of a grey master `(H, W)` uint8, computed once."""
+
+    def __init__(self, master: NDArray[np.uint8], limits: recipe.Register) -> None:
+        self.shape, self.limits = master.shape, limits
+        turning_px = math.sin(math.radians(limits.max_rotation_deg)) * math.hypot(*master.shape) / 4
+        shrink = next((by for by in (4, 2) if min(master.shape) >= 128 * by), 1)
+        self._sizes = [(master.shape[1] // shrink, master.shape[0] // shrink)]
+        while min(self._sizes[-1]) >= 128:
+            self._sizes.append((self._sizes[-1][0] // 2, self._sizes[-1][1] // 2))
+        copies = self.copies(master)
+        self._levels = [
+            Level(copy, self.shape, limits.motion, limits.max_shift_px + turning_px) for copy in copies
+        ]
+        self._search = _PhaseSearch(copies[-1], self.shape, limits.max_shift_px)
+
+    def copies(self, picture: NDArray[np.uint8]) -> list[Floats]:
+        """The picture at the size of each level, finest first, blurred a little against aliasing."""
+        height, width = picture.shape
+        copies = []
+        if self._sizes[0][0] < width // 2:  # halving twice takes a sixth of the time of quartering
+            picture = _shrunk(picture, (width // 2, height // 2))
+        for size in self._sizes:
+            picture = _shrunk(picture, size)
+            copies.append(cv2.GaussianBlur(picture, (3, 3), 0.7).astype(np.float32))
+        return copies
+
+    def starts(self, coarsest: Floats) -> Iterator[Pose]:
+        """Poses to start from, the likeliest first."""
+        if self.limits.motion != "none":
+            yield from self._search.peaks(coarsest, _PEAKS)
+        yield Pose()
+
+    def fit(self, copies: list[Floats], pose: Pose) -> Registration:
+        """How the part fits best, from a first guess on."""
+        for level, copy in zip(reversed(self._levels), reversed(copies), strict=True):
+            for _ in range(_MOST_STEPS):
+                step = level.step(copy, pose)
+                pose = pose.corrected(step.turn, step.shift)
+                if step.is_last:
+                    break
+        return Registration(
+            matrix=pose.matrix(self.shape),
+            correlation=step.correlation,
+            residual_px=level.residual_px(step),
+            shift_px=abs(pose.shift),
+            rotation_deg=math.degrees(cmath.phase(pose.turn)),
+        )
+
+
+def _shrunk(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+class _PhaseSearch:
+    """Phase correlation with one master."""
+
+    def __init__(self, picture: Floats, full: tuple[int, ...], reach_px: float) -> None:
+        height, width = picture.shape
+        self._scale = (full[1] / width, full[0] / height)
+        self._window = cv2.createHanningWindow((width, height), cv2.CV_32F)
+        self._canvas = np.zeros((cv2.getOptimalDFTSize(height), cv2.getOptimalDFTSize(width)), np.float32)
+        spectrum = np.fft.rfft2(self._windowed(picture))
+        strength = np.abs(spectrum)
+        whitened = np.fft.irfft2(spectrum / (strength + 0.1 * strength.mean() + 1e-9), s=self._canvas.shape)
+        self._spectrum = cv2.dft(whitened.astype(np.float32))
+        self._reach = tuple(
+            max(1, min(math.ceil(reach_px / scale) + 1, size // 2 - 1))
+            for scale, size in zip(self._scale, (width, height), strict=True)
+        )
+        x, y = self._reach
+        self._within_reach = np.ix_(np.arange(-y, y + 1), np.arange(-x, x + 1))
+
+    def peaks(self, picture: Floats, count: int) -> list[Pose]:
+        """Shifts that would explain the picture, the likeliest first."""
+        product = cv2.mulSpectrums(cv2.dft(self._windowed(picture)), self._spectrum, 0, conjB=True)
+        surface = cv2.idft(product)[self._within_reach]
+        poses = []
+        for _ in range(count):
+            _, _, _, (x, y) = cv2.minMaxLoc(surface)
+            shift = complex((x - self._reach[0]) * self._scale[0], (y - self._reach[1]) * self._scale[1])
+            poses.append(Pose(shift=shift))
+            surface[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2] = -np.inf
+        return poses
+
+    def _windowed(self, picture: Floats) -> Floats:
+        height, width = picture.shape
+        np.multiply(picture - cv2.mean(picture)[0], self._window, out=self._canvas[:height, :width])
+        return self._canvas

@@ -1,0 +1,19 @@
+"""Tells systemd how the line is, by datagrams as sd_notify(3) describes them."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+
+class Service:
+    """`notify("READY=1")` and the like; does nothing where no address is given."""
+
+    def __init__(self, address: str | None) -> None:
+        self._address = "\0" + address[1:] if address and address.startswith("@") else address
+
+    def notify(self, state: str) -> None:
+        """Send a state; a service manager that does not listen is no reason to stop a line."""
+        if self._address:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, contextlib.suppress(OSError):
+                sender.sendto(state.encode(), self._address)

@@ -1,0 +1,71 @@
+"""What a source of pictures is: it waits for the next trigger, then hands over that frame's pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import PartError
+
+_COLOURLESS = 6  # grey levels by which a video codec may part the channels of a grey picture
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """A part stands before the camera; taken before any of its pixels move."""
+
+    view: str
+    captured_ns: int  # monotonic
+    captured_at_ns: int  # wall clock, for people only
+
+
+class Source(Protocol):
+    """Cheap to make; opened on `with`, where SourceError names what could not be opened."""
+
+    def __enter__(self) -> Source: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def wait(self, timeout_s: float) -> Trigger | None:
+        """The next part, or None if none came in that time.
+
+        Raises SourceEnded behind the last frame, SourceError where a live camera stopped delivering.
+        """
+        ...
+
+    def read(self, out: NDArray[np.uint8]) -> None:
+        """Write the triggered frame into `out`, `(H, W)` grey or `(H, W, 3)` BGR.
+
+        Raises PartError where the frame is not such a picture; nothing is resized or converted silently.
+        """
+        ...
+
+
+def deliver(picture: NDArray[Any], out: NDArray[np.uint8], name: str) -> None:
+    """Copy a decoded picture into `out`; PartError names what was expected and what came."""
+    found = _one_channel(picture) if out.ndim == 2 else picture
+    if found.shape != out.shape or found.dtype != out.dtype:
+        raise PartError("frame", f"{name}: expected {_words(out)}, found {_words(found)}")
+    np.copyto(out, found)
+
+
+def _one_channel(picture: NDArray[Any]) -> NDArray[Any]:
+    """A grey picture that its decoder gave in three channels as the one that it is; others as they are."""
+    if picture.ndim != 3 or picture.shape[2] != 3:
+        return picture
+    blue, green, red = cv2.split(picture)
+    colour = max(cv2.norm(green, blue, cv2.NORM_INF), cv2.norm(green, red, cv2.NORM_INF))
+    return green if colour <= _COLOURLESS else picture
+
+
+def _words(picture: NDArray[Any]) -> str:
+    colour = "gray" if picture.ndim == 2 else "bgr" if picture.shape[2] == 3 else f"{picture.shape[2]} channels"
+    depth = "" if picture.dtype == np.uint8 else f" {picture.dtype}"
+    return f"{picture.shape[1]}x{picture.shape[0]} {colour}{depth}"

@@ -1,0 +1,210 @@
+"""Puts one of the six defects of bare boards into the artwork, truly there, and says where it is."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .board import BARE, COPPER, MARGIN
+
+#: In the order of DeepPCB's type numbers, 1 to 6.
+KINDS = ("open", "short", "mousebite", "spur", "copper", "pin-hole")
+
+Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in the picture of the nominal pose
+_Point = NDArray[np.float64]  # x, y
+
+#: What a defect of each kind does to the number of copper islands and of bare islands around it.
+#: An open that cuts a trace also joins the bare sides of it, so there only the copper counts.
+_ISLANDS: dict[str, tuple[int, int | None]] = {
+    "open": (+1, None),
+    "short": (-1, None),
+    "mousebite": (0, 0),
+    "spur": (0, 0),
+    "copper": (+1, 0),
+    "pin-hole": (0, +1),
+}
+_FINE = 4
+_PATCH = 40  # half the side of the neighbourhood that a defect is drawn and checked in
+_LEAST_PX = 30  # pixels that must clearly change
+
+
+def add_defect(art: NDArray[np.uint8], kind: str, rng: np.random.Generator, taken: list[Box]) -> Box | None:
+    """Draw a defect of that kind into `art`, in place, away from the boxes in `taken`.
+
+    Its box is given with DeepPCB's margin. None, and `art` as it was, if no place was found for it.
+    """
+    for _ in range(200):
+        stroke = _STROKES[kind](art, rng)
+        if stroke is None:
+            continue
+        middle = np.round(stroke[:, :2].mean(0)).astype(int)
+        left, top = int(middle[0]) - _PATCH, int(middle[1]) - _PATCH
+        patch = art[top : top + 2 * _PATCH, left : left + 2 * _PATCH]
+        if left < 0 or top < 0 or patch.shape != (2 * _PATCH, 2 * _PATCH):
+            continue
+        coverage = _draw(stroke - (left, top, 0))
+        if kind in ("open", "mousebite", "pin-hole"):
+            changed = np.where(patch > BARE, patch - (patch.astype(np.float32) - BARE) * coverage, patch)
+        else:
+            changed = patch + (COPPER - patch.astype(np.float32)) * coverage
+        clearly = np.abs(changed - patch) > (COPPER - BARE) / 2
+        box = _box(clearly, left, top, art.shape, rng)
+        if box is None or any(_near(box, other) for other in taken) or not _is_truly(kind, patch, changed):
+            continue
+        patch[:] = changed.round()
+        return box
+    return None
+
+
+def _is_truly(kind: str, before: NDArray[np.uint8], after: NDArray[np.float32]) -> bool:
+    copper, bare = _ISLANDS[kind]
+    was, now = before > (BARE + COPPER) // 2, after > (BARE + COPPER) / 2
+    return _islands(now) - _islands(was) == copper and (bare is None or _islands(~now) - _islands(~was) == bare)
+
+
+def _islands(mask: NDArray[np.bool_]) -> int:
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    return int((stats[1:, cv2.CC_STAT_AREA] > 5).sum())
+
+
+def _box(
+    clearly: NDArray[np.bool_], left: int, top: int, shape: tuple[int, ...], rng: np.random.Generator
+) -> Box | None:
+    """Round what changed, with a margin; None if it is too little or leaves the picture."""
+    ys, xs = np.nonzero(clearly)
+    if len(ys) < _LEAST_PX:
+        return None
+    margin = int(rng.integers(8, 13))
+    box = (
+        left + int(xs.min()) - margin - MARGIN,
+        top + int(ys.min()) - margin - MARGIN,
+        left + int(xs.max()) + 1 + margin - MARGIN,
+        top + int(ys.max()) + 1 + margin - MARGIN,
+    )
+    inside = min(box[:2]) >= 8 and box[2] <= shape[1] - 2 * MARGIN - 8 and box[3] <= shape[0] - 2 * MARGIN - 8
+    return box if inside else None
+
+
+def _near(a: Box, b: Box) -> bool:
+    return a[0] < b[2] + 8 and b[0] < a[2] + 8 and a[1] < b[3] + 8 and b[1] < a[3] + 8
+
+
+def _draw(stroke: _Point) -> NDArray[np.float32]:
+    """Coverage 0..1 of a hand-drawn stroke (rows of x, y, radius) in a patch."""
+    fine = np.zeros((2 * _PATCH * _FINE, 2 * _PATCH * _FINE), np.uint8)
+    for a, b in pairwise(stroke):
+        for t in np.linspace(0, 1, 12):
+            x, y, radius = (a + (b - a) * t + (0.5, 0.5, 0)) * _FINE
+            cv2.circle(fine, (int(x), int(y)), int(max(radius, 3.0)), 255, -1)
+    size = (2 * _PATCH, 2 * _PATCH)
+    return np.asarray(cv2.resize(fine / np.float32(255), size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _wander(start: _Point, end: _Point, radius: tuple[float, float], rng: np.random.Generator) -> _Point:
+    """A stroke from one point to another that wanders a little and swells and thins."""
+    knots = int(np.linalg.norm(end - start) / 6) + 2
+    along = np.linspace(0, 1, knots)[:, None]
+    points = start + (end - start) * along
+    points[1:-1] += rng.normal(0, 1.2, (knots - 2, 2))
+    return np.hstack([points, rng.uniform(*radius, (knots, 1))])
+
+
+def _toward(angle: float) -> _Point:
+    return np.array([np.cos(angle), np.sin(angle)])
+
+
+def _somewhere(art: NDArray[np.uint8], copper: bool, rng: np.random.Generator) -> _Point:
+    """A random pixel of copper or of bare laminate, well inside the picture."""
+    edge = MARGIN + 16
+    for _ in range(100):
+        x, y = rng.integers(edge, art.shape[1] - edge), rng.integers(edge, art.shape[0] - edge)
+        if (art[y, x] > (BARE + COPPER) // 2) == copper:
+            break
+    return np.array([x, y], float)
+
+
+def _reach(art: NDArray[np.uint8], start: _Point, angle: float, copper: bool) -> float:
+    """How far from `start` in that direction the copper, or the bare laminate, goes on; at most 36."""
+    steps = np.arange(0, 36, 0.5)
+    x, y = np.round(start[:, None] + _toward(angle)[:, None] * steps).astype(int)
+    ends = (art[y.clip(0, art.shape[0] - 1), x.clip(0, art.shape[1] - 1)] > (BARE + COPPER) // 2) != copper
+    return float(steps[ends.argmax()]) if ends.any() else 36.0
+
+
+def _across(art: NDArray[np.uint8], copper: bool, longest: float, rng: np.random.Generator) -> _Point | None:
+    """A stroke over the narrowest way through a random place, from edge to edge: an open or a short."""
+    place = _somewhere(art, copper, rng)
+    angles = np.arange(8) * np.pi / 8
+    spans = [(_reach(art, place, a, copper), _reach(art, place, a + np.pi, copper), a) for a in angles]
+    ahead, back, angle = min(spans, key=lambda span: span[0] + span[1])
+    if not 4 <= ahead + back <= longest:
+        return None
+    angle += rng.normal(0, 0.12)
+    over = 1.5
+    return _wander(
+        place - _toward(angle) * (back + over), place + _toward(angle) * (ahead + over), (1.5, 3.5), rng
+    )
+
+
+def _open(art: NDArray[np.uint8], rng: np.random.Generator) -> _Point | None:
+    return _across(art, True, 24, rng)
+
+
+def _short(art: NDArray[np.uint8], rng: np.random.Generator) -> _Point | None:
+    stroke = _across(art, False, 34, rng)
+    if stroke is None:
+        return None
+    _, nets = cv2.connectedComponents((art > (BARE + COPPER) // 2).astype(np.uint8), connectivity=4)
+    (x1, y1), (x2, y2) = np.round(stroke[[0, -1], :2]).astype(int)
+    return stroke if nets[y1, x1] and nets[y2, x2] and nets[y1, x1] != nets[y2, x2] else None
+
+
+def _from_edge(art: NDArray[np.uint8], into_copper: bool, rng: np.random.Generator) -> _Point | None:
+    """A short stroke that begins at the rim of the copper: a mousebite or a spur."""
+    place, angle = _somewhere(art, not into_copper, rng), rng.uniform(0, 2 * np.pi)
+    to_rim = _reach(art, place, angle, not into_copper)
+    if to_rim >= 36:
+        return None
+    rim = place + _toward(angle) * to_rim
+    room = _reach(art, rim + _toward(angle), angle, into_copper)
+    depth = min(rng.uniform(3, 15), room - 5)
+    if depth < 2:
+        return None
+    return _wander(rim - _toward(angle) * 1.5, rim + _toward(angle) * depth, (2.0, 4.5), rng)
+
+
+def _mousebite(art: NDArray[np.uint8], rng: np.random.Generator) -> _Point | None:
+    return _from_edge(art, True, rng)
+
+
+def _spur(art: NDArray[np.uint8], rng: np.random.Generator) -> _Point | None:
+    return _from_edge(art, False, rng)
+
+
+def _alone(art: NDArray[np.uint8], in_copper: bool, rng: np.random.Generator) -> _Point | None:
+    """A stroke that touches no rim: excess copper or a pin-hole."""
+    place, angle, length = _somewhere(art, in_copper, rng), rng.uniform(0, 2 * np.pi), rng.uniform(3, 16)
+    if min(_reach(art, place, angle + turn, in_copper) for turn in (0.0, np.pi)) < length / 2 + 4:
+        return None
+    return _wander(place - _toward(angle) * length / 2, place + _toward(angle) * length / 2, (2.0, 4.5), rng)
+
+
+def _copper(art: NDArray[np.uint8], rng: np.random.Generator) -> _Point | None:
+    return _alone(art, False, rng)
+
+
+def _pin_hole(art: NDArray[np.uint8], rng: np.random.Generator) -> _Point | None:
+    return _alone(art, True, rng)
+
+
+_STROKES = {
+    "open": _open,
+    "short": _short,
+    "mousebite": _mousebite,
+    "spur": _spur,
+    "copper": _copper,
+    "pin-hole": _pin_hole,
+}

@@ -1,0 +1,106 @@
+"""Plays the pictures of a folder as if a camera took them, at a steady rate and in the order of their names."""
+
+from __future__ import annotations
+
+import glob
+import re
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import recipe
+from ..errors import PartError, SourceEnded, SourceError
+from .base import Trigger, deliver
+from .pace import Pace
+
+
+class FolderSource:
+    """A picture that cannot be read still is a part. Without `{view}` all show one view, the camera's name."""
+
+    def __init__(self, section: recipe.Folder) -> None:
+        self._section = section
+
+    def __enter__(self) -> FolderSource:
+        files = self._section.files
+        found = glob.glob(files.replace("{view}", "*"), recursive=True)
+        self._files = sorted((Path(name) for name in found if Path(name).is_file()), key=_natural)
+        if not self._files:
+            raise SourceError(f"{files}: no picture has such a name: correct [source] files")
+        self._view = _view_in(files)
+        self._next = 0
+        self._ahead: NDArray[Any] | PartError | None = None
+        self._pace = Pace(self._section.fps)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def wait(self, timeout_s: float) -> Trigger | None:
+        """Decode the next picture ahead of its time, then wait until it is due."""
+        if self._next == len(self._files):
+            if not self._section.repeat:
+                raise SourceEnded(f"all {len(self._files)} pictures of {self._section.files} have been shown")
+            self._next = 0
+        path = self._files[self._next]
+        if self._ahead is None:
+            self._ahead = _decoded(path)
+        match = self._view.match(str(path))
+        view = match["view"] if match and "view" in match.groupdict() else self._section.camera
+        trigger = self._pace.wait(timeout_s, view)
+        if trigger is not None:
+            self._shown, self._name, self._ahead = self._ahead, str(path), None
+            self._next += 1
+        return trigger
+
+    def read(self, out: NDArray[np.uint8]) -> None:
+        if isinstance(self._shown, PartError):
+            raise self._shown
+        deliver(self._shown, out, self._name)
+
+
+def _decoded(path: Path) -> NDArray[Any] | PartError:
+    """The picture as it is stored, or why it cannot be had."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return PartError("frame", f"{path}: cannot be read: {error.strerror}")
+    if _is_truncated(data):
+        return PartError("frame", f"{path}: truncated: ends after {len(data)} bytes without an end marker")
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    except cv2.error as error:
+        return PartError("frame", f"{path}: cannot be decoded: {error.err}")
+    if picture is None:
+        return PartError(
+            "frame", f"{path}: expected a picture, found {len(data)} bytes that OpenCV cannot decode"
+        )
+    return picture
+
+
+def _is_truncated(data: bytes) -> bool:
+    """Whether a JPEG or PNG lacks its end; decoders may fill the rest with grey and only warn.
+
+    Neither JPEG marker occurs within a scan's data (T.81, B.1.1.5), so the last scan ends if one follows.
+    """
+    if data.startswith(b"\xff\xd8"):
+        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
+    if data.startswith(b"\x89PNG"):
+        return data.rfind(b"IEND\xaeB`\x82") < 0
+    return False
+
+
+def _view_in(pattern: str) -> re.Pattern[str]:
+    """Finds the part of a file's name that stands for `{view}`."""
+    for stands, by in (("**/", "(?:.*/)?"), ("*", "[^/]*"), ("?", "[^/]"), ("{view}", "(?P<view>[^/]+)")):
+        pattern = pattern.replace(stands, by)
+    return re.compile(pattern)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Sorts `part-9` before `part-10`."""
+    return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in re.split(r"(\d+)", str(path))]

@@ -1,0 +1,28 @@
+"""Turns a rate into the instants at which parts are due, whatever the reader does in between."""
+
+from __future__ import annotations
+
+import time
+
+from .base import Trigger
+
+
+class Pace:
+    """Absolute deadlines: a late reader gets the parts that were due meanwhile at once, and none is skipped."""
+
+    def __init__(self, fps: float) -> None:
+        self._period_ns = 1e9 / fps
+        self._start_ns = time.monotonic_ns()
+        self._count = 0
+
+    def wait(self, timeout_s: float, view: str) -> Trigger | None:
+        """The next part's trigger, stamped with the instant at which it was due, or None until then."""
+        due_ns = self._start_ns + round((self._count + 1) * self._period_ns)
+        ahead_s = (due_ns - time.monotonic_ns()) / 1e9
+        if ahead_s > 0:
+            time.sleep(min(ahead_s, timeout_s))
+        if ahead_s > timeout_s:
+            return None
+        self._count += 1
+        late_ns = time.monotonic_ns() - due_ns
+        return Trigger(view, due_ns, time.time_ns() - late_ns)

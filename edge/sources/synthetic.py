@@ -1,0 +1,107 @@
+"""Renders bare boards at a steady rate, some with defects, and keeps beside what each one really is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import recipe
+from ..errors import SourceEnded, SourceError
+from .base import Trigger, deliver
+from .board import Design, design
+from .defects import KINDS, Box, add_defect
+from .pace import Pace
+from .photo import Pose, in_colour, master, photograph
+
+
+class SyntheticSource:
+    """Boards of some designs in turn; the same seed gives the same boards."""
+
+    def __init__(self, section: recipe.Synthetic) -> None:
+        self._section = section
+        self._truth: TextIO | None = None
+
+    def __enter__(self) -> SyntheticSource:
+        section = self._section
+        self._designs = [design(number, section.height, section.width) for number in range(section.views)]
+        self._sequence = 0
+        self._frame: NDArray[np.uint8] | None = None
+        if section.truth:
+            try:
+                self._truth = Path(section.truth).open("w")
+            except OSError as error:
+                raise SourceError(
+                    f"{section.truth}: cannot write the truth of [source]: {error.strerror}: make its folder"
+                ) from error
+        self._pace = Pace(section.fps)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._truth:
+            self._truth.close()
+
+    def wait(self, timeout_s: float) -> Trigger | None:
+        """Render the next board ahead of its time, then wait until it is due."""
+        sequence = self._sequence + 1
+        if 0 < self._section.parts < sequence:
+            raise SourceEnded(f"all {self._section.parts} boards have been shown")
+        board = self._designs[(sequence - 1) % len(self._designs)]
+        if self._frame is None:
+            self._frame, self._defects = render(self._section, board, sequence)
+        trigger = self._pace.wait(timeout_s, board.view)
+        if trigger is None:
+            return None
+        self._sequence, self._shown, self._frame = sequence, self._frame, None
+        if self._truth:
+            what = {
+                "sequence": sequence,
+                "view": board.view,
+                "good": not self._defects,
+                "defects": self._defects,
+            }
+            print(json.dumps(what), file=self._truth, flush=True)
+        return trigger
+
+    def read(self, out: NDArray[np.uint8]) -> None:
+        deliver(self._shown, out, f"board {self._sequence}")
+
+
+def render(
+    section: recipe.Synthetic, board: Design, sequence: int
+) -> tuple[NDArray[np.uint8], list[tuple[int, int, int, int, str]]]:
+    """The picture of a board and its defects as x1, y1, x2, y2, kind in that picture."""
+    rng = np.random.default_rng([3, section.seed, sequence])
+    pose, art = Pose.any(rng), board.art
+    boxes: list[Box] = []
+    kinds: list[str] = []
+    if rng.random() < section.defect_rate:
+        art = art.copy()
+        for kind in rng.choice(KINDS, rng.integers(1, 4)):
+            box = add_defect(art, kind, rng, boxes)
+            if box is not None:
+                boxes.append(box)
+                kinds.append(str(kind))
+    frame = photograph(art, board, pose, rng)
+    matrix = pose.matrix(section.height, section.width)
+    defects = [(*_moved(box, matrix), kind) for box, kind in zip(boxes, kinds, strict=True)]
+    return frame if section.color == "gray" else in_colour(frame), defects
+
+
+def master_pictures(section: recipe.Synthetic) -> dict[str, NDArray[np.uint8]]:
+    """The master of each view that the section shows."""
+    designs = [design(number, section.height, section.width) for number in range(section.views)]
+    return {d.view: master(d) if section.color == "gray" else in_colour(master(d)) for d in designs}
+
+
+def _moved(box: Box, matrix: NDArray[np.float64]) -> Box:
+    """The box round a box that has moved with its board."""
+    corners = np.array([(x, y, 1) for x in box[::2] for y in box[1::2]]) @ matrix.T
+    (x1, y1), (x2, y2) = corners.min(0).round().astype(int), corners.max(0).round().astype(int)
+    return int(x1), int(y1), int(x2), int(y2)

@@ -1,0 +1,186 @@
+"""How a stage runs: receive, step, send, time, show life, stop.
+
+A stage is one process with one loop. It binds its inbox and connects to the inboxes it sends to, so
+messages wait for a stage that is being restarted. What it does with a message is its step's business;
+a part that the step cannot judge goes on to publish as `unknown`, anything worse ends the process and
+the supervisor starts it anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+import msgspec
+import zmq
+
+from .errors import EngineError, LineError, PartError, SlotOverwritten
+from .ledger import ROWS, Ledger
+from .messages import Frame, Message, Prediction, Reason, Tensor, Unknown
+from .wire import pack, unpack
+
+log = logging.getLogger(__name__)
+
+TICK_MS = 100  # at most so long between two signs of life
+PUBLISH_HWM = 10_000  # messages kept for a slow subscriber, some 10 MB
+ENGINE_FAILURES = 3  # in a row, after which the engine is loaded anew
+
+
+class Life:
+    """What the supervisor sees of a stage, and what the stage hears of its supervisor."""
+
+    def __init__(self, ledger: Ledger, stage: str) -> None:
+        self._row = ledger.stages[stage]
+        self._parent = os.getppid()
+        self.stopping = False
+
+    def __enter__(self) -> Life:
+        def stop(number: int, frame: FrameType | None) -> None:
+            self.stopping = True
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor, which stops us in order
+        self._row["pid"] = os.getpid()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._row["ready"] = 0
+
+    def ready(self) -> None:
+        """From here on the stage takes parts."""
+        self.beat()
+        self._row["ready"] = 1
+
+    def beat(self) -> None:
+        """Show life; stop where the supervisor is gone."""
+        self._row["beat_ns"] = time.monotonic_ns()
+        if os.getppid() != self._parent:
+            self.stopping = True
+
+
+class Wires:
+    """The sockets of one stage: its inbox, and a way to each other stage's inbox."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._context = zmq.Context()
+
+    def __enter__(self) -> Wires:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._context.destroy(linger=200)
+
+    def inbox(self, stage: str) -> zmq.Socket[bytes]:
+        """The socket on which `stage` receives; bounded by the rows of the ledger."""
+        socket = self._context.socket(zmq.PULL)
+        socket.set_hwm(ROWS)
+        socket.bind(f"ipc://{self._folder}/{stage}.ipc")
+        return socket
+
+    def publisher(self, endpoints: tuple[str, ...]) -> zmq.Socket[bytes]:
+        """The socket on which verdicts go out; a subscriber that falls HWM behind loses the newest ones."""
+        socket = self._context.socket(zmq.PUB)
+        socket.set_hwm(PUBLISH_HWM)
+        for endpoint in endpoints:
+            try:
+                socket.bind(endpoint)
+            except zmq.ZMQError as error:
+                raise LineError(
+                    f"publish.endpoints: cannot bind {endpoint}: {error.strerror}: "
+                    "give the line an endpoint of its own"
+                ) from error
+        return socket
+
+    def to(self, stage: str) -> Callable[[Message], None]:
+        """A function that sends to `stage`; it never waits: a part it cannot send turns `late`."""
+        socket = self._context.socket(zmq.PUSH)
+        socket.set_hwm(ROWS)
+        socket.connect(f"ipc://{self._folder}/{stage}.ipc")
+
+        def send(message: Message) -> None:
+            try:
+                socket.send(pack(message), zmq.NOBLOCK)
+            except zmq.Again:
+                log.error("part %s: %s takes no more messages", message.part.part_id, stage)
+
+        return send
+
+
+class Step(Protocol):
+    """What a stage does with a message: `start` up to `depth` of them, `finish` the one started first.
+
+    Both may raise PartError, SlotOverwritten or EngineError about that message's part.
+    """
+
+    depth: int
+
+    def start(self, message: Frame | Tensor) -> None: ...
+
+    def finish(self) -> Tensor | Prediction: ...
+
+
+def relay(
+    name: str,
+    life: Life,
+    inbox: zmq.Socket[bytes],
+    onward: Callable[[Message], None],
+    publish: Callable[[Message], None],
+    step: Step,
+) -> None:
+    """Run a step over everything that comes in, until the supervisor says stop.
+
+    While a part is being worked on, the next is started as soon as it comes, up to the step's depth.
+    An engine that fails ENGINE_FAILURES times in a row ends the stage.
+    """
+    started: deque[Frame | Tensor] = deque()
+    failures = 0
+    while not life.stopping:
+        life.beat()
+        if len(started) < step.depth and inbox.poll(0 if started else TICK_MS):
+            message = unpack(inbox.recv())
+            if not isinstance(message, (Frame, Tensor)):
+                raise TypeError(f"{name} got a {type(message).__name__}")
+            if message.part.deadline_ns < time.monotonic_ns():
+                continue  # publish has turned it `late` already; do not make the next one late for it
+            try:
+                step.start(message)
+            except (PartError, SlotOverwritten, EngineError) as error:
+                failures += isinstance(error, EngineError)
+                publish(stamp(name, refuse(message, error)))
+            else:
+                started.append(message)
+        elif started:
+            message = started.popleft()
+            try:
+                onward(stamp(name, step.finish()))
+                failures = 0
+            except (PartError, SlotOverwritten, EngineError) as error:
+                failures += isinstance(error, EngineError)
+                publish(stamp(name, refuse(message, error)))
+        if failures == ENGINE_FAILURES:
+            raise EngineError(f"the engine failed on {failures} parts in a row: loading it anew")
+
+
+def refuse(message: Message, error: PartError | SlotOverwritten | EngineError) -> Unknown:
+    """The message's part as one that cannot be judged, with the error's reason and words."""
+    reason: Reason = "engine"
+    if isinstance(error, PartError):
+        reason = error.reason
+    elif isinstance(error, SlotOverwritten):
+        reason = "overwritten"
+    else:
+        log.error("part %s: %s", message.part.part_id, error)
+    return Unknown(part=message.part, reason=reason, detail=str(error), done_ns=message.done_ns)
+
+
+def stamp(name: str, message: Message) -> Message:
+    """The message with the time at which this stage was done with it."""
+    return msgspec.structs.replace(message, done_ns={**message.done_ns, name: time.monotonic_ns()})

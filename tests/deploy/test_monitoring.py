@@ -1,0 +1,221 @@
+"""A real Prometheus with the shipped rules watches a real line: each query of rules and panels is answered."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from edge.bundle import write_manifest
+from edge.manifest import InputSpec, Manifest
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+RULES = [
+    rule
+    for group in yaml.safe_load((DEPLOY / "prometheus" / "rules.yml").read_text())["groups"]
+    for rule in group["rules"]
+]
+PANELS = json.loads((DEPLOY / "grafana" / "dashboards" / "linejudge.json").read_text())["panels"]
+SELECTOR = re.compile(r"(?<![\w:])(?:linejudge_\w+|up)\b(?!:)(?:\{[^}]*\})?")
+ONLY_IN_TROUBLE = {"line:linejudge_scene:moved"}
+
+pytestmark = pytest.mark.skipif(
+    not shutil.which("prometheus"), reason="no Prometheus: apt-get install prometheus"
+)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def eventually(ask: Callable[[], Any], what: str, within_s: float = 60) -> Any:
+    """The first answer that is not empty."""
+    end = time.monotonic() + within_s
+    while not (answer := ask()):
+        assert time.monotonic() < end, f"{what}: nothing within {within_s} s"
+        time.sleep(0.2)  # between two questions; what is waited for is the answer
+    return answer
+
+
+class Line:
+    """`edge run` on synthetic boards with an engine that fails on every tenth."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        (folder / "bundle").mkdir()
+        facts = {"score": 0.2, "fault": "simulated", "every": 10}
+        manifest = Manifest(
+            name="constant",
+            method="constant",
+            kinds=("spot",),
+            input=InputSpec(height=64, width=64),
+            outputs={"map": (1, 1, 16, 16)},
+            stride=4,
+            thresholds={"spot": 0.5},
+            facts=facts,
+        )
+        write_manifest(folder / "bundle", manifest)
+        (folder / "recipe.toml").write_text(
+            f"""
+            line = "watched-{os.getpid()}"
+            bundle = "bundle"
+            source = {{ kind = "synthetic", width = 128, height = 128, fps = 50 }}
+            publish.endpoints = ["ipc://{folder}/verdicts.ipc"]
+            publish.heartbeat_ms = 200
+            metrics.port = {self.port}
+            """
+        )
+        self.name = f"watched-{os.getpid()}"
+
+    def __enter__(self) -> "Line":
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "edge", "run", self.folder / "recipe.toml"],
+            env=os.environ | {"XDG_STATE_HOME": str(self.folder)},
+            stderr=(log := open(self.folder / "edge.log", "w")),
+        )
+        log.close()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+
+    def stage(self, name: str) -> int | None:
+        """The process of a stage."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for pid in children:
+            if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(f"\0{name}\0".encode()):
+                return int(pid)
+        return None
+
+
+class Prometheus:
+    """A server with the shipped configuration that scrapes one line every second."""
+
+    def __init__(self, folder: Path, line: Line) -> None:
+        self.folder, self.line, self.port = folder, line, free_port()
+        config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+        config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+        config["rule_files"] = [str(DEPLOY / "prometheus" / "rules.yml")]
+        config["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{line.port}"]
+        (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+
+    def __enter__(self) -> "Prometheus":
+        with open(self.folder / "prometheus.log", "w") as log:
+            self.process = subprocess.Popen(
+                [
+                    "prometheus",
+                    f"--config.file={self.folder}/prometheus.yml",
+                    f"--storage.tsdb.path={self.folder}/data",
+                    f"--web.listen-address=127.0.0.1:{self.port}",
+                ],
+                stderr=log,
+            )
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+
+    def get(self, path: str, **arguments: str) -> Any:
+        """The data that the API answers with."""
+        address = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(arguments)}"
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            return json.load(answer)["data"]
+
+    def query(self, expression: str) -> list[Any]:
+        return self.get("query", query=expression)["result"]
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """A running line that has judged some parts, and the Prometheus that watches it."""
+    folder = tmp_path_factory.mktemp("watched")
+    with Line(folder) as line, Prometheus(folder, line) as prometheus:
+
+        def answers() -> bool:
+            assert line.process.poll() is None, (folder / "edge.log").read_text()
+            assert prometheus.process.poll() is None, (folder / "prometheus.log").read_text()
+            try:
+                return bool(prometheus.query("line:linejudge_rejects:ratio5m"))
+            except OSError:
+                return False
+
+        eventually(answers, "Prometheus and the line")
+        yield prometheus
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        pytest.param(target["expr"], id=f"{panel['title']} {target['refId']}")
+        for panel in PANELS
+        for target in panel["targets"]
+    ],
+)
+def test_a_panel_shows_data(watched, expression):
+    """No panel of the dashboard stays empty while the line runs."""
+    expression = expression.replace("$line", watched.line.name).replace("$__rate_interval", "5s")
+    eventually(lambda: watched.query(expression), expression)
+
+
+def test_the_line_can_be_chosen(watched):
+    """The dashboard's list of lines has the running one."""
+    assert watched.get("label/line/values", **{"match[]": "linejudge_slots"}) == [watched.line.name]
+
+
+@pytest.mark.parametrize(
+    "name", sorted({rule["record"] for rule in RULES if "record" in rule} - ONLY_IN_TROUBLE)
+)
+def test_a_recording_records(watched, name):
+    """What alerts are made of is there."""
+    eventually(lambda: watched.query(name), name)
+
+
+@pytest.mark.parametrize(
+    "selector",
+    sorted({s for rule in RULES for s in SELECTOR.findall(rule["expr"])}),
+)
+def test_what_rules_look_at_exists(watched, selector):
+    """No rule waits for a metric, label or value that a line never has."""
+    eventually(lambda: watched.query(selector), selector)
+
+
+def test_prometheus_can_evaluate_every_rule(watched):
+    """No rule fails on real data."""
+    rules = [rule for group in watched.get("rules")["groups"] for rule in group["rules"]]
+    assert len(rules) == len(RULES)
+    assert {rule["name"]: rule.get("lastError", "") for rule in rules if rule["health"] != "ok"} == {}
+
+
+def test_a_killed_stage_is_reported(watched):
+    """When a stage dies on the real line, its alert fires, and names stage and line."""
+    os.kill(eventually(lambda: watched.line.stage("infer"), "infer"), signal.SIGKILL)
+    (alert,) = eventually(
+        lambda: [
+            alert
+            for alert in watched.get("alerts")["alerts"]
+            if alert["labels"]["alertname"] == "LinejudgeStageRestarting" and alert["state"] == "firing"
+        ],
+        "the alert",
+    )
+    assert alert["annotations"]["summary"].startswith(f"Stage infer of line {watched.line.name} ended")
+
+
+def test_a_line_that_is_gone_is_noticed(watched):
+    """When the line stops answering, Prometheus knows within a few scrapes."""
+    watched.line.process.terminate()
+    eventually(lambda: watched.query('up{job="linejudge"} == 0'), "the line is down")

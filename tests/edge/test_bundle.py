@@ -1,0 +1,174 @@
+"""A bundle is read only if all of it is there, unaltered and in agreement with itself."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.bundle import describe, read_bundle
+from edge.errors import BundleError, EngineError
+from edge.manifest import InputSpec
+
+Edit = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture
+def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny bundle that a test may damage."""
+    return Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+
+
+def edit(bundle: Path, change: Edit) -> None:
+    path = bundle / "manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+def put(key: str, value: Any) -> Edit:
+    """A change that sets a key, given by its path with dots."""
+
+    def change(manifest: Any) -> None:
+        *way, last = key.split(".")
+        for step in way:
+            manifest = manifest[int(step) if step.isdigit() else step]
+        manifest[last] = value
+
+    return change
+
+
+def test_a_sound_bundle_is_read_with_all_it_holds(tiny_bundle: Path) -> None:
+    """What was packed comes back: graphs, golden cases and masters."""
+    bundle = read_bundle(tiny_bundle)
+    clean, spotted = bundle.golden()
+    assert bundle.artifact("judge", "int8") == tiny_bundle / "judge.int8.onnx"
+    assert clean.image.shape == clean.master.shape == bundle.manifest.input.shape
+    assert clean.expected["map"].max() == 0
+    assert spotted.expected["map"].max() > 0.5
+    assert bundle.master("b").shape == (64, 64)
+
+
+def test_the_identity_is_the_digest_of_the_manifest(bundle: Path) -> None:
+    """Two bundles that differ in one threshold are told apart in every verdict."""
+    before = read_bundle(bundle).digest
+    edit(bundle, put("thresholds.spot", 0.6))
+    assert read_bundle(bundle).digest != before
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (put("format", 2), "format: expected 1, found 2"),
+        (put("colour", "gray"), "unknown key 'colour' in manifest"),
+        (put("input.heigth", 64), "unknown key 'heigth' in input"),
+        (put("input.width", "64"), "input.width: Expected `int`, got `str`"),
+        (put("method", "oracle"), "method: Invalid enum value 'oracle'"),
+        (put("artifacts.1.precision", "fp8"), r"artifacts\[1\].precision: Invalid enum value 'fp8'"),
+        (put("kinds", ["spot"]), r"outputs.map: expected \(1, 1, 16, 16\) for 1 kinds"),
+        (put("stride", 8), r"outputs.map: expected \(1, 2, 8, 8\)"),
+        (put("thresholds", {"spot": 0.5}), "thresholds: expected one for each of"),
+        (put("thresholds.spot", 1.5), "thresholds.* <= 1"),
+        (put("artifacts", []), "artifacts: no fp32 graph for the role 'judge'"),
+        (put("artifacts.2.precision", "fp32"), r"artifacts: .* names a role and precision twice"),
+        (put("features", []), "features: expected the names"),
+        (put("tolerances.int8", {"map": 1}), r"tolerances.int8: none for \['extents', 'score'\]"),
+        (put("artifacts.0.path", "../reference.onnx"), r"artifacts\[0\].path: .* leads out of the bundle"),
+        (put("masters.a.path", "/etc/hostname"), "masters.a.path: .* leads out of the bundle"),
+        (put("golden.0.frame.path", "golden/none.png"), r"golden\[0\].frame.path: .* is missing"),
+    ],
+)
+def test_a_manifest_that_cannot_be_right_is_refused(bundle: Path, change: Edit, said: str) -> None:
+    """The error names the file and the key."""
+    edit(bundle, change)
+    with pytest.raises(BundleError, match=f"manifest.json: {said}"):
+        read_bundle(bundle)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", ""], ids=["cut off", "a list", "empty"])
+def test_a_manifest_that_is_no_json_object_is_refused(bundle: Path, text: str) -> None:
+    """Whatever the file holds, the operator reads which file it is."""
+    (bundle / "manifest.json").write_text(text)
+    with pytest.raises(BundleError, match=r"manifest\.json"):
+        read_bundle(bundle)
+
+
+def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
+    """A wrong path in a recipe is told as such."""
+    with pytest.raises(BundleError, match="is this a bundle"):
+        read_bundle(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["judge.int8.onnx", "golden/clean.npz", "master/b.png"])
+def test_one_altered_byte_anywhere_is_noticed(bundle: Path, path: str) -> None:
+    """A graph, a golden case or a master that is not what was packed stops the line before it starts."""
+    data = bytearray((bundle / path).read_bytes())
+    data[len(data) // 2] ^= 1
+    (bundle / path).write_bytes(data)
+    with pytest.raises(BundleError, match=f"'{path}' was altered"):
+        read_bundle(bundle)
+
+
+def test_a_missing_graph_is_noticed(bundle: Path) -> None:
+    """Half a copy is no bundle."""
+    (bundle / "judge.fp32.onnx").unlink()
+    with pytest.raises(BundleError, match=r"'judge\.fp32\.onnx' is missing: copy the whole bundle"):
+        read_bundle(bundle)
+
+
+def test_a_link_that_leads_out_is_not_followed(bundle: Path, tmp_path: Path) -> None:
+    """What a bundle runs lies in the bundle."""
+    shutil.move(bundle / "judge.fp32.onnx", tmp_path / "elsewhere.onnx")
+    (bundle / "judge.fp32.onnx").symlink_to(tmp_path / "elsewhere.onnx")
+    with pytest.raises(BundleError, match="leads out of the bundle"):
+        read_bundle(bundle)
+
+
+def test_a_view_without_master_names_those_there_are(tiny_bundle: Path) -> None:
+    """A misnamed view is found at a glance."""
+    with pytest.raises(BundleError, match="no master for view 'c'; the bundle has a, b"):
+        read_bundle(tiny_bundle).master("c")
+
+
+@pytest.mark.parametrize("color", ["bgr", "rgb"])
+def test_a_picture_becomes_planes_in_the_models_order(color: Any) -> None:
+    """Red is red, whichever order the model was trained with."""
+    picture = np.zeros((3, 5, 3), np.uint8)
+    picture[..., 2] = 200  # red, of BGR
+    planes = InputSpec(height=3, width=5, color=color).tensor(picture[:, ::-1])
+    assert planes.shape == (1, 3, 3, 5)
+    assert planes[0, color.index("r")].min() == 200
+    assert planes.sum() == 200 * 15
+
+
+@pytest.mark.parametrize("shape", [(64, 63), (64, 64, 3)], ids=["other size", "other colour"])
+def test_a_picture_that_does_not_fit_is_refused(shape: tuple[int, ...]) -> None:
+    """The error says what was expected and what came."""
+    with pytest.raises(EngineError, match=r"expected \(1, 1, 64, 64\) uint8 \(gray\), received"):
+        InputSpec(height=64, width=64).tensor(np.zeros(shape, np.uint8))
+
+
+def test_a_golden_frame_that_is_no_picture_is_refused(bundle: Path) -> None:
+    """The digest is right and the file is not: packed wrongly."""
+    junk = bundle / "golden/clean.png"
+    _, data = cv2.imencode(".png", np.zeros((64, 64), np.uint8))
+    junk.write_bytes(data.tobytes()[:20])
+
+    edit(bundle, put("golden.0.frame", describe(bundle, "golden/clean.png")))
+    with pytest.raises(BundleError, match=r"clean.png: not a picture"):
+        read_bundle(bundle).golden()
+
+
+def test_golden_outputs_of_another_shape_are_refused(bundle: Path) -> None:
+    """Golden cases of another model do not pass for this one's."""
+
+    np.savez(bundle / "golden/clean.npz", map=np.zeros((1, 2, 8, 8), np.float32))
+    edit(bundle, put("golden.0.expected", describe(bundle, "golden/clean.npz")))
+    with pytest.raises(BundleError, match=r"clean.npz: expected .*, found .*\(1, 2, 8, 8\)"):
+        read_bundle(bundle).golden()

@@ -1,0 +1,226 @@
+"""The line as a whole, in real processes: what is captured gets exactly one verdict, whatever breaks."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from lines import RunningLine, Subscriber, running, until, write_boards, write_recipe
+
+BOARDS = {f"{i:03d}": i % 3 != 1 for i in range(30)}
+
+
+@pytest.fixture
+def master() -> np.ndarray:
+    """A 64x64 picture with enough in it to register by."""
+    noise = np.random.default_rng(7).normal(0, 1, (64, 64)).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 2.5)
+    return np.clip(90 + 160 * smooth, 20, 180).astype(np.uint8)
+
+
+def exactly_once(subscriber: Subscriber) -> list[str]:
+    """The part_ids heard, after checking that none is missing or repeated within its epoch."""
+    ids = subscriber.ids()
+    assert len(set(ids)) == len(ids)
+    for epoch in {part_id.partition("-")[0] for part_id in ids}:
+        sequence = [int(part_id.partition("-")[2]) for part_id in ids if part_id.startswith(f"{epoch}-")]
+        assert sequence == list(range(1, len(sequence) + 1))
+    return ids
+
+
+def test_every_board_gets_its_verdict(tmp_path: Path, tiny_bundle: Path, master: np.ndarray) -> None:
+    """A folder of boards, judged by a real network: each has one verdict, the right one, on its topic."""
+    source = write_boards(tmp_path, BOARDS, master) + "\nfps = 40"
+    recipe = write_recipe(tmp_path, tiny_bundle, source, "[timing]\ndeadline_ms = 2000")
+    with Subscriber(tmp_path) as subscriber, running(recipe) as line:
+        status, said = line.wait()
+        until(lambda: len(subscriber.verdicts) >= len(BOARDS), "the last verdict is heard")
+    assert status == 0, said
+    assert exactly_once(subscriber) == [f"1-{i}" for i in range(1, len(BOARDS) + 1)]
+    found = {topic.partition(".")[0] for topic, _ in subscriber.verdicts}
+    assert found == {"accept", "reject"}
+    for (topic, verdict), good in zip(subscriber.verdicts, BOARDS.values(), strict=True):
+        assert verdict.verdict == ("pass" if good else "reject"), verdict
+        assert topic.startswith("accept." if good else "reject.")
+        assert verdict.published_ns < verdict.deadline_ns
+        assert (
+            sum(verdict.latency_us[stage] for stage in ("capture", "preprocess", "infer", "publish"))
+            == (verdict.latency_us["total"])
+        )
+        if not good:
+            region = verdict.regions[0]
+            assert abs(region.x + region.w / 2 - 40) < 6
+            assert abs(region.y + region.h / 2 - 24) < 6
+    assert not line.folder.exists()
+
+
+@pytest.fixture
+def endless(tmp_path: Path, constant_bundle: Callable[..., Path], master: np.ndarray) -> Callable[..., Path]:
+    """Makes the recipe of a line that never ends, with a constant engine of these facts."""
+
+    def make(more: str = "", fps: float = 50, **facts: object) -> Path:
+        source = write_boards(tmp_path, {"0": True, "1": True}, master) + f"\nfps = {fps}\nrepeat = true"
+        return write_recipe(tmp_path, constant_bundle(**facts), source, more)
+
+    return make
+
+
+def stop(line: RunningLine) -> str:
+    line.process.send_signal(signal.SIGTERM)
+    status, said = line.wait()
+    assert status == 0, said
+    return said
+
+
+def judged(subscriber: Subscriber, count: int) -> Callable[[], bool]:
+    seen = len(subscriber.verdicts)
+    return lambda: sum(v.verdict != "unknown" for _, v in subscriber.verdicts[seen:]) >= count
+
+
+@pytest.mark.parametrize("stage", ["infer", "preprocess"])
+def test_a_stage_killed_in_mid_run_loses_no_part(
+    tmp_path: Path, endless: Callable[..., Path], stage: str
+) -> None:
+    """With a stage killed outright, parts are unknown for a while, none is lost, and judging goes on."""
+    with Subscriber(tmp_path) as subscriber, running(endless()) as line:
+        until(judged(subscriber, 10), "parts are judged", line)
+        killed = line.kill(stage)
+        until(lambda: line.pid(stage) != killed, f"{stage} is back", line)
+        until(judged(subscriber, 10), "parts are judged again", line)
+        captured = line.ledger()
+        stop(line)
+        until(lambda: len(subscriber.verdicts) >= captured.captured, "the last verdict is heard")
+    assert len(exactly_once(subscriber)) == captured.captured
+    unknown = [verdict for _, verdict in subscriber.verdicts if verdict.verdict == "unknown"]
+    assert unknown
+    assert {verdict.reason for verdict in unknown} <= {"late", "overrun"}
+    assert all(topic.startswith("reject.") == (v.verdict != "pass") for topic, v in subscriber.verdicts)
+
+
+def test_capture_killed_in_mid_run_begins_a_new_epoch(tmp_path: Path, endless: Callable[..., Path]) -> None:
+    """Parts of a capture that died keep their verdict; its successor counts from 1 in the next epoch."""
+    with Subscriber(tmp_path) as subscriber, running(endless()) as line:
+        until(judged(subscriber, 10), "parts are judged", line)
+        line.kill("capture")
+        until(lambda: any(part_id.startswith("2-") for part_id in subscriber.ids()), "epoch 2", line)
+        ledger = line.ledger()
+        stop(line)
+        until(lambda: len(subscriber.verdicts) >= ledger.captured, "the last verdict is heard")
+    assert len(exactly_once(subscriber)) == ledger.captured
+
+
+def test_publish_killed_in_mid_run_gives_no_part_two_verdicts(
+    tmp_path: Path, endless: Callable[..., Path]
+) -> None:
+    """After publish comes back every part has a verdict in the ledger, and what is heard twice is the same."""
+    with Subscriber(tmp_path) as subscriber, running(endless()) as line:
+        until(judged(subscriber, 10), "parts are judged", line)
+        line.kill("publish")
+        until(judged(subscriber, 10), "parts are judged again", line)
+        ledger = line.ledger()
+        stop(line)
+    assert ledger.published == ledger.captured
+    heard: dict[str, str] = {}
+    for _, verdict in subscriber.verdicts:
+        assert heard.setdefault(verdict.part_id, verdict.reason) == verdict.reason
+
+
+def test_a_stop_lets_the_parts_in_flight_have_their_verdict(
+    tmp_path: Path, endless: Callable[..., Path]
+) -> None:
+    """SIGTERM ends capture first; what was captured is still judged, and nothing is left in shared memory."""
+    with Subscriber(tmp_path) as subscriber, running(endless(delay_ms=60)) as line:
+        until(judged(subscriber, 5), "parts are judged", line)
+        ledger = line.ledger()
+        stop(line)
+        until(lambda: len(subscriber.verdicts) >= ledger.captured, "the last verdict is heard")
+    assert len(exactly_once(subscriber)) == ledger.captured
+    assert not line.folder.exists()
+
+
+def test_parts_that_find_no_slot_are_unknown(tmp_path: Path, endless: Callable[..., Path]) -> None:
+    """An engine that is too slow costs verdicts, never memory and never a part."""
+    recipe = endless("[timing]\nslots = 3\ndeadline_ms = 1000\n[engine]\nlanes = 1", delay_ms=200)
+    with Subscriber(tmp_path) as subscriber, running(recipe) as line:
+        until(judged(subscriber, 4), "parts are judged", line)
+        stop(line)
+    exactly_once(subscriber)
+    reasons = [verdict.reason for _, verdict in subscriber.verdicts]
+    assert reasons.count("overrun") > reasons.count("clean") > 0
+    assert all(verdict.published_ns < verdict.deadline_ns for _, verdict in subscriber.verdicts)
+
+
+@pytest.mark.parametrize(("fault", "reason"), [("nan", "score"), ("device lost", "engine")])
+def test_an_engine_gone_wrong_never_passes_a_part(
+    tmp_path: Path, endless: Callable[..., Path], fault: str, reason: str
+) -> None:
+    """NaN and engine errors are unknown parts, each with its reason, and the others are judged."""
+    with Subscriber(tmp_path) as subscriber, running(endless(fault=fault, every=4)) as line:
+        until(judged(subscriber, 12), "parts are judged", line)
+        stop(line)
+    exactly_once(subscriber)
+    reasons = {verdict.reason for _, verdict in subscriber.verdicts}
+    assert reasons == {"clean", reason}
+
+
+def test_an_engine_that_stays_broken_is_loaded_anew(tmp_path: Path, endless: Callable[..., Path]) -> None:
+    """After failures in a row the stage is started again, and the heartbeat says that the line is blind."""
+    with Subscriber(tmp_path) as subscriber, running(endless(fault="device lost")) as line:
+        first = line.pid("infer")
+        until(lambda: line.pid("infer") != first, "infer is started anew", line)
+        until(lambda: any(b["state"] == "blind" for b in subscriber.heartbeats), "the line is blind", line)
+        stop(line)
+    assert {verdict.verdict for _, verdict in subscriber.verdicts} == {"unknown"}
+
+
+def test_what_a_killed_run_left_is_cleared_away(tmp_path: Path, endless: Callable[..., Path]) -> None:
+    """After kill -9 of the whole line the next start works; its stages are gone and its epoch is the next."""
+    recipe = endless()
+    with Subscriber(tmp_path) as subscriber:
+        with running(recipe) as line:
+            until(judged(subscriber, 3), "parts are judged", line)
+            stages = [line.pid(stage) for stage in ("capture", "preprocess", "infer", "publish")]
+            line.process.kill()
+            until(
+                lambda: not any(Path(f"/proc/{pid}/cmdline").exists() and _runs(pid) for pid in stages), "gone"
+            )
+        assert line.folder.exists()
+        with running(recipe) as line:
+            until(lambda: any(part_id.startswith("2-") for part_id in subscriber.ids()), "epoch 2", line)
+            assert "cleared away" in stop(line)
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_line_runs_once(tmp_path: Path, endless: Callable[..., Path]) -> None:
+    """A second start under the same name is refused, and the first goes on."""
+    recipe = endless()
+    with Subscriber(tmp_path) as subscriber, running(recipe) as line:
+        until(judged(subscriber, 3), "parts are judged", line)
+        with running(recipe) as second:
+            status, said = second.wait()
+        assert status == 1
+        assert "runs already" in said
+        until(judged(subscriber, 3), "the first goes on", line)
+        stop(line)
+
+
+def test_an_endpoint_in_use_is_said_at_the_start(tmp_path: Path, endless: Callable[..., Path]) -> None:
+    """A port that something else holds is an error that names the key; nothing is left running."""
+    recipe = endless()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        recipe.write_text(recipe.read_text().replace(f"ipc://{tmp_path}/verdicts.ipc", address))
+        with running(recipe) as line:
+            status, said = line.wait()
+    assert status == 1
+    assert "publish.endpoints" in said
+    assert not line.folder.exists()

@@ -1,0 +1,242 @@
+"""The publisher's promise, with the time as an argument: one verdict a part, in order, before its deadline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jsonschema
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from parts import part_of
+
+from edge.decide import Rule
+from edge.ledger import RECORD_BYTES, Ledger
+from edge.messages import Prediction, Unknown, Verdict
+from edge.publish import Identity, Publisher
+from edge.ring import Ring, as_outputs
+from edge.wire import verdict_from
+
+SHAPES = {"map": (1, 1, 8, 8)}
+GUARD_NS = 10
+IDENTITY = Identity(line="pcb", recipe="r" * 64, bundle="b" * 64, accepted=frozenset({"dark"}))
+
+
+class Bench:
+    """A publisher on a real ring and ledger; a part is due 50 us after its capture."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ring = Ring.create(folder / "ring", slots=8, frame=8, tensor=8, outputs=256)
+        self.ledger = Ledger.create(folder / "ledger")
+        self.publisher = self.publisher_anew()
+
+    def publisher_anew(self) -> Publisher:
+        ring, ledger = Ring.open(self.folder / "ring"), Ledger.open(self.folder / "ledger")
+        return Publisher(ring, ledger, Rule(thresholds={"spot": 0.5}, stride=4), IDENTITY, GUARD_NS)
+
+    def enter(self, at_ns: int = 0) -> int:
+        entry = self.ledger.captured
+        lease = self.ring.lease(entry, self.ledger.published)
+        slot, generation = lease or (-1, 0)
+        part = part_of(entry, slot=slot, generation=generation, captured_ns=at_ns, deadline_ns=at_ns + 50_000)
+        self.ledger.enter(part)
+        return entry
+
+    def predict(self, entry: int, heat: float) -> Prediction:
+        part = self.ledger.part(entry)
+        with self.ring.area(part, "outputs") as area:
+            as_outputs(area, SHAPES)["map"][:] = 0
+            as_outputs(area, SHAPES)["map"][0, 0, 2, 2] = heat
+        done_ns = {"capture": part.captured_ns + 2_500, "infer": part.captured_ns + 9_100}
+        return Prediction(
+            part=part,
+            outputs=SHAPES,
+            to_frame=(1, 0, 0, 0, 1, 0),
+            registration_px=0.5,
+            engine_ns=4_000,
+            done_ns=done_ns,
+        )
+
+    def publish(self, now_ns: int) -> list[tuple[str, Verdict]]:
+        found = []
+        while (record := self.publisher.next(now_ns)) is not None:
+            topic, _, body = record.partition(b"\n")
+            found.append((topic.decode(), verdict_from(body)))
+            self.publisher.sent(record)
+        return found
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_a_judged_part_is_published_at_once(bench: Bench) -> None:
+    """A prediction becomes a verdict on its topic, with its times, digests and region."""
+    bench.publisher.take(bench.predict(bench.enter(), 0.9))
+    ((topic, verdict),) = bench.publish(12_000)
+    assert topic == "reject.pcb"
+    assert (verdict.verdict, verdict.reason, verdict.part_id) == ("reject", "defect", "1-1")
+    assert verdict.latency_us == {"capture": 2, "infer": 7, "publish": 3, "engine": 4, "total": 12}
+    assert (verdict.recipe, verdict.bundle) == (IDENTITY.recipe, IDENTITY.bundle)
+    assert [region.kind for region in verdict.regions] == ["spot"]
+    assert verdict.captured_at == "2023-11-14T22:13:20.000000Z"
+
+
+def test_a_clean_part_is_accepted(bench: Bench) -> None:
+    """Only a pass goes out under `accept`."""
+    bench.publisher.take(bench.predict(bench.enter(), 0.1))
+    ((topic, verdict),) = bench.publish(12_000)
+    assert (topic, verdict.verdict, verdict.reason) == ("accept.pcb", "pass", "clean")
+
+
+def test_a_part_without_an_answer_is_unknown_before_its_deadline(bench: Bench) -> None:
+    """Silence turns into `unknown` and a reject, guard_ms before the deadline and not sooner."""
+    bench.enter()
+    assert bench.publish(50_000 - GUARD_NS - 1) == []
+    assert bench.publisher.wait_ns(50_000 - GUARD_NS - 3) == 3
+    ((topic, verdict),) = bench.publish(50_000 - GUARD_NS)
+    assert (topic, verdict.verdict, verdict.reason) == ("reject.pcb", "unknown", "late")
+    assert verdict.published_ns < verdict.deadline_ns
+    assert verdict.score is None
+
+
+def test_an_answer_after_the_verdict_changes_nothing(bench: Bench) -> None:
+    """A late prediction gives the part no second verdict."""
+    late = bench.predict(bench.enter(), 0.1)
+    assert len(bench.publish(60_000)) == 1
+    bench.publisher.take(late)
+    assert bench.publish(70_000) == []
+
+
+def test_verdicts_come_in_the_order_of_the_parts(bench: Bench) -> None:
+    """A part that is judged first waits for the ones before it, at most until their deadline."""
+    first, second = bench.enter(), bench.enter()
+    bench.publisher.take(bench.predict(second, 0.1))
+    assert bench.publish(20_000) == []
+    bench.publisher.take(bench.predict(first, 0.1))
+    assert [verdict.sequence for _, verdict in bench.publish(20_000)] == [1, 2]
+
+
+def test_what_a_stage_could_not_judge_says_why(bench: Bench) -> None:
+    """The reason and the words of the stage reach the verdict."""
+    part = bench.ledger.part(bench.enter())
+    bench.publisher.take(Unknown(part=part, reason="registration", detail="moved 40 px", done_ns={}))
+    ((topic, verdict),) = bench.publish(1_000)
+    assert (topic, verdict.reason, verdict.detail) == ("reject.pcb", "registration", "moved 40 px")
+
+
+def test_the_recipe_may_let_an_unknown_through_for_a_reason(bench: Bench) -> None:
+    """`rule.unknown` changes the action, not the verdict, and for that reason alone."""
+    part = bench.ledger.part(bench.enter())
+    bench.publisher.take(Unknown(part=part, reason="dark", detail="", done_ns={}))
+    ((topic, verdict),) = bench.publish(1_000)
+    assert (topic, verdict.verdict) == ("accept.pcb", "unknown")
+
+
+def test_outputs_of_a_slot_leased_anew_are_not_judged(bench: Bench) -> None:
+    """A prediction whose slot belongs to a later part is `unknown`, reason `overwritten`."""
+    entry = bench.enter()
+    prediction = bench.predict(entry, 0.1)
+    for later in range(1, 9):
+        bench.ring.lease(later, published=later)
+    bench.publisher.take(prediction)
+    ((_, verdict),) = bench.publish(1_000)
+    assert (verdict.verdict, verdict.reason) == ("unknown", "overwritten")
+
+
+def test_a_publisher_killed_before_it_sent_gives_the_same_verdict_again(bench: Bench) -> None:
+    """What was recorded is what goes out, byte for byte, whatever the next publisher hears."""
+    bench.publisher.take(bench.predict(bench.enter(), 0.9))
+    recorded = bench.publisher.next(12_000)
+    heir = bench.publisher_anew()
+    heir.take(Unknown(part=bench.ledger.part(0), reason="engine", detail="", done_ns={}))
+    assert heir.next(30_000) == recorded
+
+
+def test_a_publisher_killed_with_answers_in_hand_loses_no_part(bench: Bench) -> None:
+    """Answers that died with it are answered by the deadline."""
+    bench.publisher.take(bench.predict(bench.enter(), 0.1))
+    bench.publisher = bench.publisher_anew()
+    assert bench.publish(20_000) == []
+    assert [verdict.reason for _, verdict in bench.publish(49_990)] == ["late"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_every_part_gets_exactly_one_verdict(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Whatever order, loss, repetition and death there is: sequence without gaps, none twice, none late."""
+    bench = Bench(tmp_path_factory.mktemp("bench"))
+    now_ns, published = 0, []
+    answers: list[Prediction] = []
+    for _ in range(data.draw(st.integers(5, 60))):
+        match data.draw(st.sampled_from(["part", "part", "answer", "repeat", "death", "time", "time"])):
+            case "part":
+                entry = bench.enter(now_ns)
+                if bench.ledger.part(entry).slot >= 0:
+                    answers.append(bench.predict(entry, data.draw(st.sampled_from([0.1, 0.9, float("nan")]))))
+            case "answer" | "repeat" as what if answers:
+                answer = data.draw(st.sampled_from(answers))
+                bench.publisher.take(answer)
+                if what == "answer":
+                    answers.remove(answer)
+            case "death":
+                bench.publisher = bench.publisher_anew()
+            case "time":
+                now_ns += min(data.draw(st.integers(0, 30_000)), bench.publisher.wait_ns(now_ns))
+        published += bench.publish(now_ns)
+    while bench.ledger.published < bench.ledger.captured:
+        now_ns += bench.publisher.wait_ns(now_ns)
+        published += bench.publish(now_ns)
+    assert [verdict.sequence for _, verdict in published] == list(range(1, bench.ledger.captured + 1))
+    assert all(verdict.published_ns < verdict.deadline_ns for _, verdict in published)
+    assert all((topic == "accept.pcb") == (verdict.verdict == "pass") for topic, verdict in published)
+
+
+def test_a_verdict_with_very_many_regions_still_fits(bench: Bench) -> None:
+    """A verdict stays within its record, and keeps its strongest regions."""
+    part = bench.ledger.part(bench.enter())
+    shapes = {"map": (1, 1, 8, 8)}
+    with bench.ring.area(part, "outputs") as area:
+        as_outputs(area, shapes)["map"][:] = np.linspace(0.6, 0.9, 64, dtype=np.float32).reshape(1, 1, 8, 8)
+    bench.publisher.take(msgspec.structs.replace(bench.predict(0, 0.9), part=part))
+    record = bench.publisher.next(1_000)
+    assert record is not None
+    assert len(record) <= RECORD_BYTES
+
+
+def test_the_heartbeat_tells_blindness_from_idleness(bench: Bench) -> None:
+    """Idle before parts come, judging with them, blind when all of them are unknown for seconds."""
+    second = 1_000_000_000
+    assert bench.publisher.heartbeat(0).state == "idle"
+    bench.publisher.take(bench.predict(bench.enter(), 0.1))
+    bench.publish(1_000)
+    beat = bench.publisher.heartbeat(second)
+    assert (beat.state, beat.part_id, beat.judged_ns, beat.parts) == ("judging", "1-1", 1_000, 1)
+    assert bench.publisher.heartbeat(4 * second).state == "idle"
+    for entry in (1, 2, 3):
+        bench.enter(entry * second)
+        bench.publish(entry * second + 60_000)
+    assert bench.publisher.heartbeat(3 * second).state == "blind"
+    assert bench.publisher.heartbeat(60 * second).state == "blind"
+    bench.enter(4 * second)
+    bench.publisher.take(bench.predict(4, 0.1))
+    bench.publish(4 * second)
+    assert bench.publisher.heartbeat(4 * second).state == "judging"
+
+
+def test_a_verdict_is_what_its_schema_says(bench: Bench) -> None:
+    """The published JSON Schema accepts a real verdict and refuses one without its part."""
+    schema = msgspec.json.schema(Verdict)
+    bench.publisher.take(bench.predict(bench.enter(), 0.9))
+    ((_, verdict),) = bench.publish(12_000)
+    body = msgspec.to_builtins(verdict)
+    jsonschema.validate(body, schema)
+    del body["part_id"]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(body, schema)

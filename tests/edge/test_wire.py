@@ -1,0 +1,81 @@
+"""Messages as bytes: golden bytes, and nothing but messages is taken for one."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from parts import part_of
+
+from edge import wire
+from edge.errors import WireError
+from edge.messages import Frame, Prediction, Tensor, Unknown
+
+MATRIX = (1.0, 0.0, 0.5, 0.0, 1.0, -0.5)
+MESSAGES = [
+    Frame(part=part_of(3), shape=(5, 7), done_ns={"capture": 1}),
+    Tensor(part=part_of(3), shape=(1, 1, 5, 7), to_frame=MATRIX, registration_px=0.25, done_ns={}),
+    Prediction(
+        part=part_of(3),
+        outputs={"map": (1, 6, 2, 2)},
+        to_frame=MATRIX,
+        registration_px=0.25,
+        engine_ns=5,
+        done_ns={"capture": 1, "infer": 2},
+    ),
+    Unknown(part=part_of(3), reason="dark", detail="no light", done_ns={}),
+]
+GOLDEN = bytes.fromhex(
+    "0185a474797065a7556e6b6e6f776ea4706172748aa5656e74727903a565706f636801a873657175656e636504a66361"
+    "6d657261a663616d657261a476696577a161ab63617074757265645f6e7300ae63617074757265645f61745f6e73cf17"
+    "979cfe362a0000ab646561646c696e655f6e7300a4736c6f7400aa67656e65726174696f6e01a6726561736f6ea46461"
+    "726ba664657461696ca86e6f206c69676874a7646f6e655f6e7380"
+)
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
+def test_a_message_comes_back_as_it_was(message: Frame | Tensor | Prediction | Unknown) -> None:
+    """What one stage sends, the next one receives."""
+    assert wire.unpack(wire.pack(message)) == message
+    assert len(wire.pack(message)) < 1000
+
+
+def test_the_format_is_what_it_was() -> None:
+    """Bytes of this version do not change unnoticed."""
+    assert wire.pack(MESSAGES[-1]) == GOLDEN
+    assert wire.unpack(GOLDEN) == MESSAGES[-1]
+
+
+def test_another_version_is_refused() -> None:
+    """A message of another version of Linejudge is not read as one of this."""
+    data = wire.pack(MESSAGES[0])
+    with pytest.raises(WireError, match="version 02, expected 01"):
+        wire.unpack(b"\x02" + data[1:])
+
+
+@given(st.binary(max_size=200))
+def test_noise_is_no_message(data: bytes) -> None:
+    """Whatever bytes come, the answer is an error and never a part."""
+    with pytest.raises(WireError):
+        wire.unpack(b"\x01" + data)
+
+
+@pytest.mark.parametrize("cut", range(1, 120, 7))
+def test_half_a_message_is_no_message(cut: int) -> None:
+    """A message that was cut off is refused."""
+    with pytest.raises(WireError):
+        wire.unpack(wire.pack(MESSAGES[0])[:-cut])
+
+
+def test_a_verdict_that_lacks_a_field_is_refused() -> None:
+    """A subscriber of ours does not guess what a verdict leaves out."""
+    with pytest.raises(WireError, match="part_id"):
+        wire.verdict_from(msgspec.json.encode({"line": "x"}))
+
+
+def test_topics_are_the_action() -> None:
+    """A subscriber can take `reject.` alone and know all that has to be blown off."""
+    assert wire.action_topic("pcb", accept=False) == b"reject.pcb"
+    assert wire.action_topic("pcb", accept=True) == b"accept.pcb"
+    assert wire.heartbeat_topic("pcb") == b"heartbeat.pcb"

@@ -1,0 +1,152 @@
+"""Lines as tests run them: a recipe on disk, `edge run` as a process, and a subscriber of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+import zmq
+
+from edge.errors import LineError
+from edge.ledger import STAGES, Ledger
+from edge.messages import Verdict
+from edge.pipeline import SHARED_MEMORY
+from edge.wire import verdict_from
+
+PATIENCE_S = 60.0
+
+
+def write_recipe(folder: Path, bundle: Path, source: str, more: str = "") -> Path:
+    """A recipe in `folder` that publishes on an ipc socket there; its line's name is unique to the folder."""
+    name = f"t{abs(hash(str(folder))) % 10**9}"
+    path = folder / "recipe.toml"
+    path.write_text(
+        f'line = "{name}"\nbundle = "{bundle}"\nmasters = "{folder}/masters/{{view}}.png"\n'
+        f"[source]\n{source}\n"
+        f'[publish]\nendpoints = ["ipc://{folder}/verdicts.ipc"]\nheartbeat_ms = 200\n'
+        f"[metrics]\nport = 0\n{more}\n"
+    )
+    return path
+
+
+def write_boards(folder: Path, boards: dict[str, bool], master: np.ndarray) -> str:
+    """Write a master `a` and pictures of it, bad ones with a bright spot; returns the [source] of them."""
+    for name in ("masters", "frames"):
+        (folder / name).mkdir(exist_ok=True)
+    cv2.imwrite(str(folder / "masters/a.png"), master)
+    for name, good in boards.items():
+        picture = master.copy()
+        if not good:
+            picture[20:28, 36:44] = 255
+        cv2.imwrite(str(folder / f"frames/{name}.a.png"), picture)
+    height, width = master.shape
+    return f'kind = "folder"\nfiles = "frames/*.{{view}}.png"\nwidth = {width}\nheight = {height}'
+
+
+class Subscriber:
+    """A subscriber as a user would write it: it hears verdicts on a thread of its own until closed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.verdicts: list[tuple[str, Verdict]] = []
+        self.heartbeats: list[dict[str, object]] = []
+        self._endpoint = f"ipc://{folder}/verdicts.ipc"
+
+    def __enter__(self) -> Subscriber:
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._hear)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._closing.set()
+        self._thread.join()
+
+    def _hear(self) -> None:
+        with zmq.Context() as context, context.socket(zmq.SUB) as socket:
+            socket.linger = 0
+            socket.subscribe(b"")
+            socket.connect(self._endpoint)
+            while not self._closing.is_set():
+                if socket.poll(50):
+                    topic, body = socket.recv_multipart()
+                    if topic.startswith(b"heartbeat."):
+                        self.heartbeats.append(msgspec.json.decode(body))
+                    else:
+                        self.verdicts.append((topic.decode(), verdict_from(body)))
+
+    def ids(self) -> list[str]:
+        return [verdict.part_id for _, verdict in self.verdicts]
+
+
+class RunningLine:
+    """`edge run RECIPE` as a process of its own."""
+
+    def __init__(self, recipe: Path, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        name = recipe.read_text().split('"')[1]
+        self.folder = SHARED_MEMORY / f"linejudge-{os.getuid()}" / name
+
+    def ledger(self) -> Ledger:
+        return Ledger.open(self.folder / "ledger")
+
+    def pid(self, stage: str) -> int:
+        """Of a stage that is ready."""
+        until(lambda: self._row(stage)["ready"] == 1, f"{stage} is ready", self)
+        return int(self._row(stage)["pid"])
+
+    def _row(self, stage: str) -> np.void:
+        assert stage in STAGES
+        return self.ledger().stages[stage][0]
+
+    def kill(self, stage: str) -> int:
+        """Kill a stage that is ready as the kernel would; returns its pid."""
+        pid = self.pid(stage)
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def wait(self) -> tuple[int, str]:
+        """Wait for the line to end: its exit status and what it said."""
+        said = self.process.communicate(timeout=PATIENCE_S)[1]
+        return self.process.returncode, said
+
+
+@contextmanager
+def running(recipe: Path) -> Iterator[RunningLine]:
+    """Start a line; whatever is left of it at the end is killed."""
+    environment = {**os.environ, "XDG_STATE_HOME": str(recipe.parent / "state")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edge", "run", str(recipe)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    try:
+        yield RunningLine(recipe, process)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def until(true: Callable[[], object], what: str, line: RunningLine | None = None) -> None:
+    """Wait until something is true; fails, with what the line said, if the line ends or it takes too long."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            if true():
+                return
+        except (OSError, LineError):
+            pass  # the line's files are not there yet
+        if line is not None and line.process.poll() is not None:
+            raise AssertionError(f"the line ended before {what}: {line.process.communicate()[1]}")
+        assert time.monotonic() < end, f"not within {PATIENCE_S} s: {what}"
+        time.sleep(0.02)

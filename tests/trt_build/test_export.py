@@ -1,0 +1,154 @@
+"""What is exported computes what was trained, in graphs that OpenVINO and TensorRT both take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("nncf")
+ort = pytest.importorskip("onnxruntime")
+
+from edge.bundle import read_bundle  # noqa: E402  (only where torch is)
+from edge.golden import differences  # noqa: E402
+from trt_build.dataset import KINDS, Pair  # noqa: E402
+from trt_build.export_onnx import ExportError, export_checkpoint, export_comparator  # noqa: E402
+from trt_build.models.comparator import Comparator, ComparatorConfig  # noqa: E402
+from trt_build.quantize import quantize  # noqa: E402
+
+SIZE = (64, 96)  # height, width
+
+
+@pytest.fixture(scope="module")
+def model() -> Comparator:
+    """A small comparator with random weights that gives maps of all heights."""
+    torch.manual_seed(0)
+    model = Comparator(ComparatorConfig(kinds=KINDS, stem=4, widths=(4, 8, 8, 8), blocks=(0, 1, 0, 0)))
+    torch.nn.init.normal_(model.kind.weight, std=0.5)
+    torch.nn.init.zeros_(model.kind.bias)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def pairs() -> list[Pair]:
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (6, 2, *SIZE)).astype(np.uint8)
+    none = {"boxes": np.zeros((0, 4), np.float32), "kinds": np.zeros(0, np.int64)}
+    return [Pair(name=str(i), master=a, board=b, **none) for i, (a, b) in enumerate(pictures)]
+
+
+@pytest.fixture(scope="module")
+def draft(model: Comparator, pairs: list[Pair], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """FP32 and INT8 graphs of the model."""
+    folder = tmp_path_factory.mktemp("draft")
+    export_comparator(model, folder, height=SIZE[0], width=SIZE[1])
+    quantize(folder, pairs)
+    return folder
+
+
+@pytest.fixture
+def run(draft: Path) -> Callable[[str, Pair], dict[str, Any]]:
+    """Runs a judge of the draft, and the reference before it."""
+
+    def run(judge: str, pair: Pair) -> dict[str, Any]:
+        manifest = read_bundle(draft).manifest
+        first, second = (ort.InferenceSession(draft / name) for name in ("reference.fp32.onnx", judge))
+        features = first.run(manifest.features, {"master": pair.master[None, None]})
+        feed = {"image": pair.board[None, None], **dict(zip(manifest.features, features, strict=True))}
+        return dict(zip(manifest.outputs, second.run(tuple(manifest.outputs), feed), strict=True))
+
+    return run
+
+
+def test_the_graphs_compute_what_the_network_computes(
+    model: Comparator, pairs: list[Pair], run: Callable[[str, Pair], dict[str, Any]]
+) -> None:
+    """Master and board in, the same map and extents out, whichever way."""
+    pair = pairs[0]
+    with torch.inference_mode():
+        map_, extents = model(*(torch.from_numpy(p)[None, None] for p in (pair.master, pair.board)))
+    found = run("judge.fp32.onnx", pair)
+    assert found["map"].std() > 0.05
+    np.testing.assert_allclose(found["map"], map_.numpy(), atol=1e-5)
+    np.testing.assert_allclose(found["extents"], extents.numpy(), atol=1e-4)
+
+
+def test_int8_stays_close(draft: Path, pairs: list[Pair], run: Callable[[str, Pair], dict[str, Any]]) -> None:
+    """Calibrated on these pictures, the map moves by little of its range."""
+    manifest = read_bundle(draft).manifest
+    apart = differences(run("judge.int8.onnx", pairs[0]), run("judge.fp32.onnx", pairs[0]), manifest)
+    assert 0 < apart["map"] < 0.1
+
+
+def test_a_draft_is_read_as_a_bundle(draft: Path, model: Comparator) -> None:
+    """Digests, shapes and kinds are those of the graphs."""
+    manifest = read_bundle(draft).manifest
+    assert manifest.precisions() == ["fp32", "int8"]
+    assert manifest.input.shape == (1, 1, *SIZE)
+    assert manifest.outputs == {"map": (1, 6, 16, 24), "extents": (1, 4, 16, 24)}
+    assert manifest.kinds == KINDS
+
+
+@pytest.mark.parametrize("name", ["reference.fp32.onnx", "judge.fp32.onnx", "judge.int8.onnx"])
+def test_a_graph_is_one_file_with_fixed_shapes_and_bytes_in(draft: Path, name: str) -> None:
+    """Nothing is left to be scaled, sized or fetched on the line."""
+    graph = onnx.load(draft / name).graph
+    picture = graph.input[0].type.tensor_type
+    assert picture.elem_type == onnx.TensorProto.UINT8
+    assert [d.dim_value for d in picture.shape.dim] == [1, 1, *SIZE]
+    assert all(d.dim_value > 0 for value in graph.output for d in value.type.tensor_type.shape.dim)
+    assert not any(tensor.external_data for tensor in graph.initializer)
+
+
+def test_quantisation_is_what_tensorrt_takes(draft: Path) -> None:
+    """Zero points are zero, weights have a scale for each channel, and no bias is an integer."""
+    graph = onnx.load(draft / "judge.int8.onnx").graph
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    made_by = {name: node for node in graph.node for name in node.output}
+    for node in graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            assert not constants[node.input[2]].any()
+        if node.op_type == "Conv":
+            weight = made_by[node.input[1]]
+            assert weight.op_type == "DequantizeLinear"
+            assert constants[weight.input[1]].size == constants[weight.input[0]].shape[0]
+            assert all(constants[bias].dtype == np.float32 for bias in node.input[2:])
+
+
+def test_quantising_again_replaces(draft: Path, pairs: list[Pair]) -> None:
+    """A draft has one INT8 judge however often it was calibrated."""
+    quantize(draft, pairs[:3])
+    manifest = read_bundle(draft).manifest
+    assert manifest.precisions() == ["fp32", "int8"]
+    assert manifest.facts["calibration_pairs"] == 3
+
+
+def test_a_checkpoint_is_exported_with_its_facts(model: Comparator, tmp_path: Path) -> None:
+    """The averaged weights, and what they were trained as."""
+    config = {"kinds": KINDS, "stem": 4, "widths": (4, 8, 8, 8), "blocks": (0, 1, 0, 0), "in_channels": 1}
+    describe = {"model": "comparator", "config": config}
+    checkpoint = tmp_path / "checkpoint.pt"
+    torch.save({"weights": model.state_dict(), "describe": describe, "epoch": 7}, checkpoint)
+    export_checkpoint(checkpoint, tmp_path / "draft", height=32, width=32)
+    facts = read_bundle(tmp_path / "draft").manifest.facts
+    assert facts["epochs"] == 7
+    assert facts["network"]["stem"] == 4
+
+
+def test_a_size_that_does_not_halve_five_times_is_refused(model: Comparator, tmp_path: Path) -> None:
+    """Before minutes are spent."""
+    with pytest.raises(ExportError, match="multiples of 32, found 96x72"):
+        export_comparator(model, tmp_path, height=72, width=96)
+
+
+@pytest.mark.parametrize("content", [b"", b"text"], ids=["empty", "text"])
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None:
+    """The error names the file."""
+    (tmp_path / "checkpoint.pt").write_bytes(content)
+    with pytest.raises(ExportError, match=r"checkpoint\.pt: not a checkpoint of a comparator"):
+        export_checkpoint(tmp_path / "checkpoint.pt", tmp_path / "draft", height=64, width=64)

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs torch, which only building models uses")
+
+from trt_build import train  # noqa: E402
+from trt_build.augment import Augmentation  # noqa: E402
+from trt_build.dataset import Pair  # noqa: E402
+from trt_build.evaluate import choose_thresholds, draw_worst, figures, find_all  # noqa: E402
+from trt_build.models.comparator import Comparator, ComparatorConfig  # noqa: E402
+from trt_build.train import CHECKPOINT, TrainConfig, fit, load, rate_at  # noqa: E402
+from trt_build.train_comparator import ComparatorTask, load_comparator, torch_judge  # noqa: E402
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """On a busy machine two threads mostly wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class Line:
+    """A task of one second: learn y = 2 x + 1; `die_at` kills the process in that epoch."""
+
+    def __init__(self, die_at: int | None = None) -> None:
+        torch.manual_seed(0)
+        self.model = torch.nn.Linear(1, 1)
+        self._die_at = die_at
+
+    def batches(self, epoch: int) -> list[torch.Tensor]:
+        if epoch == self._die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return list(torch.rand(20, 8, 1, generator=torch.Generator().manual_seed(epoch)))
+
+    def loss(self, batch: torch.Tensor) -> torch.Tensor:
+        noise = torch.randn_like(batch) * 0.01  # draws from the global state, as dropout does
+        return (self.model(batch + noise) - 2 * batch - 1).square().mean()
+
+    def check(self, model: torch.nn.Module) -> Mapping[str, float]:
+        return {"at_one": float(model(torch.ones(1, 1)))}
+
+
+CONFIG = TrainConfig(epochs=6, rate=0.1, bf16=False)
+
+
+def run(folder: Path, die_at: int | None = None) -> None:
+    fit(Line(die_at), folder, CONFIG, describe={"model": "line"})
+
+
+def weights(folder: Path) -> list[float]:
+    return [float(value) for value in load(folder / CHECKPOINT)["weights"].values()]
+
+
+def test_a_run_that_is_killed_ends_as_if_it_had_not_been(tmp_path: Path):
+    """After kill -9 the same command goes on from the last full epoch, to the same weights."""
+    run(tmp_path / "whole")
+    process = multiprocessing.get_context("spawn").Process(target=run, args=(tmp_path / "killed", 3))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert load(tmp_path / "killed" / CHECKPOINT)["epoch"] == 3
+    run(tmp_path / "killed")
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A checkpoint that cannot be written whole does not take the place of the one before."""
+    fit(Line(), tmp_path, TrainConfig(epochs=2, rate=0.1, bf16=False), describe={})
+    before = (tmp_path / CHECKPOINT).read_bytes()
+
+    def full(state: object, file: object) -> None:
+        file.write(b"half of it")  # type: ignore[attr-defined]
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(train.torch, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        run(tmp_path)
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+
+
+def test_interrupting_keeps_what_was_learned(tmp_path: Path):
+    """Ctrl-C ends the run at once, without a traceback, with the last full epoch on disk."""
+
+    class Interrupted(Line):
+        def batches(self, epoch: int) -> Iterator[torch.Tensor] | list[torch.Tensor]:
+            if epoch == 2:
+                raise KeyboardInterrupt
+            return super().batches(epoch)
+
+    fit(Interrupted(), tmp_path, CONFIG, describe={})
+    assert load(tmp_path / CHECKPOINT)["epoch"] == 2
+
+
+def test_progress_can_be_read_from_a_file(tmp_path: Path):
+    """One line an epoch, with the loss, the time it took and the figures on held-out data."""
+    run(tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert lines[-1]["at_one"] == pytest.approx(3, abs=0.2)
+    assert lines[-1]["loss"] < lines[0]["loss"] / 10
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path):
+    """A diverged run ends with a reason instead of saving weights that are NaN."""
+
+    class Diverging(Line):
+        def loss(self, batch: torch.Tensor) -> torch.Tensor:
+            return super().loss(batch) * float("inf")
+
+    with pytest.raises(FloatingPointError, match=r"loss is inf in epoch 1, step 1; lower the rate"):
+        fit(Diverging(), tmp_path, CONFIG, describe={})
+    assert not (tmp_path / CHECKPOINT).exists()
+
+
+def test_the_rate_rises_stays_and_falls():
+    """The learning rate warms up, is level, and ends near nothing."""
+    assert [rate_at(at, 0.1, 0.5) for at in (0.05, 0.1, 0.4, 0.5, 0.75)] == pytest.approx([0.5, 1, 1, 1, 0.5])
+    assert rate_at(1.0, 0.1, 0.5) < 0.01
+
+
+def spots(count: int, seed: int) -> list[Pair]:
+    """Grey boards of 128x128, each with one black spot of 16x16 pixels that its master lacks."""
+    rng = np.random.default_rng(seed)
+    pairs = []
+    for i in range(count):
+        master = np.full((128, 128), 200, np.uint8)
+        master[:, 60:68] = 90
+        board = master.copy()
+        x, y = (int(v) for v in rng.integers(4, 108, 2))
+        board[y : y + 16, x : x + 16] = 0
+        box = np.array([[x, y, x + 16, y + 16]], np.float32)
+        pairs.append(Pair(name=f"{i}", master=master, board=board, boxes=box, kinds=np.array([4])))
+    return pairs
+
+
+@pytest.fixture(scope="module")
+def spot_task(tmp_path_factory: pytest.TempPathFactory) -> tuple[ComparatorTask, Path]:
+    """A tiny comparator trained for some seconds."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("spots")
+    plain = Augmentation(size_px=96, scale=(1, 1), margin_px=0, clean=0.1, jpeg=0, grey=0.5, noise=0)
+    network = ComparatorConfig(kinds=tuple("abcdef"), stem=8, widths=(8, 16, 16, 16), blocks=(0, 0, 0, 0))
+    task = ComparatorTask(
+        model=Comparator(network),
+        pairs=spots(16, 0),
+        held_out=spots(8, 1),
+        augmentation=plain,
+        batch=8,
+        workers=0,
+    )
+    describe = {"model": "comparator", "config": asdict(network)}
+    fit(task, folder, TrainConfig(epochs=12, rate=5e-3, average=0.9, check_every=12), describe=describe)
+    return task, folder
+
+
+def test_a_few_seconds_of_training_find_the_spots(spot_task: tuple[ComparatorTask, Path]):
+    """The comparator really learns: on boards it has not seen it finds what differs from the master."""
+    lines = [json.loads(line) for line in (spot_task[1] / "progress.jsonl").read_text().splitlines()]
+    assert lines[-1]["loss"] < lines[0]["loss"] / 2
+    assert lines[-1]["map33"] * 6 > 90  # one kind of six occurs
+
+
+def test_what_was_found_can_be_looked_at(spot_task: tuple[ComparatorTask, Path], tmp_path: Path):
+    """Escapes and overkills are drawn beside the master, and thresholds are given for every kind."""
+    task, folder = spot_task
+    found = find_all(torch_judge(load_comparator(folder / CHECKPOINT)), task.held_out)
+    assert set(choose_thresholds(task.held_out, found)) == {
+        "open",
+        "short",
+        "mousebite",
+        "spur",
+        "copper",
+        "pin-hole",
+    }
+    pictures = draw_worst(task.held_out, found, tmp_path, cut=2.0, count=3)
+    assert [p.name for p in pictures] == [f"{i}_escaped1_overkill0.png" for i in range(3)]
+    assert figures(task.held_out, found, cut=2.0)["recall"] == 0

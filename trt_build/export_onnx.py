@@ -1,0 +1,111 @@
+"""A trained comparator into ONNX graphs of fixed size: master -> features, image and features -> outputs."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edge.bundle import describe, write_manifest
+from edge.errors import EdgeError
+from edge.manifest import Artifact, InputSpec, Manifest
+from trt_build.models.comparator import COARSEST, STRIDE, Comparator
+from trt_build.train import load
+from trt_build.train_comparator import load_comparator
+
+OPSET = 20
+REFERENCE, JUDGE = "reference.fp32.onnx", "judge.fp32.onnx"
+EVEN_ODDS = 0.5  # threshold of each kind until `pack` chooses better ones
+
+
+class ExportError(EdgeError, ValueError):
+    """A checkpoint that cannot be exported as asked."""
+
+
+def export_checkpoint(checkpoint: Path, folder: Path, *, height: int, width: int) -> None:
+    """Write the averaged weights of a checkpoint as a draft: a bundle without golden cases."""
+    try:
+        model, loaded = load_comparator(checkpoint), load(checkpoint)
+    except (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, UnpicklingError) as error:
+        raise ExportError(f"{checkpoint}: not a checkpoint of a comparator: {error}") from error
+    facts = {
+        "network": loaded["describe"]["config"],
+        "epochs": loaded["epoch"],
+        "torch": str(torch.__version__),
+    }
+    export_comparator(model, folder, height=height, width=width, facts=facts)
+
+
+def export_comparator(
+    model: Comparator, folder: Path, *, height: int, width: int, facts: dict[str, Any] | None = None
+) -> None:
+    """Write both graphs and the draft's manifest into the folder; ExportError for a size that does not fit."""
+    if height % COARSEST or width % COARSEST:
+        raise ExportError(f"expected a size whose sides are multiples of {COARSEST}, found {width}x{height}")
+    folder.mkdir(parents=True, exist_ok=True)
+    spec = InputSpec(height=height, width=width, color="gray" if model.config.in_channels == 1 else "bgr")
+    image = torch.zeros(spec.shape, dtype=torch.uint8)
+    with torch.inference_mode():
+        features = model.eval().encode(image)
+        outputs = model.compare(features, image)
+    names = [f"feature_{i}" for i in range(len(features))]
+    _export(_Reference(model), (image,), folder / REFERENCE, ["master"], names)
+    _export(_Judge(model), (image, *features), folder / JUDGE, ["image", *names], ["map", "extents"])
+    manifest = Manifest(
+        name=folder.name,
+        method="comparator",
+        kinds=model.config.kinds,
+        input=spec,
+        outputs={name: tuple(output.shape) for name, output in zip(("map", "extents"), outputs, strict=True)},
+        stride=STRIDE,
+        features=tuple(names),
+        artifacts=(
+            Artifact(role="reference", precision="fp32", **describe(folder, REFERENCE)),
+            Artifact(role="judge", precision="fp32", **describe(folder, JUDGE)),
+        ),
+        thresholds=dict.fromkeys(model.config.kinds, EVEN_ODDS),
+        facts=facts or {},
+    )
+    write_manifest(folder, manifest)
+
+
+class _Reference(nn.Module):
+    def __init__(self, model: Comparator) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, master: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.model.encode(master))
+
+
+class _Judge(nn.Module):
+    def __init__(self, model: Comparator) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor, *features: Tensor) -> tuple[Tensor, Tensor]:
+        return self.model.compare(list(features), image)
+
+
+def _export(
+    module: nn.Module, inputs: tuple[Tensor, ...], path: Path, names: list[str], outputs: list[str]
+) -> None:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells that torchvision is missing
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the exporter's own
+        torch.onnx.export(
+            module.eval(),
+            inputs,
+            path,
+            input_names=names,
+            output_names=outputs,
+            opset_version=OPSET,
+            external_data=False,
+            dynamo=True,
+            verbose=False,
+        )

@@ -1,0 +1,76 @@
+"""Defect boxes into what the comparator should say of each cell, and how wrong it is.
+
+A defect is a Gaussian hill in its kind's map, as wide and high as its box asks (TTFNet, Liu et al.,
+arXiv 1909.00700); the map learns it with CenterNet's focal loss (Zhou et al., arXiv 1904.07850), the
+extents with the generalised IoU (Rezatofighi et al., arXiv 1902.09630) on the hill's cells.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+SPREAD = 0.54  # part of the box, along each axis, that its hill covers
+
+
+def targets_of(
+    boxes: npt.NDArray[np.float32], kinds: npt.NDArray[np.int64], size: tuple[int, int], count: int, stride: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Heat `(count, H/s, W/s)` in 0..1, and weight and extents `(5, H/s, W/s)`, of a picture of `size`.
+
+    Boxes are `(B, 4)` left, top, right, bottom in pixels. Weights of a defect's cells add up to one.
+    """
+    height, width = size[0] // stride, size[1] // stride
+    heat = np.zeros((count, height, width), np.float32)
+    sides = np.zeros((5, height, width), np.float32)
+    rows = (np.arange(height, dtype=np.float32) + 0.5) * stride
+    columns = (np.arange(width, dtype=np.float32) + 0.5) * stride
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    for i in np.argsort(-areas, kind="stable"):  # where two meet, the smaller one keeps its cells
+        left, top, right, bottom = boxes[i]
+        middle_row = min(max(int((top + bottom) / 2 / stride), 0), height - 1)
+        middle_column = min(max(int((left + right) / 2 / stride), 0), width - 1)
+        hill = np.outer(
+            _hill(rows - rows[middle_row], bottom - top), _hill(columns - columns[middle_column], right - left)
+        ).astype(np.float32)
+        own = hill > 0
+        np.maximum(heat[kinds[i]], hill, out=heat[kinds[i]])
+        sides[0][own] = hill[own] / hill.sum()
+        grid = np.broadcast_to(columns, own.shape), np.broadcast_to(rows[:, None], own.shape)
+        sides[1][own], sides[2][own] = grid[0][own] - left, grid[1][own] - top
+        sides[3][own], sides[4][own] = right - grid[0][own], bottom - grid[1][own]
+    return heat, sides
+
+
+def _hill(offset: npt.NDArray[np.float32], length: float) -> npt.NDArray[np.float32]:
+    sigma = max(SPREAD * length / 6, 1.0)
+    values = np.exp(-0.5 * (offset / sigma) ** 2)
+    return np.where(np.abs(offset) <= 3 * sigma, values, 0.0)
+
+
+def heat_loss(logits: Tensor, heat: Tensor) -> Tensor:
+    """Penalty-reduced focal loss of the map, per defect; both `(N, K, h, w)`."""
+    peaks = heat >= 0.999
+    sure, doubt = F.logsigmoid(logits), F.logsigmoid(-logits)
+    chance = logits.sigmoid()
+    hit = sure * (1 - chance) ** 2 * peaks
+    miss = doubt * chance**2 * (1 - heat) ** 4 * ~peaks
+    return -(hit.sum() + miss.sum()) / peaks.sum().clamp(min=1)
+
+
+def extents_loss(extents: Tensor, sides: Tensor) -> Tensor:
+    """One minus the generalised IoU, per defect; `(N, 4, h, w)` against `(N, 5, h, w)` of `targets_of`."""
+    weight, truth = sides[:, 0], sides[:, 1:]
+    low, high = torch.minimum(extents, truth), torch.maximum(extents, truth)
+    both = (low[:, 0] + low[:, 2]).clamp(min=0) * (low[:, 1] + low[:, 3]).clamp(min=0)
+    hull = (high[:, 0] + high[:, 2]) * (high[:, 1] + high[:, 3]) + 1e-6
+    either = _area(extents) + _area(truth) - both + 1e-6
+    generalised = both / either - (hull - either) / hull
+    return (weight * (1 - generalised)).sum() / weight.sum().clamp(min=1)
+
+
+def _area(extents: Tensor) -> Tensor:
+    return (extents[:, 0] + extents[:, 2]) * (extents[:, 1] + extents[:, 3])
