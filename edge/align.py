@@ -82,7 +82,8 @@ class Level:
 
         def lightless(rows: list[NDArray[np.float64]]) -> NDArray[np.float64]:
             stacked = np.array(rows).reshape(-1, grey.size)
-            return stacked - stacked @ light.T @ np.linalg.pinv(light @ light.T) @ light
+            share = stacked @ light.T @ np.linalg.pinv(light @ light.T, hermitian=True)
+            return np.asarray(stacked - share @ light, np.float64)
 
         descent = lightless(moves)
         self._rows = np.vstack([descent, master, flat]).astype(np.float32)
@@ -95,8 +96,9 @@ class Level:
         """Lay the part, reduced to this level's size, in that pose and compare."""
         inner = (self._width - 2 * self._rim, self._height - 2 * self._rim)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        laid = cv2.warpAffine(
-            part, self._matrix(pose), inner, flags=flags, borderMode=cv2.BORDER_REPLICATE
+        laid = np.asarray(
+            cv2.warpAffine(part, self._matrix(pose), inner, flags=flags, borderMode=cv2.BORDER_REPLICATE),
+            np.float32,
         ).ravel()
         *sums, common, total = (float(value) for value in self._rows @ laid)
         energy = float(laid @ laid) - total * total / laid.size

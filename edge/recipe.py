@@ -60,7 +60,7 @@ class Synthetic(_Source, kw_only=True, tag="synthetic"):
 class Folder(_Source, kw_only=True, tag="folder"):
     """Plays the pictures of a folder at a steady rate, in the order of their names."""
 
-    files: str  # a glob in which `{view}` may stand for the part of the name that is the view
+    files: str  # with *, ** and ?; `{view}` may stand for the part of the name that is the view
     fps: Annotated[float, Meta(gt=0, le=10000)] = 20.0
     repeat: bool = False
 

@@ -12,6 +12,7 @@ Image = NDArray[np.uint8]
 ToFrame = tuple[float, float, float, float, float, float]
 
 _AREA_FROM = 1.5  # shrinking by more than this averages, so that fine traces do not alias
+_ROOM_PX = 64  # so far beyond the crop the frame is looked at, if it is there
 _EXACT_PX = 0.02  # a warp that is nearer than this to a whole shift copies pixels as they are
 
 
@@ -36,18 +37,22 @@ class Resampler:
         `pose` is 2x3, crop pixel of the master -> crop pixel of the part. Where the frame does not cover
         the master, `under` shows: the master laid out likewise.
         """
-        picture = self._in_channels(self.crop(frame))
+        x, y, w, h = self._crop or (0, 0, frame.shape[1], frame.shape[0])
         height, width = out.shape[2:]
-        sx, sy = picture.shape[1] / width, picture.shape[0] / height
+        sx, sy = w / width, h / height
         to_crop = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
         warp = to_crop if pose is None else np.vstack([pose, (0, 0, 1)]) @ to_crop
-        left, top = self._crop[:2] if self._crop else (0, 0)
-        (a, b, x), (c, d, y) = warp[:2].tolist()
         if max(sx, sy) > _AREA_FROM:
-            picture = np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-            warp = np.linalg.inv(to_crop) @ warp
-        self._warp(picture, warp[:2], out, under)
-        return a, b, x + left, c, d, y + top
+            crop = self._in_channels(self.crop(frame))
+            picture = np.asarray(cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+            to_picture = np.linalg.inv(to_crop) @ warp
+        else:  # a part that left the crop may still lie in the frame
+            left, top = max(0, x - _ROOM_PX), max(0, y - _ROOM_PX)
+            picture = self._in_channels(frame[top : y + h + _ROOM_PX, left : x + w + _ROOM_PX])
+            to_picture = warp + np.array([[0, 0, x - left], [0, 0, y - top], [0, 0, 0]])
+        self._warp(picture, to_picture[:2], out, under)
+        (a, b, right), (c, d, down) = warp[:2].tolist()
+        return a, b, right + x, c, d, down + y
 
     def _in_channels(self, picture: Image) -> Image:
         """Grey, or the channels in the model's order; a grey picture goes into each of its planes alike."""

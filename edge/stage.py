@@ -29,6 +29,7 @@ from .wire import pack, unpack
 log = logging.getLogger(__name__)
 
 TICK_MS = 100  # at most so long between two signs of life
+LINGER_MS = 200  # for what was sent last; a receiver may be gone for good
 PUBLISH_HWM = 10_000  # messages kept for a slow subscriber, some 10 MB
 ENGINE_FAILURES = 3  # in a row, after which the engine is loaded anew
 
@@ -71,12 +72,13 @@ class Wires:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._context = zmq.Context()
+        self._context.setsockopt(zmq.LINGER, LINGER_MS)  # for sockets that are closed before it, too
 
     def __enter__(self) -> Wires:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._context.destroy(linger=200)
+        self._context.destroy()
 
     def inbox(self, stage: str) -> zmq.Socket[bytes]:
         """The socket on which `stage` receives; bounded by the rows of the ledger."""

@@ -35,7 +35,7 @@ def find_all(judge: Judge, pairs: Sequence[Pair], *, floor: float = FLOOR) -> li
     for pair in pairs:
         map_, extents = judge(pair.master, pair.board)
         stride = pair.board.shape[1] // map_.shape[2]
-        found.append(_as_boxes(find_regions(map_, extents, thresholds=thresholds, stride=stride)))
+        found.append(as_boxes(find_regions(map_, extents, thresholds=thresholds, stride=stride)))
     return found
 
 
@@ -49,13 +49,8 @@ def figures(pairs: Sequence[Pair], found: Sequence[Boxes], *, cut: float) -> dic
     official = official_score(truth, found, iou=IOU, cut=cut)
     map33, each = class_mean_ap(truth, found, iou=IOU, kinds=len(KINDS))
     map50, _ = class_mean_ap(truth, found, iou=0.5, kinds=len(KINDS))
-    named = {
-        "ap_pooled": official.ap,
-        "f": official.f,
-        "precision": official.precision,
-        "recall": official.recall,
-    }
-    named |= {"map33": map33, "map50": map50}
+    named = {"ap_pooled": official.ap, "ap_pooled_at_cut": official.ap_at_cut, "f": official.f}
+    named |= {"precision": official.precision, "recall": official.recall, "map33": map33, "map50": map50}
     named |= {f"ap33_{kind}": ap for kind, ap in zip(KINDS, each, strict=True)}
     return {name: 100 * value for name, value in named.items()} | {"cut": cut}
 
@@ -111,7 +106,8 @@ def _side_by_side(pair: Pair, found: Boxes) -> Picture:
     return np.hstack((cv2.cvtColor(pair.master, cv2.COLOR_GRAY2BGR), board)).astype(np.uint8)
 
 
-def _as_boxes(regions: Sequence[Region]) -> Boxes:
+def as_boxes(regions: Sequence[Region]) -> Boxes:
+    """Regions as the boxes that `metrics` compares, in the same order."""
     return Boxes(
         boxes=np.array([(r.x, r.y, r.x + r.w, r.y + r.h) for r in regions], np.float64).reshape(-1, 4),
         kinds=np.array([KINDS.index(r.kind) for r in regions], np.int64),

@@ -38,9 +38,10 @@ class Boxes:
 
 @dataclass(frozen=True, kw_only=True)
 class OfficialScore:
-    """All in 0..1; `ap` is pooled over all kinds."""
+    """All in 0..1; the average precisions are pooled over all kinds."""
 
-    ap: float
+    ap: float  # of every box found
+    ap_at_cut: float  # of those handed in for F alone
     precision: float
     recall: float
     f: float
@@ -49,21 +50,24 @@ class OfficialScore:
 def official_score(
     truth: Sequence[Boxes], found: Sequence[Boxes], *, iou: float = 0.33, cut: float = 0.0
 ) -> OfficialScore:
-    """DeepPCB's score: the average precision of all found boxes, and P, R and F of those of at least `cut`.
+    """DeepPCB's score of all found boxes and of those of at least `cut`.
 
-    The script is run twice for a publication, once with every box for the precision curve and once with
-    those that are meant, for F; this is both runs.
+    The script scores one list. Its precision curve wants the weak boxes too, its F only those that are
+    meant, so a submission is scored twice, with and without the weak ones; this is both.
     """
-    hits = [_match_in_order(t, f, iou) for t, f in zip(truth, found, strict=True)]
     total = sum(len(t.kinds) for t in truth)
     meant = [f.from_score(cut) for f in found]
-    right = sum(int(_match_in_order(t, f, iou).sum()) for t, f in zip(truth, meant, strict=True))
-    handed_in = sum(len(f.kinds) for f in meant)
-    precision = right / handed_in if handed_in else 0.0
+    hits = _hits(truth, meant, iou)
+    right = int(hits.sum())
+    precision = right / len(hits) if len(hits) else 0.0
     recall = right / total if total else 1.0
-    f = 2 * precision * recall / (precision + recall) if right else 0.0
-    ap = _stepwise_ap(np.concatenate([f.scores for f in found]), np.concatenate(hits), total)
-    return OfficialScore(ap=ap, precision=precision, recall=recall, f=f)
+    return OfficialScore(
+        ap=_stepwise_ap(_scores(found), _hits(truth, found, iou), total),
+        ap_at_cut=_stepwise_ap(_scores(meant), hits, total),
+        precision=precision,
+        recall=recall,
+        f=2 * precision * recall / (precision + recall) if right else 0.0,
+    )
 
 
 def class_mean_ap(
@@ -81,13 +85,13 @@ def class_mean_ap(
 
 
 def best_cut(truth: Sequence[Boxes], found: Sequence[Boxes], *, iou: float = 0.33) -> float:
-    """The least score to hand in, among those that occur, for the highest official F."""
-    scores = np.unique(np.concatenate([f.scores for f in found]).round(3))
-    if not len(scores):
+    """The least score to hand in, in hundredths, for the highest official F."""
+    cuts = np.unique(_scores(found).round(2))
+    if not len(cuts):
         return 0.5
-    quality = [official_score(truth, [f.from_score(cut) for f in found], iou=iou).f for cut in scores]
+    quality = [official_score(truth, [f.from_score(cut) for f in found], iou=iou).f for cut in cuts]
     best = np.flatnonzero(np.array(quality) >= max(quality) - 1e-9)
-    return float(scores[best[len(best) // 2]])  # the middle of the plateau: the safest of equals
+    return float(cuts[best[len(best) // 2]])  # the middle of the plateau: the safest of equals
 
 
 def overlaps(one: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) -> FloatArray:
@@ -96,6 +100,16 @@ def overlaps(one: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) -> 
     both = np.prod(np.clip(sides, 0, None), axis=2)
     areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (one, other)]
     return np.asarray(both / np.maximum(areas[0][:, None] + areas[1][None] - both, 1e-9), np.float64)
+
+
+def _scores(found: Sequence[Boxes]) -> FloatArray:
+    """Of all boxes of all pictures."""
+    return np.concatenate([f.scores for f in found]).astype(np.float64)
+
+
+def _hits(truth: Sequence[Boxes], found: Sequence[Boxes], iou: float) -> npt.NDArray[np.bool_]:
+    """Whether each box of each picture counts as right, as the official script matches them."""
+    return np.concatenate([_match_in_order(t, f, iou) for t, f in zip(truth, found, strict=True)])
 
 
 def _match_in_order(truth: Boxes, found: Boxes, iou: float) -> npt.NDArray[np.bool_]:

@@ -33,22 +33,20 @@ def targets_of(
         left, top, right, bottom = boxes[i]
         middle_row = min(max(int((top + bottom) / 2 / stride), 0), height - 1)
         middle_column = min(max(int((left + right) / 2 / stride), 0), width - 1)
-        hill = np.outer(
-            _hill(rows - rows[middle_row], bottom - top), _hill(columns - columns[middle_column], right - left)
-        ).astype(np.float32)
-        own = hill > 0
+        across = _hill(columns - columns[middle_column], right - left)
+        hill = np.outer(_hill(rows - rows[middle_row], bottom - top), across)
         np.maximum(heat[kinds[i]], hill, out=heat[kinds[i]])
-        sides[0][own] = hill[own] / hill.sum()
-        grid = np.broadcast_to(columns, own.shape), np.broadcast_to(rows[:, None], own.shape)
-        sides[1][own], sides[2][own] = grid[0][own] - left, grid[1][own] - top
-        sides[3][own], sides[4][own] = right - grid[0][own], bottom - grid[1][own]
+        own_rows, own_columns = np.nonzero(hill)
+        x, y = columns[own_columns], rows[own_rows]
+        weight = hill[own_rows, own_columns] / hill.sum()
+        sides[:, own_rows, own_columns] = weight, x - left, y - top, right - x, bottom - y
     return heat, sides
 
 
 def _hill(offset: npt.NDArray[np.float32], length: float) -> npt.NDArray[np.float32]:
     sigma = max(SPREAD * length / 6, 1.0)
     values = np.exp(-0.5 * (offset / sigma) ** 2)
-    return np.where(np.abs(offset) <= 3 * sigma, values, 0.0)
+    return np.where(np.abs(offset) <= 3 * sigma, values, 0).astype(np.float32)
 
 
 def heat_loss(logits: Tensor, heat: Tensor) -> Tensor:

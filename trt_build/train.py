@@ -13,7 +13,7 @@ import math
 import os
 import random
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,14 +27,22 @@ from torch import Tensor, nn
 CHECKPOINT = "checkpoint.pt"
 
 
+class Batches(Protocol):
+    """A list, or a `DataLoader`."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
 class Task(Protocol):
     """What is trained: a network, its batches, their loss, and how good the weights are."""
 
     @property
     def model(self) -> nn.Module: ...
 
-    def batches(self, epoch: int) -> Iterable[Any]:
-        """The batches of an epoch, the same ones each time that epoch is asked for; sized with `len`."""
+    def batches(self, epoch: int) -> Batches:
+        """The batches of an epoch, the same ones each time that epoch is asked for."""
 
     def loss(self, batch: Any) -> Tensor:
         """The scalar to make smaller, of `model` on a batch."""
@@ -68,23 +76,14 @@ def fit(task: Task, folder: Path, config: TrainConfig, *, describe: Mapping[str,
     random.seed(config.seed)
     np.random.seed(config.seed)
     torch.manual_seed(config.seed)
-    model = task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averaged = copy.deepcopy(model).eval()
-    optimiser = torch.optim.AdamW(_groups(model, config.decay), lr=config.rate)
-    done = _restore(folder / CHECKPOINT, model, averaged, optimiser)
+    run = _Run(task, config, describe)
+    done = run.restore(folder / CHECKPOINT)
     with _progress() as progress:
         bar = progress.add_task("", total=config.epochs, completed=done, loss="")
         try:
             for epoch in range(done, config.epochs):
-                started = time.monotonic()
-                losses = _run_epoch(task, model, averaged, optimiser, config, epoch, progress, bar)
-                line: dict[str, Any] = {"epoch": epoch + 1, "loss": round(float(np.mean(losses)), 4)}
-                line["rate"] = round(optimiser.param_groups[0]["lr"], 6)
-                line["seconds"] = round(time.monotonic() - started, 1)
-                if (epoch + 1) % config.check_every == 0 or epoch + 1 == config.epochs:
-                    with torch.no_grad():
-                        line |= {name: round(value, 4) for name, value in task.check(averaged).items()}
-                _save(folder / CHECKPOINT, model, averaged, optimiser, epoch + 1, config, describe)
+                line = run.epoch(epoch, lambda at, loss: progress.update(bar, completed=at, loss=f"{loss:.3f}"))
+                run.save(folder / CHECKPOINT, epoch + 1)
                 done = epoch + 1
                 with (folder / "progress.jsonl").open("a") as log:
                     log.write(json.dumps(line) + "\n")
@@ -100,38 +99,78 @@ def load(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def _run_epoch(
-    task: Task,
-    model: nn.Module,
-    averaged: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    config: TrainConfig,
-    epoch: int,
-    progress: Progress,
-    bar: Any,
-) -> list[float]:
-    model.train()
-    batches = task.batches(epoch)
-    steps = len(batches)  # type: ignore[arg-type]
-    losses: list[float] = []
-    for step, batch in enumerate(batches):
-        at = epoch + step / steps
-        for group in optimiser.param_groups:
-            group["lr"] = config.rate * rate_at(at / config.epochs, config.warm_up, config.cool_down)
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-            loss = task.loss(batch)
-        optimiser.zero_grad(set_to_none=True)
+class _Run:
+    """The model in training, its running mean and its optimiser."""
+
+    def __init__(self, task: Task, config: TrainConfig, describe: Mapping[str, Any]) -> None:
+        self._task, self._config, self._describe = task, config, dict(describe)
+        self._model = task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._averaged = copy.deepcopy(self._model).eval()
+        self._optimiser = torch.optim.AdamW(_groups(self._model, config.decay), lr=config.rate)
+
+    def epoch(self, epoch: int, tell: Callable[[float, float], object]) -> dict[str, float]:
+        """Trains for one epoch and returns its line of progress; tells epochs done and loss each step."""
+        started = time.monotonic()
+        self._model.train()
+        batches = self._task.batches(epoch)
+        losses: list[float] = []
+        for step, batch in enumerate(batches):
+            done = epoch + step / len(batches)
+            losses.append(self._step(batch, done / self._config.epochs))
+            if not math.isfinite(losses[-1]):
+                where = f"in epoch {epoch + 1}, step {step + 1}"
+                raise FloatingPointError(f"the loss is {losses[-1]} {where}; lower the rate")
+            steps = epoch * len(batches) + step
+            _average(self._averaged, self._model, min(self._config.average, (steps + 1) / (steps + 10)))
+            tell(done, float(np.mean(losses[-50:])))
+        line = {"epoch": epoch + 1, "loss": round(float(np.mean(losses)), 4)}
+        line["rate"] = round(self._optimiser.param_groups[0]["lr"], 6)
+        line["seconds"] = round(time.monotonic() - started, 1)
+        if (epoch + 1) % self._config.check_every == 0 or epoch + 1 == self._config.epochs:
+            with torch.no_grad():
+                line |= {name: round(value, 4) for name, value in self._task.check(self._averaged).items()}
+        return line
+
+    def save(self, path: Path, epochs: int) -> None:
+        """Writes beside and renames, so that the last good checkpoint outlives a kill or a full disk."""
+        state = {
+            "epoch": epochs,
+            "weights": self._averaged.state_dict(),
+            "model": self._model.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "random": torch.get_rng_state(),
+            "config": asdict(self._config),
+            "describe": self._describe,
+        }
+        beside = path.with_suffix(".part")
+        with beside.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+
+    def restore(self, path: Path) -> int:
+        """Epochs done; 0 where there is no checkpoint."""
+        if not path.exists():
+            return 0
+        state = load(path)
+        self._model.load_state_dict(state["model"])
+        self._averaged.load_state_dict(state["weights"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        torch.set_rng_state(state["random"])
+        return int(state["epoch"])
+
+    def _step(self, batch: Any, done: float) -> float:
+        """One step of the optimiser, at the rate of the part `done` of all steps; the loss."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._config.rate * rate_at(done, self._config.warm_up, self._config.cool_down)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._config.bf16):
+            loss = self._task.loss(batch)
+        self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), 10.0)
-        optimiser.step()
-        _average(averaged, model, min(config.average, (epoch * steps + step + 1) / (epoch * steps + step + 10)))
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
-            raise FloatingPointError(
-                f"the loss is {losses[-1]} in epoch {epoch + 1}, step {step + 1}; lower the rate"
-            )
-        progress.update(bar, completed=at, loss=f"{np.mean(losses[-50:]):.3f}")
-    return losses
+        nn.utils.clip_grad_norm_(self._model.parameters(), 10.0)
+        self._optimiser.step()
+        return loss.item()
 
 
 def rate_at(done: float, warm_up: float, cool_down: float) -> float:
@@ -153,45 +192,6 @@ def _average(averaged: nn.Module, model: nn.Module, keep: float) -> None:
             mean.lerp_(now, 1 - keep)
         else:
             mean.copy_(now)
-
-
-def _save(
-    path: Path,
-    model: nn.Module,
-    averaged: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    epoch: int,
-    config: TrainConfig,
-    describe: Mapping[str, Any],
-) -> None:
-    """Writes beside and renames, so that the last good checkpoint outlives a kill or a full disk."""
-    state = {
-        "epoch": epoch,
-        "weights": averaged.state_dict(),
-        "model": model.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "random": torch.get_rng_state(),
-        "config": asdict(config),
-        "describe": dict(describe),
-    }
-    beside = path.with_suffix(".part")
-    with beside.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-
-
-def _restore(path: Path, model: nn.Module, averaged: nn.Module, optimiser: torch.optim.Optimizer) -> int:
-    """Epochs done; 0 where there is no checkpoint."""
-    if not path.exists():
-        return 0
-    state = load(path)
-    model.load_state_dict(state["model"])
-    averaged.load_state_dict(state["weights"])
-    optimiser.load_state_dict(state["optimiser"])
-    torch.set_rng_state(state["random"])
-    return int(state["epoch"])
 
 
 def _progress() -> Progress:

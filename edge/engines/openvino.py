@@ -69,9 +69,8 @@ class OpenVINO:
             request.infer([master])
         except RuntimeError as error:
             raise EngineError(f"openvino failed on a master: {error}") from error
-        tensors = {
-            name: self._tensor(np.array(request.get_tensor(name).data))
-            for name in self._bundle.manifest.features
+        tensors = {  # copies: the request's own may be used again
+            name: self._tensor(request.get_tensor(name).data) for name in self._bundle.manifest.features
         }
         return _Features(tensors, sum(tensor.byte_size for tensor in tensors.values()))
 

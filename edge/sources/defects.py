@@ -34,9 +34,9 @@ _LEAST_PX = 30  # pixels that must clearly change
 def add_defect(art: NDArray[np.uint8], kind: str, rng: np.random.Generator, taken: list[Box]) -> Box | None:
     """Draw a defect of that kind into `art`, in place, away from the boxes in `taken`.
 
-    Its box is given with DeepPCB's margin. None, and `art` as it was, if no place was found for it.
+    Its box is given with DeepPCB's margin. None, and `art` as it was, if there is no place for it.
     """
-    for _ in range(200):
+    for _ in range(200 if min(art.shape) >= 2 * (MARGIN + _PATCH) else 0):
         stroke = _STROKES[kind](art, rng)
         if stroke is None:
             continue

@@ -17,6 +17,8 @@ from ..errors import PartError, SourceEnded, SourceError
 from .base import Trigger, deliver
 from .pace import Pace
 
+_STANDS_FOR = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]", "{view}": "(?P<view>[^/]+)"}
+
 
 class FolderSource:
     """A picture that cannot be read still is a part. Without `{view}` all show one view, the camera's name."""
@@ -26,7 +28,7 @@ class FolderSource:
 
     def __enter__(self) -> FolderSource:
         files = self._section.files
-        found = glob.glob(files.replace("{view}", "*"), recursive=True)
+        found = glob.glob(files.replace("[", "[[]").replace("{view}", "*"), recursive=True)
         self._files = sorted((Path(name) for name in found if Path(name).is_file()), key=_natural)
         if not self._files:
             raise SourceError(f"{files}: no picture has such a name: correct [source] files")
@@ -49,7 +51,7 @@ class FolderSource:
         path = self._files[self._next]
         if self._ahead is None:
             self._ahead = _decoded(path)
-        match = self._view.match(str(path))
+        match = self._view.fullmatch(str(path))
         view = match["view"] if match and "view" in match.groupdict() else self._section.camera
         trigger = self._pace.wait(timeout_s, view)
         if trigger is not None:
@@ -96,9 +98,8 @@ def _is_truncated(data: bytes) -> bool:
 
 def _view_in(pattern: str) -> re.Pattern[str]:
     """Finds the part of a file's name that stands for `{view}`."""
-    for stands, by in (("**/", "(?:.*/)?"), ("*", "[^/]*"), ("?", "[^/]"), ("{view}", "(?P<view>[^/]+)")):
-        pattern = pattern.replace(stands, by)
-    return re.compile(pattern)
+    pieces = re.split(r"(\*\*/|\*|\?|\{view\})", pattern)
+    return re.compile("".join(_STANDS_FOR.get(piece, re.escape(piece)) for piece in pieces))
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

@@ -81,6 +81,7 @@ def test_the_identity_is_the_digest_of_the_manifest(bundle: Path) -> None:
         (put("tolerances.int8", {"map": 1}), r"tolerances.int8: none for \['extents', 'score'\]"),
         (put("artifacts.0.path", "../reference.onnx"), r"artifacts\[0\].path: .* leads out of the bundle"),
         (put("masters.a.path", "/etc/hostname"), "masters.a.path: .* leads out of the bundle"),
+        (put("golden.1.master.path", "golden/none.png"), r"golden\[1\].master.path: .* is missing"),
         (put("golden.0.frame.path", "golden/none.png"), r"golden\[0\].frame.path: .* is missing"),
     ],
 )

@@ -98,9 +98,8 @@ def test_any_layout_in_memory_is_judged_alike(real: Engine, cases: list[Golden],
         "every other row": np.repeat(image, 2, axis=2)[:, :, ::2],
         "read-only": image.copy(),
     }
-    view = views[how]
-    view.flags.writeable = False
-    real.submit(0, view, real.reference(cases[1].master))
+    views["read-only"].flags.writeable = False
+    real.submit(0, views[how], real.reference(cases[1].master))
     assert real.collect(0)["map"].max() > 0.5
 
 
@@ -252,6 +251,20 @@ def test_a_constant_takes_the_time_it_was_told(
         for lane in (0, 1):
             engine.collect(lane)
     assert 0.2 <= time.monotonic() - started < 0.4
+
+
+def test_a_constant_delays_the_parts_it_was_told(
+    constant_bundle: Callable[..., Path], cases: list[Golden]
+) -> None:
+    """Each second part is late, the others are not."""
+    with open_engine(EngineChoice(), read_bundle(constant_bundle(delay_ms=300, every=2))) as engine:
+        started = time.monotonic()
+        engine.submit(0, cases[0].image, None)
+        engine.collect(0)
+        assert time.monotonic() - started < 0.3
+        engine.submit(0, cases[0].image, None)
+        engine.collect(0)
+        assert time.monotonic() - started >= 0.3
 
 
 def test_a_misspelt_fact_of_a_constant_is_refused(constant_bundle: Callable[..., Path]) -> None:

@@ -21,9 +21,9 @@ ROWS = [
     {"stages", "child", "service"},
     {"capture", "preprocess", "infer", "decide", "publish"},
     {"masters", "stage"},
+    {"register", "resample"},
+    {"align"},
     {
-        "register",
-        "resample",
         "regions",
         "golden",
         "sources",

@@ -29,7 +29,7 @@ def model() -> Comparator:
     """A small comparator with random weights that gives maps of all heights."""
     torch.manual_seed(0)
     model = Comparator(ComparatorConfig(kinds=KINDS, stem=4, widths=(4, 8, 8, 8), blocks=(0, 1, 0, 0)))
-    torch.nn.init.normal_(model.kind.weight, std=0.5)
+    torch.nn.init.normal_(model.kind.weight, std=100)  # what comes before it is faint
     torch.nn.init.zeros_(model.kind.bias)
     return model.eval()
 
@@ -118,6 +118,17 @@ def test_quantisation_is_what_tensorrt_takes(draft: Path) -> None:
             assert weight.op_type == "DequantizeLinear"
             assert constants[weight.input[1]].size == constants[weight.input[0]].shape[0]
             assert all(constants[bias].dtype == np.float32 for bias in node.input[2:])
+
+
+def test_ranges_are_those_that_the_pairs_show(model: Comparator, pairs: list[Pair], draft: Path) -> None:
+    """The features of real masters, not of anything else, set the step at which they are rounded."""
+    graph = onnx.load(draft / "judge.int8.onnx").graph
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    (rounding,) = (node for node in graph.node if node.input[0] == "feature_0")
+    with torch.inference_mode():
+        features = [model.encode(torch.from_numpy(pair.master)[None, None])[0] for pair in pairs]
+    highest = max(float(feature.max()) for feature in features)
+    assert 255 * constants[rounding.input[1]] == pytest.approx(highest, rel=0.3)
 
 
 def test_quantising_again_replaces(draft: Path, pairs: list[Pair]) -> None:

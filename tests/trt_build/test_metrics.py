@@ -67,6 +67,8 @@ def test_precision_recall_and_f_count_the_boxes_from_the_cut_on():
     """Weak boxes belong to the precision curve but not to what is handed in."""
     found = [boxes((0, 0, 0, 0.9), (50, 0, 1, 0.8), (90, 90, 0, 0.1)), boxes()]
     assert official_score(TRUTH, found).precision == pytest.approx(2 / 3)
+    score = official_score(TRUTH, found, cut=0.85)
+    assert (score.ap, score.ap_at_cut) == pytest.approx((2 / 3, 1 / 3))
     score = official_score(TRUTH, found, cut=0.5)
     assert (score.precision, score.recall) == pytest.approx((1, 2 / 3))
     assert score.f == pytest.approx(0.8)

@@ -1,0 +1,90 @@
+"""A packed comparator against DeepPCB's 500 test pairs: accuracy and speed through the engine of the line.
+
+Time is from the picture lying in memory to the list of defects, with the master's features kept, as on
+a line; reading files and encoding masters do not count. The cut for F is chosen on the pairs that were
+kept from training, never on the test pairs. Ends with one line of JSON, accuracies in per cent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edge.bundle import Bundle, read_bundle
+from edge.engines import open_engine
+from edge.engines.base import Engine
+from edge.recipe import EngineChoice
+from edge.regions import find_regions
+from trt_build.dataset import KINDS, Pair, read_pairs, split
+from trt_build.evaluate import FLOOR, as_boxes, choose_cut, draw_worst, figures
+from trt_build.metrics import Boxes
+
+WARM_UP = 20
+
+
+def main() -> None:
+    options = _options()
+    bundle = read_bundle(options.bundle)
+    choice = EngineChoice(kind=options.engine, precision=options.precision, threads=options.threads)
+    _, held_out = split(read_pairs(options.data / "trainval"))
+    test = read_pairs(options.data / "test")[: options.pairs]
+    with open_engine(choice, bundle) as engine:
+        print(f"{engine.name} {engine.precision}, {len(held_out)} held-out and {len(test)} test pairs")
+        _judge_all(engine, bundle, held_out[:WARM_UP])
+        kept, _ = _judge_all(engine, bundle, held_out)
+        found, took_ms = _judge_all(engine, bundle, test)
+    cut = choose_cut(held_out, kept)
+    result = figures(test, found, cut=cut)
+    for name, value in result.items():
+        print(f"{name:20} {value:8.3f}")
+    print(f"a pair: p50 {np.percentile(took_ms, 50):.2f} ms, p99 {np.percentile(took_ms, 99):.2f} ms")
+    if options.worst:
+        print(f"{len(draw_worst(test, found, options.worst, cut=cut))} pictures in {options.worst}")
+    line = {name: round(result[name], 2) for name in ("ap_pooled", "f", "map33", "map50")}
+    print(json.dumps(line | {"pairs_per_s": round(1000 / float(np.mean(took_ms)), 1)}))
+
+
+def _judge_all(engine: Engine, bundle: Bundle, pairs: Sequence[Pair]) -> tuple[list[Boxes], list[float]]:
+    """What is found on each pair, and the milliseconds it took."""
+    spec, stride = bundle.manifest.input, bundle.manifest.stride
+    thresholds = dict.fromkeys(KINDS, FLOOR)
+    found, took_ms = [], []
+    for pair in pairs:
+        reference, image = engine.reference(spec.tensor(pair.master)), spec.tensor(pair.board)
+        started = time.perf_counter()
+        engine.submit(0, image, reference)
+        outputs = engine.collect(0)
+        regions = find_regions(outputs["map"][0], outputs["extents"][0], thresholds=thresholds, stride=stride)
+        took_ms.append((time.perf_counter() - started) * 1000)
+        found.append(as_boxes(regions))
+    return found, took_ms
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle", type=Path, help="folder of a packed comparator")
+    parser.add_argument("--data", type=Path, help="folder with trainval/ and test/; else $EDGE_DATA/deeppcb")
+    parser.add_argument("--engine", default="auto", choices=("auto", "openvino", "onnxruntime"))
+    parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "int8"))
+    parser.add_argument("--threads", type=int, default=0, help="of the engine; 0: as many as it likes")
+    parser.add_argument("--pairs", type=int, help="judge only so many test pairs")
+    parser.add_argument("--worst", type=Path, help="folder for pictures of the worst boards")
+    options = parser.parse_args()
+    if options.data is None:
+        if "EDGE_DATA" not in os.environ:
+            sys.exit(
+                "deeppcb: the data is not here: give --data, or set EDGE_DATA to the folder that has deeppcb/"
+            )
+        options.data = Path(os.environ["EDGE_DATA"]) / "deeppcb"
+    return options
+
+
+if __name__ == "__main__":
+    main()

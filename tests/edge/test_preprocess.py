@@ -1,0 +1,118 @@
+"""A frame becomes the model's input, laid onto its master, or it is said why not."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from edge.errors import PartError
+from edge.manifest import InputSpec
+from edge.masters import Masters
+from edge.preprocess import Preparer
+from edge.recipe import Preprocess
+from edge.sources.board import design
+from edge.sources.photo import Pose, in_colour, master, photograph
+
+SIZE = 320
+SPEC = InputSpec(height=SIZE, width=SIZE)
+
+
+def preparer(spec: InputSpec = SPEC, preprocess: Preprocess | None = None, color: bool = False) -> Preparer:
+    """For boards of design 5."""
+    flawless = master(design(5, SIZE, SIZE))
+    flawless = in_colour(flawless) if color else flawless
+    preprocess = preprocess or Preprocess()
+    return Preparer(preprocess, spec, Masters(lambda view: (flawless, view), preprocess, spec, flawless.shape))
+
+
+def part(pose: Pose) -> NDArray[np.uint8]:
+    board = design(5, SIZE, SIZE)
+    return photograph(board.art, board, pose, np.random.default_rng(3))
+
+
+@settings(max_examples=15, deadline=None)
+@given(dx=st.floats(-10, 10), dy=st.floats(-10, 10), rotation_deg=st.floats(-2.5, 2.5))
+def test_a_good_board_looks_like_its_master_wherever_it_lies(dx: float, dy: float, rotation_deg: float) -> None:
+    """Once prepared, no place of it differs clearly from the master, so nothing of it looks like a defect."""
+    out = np.empty(SPEC.shape, np.uint8)
+    preparer().prepare(part(Pose(dx_px=dx, dy_px=dy, rotation_deg=rotation_deg)), "a", out)
+    flawless = master(design(5, SIZE, SIZE)).astype(float)
+    light = cv2.GaussianBlur(out[0, 0].astype(float), (0, 0), 25) / cv2.GaussianBlur(flawless, (0, 0), 25)
+    differs = np.abs(out[0, 0] - flawless * light) > 40
+    assert cv2.morphologyEx(differs.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)).sum() == 0
+
+
+@pytest.mark.parametrize("spec", [SPEC, InputSpec(height=128, width=128), InputSpec(height=200, width=176)])
+@pytest.mark.parametrize("crop", [None, (40, 30, 240, 250)])
+def test_a_place_in_the_input_is_found_in_the_frame(
+    spec: InputSpec, crop: tuple[int, int, int, int] | None
+) -> None:
+    """What is marked in the frame is seen in the input just there where the transform says."""
+    frame = part(Pose(dx_px=5.0, dy_px=-4.0, rotation_deg=1.5))
+    cv2.circle(frame, (170, 140), 6, 255, -1)
+    cv2.circle(frame, (170, 140), 3, 0, -1)
+    plain = part(Pose(dx_px=5.0, dy_px=-4.0, rotation_deg=1.5))
+    outs = [np.empty(spec.shape, np.uint8) for _ in range(2)]
+    one = preparer(spec, Preprocess(crop=crop))
+    prepared = one.prepare(frame, "a", outs[0])
+    one.prepare(plain, "a", outs[1])
+    marked = cv2.absdiff(outs[0][0, 0], outs[1][0, 0]) > 30
+    y, x = (float(places.mean()) for places in np.nonzero(marked))
+    a, b, left, c, d, top = prepared.to_frame
+    assert a * x + b * y + left == pytest.approx(170, abs=1.5)
+    assert c * x + d * y + top == pytest.approx(140, abs=1.5)
+
+
+def test_the_residual_says_how_well_the_part_lies() -> None:
+    """It stands in every verdict, so a fixture that wears out is seen before it costs parts."""
+    prepared = preparer().prepare(part(Pose(dx_px=3.0)), "a", np.empty(SPEC.shape, np.uint8))
+    assert 0 < prepared.registration_px < 0.5
+
+
+@pytest.mark.parametrize("frame", [np.zeros((SIZE, SIZE), np.uint8), np.full((SIZE, SIZE), 255, np.uint8)])
+@pytest.mark.parametrize("with_master", [True, False])
+def test_a_picture_without_light_is_dark_not_good(frame: NDArray[np.uint8], with_master: bool) -> None:
+    """A lamp that is out or a shutter that stuck never passes a part."""
+    one = preparer() if with_master else Preparer(Preprocess(), SPEC, None)
+    with pytest.raises(PartError, match="contrast is 0 grey levels, at least 8") as caught:
+        one.prepare(frame, "a", np.empty(SPEC.shape, np.uint8))
+    assert caught.value.reason == "dark"
+
+
+def test_a_few_hot_pixels_are_no_light() -> None:
+    """A sensor's defects do not hide that the lamp is out."""
+    rng = np.random.default_rng(0)
+    frame = rng.integers(0, 5, (SIZE, SIZE)).astype(np.uint8)
+    frame[rng.integers(0, SIZE, 200), rng.integers(0, SIZE, 200)] = 255
+    with pytest.raises(PartError, match="lamp or shutter"):
+        preparer().prepare(frame, "a", np.empty(SPEC.shape, np.uint8))
+
+
+def test_without_masters_the_picture_is_only_laid_out() -> None:
+    """A model that compares with nothing gets the picture as it is."""
+    frame, out = part(Pose(dx_px=3.3)), np.empty(SPEC.shape, np.uint8)
+    prepared = Preparer(Preprocess(), SPEC, None).prepare(frame, "any", out)
+    assert np.array_equal(out[0, 0], frame)
+    assert prepared.registration_px == 0
+
+
+@pytest.mark.parametrize("color", ["gray", "bgr"])
+def test_colour_frames_are_registered_too(color: str) -> None:
+    """A colour frame is laid onto its colour master, for models of either kind."""
+    spec = InputSpec(height=SIZE, width=SIZE, color=color)  # type: ignore[arg-type]
+    pose = Pose(dx_px=6.0, dy_px=-3.0, rotation_deg=1.0)
+    out, grey_out = np.empty(spec.shape, np.uint8), np.empty(SPEC.shape, np.uint8)
+    colour = preparer(spec, color=True).prepare(in_colour(part(pose)), "a", out)
+    grey = preparer().prepare(part(pose), "a", grey_out)
+    assert colour.to_frame == pytest.approx(grey.to_frame, abs=0.3)
+
+
+def test_another_product_is_not_laid_onto_the_master() -> None:
+    """A wrong part on the belt becomes unknown."""
+    with pytest.raises(PartError) as caught:
+        preparer().prepare(master(design(6, SIZE, SIZE)), "a", np.empty(SPEC.shape, np.uint8))
+    assert caught.value.reason == "registration"
