@@ -112,9 +112,9 @@ class Publisher:
         return Heartbeat(
             line=self._identity.line,
             state=self._state(now_ns),
-            part_id=judged and judged.part_id,
-            judged_at=judged and _utc(time.time_ns() - (now_ns - judged.published_ns)),
-            judged_ns=judged and judged.published_ns,
+            part_id=judged.part_id if judged else None,
+            judged_at=_utc(time.time_ns() - (now_ns - judged.published_ns)) if judged else None,
+            judged_ns=judged.published_ns if judged else None,
             published_ns=now_ns,
             parts=self._ledger.published,
         )

@@ -28,7 +28,7 @@ class _Section(Struct, frozen=True, forbid_unknown_fields=True):
     pass
 
 
-class _Source(_Section, kw_only=True, tag_field="kind"):
+class _Source(_Section, frozen=True, kw_only=True, tag_field="kind"):
     """What every source says: the camera's name and the pictures that are expected of it."""
 
     camera: Name = "camera"
@@ -46,7 +46,7 @@ class _Source(_Section, kw_only=True, tag_field="kind"):
         return self.width * self.height * (1 if self.color == "gray" else 3)
 
 
-class Synthetic(_Source, kw_only=True, tag="synthetic"):
+class Synthetic(_Source, frozen=True, kw_only=True, tag="synthetic"):
     """Renders bare boards, some with a defect at a known place."""
 
     seed: Annotated[int, Meta(ge=0)] = 0
@@ -57,7 +57,7 @@ class Synthetic(_Source, kw_only=True, tag="synthetic"):
     truth: str = ""  # where to write what each board really is, one JSON line a part
 
 
-class Folder(_Source, kw_only=True, tag="folder"):
+class Folder(_Source, frozen=True, kw_only=True, tag="folder"):
     """Plays the pictures of a folder at a steady rate, in the order of their names."""
 
     files: str  # with *, ** and ?; `{view}` may stand for the part of the name that is the view
@@ -65,7 +65,7 @@ class Folder(_Source, kw_only=True, tag="folder"):
     repeat: bool = False
 
 
-class Video(_Source, kw_only=True, tag="video"):
+class Video(_Source, frozen=True, kw_only=True, tag="video"):
     """A video file, an RTSP address, a V4L2 device or a GStreamer string, read through OpenCV."""
 
     address: str  # a path, rtsp://..., /dev/video0, or a pipeline that ends in appsink
@@ -77,13 +77,13 @@ class Video(_Source, kw_only=True, tag="video"):
 Source = Union[Synthetic, Folder, Video]  # noqa: UP007  (msgspec reads it on Python 3.10 too)
 
 
-class Timing(_Section, kw_only=True):
+class Timing(_Section, frozen=True, kw_only=True):
     deadline_ms: Annotated[float, Meta(ge=5, le=60000)] = 200.0  # from capture to the verdict
     guard_ms: Annotated[float, Meta(ge=0.5, le=10000)] = 10.0  # so long before it a part turns `unknown`
     slots: Annotated[int, Meta(ge=3, le=1024)] = 16  # parts whose pictures are kept at once
 
 
-class Register(_Section, kw_only=True):
+class Register(_Section, frozen=True, kw_only=True):
     """How far a part may lie from its master, and how well it must fit after registration."""
 
     motion: Motion = "rigid"
@@ -92,13 +92,13 @@ class Register(_Section, kw_only=True):
     min_correlation: Annotated[float, Meta(ge=0, le=1)] = 0.5  # of part and master, once registered
 
 
-class Preprocess(_Section, kw_only=True):
+class Preprocess(_Section, frozen=True, kw_only=True):
     crop: tuple[int, int, int, int] | None = None  # x, y, width, height in the frame; whole frame if left out
     min_contrast: Annotated[float, Meta(ge=0, le=255)] = 8.0  # grey levels, 1st to 99th percentile; else `dark`
     register: Register = field(default_factory=Register)
 
 
-class EngineChoice(_Section, kw_only=True):
+class EngineChoice(_Section, frozen=True, kw_only=True):
     kind: Literal["auto", "openvino", "onnxruntime", "constant"] = "auto"
     precision: Literal["auto", "fp32", "int8"] = "auto"
     lanes: Annotated[int, Meta(ge=1, le=8)] = 2
@@ -109,7 +109,7 @@ class EngineChoice(_Section, kw_only=True):
 Probability = Annotated[float, Meta(ge=0, le=1)]
 
 
-class Rule(_Section, kw_only=True):
+class Rule(_Section, frozen=True, kw_only=True):
     """When a prediction becomes `reject`, and what an `unknown` does to the part."""
 
     thresholds: dict[str, Probability] = field(default_factory=dict)  # by kind; else the bundle's
@@ -117,17 +117,17 @@ class Rule(_Section, kw_only=True):
     unknown: dict[str, Literal["reject", "accept"]] = field(default_factory=dict)  # by reason; else reject
 
 
-class Publish(_Section, kw_only=True):
+class Publish(_Section, frozen=True, kw_only=True):
     endpoints: tuple[str, ...] = ("tcp://127.0.0.1:5571",)
     heartbeat_ms: Annotated[int, Meta(ge=50, le=60000)] = 1000
 
 
-class MetricsPort(_Section, kw_only=True):
+class MetricsPort(_Section, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: Port = 9178  # 0: no metrics
 
 
-class Recipe(_Section, kw_only=True):
+class Recipe(_Section, frozen=True, kw_only=True):
     """What to inspect on this line."""
 
     line: Name

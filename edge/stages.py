@@ -28,6 +28,7 @@ from .ring import Ring
 from .sources import open_source
 from .stage import Life, Wires, relay
 
+
 def run_stage(folder: Path, stage: str) -> None:
     """Run one stage until it is told to stop or, for capture, until the source ends."""
     plan = msgspec.json.decode((folder / "plan.json").read_bytes(), type=Plan)

@@ -10,7 +10,7 @@ from .messages import Heartbeat, Message, Verdict
 VERSION = 1
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Message)
+_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 _json = msgspec.json.Encoder()
 _verdict = msgspec.json.Decoder(Verdict)
 _heartbeat = msgspec.json.Decoder(Heartbeat)

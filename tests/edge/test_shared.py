@@ -12,6 +12,7 @@ import pytest
 from edge.errors import LineError
 from edge.shared import PAGE, SharedArrays
 
+OPEN = "import sys; from pathlib import Path; from edge.shared import SharedArrays; "
 ROW = np.dtype([("a", "<i8"), ("name", "S8")])
 
 
@@ -21,7 +22,7 @@ def test_another_process_sees_what_one_writes(tmp_path: Path) -> None:
     arrays["rows"][1] = (7, b"seven")
     arrays["pixels"][1, 4999] = 9
     reader = (
-        "import sys, pathlib; from edge.shared import SharedArrays; a = SharedArrays.open(pathlib.Path(sys.argv[1]));"
+        OPEN + "a = SharedArrays.open(Path(sys.argv[1]));"
         "print(a['rows'][1]['a'], a['rows'][1]['name'], a['pixels'][1, 4999]); a['rows']['a'][2] = 11"
     )
     told = subprocess.run(
@@ -42,7 +43,7 @@ def test_large_arrays_begin_at_a_page(tmp_path: Path) -> None:
 def test_the_exit_of_a_reader_leaves_the_memory(tmp_path: Path) -> None:
     """A process that mapped the memory and ends takes nothing away from the others."""
     arrays = SharedArrays.create(tmp_path / "memory", {"a": (np.int64, (3,))})
-    reader = "import sys, pathlib; from edge.shared import SharedArrays; SharedArrays.open(pathlib.Path(sys.argv[1]))"
+    reader = OPEN + "SharedArrays.open(Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", reader, tmp_path / "memory"], check=True)
     arrays["a"][0] = 5
     assert SharedArrays.open(tmp_path / "memory")["a"][0] == 5
