@@ -170,7 +170,7 @@ def _recipe(bundle: Bundle, folder: Path, motion: str) -> Recipe:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", type=int, default=10_000, help="for the memory figure (default %(default)s)")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each throughput run (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of a throughput run (default %(default)s)")
     parser.add_argument("--motion", choices=("none", "shift", "rigid"), default="rigid", help="of registration")
     given = parser.parse_args()
     bundle = read_bundle(DEMO / "bundle")

@@ -61,7 +61,8 @@ def run(recipe: RecipePath) -> None:
         else:
             service.notify("STATUS=blind: parts come, but none can be judged")
 
-    served = serve_metrics(registry, read.metrics.host, read.metrics.port) if read.metrics.port else nullcontext()
+    port = read.metrics.port
+    served = serve_metrics(registry, read.metrics.host, port) if port else nullcontext()
     with served, Line(read, digest, bundle, state=_state_folder(), metrics=metrics, hear=hear) as line:
         logging.info("line %s is armed; verdicts on %s", read.line, ", ".join(read.publish.endpoints))
         service.notify("READY=1")

@@ -58,6 +58,7 @@ class Line:
         self._state, self._metrics, self._hear = state, metrics, hear
         self._cleanup = ExitStack()
         self._ended = False
+        self._told_place = (0, 0)
 
     def __enter__(self) -> Line:
         with ExitStack() as cleanup:
@@ -114,6 +115,10 @@ class Line:
 
     def _told(self, message: Verdict | Heartbeat) -> None:
         if isinstance(message, Verdict):
+            place = (message.epoch, message.sequence)
+            if place <= self._told_place:
+                return  # sent again after publish was started anew
+            self._told_place = place
             self._metrics.observe(message)
         else:
             self._metrics.heartbeat(message)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Literal
@@ -13,13 +12,15 @@ import zmq
 
 from .decide import Judgement, Rule, decide
 from .errors import PartError, SlotOverwritten
-from .ledger import RECORD_BYTES, Ledger
+from .ledger import RECORD_BYTES, ROWS, Ledger
 from .messages import Heartbeat, Message, Part, Prediction, Unknown, Verdict
 from .ring import Ring, as_outputs
 from .stage import TICK_MS, Life, refuse
 from .wire import action_topic, heartbeat_topic, unpack, verdict_bytes, verdict_from
 
 IDLE_NS = 2_000_000_000  # without a part for so long, the line is idle
+REJOIN_NS = 5_000_000_000  # subscribers that come so soon after a restart were there before it
+FORERUNNERS = 16  # verdicts before a restart that may still have been on their way
 BLIND_NS, BLIND_PARTS = 2_000_000_000, 3  # unknown without a break, so long and so many: the line is blind
 
 
@@ -39,6 +40,7 @@ class Publisher:
     def __init__(self, ring: Ring, ledger: Ledger, rule: Rule, identity: Identity, guard_ns: int) -> None:
         self._ring, self._ledger, self._rule = ring, ledger, rule
         self._identity, self._guard_ns = identity, guard_ns
+        self._first = ledger.published
         self._answers: dict[int, tuple[Message, Judgement | Unknown]] = {}
         self._judged: Verdict | None = None
         self._last_ns: int | None = None  # when the last part was captured
@@ -105,6 +107,17 @@ class Publisher:
             if self._unknowns == 1:
                 self._unknown_since_ns = verdict.captured_ns
         self._ledger.set_published(entry)
+
+    @property
+    def is_successor(self) -> bool:
+        """Whether another publisher was there before in this run."""
+        return self._first > 0
+
+    def again(self) -> list[bytes]:
+        """The verdicts that this publisher gave out, and a few that its forerunner may not have got rid of."""
+        first = max(0, self._first - FORERUNNERS, self._ledger.published - ROWS + 1)
+        recorded = [self._ledger.recorded(entry) for entry in range(first, self._ledger.published)]
+        return [record for record in recorded if record is not None]
 
     def heartbeat(self, now_ns: int) -> Heartbeat:
         """What is to be said of the line now."""
@@ -180,14 +193,20 @@ def _utc(ns: int) -> str:
 
 
 def run_publish(
-    life: Life,
-    publisher: Publisher,
-    inbox: zmq.Socket[bytes],
-    send: Callable[[bytes, bytes], None],
-    heartbeat_ns: int,
+    life: Life, publisher: Publisher, inbox: zmq.Socket[bytes], socket: zmq.Socket[bytes], heartbeat_ns: int
 ) -> None:
-    """Give out verdicts and heartbeats until told to stop; `send` takes topic and body."""
+    """Give out verdicts and heartbeats on a XPUB socket until told to stop.
+
+    A publisher that was started anew sends what it has given out so far again when a subscriber is back,
+    so that nobody misses a verdict over it; some get one twice, with the same part_id.
+    """
     beat_due_ns = time.monotonic_ns()
+    rejoin_end_ns = beat_due_ns + REJOIN_NS if publisher.is_successor else 0
+
+    def send(record: bytes) -> None:
+        topic, _, body = record.partition(b"\n")
+        socket.send_multipart((topic, body))
+
     life.ready()
     while not life.stopping:
         life.beat()
@@ -196,10 +215,20 @@ def run_publish(
         if inbox.poll(-(-wait_ns // 1_000_000)):
             publisher.take(unpack(inbox.recv()))
         while (record := publisher.next(time.monotonic_ns())) is not None:
-            topic, _, body = record.partition(b"\n")
-            send(topic, body)
+            send(record)
             publisher.sent(record)
+        if _subscribed(socket) and time.monotonic_ns() < rejoin_end_ns:
+            for record in publisher.again():
+                send(record)
         if (now_ns := time.monotonic_ns()) >= beat_due_ns:
             beat = publisher.heartbeat(now_ns)
-            send(heartbeat_topic(beat.line), verdict_bytes(beat))
+            socket.send_multipart((heartbeat_topic(beat.line), verdict_bytes(beat)))
             beat_due_ns = now_ns + heartbeat_ns
+
+
+def _subscribed(socket: zmq.Socket[bytes]) -> bool:
+    """Whether a subscriber has come since the last time."""
+    came = False
+    while socket.poll(0):
+        came |= socket.recv().startswith(b"\x01")
+    return came

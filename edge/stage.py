@@ -88,9 +88,13 @@ class Wires:
         return socket
 
     def publisher(self, endpoints: tuple[str, ...]) -> zmq.Socket[bytes]:
-        """The socket on which verdicts go out; a subscriber that falls HWM behind loses the newest ones."""
-        socket = self._context.socket(zmq.PUB)
+        """The socket on which verdicts go out: a PUB that tells of each subscriber that comes.
+
+        A subscriber that falls PUBLISH_HWM messages behind loses the newest ones.
+        """
+        socket = self._context.socket(zmq.XPUB)
         socket.set_hwm(PUBLISH_HWM)
+        socket.setsockopt(zmq.XPUB_VERBOSE, 1)
         for endpoint in endpoints:
             try:
                 socket.bind(endpoint)

@@ -90,11 +90,7 @@ def _publish(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger,
     )
     inbox = wires.inbox("publish")
     socket = wires.publisher((*recipe.publish.endpoints, f"ipc://{folder}/{VERDICTS}.ipc"))
-
-    def send(topic: bytes, body: bytes) -> None:
-        socket.send_multipart((topic, body))
-
-    run_publish(life, publisher, inbox, send, recipe.publish.heartbeat_ms * 1_000_000)
+    run_publish(life, publisher, inbox, socket, recipe.publish.heartbeat_ms * 1_000_000)
 
 
 _RUN = {"capture": _capture, "preprocess": _preprocess, "infer": _infer, "publish": _publish}

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from lines import RunningLine, Subscriber, running, until, write_boards, write_recipe
 
+from edge.messages import Verdict
+
 BOARDS = {f"{i:03d}": i % 3 != 1 for i in range(30)}
 
 
@@ -114,20 +116,22 @@ def test_capture_killed_in_mid_run_begins_a_new_epoch(tmp_path: Path, endless: C
     assert len(exactly_once(subscriber)) == ledger.captured
 
 
-def test_publish_killed_in_mid_run_gives_no_part_two_verdicts(
+def test_publish_killed_in_mid_run_costs_a_subscriber_nothing(
     tmp_path: Path, endless: Callable[..., Path]
 ) -> None:
-    """After publish comes back every part has a verdict in the ledger, and what is heard twice is the same."""
+    """A subscriber hears a verdict on every part all the same, and what it hears twice is the same."""
     with Subscriber(tmp_path) as subscriber, running(endless()) as line:
         until(judged(subscriber, 10), "parts are judged", line)
         line.kill("publish")
         until(judged(subscriber, 10), "parts are judged again", line)
         ledger = line.ledger()
         stop(line)
+        until(lambda: len(set(subscriber.ids())) >= ledger.captured, "the last verdict is heard")
     assert ledger.published == ledger.captured
-    heard: dict[str, str] = {}
+    heard: dict[str, Verdict] = {}
     for _, verdict in subscriber.verdicts:
-        assert heard.setdefault(verdict.part_id, verdict.reason) == verdict.reason
+        assert heard.setdefault(verdict.part_id, verdict) == verdict
+    assert sorted(verdict.sequence for verdict in heard.values()) == list(range(1, ledger.captured + 1))
 
 
 def test_a_stop_lets_the_parts_in_flight_have_their_verdict(
