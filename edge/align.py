@@ -44,7 +44,7 @@ class Pose:
 class Step:
     """How a part fits in one pose, and the small motion of the master that would better it."""
 
-    correlation: float  # -1 if nothing of the part varies, or if it is the master's negative
+    correlation: float  # light aside; -1 if nothing of the part varies, or if it is the master's negative
     turn: complex
     shift: complex
     is_last: bool  # the next one would be too small to matter
@@ -72,21 +72,17 @@ class Level:
         gx = cv2.Sobel(picture, cv2.CV_64F, 1, 0, scale=1 / 8)[inside].ravel() / self._scale[0]
         gy = cv2.Sobel(picture, cv2.CV_64F, 0, 1, scale=1 / 8)[inside].ravel() / self._scale[1]
         moves = {"none": [], "shift": [gx, gy], "rigid": [gx, gy, (gy * xs - gx * ys) / self._radius]}[motion]
-        grey = picture[inside].astype(np.float64).ravel()
-        master = grey - grey.mean()
-        self._energy = float(master @ master)
-
-        flat = np.ones_like(grey)
-        slopes = (flat, xs / self._radius, ys / self._radius)
-        light = np.array([slope * by for slope in slopes for by in (flat, master)])
+        master = picture[inside].astype(np.float64).ravel()
+        slopes = np.array([np.ones_like(xs), xs / self._radius, ys / self._radius])
+        light = _orthonormal(np.vstack([slopes, slopes * master]))
+        self._contrast = float(light[3] @ master)
 
         def lightless(rows: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-            stacked = np.array(rows).reshape(-1, grey.size)
-            share = stacked @ light.T @ np.linalg.pinv(light @ light.T, hermitian=True)
-            return np.asarray(stacked - share @ light, np.float64)
+            stacked = np.array(rows).reshape(-1, master.size)
+            return np.asarray(stacked - stacked @ light.T @ light, np.float64)
 
         descent = lightless(moves)
-        self._rows = np.vstack([descent, master, flat]).astype(np.float32)
+        self._rows = np.vstack([descent, light]).astype(np.float32)
         self._solve = _damped_inverse(descent)
         quarters = [left & upper for left in (xs < 0, xs >= 0) for upper in (ys < 0, ys >= 0)]
         local = [lightless([gx * quarter, gy * quarter]) for quarter in quarters]
@@ -100,15 +96,16 @@ class Level:
             cv2.warpAffine(part, self._matrix(pose), inner, flags=flags, borderMode=cv2.BORDER_REPLICATE),
             np.float32,
         ).ravel()
-        *sums, common, total = (float(value) for value in self._rows @ laid)
-        energy = float(laid @ laid) - total * total / laid.size
-        if common <= 0 or energy <= 0:
+        sums = (self._rows @ laid).astype(np.float64)
+        toward, plain, like = np.split(sums, (-6, -3))
+        energy = float(laid @ laid) - float(plain @ plain)
+        if like[0] <= 0 or energy <= 0:
             return Step(correlation=-1.0, turn=1 + 0j, shift=0j, is_last=True, laid=laid, gain=0.0)
-        gain = self._energy / common
-        move = [*(self._solve @ sums * gain), 0.0, 0.0, 0.0]
+        gain = self._contrast / float(like[0])
+        move = [*(self._solve @ toward * gain), 0.0, 0.0, 0.0]
         shift, way = complex(move[0], move[1]), float(move[2])
         return Step(
-            correlation=common / math.sqrt(energy * self._energy),
+            correlation=math.sqrt(float(like @ like) / energy),
             turn=complex(1, way / self._radius),
             shift=shift,
             is_last=abs(shift) + abs(way) < _SMALL_STEP * min(self._scale),
@@ -130,6 +127,13 @@ class Level:
                 [b * sx / sy, a, a * y + (pose.shift.imag + b * sx * x) / sy + self._height / 2 - 0.5],
             ]
         )
+
+
+def _orthonormal(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A basis of what the rows span, made in their order; of rows that add nothing it has none."""
+    gram = rows @ rows.T
+    factor = np.linalg.cholesky(gram + 1e-9 * np.trace(gram) * np.eye(len(rows)))
+    return np.asarray(np.linalg.solve(factor, rows), np.float64)
 
 
 def _damped_inverse(rows: NDArray[np.float64]) -> NDArray[np.float64]:

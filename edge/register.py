@@ -29,7 +29,7 @@ class Registration:
     """How a part lies; distances in pixels of the picture that was registered."""
 
     matrix: NDArray[np.float64]  # 2x3, pixel of the master -> pixel of the part
-    correlation: float  # of part and master in this pose
+    correlation: float  # of part and master in this pose, gain, offset and slopes of light aside
     residual_px: float  # how far the worst quarter of the part still lies off its master
     shift_px: float  # of the middle of the picture
     rotation_deg: float
@@ -133,6 +133,7 @@ class _PhaseSearch:
         self._window = cv2.createHanningWindow((width, height), cv2.CV_32F)
         self._canvas = np.zeros((cv2.getOptimalDFTSize(height), cv2.getOptimalDFTSize(width)), np.float32)
         spectrum = np.fft.rfft2(self._windowed(picture))
+        spectrum[:2, :2] = spectrum[-1:, :2] = 0  # a slope of light
         strength = np.abs(spectrum)
         whitened = np.fft.irfft2(spectrum / (strength + 0.1 * strength.mean() + 1e-9), s=self._canvas.shape)
         self._spectrum = cv2.dft(whitened.astype(np.float32))

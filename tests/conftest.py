@@ -67,6 +67,14 @@ def constant_bundle(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+@pytest.fixture
+def textured() -> np.ndarray:
+    """A 64x64 picture with enough in it to register by."""
+    noise = np.random.default_rng(7).normal(0, 1, (64, 64)).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 2.5)
+    return np.clip(90 + 160 * smooth, 20, 180).astype(np.uint8)
+
+
 def board(seed: int) -> NDArray[np.uint8]:
     """A `(64, 64)` picture of dark blocks and noise, no brighter than 110."""
     rng = np.random.default_rng(seed)

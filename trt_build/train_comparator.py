@@ -32,7 +32,7 @@ class ComparatorTask:
     held_out: Sequence[Pair]
     augmentation: Augmentation
     batch: int = 16
-    crops: int = 4  # of each pair, an epoch
+    crops: int = 1  # of each pair, an epoch
     workers: int = 1
     seed: int = 0
 

@@ -7,7 +7,6 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from lines import RunningLine, Subscriber, running, until, write_boards, write_recipe
@@ -15,14 +14,6 @@ from lines import RunningLine, Subscriber, running, until, write_boards, write_r
 from edge.messages import Verdict
 
 BOARDS = {f"{i:03d}": i % 3 != 1 for i in range(30)}
-
-
-@pytest.fixture
-def master() -> np.ndarray:
-    """A 64x64 picture with enough in it to register by."""
-    noise = np.random.default_rng(7).normal(0, 1, (64, 64)).astype(np.float32)
-    smooth = cv2.GaussianBlur(noise, (0, 0), 2.5)
-    return np.clip(90 + 160 * smooth, 20, 180).astype(np.uint8)
 
 
 def exactly_once(subscriber: Subscriber) -> list[str]:
@@ -35,9 +26,9 @@ def exactly_once(subscriber: Subscriber) -> list[str]:
     return ids
 
 
-def test_every_board_gets_its_verdict(tmp_path: Path, tiny_bundle: Path, master: np.ndarray) -> None:
+def test_every_board_gets_its_verdict(tmp_path: Path, tiny_bundle: Path, textured: np.ndarray) -> None:
     """A folder of boards, judged by a real network: each has one verdict, the right one, on its topic."""
-    source = write_boards(tmp_path, BOARDS, master) + "\nfps = 40"
+    source = write_boards(tmp_path, BOARDS, textured) + "\nfps = 40"
     recipe = write_recipe(tmp_path, tiny_bundle, source, "[timing]\ndeadline_ms = 2000")
     with Subscriber(tmp_path) as subscriber, running(recipe) as line:
         status, said = line.wait()
@@ -62,11 +53,11 @@ def test_every_board_gets_its_verdict(tmp_path: Path, tiny_bundle: Path, master:
 
 
 @pytest.fixture
-def endless(tmp_path: Path, constant_bundle: Callable[..., Path], master: np.ndarray) -> Callable[..., Path]:
+def endless(tmp_path: Path, constant_bundle: Callable[..., Path], textured: np.ndarray) -> Callable[..., Path]:
     """Makes the recipe of a line that never ends, with a constant engine of these facts."""
 
     def make(more: str = "", fps: float = 50, **facts: object) -> Path:
-        source = write_boards(tmp_path, {"0": True, "1": True}, master) + f"\nfps = {fps}\nrepeat = true"
+        source = write_boards(tmp_path, {"0": True, "1": True}, textured) + f"\nfps = {fps}\nrepeat = true"
         return write_recipe(tmp_path, constant_bundle(**facts), source, more)
 
     return make

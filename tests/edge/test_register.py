@@ -69,7 +69,7 @@ def test_the_master_itself_lies_in_its_place() -> None:
     flawless, _ = shown(1, 320, 320, Pose())
     found = register(flawless, Template(flawless, LIMITS))
     assert np.abs(found.matrix - [[1, 0, 0], [0, 1, 0]]).max() < 1e-4
-    assert found.correlation == pytest.approx(1, abs=1e-6)
+    assert found.correlation == pytest.approx(1, abs=1e-5)
     assert found.residual_px < 0.01
 
 

@@ -1,0 +1,129 @@
+"""Bad pictures and wrong set-ups, on a real line: each part is unknown for its reason, each mistake is said."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from lines import Subscriber, running, until, write_boards, write_recipe
+
+BOARDS = {"00-good": True, "10-good": True}
+
+
+def test_each_bad_picture_is_unknown_for_its_reason(
+    tmp_path: Path, tiny_bundle: Path, textured: np.ndarray
+) -> None:
+    """Truncated, oversized, coloured, black, foreign and masterless pictures: unknown, rejected, none lost."""
+    source = write_boards(tmp_path, BOARDS, textured) + "\nfps = 20"
+    frames = tmp_path / "frames"
+    whole = cv2.imencode(".png", textured)[1].tobytes()
+    (frames / "01-truncated.a.png").write_bytes(whole[: len(whole) // 2])
+    (frames / "02-empty.a.png").write_bytes(b"")
+    cv2.imwrite(str(frames / "03-large.a.png"), cv2.resize(textured, (80, 64)))
+    colour = cv2.cvtColor(textured, cv2.COLOR_GRAY2BGR) * np.array([1, 0.5, 0.2])
+    cv2.imwrite(str(frames / "04-colour.a.png"), colour.astype(np.uint8))
+    cv2.imwrite(str(frames / "05-black.a.png"), np.zeros_like(textured))
+    cv2.imwrite(str(frames / "06-foreign.a.png"), np.random.default_rng(3).integers(0, 255, (64, 64), np.uint8))
+    cv2.imwrite(str(frames / "07-masterless.b.png"), textured)
+    expected = ["clean", "frame", "frame", "frame", "frame", "dark", "registration", "view", "clean"]
+    recipe = write_recipe(tmp_path, tiny_bundle, source, "[timing]\ndeadline_ms = 2000")
+    with Subscriber(tmp_path) as subscriber, running(recipe) as line:
+        status, said = line.wait()
+        until(lambda: len(subscriber.verdicts) >= len(expected), "the last verdict is heard")
+    assert status == 0, said
+    assert [verdict.reason for _, verdict in subscriber.verdicts] == expected
+    for topic, verdict in subscriber.verdicts:
+        assert topic.startswith("accept." if verdict.reason == "clean" else "reject.")
+        assert (verdict.detail == "") == (verdict.reason == "clean")
+
+
+def refused(recipe: Path) -> str:
+    """What `edge run` says when it ends with status 1, in one line."""
+    environment = {**os.environ, "XDG_STATE_HOME": str(recipe.parent / "state")}
+    done = subprocess.run(
+        [sys.executable, "-m", "edge", "run", str(recipe)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=60,
+    )
+    assert done.returncode == 1, done
+    assert "Traceback" not in done.stderr
+    return done.stderr.strip().splitlines()[-1]
+
+
+@pytest.fixture
+def line_of(tmp_path: Path, tiny_bundle: Path, textured: np.ndarray) -> Callable[[str, str], Path]:
+    """Makes the recipe of a good line with one text replaced by another."""
+
+    def make(old: str, new: str) -> Path:
+        recipe = write_recipe(tmp_path, tiny_bundle, write_boards(tmp_path, BOARDS, textured))
+        text = recipe.read_text()
+        assert old in text
+        recipe.write_text(text.replace(old, new))
+        return recipe
+
+    return make
+
+
+def test_a_camera_that_does_not_open_is_said_at_the_start(line_of: Callable[[str, str], Path]) -> None:
+    """A video device that is not there is an error that names it."""
+    recipe = line_of(
+        'kind = "folder"\nfiles = "frames/*.{view}.png"', 'kind = "video"\naddress = "/dev/video97"'
+    )
+    assert "/dev/video97" in refused(recipe)
+
+
+def test_a_folder_without_pictures_is_said_at_the_start(line_of: Callable[[str, str], Path]) -> None:
+    """A pattern that matches nothing is an error that names it."""
+    assert "nothing/*.{view}.png" in refused(line_of("frames/*", "nothing/*"))
+
+
+def test_a_bundle_that_is_not_there_is_said_at_the_start(line_of: Callable[[str, str], Path]) -> None:
+    """A wrong path to the bundle is an error about that path."""
+    assert "manifest.json" in refused(line_of('/tiny"', '/tinier"'))
+
+
+def test_a_threshold_of_an_unknown_kind_is_said_at_the_start(line_of: Callable[[str, str], Path]) -> None:
+    """A kind that the model does not know is an error that lists those it does."""
+    said = refused(line_of("[publish]", "[rule.thresholds]\nscratch = 0.5\n[publish]"))
+    assert "'scratch'" in said
+    assert "spot, shade" in said
+
+
+def test_a_metrics_port_in_use_is_said_at_the_start(line_of: Callable[[str, str], Path]) -> None:
+    """A port that something else holds is an error that names the key."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        said = refused(line_of("port = 0", f"port = {taken.getsockname()[1]}"))
+    assert "metrics.port" in said
+
+
+def check(recipe: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edge", "check", str(recipe)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_check_tells_what_it_found(line_of: Callable[[str, str], Path]) -> None:
+    """`edge check` of a good line lists recipe, bundle, engine, source and master and ends with 0."""
+    done = check(line_of("port = 0", "port = 0"))
+    assert done.returncode == 0, done.stderr
+    for what in ("recipe", "bundle", "rule", "engine", "source", "master"):
+        assert f"ok  {what}" in done.stdout
+
+
+def test_check_finds_a_master_of_another_size(line_of: Callable[[str, str], Path], tmp_path: Path) -> None:
+    """`edge check` ends with 1 and names the master's file and both sizes."""
+    recipe = line_of("port = 0", "port = 0")
+    cv2.imwrite(str(tmp_path / "masters/a.png"), np.eye(50, dtype=np.uint8) * 200)
+    done = check(recipe)
+    assert done.returncode == 1
+    assert "masters/a.png" in done.stderr
+    assert "50x50" in done.stderr
+    assert "64x64" in done.stderr
