@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import cmath
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -19,8 +18,7 @@ from . import recipe
 from .align import Floats, Level, Pose
 from .errors import PartError
 
-_PEAKS = 3  # of the phase correlation that are tried, besides the pose of the master itself
-_SURE = 0.9  # a correlation from which on no other peak is tried
+_SURE = 0.9  # a correlation from which on no other pose is tried
 _MOST_STEPS = 10
 
 
@@ -43,14 +41,9 @@ def register(part: NDArray[np.uint8], template: Template) -> Registration:
     if part.shape != template.shape:
         raise PartError("registration", f"expected a picture of {template.shape}, found {part.shape}")
     limits, copies = template.limits, template.copies(part)
-    best: Registration | None = None
-    for start in template.starts(copies[-1]):
-        fit = template.fit(copies, start)
-        if best is None or fit.correlation > best.correlation:
-            best = fit
-        if best.correlation >= _SURE:
-            break
-    assert best is not None
+    best = template.fit(copies, template.start(copies))
+    if best.correlation < _SURE:  # where shifts cannot be told apart, the nearest may be the right one
+        best = max(best, template.fit(copies, Pose()), key=lambda fit: fit.correlation)
     if best.correlation < limits.min_correlation:
         raise PartError(
             "registration",
@@ -97,11 +90,9 @@ class Template:
             copies.append(cv2.GaussianBlur(picture, (3, 3), 0.7).astype(np.float32))
         return copies
 
-    def starts(self, coarsest: Floats) -> Iterator[Pose]:
-        """Poses to start from, the likeliest first."""
-        if self.limits.motion != "none":
-            yield from self._search.peaks(coarsest, _PEAKS)
-        yield Pose()
+    def start(self, copies: list[Floats]) -> Pose:
+        """A first guess."""
+        return Pose() if self.limits.motion == "none" else self._search.peak(copies[-1])
 
     def fit(self, copies: list[Floats], pose: Pose) -> Registration:
         """How the part fits best, from a first guess on."""
@@ -144,17 +135,11 @@ class _PhaseSearch:
         x, y = self._reach
         self._within_reach = np.ix_(np.arange(-y, y + 1), np.arange(-x, x + 1))
 
-    def peaks(self, picture: Floats, count: int) -> list[Pose]:
-        """Shifts that would explain the picture, the likeliest first."""
+    def peak(self, picture: Floats) -> Pose:
+        """The shift that explains the picture best."""
         product = cv2.mulSpectrums(cv2.dft(self._windowed(picture)), self._spectrum, 0, conjB=True)
-        surface = cv2.idft(product)[self._within_reach]
-        poses = []
-        for _ in range(count):
-            _, _, _, (x, y) = cv2.minMaxLoc(surface)
-            shift = complex((x - self._reach[0]) * self._scale[0], (y - self._reach[1]) * self._scale[1])
-            poses.append(Pose(shift=shift))
-            surface[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2] = -np.inf
-        return poses
+        _, _, _, (x, y) = cv2.minMaxLoc(cv2.idft(product)[self._within_reach])
+        return Pose(shift=complex((x - self._reach[0]) * self._scale[0], (y - self._reach[1]) * self._scale[1]))
 
     def _windowed(self, picture: Floats) -> Floats:
         height, width = picture.shape

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+from lines import write_boards, write_recipe
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -73,6 +74,17 @@ def textured() -> np.ndarray:
     noise = np.random.default_rng(7).normal(0, 1, (64, 64)).astype(np.float32)
     smooth = cv2.GaussianBlur(noise, (0, 0), 2.5)
     return np.clip(90 + 160 * smooth, 20, 180).astype(np.uint8)
+
+
+@pytest.fixture
+def endless(tmp_path: Path, constant_bundle: Callable[..., Path], textured: np.ndarray) -> Callable[..., Path]:
+    """Makes the recipe of a line that never ends, with a constant engine of these facts."""
+
+    def make(more: str = "", fps: float = 50, **facts: object) -> Path:
+        source = write_boards(tmp_path, {"0": True, "1": True}, textured) + f"\nfps = {fps}\nrepeat = true"
+        return write_recipe(tmp_path, constant_bundle(**facts), source, more)
+
+    return make
 
 
 def board(seed: int) -> NDArray[np.uint8]:

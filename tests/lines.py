@@ -121,9 +121,9 @@ class RunningLine:
 
 
 @contextmanager
-def running(recipe: Path) -> Iterator[RunningLine]:
-    """Start a line; whatever is left of it at the end is killed."""
-    environment = {**os.environ, "XDG_STATE_HOME": str(recipe.parent / "state")}
+def running(recipe: Path, **more: str) -> Iterator[RunningLine]:
+    """Start a line, with more in its environment; whatever is left of it at the end is killed."""
+    environment = {**os.environ, "XDG_STATE_HOME": str(recipe.parent / "state"), **more}
     process = subprocess.Popen(
         [sys.executable, "-m", "edge", "run", str(recipe)],
         stderr=subprocess.PIPE,
@@ -150,3 +150,17 @@ def until(true: Callable[[], object], what: str, line: RunningLine | None = None
             raise AssertionError(f"the line ended before {what}: {line.process.communicate()[1]}")
         assert time.monotonic() < end, f"not within {PATIENCE_S} s: {what}"
         time.sleep(0.02)
+
+
+def stop(line: RunningLine) -> str:
+    """Stop a line as systemd would; what it said. It has to end with status 0."""
+    line.process.send_signal(signal.SIGTERM)
+    status, said = line.wait()
+    assert status == 0, said
+    return said
+
+
+def judged(subscriber: Subscriber, count: int) -> Callable[[], bool]:
+    """Tells whether so many parts have been judged from now on."""
+    seen = len(subscriber.verdicts)
+    return lambda: sum(v.verdict != "unknown" for _, v in subscriber.verdicts[seen:]) >= count

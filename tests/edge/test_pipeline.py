@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lines import RunningLine, Subscriber, running, until, write_boards, write_recipe
+from lines import Subscriber, judged, running, stop, until, write_boards, write_recipe
 
 from edge.messages import Verdict
 
@@ -50,29 +51,6 @@ def test_every_board_gets_its_verdict(tmp_path: Path, tiny_bundle: Path, texture
             assert abs(region.x + region.w / 2 - 40) < 6
             assert abs(region.y + region.h / 2 - 24) < 6
     assert not line.folder.exists()
-
-
-@pytest.fixture
-def endless(tmp_path: Path, constant_bundle: Callable[..., Path], textured: np.ndarray) -> Callable[..., Path]:
-    """Makes the recipe of a line that never ends, with a constant engine of these facts."""
-
-    def make(more: str = "", fps: float = 50, **facts: object) -> Path:
-        source = write_boards(tmp_path, {"0": True, "1": True}, textured) + f"\nfps = {fps}\nrepeat = true"
-        return write_recipe(tmp_path, constant_bundle(**facts), source, more)
-
-    return make
-
-
-def stop(line: RunningLine) -> str:
-    line.process.send_signal(signal.SIGTERM)
-    status, said = line.wait()
-    assert status == 0, said
-    return said
-
-
-def judged(subscriber: Subscriber, count: int) -> Callable[[], bool]:
-    seen = len(subscriber.verdicts)
-    return lambda: sum(v.verdict != "unknown" for _, v in subscriber.verdicts[seen:]) >= count
 
 
 @pytest.mark.parametrize("stage", ["infer", "preprocess"])
@@ -171,6 +149,20 @@ def test_an_engine_that_stays_broken_is_loaded_anew(tmp_path: Path, endless: Cal
         until(lambda: any(b["state"] == "blind" for b in subscriber.heartbeats), "the line is blind", line)
         stop(line)
     assert {verdict.verdict for _, verdict in subscriber.verdicts} == {"unknown"}
+
+
+def test_a_stage_that_hangs_is_killed_and_started_anew(tmp_path: Path, endless: Callable[..., Path]) -> None:
+    """A stage that stands still without ending costs verdicts, not parts, and is replaced."""
+    with Subscriber(tmp_path) as subscriber, running(endless(fps=20)) as line:
+        until(judged(subscriber, 3), "parts are judged", line)
+        hung = line.pid("infer")
+        os.kill(hung, signal.SIGSTOP)
+        until(lambda: line.pid("infer") != hung, "infer is replaced", line)
+        until(judged(subscriber, 3), "parts are judged again", line)
+        ledger = line.ledger()
+        assert "no sign of life" in stop(line)
+        until(lambda: len(subscriber.verdicts) >= ledger.captured, "the last verdict is heard")
+    assert len(exactly_once(subscriber)) == ledger.captured
 
 
 def test_what_a_killed_run_left_is_cleared_away(tmp_path: Path, endless: Callable[..., Path]) -> None:

@@ -53,13 +53,14 @@ def copper_islands(art: NDArray[np.uint8], box: Box) -> int:
 def test_a_defect_changes_its_box_and_nothing_else(kind: str) -> None:
     """Whoever looks into the box sees the defect; outside it the board is flawless."""
     board = design(3, SIZE, SIZE)
-    art = board.art.copy()
-    box = add_defect(art, kind, np.random.default_rng(1), [])
-    assert box is not None
-    changed = np.abs(art.astype(int) - board.art)[32:-32, 32:-32] > (COPPER - BARE) / 2
-    inside = changed[box[1] : box[3], box[0] : box[2]].sum()
-    assert inside >= 30
-    assert inside == changed.sum()
+    for seed in range(12):
+        art = board.art.copy()
+        box = add_defect(art, kind, np.random.default_rng(seed), [])
+        assert box is not None
+        changed = np.abs(art.astype(int) - board.art)[32:-32, 32:-32] > (COPPER - BARE) / 2
+        inside = changed[box[1] : box[3], box[0] : box[2]].sum()
+        assert inside >= 30
+        assert inside == changed.sum()
 
 
 @pytest.mark.parametrize(("kind", "pieces"), [("open", 1), ("short", -1), ("copper", 1), ("spur", 0)])
@@ -76,20 +77,21 @@ def test_a_defect_does_to_the_copper_what_its_name_says(kind: str, pieces: int) 
 def test_defects_keep_off_each_other() -> None:
     """Two defects of a board never share a box, so each can be counted."""
     art, boxes, rng = design(3, SIZE, SIZE).art.copy(), [], np.random.default_rng(2)
-    for kind in KINDS:
+    for kind in 4 * KINDS:
         if box := add_defect(art, kind, rng, boxes):
             boxes.append(box)
     covered = np.zeros((SIZE, SIZE), int)
     for x1, y1, x2, y2 in boxes:
         covered[y1:y2, x1:x2] += 1
-    assert len(boxes) >= 4
+    assert len(boxes) >= 12
     assert covered.max() == 1
 
 
 def test_a_picture_too_small_for_a_defect_stays_good() -> None:
     """A tiny picture is shown without a defect rather than with one that is not all in it."""
-    art = design(0, 48, 64).art
-    assert add_defect(art.copy(), "open", np.random.default_rng(0), []) is None
+    for height, width in ((48, 64), (9, 500)):
+        art = design(0, height, width).art
+        assert add_defect(art, "open", np.random.default_rng(0), []) is None
 
 
 def test_the_same_seed_shows_the_same_boards() -> None:
@@ -155,6 +157,10 @@ def test_the_truth_lies_where_the_defect_is_seen(tmp_path: Path) -> None:
         for x1, y1, x2, y2, _ in line["defects"]:
             box = seen[max(y1 - 16, 0) : y2 - 16, max(x1 - 16, 0) : x2 - 16]
             assert box.sum() >= 9
+            ys, xs = np.nonzero(box)
+            if min(x1, y1) > 16 and max(x2, y2) < SIZE - 16:  # as far to one side of the box as to the other
+                assert xs.min() + xs.max() == pytest.approx(x2 - x1, abs=7)
+                assert ys.min() + ys.max() == pytest.approx(y2 - y1, abs=7)
             box[:] = 0
         assert seen.sum() == 0
 

@@ -161,7 +161,7 @@ def spot_task(tmp_path_factory: pytest.TempPathFactory) -> tuple[ComparatorTask,
         workers=0,
     )
     describe = {"model": "comparator", "config": asdict(network)}
-    fit(task, folder, TrainConfig(epochs=12, rate=5e-3, average=0.9, check_every=12), describe=describe)
+    fit(task, folder, TrainConfig(epochs=48, rate=5e-3, average=0.9, check_every=48), describe=describe)
     return task, folder
 
 
