@@ -86,6 +86,7 @@ def demo(
     parts: Annotated[int, typer.Option(min=1, help="How many boards to judge.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Which boards; the same seed gives the same boards.")] = 0,
     fps: Annotated[float, typer.Option(min=0.1, help="Boards a second.")] = 20.0,
+    picture: Annotated[Path | None, typer.Option(help="Write a PNG of some judged boards.")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="End with one line of JSON and print no table.")
     ] = False,
@@ -94,7 +95,7 @@ def demo(
     from .demo import run_demo
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    report = run_demo(parts, seed, fps, stopping=_stop_on_signals(), quiet=as_json)
+    report = run_demo(parts, seed, fps, picture=picture, stopping=_stop_on_signals(), quiet=as_json)
     if as_json:
         print(json.dumps(report))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -20,6 +20,13 @@ class References:
         self._engine, self._master, self._limit_bytes = engine, master, limit_bytes
         self._kept: OrderedDict[str, Reference] = OrderedDict()
         self._nbytes = 0
+
+    def warm(self, views: Iterable[str]) -> None:
+        """Make the references of these views, as far as the memory goes."""
+        for view in views:
+            if self._nbytes >= self._limit_bytes:
+                return
+            self(view)
 
     def __call__(self, view: str) -> Reference:
         """The reference of a view; PartError where it has no master."""

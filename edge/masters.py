@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -77,6 +78,15 @@ def masters_of(recipe: Recipe, bundle: Bundle) -> Masters | None:
         return None
     read = _from_files(recipe.masters) if recipe.masters else _from_bundle(bundle)
     return Masters(read, recipe.preprocess, manifest.input, recipe.source.shape)
+
+
+def known_views(recipe: Recipe, bundle: Bundle) -> list[str]:
+    """Views that have a master now, at most as many as are kept; what a line makes ready before it is armed."""
+    if not recipe.masters:
+        return sorted(bundle.manifest.masters)[:_CAPACITY]
+    before, _, after = recipe.masters.partition("{view}")
+    found = glob.glob(f"{glob.escape(before)}*{glob.escape(after)}")
+    return sorted(path[len(before) : len(path) - len(after)] for path in found)[:_CAPACITY]
 
 
 def _from_files(pattern: str) -> ReadMaster:

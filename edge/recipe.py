@@ -194,14 +194,14 @@ def _check(path: Path, recipe: Recipe) -> None:
     if crop and not (
         crop[0] >= 0
         and crop[1] >= 0
-        and crop[2] > 0
-        and crop[3] > 0
+        and crop[2] >= 8
+        and crop[3] >= 8
         and crop[0] + crop[2] <= recipe.source.width
         and crop[1] + crop[3] <= recipe.source.height
     ):
         raise RecipeError(
             f"{path}: preprocess.crop {list(crop)} (x, y, width, height) does not lie in the "
-            f"{recipe.source.width}x{recipe.source.height} frame of [source]"
+            f"{recipe.source.width}x{recipe.source.height} frame of [source], with at least 8x8 pixels"
         )
     for reason in recipe.rule.unknown:
         if reason not in UNKNOWN_REASONS:

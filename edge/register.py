@@ -1,6 +1,6 @@
 """Finds how a part lies against its master: shift and rotation, to a fraction of a pixel.
 
-Phase correlation on a small copy finds the shift (Kuglin and Hines 1975; only the master's spectrum is
+Phase correlation on a reduced copy finds the shift (Kuglin and Hines 1975; only the master's spectrum is
 whitened, once). From there Gauss-Newton steps (align.py) run on reduced copies, coarse to fine.
 """
 
@@ -18,7 +18,6 @@ from . import recipe
 from .align import Floats, Level, Pose
 from .errors import PartError
 
-_SURE = 0.9  # a correlation from which on no other pose is tried
 _MOST_STEPS = 10
 
 
@@ -41,26 +40,24 @@ def register(part: NDArray[np.uint8], template: Template) -> Registration:
     if part.shape != template.shape:
         raise PartError("registration", f"expected a picture of {template.shape}, found {part.shape}")
     limits, copies = template.limits, template.copies(part)
-    best = template.fit(copies, template.start(copies))
-    if best.correlation < _SURE:  # where shifts cannot be told apart, the nearest may be the right one
-        best = max(best, template.fit(copies, Pose()), key=lambda fit: fit.correlation)
-    if best.correlation < limits.min_correlation:
+    found = template.fit(copies, template.start(copies))
+    if found.correlation < limits.min_correlation:
         raise PartError(
             "registration",
-            f"the part's correlation with its master is {best.correlation:.2f}, below "
+            f"the part's correlation with its master is {found.correlation:.2f}, below "
             f"{limits.min_correlation:g}: another product, another master or a part far from its place",
         )
-    if best.shift_px > limits.max_shift_px:
+    if found.shift_px > limits.max_shift_px:
         raise PartError(
             "registration",
-            f"the part lies {best.shift_px:.1f} px off its place, more than {limits.max_shift_px:g}",
+            f"the part lies {found.shift_px:.1f} px off its place, more than {limits.max_shift_px:g}",
         )
-    if abs(best.rotation_deg) > limits.max_rotation_deg:
+    if abs(found.rotation_deg) > limits.max_rotation_deg:
         raise PartError(
             "registration",
-            f"the part is turned by {best.rotation_deg:.1f} degrees, more than {limits.max_rotation_deg:g}",
+            f"the part is turned by {found.rotation_deg:.1f} degrees, more than {limits.max_rotation_deg:g}",
         )
-    return best
+    return found
 
 
 class Template:
@@ -77,22 +74,23 @@ class Template:
         self._levels = [
             Level(copy, self.shape, limits.motion, limits.max_shift_px + turning_px) for copy in copies
         ]
-        self._search = _PhaseSearch(copies[-1], self.shape, limits.max_shift_px)
+        self._search = _PhaseSearch(copies[0], self.shape, limits.max_shift_px)
 
     def copies(self, picture: NDArray[np.uint8]) -> list[Floats]:
-        """The picture at the size of each level, finest first, blurred a little against aliasing."""
+        """The picture at the size of each level, finest first, without its mean and blurred against aliasing."""
         height, width = picture.shape
         copies = []
         if self._sizes[0][0] < width // 2:  # halving twice takes a sixth of the time of quartering
             picture = _shrunk(picture, (width // 2, height // 2))
         for size in self._sizes:
             picture = _shrunk(picture, size)
-            copies.append(cv2.GaussianBlur(picture, (3, 3), 0.7).astype(np.float32))
+            blurred = np.asarray(cv2.GaussianBlur(picture, (3, 3), 0.7), np.float32)
+            copies.append(blurred - blurred.mean())
         return copies
 
     def start(self, copies: list[Floats]) -> Pose:
         """A first guess."""
-        return Pose() if self.limits.motion == "none" else self._search.peak(copies[-1])
+        return Pose() if self.limits.motion == "none" else self._search.peak(copies[0])
 
     def fit(self, copies: list[Floats], pose: Pose) -> Registration:
         """How the part fits best, from a first guess on."""
@@ -124,7 +122,6 @@ class _PhaseSearch:
         self._window = cv2.createHanningWindow((width, height), cv2.CV_32F)
         self._canvas = np.zeros((cv2.getOptimalDFTSize(height), cv2.getOptimalDFTSize(width)), np.float32)
         spectrum = np.fft.rfft2(self._windowed(picture))
-        spectrum[:2, :2] = spectrum[-1:, :2] = 0  # a slope of light
         strength = np.abs(spectrum)
         whitened = np.fft.irfft2(spectrum / (strength + 0.1 * strength.mean() + 1e-9), s=self._canvas.shape)
         self._spectrum = cv2.dft(whitened.astype(np.float32))
@@ -143,5 +140,5 @@ class _PhaseSearch:
 
     def _windowed(self, picture: Floats) -> Floats:
         height, width = picture.shape
-        np.multiply(picture - cv2.mean(picture)[0], self._window, out=self._canvas[:height, :width])
+        np.multiply(picture, self._window, out=self._canvas[:height, :width])
         return self._canvas

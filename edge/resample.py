@@ -61,13 +61,13 @@ class Resampler:
         return picture[..., ::-1] if self._spec.color == "rgb" and picture.ndim == 3 else picture
 
     def _warp(self, picture: Image, warp: NDArray[np.float64], out: Image, under: Image | None) -> None:
+        shift = _whole_shift(warp, out.shape[2:])
         for channel, plane in enumerate(out[0]):
             if channel and picture.ndim == 2:
                 plane[:] = out[0, 0]
                 continue
             source = picture if picture.ndim == 2 else picture[..., channel]
             behind = None if under is None else under[0, channel]
-            shift = _whole_shift(warp, plane.shape)
             if shift is not None:
                 _copy(source, shift, plane, behind)
                 continue

@@ -19,7 +19,7 @@ from .errors import EdgeError, LineError, RecipeError
 from .golden import check_golden
 from .infer import Infer, References
 from .ledger import Ledger
-from .masters import masters_of
+from .masters import known_views, masters_of
 from .plan import VERDICTS, Plan, Running
 from .preprocess import Preparer, PreprocessStep
 from .publish import Identity, Publisher, run_publish
@@ -51,7 +51,11 @@ def _capture(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger,
 
 def _preprocess(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, ring: Ring) -> None:
     bundle = _bundle(plan)
-    preparer = Preparer(plan.recipe.preprocess, bundle.manifest.input, masters_of(plan.recipe, bundle))
+    masters = masters_of(plan.recipe, bundle)
+    if masters is not None:
+        for view in known_views(plan.recipe, bundle):
+            masters.get(view)  # one that does not fit is said before the line is armed
+    preparer = Preparer(plan.recipe.preprocess, bundle.manifest.input, masters)
     inbox = wires.inbox("preprocess")
     life.ready()
     step = PreprocessStep(ring, preparer, bundle.manifest.input)
@@ -67,6 +71,7 @@ def _infer(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, r
         if masters is not None:
             limit_bytes = plan.recipe.engine.reference_mb * 2**20
             references = References(engine, lambda view: masters.get(view).input, limit_bytes)
+            references.warm(known_views(plan.recipe, bundle))
         running = Running(engine=engine.name, precision=engine.precision)
         (folder / "engine.json").write_bytes(msgspec.json.encode(running))
         inbox = wires.inbox("infer")

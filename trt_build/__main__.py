@@ -37,7 +37,7 @@ console = Console(highlight=False, soft_wrap=True)
 Pairs = Annotated[Path, typer.Argument(help="Folder of labelled pairs.", show_default=False)]
 EngineKind = Literal["auto", "openvino", "onnxruntime"]
 #: What the extra `build` brings, by the name it is imported by.
-BUILD_LIBRARIES = {"nncf", "onnx", "onnxruntime", "onnxscript", "scipy", "torch"}
+BUILD_LIBRARIES = {"onnx", "onnxruntime", "onnxscript", "torch"}
 
 
 @app.command()

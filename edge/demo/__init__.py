@@ -23,16 +23,20 @@ from ..metrics import Metrics
 from ..pipeline import Line
 from ..recipe import Recipe, Synthetic, read_recipe
 from ..watch import LiveTable
+from .picture import draw_boards
 
 FOLDER = Path(__file__).parent
 
 
-def run_demo(parts: int, seed: int, fps: float, *, stopping: Sequence[int], quiet: bool) -> dict[str, Any]:
+def run_demo(
+    parts: int, seed: int, fps: float, *, picture: Path | None, stopping: Sequence[int], quiet: bool
+) -> dict[str, Any]:
     """Judge `parts` rendered boards and report how that went.
 
     The report has `parts`, `pass`, `reject`, `unknown`, `escapes` (defective boards that passed),
     `overkill` (good boards that did not), `latency_ms` {p50, p99} from capture to publish, and `fps`.
-    Nothing else is written to the machine than a temporary folder, and no port is opened.
+    `picture` is where to write a PNG of some judged boards; nothing else but a temporary folder is
+    written, and no port is opened.
     """
     with tempfile.TemporaryDirectory(prefix="linejudge-demo-") as temporary:
         folder = Path(temporary)
@@ -57,6 +61,9 @@ def run_demo(parts: int, seed: int, fps: float, *, stopping: Sequence[int], quie
                 line.tick()
                 if isinstance(show, Live):
                     show.update(table.render())
+        if picture:
+            assert isinstance(recipe.source, Synthetic)
+            draw_boards(verdicts, recipe.source, picture)
         truth = [json.loads(row)["good"] for row in (folder / "truth.jsonl").read_text().splitlines()]
     report = _report(verdicts, truth)
     if not quiet:

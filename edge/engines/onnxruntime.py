@@ -47,6 +47,8 @@ class OnnxRuntime:
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.log_severity_level = 3  # errors; they are raised too
+        # Threads that wait by spinning take the processor from the other stages between parts.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors have no base of their own

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge.bundle import Bundle, read_bundle
+from edge.bundle import Bundle, Golden, read_bundle
 from edge.engines import open_engine
 from edge.errors import EngineError
 from edge.golden import check_golden, differences
@@ -110,7 +110,7 @@ def test_an_engine_that_answers_nan_is_refused(tiny_bundle: Path, constant_bundl
     bundle = read_bundle(constant_bundle(fault="nan"))
 
     class WithCases(Bundle):
-        def golden(self) -> list:  # type: ignore[type-arg]
+        def golden(self) -> list[Golden]:
             return golden
 
     with (

@@ -118,8 +118,12 @@ def test_what_the_master_does_not_show_is_not_guessed() -> None:
     flawless = np.full((320, 320), 60, np.uint8)
     for x in (50, 101, 190, 260):
         flawless[:, x : x + 9] = 200
-    noise = np.random.default_rng(0).integers(0, 20, flawless.shape).astype(np.uint8)
-    found = register(np.roll(flawless, 5, 1) + noise, Template(flawless, LIMITS))
+    rng = np.random.default_rng(0)
+    part, flawless = (
+        (picture + rng.integers(0, 20, picture.shape)).astype(np.uint8)
+        for picture in (np.roll(flawless, 5, 1), flawless)
+    )
+    found = register(part, Template(flawless, LIMITS))
     assert found.matrix[:, 2] == pytest.approx([5, 0], abs=0.4)
 
 

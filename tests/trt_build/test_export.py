@@ -11,7 +11,6 @@ import pytest
 
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
-pytest.importorskip("nncf")
 ort = pytest.importorskip("onnxruntime")
 
 from edge.bundle import read_bundle  # noqa: E402  (only where torch is)
@@ -120,15 +119,27 @@ def test_quantisation_is_what_tensorrt_takes(draft: Path) -> None:
             assert all(constants[bias].dtype == np.float32 for bias in node.input[2:])
 
 
+def apart_at(graph: Any, level: int) -> str:
+    """The name of the difference of board and master at a level."""
+    (minus,) = (node for node in graph.node if f"feature_{level}" in node.input)
+    (absolute,) = (node for node in graph.node if minus.output[0] in node.input)
+    return str(absolute.output[0])
+
+
 def test_ranges_are_those_that_the_pairs_show(model: Comparator, pairs: list[Pair], draft: Path) -> None:
-    """The features of real masters, not of anything else, set the step at which they are rounded."""
+    """Differences from real masters, not from anything else, set the step at which they are rounded."""
     graph = onnx.load(draft / "judge.int8.onnx").graph
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    (rounding,) = (node for node in graph.node if node.input[0] == "feature_0")
+    (rounding,) = (
+        node for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] == apart_at(graph, 0)
+    )
     with torch.inference_mode():
-        features = [model.encode(torch.from_numpy(pair.master)[None, None])[0] for pair in pairs]
-    highest = max(float(feature.max()) for feature in features)
-    assert 255 * constants[rounding.input[1]] == pytest.approx(highest, rel=0.3)
+        boards, masters = (
+            [model.encode(torch.from_numpy(picture)[None, None])[0] for picture in pictures]
+            for pictures in ([pair.board for pair in pairs], [pair.master for pair in pairs])
+        )
+    highest = max(float((a - b).abs().max()) for a, b in zip(boards, masters, strict=True))
+    assert 127 * constants[rounding.input[1]] == pytest.approx(highest, rel=0.05)
 
 
 def test_quantising_again_replaces(draft: Path, pairs: list[Pair]) -> None:
