@@ -105,7 +105,7 @@ class Level:
         move = [*(self._solve @ toward * gain), 0.0, 0.0, 0.0]
         shift, way = complex(move[0], move[1]), float(move[2])
         return Step(
-            correlation=math.sqrt(float(like @ like) / energy),
+            correlation=min(1.0, math.sqrt(float(like @ like) / energy)),
             turn=complex(1, way / self._radius),
             shift=shift,
             is_last=abs(shift) + abs(way) < _SMALL_STEP * min(self._scale),

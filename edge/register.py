@@ -77,7 +77,7 @@ class Template:
         self._search = _PhaseSearch(copies[0], self.shape, limits.max_shift_px)
 
     def copies(self, picture: NDArray[np.uint8]) -> list[Floats]:
-        """The picture at the size of each level, finest first, without its mean and blurred against aliasing."""
+        """The picture at the size of each level, finest first, without its mean, blurred against aliasing."""
         height, width = picture.shape
         copies = []
         if self._sizes[0][0] < width // 2:  # halving twice takes a sixth of the time of quartering

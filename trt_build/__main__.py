@@ -117,6 +117,9 @@ def pack(
     masters: Annotated[
         Path | None, typer.Option(help="Folder of masters to put in, <view>.png each; else recipes name them.")
     ] = None,
+    precision: Annotated[
+        Literal["fp32", "int8"] | None, typer.Option(help="Leave out the judge of every other precision.")
+    ] = None,
     notice: Annotated[Path | None, typer.Option(help="Text file with licences and credits to put in.")] = None,
 ) -> None:
     """Make a bundle of a draft: thresholds, golden frames with tolerances, digests."""
@@ -128,6 +131,7 @@ def pack(
             pairs=kept,
             golden=read_pairs(golden) if golden else (),
             masters={path.stem: path for path in sorted(masters.glob("*.png"))} if masters else {},
+            precision=precision,
             notice=notice.read_text() if notice else "",
         )
     console.print(f"bundle {packed.folder}, SHA-256 {packed.digest}")

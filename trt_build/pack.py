@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.bundle import Bundle, describe, read_bundle, write_manifest
 from edge.engines import open_engine
@@ -36,12 +37,14 @@ def pack(
     pairs: Sequence[Pair],
     golden: Sequence[Pair] = (),
     masters: Mapping[str, Path] = MappingProxyType({}),
+    precision: Precision | None = None,
     notice: str = "",
 ) -> Bundle:
     """Make the bundle `folder` of a draft and return it.
 
     `pairs` are labelled boards that the model was not trained with: thresholds are chosen and tolerances
-    measured on them. Golden cases come from `golden`, or else from `pairs`. Raises BundleError where the
+    measured on them. Golden cases come from `golden`, or else from `pairs`. With a `precision`, the judge
+    of every other one is left out, for a small bundle. Raises BundleError where the
     folder exists or no pair makes a golden case, and EngineError where an engine does not reproduce them.
     """
     if folder.exists():
@@ -57,6 +60,11 @@ def pack(
     manifest = msgspec.structs.replace(
         source.manifest,
         name=folder.name,
+        artifacts=tuple(
+            artifact
+            for artifact in source.manifest.artifacts
+            if artifact.role == "reference" or precision in (None, artifact.precision)
+        ),
         thresholds=thresholds,
         notice=notice,
         facts=source.manifest.facts | {"held_out": figures(pairs, boxes, cut=min(thresholds.values()))},
@@ -68,14 +76,13 @@ def pack(
     for artifact in manifest.artifacts:
         (part / artifact.path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(draft / artifact.path, part / artifact.path)
+    kept = {view: _write_picture(part, f"master/{view}.png", _read(path)) for view, path in masters.items()}
     manifest = msgspec.structs.replace(
         manifest,
         golden=tuple(
-            _write_case(part, manifest, pair, outputs) for pair, outputs in _clear(candidates, manifest)
+            _write_case(part, manifest, pair, outputs, kept) for pair, outputs in _clear(candidates, manifest)
         ),
-        masters={
-            view: _copy(part, path, f"master/{view}{path.suffix}") for view, path in (masters or {}).items()
-        },
+        masters=kept,
     )
     write_manifest(part, manifest)
     packed = read_bundle(part)
@@ -122,25 +129,37 @@ def _clear(candidates: Sequence[tuple[Pair, Outputs]], manifest: Manifest) -> li
     return [sure[i] for i in chosen]
 
 
-def _write_case(part: Path, manifest: Manifest, pair: Pair, outputs: Outputs) -> GoldenCase:
-    """The map is rounded to thousandths, and extents that nobody reads are left out: a tenth of the size."""
+def _write_case(
+    part: Path, manifest: Manifest, pair: Pair, outputs: Outputs, kept: Mapping[str, File]
+) -> GoldenCase:
+    """The map is rounded to thousandths, and extents that nobody reads are left out: a tenth of the size.
+
+    A master that is among those `kept` is not written twice.
+    """
     read = (outputs["map"] >= min(manifest.thresholds.values())).any(axis=1, keepdims=True)
     stored: dict[str, Any] = {
         "map": np.round(outputs["map"], 3).astype(np.float16),
         "extents": np.where(read, outputs["extents"], 0).astype(np.float16),
     }
-    (part / "golden").mkdir(exist_ok=True)
-    paths = {name: f"golden/{pair.name}{end}" for name, end in _ENDS.items()}
-    cv2.imwrite(str(part / paths["frame"]), pair.board)
-    cv2.imwrite(str(part / paths["master"]), pair.master)
-    np.savez_compressed(part / paths["expected"], **stored)
-    return GoldenCase(**{name: File(**describe(part, path)) for name, path in paths.items()})
+    frame = _write_picture(part, f"golden/{pair.name}.png", pair.board)
+    np.savez_compressed(part / f"golden/{pair.name}.npz", **stored)
+    expected = File(**describe(part, f"golden/{pair.name}.npz"))
+    master = _write_picture(part, f"golden/{pair.name}_master.png", pair.master)
+    for file in kept.values():
+        if file.sha256 == master.sha256:
+            (part / master.path).unlink()
+            master = file
+    return GoldenCase(frame=frame, master=master, expected=expected)
 
 
-_ENDS = {"frame": ".png", "master": "_master.png", "expected": ".npz"}
+def _read(path: Path) -> NDArray[np.uint8]:
+    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if picture is None or picture.dtype != np.uint8:
+        raise BundleError(f"{path}: not an 8-bit picture that OpenCV reads: save the master as PNG")
+    return np.asarray(picture, np.uint8)
 
 
-def _copy(part: Path, path: Path, name: str) -> File:
+def _write_picture(part: Path, name: str, picture: NDArray[np.uint8]) -> File:
     (part / name).parent.mkdir(exist_ok=True)
-    shutil.copyfile(path, part / name)
+    cv2.imwrite(str(part / name), picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])
     return File(**describe(part, name))

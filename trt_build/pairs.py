@@ -38,14 +38,14 @@ def write_pairs(folder: Path, boards: int, size: int, seed: int) -> None:
                 boxes.append(box)
                 lines.append(" ".join(str(value) for value in (*box, number + 1)))
         part = photograph(art, plan, Pose.any(rng), rng)
-        test = _registered(part, temp)
+        test = registered(part, temp)
         name = f"{seed:02d}{index:05d}"
         cv2.imwrite(str(folder / f"{name}_temp.png"), temp)
         cv2.imwrite(str(folder / f"{name}_test.png"), test)
         (folder / f"{name}.txt").write_text("".join(line + "\n" for line in lines))
 
 
-def _registered(part: NDArray[np.uint8], temp: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def registered(part: NDArray[np.uint8], temp: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The part laid onto its master by what does it on the line."""
     preprocess, spec = Preprocess(), InputSpec(height=temp.shape[0], width=temp.shape[1])
     masters = Masters(lambda view: (temp, view), preprocess, spec, temp.shape)

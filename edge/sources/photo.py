@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,6 +12,11 @@ from numpy.typing import NDArray
 
 from .board import BARE, COPPER, HOLE, MARGIN, Design
 
+_VALUES, _STOPS = np.arange(256), (HOLE, BARE, COPPER)
+#: Of each value of the artwork, blue, green and red as parts of its grey: laminate is green, copper reddish.
+_TINTS = np.stack(
+    [np.interp(_VALUES, _STOPS, parts) for parts in ((1, 0.6, 0.6), (1, 1.2, 0.95), (1, 0.5, 1.2))], 1
+)
 _LOOSE = 48  # the noise field is so much larger than a picture, and each picture gets another part of it
 
 
@@ -36,46 +42,45 @@ class Pose:
 
 
 def photograph(
-    art: NDArray[np.uint8], design: Design, pose: Pose, rng: np.random.Generator, light: float = 1.0
+    art: NDArray[np.uint8],
+    design: Design,
+    pose: Pose,
+    rng: np.random.Generator,
+    *,
+    colour: bool = False,
+    light: float = 1.0,
 ) -> NDArray[np.uint8]:
-    """The picture `(height, width)` of artwork in a pose; `light` 0 is even light, 1 varies as a lamp does."""
+    """The picture of artwork in a pose, `(height, width)` grey or `(height, width, 3)` BGR.
+
+    `light` 0 is even light, 1 varies as a lamp does.
+    """
     height, width = (size - 2 * MARGIN for size in art.shape)
     matrix = pose.matrix(height, width)
     matrix[:, 2] -= matrix[:, :2] @ (MARGIN, MARGIN)  # the artwork begins MARGIN before the picture
-    picture = cv2.warpAffine(
+    board = cv2.warpAffine(
         art, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     hole, bare, copper = design.levels
-    picture = cv2.LUT(picture, _greys(hole, bare, copper * (1 + light * rng.uniform(-0.05, 0.05))))
+    shades = np.interp(_VALUES, _STOPS, (hole, bare, copper * (1 + light * rng.uniform(-0.05, 0.05))))
     level, across, down = 1 + light * rng.uniform(-0.1, 0.1), *(light * rng.uniform(-0.1, 0.1, 2))
     xs, ys = _ramps(height, width)
     gain = cv2.addWeighted(xs, across, ys, down, level)
-    noise = _noise(height, width)
     x, y = rng.integers(0, _LOOSE, 2)
+    noise: NDArray[Any] = _noise(height, width)[y : y + height, x : x + width]
+    if colour:
+        tinted = np.minimum(shades[:, np.newaxis] * _TINTS, 255).round().astype(np.uint8)
+        picture = cv2.applyColorMap(board, tinted[:, np.newaxis])
+        gain, noise = cv2.merge((gain,) * 3), cv2.merge((noise,) * 3)
+    else:
+        picture = cv2.LUT(board, shades.round().astype(np.uint8))
     lit = cv2.multiply(picture, gain, dtype=cv2.CV_8U)
-    return np.asarray(cv2.add(lit, noise[y : y + height, x : x + width], dtype=cv2.CV_8U), np.uint8)
+    return np.asarray(cv2.add(lit, noise, dtype=cv2.CV_8U), np.uint8)
 
 
-def master(design: Design) -> NDArray[np.uint8]:
+def master(design: Design, *, colour: bool = False) -> NDArray[np.uint8]:
     """The picture of a design without defects, in its nominal pose and in even light."""
-    return photograph(design.art, design, Pose(), np.random.default_rng(design.number), light=0.0)
-
-
-def in_colour(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The same picture as BGR: dark laminate green, copper reddish."""
-    return np.asarray(cv2.applyColorMap(grey, _tints()), np.uint8)
-
-
-def _greys(hole: float, bare: float, copper: float) -> NDArray[np.uint8]:
-    greys = np.interp(np.arange(256), (HOLE, BARE, COPPER), (hole, bare, copper))
-    return np.asarray(greys.round(), np.uint8)
-
-
-@functools.cache
-def _tints() -> NDArray[np.uint8]:
-    stops = {0: (0, 0, 0), 80: (62, 92, 34), 140: (96, 140, 130), 200: (120, 178, 226), 255: (225, 245, 255)}
-    channels = [np.interp(np.arange(256), list(stops), [bgr[c] for bgr in stops.values()]) for c in range(3)]
-    return np.asarray(np.stack(channels, axis=-1).round(), np.uint8)[:, None]
+    rng = np.random.default_rng(design.number)
+    return photograph(design.art, design, Pose(), rng, colour=colour, light=0.0)
 
 
 @functools.lru_cache(maxsize=2)

@@ -19,6 +19,11 @@ from edge.manifest import InputSpec
 Edit = Callable[[dict[str, Any]], None]
 
 
+REFERENCE_ONLY = [
+    {"role": "reference", "precision": "fp32", "path": "reference.fp32.onnx", "sha256": "", "bytes": 0}
+]
+
+
 @pytest.fixture
 def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
     """A copy of the tiny bundle that a test may damage."""
@@ -75,7 +80,7 @@ def test_the_identity_is_the_digest_of_the_manifest(bundle: Path) -> None:
         (put("stride", 8), r"outputs.map: expected \(1, 2, 8, 8\)"),
         (put("thresholds", {"spot": 0.5}), "thresholds: expected one for each of"),
         (put("thresholds.spot", 1.5), "thresholds.* <= 1"),
-        (put("artifacts", []), "artifacts: no fp32 graph for the role 'judge'"),
+        (put("artifacts", []), "artifacts: no fp32 graph for the role 'reference'"),
         (put("artifacts.2.precision", "fp32"), r"artifacts: .* names a role and precision twice"),
         (put("features", []), "features: expected the names"),
         (put("tolerances.int8", {"map": 1}), r"tolerances.int8: none for \['extents', 'score'\]"),

@@ -15,23 +15,22 @@ from edge.masters import Masters
 from edge.preprocess import Preparer
 from edge.recipe import Preprocess
 from edge.sources.board import design
-from edge.sources.photo import Pose, in_colour, master, photograph
+from edge.sources.photo import Pose, master, photograph
 
 SIZE = 320
 SPEC = InputSpec(height=SIZE, width=SIZE)
 
 
-def preparer(spec: InputSpec = SPEC, preprocess: Preprocess | None = None, color: bool = False) -> Preparer:
+def preparer(spec: InputSpec = SPEC, preprocess: Preprocess | None = None, colour: bool = False) -> Preparer:
     """For boards of design 5."""
-    flawless = master(design(5, SIZE, SIZE))
-    flawless = in_colour(flawless) if color else flawless
+    flawless = master(design(5, SIZE, SIZE), colour=colour)
     preprocess = preprocess or Preprocess()
     return Preparer(preprocess, spec, Masters(lambda view: (flawless, view), preprocess, spec, flawless.shape))
 
 
-def part(pose: Pose) -> NDArray[np.uint8]:
+def part(pose: Pose, *, colour: bool = False) -> NDArray[np.uint8]:
     board = design(5, SIZE, SIZE)
-    return photograph(board.art, board, pose, np.random.default_rng(3))
+    return photograph(board.art, board, pose, np.random.default_rng(3), colour=colour)
 
 
 @settings(max_examples=15, deadline=None)
@@ -106,7 +105,7 @@ def test_colour_frames_are_registered_too(color: str) -> None:
     spec = InputSpec(height=SIZE, width=SIZE, color=color)  # type: ignore[arg-type]
     pose = Pose(dx_px=6.0, dy_px=-3.0, rotation_deg=1.0)
     out, grey_out = np.empty(spec.shape, np.uint8), np.empty(SPEC.shape, np.uint8)
-    colour = preparer(spec, color=True).prepare(in_colour(part(pose)), "a", out)
+    colour = preparer(spec, colour=True).prepare(part(pose, colour=True), "a", out)
     grey = preparer().prepare(part(pose), "a", grey_out)
     assert colour.to_frame == pytest.approx(grey.to_frame, abs=0.3)
 

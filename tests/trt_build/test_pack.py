@@ -50,7 +50,7 @@ def test_the_manifest_tells_where_the_bundle_comes_from(packed: Path) -> None:
 def test_thresholds_are_those_of_the_pairs(packed: Path) -> None:
     """The kind that was seen has the threshold that finds all of it; the others keep even odds."""
     thresholds = read_bundle(packed).manifest.thresholds
-    assert thresholds["open"] == pytest.approx(77 / 255, abs=1e-3)
+    assert thresholds["open"] == pytest.approx(77 / 255, abs=0.01)
     assert thresholds["spur"] == 0.5
 
 
@@ -88,6 +88,34 @@ def test_masters_are_packed_by_view(pcb_bundle: Path, pairs: list[Pair], tmp_pat
     cv2.imwrite(str(tmp_path / "top.png"), pairs[3].master)
     bundle = pack(pcb_bundle, tmp_path / "bundle", pairs=pairs, masters={"top": tmp_path / "top.png"})
     assert np.array_equal(bundle.master("top"), pairs[3].master)
+
+
+def test_a_master_is_packed_once(pcb_bundle: Path, pairs: list[Pair], tmp_path: Path) -> None:
+    """A golden case that has a view's master names that file."""
+    cv2.imwrite(str(tmp_path / "top.png"), pairs[50].master)
+    masters = {"top": tmp_path / "top.png"}
+    bundle = pack(pcb_bundle, tmp_path / "bundle", pairs=pairs, golden=pairs[50:52], masters=masters)
+    first, second = bundle.manifest.golden
+    assert first.master == bundle.manifest.masters["top"]
+    assert second.master is not None
+    assert second.master.path == "golden/51_master.png"
+    assert not (bundle.folder / "golden/50_master.png").exists()
+
+
+def test_a_master_that_is_no_picture_is_refused(pcb_bundle: Path, pairs: list[Pair], tmp_path: Path) -> None:
+    """The error names the file, and no bundle is left."""
+    (tmp_path / "top.png").write_bytes(b"not a picture")
+    with pytest.raises(BundleError, match=r"top\.png: not an 8-bit picture"):
+        pack(pcb_bundle, tmp_path / "bundle", pairs=pairs, masters={"top": tmp_path / "top.png"})
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_bundle_may_have_one_precision_only(pcb_bundle: Path, pairs: list[Pair], tmp_path: Path) -> None:
+    """A small bundle holds the INT8 judge alone and still reproduces what the FP32 one said."""
+    bundle = pack(pcb_bundle, tmp_path / "bundle", pairs=pairs, precision="int8")
+    assert bundle.manifest.precisions() == ["int8"]
+    assert list(bundle.manifest.tolerances) == ["int8"]
+    assert not (bundle.folder / "judge.fp32.onnx").exists()
 
 
 def test_a_bundle_is_never_overwritten(packed: Path, pcb_bundle: Path, pairs: list[Pair]) -> None:

@@ -53,6 +53,16 @@ def test_golden_cases_alone_are_enough(pcb_bundle: Path) -> None:
     assert verify(read_bundle(pcb_bundle), INT8, []) is None
 
 
+def test_a_bundle_without_fp32_has_its_golden_cases_only(pcb_bundle: Path, pairs: list[Pair]) -> None:
+    """What the labelled boards would be held against is not there, and the error says so."""
+    bundle = read_bundle(pcb_bundle)
+    int8 = tuple(a for a in bundle.manifest.artifacts if (a.role, a.precision) != ("judge", "fp32"))
+    small = replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, artifacts=int8))
+    assert verify(small, INT8, []) is None
+    with pytest.raises(EngineError, match=r"engine\.precision 'fp32': bundle pcb comes in int8"):
+        verify(small, INT8, pairs)
+
+
 def test_a_golden_case_that_is_not_reproduced_fails(tiny_bundle: Path) -> None:
     """Whatever the labelled boards say."""
     bundle = read_bundle(tiny_bundle)

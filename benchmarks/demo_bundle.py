@@ -1,0 +1,71 @@
+"""Makes the bundle of `edge demo` anew: renders boards, trains on them, exports and packs.
+
+The designs that the demonstration shows are not among those trained on; their masters go into the bundle,
+and boards of them are its golden frames. Takes about ten minutes on two idle cores; a run that was
+stopped goes on. Ends with the folder of the bundle, to be put in place of `edge/demo/bundle`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edge.demo import FOLDER
+from edge.recipe import Synthetic, read_recipe
+from edge.sources.board import design
+from edge.sources.defects import KINDS, add_defect
+from edge.sources.photo import Pose, master, photograph
+from trt_build.pairs import registered
+
+
+def write_shown(folder: Path) -> None:
+    """Masters of the designs that the demonstration shows, and labelled boards of each, one defect on each."""
+    recipe, _ = read_recipe(FOLDER / "recipe.toml")
+    source = recipe.source
+    assert isinstance(source, Synthetic)
+    for name in ("masters", "golden"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for number in range(source.views):
+        plan = design(number, source.height, source.width)
+        cv2.imwrite(str(folder / f"masters/{plan.view}.png"), master(plan))
+        for kind, kind_name in enumerate(KINDS):
+            rng = np.random.default_rng([13, number, kind])
+            art = plan.art.copy()
+            box = add_defect(art, kind_name, rng, [])
+            board = registered(photograph(art, plan, Pose.any(rng), rng), master(plan))
+            name = f"{plan.view}-{kind_name}"
+            cv2.imwrite(str(folder / f"golden/{name}_temp.png"), master(plan))
+            cv2.imwrite(str(folder / f"golden/{name}_test.png"), board)
+            line = " ".join(str(value) for value in (*box, kind + 1)) + "\n" if box else ""
+            (folder / f"golden/{name}.txt").write_text(line)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where to work")
+    parser.add_argument("--boards", type=int, default=320, help="to train on (default %(default)s)")
+    parser.add_argument("--epochs", type=int, default=36, help="of training (default %(default)s)")
+    given = parser.parse_args()
+    folder = given.folder
+
+    def trt_build(*words: object) -> None:
+        subprocess.run([sys.executable, "-m", "trt_build", *map(str, words)], check=True)
+
+    pairs, draft, bundle = folder / "pairs", folder / "draft", folder / "demo"
+    if not pairs.exists():
+        trt_build("render", pairs, "--boards", given.boards, "--seed", 1)
+    write_shown(folder)
+    trt_build("train", pairs, folder / "run", "--epochs", given.epochs)
+    trt_build("export", folder / "run" / "checkpoint.pt", draft, "--pairs", pairs)
+    shown = ("--masters", folder / "masters", "--golden", folder / "golden")
+    trt_build("pack", draft, bundle, "--pairs", pairs, *shown, "--precision", "int8")
+    print(bundle)
+
+
+if __name__ == "__main__":
+    main()
