@@ -86,7 +86,7 @@ def demo(
     parts: Annotated[int, typer.Option(min=1, help="How many boards to judge.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Which boards; the same seed gives the same boards.")] = 0,
     fps: Annotated[float, typer.Option(min=0.1, help="Boards a second.")] = 20.0,
-    picture: Annotated[Path | None, typer.Option(help="Write a PNG of some judged boards.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw some judged boards, as .png or .jpg.")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="End with one line of JSON and print no table.")
     ] = False,

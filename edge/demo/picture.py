@@ -15,13 +15,14 @@ from ..messages import Verdict
 from ..recipe import Synthetic
 from ..sources import open_source
 
-COLUMNS = 3
-MARGIN, CAPTION = 8, 34
+COLUMNS, WIDTH = 3, 420  # boards in a row, and pixels of one
+MARGIN, CAPTION = 6, 28
+WHITE, FONT = (255, 255, 255), cv2.FONT_HERSHEY_SIMPLEX
 COLOR = {"pass": (80, 170, 60), "reject": (60, 60, 220), "unknown": (40, 170, 220)}  # BGR
 
 
 def draw_boards(verdicts: Sequence[Verdict], source: Synthetic, path: Path) -> None:
-    """Write a PNG of up to six judged boards, first those with most to see; one good one among them.
+    """Write a picture (.png, .jpg) of up to six judged boards: those with most to see, and a good one.
 
     The boards are rendered again: the source gives the same ones for the same seed.
     """
@@ -34,7 +35,7 @@ def draw_boards(verdicts: Sequence[Verdict], source: Synthetic, path: Path) -> N
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % COLUMNS)
     rows = [np.hstack(tiles[i : i + COLUMNS]) for i in range(0, len(tiles), COLUMNS)]
     if not cv2.imwrite(str(path), np.vstack(rows)):
-        raise LineError(f"{path}: cannot write the picture: is it a .png in a folder that exists?")
+        raise LineError(f"{path}: cannot write the picture: is it a .png or .jpg in a folder that exists?")
 
 
 def _frames(source: Synthetic, wanted: set[int]) -> dict[int, NDArray[np.uint8]]:
@@ -52,18 +53,18 @@ def _frames(source: Synthetic, wanted: set[int]) -> dict[int, NDArray[np.uint8]]
 
 
 def _tile(frame: NDArray[np.uint8], verdict: Verdict) -> NDArray[np.uint8]:
-    picture = cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR) if frame.ndim == 2 else frame.copy()
+    scale = WIDTH / frame.shape[1]
+    small = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    picture = cv2.cvtColor(small, cv2.COLOR_GRAY2BGR) if small.ndim == 2 else small
     color = COLOR[verdict.verdict]
     for region in verdict.regions:
-        corner = (round(region.x), round(region.y))
-        cv2.rectangle(picture, corner, (round(region.x + region.w), round(region.y + region.h)), color, 2)
-        name = (corner[0], corner[1] - 6 if corner[1] > 20 else round(region.y + region.h) + 16)
-        cv2.putText(
-            picture, f"{region.kind} {region.score:.2f}", name, cv2.FONT_HERSHEY_SIMPLEX, 0.55, color, 2
+        left, top, right, bottom = (
+            round(scale * side) for side in (region.x, region.y, region.x + region.w, region.y + region.h)
         )
+        cv2.rectangle(picture, (left, top), (right, bottom), color, 2)
+        place = (min(left, WIDTH - 120), top - 5 if top > 20 else bottom + 14)
+        cv2.putText(picture, f"{region.kind} {region.score:.2f}", place, FONT, 0.45, color, 1, cv2.LINE_AA)
     caption = f"part {verdict.part_id}: {verdict.verdict}, {verdict.latency_us['total'] / 1000:.1f} ms"
-    tile = cv2.copyMakeBorder(
-        picture, MARGIN, CAPTION, MARGIN, MARGIN, cv2.BORDER_CONSTANT, value=(255, 255, 255)
-    )
-    place = (MARGIN, tile.shape[0] - 10)
-    return np.asarray(cv2.putText(tile, caption, place, cv2.FONT_HERSHEY_SIMPLEX, 0.7, color, 2), np.uint8)
+    tile = cv2.copyMakeBorder(picture, MARGIN, CAPTION, MARGIN, MARGIN, cv2.BORDER_CONSTANT, value=WHITE)
+    place = (MARGIN, tile.shape[0] - 9)
+    return np.asarray(cv2.putText(tile, caption, place, FONT, 0.55, color, 1, cv2.LINE_AA), np.uint8)
