@@ -65,7 +65,6 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same training.")] = 0,
 ) -> None:
     """Train a comparator. Needs the extra `build`; uses the CPU."""
-    from trt_build.augment import Augmentation
     from trt_build.models.comparator import ComparatorConfig
     from trt_build.train import TrainConfig
     from trt_build.train_comparator import train_comparator
@@ -75,7 +74,6 @@ def train(
         folder,
         network=ComparatorConfig(kinds=KINDS),
         training=TrainConfig(epochs=epochs, seed=seed),
-        augmentation=Augmentation(),
     )
 
 

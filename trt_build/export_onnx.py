@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import warnings
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -29,10 +28,7 @@ class ExportError(EdgeError, ValueError):
 
 def export_checkpoint(checkpoint: Path, folder: Path, *, height: int, width: int) -> None:
     """Write the averaged weights of a checkpoint as a draft: a bundle without golden cases."""
-    try:
-        model, loaded = load_comparator(checkpoint), load(checkpoint)
-    except (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, UnpicklingError) as error:
-        raise ExportError(f"{checkpoint}: not a checkpoint of a comparator: {error}") from error
+    model, loaded = load_comparator(checkpoint), load(checkpoint)
     facts = {
         "network": loaded["describe"]["config"],
         "epochs": loaded["epoch"],

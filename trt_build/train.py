@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +24,8 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
+
+from edge.errors import EdgeError
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -93,10 +96,19 @@ def fit(task: Task, folder: Path, config: TrainConfig, *, describe: Mapping[str,
     return done
 
 
+class CheckpointError(EdgeError, ValueError):
+    """A file that is no checkpoint, or one of another model; names it."""
+
+
 def load(path: Path) -> dict[str, Any]:
     """A checkpoint: `weights` (averaged), `describe`, `epoch` and what is needed to go on."""
-    loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return loaded
+    try:
+        loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return {key: loaded[key] for key in loaded.keys() | {"weights", "describe", "epoch"}}
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+    except (EOFError, RuntimeError, ValueError, LookupError, AttributeError, UnpicklingError) as error:
+        raise CheckpointError(f"{path}: not a checkpoint: {error}") from error
 
 
 class _Run:

@@ -18,7 +18,7 @@ from trt_build.dataset import KINDS, Pair, read_pairs, split
 from trt_build.evaluate import FloatArray, Judge, Picture, choose_cut, figures, find_all
 from trt_build.models.comparator import STRIDE, Comparator, ComparatorConfig
 from trt_build.targets import extents_loss, heat_loss, targets_of
-from trt_build.train import TrainConfig, fit, load
+from trt_build.train import CheckpointError, TrainConfig, fit, load
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -61,9 +61,12 @@ def load_comparator(checkpoint: Path) -> Comparator:
     """The trained comparator of a checkpoint, ready to judge."""
     state = load(checkpoint)
     if state["describe"].get("model") != "comparator":
-        raise ValueError(f"{checkpoint}: expected a comparator, found {state['describe']!r}")
-    model = Comparator(ComparatorConfig(**state["describe"]["config"]))
-    model.load_state_dict(state["weights"])
+        raise CheckpointError(f"{checkpoint}: expected a comparator, found {state['describe']!r}")
+    try:
+        model = Comparator(ComparatorConfig(**state["describe"]["config"]))
+        model.load_state_dict(state["weights"])
+    except (LookupError, TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{checkpoint}: not the weights of this comparator: {error}") from error
     return model.eval()
 
 

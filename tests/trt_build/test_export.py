@@ -19,6 +19,7 @@ from trt_build.dataset import KINDS, Pair  # noqa: E402
 from trt_build.export_onnx import ExportError, export_checkpoint, export_comparator  # noqa: E402
 from trt_build.models.comparator import Comparator, ComparatorConfig  # noqa: E402
 from trt_build.quantize import quantize  # noqa: E402
+from trt_build.train import CheckpointError  # noqa: E402
 
 SIZE = (64, 96)  # height, width
 
@@ -172,5 +173,5 @@ def test_a_size_that_does_not_halve_five_times_is_refused(model: Comparator, tmp
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None:
     """The error names the file."""
     (tmp_path / "checkpoint.pt").write_bytes(content)
-    with pytest.raises(ExportError, match=r"checkpoint\.pt: not a checkpoint of a comparator"):
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt: not a checkpoint"):
         export_checkpoint(tmp_path / "checkpoint.pt", tmp_path / "draft", height=64, width=64)
