@@ -1,8 +1,9 @@
 """A packed comparator against DeepPCB's 500 test pairs: accuracy and speed through the engine of the line.
 
-Time is from the picture lying in memory to the list of defects, with the master's features kept, as on
-a line; reading files and encoding masters do not count. The cut for F is chosen on the pairs that were
-kept from training, never on the test pairs. Ends with one line of JSON, accuracies in per cent.
+Speed is from pictures that lie in memory to lists of defects, with the engine's lanes in flight and the
+masters' features kept, as on a line; reading files and encoding masters do not count. The cut for F is
+chosen on the pairs that were kept from training, never on the test pairs. Ends with one line of JSON,
+accuracies in per cent.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from edge.bundle import Bundle, read_bundle
 from edge.engines import open_engine
 from edge.engines.base import Engine
@@ -27,6 +26,8 @@ from trt_build.evaluate import FLOOR, as_boxes, choose_cut, draw_worst, figures
 from trt_build.metrics import Boxes
 
 WARM_UP = 20
+BATCH = 50  # pairs whose masters' features are kept at once
+BUNDLE = Path(__file__).parent / "bundles" / "deeppcb"
 
 
 def main() -> None:
@@ -39,37 +40,41 @@ def main() -> None:
         print(f"{engine.name} {engine.precision}, {len(held_out)} held-out and {len(test)} test pairs")
         _judge_all(engine, bundle, held_out[:WARM_UP])
         kept, _ = _judge_all(engine, bundle, held_out)
-        found, took_ms = _judge_all(engine, bundle, test)
+        found, pairs_per_s = _judge_all(engine, bundle, test)
     cut = choose_cut(held_out, kept)
     result = figures(test, found, cut=cut)
     for name, value in result.items():
         print(f"{name:20} {value:8.3f}")
-    print(f"a pair: p50 {np.percentile(took_ms, 50):.2f} ms, p99 {np.percentile(took_ms, 99):.2f} ms")
     if options.worst:
         print(f"{len(draw_worst(test, found, options.worst, cut=cut))} pictures in {options.worst}")
     line = {name: round(result[name], 2) for name in ("ap_pooled", "f", "map33", "map50")}
-    print(json.dumps(line | {"pairs_per_s": round(1000 / float(np.mean(took_ms)), 1)}))
+    print(json.dumps(line | {"pairs_per_s": round(pairs_per_s, 1)}))
 
 
-def _judge_all(engine: Engine, bundle: Bundle, pairs: Sequence[Pair]) -> tuple[list[Boxes], list[float]]:
-    """What is found on each pair, and the milliseconds it took."""
+def _judge_all(engine: Engine, bundle: Bundle, pairs: Sequence[Pair]) -> tuple[list[Boxes], float]:
+    """What is found on each pair, and how many were judged a second, with the engine's lanes in flight."""
     spec, stride = bundle.manifest.input, bundle.manifest.stride
     thresholds = dict.fromkeys(KINDS, FLOOR)
-    found, took_ms = [], []
-    for pair in pairs:
-        reference, image = engine.reference(spec.tensor(pair.master)), spec.tensor(pair.board)
+    found, took_s = [], 0.0
+    for start in range(0, len(pairs), BATCH):
+        batch = pairs[start : start + BATCH]
+        references = [engine.reference(spec.tensor(pair.master)) for pair in batch]
+        images = [spec.tensor(pair.board) for pair in batch]
         started = time.perf_counter()
-        engine.submit(0, image, reference)
-        outputs = engine.collect(0)
-        regions = find_regions(outputs["map"][0], outputs["extents"][0], thresholds=thresholds, stride=stride)
-        took_ms.append((time.perf_counter() - started) * 1000)
-        found.append(as_boxes(regions))
-    return found, took_ms
+        for i in range(len(batch) + engine.lanes - 1):
+            if i < len(batch):
+                engine.submit(i % engine.lanes, images[i], references[i])
+            if (done := i - engine.lanes + 1) >= 0:
+                outputs = engine.collect(done % engine.lanes)
+                maps, extents = outputs["map"][0], outputs["extents"][0]
+                found.append(as_boxes(find_regions(maps, extents, thresholds=thresholds, stride=stride)))
+        took_s += time.perf_counter() - started
+    return found, len(pairs) / took_s
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundle", type=Path, help="folder of a packed comparator")
+    parser.add_argument("--bundle", type=Path, default=BUNDLE, help="folder of a packed comparator")
     parser.add_argument("--data", type=Path, help="folder with trainval/ and test/; else $EDGE_DATA/deeppcb")
     parser.add_argument("--engine", default="auto", choices=("auto", "openvino", "onnxruntime"))
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "int8"))
