@@ -18,6 +18,7 @@ from .manifest import InputSpec
 from .recipe import Preprocess, Recipe
 from .register import Template
 from .resample import Resampler, grey
+from .sources.base import one_channel
 
 _CAPACITY = 64
 
@@ -56,6 +57,8 @@ class Masters:
         return self._ready[view]
 
     def _prepare(self, picture: NDArray[np.uint8], name: str) -> Master:
+        if len(self._shape) == 2:
+            picture = one_channel(picture)
         if picture.shape != self._shape:
             raise RecipeError(
                 f"{name}: the master is {_words(picture.shape)}, the frames of [source] are "

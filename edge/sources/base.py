@@ -50,13 +50,13 @@ class Source(Protocol):
 
 def deliver(picture: NDArray[Any], out: NDArray[np.uint8], name: str) -> None:
     """Copy a decoded picture into `out`; PartError names what was expected and what came."""
-    found = _one_channel(picture) if out.ndim == 2 else picture
+    found = one_channel(picture) if out.ndim == 2 else picture
     if found.shape != out.shape or found.dtype != out.dtype:
         raise PartError("frame", f"{name}: expected {_words(out)}, found {_words(found)}")
     np.copyto(out, found)
 
 
-def _one_channel(picture: NDArray[Any]) -> NDArray[Any]:
+def one_channel(picture: NDArray[Any]) -> NDArray[Any]:
     """A grey picture that its decoder gave in three channels as the one that it is; others as they are."""
     if picture.ndim != 3 or picture.shape[2] != 3:
         return picture

@@ -45,6 +45,14 @@ def test_the_recipes_masters_go_before_the_bundles(tiny_bundle: Path, tmp_path: 
     assert np.array_equal(masters.get("a").input[0, 0], picture(5))
 
 
+def test_a_grey_master_that_was_saved_in_colour_is_grey(tiny_bundle: Path, tmp_path: Path) -> None:
+    """A master that some tool wrote with three equal channels is taken for what it is, as frames are."""
+    cv2.imwrite(str(tmp_path / "a.png"), cv2.cvtColor(picture(5), cv2.COLOR_GRAY2BGR))
+    masters = masters_of(line(tmp_path / "{view}.png"), read_bundle(tiny_bundle))
+    assert masters
+    assert np.array_equal(masters.get("a").input[0, 0], picture(5))
+
+
 def test_a_model_without_masters_needs_none(constant_bundle: Any) -> None:
     """A method that compares with nothing is not asked for masters."""
     assert masters_of(line(), read_bundle(constant_bundle())) is None
