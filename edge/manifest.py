@@ -142,11 +142,15 @@ def _check(manifest: Manifest) -> None:
     if set(manifest.thresholds) != set(kinds):
         raise BundleError(f"thresholds: expected one for each of {kinds}, found {sorted(manifest.thresholds)}")
     graphs = [(artifact.role, artifact.precision) for artifact in manifest.artifacts]
-    if manifest.method == "comparator" and ("reference", "fp32") not in graphs:
-        raise BundleError("artifacts: no fp32 graph for the role 'reference': export the model anew")
-    if manifest.method != "constant" and not manifest.precisions():
-        raise BundleError("artifacts: no graph for the role 'judge': export the model anew")
-    if ("reference", "fp32") in graphs and not manifest.features:
+    needed = {"comparator": ("judge", "reference"), "constant": ()}[manifest.method]
+    roles = {role for role, _ in graphs}
+    for role in needed:
+        if role not in roles:
+            raise BundleError(f"artifacts: no graph for the role {role!r}: export the model anew")
+    for precision in manifest.precisions() if "reference" in needed else ():
+        if ("reference", precision) not in graphs:
+            raise BundleError(f"artifacts: a judge in {precision}, but no reference: export the model anew")
+    if "reference" in needed and not manifest.features:
         raise BundleError("features: expected the names of what the reference graph gives, found none")
     if len(set(graphs)) != len(graphs):
         raise BundleError(f"artifacts: {graphs} names a role and precision twice: take one out")

@@ -140,13 +140,17 @@ def relay(
     onward: Callable[[Message], None],
     publish: Callable[[Message], None],
     step: Step,
+    guard_ns: int,
 ) -> None:
     """Run a step over everything that comes in, until the supervisor says stop.
 
     While a part is being worked on, the next is started as soon as it comes, up to the step's depth.
-    An engine that fails ENGINE_FAILURES times in a row ends the stage.
+    Parts that would be done too late are passed over, since publish turns them `late` at `guard_ns` before
+    their deadline anyway, and work on them would make the next ones late too. An engine that fails
+    ENGINE_FAILURES times in a row ends the stage.
     """
-    started: deque[Frame | Tensor] = deque()
+    started: deque[tuple[Frame | Tensor, int]] = deque()
+    patience = Patience(guard_ns)
     failures = 0
     while not life.stopping:
         life.beat()
@@ -154,25 +158,45 @@ def relay(
             message = unpack(inbox.recv())
             if not isinstance(message, (Frame, Tensor)):
                 raise TypeError(f"{name} got a {type(message).__name__}")
-            if message.part.deadline_ns < time.monotonic_ns():
-                continue  # publish has turned it `late` already; do not make the next one late for it
+            now_ns = time.monotonic_ns()
+            if not patience.suffices(message.part.deadline_ns - now_ns):
+                continue
             try:
                 step.start(message)
             except (PartError, SlotOverwritten, EngineError) as error:
                 failures += isinstance(error, EngineError)
                 publish(stamp(name, refuse(message, error)))
             else:
-                started.append(message)
+                started.append((message, now_ns))
         elif started:
-            message = started.popleft()
+            message, started_ns = started.popleft()
             try:
                 onward(stamp(name, step.finish()))
                 failures = 0
             except (PartError, SlotOverwritten, EngineError) as error:
                 failures += isinstance(error, EngineError)
                 publish(stamp(name, refuse(message, error)))
+            patience.took(time.monotonic_ns() - started_ns)
         if failures == ENGINE_FAILURES:
             raise EngineError(f"the engine failed on {failures} parts in a row: loading it anew")
+
+
+class Patience:
+    """Whether there is time left for a part, going by how long parts took of late."""
+
+    def __init__(self, guard_ns: int) -> None:
+        self._guard_ns = guard_ns
+        self._usual_ns = 0.0
+
+    def took(self, ns: int) -> None:
+        self._usual_ns += (ns - self._usual_ns) / 4
+
+    def suffices(self, left_ns: int) -> bool:
+        """A part that is passed over lowers what is expected, so one slow part does not stop the line."""
+        if left_ns - self._guard_ns >= self._usual_ns:
+            return True
+        self._usual_ns *= 0.9
+        return False
 
 
 def refuse(message: Message, error: PartError | SlotOverwritten | EngineError) -> Unknown:

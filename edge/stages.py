@@ -59,7 +59,7 @@ def _preprocess(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledg
     inbox = wires.inbox("preprocess")
     life.ready()
     step = PreprocessStep(ring, preparer, bundle.manifest.input)
-    relay("preprocess", life, inbox, wires.to("infer"), wires.to("publish"), step)
+    relay("preprocess", life, inbox, wires.to("infer"), wires.to("publish"), step, _guard_ns(plan))
 
 
 def _infer(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, ring: Ring) -> None:
@@ -76,7 +76,8 @@ def _infer(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, r
         (folder / "engine.json").write_bytes(msgspec.json.encode(running))
         inbox = wires.inbox("infer")
         life.ready()
-        relay("infer", life, inbox, wires.to("publish"), wires.to("publish"), Infer(ring, engine, references))
+        step = Infer(ring, engine, references)
+        relay("infer", life, inbox, wires.to("publish"), wires.to("publish"), step, _guard_ns(plan))
 
 
 def _publish(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, ring: Ring) -> None:
@@ -91,7 +92,7 @@ def _publish(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger,
             bundle=plan.bundle_digest,
             accepted=frozenset(reason for reason, action in recipe.rule.unknown.items() if action == "accept"),
         ),
-        guard_ns=round(recipe.timing.guard_ms * 1e6),
+        guard_ns=_guard_ns(plan),
     )
     inbox = wires.inbox("publish")
     socket = wires.publisher((*recipe.publish.endpoints, f"ipc://{folder}/{VERDICTS}.ipc"))
@@ -99,6 +100,10 @@ def _publish(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger,
 
 
 _RUN = {"capture": _capture, "preprocess": _preprocess, "infer": _infer, "publish": _publish}
+
+
+def _guard_ns(plan: Plan) -> int:
+    return round(plan.recipe.timing.guard_ms * 1e6)
 
 
 def _bundle(plan: Plan) -> Bundle:

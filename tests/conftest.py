@@ -110,6 +110,7 @@ def _write_tiny_bundle(folder: Path, kinds: tuple[str, ...]) -> Path:
     (folder / "master").mkdir()
     for name, model in {
         "reference.fp32.onnx": _reference(),
+        "reference.int8.onnx": _reference(),
         "judge.fp32.onnx": _judge(len(kinds)),
         "judge.int8.onnx": _judge(len(kinds), quantized=True),
     }.items():
@@ -141,6 +142,7 @@ def _write_tiny_bundle(folder: Path, kinds: tuple[str, ...]) -> Path:
         features=("feature_0", "feature_1"),
         artifacts=(
             Artifact(role="reference", precision="fp32", **describe(folder, "reference.fp32.onnx")),
+            Artifact(role="reference", precision="int8", **describe(folder, "reference.int8.onnx")),
             Artifact(role="judge", precision="fp32", **describe(folder, "judge.fp32.onnx")),
             Artifact(role="judge", precision="int8", **describe(folder, "judge.int8.onnx")),
         ),

@@ -116,7 +116,7 @@ def pack(
         Path | None, typer.Option(help="Folder of masters to put in, <view>.png each; else recipes name them.")
     ] = None,
     precision: Annotated[
-        Literal["fp32", "int8"] | None, typer.Option(help="Leave out the judge of every other precision.")
+        Literal["fp32", "int8"] | None, typer.Option(help="Leave out the graphs in every other precision.")
     ] = None,
     notice: Annotated[Path | None, typer.Option(help="Text file with licences and credits to put in.")] = None,
 ) -> None:

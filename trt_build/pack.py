@@ -43,8 +43,8 @@ def pack(
     """Make the bundle `folder` of a draft and return it.
 
     `pairs` are labelled boards that the model was not trained with: thresholds are chosen and tolerances
-    measured on them. Golden cases come from `golden`, or else from `pairs`. With a `precision`, the judge
-    of every other one is left out, for a small bundle. Raises BundleError where the
+    measured on them. Golden cases come from `golden`, or else from `pairs`. With a `precision`, the graphs
+    in every other one are left out, for a small bundle. Raises BundleError where the
     folder exists or no pair makes a golden case, and EngineError where an engine does not reproduce them.
     """
     if folder.exists():
@@ -61,9 +61,7 @@ def pack(
         source.manifest,
         name=folder.name,
         artifacts=tuple(
-            artifact
-            for artifact in source.manifest.artifacts
-            if artifact.role == "reference" or precision in (None, artifact.precision)
+            artifact for artifact in source.manifest.artifacts if precision in (None, artifact.precision)
         ),
         thresholds=thresholds,
         notice=notice,

@@ -36,7 +36,7 @@ class OnnxRuntime:
 
     def __enter__(self) -> OnnxRuntime:
         self._judge = self._session(self._bundle.artifact("judge", self.precision))
-        self._reference = self._session(self._bundle.artifact("reference", "fp32"))
+        self._reference = self._session(self._bundle.artifact("reference", self.precision))
         self._worker = ThreadPoolExecutor(1, "onnxruntime")
         self._running: dict[int, Future[Outputs]] = {}
         return self

@@ -43,7 +43,7 @@ class OpenVINO:
         try:
             core = ov.Core()
             judge = self._compile(core, self._bundle.artifact("judge", self.precision))
-            self._reference = self._compile(core, self._bundle.artifact("reference", "fp32"))
+            self._reference = self._compile(core, self._bundle.artifact("reference", self.precision))
             self._lanes = [_Lane(judge.create_infer_request()) for _ in range(self.lanes)]
         except RuntimeError as error:
             raise EngineError(f"openvino cannot load {self._bundle.folder}: {error}") from error

@@ -57,7 +57,9 @@ def run(draft: Path) -> Callable[[str, Pair], dict[str, Any]]:
 
     def run(judge: str, pair: Pair) -> dict[str, Any]:
         manifest = read_bundle(draft).manifest
-        first, second = (ort.InferenceSession(draft / name) for name in ("reference.fp32.onnx", judge))
+        first, second = (
+            ort.InferenceSession(draft / name) for name in (judge.replace("judge", "reference"), judge)
+        )
         features = first.run(manifest.features, {"master": pair.master[None, None]})
         feed = {"image": pair.board[None, None], **dict(zip(manifest.features, features, strict=True))}
         return dict(zip(manifest.outputs, second.run(tuple(manifest.outputs), feed), strict=True))
@@ -94,7 +96,9 @@ def test_a_draft_is_read_as_a_bundle(draft: Path, model: Comparator) -> None:
     assert manifest.kinds == KINDS
 
 
-@pytest.mark.parametrize("name", ["reference.fp32.onnx", "judge.fp32.onnx", "judge.int8.onnx"])
+@pytest.mark.parametrize(
+    "name", ["reference.fp32.onnx", "reference.int8.onnx", "judge.fp32.onnx", "judge.int8.onnx"]
+)
 def test_a_graph_is_one_file_with_fixed_shapes_and_bytes_in(draft: Path, name: str) -> None:
     """Nothing is left to be scaled, sized or fetched on the line."""
     graph = onnx.load(draft / name).graph

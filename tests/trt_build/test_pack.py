@@ -154,5 +154,6 @@ def test_a_kill_leaves_no_half_bundle(
         "judge.int8.onnx",
         "manifest.json",
         "reference.fp32.onnx",
+        "reference.int8.onnx",
     }
     assert not (tmp_path / "bundle.part").exists()
