@@ -207,40 +207,46 @@ def _count(shape: tuple[int, ...]) -> int:
 
 
 class _LineFolder:
-    """The line's own folder in shared memory, 0700, held by a lock that a killed run cannot keep."""
+    """The line's own folder in shared memory, 0700, under a lock that ends with its process."""
 
     def __init__(self, line: str) -> None:
         self._line = line
         self._base = SHARED_MEMORY / f"linejudge-{os.getuid()}"
+        self._folder = self._base / line
 
     def __enter__(self) -> Path:
         self._base.mkdir(mode=0o700, exist_ok=True)
         found = self._base.lstat()
         if found.st_uid != os.getuid() or found.st_mode & 0o077 or self._base.is_symlink():
             raise LineError(f"{self._base}: must be a folder of this user alone (0700): move it away")
-        self._lock = open(self._base / f"{self._line}.lock", "a+")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._lock.seek(0)
-            raise LineError(
-                f"line {self._line!r} runs already, as process {self._lock.read() or 'unknown'}: "
-                "stop it, or give this recipe another name under `line`"
-            ) from error
-        self._lock.truncate(0)
-        self._lock.write(str(os.getpid()))
-        self._lock.flush()
-        folder = self._base / self._line
-        if folder.exists():
-            log.warning("%s: cleared away what a killed run had left", folder)
-            shutil.rmtree(folder)
-        folder.mkdir(mode=0o700)
-        self._folder = folder
-        return folder
+        self._lock = self._locked()
+        if any(self._folder.iterdir()):
+            log.warning("%s: cleared away what a killed run had left", self._folder)
+            for path in self._folder.iterdir():
+                path.unlink()
+        (self._folder / "pid").write_text(str(os.getpid()))
+        return self._folder
+
+    def _locked(self) -> int:
+        """The folder, made if need be, opened and locked; not one that its last user is just removing."""
+        while True:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            opened = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if self._folder.exists() and os.path.samestat(os.fstat(opened), self._folder.stat()):
+                    return opened
+            except BlockingIOError as error:
+                os.close(opened)
+                raise LineError(
+                    f"line {self._line!r} runs already (see {self._folder}/pid): "
+                    "stop it, or give this recipe another name under `line`"
+                ) from error
+            os.close(opened)
 
     def __exit__(self, *error: object) -> None:
         shutil.rmtree(self._folder)
-        self._lock.close()
+        os.close(self._lock)
 
 
 class _Verdicts:
