@@ -26,12 +26,16 @@ from .publish import Identity, Publisher, run_publish
 from .recipe import Recipe
 from .ring import Ring
 from .sources import open_source
-from .stage import Life, Wires, relay
+from .stage import Life, Wires, hurry, relay
+
+PRIORITY = {"publish": 20, "capture": 10}  # the ones whose time is not their own
 
 
 def run_stage(folder: Path, stage: str) -> None:
     """Run one stage until it is told to stop or, for capture, until the source ends."""
     plan = msgspec.json.decode((folder / "plan.json").read_bytes(), type=Plan)
+    if stage in PRIORITY:
+        hurry(PRIORITY[stage])
     ledger, ring = Ledger.open(folder / "ledger"), Ring.open(folder / "ring")
     with Life(ledger, stage) as life, Wires(folder) as wires:
         _RUN[stage](plan, folder, life, wires, ledger, ring)
