@@ -34,6 +34,10 @@ RECIPE = """\
 line = "deeppcb-{pid}"
 bundle = "{bundle}"
 masters = "{test}/{{view}}_temp.jpg"
+masters_kept = 500
+
+[engine]
+reference_mb = 2400
 
 [source]
 kind = "folder"

@@ -20,8 +20,6 @@ from .register import Template
 from .resample import Resampler, grey
 from .sources.base import one_channel
 
-_CAPACITY = 64
-
 #: Turns a view into its master's picture and where that came from; PartError where the view has none.
 ReadMaster = Callable[[str], tuple[NDArray[np.uint8], str]]
 
@@ -38,9 +36,10 @@ class Masters:
     """Masters for frames of `shape`, `(H, W)` grey or `(H, W, 3)` BGR."""
 
     def __init__(
-        self, read: ReadMaster, preprocess: Preprocess, spec: InputSpec, shape: tuple[int, ...]
+        self, read: ReadMaster, preprocess: Preprocess, spec: InputSpec, shape: tuple[int, ...], kept: int = 64
     ) -> None:
         self._read, self._preprocess, self._spec, self._shape = read, preprocess, spec, shape
+        self._kept = kept
         self._resampler = Resampler(preprocess.crop, spec)
         self._ready: OrderedDict[str, Master] = OrderedDict()
 
@@ -51,7 +50,7 @@ class Masters:
         """
         if view not in self._ready:
             self._ready[view] = self._prepare(*self._read(view))
-            if len(self._ready) > _CAPACITY:
+            if len(self._ready) > self._kept:
                 self._ready.popitem(last=False)
         self._ready.move_to_end(view)
         return self._ready[view]
@@ -80,16 +79,16 @@ def masters_of(recipe: Recipe, bundle: Bundle) -> Masters | None:
     if manifest.method != "comparator":
         return None
     read = _from_files(recipe.masters) if recipe.masters else _from_bundle(bundle)
-    return Masters(read, recipe.preprocess, manifest.input, recipe.source.shape)
+    return Masters(read, recipe.preprocess, manifest.input, recipe.source.shape, recipe.masters_kept)
 
 
 def known_views(recipe: Recipe, bundle: Bundle) -> list[str]:
     """Views that have a master now, at most as many as are kept; what a line makes ready before it is armed."""
     if not recipe.masters:
-        return sorted(bundle.manifest.masters)[:_CAPACITY]
+        return sorted(bundle.manifest.masters)[: recipe.masters_kept]
     before, _, after = recipe.masters.partition("{view}")
     found = glob.glob(f"{glob.escape(before)}*{glob.escape(after)}")
-    return sorted(path[len(before) : len(path) - len(after)] for path in found)[:_CAPACITY]
+    return sorted(path[len(before) : len(path) - len(after)] for path in found)[: recipe.masters_kept]
 
 
 def _from_files(pattern: str) -> ReadMaster:

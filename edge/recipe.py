@@ -133,6 +133,7 @@ class Recipe(_Section, frozen=True, kw_only=True):
     line: Name
     bundle: str
     masters: str = ""  # path in which `{view}` stands for the view; else the bundle's own masters
+    masters_kept: PositiveInt = 64  # so many views are held ready, some 3 MB each; the rest are read when seen
     source: Source
     timing: Timing = field(default_factory=Timing)
     preprocess: Preprocess = field(default_factory=Preprocess)

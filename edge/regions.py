@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge.messages import Region
+from .messages import Region
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.intp]

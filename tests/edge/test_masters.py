@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 
-import edge.masters
 from edge.bundle import read_bundle
 from edge.errors import PartError, RecipeError
 from edge.manifest import InputSpec
@@ -117,16 +116,15 @@ def test_a_master_is_laid_out_like_a_part() -> None:
     assert np.abs(masters.get("a").input.astype(int) - out).max() <= 1
 
 
-def test_memory_is_bounded_and_the_least_used_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_bounded_and_the_least_used_goes_first() -> None:
     """A line with more views than fit keeps those in use and reads the others again."""
-    monkeypatch.setattr(edge.masters, "_CAPACITY", 2)
     read: list[str] = []
 
     def picture_of(view: str) -> tuple[np.ndarray[Any, Any], str]:
         read.append(view)
         return picture(len(view)), view
 
-    masters = Masters(picture_of, Preprocess(), SPEC, (64, 64))
+    masters = Masters(picture_of, Preprocess(), SPEC, (64, 64), kept=2)
     for view in ("a", "b", "a", "c", "a", "b"):
         masters.get(view)
     assert read == ["a", "b", "c", "b"]
