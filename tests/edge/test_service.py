@@ -72,3 +72,4 @@ def test_without_a_service_manager_nothing_is_said() -> None:
     """A line in a terminal needs no systemd, and a socket that is gone does not stop one."""
     Service(None).notify("READY=1")
     Service("/nowhere/notify").notify("READY=1")
+    assert not Path("/nowhere/notify").exists()
