@@ -40,7 +40,8 @@ class FolderSource:
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        self._ahead = None  # no file is held open; only the next picture is
 
     def wait(self, timeout_s: float) -> Trigger | None:
         """Decode the next picture ahead of its time, then wait until it is due."""

@@ -101,7 +101,9 @@ def test_a_bundle_without_golden_cases_is_refused(tiny_bundle: Path) -> None:
 
 def test_a_constant_needs_no_golden_cases(constant_bundle: Callable[..., Path]) -> None:
     """Tests of the line run with it as it is."""
-    check(read_bundle(constant_bundle()))
+    bundle = read_bundle(constant_bundle())
+    check(bundle)
+    assert bundle.golden() == []
 
 
 def test_an_engine_that_answers_nan_is_refused(tiny_bundle: Path, constant_bundle: Callable[..., Path]) -> None:
