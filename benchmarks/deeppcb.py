@@ -33,7 +33,9 @@ BUNDLE = Path(__file__).parent / "bundles" / "deeppcb"
 def main() -> None:
     options = _options()
     bundle = read_bundle(options.bundle)
-    choice = EngineChoice(kind=options.engine, precision=options.precision, threads=options.threads)
+    choice = EngineChoice(
+        kind=options.engine, precision=options.precision, threads=options.threads, lanes=options.lanes
+    )
     _, held_out = split(read_pairs(options.data / "trainval"))
     test = read_pairs(options.data / "test")[: options.pairs]
     with open_engine(choice, bundle) as engine:
@@ -79,6 +81,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--engine", default="auto", choices=("auto", "openvino", "onnxruntime"))
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "int8"))
     parser.add_argument("--threads", type=int, default=0, help="of the engine; 0: as many as it likes")
+    parser.add_argument("--lanes", type=int, default=3, help="requests in flight (default %(default)s)")
     parser.add_argument("--pairs", type=int, help="judge only so many test pairs")
     parser.add_argument("--worst", type=Path, help="folder for pictures of the worst boards")
     options = parser.parse_args()

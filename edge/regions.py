@@ -17,6 +17,7 @@ Boxes = npt.NDArray[np.float64]
 SAME_KIND = 0.3  # two boxes of one kind that overlap more (IoU) are one defect
 ANY_KIND = 0.5  # likewise of different kinds: the stronger says which
 MOST = 200  # peaks looked at; more than this is no list of defects but a wrong picture
+MOST_CELLS = 4000  # likewise cells over their threshold, the strongest
 
 
 def find_regions(
@@ -53,15 +54,15 @@ def _peaks(map_: FloatArray, extents: FloatArray, thresholds: Mapping[str, float
 
 def _local_peaks(map_: FloatArray, thresholds: Mapping[str, float]) -> tuple[IntArray, IntArray, IntArray]:
     """Kind, row and column of each cell over its threshold that none of its eight neighbours exceeds."""
-    cells: list[IntArray] = [np.empty((3, 0), np.intp)]
-    for kind, (heat, threshold) in enumerate(zip(map_, thresholds.values(), strict=True)):
-        if heat.max() >= threshold:
-            heat = np.ascontiguousarray(heat)
-            highest = cv2.dilate(heat, np.ones((3, 3), np.uint8))
-            rows, columns = np.divmod(np.flatnonzero((heat >= threshold) & (heat == highest)), heat.shape[1])
-            cells.append(np.stack((np.full_like(rows, kind), rows, columns)))
-    kinds, rows, columns = np.concatenate(cells, axis=1)
-    return kinds, rows, columns
+    limits = np.fromiter(thresholds.values(), np.float32)
+    cells = np.flatnonzero(map_ >= limits[:, None, None])
+    if len(cells) > MOST_CELLS:
+        cells = cells[np.argpartition(map_.ravel()[cells], -MOST_CELLS)[-MOST_CELLS:]]
+    kinds, rows, columns = np.unravel_index(cells, map_.shape)
+    near_rows, near_columns = _neighbours(rows, columns, map_.shape[1:])
+    highest = map_[kinds[:, None, None], near_rows, near_columns].max(axis=(1, 2))
+    peaks = map_[kinds, rows, columns] == highest
+    return kinds[peaks], rows[peaks], columns[peaks]
 
 
 def _neighbours(rows: IntArray, columns: IntArray, size: tuple[int, ...]) -> tuple[IntArray, IntArray]:

@@ -104,8 +104,9 @@ def test_any_layout_in_memory_is_judged_alike(real: Engine, cases: list[Golden],
 
 
 def test_a_reference_tells_its_size(real: Engine, cases: list[Golden]) -> None:
-    """So that the memory for masters can be limited."""
-    assert real.reference(cases[0].master).nbytes == 4 * (64 * 64 + 16 * 16)
+    """So that the memory for masters can be limited; in INT8, OpenVINO keeps halves of floats."""
+    size = 2 if (real.name, real.precision) == ("openvino", "int8") else 4
+    assert real.reference(cases[0].master).nbytes == size * (64 * 64 + 16 * 16)
 
 
 @pytest.mark.parametrize(
