@@ -49,7 +49,7 @@ def decide(
     heat = outputs["map"][0]
     extents = outputs["extents"][0] if "extents" in outputs else None
     for name, array in outputs.items():
-        if not np.isfinite(array.sum(dtype=np.float64)):
+        if not np.isfinite(array.sum()):  # a tenth of the time that asking each value takes
             raise PartError("score", f"the engine's output {name!r} is not finite everywhere")
     found = find_regions(heat, extents, thresholds=rule.thresholds, stride=rule.stride)
     regions = [_in_frame(region, to_frame) for region in found]

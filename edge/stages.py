@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 
 from .bundle import Bundle, read_bundle
 from .capture import Capture, run_capture
+from .cores import engine_cores, leave_to_engine
 from .decide import Rule
 from .engines import open_engine
 from .errors import EdgeError, LineError, RecipeError
@@ -28,14 +30,15 @@ from .ring import Ring
 from .sources import open_source
 from .stage import Life, Wires, hurry, relay
 
-PRIORITY = {"publish": 20, "capture": 10}  # the ones whose time is not their own
+PRIORITY = {"publish": 20, "capture": 10, "preprocess": 5, "infer": 5}  # of what has to be prompt
 
 
 def run_stage(folder: Path, stage: str) -> None:
     """Run one stage until it is told to stop or, for capture, until the source ends."""
     plan = msgspec.json.decode((folder / "plan.json").read_bytes(), type=Plan)
-    if stage in PRIORITY:
+    if stage != "infer":  # whose engine comes first
         hurry(PRIORITY[stage])
+        leave_to_engine(plan.recipe.engine.threads)
     ledger, ring = Ledger.open(folder / "ledger"), Ring.open(folder / "ring")
     with Life(ledger, stage) as life, Wires(folder) as wires:
         _RUN[stage](plan, folder, life, wires, ledger, ring)
@@ -69,13 +72,17 @@ def _preprocess(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledg
 def _infer(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, ring: Ring) -> None:
     bundle = _bundle(plan)
     masters = masters_of(plan.recipe, bundle)
-    with open_engine(plan.recipe.engine, bundle) as engine:
-        check_golden(engine, bundle)
-        references = None
-        if masters is not None:
-            limit_bytes = plan.recipe.engine.reference_mb * 2**20
-            references = References(engine, lambda view: masters.get(view).input, limit_bytes)
-            references.warm(known_views(plan.recipe, bundle))
+    with ExitStack() as opened:
+        with engine_cores(plan.recipe.engine.threads):
+            engine = opened.enter_context(open_engine(plan.recipe.engine, bundle))
+            check_golden(engine, bundle)
+            references = None
+            if masters is not None:
+                limit_bytes = plan.recipe.engine.reference_mb * 2**20
+                references = References(engine, lambda view: masters.get(view).input, limit_bytes)
+                references.warm(known_views(plan.recipe, bundle))
+        hurry(PRIORITY["infer"])
+        leave_to_engine(plan.recipe.engine.threads)
         running = Running(engine=engine.name, precision=engine.precision)
         (folder / "engine.json").write_bytes(msgspec.json.encode(running))
         inbox = wires.inbox("infer")

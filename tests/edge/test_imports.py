@@ -34,7 +34,7 @@ ROWS = [
         "wire",
         "plan",
     },
-    {"shared", "bundle"},
+    {"shared", "bundle", "cores"},
     {"manifest"},
     {"recipe"},
     {"messages"},
