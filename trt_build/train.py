@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -59,6 +59,7 @@ class TrainConfig:
     """How to train; `rate` is the optimiser's highest, reached after the warm-up."""
 
     epochs: int
+    optimiser: Literal["adamw", "sgd"] = "adamw"  # sgd: with Nesterov's momentum of 0.9
     rate: float = 2e-3
     decay: float = 0.02
     warm_up: float = 0.03  # part of all steps in which the rate rises
@@ -118,7 +119,7 @@ class _Run:
         self._task, self._config, self._describe = task, config, dict(describe)
         self._model = task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._averaged = copy.deepcopy(self._model).eval()
-        self._optimiser = torch.optim.AdamW(_groups(self._model, config.decay), lr=config.rate)
+        self._optimiser = _optimiser(self._model, config)
 
     def epoch(self, epoch: int, tell: Callable[[float, float], object]) -> dict[str, float]:
         """Trains for one epoch and returns its line of progress; tells epochs done and loss each step."""
@@ -190,11 +191,16 @@ def rate_at(done: float, warm_up: float, cool_down: float) -> float:
     return max(min(done / warm_up if warm_up else 1.0, 1.0, (1 - done) / cool_down if cool_down else 1.0), 1e-3)
 
 
-def _groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Weights decay; biases and the scales of normalisation do not."""
-    weights = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    return [{"params": weights, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+def _optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Weights decay; biases and the scales of normalisation do not. What is frozen is left out."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if config.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=config.rate, momentum=0.9, nesterov=True)
+    return torch.optim.AdamW(groups, lr=config.rate)
 
 
 @torch.no_grad()
