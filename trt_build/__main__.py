@@ -37,7 +37,7 @@ console = Console(highlight=False, soft_wrap=True)
 Pairs = Annotated[Path, typer.Argument(help="Folder of labelled pairs.", show_default=False)]
 EngineKind = Literal["auto", "openvino", "onnxruntime"]
 #: What the extra `build` brings, by the name it is imported by.
-BUILD_LIBRARIES = {"onnx", "onnxruntime", "onnxscript", "torch"}
+BUILD_LIBRARIES = {"matplotlib", "onnx", "onnxruntime", "onnxscript", "safetensors", "scipy", "torch"}
 
 
 @app.command()

@@ -51,7 +51,7 @@ class FolderSource:
             self._next = 0
         path = self._files[self._next]
         if self._ahead is None:
-            self._ahead = _decoded(path)
+            self._ahead = decoded(path)
         match = self._view.fullmatch(str(path))
         view = match["view"] if match and "view" in match.groupdict() else self._section.camera
         trigger = self._pace.wait(timeout_s, view)
@@ -66,7 +66,7 @@ class FolderSource:
         deliver(self._shown, out, self._name)
 
 
-def _decoded(path: Path) -> NDArray[Any] | PartError:
+def decoded(path: Path) -> NDArray[Any] | PartError:
     """The picture as it is stored, or why it cannot be had."""
     try:
         data = path.read_bytes()
