@@ -166,7 +166,7 @@ def measure(way: str, shape: tuple[int, ...], frames: int, fps: float) -> dict[s
     """Run both sides of one way; latency p50 and p99 and CPU per frame, in microseconds."""
     with tempfile.TemporaryDirectory(prefix="hop-", dir="/dev/shm") as name:
         folder = Path(name)
-        Ring.create(folder / "ring", slots=SLOTS, frame=int(np.prod(shape)), tensor=8, outputs=8)
+        Ring.create(folder / "ring", slots=SLOTS, frame=int(np.prod(shape)), tensors=[8], outputs=[8])
         Ledger.create(folder / "ledger")
 
         def start(role: str) -> subprocess.Popen[str]:

@@ -32,7 +32,7 @@ from rich.console import Console
 from edge.bundle import Bundle, read_bundle
 from edge.demo import FOLDER as DEMO
 from edge.engines import open_engine
-from edge.masters import masters_of
+from edge.judges import read_judges
 from edge.messages import Heartbeat, Verdict
 from edge.metrics import Metrics
 from edge.pipeline import Line
@@ -44,12 +44,13 @@ KEPT = 600  # verdicts, the last ones of a run
 console = Console(stderr=True)
 
 
-def bare_loop(recipe: Recipe, bundle: Bundle, seconds: float) -> float:
+def bare_loop(recipe: Recipe, seconds: float) -> float:
     """Inferences a second of the engine alone, all lanes kept in flight."""
-    masters = masters_of(recipe, bundle)
+    (judge,) = read_judges(recipe)
+    masters = judge.masters(recipe)
     assert masters is not None
-    view = next(iter(bundle.manifest.masters))
-    with open_engine(recipe.engine, bundle) as engine:
+    view = judge.views(recipe)[0]
+    with open_engine(recipe.engine, judge.bundle) as engine:
         reference = engine.reference(masters.get(view).input)
         inputs = [masters.get(view).input.copy() for _ in range(engine.lanes)]
         for lane in range(engine.lanes):
@@ -69,9 +70,7 @@ def bare_loop(recipe: Recipe, bundle: Bundle, seconds: float) -> float:
     return (done - warm) / elapsed
 
 
-def run_line(
-    recipe: Recipe, bundle: Bundle, state: Path, parts: int, at: Callable[[Line, int], None]
-) -> list[Verdict]:
+def run_line(recipe: Recipe, state: Path, parts: int, at: Callable[[Line, int], None]) -> list[Verdict]:
     """Run a line until it has published `parts` verdicts; `at` is called with their number as they come."""
     verdicts: deque[Verdict] = deque(maxlen=KEPT)  # so that the memory of this program does not count
     heard = 0
@@ -85,7 +84,7 @@ def run_line(
             at(line, heard)
 
     metrics = Metrics(CollectorRegistry(), recipe.line, recipe.timing.slots)
-    with Line(recipe, "0" * 64, bundle, state=state, metrics=metrics, hear=hear) as line:
+    with Line(recipe, "0" * 64, read_judges(recipe), state=state, metrics=metrics, hear=hear) as line:
         while heard < parts:
             line.tick()
     return list(verdicts)
@@ -98,16 +97,16 @@ def resident_mb() -> float:
     return sum(info.rss - info.shared for info in infos) / 1e6
 
 
-def throughput(recipe: Recipe, bundle: Bundle, state: Path, bare: float, seconds: float) -> dict[str, float]:
+def throughput(recipe: Recipe, state: Path, bare: float, seconds: float) -> dict[str, float]:
     recipe = _at(recipe, fps=bare * 1.03, deadline_ms=1000.0)
-    verdicts = run_line(recipe, bundle, state, round(bare * seconds), lambda line, count: None)
+    verdicts = run_line(recipe, state, round(bare * seconds), lambda line, count: None)
     judged = [verdict for verdict in verdicts if verdict.verdict != "unknown"]
     elapsed_s = (judged[-1].published_ns - judged[0].published_ns) / 1e9
     return {"line_per_s": (len(judged) - 1) / elapsed_s, "unknown": len(verdicts) - len(judged)}
 
 
-def overhead(recipe: Recipe, bundle: Bundle, state: Path, parts: int) -> dict[str, Any]:
-    verdicts = run_line(_at(recipe, fps=30.0), bundle, state, parts, lambda line, count: None)[30:]
+def overhead(recipe: Recipe, state: Path, parts: int) -> dict[str, Any]:
+    verdicts = run_line(_at(recipe, fps=30.0), state, parts, lambda line, count: None)[30:]
     judged = [verdict.latency_us for verdict in verdicts if verdict.verdict != "unknown"]
     beside_ms = [(latency["total"] - latency["engine"]) / 1000 for latency in judged]
     stages = {
@@ -122,14 +121,14 @@ def overhead(recipe: Recipe, bundle: Bundle, state: Path, parts: int) -> dict[st
     }
 
 
-def memory(recipe: Recipe, bundle: Bundle, state: Path, parts: int, bare: float) -> dict[str, float]:
+def memory(recipe: Recipe, state: Path, parts: int, bare: float) -> dict[str, float]:
     held: dict[int, float] = {}
 
     def at(line: Line, count: int) -> None:
         if count in (parts // 10, parts):
             held[count] = resident_mb()
 
-    run_line(_at(recipe, fps=bare * 0.8, deadline_ms=1000.0), bundle, state, parts, at)
+    run_line(_at(recipe, fps=bare * 0.8, deadline_ms=1000.0), state, parts, at)
     return {
         "rss_mb": round(held[parts], 2),
         "rss_growth_mb": round(held[parts] - held[parts // 10], 2),
@@ -189,16 +188,16 @@ def main() -> int:
         folder = Path(name)
         recipe = _recipe(bundle, folder, given.motion, given.threads)
         console.print("bare loop …")
-        before = bare_loop(recipe, bundle, given.seconds / 2)
+        before = bare_loop(recipe, given.seconds / 2)
         console.print(f"{before:.1f} a second; line …")
-        through = throughput(recipe, bundle, folder, before, given.seconds)
+        through = throughput(recipe, folder, before, given.seconds)
         console.print(f"{through['line_per_s']:.1f} a second; bare loop again …")
-        after = bare_loop(recipe, bundle, given.seconds / 2)
+        after = bare_loop(recipe, given.seconds / 2)
         console.print(f"{after:.1f} a second; latency at 30 a second …")
-        late = overhead(recipe, bundle, folder, 630)
+        late = overhead(recipe, folder, 630)
         console.print(f"{late['overhead_p50_ms']} ms beside the engine; memory …")
         bare = (before + after) / 2
-        held = memory(recipe, bundle, folder, given.parts, min(before, after))
+        held = memory(recipe, folder, given.parts, min(before, after))
     report = {
         "motion": given.motion,
         "engine_threads": given.threads,

@@ -36,7 +36,7 @@ def run(recipe: RecipePath) -> None:
     """
     from prometheus_client import CollectorRegistry
 
-    from .bundle import read_bundle
+    from .judges import read_judges
     from .messages import Heartbeat, Verdict
     from .metrics import Metrics, serve_metrics
     from .pipeline import Line
@@ -46,7 +46,7 @@ def run(recipe: RecipePath) -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     stopping = _stop_on_signals()
     read, digest = read_recipe(recipe)
-    bundle = read_bundle(Path(read.bundle))
+    judges = read_judges(read)
     registry = CollectorRegistry()
     metrics = Metrics(registry, read.line, read.timing.slots)
     service = Service(os.environ.get("NOTIFY_SOCKET"))
@@ -63,7 +63,7 @@ def run(recipe: RecipePath) -> None:
 
     port = read.metrics.port
     served = serve_metrics(registry, read.metrics.host, port) if port else nullcontext()
-    with served, Line(read, digest, bundle, state=_state_folder(), metrics=metrics, hear=hear) as line:
+    with served, Line(read, digest, judges, state=_state_folder(), metrics=metrics, hear=hear) as line:
         logging.info("line %s is armed; verdicts on %s", read.line, ", ".join(read.publish.endpoints))
         service.notify("READY=1")
         while not stopping and not line.ended:

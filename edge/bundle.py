@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BundleError
-from .manifest import File, Manifest, Precision, Role, parse_manifest
+from .manifest import Artifact, File, Manifest, Precision, Role, parse_manifest
 
 MANIFEST = "manifest.json"
 
@@ -43,9 +43,16 @@ class Bundle:
 
     def artifact(self, role: Role, precision: Precision) -> Path:
         """The graph for a role in a precision; BundleError where the bundle has none."""
+        return self.folder / self._graph(role, precision).path
+
+    def digest_of_graph(self, role: Role, precision: Precision) -> str:
+        """The SHA-256 of that graph; BundleError where the bundle has none."""
+        return self._graph(role, precision).sha256
+
+    def _graph(self, role: Role, precision: Precision) -> Artifact:
         for artifact in self.manifest.artifacts:
             if (artifact.role, artifact.precision) == (role, precision):
-                return self.folder / artifact.path
+                return artifact
         raise BundleError(
             f"{self.folder / MANIFEST}: artifacts: no {precision} graph for the role {role!r}; "
             f"the judge comes in {', '.join(self.manifest.precisions()) or 'nothing'}"
@@ -86,10 +93,9 @@ class Bundle:
         with np.load(io.BytesIO((self.folder / file.path).read_bytes())) as arrays:
             outputs = {name: arrays[name].astype(np.float32) for name in arrays.files}
         shapes = {name: array.shape for name, array in outputs.items()}
-        if shapes != self.manifest.outputs:
+        if shapes != (expected := self.manifest.outputs | self.manifest.answers):
             raise BundleError(
-                f"{self.folder / file.path}: expected {self.manifest.outputs}, found {shapes}: "
-                "pack the bundle anew"
+                f"{self.folder / file.path}: expected {expected}, found {shapes}: pack the bundle anew"
             )
         return outputs
 

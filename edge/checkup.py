@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
-from .bundle import read_bundle
 from .engines import open_engine
 from .errors import SourceEnded, SourceError
 from .golden import check_golden
-from .masters import masters_of
+from .judges import Judge, read_judges
 from .recipe import Recipe, read_recipe
 from .sources import open_source
-from .stages import rule_of
 
 FIRST_FRAME_S = 10.0
 
@@ -28,26 +27,35 @@ def check_line(path: Path) -> None:
 
     recipe, digest = read_recipe(path)
     passed("recipe", f"line {recipe.line!r}, SHA-256 {digest[:12]}")
-    bundle = read_bundle(Path(recipe.bundle))
-    manifest = bundle.manifest
-    passed(
-        "bundle",
-        f"{manifest.name}, {manifest.method}, {', '.join(manifest.kinds)}, SHA-256 {bundle.digest[:12]}",
-    )
-    rule = rule_of(recipe, bundle)
-    thresholds = ", ".join(f"{kind} {threshold:g}" for kind, threshold in rule.thresholds.items())
-    passed("rule", f"reject from {thresholds}")
-    with open_engine(recipe.engine, bundle) as engine:
-        check_golden(engine, bundle)
-        passed("engine", f"{engine.name} {engine.precision} reproduces {len(manifest.golden)} golden frames")
+    judges = read_judges(recipe)
+    for judge in judges:
+        _check_judge(judge, recipe, passed)
     view = _first_view(recipe)
     passed(
         "source", f"{recipe.source.camera} delivers {recipe.source.width}x{recipe.source.height}, view {view!r}"
     )
-    masters = masters_of(recipe, bundle)
-    if masters is not None:
-        masters.get(view)
-        passed("master", f"of view {view!r} fits")
+    for judge in judges:
+        masters = judge.masters(recipe)
+        if masters is not None:
+            masters.get(view)
+            passed("master", f"of view {view!r} fits")
+
+
+def _check_judge(judge: Judge, recipe: Recipe, passed: Callable[[str, str], None]) -> None:
+    """Its bundle, its rule, its engine and, for a matcher, its drawings."""
+    manifest = judge.bundle.manifest
+    passed(
+        "bundle",
+        f"{manifest.name}, {manifest.method}, {', '.join(manifest.kinds)}, SHA-256 {judge.bundle.digest[:12]}",
+    )
+    thresholds = ", ".join(f"{kind} {threshold:g}" for kind, threshold in judge.rule.thresholds.items())
+    promise = f"; {manifest.calibration.note}" if manifest.calibration else ""
+    passed("rule", f"reject from {thresholds}{promise}")
+    with open_engine(recipe.engine, judge.bundle) as engine:
+        check_golden(engine, judge.bundle)
+        passed("engine", f"{engine.name} {engine.precision} reproduces {len(manifest.golden)} golden frames")
+    if manifest.method == "matcher":
+        passed("drawings", f"{len(judge.drawings())} of the product")
 
 
 def _first_view(recipe: Recipe) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .bundle import Bundle
 from .engines.base import Engine, Image, Outputs
 from .errors import EngineError
+from .gallery import Gallery
 from .manifest import Manifest
 
 
@@ -26,7 +27,7 @@ def check_golden(engine: Engine, bundle: Bundle) -> None:
     if not manifest.golden and manifest.method != "constant":
         raise EngineError(f"{bundle.folder}: no golden cases, so nothing shows that it judges rightly: pack it")
     for case in bundle.golden():
-        found = judge(engine, case.image, case.master)
+        found = judge(engine, manifest, case.image, case.master)
         where = f"golden frame {case.name} on {engine.name} {engine.precision}"
         check_numbers(where, found)
         for name, difference in differences(found, case.expected, manifest).items():
@@ -46,8 +47,18 @@ def check_golden(engine: Engine, bundle: Bundle) -> None:
             )
 
 
-def judge(engine: Engine, image: Image, master: Image | None) -> Outputs:
-    """One picture's outputs, on the first lane, as arrays of their own."""
+def judge(engine: Engine, manifest: Manifest, image: Image, master: Image | None) -> Outputs:
+    """One picture's outputs, on the first lane, as arrays of their own; a matcher's with the `score`.
+
+    `master` is what it is compared with; for a matcher drawings of its product, `(V, C, H, W)`.
+    """
+    if manifest.method == "matcher":
+        if master is None:
+            raise EngineError(f"{manifest.name} compares with a drawing: received none")
+        gallery = Gallery(engine, master[:, np.newaxis])
+        engine.submit(0, image, None)
+        found = {name: np.array(output) for name, output in engine.collect(0).items()}
+        return found | gallery.score(found)
     engine.submit(0, image, None if master is None else engine.reference(master))
     return {name: np.array(output) for name, output in engine.collect(0).items()}
 
@@ -64,24 +75,22 @@ def differences(found: Outputs, expected: Outputs, manifest: Manifest) -> dict[s
 
     Extents count only where the expected map is over a threshold: nobody reads the others.
     """
-    sure = (expected["map"] >= _limits(manifest)[:, np.newaxis, np.newaxis]).any(axis=1, keepdims=True)
     apart = {name: np.abs(found[name] - expected[name]) for name in manifest.outputs}
     if "extents" in apart:
+        sure = (expected["map"] >= _limits(manifest)[:, np.newaxis, np.newaxis]).any(axis=1, keepdims=True)
         apart["extents"] = apart["extents"] * sure
     apart["score"] = np.abs(scores(found) - scores(expected))
     return {name: float(array.max()) for name, array in apart.items()}
 
 
 def scores(outputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The highest value of each kind's map, `(K,)`."""
-    highest: NDArray[np.float32] = outputs["map"][0].max(axis=(1, 2))
-    return highest
+    """`(K,)`: the score itself where the model gives one, else the map's highest value of each kind."""
+    return outputs["score"] if "score" in outputs else outputs["map"][0].max(axis=(1, 2))
 
 
-def decisions(outputs: Outputs, manifest: Manifest) -> NDArray[np.bool_]:
-    """For each kind whether the part would be rejected for it, `(K,)`."""
-    rejected: NDArray[np.bool_] = scores(outputs) >= _limits(manifest)
-    return rejected
+def decisions(outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest) -> NDArray[np.bool_]:
+    """`(K,)`: for which kinds the part would be rejected."""
+    return scores(outputs) >= _limits(manifest)
 
 
 def _limits(manifest: Manifest) -> NDArray[np.float32]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 
-from .engines.base import Engine, Image, Reference
-from .messages import Frame, Prediction, Tensor
+from .engines.base import Engine, Image, Outputs, Reference
+from .errors import EngineError
+from .gallery import Gallery
+from .messages import Frame, Laid, Prediction, Tensor
 from .ring import Ring, as_image, as_outputs
 
 
@@ -41,44 +45,69 @@ class References:
         return made
 
 
+@dataclass(frozen=True, kw_only=True)
+class Seat:
+    """One judge's engine, and what it compares parts with, if with anything."""
+
+    engine: Engine
+    shape: tuple[int, ...]  # of its input
+    references: References | None = None
+    gallery: Gallery | None = None
+
+
 class Infer:
-    """The step that keeps one part in flight on each lane of the engine.
+    """The step that keeps one part in flight on each lane of every judge's engine."""
 
-    `references` is None for a model that judges a part without a master.
-    """
-
-    def __init__(self, ring: Ring, engine: Engine, references: References | None) -> None:
-        self._ring, self._engine, self._references = ring, engine, references
-        self.depth = engine.lanes
-        self._lanes = deque(range(engine.lanes))
-        self._started: deque[tuple[Tensor, int, int, Reference | None]] = deque()
+    def __init__(self, ring: Ring, seats: Sequence[Seat]) -> None:
+        self._ring, self._seats = ring, seats
+        self.depth = min(seat.engine.lanes for seat in seats)
+        self._lanes = deque(range(self.depth))
+        self._started: deque[tuple[Tensor, int, int, list[Reference | None]]] = deque()
 
     def start(self, message: Frame | Tensor) -> None:
-        """Put the part's tensor on a lane; PartError, SlotOverwritten or EngineError where that fails."""
+        """Put the part's inputs on a lane; PartError, SlotOverwritten or EngineError where that fails."""
         if not isinstance(message, Tensor):
             raise TypeError(f"infer got a {type(message).__name__}")
-        reference = self._references(message.part.view) if self._references else None
-        with self._ring.area(message.part, "tensor") as area:
-            self._engine.submit(self._lanes[0], as_image(area, message.shape), reference)
-        self._started.append((message, self._lanes.popleft(), time.monotonic_ns(), reference))
+        seats = [
+            seat if isinstance(input_, Laid) else None
+            for seat, input_ in zip(self._seats, message.inputs, strict=True)
+        ]
+        view, lane = message.part.view, self._lanes[0]
+        compared = [seat.references(view) if seat and seat.references else None for seat in seats]
+        submitted = []
+        try:
+            for number, seat in enumerate(seats):
+                if seat:
+                    with self._ring.area(message.part, "tensor", number) as area:
+                        seat.engine.submit(lane, as_image(area, seat.shape), compared[number])
+                    submitted.append(seat)
+        except BaseException:
+            for seat in submitted:
+                with suppress(EngineError):
+                    seat.engine.collect(lane)
+            raise
+        self._started.append((message, self._lanes.popleft(), time.monotonic_ns(), compared))
 
     def finish(self) -> Prediction:
-        """Wait for the part that was started first and lay its outputs into its slot."""
+        """Wait for the part that was started first and lay what was said of it into its slot."""
         tensor, lane, started_ns, _ = self._started.popleft()
-        try:
-            outputs = self._engine.collect(lane)
-        finally:
-            self._lanes.append(lane)
+        answers: list[Outputs | EngineError | None] = []
+        for seat, input_ in zip(self._seats, tensor.inputs, strict=True):
+            try:  # every lane is emptied, whatever one of them says
+                answers.append(seat.engine.collect(lane) if isinstance(input_, Laid) else None)
+            except EngineError as error:
+                answers.append(error)
+        self._lanes.append(lane)
         engine_ns = time.monotonic_ns() - started_ns
-        shapes = {name: tuple(int(n) for n in output.shape) for name, output in outputs.items()}
-        with self._ring.area(tensor.part, "outputs") as area:
+        for number, (seat, outputs) in enumerate(zip(self._seats, answers, strict=True)):
+            if isinstance(outputs, EngineError):
+                raise outputs
+            if outputs is not None:
+                self._lay(tensor, number, seat.gallery.score(outputs) if seat.gallery else outputs)
+        return Prediction(part=tensor.part, inputs=tensor.inputs, engine_ns=engine_ns, done_ns=tensor.done_ns)
+
+    def _lay(self, tensor: Tensor, number: int, outputs: Outputs) -> None:
+        shapes = {name: output.shape for name, output in outputs.items()}
+        with self._ring.area(tensor.part, "outputs", number) as area:
             for name, array in as_outputs(area, shapes).items():
                 np.copyto(array, outputs[name])
-        return Prediction(
-            part=tensor.part,
-            outputs=shapes,
-            to_frame=tensor.to_frame,
-            registration_px=tensor.registration_px,
-            engine_ns=engine_ns,
-            done_ns=tensor.done_ns,
-        )

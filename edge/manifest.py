@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from .errors import BundleError, EngineError
 
 FORMAT = 1
+#: What a model is asked for; each but the last is made by `trt-build train`.
+Method = Literal["comparator", "matcher", "autoencoder", "stpm", "pfm", "constant"]
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 Probability = Annotated[float, Meta(ge=0, le=1)]
@@ -70,11 +72,27 @@ class Artifact(File, frozen=True, kw_only=True):
 
 
 class GoldenCase(_Entry, frozen=True, kw_only=True):
-    """A picture, its master, and what the FP32 model says of them (an .npz of the outputs)."""
+    """A picture, its master or drawing, and what the FP32 model says of them (an .npz of the outputs)."""
 
     frame: File
     master: File | None = None
     expected: File
+
+
+class Calibration(_Entry, frozen=True, kw_only=True):
+    """What a threshold promises, and the good parts' scores that it comes from."""
+
+    method: Literal["conformal", "conditional", "cross-fitted", "extrapolated"]
+    rate: float  # good parts rejected, at most
+    confidence: float | None = None  # that the rate is kept
+    n: PositiveInt
+    threshold: float
+    note: str  # the promise in words
+    interval: tuple[float, float] | None = None
+    misfit: float | None = None
+    engine: str  # that gave the scores: its name and precision
+    artifact: str  # SHA-256 of the graph that it ran
+    scores: tuple[float, ...]  # rising; of the n good parts
 
 
 class Manifest(_Entry, frozen=True, kw_only=True):
@@ -82,19 +100,26 @@ class Manifest(_Entry, frozen=True, kw_only=True):
 
     format: int = FORMAT
     name: str
-    method: Literal["comparator", "constant"]
+    method: Method
     kinds: tuple[str, ...]
     input: InputSpec
     outputs: dict[str, tuple[int, ...]]  # name -> shape
-    stride: PositiveInt  # input pixels a cell of the map, along each axis
+    stride: PositiveInt = 1  # input pixels a cell of the map, along each axis
     features: tuple[str, ...] = ()  # outputs of the reference graph, further inputs of the judge
     artifacts: tuple[Artifact, ...] = ()
-    thresholds: dict[str, Probability]  # by kind
+    thresholds: dict[str, float]  # by kind: the least score that is rejected
+    region_from: float | None = None  # from which value on a cell of an anomaly map is shown as a region
+    calibration: Calibration | None = None  # of the threshold
     golden: tuple[GoldenCase, ...] = ()
     tolerances: dict[Precision, dict[str, float]] = {}  # largest difference by output, and of the `score`
     masters: dict[str, File] = {}  # by view
     facts: dict[str, Any] = {}  # training data, figures, versions
     notice: str = ""
+
+    @property
+    def answers(self) -> dict[str, tuple[int, ...]]:
+        """What decides, name -> shape: the outputs, or for a matcher how far it is to the nearest drawing."""
+        return {"score": (1,)} if self.method == "matcher" else self.outputs
 
     def precisions(self) -> list[Precision]:
         """What the judge comes in."""
@@ -132,17 +157,48 @@ def _explain(text: str) -> str:
 
 
 def _check(manifest: Manifest) -> None:
+    kinds = manifest.kinds
+    _check_outputs(manifest)
+    if set(manifest.thresholds) != set(kinds):
+        raise BundleError(f"thresholds: expected one for each of {kinds}, found {sorted(manifest.thresholds)}")
+    _check_graphs(manifest)
+    for precision in manifest.precisions() if manifest.golden else ():
+        missing = {*manifest.outputs, "score"} - set(manifest.tolerances.get(precision, {}))
+        if missing:
+            raise BundleError(f"tolerances.{precision}: none for {sorted(missing)}: pack the bundle anew")
+    if (known := manifest.calibration) and [*known.scores] != sorted(known.scores):
+        raise BundleError("calibration.scores: expected them rising: calibrate anew")
+    if known and len(known.scores) != known.n:
+        raise BundleError(f"calibration.scores: expected {known.n}, found {len(known.scores)}: calibrate anew")
+
+
+def _check_outputs(manifest: Manifest) -> None:
+    """BundleError unless the outputs are those by which the method judges."""
     spec, kinds, stride = manifest.input, manifest.kinds, manifest.stride
+    if manifest.method == "matcher":
+        shape = manifest.outputs.get("embedding", ())
+        if kinds != ("product",) or len(shape) != 2 or shape[0] != 1:
+            raise BundleError(
+                f"outputs.embedding: expected (1, D) and the kind 'product', found {shape} and {kinds}: "
+                "export the model anew"
+            )
+        return
+    if "score" in manifest.outputs and (manifest.outputs["score"] != (1,) or len(kinds) != 1):
+        raise BundleError(
+            f"outputs.score: expected (1,) for one kind, found {manifest.outputs['score']} for {kinds}: "
+            "export the model anew"
+        )
     cells = (1, len(kinds), spec.height // stride, spec.width // stride)
     if manifest.outputs.get("map") != cells:
         raise BundleError(
             f"outputs.map: expected {cells} for {len(kinds)} kinds at stride {stride}, "
             f"found {manifest.outputs.get('map')}: export the model anew"
         )
-    if set(manifest.thresholds) != set(kinds):
-        raise BundleError(f"thresholds: expected one for each of {kinds}, found {sorted(manifest.thresholds)}")
+
+
+def _check_graphs(manifest: Manifest) -> None:
     graphs = [(artifact.role, artifact.precision) for artifact in manifest.artifacts]
-    needed = {"comparator": ("judge", "reference"), "constant": ()}[manifest.method]
+    needed = {"comparator": ("judge", "reference"), "constant": ()}.get(manifest.method, ("judge",))
     roles = {role for role, _ in graphs}
     for role in needed:
         if role not in roles:
@@ -154,7 +210,3 @@ def _check(manifest: Manifest) -> None:
         raise BundleError("features: expected the names of what the reference graph gives, found none")
     if len(set(graphs)) != len(graphs):
         raise BundleError(f"artifacts: {graphs} names a role and precision twice: take one out")
-    for precision in manifest.precisions() if manifest.golden else ():
-        missing = {*manifest.outputs, "score"} - set(manifest.tolerances.get(precision, {}))
-        if missing:
-            raise BundleError(f"tolerances.{precision}: none for {sorted(missing)}: pack the bundle anew")

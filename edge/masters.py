@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .bundle import Bundle
 from .errors import BundleError, PartError, RecipeError
 from .manifest import InputSpec
-from .recipe import Preprocess, Recipe
+from .recipe import JudgeChoice, Preprocess, Recipe
 from .register import Template
 from .resample import Resampler, grey
 from .sources.base import one_channel
@@ -73,22 +73,37 @@ class Masters:
         return Master(template=Template(crop, self._preprocess.register), input=image)
 
 
-def masters_of(recipe: Recipe, bundle: Bundle) -> Masters | None:
-    """The masters of a line: the recipe's or, if it names none, the bundle's; None for a model without."""
+def masters_of(recipe: Recipe, choice: JudgeChoice, preprocess: Preprocess, bundle: Bundle) -> Masters | None:
+    """A judge's masters: the recipe's or, if it names none, the bundle's; None for a model without."""
     manifest = bundle.manifest
     if manifest.method != "comparator":
         return None
-    read = _from_files(recipe.masters) if recipe.masters else _from_bundle(bundle)
-    return Masters(read, recipe.preprocess, manifest.input, recipe.source.shape, recipe.masters_kept)
+    read = _from_files(choice.masters) if choice.masters else _from_bundle(bundle)
+    return Masters(read, preprocess, manifest.input, recipe.source.shape, recipe.masters_kept)
 
 
-def known_views(recipe: Recipe, bundle: Bundle) -> list[str]:
+def known_views(recipe: Recipe, choice: JudgeChoice, bundle: Bundle) -> list[str]:
     """Views that have a master now, at most as many as are kept; what a line makes ready before it is armed."""
-    if not recipe.masters:
+    if not choice.masters:
         return sorted(bundle.manifest.masters)[: recipe.masters_kept]
-    before, _, after = recipe.masters.partition("{view}")
+    before, _, after = choice.masters.partition("{view}")
     found = glob.glob(f"{glob.escape(before)}*{glob.escape(after)}")
     return sorted(path[len(before) : len(path) - len(after)] for path in found)[: recipe.masters_kept]
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """A master or drawing, `(H, W)` grey or `(H, W, 3)` BGR; RecipeError for what is no such picture."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot read the picture: {error.strerror}") from error
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    if picture is None or picture.dtype != np.uint8 or (picture.ndim == 3 and picture.shape[2] != 3):
+        raise RecipeError(
+            f"{path}: not an 8-bit picture, grey or in colours, that OpenCV reads: save it as PNG without "
+            "transparency"
+        )
+    return np.asarray(picture, np.uint8)
 
 
 def _from_files(pattern: str) -> ReadMaster:
@@ -96,10 +111,7 @@ def _from_files(pattern: str) -> ReadMaster:
         path = Path(pattern.replace("{view}", view))
         if not view or Path(view).name != view or not path.is_file():
             raise PartError("view", f"no master for view {view!r}: expected it in {path}")
-        picture = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
-        if picture is None or picture.dtype != np.uint8:
-            raise RecipeError(f"{path}: not an 8-bit picture that OpenCV reads: save the master as PNG")
-        return np.asarray(picture, np.uint8), str(path)
+        return read_picture(path), str(path)
 
     return read
 
@@ -115,5 +127,5 @@ def _from_bundle(bundle: Bundle) -> ReadMaster:
 
 
 def _words(shape: tuple[int, ...]) -> str:
-    colour = "gray" if len(shape) == 2 else "bgr" if shape[2] == 3 else f"of {shape[2]} channels"
+    colour = "gray" if len(shape) == 2 else "bgr"
     return f"{shape[1]}x{shape[0]} {colour}"

@@ -12,10 +12,11 @@ from msgspec import Struct
 
 VerdictKind = Literal["pass", "reject", "unknown"]
 
-#: Why a verdict is what it is. `clean` passes, `defect` rejects, every other reason is `unknown`.
+#: Why a verdict is what it is. `clean` passes, `defect` and `product` reject, any other reason is `unknown`.
 Reason = Literal[
     "clean",  # judged, nothing over its threshold
-    "defect",  # judged, at least one region over its threshold
+    "defect",  # judged, a score over its threshold
+    "product",  # it is not the product that the recipe names
     "frame",  # picture missing, truncated, of another size or colour
     "dark",  # picture without light: lamp or shutter
     "view",  # no master for the view that the frame shows
@@ -66,24 +67,37 @@ class Frame(Struct, frozen=True, kw_only=True, tag=True):
     done_ns: dict[str, int]  # stage -> when it was done with the part
 
 
-class Tensor(Struct, frozen=True, kw_only=True, tag=True):
-    """The model's input in a slot, `(1, C, H, W)` uint8, and how it lies in the frame."""
+class Laid(Struct, frozen=True, kw_only=True, tag=True):
+    """How a judge's input `(1, C, H, W)` uint8, which is in the slot, lies in the frame."""
 
-    part: Part
-    shape: tuple[int, ...]
     to_frame: tuple[float, float, float, float, float, float]  # 2x3, input pixel -> frame pixel
     registration_px: float  # residual after registration; 0 where there is none
+
+
+class Refused(Struct, frozen=True, kw_only=True, tag=True):
+    """Why a judge cannot look at a part on which others may have something to say."""
+
+    reason: Reason
+    detail: str
+
+
+Input = Union[Laid, Refused]  # noqa: UP007  (msgspec reads it on Python 3.10 too)
+
+
+class Tensor(Struct, frozen=True, kw_only=True, tag=True):
+    """The inputs of all judges in a slot, in the recipe's order."""
+
+    part: Part
+    inputs: tuple[Input, ...]
     done_ns: dict[str, int]
 
 
 class Prediction(Struct, frozen=True, kw_only=True, tag=True):
-    """What the network said, no opinion: its outputs lie in the slot, float32, one after another."""
+    """What the networks said, no opinion: each one's outputs lie in the slot, float32, one after another."""
 
     part: Part
-    outputs: dict[str, tuple[int, ...]]  # name -> shape, in the order in which they lie
-    to_frame: tuple[float, float, float, float, float, float]
-    registration_px: float
-    engine_ns: int  # from submit to result
+    inputs: tuple[Input, ...]
+    engine_ns: int  # from the first submit to the last result
     done_ns: dict[str, int]
 
 
@@ -111,6 +125,18 @@ class Region(Struct, frozen=True, kw_only=True):
     kind: str
 
 
+class Judged(Struct, frozen=True, kw_only=True):
+    """What one judge made of a part."""
+
+    name: str
+    verdict: VerdictKind
+    reason: Reason
+    score: float | None  # None where it could not judge
+    threshold: float  # the least score that it rejects
+    p_value: float | None  # share of good parts that score as high; None where its bundle is not calibrated
+    bundle: str  # SHA-256 of its bundle's manifest
+
+
 class Verdict(Struct, frozen=True, kw_only=True):
     """What was decided about one part; the JSON body of a `reject.<line>` or `accept.<line>` message."""
 
@@ -124,8 +150,10 @@ class Verdict(Struct, frozen=True, kw_only=True):
     verdict: VerdictKind
     reason: Reason
     detail: str  # for people: what was wrong with an unknown part; empty otherwise
-    score: float | None  # of the strongest region or map pixel; None where nothing was judged
+    score: float | None  # of the judge that decided; None where nothing was judged
     threshold: float | None  # what `score` was held against
+    p_value: float | None  # of all judges together, where the recipe asks for it, else of the one that decided
+    judges: list[Judged]  # all that looked at the part, in the recipe's order
     regions: list[Region]  # in frame pixels, strongest first
     captured_at: str  # UTC, ISO 8601
     captured_ns: int
@@ -134,7 +162,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     latency_us: dict[str, int]  # capture, preprocess, infer, publish (they add up to total), engine, total
     registration_px: float | None
     recipe: str  # SHA-256 of the recipe file
-    bundle: str  # SHA-256 of the bundle's manifest
+    bundle: str  # SHA-256 of the bundle's manifest; of several bundles, SHA-256 of their digests
 
 
 class Heartbeat(Struct, frozen=True, kw_only=True):

@@ -15,10 +15,16 @@ from .ledger import STAGES
 from .messages import UNKNOWN_REASONS, Heartbeat, Verdict
 
 STATES = ("idle", "judging", "blind")
-VERDICTS = (("pass", "clean"), ("reject", "defect"), *(("unknown", reason) for reason in UNKNOWN_REASONS))
+VERDICTS = (
+    ("pass", "clean"),
+    ("reject", "defect"),
+    ("reject", "product"),
+    *(("unknown", reason) for reason in UNKNOWN_REASONS),
+)
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.5, 1.0)
 _PIXELS = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+_SHARES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, *(step / 10 for step in range(1, 11)))
 _SCORES = tuple(step / 20 for step in range(1, 21))
 
 Metric = TypeVar("Metric", bound=MetricWrapperBase)
@@ -58,6 +64,9 @@ class Metrics:
             histogram("registration_error_pixels", "How far a registered part lies from its master.", _PIXELS)
         )
         self._score = one(histogram("score", "Score of each judged part.", _SCORES))
+        self._p_value = one(
+            histogram("p_value", "Share of good parts that would score as high as the part.", _SHARES)
+        )
         self._judged = one(
             gauge("last_judged_timestamp_seconds", "When a part was last judged; 0 before the first.")
         )
@@ -88,6 +97,8 @@ class Metrics:
             self._registration.observe(verdict.registration_px)
         if verdict.score is not None:
             self._score.observe(verdict.score)
+        if verdict.p_value is not None:
+            self._p_value.observe(verdict.p_value)
 
     def heartbeat(self, heartbeat: Heartbeat) -> None:
         """Take over the line's state and when it last judged a part."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import math
 import os
 import shutil
 import time
@@ -18,9 +19,9 @@ from pathlib import Path
 import msgspec
 import zmq
 
-from .bundle import Bundle
 from .child import Child
 from .errors import LineError
+from .judges import Judge, digest_of
 from .ledger import STAGES, Ledger
 from .messages import Heartbeat, Verdict
 from .metrics import Metrics
@@ -48,13 +49,13 @@ class Line:
         self,
         recipe: Recipe,
         recipe_digest: str,
-        bundle: Bundle,
+        judges: tuple[Judge, ...],
         *,
         state: Path,
         metrics: Metrics,
         hear: Callable[[Verdict | Heartbeat], None],
     ) -> None:
-        self._recipe, self._recipe_digest, self._bundle = recipe, recipe_digest, bundle
+        self._recipe, self._recipe_digest, self._judges = recipe, recipe_digest, judges
         self._state, self._metrics, self._hear = state, metrics, hear
         self._cleanup = ExitStack()
         self._ended = False
@@ -65,9 +66,8 @@ class Line:
             self._folder = cleanup.enter_context(_LineFolder(self._recipe.line))
             self._ledger = Ledger.create(self._folder / "ledger")
             self._ring = self._make_ring()
-            plan = Plan(
-                recipe=self._recipe, recipe_digest=self._recipe_digest, bundle_digest=self._bundle.digest
-            )
+            digest = digest_of(self._judges)
+            plan = Plan(recipe=self._recipe, recipe_digest=self._recipe_digest, bundle_digest=digest)
             (self._folder / "plan.json").write_bytes(msgspec.json.encode(plan))
             self._verdicts = cleanup.enter_context(_Verdicts(self._folder))
             self._children = {name: Child(self._folder, name, self._ledger) for name in STAGES}
@@ -125,14 +125,13 @@ class Line:
         self._hear(message)
 
     def _make_ring(self) -> Ring:
-        manifest, slots = self._bundle.manifest, self._recipe.timing.slots
-        outputs = sum(4 * _count(shape) for shape in manifest.outputs.values())
+        manifests = [judge.bundle.manifest for judge in self._judges]
         return Ring.create(
             self._folder / "ring",
-            slots=slots,
+            slots=self._recipe.timing.slots,
             frame=self._recipe.source.nbytes,
-            tensor=_count(manifest.input.shape),
-            outputs=outputs,
+            tensors=[math.prod(manifest.input.shape) for manifest in manifests],
+            outputs=[sum(4 * math.prod(shape) for shape in m.answers.values()) for m in manifests],
         )
 
     def _start(self) -> None:
@@ -153,7 +152,7 @@ class Line:
                     child.tick(time.monotonic_ns())
                 self._verdicts.hear(TICK_MS, self._told)
         running = msgspec.json.decode((self._folder / "engine.json").read_bytes(), type=Running)
-        self._metrics.engine(running.engine, running.precision, self._recipe_digest, self._bundle.digest)
+        self._metrics.engine(running.engine, running.precision, self._recipe_digest, digest_of(self._judges))
 
     def _await_heartbeat(self) -> None:
         """Wait until the supervisor hears what is published, so that it counts the first verdict too."""
@@ -197,13 +196,6 @@ class Line:
     def _kill(self) -> None:
         for child in self._children.values():
             child.kill()
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    count = 1
-    for n in shape:
-        count *= n
-    return count
 
 
 class _LineFolder:

@@ -14,7 +14,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     recipe: Recipe
     recipe_digest: str
-    bundle_digest: str
+    bundle_digest: str  # of all that judge
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):

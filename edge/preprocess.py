@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,19 +10,11 @@ from numpy.typing import NDArray
 from .errors import PartError, RecipeError
 from .manifest import InputSpec
 from .masters import Masters
-from .messages import Frame, Tensor
+from .messages import Frame, Input, Laid, Refused, Tensor
 from .recipe import Preprocess
 from .register import register
-from .resample import Resampler, ToFrame, grey
+from .resample import Resampler, grey
 from .ring import Ring, as_image
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """How the model's input lies in the frame."""
-
-    to_frame: ToFrame  # 2x3, input pixel -> frame pixel
-    registration_px: float  # residual after registration; 0 where there is none
 
 
 class Preparer:
@@ -32,8 +24,9 @@ class Preparer:
         self._min_contrast = preprocess.min_contrast
         self._resampler = Resampler(preprocess.crop, spec)
         self._masters = masters
+        self.shape = spec.shape
 
-    def prepare(self, frame: NDArray[np.uint8], view: str, out: NDArray[np.uint8]) -> Prepared:
+    def prepare(self, frame: NDArray[np.uint8], view: str, out: NDArray[np.uint8]) -> Laid:
         """Write a frame, `(H, W)` grey or `(H, W, 3)` BGR, into `out`, `(1, C, H, W)` uint8.
 
         Raises PartError where the frame is dark, has no master or cannot be laid onto it.
@@ -47,11 +40,11 @@ class Preparer:
                 "are wanted: lamp or shutter",
             )
         if self._masters is None:
-            return Prepared(to_frame=self._resampler.lay(frame, out), registration_px=0.0)
+            return Laid(to_frame=self._resampler.lay(frame, out), registration_px=0.0)
         master = self._masters.get(view)
         found = register(grey(crop), master.template)
         to_frame = self._resampler.lay(frame, out, found.matrix, under=master.input)
-        return Prepared(to_frame=to_frame, registration_px=found.residual_px)
+        return Laid(to_frame=to_frame, registration_px=found.residual_px)
 
 
 def _contrast(picture: NDArray[np.uint8]) -> float:
@@ -63,32 +56,37 @@ def _contrast(picture: NDArray[np.uint8]) -> float:
 
 
 class PreprocessStep:
-    """The step that lays each frame's tensor beside it in the part's slot."""
+    """The step that lays the input of each judge beside the frame in the part's slot."""
 
     depth = 1
 
-    def __init__(self, ring: Ring, preparer: Preparer, spec: InputSpec) -> None:
-        self._ring, self._preparer, self._shape = ring, preparer, spec.shape
+    def __init__(self, ring: Ring, preparers: Sequence[Preparer]) -> None:
+        self._ring, self._preparers = ring, preparers
 
     def start(self, message: Frame | Tensor) -> None:
-        """Prepare the part; PartError or SlotOverwritten where that cannot be done."""
+        """Prepare the part; SlotOverwritten, or PartError where no judge can look at it, all for one reason."""
         if not isinstance(message, Frame):
             raise TypeError(f"preprocess got a {type(message).__name__}")
-        part = message.part
-        with self._ring.area(part, "frame") as frame, self._ring.area(part, "tensor") as tensor:
+        inputs: list[Input] = []
+        refusals: list[PartError] = []
+        for number, preparer in enumerate(self._preparers):
             try:
-                prepared = self._preparer.prepare(
-                    as_image(frame, message.shape), part.view, as_image(tensor, self._shape)
-                )
+                inputs.append(self._laid(message, number, preparer))
+            except PartError as error:
+                refusals.append(error)
+                inputs.append(Refused(reason=error.reason, detail=str(error)))
+        if len(refusals) == len(inputs) and len({error.reason for error in refusals}) == 1:
+            raise refusals[0]
+        self._done = Tensor(part=message.part, inputs=tuple(inputs), done_ns=message.done_ns)
+
+    def _laid(self, message: Frame, number: int, preparer: Preparer) -> Laid:
+        part = message.part
+        with self._ring.area(part, "frame") as frame, self._ring.area(part, "tensor", number) as tensor:
+            try:
+                image = as_image(tensor, preparer.shape)
+                return preparer.prepare(as_image(frame, message.shape), part.view, image)
             except RecipeError as error:  # a master that does not fit must not stop the other views
                 raise PartError("view", str(error)) from error
-        self._done = Tensor(
-            part=part,
-            shape=self._shape,
-            to_frame=prepared.to_frame,
-            registration_px=prepared.registration_px,
-            done_ns=message.done_ns,
-        )
 
     def finish(self) -> Tensor:
         return self._done

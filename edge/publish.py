@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Literal
@@ -12,8 +13,10 @@ import zmq
 
 from .decide import Judgement, Rule, decide
 from .errors import PartError, SlotOverwritten
+from .fuse import fuse
 from .ledger import RECORD_BYTES, ROWS, Ledger
-from .messages import Heartbeat, Message, Part, Prediction, Unknown, Verdict
+from .messages import Heartbeat, Judged, Laid, Message, Part, Prediction, Refused, Unknown, Verdict
+from .recipe import Fusion
 from .ring import Ring, as_outputs
 from .stage import TICK_MS, Life, refuse
 from .wire import action_topic, heartbeat_topic, unpack, verdict_bytes, verdict_from
@@ -34,14 +37,23 @@ class Identity:
     accepted: frozenset[str]  # reasons for which an unknown part is let through
 
 
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """The judges' rules and the shapes of what they say, in the recipe's order, and how they agree."""
+
+    rules: tuple[Rule, ...]
+    outputs: tuple[dict[str, tuple[int, ...]], ...]  # name -> shape, in the order in which they lie
+    fusion: Fusion | None = None
+
+
 class Publisher:
     """Takes what the stages say of parts and gives out verdicts; no sockets, and the time is an argument."""
 
-    def __init__(self, ring: Ring, ledger: Ledger, rule: Rule, identity: Identity, guard_ns: int) -> None:
-        self._ring, self._ledger, self._rule = ring, ledger, rule
+    def __init__(self, ring: Ring, ledger: Ledger, bench: Bench, identity: Identity, guard_ns: int) -> None:
+        self._ring, self._ledger, self._bench = ring, ledger, bench
         self._identity, self._guard_ns = identity, guard_ns
         self._first = ledger.published
-        self._answers: dict[int, tuple[Message, Judgement | Unknown]] = {}
+        self._answers: dict[int, tuple[Message, _Answer]] = {}
         self._judged: Verdict | None = None
         self._last_ns: int | None = None  # when the last part was captured
         self._unknowns = 0  # since a part was last judged
@@ -53,18 +65,33 @@ class Publisher:
         if part.entry < self._ledger.published or part.entry in self._answers:
             return
         if isinstance(message, Unknown):
-            self._answers[part.entry] = (message, message)
+            self._answers[part.entry] = (message, _Answer(message))
         elif isinstance(message, Prediction):
             self._answers[part.entry] = (message, self._decide(message))
         else:
             raise TypeError(f"publish got a {type(message).__name__}")
 
-    def _decide(self, message: Prediction) -> Judgement | Unknown:
-        try:
-            with self._ring.area(message.part, "outputs") as area:
-                return decide(as_outputs(area, message.outputs), message.to_frame, self._rule)
-        except (PartError, SlotOverwritten) as error:
-            return refuse(message, error)
+    def _decide(self, message: Prediction) -> _Answer:
+        said: list[Judgement | Refused] = []
+        for number, (input_, rule) in enumerate(zip(message.inputs, self._bench.rules, strict=True)):
+            if isinstance(input_, Refused):
+                said.append(input_)
+                continue
+            try:
+                with self._ring.area(message.part, "outputs", number) as area:
+                    outputs = as_outputs(area, self._bench.outputs[number])
+                    said.append(decide(outputs, input_.to_frame, rule))
+            except PartError as error:
+                said.append(Refused(reason=error.reason, detail=str(error)))
+            except SlotOverwritten as error:
+                return _Answer(refuse(message, error))
+        together, each = fuse(said, self._bench.fusion)
+        if isinstance(together, Judgement):
+            return _Answer(together, each)
+        unknown = Unknown(
+            part=message.part, reason=together.reason, detail=together.detail, done_ns=message.done_ns
+        )
+        return _Answer(unknown, each)
 
     def wait_ns(self, now_ns: int) -> int:
         """How long nothing is due, if no message comes."""
@@ -90,7 +117,8 @@ class Publisher:
             part = self._ledger.part(entry)
             if now_ns < part.deadline_ns - self._guard_ns:
                 return None
-            message = answer = Unknown(part=part, reason="late", detail=self._whereabouts(part), done_ns={})
+            message = Unknown(part=part, reason="late", detail=self._whereabouts(part), done_ns={})
+            answer = _Answer(message)
         self._ledger.record(entry, self._record(message, answer, now_ns))
         return self._ledger.recorded(entry)
 
@@ -142,9 +170,9 @@ class Publisher:
     def _whereabouts(self, part: Part) -> str:
         return f"no answer about part {part.part_id} came {self._guard_ns / 1e6:g} ms before its deadline"
 
-    def _record(self, message: Message, answer: Judgement | Unknown, now_ns: int) -> bytes:
-        part = message.part
-        judged = answer if isinstance(answer, Judgement) else None
+    def _record(self, message: Message, answer: _Answer, now_ns: int) -> bytes:
+        part, said = message.part, answer.said
+        judged = said if isinstance(said, Judgement) else None
         verdict = Verdict(
             line=self._identity.line,
             part_id=part.part_id,
@@ -153,25 +181,60 @@ class Publisher:
             camera=part.camera,
             view=part.view,
             verdict=judged.verdict if judged else "unknown",
-            reason=answer.reason,
-            detail=answer.detail[:300] if isinstance(answer, Unknown) else "",
+            reason=said.reason,
+            detail=said.detail[:300] if isinstance(said, Unknown) else "",
             score=judged.score if judged else None,
             threshold=judged.threshold if judged else None,
+            p_value=_told(judged.p_value) if judged else None,
+            judges=[_judged(one, rule) for one, rule in zip(answer.each, self._bench.rules, strict=False)],
             regions=judged.regions if judged else [],
             captured_at=_utc(part.captured_at_ns),
             captured_ns=part.captured_ns,
             published_ns=now_ns,
             deadline_ns=part.deadline_ns,
             latency_us=_latencies(message, now_ns),
-            registration_px=message.registration_px if isinstance(message, Prediction) else None,
+            registration_px=_registration_px(message),
             recipe=self._identity.recipe,
             bundle=self._identity.bundle,
         )
-        accept = verdict.verdict == "pass" or (not judged and answer.reason in self._identity.accepted)
+        reasons = {said.reason} | {one.reason for one in answer.each if isinstance(one, Refused)}
+        accept = verdict.verdict == "pass" or (not judged and reasons <= self._identity.accepted)
         head = action_topic(self._identity.line, accept=accept) + b"\n"
         while len(body := verdict_bytes(verdict)) + len(head) > RECORD_BYTES:
             verdict = msgspec.structs.replace(verdict, regions=verdict.regions[: len(verdict.regions) // 2])
         return head + body
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What is to be said of a part, and what each judge made of it, where they were asked."""
+
+    said: Judgement | Unknown
+    each: Sequence[Judgement | Refused] = ()
+
+
+def _judged(one: Judgement | Refused, rule: Rule) -> Judged:
+    judged = one if isinstance(one, Judgement) else None
+    return Judged(
+        name=rule.name,
+        verdict=judged.verdict if judged else "unknown",
+        reason=one.reason,
+        score=judged.score if judged else None,
+        threshold=judged.threshold if judged else min(rule.thresholds.values()),
+        p_value=_told(judged.p_value) if judged else None,
+        bundle=rule.bundle,
+    )
+
+
+def _told(p_value: float | None) -> float | None:
+    """To four digits."""
+    return None if p_value is None else float(f"{p_value:.4g}")
+
+
+def _registration_px(message: Message) -> float | None:
+    """The worst of any judge's; None where none looked at the part."""
+    inputs = message.inputs if isinstance(message, Prediction) else ()
+    return max((input_.registration_px for input_ in inputs if isinstance(input_, Laid)), default=None)
 
 
 def _latencies(message: Message, now_ns: int) -> dict[str, int]:

@@ -21,7 +21,9 @@ from .messages import UNKNOWN_REASONS
 Motion = Literal["none", "shift", "rigid"]
 PositiveInt = Annotated[int, Meta(ge=1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
+Crop = tuple[int, int, int, int]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,30}$")]
+MOST_JUDGES = 16  # a verdict names each, and has to fit the ledger's record
 
 
 class _Section(Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,9 +95,27 @@ class Register(_Section, frozen=True, kw_only=True):
 
 
 class Preprocess(_Section, frozen=True, kw_only=True):
-    crop: tuple[int, int, int, int] | None = None  # x, y, width, height in the frame; whole frame if left out
+    crop: Crop | None = None  # x, y, width, height in the frame; whole frame if left out
     min_contrast: Annotated[float, Meta(ge=0, le=255)] = 8.0  # grey levels, 1st to 99th percentile; else `dark`
     register: Register = field(default_factory=Register)
+
+
+class JudgeChoice(_Section, frozen=True, kw_only=True):
+    """One of several models that look at each part."""
+
+    name: Name  # what verdicts call it
+    bundle: str
+    masters: str = ""  # path in which `{view}` stands for the view; else the bundle's own masters
+    drawings: str = ""  # pictures of the product that parts have to be, with * and ?; for a matcher
+    crop: Crop | None = None  # else that of [preprocess]
+    thresholds: dict[str, float] = field(default_factory=dict)  # by kind; else the bundle's
+
+
+class Fusion(_Section, frozen=True, kw_only=True):
+    """Judges' p-values into one: so many good parts are rejected, all judges together."""
+
+    how: Literal["bonferroni", "fisher"] = "bonferroni"  # fisher: only where judges err independently
+    false_reject: Annotated[float, Meta(gt=0, lt=1)]
 
 
 class EngineChoice(_Section, frozen=True, kw_only=True):
@@ -106,13 +126,10 @@ class EngineChoice(_Section, frozen=True, kw_only=True):
     reference_mb: PositiveInt = 256  # memory for the features of masters
 
 
-Probability = Annotated[float, Meta(ge=0, le=1)]
-
-
 class Rule(_Section, frozen=True, kw_only=True):
     """When a prediction becomes `reject`, and what an `unknown` does to the part."""
 
-    thresholds: dict[str, Probability] = field(default_factory=dict)  # by kind; else the bundle's
+    thresholds: dict[str, float] = field(default_factory=dict)  # by kind; else the bundle's
     min_area_px: Annotated[int, Meta(ge=0)] = 0  # smaller regions are not held against the part
     unknown: dict[str, Literal["reject", "accept"]] = field(default_factory=dict)  # by reason; else reject
 
@@ -131,8 +148,11 @@ class Recipe(_Section, frozen=True, kw_only=True):
     """What to inspect on this line."""
 
     line: Name
-    bundle: str
+    bundle: str = ""  # the model that judges, or several under [[judge]]
     masters: str = ""  # path in which `{view}` stands for the view; else the bundle's own masters
+    drawings: str = ""  # pictures of the product that parts have to be, with * and ?; for a matcher
+    judge: tuple[JudgeChoice, ...] = ()
+    fusion: Fusion | None = None  # else each judge rejects by its own threshold
     masters_kept: PositiveInt = 64  # so many views are held ready, some 3 MB each; the rest are read when seen
     source: Source
     timing: Timing = field(default_factory=Timing)
@@ -141,6 +161,19 @@ class Recipe(_Section, frozen=True, kw_only=True):
     rule: Rule = field(default_factory=Rule)
     publish: Publish = field(default_factory=Publish)
     metrics: MetricsPort = field(default_factory=MetricsPort)
+
+    @property
+    def judges(self) -> tuple[JudgeChoice, ...]:
+        """The models that look at each part: those under [[judge]], or the one."""
+        return self.judge or (
+            JudgeChoice(
+                name="model",
+                bundle=self.bundle,
+                masters=self.masters,
+                drawings=self.drawings,
+                thresholds=self.rule.thresholds,
+            ),
+        )
 
 
 def read_recipe(path: Path) -> tuple[Recipe, str]:
@@ -178,7 +211,7 @@ def _explain(text: str) -> str:
 
 def _keys_of(section: str) -> set[str]:
     kinds: list[Any] = [Recipe]
-    for name in filter(None, section.split(".")):
+    for name in filter(None, re.sub(r"\[.*?\]", "", section).split(".")):
         found = [f.type for kind in kinds for f in msgspec.structs.fields(kind) if f.name == name]
         kinds = [kind for t in found for kind in (get_args(t) or (t,)) if isinstance(kind, type)]
     keys = {f.name for kind in kinds if issubclass(kind, Struct) for f in msgspec.structs.fields(kind)}
@@ -186,24 +219,16 @@ def _keys_of(section: str) -> set[str]:
 
 
 def _check(path: Path, recipe: Recipe) -> None:
-    timing, crop = recipe.timing, recipe.preprocess.crop
+    timing = recipe.timing
     if timing.guard_ms >= timing.deadline_ms:
         raise RecipeError(
             f"{path}: timing.guard_ms {timing.guard_ms:g} leaves nothing of timing.deadline_ms "
             f"{timing.deadline_ms:g}: make it smaller"
         )
-    if crop and not (
-        crop[0] >= 0
-        and crop[1] >= 0
-        and crop[2] >= 8
-        and crop[3] >= 8
-        and crop[0] + crop[2] <= recipe.source.width
-        and crop[1] + crop[3] <= recipe.source.height
-    ):
-        raise RecipeError(
-            f"{path}: preprocess.crop {list(crop)} (x, y, width, height) does not lie in the "
-            f"{recipe.source.width}x{recipe.source.height} frame of [source], with at least 8x8 pixels"
-        )
+    _check_judges(path, recipe)
+    _check_crop(path, "preprocess.crop", recipe.preprocess.crop, recipe.source)
+    for judge in recipe.judge:
+        _check_crop(path, f"judge {judge.name!r}: crop", judge.crop, recipe.source)
     for reason in recipe.rule.unknown:
         if reason not in UNKNOWN_REASONS:
             raise RecipeError(
@@ -219,6 +244,39 @@ def _check(path: Path, recipe: Recipe) -> None:
             )
 
 
+def _check_judges(path: Path, recipe: Recipe) -> None:
+    if bool(recipe.bundle) == bool(recipe.judge):
+        raise RecipeError(
+            f"{path}: expected either `bundle`, for one model, or [[judge]] for each of several, found "
+            f"{'both' if recipe.judge else 'neither'}"
+        )
+    if recipe.judge and (recipe.masters or recipe.drawings or recipe.rule.thresholds):
+        raise RecipeError(
+            f"{path}: where there are [[judge]] sections, masters, drawings and thresholds are said in each"
+        )
+    if len(recipe.judge) > MOST_JUDGES:
+        raise RecipeError(f"{path}: {len(recipe.judge)} judges: a verdict has room for {MOST_JUDGES}")
+    names = [judge.name for judge in recipe.judge]
+    for name in names:
+        if names.count(name) > 1:
+            raise RecipeError(f"{path}: two judges are called {name!r}: verdicts could not tell them apart")
+
+
+def _check_crop(path: Path, key: str, crop: Crop | None, source: Source) -> None:
+    if crop and not (
+        crop[0] >= 0
+        and crop[1] >= 0
+        and crop[2] >= 8
+        and crop[3] >= 8
+        and crop[0] + crop[2] <= source.width
+        and crop[1] + crop[3] <= source.height
+    ):
+        raise RecipeError(
+            f"{path}: {key} {list(crop)} (x, y, width, height) does not lie in the "
+            f"{source.width}x{source.height} frame of [source], with at least 8x8 pixels"
+        )
+
+
 def _absolute(recipe: Recipe, folder: Path) -> Recipe:
     def absolute(text: str) -> str:
         return str(folder / text) if text else text
@@ -230,6 +288,9 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
         source = msgspec.structs.replace(source, files=absolute(source.files))
     elif (folder / source.address).is_file():
         source = msgspec.structs.replace(source, address=absolute(source.address))
-    return msgspec.structs.replace(
-        recipe, bundle=absolute(recipe.bundle), masters=absolute(recipe.masters), source=source
-    )
+
+    def paths_of(judge: Recipe | JudgeChoice) -> dict[str, str]:
+        return {key: absolute(getattr(judge, key)) for key in ("bundle", "masters", "drawings")}
+
+    judges = tuple(msgspec.structs.replace(judge, **paths_of(judge)) for judge in recipe.judge)
+    return msgspec.structs.replace(recipe, **paths_of(recipe), judge=judges, source=source)

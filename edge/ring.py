@@ -6,7 +6,7 @@ so and never sees another part's picture.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -18,23 +18,29 @@ from .errors import SlotOverwritten
 from .messages import Part
 from .shared import PAGE, SharedArrays, fence
 
-Area = Literal["frame", "tensor", "outputs"]
+Area = Literal["frame", "tensor", "outputs"]  # of the last two there is one for each judge
 
 
 class Ring:
-    """Fixed slots, each with an area for the frame, the model's input and the model's outputs."""
+    """Fixed slots, each with an area for the frame and, for each judge, for its input and its outputs."""
 
     def __init__(self, arrays: SharedArrays) -> None:
         self._generation = arrays["generation"]
         self._owner = arrays["owner"]
-        self._areas: dict[str, NDArray[np.uint8]] = {
-            name: arrays[name] for name in ("frame", "tensor", "outputs")
-        }
+        self._areas: dict[tuple[str, int], NDArray[np.uint8]] = {}
+        for name in arrays:
+            area, _, number = name.partition(".")
+            if number:
+                self._areas[area, int(number)] = arrays[name]
 
     @classmethod
-    def create(cls, path: Path, *, slots: int, frame: int, tensor: int, outputs: int) -> Ring:
-        """Make a ring of `slots` slots; the sizes of the areas are in bytes."""
-        sizes = {"frame": frame, "tensor": tensor, "outputs": outputs}
+    def create(
+        cls, path: Path, *, slots: int, frame: int, tensors: Sequence[int], outputs: Sequence[int]
+    ) -> Ring:
+        """Make a ring of `slots` slots; the sizes of the areas are in bytes, judge by judge."""
+        sizes = {"frame.0": frame}
+        sizes |= {f"tensor.{number}": size for number, size in enumerate(tensors)}
+        sizes |= {f"outputs.{number}": size for number, size in enumerate(outputs)}
         areas = {name: (np.uint8, (slots, -(-size // PAGE) * PAGE)) for name, size in sizes.items()}
         table = {"generation": (np.int64, (slots,)), "owner": (np.int64, (slots,))}
         arrays = SharedArrays.create(path, {**table, **areas})
@@ -75,10 +81,10 @@ class Ring:
             raise SlotOverwritten(f"part {part.part_id}: slot {part.slot} belongs to a later part by now")
 
     @contextmanager
-    def area(self, part: Part, area: Area) -> Iterator[NDArray[np.uint8]]:
+    def area(self, part: Part, area: Area, number: int = 0) -> Iterator[NDArray[np.uint8]]:
         """Lend the bytes of one area of the part's slot; raise if the lease ended before or meanwhile."""
         self.check(part)
-        yield self._areas[area][part.slot]
+        yield self._areas[area, number][part.slot]
         self.check(part)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import socket
 
+PATIENCE_S = 1.0  # with a service manager whose queue is full
+
 
 class Service:
     """`notify("READY=1")` and the like; does nothing where no address is given."""
@@ -16,4 +18,5 @@ class Service:
         """Send a state; a service manager that does not listen is no reason to stop a line."""
         if self._address:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, contextlib.suppress(OSError):
+                sender.settimeout(PATIENCE_S)
                 sender.sendto(state.encode(), self._address)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import mmap
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,9 @@ class SharedArrays:
             count = int(np.prod(field.shape))
             flat = np.frombuffer(memory, dtype, count=count, offset=field.offset)
             self._arrays[field.name] = flat.reshape(field.shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self._arrays[name]

@@ -12,23 +12,24 @@ from pathlib import Path
 
 import msgspec
 
-from .bundle import Bundle, read_bundle
 from .capture import Capture, run_capture
 from .cores import engine_cores, leave_to_engine
-from .decide import Rule
 from .engines import open_engine
-from .errors import EdgeError, LineError, RecipeError
+from .errors import EdgeError, LineError
+from .gallery import Gallery
 from .golden import check_golden
-from .infer import Infer, References
+from .infer import Infer, References, Seat
+from .judges import Judge, digest_of, read_judges
 from .ledger import Ledger
-from .masters import known_views, masters_of
 from .plan import VERDICTS, Plan, Running
-from .preprocess import Preparer, PreprocessStep
-from .publish import Identity, Publisher, run_publish
+from .preprocess import PreprocessStep
+from .publish import Bench, Identity, Publisher, run_publish
 from .recipe import Recipe
 from .ring import Ring
 from .sources import open_source
 from .stage import Life, Wires, hurry, relay
+
+log = logging.getLogger(__name__)
 
 PRIORITY = {"publish": 20, "capture": 10, "preprocess": 5, "infer": 5}  # of what has to be prompt
 
@@ -57,46 +58,64 @@ def _capture(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger,
 
 
 def _preprocess(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, ring: Ring) -> None:
-    bundle = _bundle(plan)
-    masters = masters_of(plan.recipe, bundle)
-    if masters is not None:
-        for view in known_views(plan.recipe, bundle):
-            masters.get(view)  # one that does not fit is said before the line is armed
-    preparer = Preparer(plan.recipe.preprocess, bundle.manifest.input, masters)
+    preparers = [judge.preparer(plan.recipe) for judge in _judges(plan)]
     inbox = wires.inbox("preprocess")
     life.ready()
-    step = PreprocessStep(ring, preparer, bundle.manifest.input)
+    step = PreprocessStep(ring, preparers)
     relay("preprocess", life, inbox, wires.to("infer"), wires.to("publish"), step, _guard_ns(plan))
 
 
 def _infer(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, ring: Ring) -> None:
-    bundle = _bundle(plan)
-    masters = masters_of(plan.recipe, bundle)
+    threads = plan.recipe.engine.threads
     with ExitStack() as opened:
-        with engine_cores(plan.recipe.engine.threads):
-            engine = opened.enter_context(open_engine(plan.recipe.engine, bundle))
-            check_golden(engine, bundle)
-            references = None
-            if masters is not None:
-                limit_bytes = plan.recipe.engine.reference_mb * 2**20
-                references = References(engine, lambda view: masters.get(view).input, limit_bytes)
-                references.warm(known_views(plan.recipe, bundle))
+        with engine_cores(threads):
+            seats = [_seat(judge, plan.recipe, opened) for judge in _judges(plan)]
         hurry(PRIORITY["infer"])
-        leave_to_engine(plan.recipe.engine.threads)
-        running = Running(engine=engine.name, precision=engine.precision)
+        leave_to_engine(threads)
+        running = Running(
+            engine=", ".join(dict.fromkeys(seat.engine.name for seat in seats)),
+            precision=", ".join(dict.fromkeys(seat.engine.precision for seat in seats)),
+        )
         (folder / "engine.json").write_bytes(msgspec.json.encode(running))
         inbox = wires.inbox("infer")
         life.ready()
-        step = Infer(ring, engine, references)
+        step = Infer(ring, seats)
         relay("infer", life, inbox, wires.to("publish"), wires.to("publish"), step, _guard_ns(plan))
 
 
+def _seat(judge: Judge, recipe: Recipe, opened: ExitStack) -> Seat:
+    """The judge's engine, proved on the golden frames, with what it compares parts with."""
+    manifest = judge.bundle.manifest
+    engine = opened.enter_context(open_engine(recipe.engine, judge.bundle))
+    check_golden(engine, judge.bundle)
+    promise = manifest.calibration
+    if promise and judge.bundle.digest_of_graph("judge", engine.precision) != promise.artifact:
+        log.warning(
+            "bundle %s was calibrated on %s: on %s %s it does not promise its rate of false rejects",
+            manifest.name,
+            promise.engine,
+            engine.name,
+            engine.precision,
+        )
+    masters, references = judge.masters(recipe), None
+    if masters is not None:
+        limit_bytes = recipe.engine.reference_mb * 2**20
+        references = References(engine, lambda view: masters.get(view).input, limit_bytes)
+        references.warm(judge.views(recipe))
+    gallery = Gallery(engine, judge.drawings()) if manifest.method == "matcher" else None
+    return Seat(engine=engine, shape=manifest.input.shape, references=references, gallery=gallery)
+
+
 def _publish(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, ring: Ring) -> None:
-    recipe, bundle = plan.recipe, _bundle(plan)
+    recipe, judges = plan.recipe, _judges(plan)
     publisher = Publisher(
         ring,
         ledger,
-        rule_of(recipe, bundle),
+        Bench(
+            rules=tuple(judge.rule for judge in judges),
+            outputs=tuple(judge.bundle.manifest.answers for judge in judges),
+            fusion=recipe.fusion,
+        ),
         Identity(
             line=recipe.line,
             recipe=plan.recipe_digest,
@@ -117,27 +136,12 @@ def _guard_ns(plan: Plan) -> int:
     return round(plan.recipe.timing.guard_ms * 1e6)
 
 
-def _bundle(plan: Plan) -> Bundle:
-    bundle = read_bundle(Path(plan.recipe.bundle))
-    if bundle.digest != plan.bundle_digest:
-        raise LineError(f"{plan.recipe.bundle}: the bundle has changed since the line was started: restart it")
-    return bundle
-
-
-def rule_of(recipe: Recipe, bundle: Bundle) -> Rule:
-    """The recipe's rule over the bundle's kinds; RecipeError for a threshold of an unknown kind."""
-    manifest = bundle.manifest
-    unknown = sorted(set(recipe.rule.thresholds) - set(manifest.kinds))
-    if unknown:
-        raise RecipeError(
-            f"rule.thresholds: the bundle knows no {unknown[0]!r}; its kinds are {', '.join(manifest.kinds)}"
-        )
-    thresholds = {**manifest.thresholds, **recipe.rule.thresholds}
-    return Rule(
-        thresholds={kind: thresholds[kind] for kind in manifest.kinds},
-        stride=manifest.stride,
-        min_area_px=recipe.rule.min_area_px,
-    )
+def _judges(plan: Plan) -> tuple[Judge, ...]:
+    judges = read_judges(plan.recipe)
+    if digest_of(judges) != plan.bundle_digest:
+        names = ", ".join(judge.choice.bundle for judge in judges)
+        raise LineError(f"{names}: a bundle has changed since the line was started: restart it")
+    return judges
 
 
 def main() -> int:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from ..bundle import read_bundle
+from ..judges import read_judges
 from ..messages import Heartbeat, Verdict
 from ..metrics import Metrics
 from ..pipeline import Line
@@ -52,11 +52,8 @@ def run_demo(
             if isinstance(message, Verdict):
                 verdicts.append(message)
 
-        bundle = read_bundle(Path(recipe.bundle))
-        with (
-            show,
-            Line(recipe, digest, bundle, state=folder, metrics=metrics, hear=hear) as line,
-        ):
+        judges = read_judges(recipe)
+        with show, Line(recipe, digest, judges, state=folder, metrics=metrics, hear=hear) as line:
             while not stopping and not line.ended:
                 line.tick()
                 if isinstance(show, Live):

@@ -36,7 +36,10 @@ class OnnxRuntime:
 
     def __enter__(self) -> OnnxRuntime:
         self._judge = self._session(self._bundle.artifact("judge", self.precision))
-        self._reference = self._session(self._bundle.artifact("reference", self.precision))
+        features = self._bundle.manifest.features
+        self._reference = (
+            self._session(self._bundle.artifact("reference", self.precision)) if features else None
+        )
         self._worker = ThreadPoolExecutor(1, "onnxruntime")
         self._running: dict[int, Future[Outputs]] = {}
         return self
@@ -60,15 +63,17 @@ class OnnxRuntime:
 
     def reference(self, master: Image) -> Reference:
         self._bundle.manifest.input.check("master", master)
+        if self._reference is None:
+            raise EngineError(f"{self._bundle.manifest.name} judges a part without a master")
         return _Features(_run(self._reference, self._bundle.manifest.features, {"master": master}))
 
     def submit(self, lane: int, image: Image, reference: Reference | None) -> None:
         check_inputs(self._bundle.manifest, image, reference)
         if lane in self._running:
             raise EngineError(f"lane {lane} is busy: collect it first")
-        assert isinstance(reference, _Features)
+        features = reference.arrays if isinstance(reference, _Features) else {}
         self._running[lane] = self._worker.submit(
-            _run, self._judge, tuple(self._bundle.manifest.outputs), {"image": image, **reference.arrays}
+            _run, self._judge, tuple(self._bundle.manifest.outputs), {"image": image, **features}
         )
 
     def collect(self, lane: int) -> Outputs:

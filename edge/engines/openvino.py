@@ -45,7 +45,8 @@ class OpenVINO:
         self._tensor = ov.Tensor
         try:
             core = ov.Core()
-            judge, self._reference = (self._compiled(core, role) for role in ("judge", "reference"))
+            judge = self._compiled(core, "judge")
+            self._reference = self._compiled(core, "reference") if self._bundle.manifest.features else None
             self._lanes = [_Lane(judge.create_infer_request()) for _ in range(self.lanes)]
         except RuntimeError as error:
             raise EngineError(f"openvino cannot load {self._bundle.folder}: {error}") from error
@@ -83,6 +84,8 @@ class OpenVINO:
 
     def reference(self, master: Image) -> Reference:
         self._bundle.manifest.input.check("master", master)
+        if self._reference is None:
+            raise EngineError(f"{self._bundle.manifest.name} judges a part without a master")
         request = self._reference.create_infer_request()
         try:
             request.infer([master])
@@ -115,9 +118,10 @@ class OpenVINO:
         on = self._lanes[lane]
         if on.image is None:
             raise EngineError(f"lane {lane} is idle: submit to it first")
-        on.image = None
         try:
             on.request.wait()
         except RuntimeError as error:
             raise EngineError(f"openvino failed on lane {lane}: {error}") from error
+        finally:
+            on.image = None  # not before: it is read until now, and a copy of it is held by nothing else
         return {name: on.request.get_tensor(name).data for name in self._bundle.manifest.outputs}

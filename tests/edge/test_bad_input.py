@@ -12,7 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from lines import Subscriber, running, until, write_boards, write_recipe
+from bundles import altered, calibration
+from lines import Subscriber, judge, running, until, write_boards, write_recipe
 
 BOARDS = {"00-good": True, "10-good": True}
 
@@ -98,6 +99,32 @@ def test_a_threshold_of_an_unknown_kind_is_said_at_the_start(line_of: Callable[[
     assert "spot, shade" in said
 
 
+def test_a_threshold_in_per_cent_is_said_at_the_start(line_of: Callable[[str, str], Path]) -> None:
+    """A heat of a comparator lies between 0 and 1, so 50 would pass everything."""
+    said = refused(line_of("[publish]", "[rule.thresholds]\nspot = 50\n[publish]"))
+    assert "rule.thresholds: spot: expected 0 to 1, found 50" in said
+
+
+def test_a_matcher_without_drawings_is_said_at_the_start(
+    tmp_path: Path, matcher_bundle: Path, textured: np.ndarray
+) -> None:
+    """A matcher that knows no product is an error that names the key, before the line is armed."""
+    source = write_boards(tmp_path, BOARDS, textured)
+    assert "drawings of judge 'model'" in refused(write_recipe(tmp_path, matcher_bundle, source))
+
+
+def test_a_fusion_without_calibration_is_said_at_the_start(
+    tmp_path: Path, score_bundle: Path, textured: np.ndarray
+) -> None:
+    """Judges whose scores have no p-values cannot agree by them."""
+    judges = judge("left", score_bundle, crop=[0, 0, 32, 64]) + judge(
+        "right", score_bundle, crop=[32, 0, 32, 64]
+    )
+    source = write_boards(tmp_path, BOARDS, textured)
+    said = refused(write_recipe(tmp_path, None, source, f"{judges}[fusion]\nfalse_reject = 0.01"))
+    assert "fusion: judge 'left' has a bundle without calibration" in said
+
+
 def test_a_metrics_port_in_use_is_said_at_the_start(line_of: Callable[[str, str], Path]) -> None:
     """A port that something else holds is an error that names the key."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -116,6 +143,35 @@ def test_check_tells_what_it_found(line_of: Callable[[str, str], Path]) -> None:
     assert done.returncode == 0, done.stderr
     for what in ("recipe", "bundle", "rule", "engine", "source", "master"):
         assert f"ok  {what}" in done.stdout
+
+
+def test_check_looks_at_every_judge(
+    tmp_path: Path, tiny_bundle: Path, score_bundle: Path, matcher_bundle: Path, textured: np.ndarray
+) -> None:
+    """Each one's bundle, rule and engine, a matcher's drawings, a comparator's master; what is promised too."""
+    source = write_boards(tmp_path, BOARDS, textured)
+    cv2.imwrite(str(tmp_path / "side.png"), textured)
+    calibrated = altered(score_bundle, tmp_path / "calibrated", calibration=calibration([0.1, 0.11, 0.12]))
+    judges = (
+        judge("defects", tiny_bundle, masters=f"{tmp_path}/masters/{{view}}.png")
+        + judge("odd", calibrated)
+        + judge("product", matcher_bundle, drawings=f"{tmp_path}/side.png")
+    )
+    done = check(write_recipe(tmp_path, None, source, judges))
+    assert done.returncode == 0, done.stderr
+    told = done.stdout.replace("\n", " ")
+    for what, count in (("bundle", 3), ("rule", 3), ("engine", 3), ("drawings", 1), ("master", 1)):
+        assert told.count(f"ok  {what}") == count
+    assert "anomaly 0.145; On average at most 10 % of good parts are rejected." in told
+
+
+def test_check_finds_a_matcher_without_drawings(
+    tmp_path: Path, matcher_bundle: Path, textured: np.ndarray
+) -> None:
+    """`edge check` ends with 1 and names what is missing."""
+    done = check(write_recipe(tmp_path, matcher_bundle, write_boards(tmp_path, BOARDS, textured)))
+    assert done.returncode == 1
+    assert "drawings of judge 'model'" in done.stderr
 
 
 def test_check_finds_a_master_of_another_size(line_of: Callable[[str, str], Path], tmp_path: Path) -> None:

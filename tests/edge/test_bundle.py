@@ -79,7 +79,6 @@ def test_the_identity_is_the_digest_of_the_manifest(bundle: Path) -> None:
         (put("kinds", ["spot"]), r"outputs.map: expected \(1, 1, 16, 16\) for 1 kinds"),
         (put("stride", 8), r"outputs.map: expected \(1, 2, 8, 8\)"),
         (put("thresholds", {"spot": 0.5}), "thresholds: expected one for each of"),
-        (put("thresholds.spot", 1.5), "thresholds.* <= 1"),
         (put("artifacts", []), "artifacts: no graph for the role 'judge'"),
         (put("artifacts.1.precision", "fp32"), "artifacts: a judge in int8, but no reference"),
         (put("artifacts.3.precision", "fp32"), r"artifacts: .* names a role and precision twice"),
@@ -93,6 +92,98 @@ def test_the_identity_is_the_digest_of_the_manifest(bundle: Path) -> None:
 )
 def test_a_manifest_that_cannot_be_right_is_refused(bundle: Path, change: Edit, said: str) -> None:
     """The error names the file and the key."""
+    edit(bundle, change)
+    with pytest.raises(BundleError, match=f"manifest.json: {said}"):
+        read_bundle(bundle)
+
+
+def test_a_bundle_of_an_anomaly_model_is_read_with_all_it_holds(score_bundle: Path) -> None:
+    """Golden cases without a master, a score and a map, and no masters."""
+    bundle = read_bundle(score_bundle)
+    usual, odd = bundle.golden()
+    assert usual.master is None
+    assert {name: array.shape for name, array in odd.expected.items()} == bundle.manifest.outputs
+    assert usual.expected["score"] < bundle.manifest.thresholds["anomaly"] < odd.expected["score"]
+
+
+def test_a_bundle_of_a_matcher_is_read_with_all_it_holds(matcher_bundle: Path) -> None:
+    """Its golden cases bring the drawing, and besides the embedding the score that decides."""
+    bundle = read_bundle(matcher_bundle)
+    product, other = bundle.golden()
+    assert np.array_equal(product.image, product.master)
+    assert {name: array.shape for name, array in other.expected.items()} == {
+        "embedding": (1, 64),
+        "score": (1,),
+    }
+    assert bundle.manifest.answers == {"score": (1,)}
+    assert product.expected["score"] < bundle.manifest.thresholds["product"] < other.expected["score"]
+
+
+SCORES = {
+    "method": "conformal",
+    "rate": 0.1,
+    "n": 3,
+    "threshold": 0.2,
+    "note": "At most 10 %.",
+    "engine": "openvino fp32",
+    "artifact": "0" * 64,
+    "scores": [0.1, 0.15, 0.2],
+}
+
+
+def test_a_calibration_is_read(score_bundle: Path, tmp_path: Path) -> None:
+    """What the threshold promises travels with the model, and so do the scores that p-values come from."""
+    bundle = Path(shutil.copytree(score_bundle, tmp_path / "bundle"))
+    edit(bundle, put("calibration", SCORES))
+    known = read_bundle(bundle).manifest.calibration
+    assert known is not None
+    assert (known.note, known.scores) == ("At most 10 %.", (0.1, 0.15, 0.2))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (put("outputs.score", [2]), r"outputs.score: expected \(1,\) for one kind, found \(2,\)"),
+        (put("outputs", {"score": [1]}), r"outputs.map: expected \(1, 1, 16, 16\) .*, found None"),
+        (put("stride", 8), r"outputs.map: expected \(1, 1, 8, 8\)"),
+        (put("thresholds", {"defect": 1}), "thresholds: expected one for each of"),
+        (put("region_from", "0.3"), "region_from: Expected `float"),
+        (put("artifacts", []), "artifacts: no graph for the role 'judge'"),
+        (put("tolerances.fp32", {"map": 1}), r"tolerances.fp32: none for \['score'\]"),
+        (put("calibration", SCORES | {"n": 4}), "calibration.scores: expected 4, found 3"),
+        (put("calibration", SCORES | {"scores": [0.2, 0.1, 0.15]}), "calibration.scores: expected them rising"),
+        (put("calibration", SCORES | {"method": "guessed"}), "calibration.method: Invalid enum value"),
+        (put("calibration", SCORES | {"score": []}), "unknown key 'score' in calibration"),
+    ],
+)
+def test_a_manifest_of_an_anomaly_model_that_cannot_be_right_is_refused(
+    score_bundle: Path, tmp_path: Path, change: Edit, said: str
+) -> None:
+    """The error names the file and the key."""
+    bundle = Path(shutil.copytree(score_bundle, tmp_path / "bundle"))
+    edit(bundle, change)
+    with pytest.raises(BundleError, match=f"manifest.json: {said}"):
+        read_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (put("outputs", {"score": [1]}), r"outputs.embedding: expected \(1, D\)"),
+        (put("outputs.embedding", [2, 64]), r"outputs.embedding: expected \(1, D\) .*found \(2, 64\)"),
+        (put("outputs.embedding", [64]), r"outputs.embedding: expected \(1, D\)"),
+        (put("kinds", ["anomaly"]), r"outputs.embedding: expected .* the kind 'product', .*'anomaly'"),
+        (put("thresholds", {}), "thresholds: expected one for each of"),
+        (put("artifacts", []), "artifacts: no graph for the role 'judge'"),
+        (put("tolerances.fp32", {"embedding": 1}), r"tolerances.fp32: none for \['score'\]"),
+        (put("golden.0.master.path", "golden/none.png"), r"golden\[0\].master.path: .* is missing"),
+    ],
+)
+def test_a_manifest_of_a_matcher_that_cannot_be_right_is_refused(
+    matcher_bundle: Path, tmp_path: Path, change: Edit, said: str
+) -> None:
+    """The error names the file and the key."""
+    bundle = Path(shutil.copytree(matcher_bundle, tmp_path / "bundle"))
     edit(bundle, change)
     with pytest.raises(BundleError, match=f"manifest.json: {said}"):
         read_bundle(bundle)

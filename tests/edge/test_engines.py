@@ -139,6 +139,23 @@ def test_a_comparator_without_a_master_is_refused(real: Engine, cases: list[Gold
         real.submit(0, cases[0].image, None)
 
 
+@pytest.mark.parametrize("kind", ["openvino", "onnxruntime"])
+def test_a_model_without_masters_judges_parts_alone(score_bundle: Path, kind: str) -> None:
+    """It gives what numpy computes, on every lane; a master offered to it is refused."""
+    bundle = read_bundle(score_bundle)
+    usual, odd = bundle.golden()
+    with open_engine(EngineChoice(kind=kind), bundle) as engine:
+        engine.submit(0, usual.image, None)
+        engine.submit(1, odd.image, None)
+        for lane, case in ((1, odd), (0, usual)):
+            found = engine.collect(lane)
+            assert {name: array.shape for name, array in found.items()} == bundle.manifest.outputs
+            assert found["score"] == pytest.approx(case.expected["score"], abs=1e-5)
+            assert np.abs(found["map"] - case.expected["map"]).max() < 1e-5
+        with pytest.raises(EngineError, match="anomaly judges a part without a master"):
+            engine.reference(usual.image)
+
+
 def test_a_busy_lane_takes_no_second_part(engine: Engine, cases: list[Golden]) -> None:
     """A part in flight is not replaced by another."""
     reference = engine.reference(cases[0].master)

@@ -131,3 +131,59 @@ def test_differences_are_named_by_output(tiny_bundle: Path) -> None:
     assert list(apart) == ["map", "extents", "score"]
     assert apart["score"] == pytest.approx(0.2745, abs=1e-3)
     assert apart["extents"] == 0
+
+
+@pytest.mark.parametrize("kind", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("model", ["score_bundle", "matcher_bundle"])
+def test_a_sound_engine_reproduces_models_without_masters(
+    request: pytest.FixtureRequest, model: str, kind: str
+) -> None:
+    """A model that judges by a score, and one that compares embeddings, are proved like any other."""
+    bundle = read_bundle(request.getfixturevalue(model))
+    with open_engine(EngineChoice(kind=kind), bundle) as engine:
+        check_golden(engine, bundle)
+
+
+@pytest.mark.parametrize(
+    ("model", "case", "output", "by", "said"),
+    [
+        ("score_bundle", "odd", "score", 0.01, r"odd.png on .*: score lies 0\.01.* more than 0\.0001"),
+        ("score_bundle", "usual", "map", 0.02, r"usual.png on .*: map lies 0\.02"),
+        ("matcher_bundle", "other", "embedding", 0.03, r"other.png on .*: embedding lies 0\.03"),
+        ("matcher_bundle", "product", "score", 0.04, r"product.png on .*: score lies 0\.04"),
+    ],
+)
+def test_an_engine_that_scores_otherwise_is_refused(
+    request: pytest.FixtureRequest, tmp_path: Path, model: str, case: str, output: str, by: float, said: str
+) -> None:
+    """Be it in the score, on the map or in the embedding."""
+    copy = Path(shutil.copytree(request.getfixturevalue(model), tmp_path / "bundle"))
+    bundle = read_bundle(copy)
+    (expected,) = (golden.expected for golden in bundle.golden() if case in golden.name)
+    expected[output].flat[0] += by
+    np.savez(copy / f"golden/{case}.npz", **expected)
+    with pytest.raises(EngineError, match=said):
+        check(bundle)
+
+
+@pytest.mark.parametrize(("model", "kind"), [("score_bundle", "anomaly"), ("matcher_bundle", "product")])
+def test_a_score_that_falls_on_the_other_side_of_its_threshold_is_refused(
+    request: pytest.FixtureRequest, tmp_path: Path, model: str, kind: str
+) -> None:
+    """However wide the tolerances are, an engine that would decide otherwise is not used."""
+    copy = Path(shutil.copytree(request.getfixturevalue(model), tmp_path / "bundle"))
+    bundle = changed(copy, tolerances={"fp32": {"map": 9.0, "score": 9.0, "embedding": 9.0}})
+    name = bundle.manifest.golden[0].expected.path
+    expected = bundle.golden()[0].expected
+    expected["score"][0] = bundle.manifest.thresholds[kind]  # which is rejected
+    np.savez(copy / name, **expected)
+    with pytest.raises(EngineError, match=f"expected a score of .* for {kind!r}.* crosses the threshold"):
+        check(bundle)
+
+
+def test_a_matchers_case_without_a_drawing_is_refused(matcher_bundle: Path) -> None:
+    """A score that was compared with nothing shows nothing."""
+    bundle = read_bundle(matcher_bundle)
+    case = msgspec.structs.replace(bundle.manifest.golden[0], master=None)
+    with pytest.raises(EngineError, match="matcher compares with a drawing: received none"):
+        check(changed(matcher_bundle, golden=(case,)))

@@ -14,17 +14,22 @@ from edge.bundle import read_bundle
 from edge.engines import open_engine
 from edge.engines.base import Engine
 from edge.errors import EngineError, PartError, SlotOverwritten
-from edge.infer import Infer, References
-from edge.messages import Tensor
+from edge.infer import Infer, References, Seat
+from edge.messages import Laid, Prediction, Refused, Tensor
 from edge.recipe import EngineChoice
 from edge.ring import Ring, as_image, as_outputs
 
 SHAPE = (1, 1, 64, 64)
+OUTPUTS = {"map": (1, 2, 16, 16), "extents": (1, 4, 16, 16)}
+LAID = Laid(to_frame=(1, 0, 0, 0, 1, 0), registration_px=0.0)
+REFUSED = Refused(reason="registration", detail="moved 40 px")
 
 
 @pytest.fixture
 def ring(tmp_path: Path) -> Ring:
-    return Ring.create(tmp_path / "ring", slots=4, frame=8, tensor=64 * 64, outputs=4 * 6 * 16 * 16)
+    return Ring.create(
+        tmp_path / "ring", slots=4, frame=8, tensors=[64 * 64] * 3, outputs=[4 * 6 * 16 * 16] * 3
+    )
 
 
 @pytest.fixture
@@ -33,17 +38,25 @@ def engine(tiny_bundle: Path) -> Iterator[Engine]:
         yield engine
 
 
-def tensor_of(ring: Ring, entry: int, picture: np.ndarray, view: str = "a") -> Tensor:
+def tensor_of(
+    ring: Ring, entry: int, picture: np.ndarray, inputs: tuple[Laid | Refused, ...] = (LAID,)
+) -> Tensor:
     slot, generation = ring.lease(entry, published=entry) or (-1, 0)
     part = part_of(entry, slot=slot, generation=generation)
-    with ring.area(part, "tensor") as area:
-        as_image(area, SHAPE)[:] = picture
-    return Tensor(part=part, shape=SHAPE, to_frame=(1, 0, 0, 0, 1, 0), registration_px=0.0, done_ns={})
+    for number in range(len(inputs)):
+        with ring.area(part, "tensor", number) as area:
+            as_image(area, SHAPE)[:] = picture
+    return Tensor(part=part, inputs=inputs, done_ns={})
+
+
+def compared(engine: Engine, master: Callable[[str], np.ndarray]) -> Seat:
+    """A comparator's engine with its masters."""
+    return Seat(engine=engine, shape=SHAPE, references=References(engine, master, 2**20))
 
 
 def test_each_part_gets_its_own_result(ring: Ring, engine: Engine, textured: np.ndarray) -> None:
     """With all lanes in flight, the part with the spot is the one whose outputs show it, every time."""
-    infer = Infer(ring, engine, References(engine, lambda view: textured.reshape(SHAPE), 2**20))
+    infer = Infer(ring, [compared(engine, lambda view: textured.reshape(SHAPE))])
     assert infer.depth == 2
     spotted = textured.copy()
     spotted[20:28, 36:44] = 255
@@ -56,13 +69,13 @@ def test_each_part_gets_its_own_result(ring: Ring, engine: Engine, textured: np.
         prediction = infer.finish()
         assert prediction.part.entry == entry
         with ring.area(prediction.part, "outputs") as area:
-            hot.append(bool(as_outputs(area, prediction.outputs)["map"].max() > 0.2))
+            hot.append(bool(as_outputs(area, OUTPUTS)["map"].max() > 0.2))
     assert hot == [entry % 3 == 0 for entry in range(12)]
 
 
 def test_a_tensor_of_a_later_part_is_not_judged(ring: Ring, engine: Engine, textured: np.ndarray) -> None:
     """A slot that was leased anew while its part was in flight gives no prediction."""
-    infer = Infer(ring, engine, References(engine, lambda view: textured.reshape(SHAPE), 2**20))
+    infer = Infer(ring, [compared(engine, lambda view: textured.reshape(SHAPE))])
     infer.start(tensor_of(ring, 0, textured))
     for entry in range(1, 5):
         ring.lease(entry, published=entry)
@@ -78,7 +91,7 @@ def test_a_lane_comes_back_after_a_failure(
     """An engine that fails on one part judges the next ones on all of its lanes."""
     bundle = read_bundle(constant_bundle(fault="device lost", every=2))
     with open_engine(EngineChoice(), bundle) as engine:
-        infer = Infer(ring, engine, None)
+        infer = Infer(ring, [Seat(engine=engine, shape=SHAPE)])
         for entry in range(8):
             infer.start(tensor_of(ring, entry, textured))
             if entry % 2:
@@ -96,19 +109,86 @@ def test_a_view_without_a_master_is_refused(ring: Ring, engine: Engine, textured
             raise PartError("view", f"no master for {view}")
         return textured.reshape(SHAPE)
 
-    infer = Infer(ring, engine, References(engine, master, 2**20))
+    infer = Infer(ring, [compared(engine, master)])
     message = tensor_of(ring, 0, textured)
     stranger = Tensor(
         part=part_of(0, slot=message.part.slot, generation=message.part.generation, view="z"),
-        shape=SHAPE,
-        to_frame=message.to_frame,
-        registration_px=0.0,
+        inputs=message.inputs,
         done_ns={},
     )
     with pytest.raises(PartError):
         infer.start(stranger)
     infer.start(message)
     assert infer.finish().part == message.part
+
+
+def said(ring: Ring, prediction: Prediction, number: int, shapes: dict[str, tuple[int, ...]]) -> dict:
+    """A copy of what one judge said of a part."""
+    with ring.area(prediction.part, "outputs", number) as area:
+        return {name: array.copy() for name, array in as_outputs(area, shapes).items()}
+
+
+@pytest.fixture
+def anomaly(score_bundle: Path) -> Iterator[Seat]:
+    with open_engine(EngineChoice(), read_bundle(score_bundle)) as engine:
+        yield Seat(engine=engine, shape=SHAPE)
+
+
+def test_each_judge_says_what_it_has_to_say_in_its_own_place(
+    ring: Ring, engine: Engine, anomaly: Seat, textured: np.ndarray
+) -> None:
+    """Two judges look at one part, each at its own input, and neither overwrites what the other said."""
+    infer = Infer(ring, [compared(engine, lambda view: textured.reshape(SHAPE)), anomaly])
+    infer.start(tensor_of(ring, 0, textured, (LAID, LAID)))
+    prediction = infer.finish()
+    assert prediction.inputs == (LAID, LAID)
+    assert said(ring, prediction, 0, OUTPUTS)["map"].max() < 0.01
+    found = said(ring, prediction, 1, {"score": (1,), "map": (1, 1, 16, 16)})
+    assert found["score"] == pytest.approx(found["map"].mean(), abs=1e-5)
+    assert found["score"] > 0.05
+
+
+def test_a_judge_that_was_refused_the_part_is_left_out(
+    ring: Ring, engine: Engine, anomaly: Seat, textured: np.ndarray
+) -> None:
+    """The other judges look at it all the same, and on the next part that judge is there again."""
+    infer = Infer(ring, [compared(engine, lambda view: textured.reshape(SHAPE)), anomaly])
+    for entry, inputs in enumerate([(REFUSED, LAID), (LAID, REFUSED), (REFUSED, REFUSED), (LAID, LAID)] * 2):
+        infer.start(tensor_of(ring, entry, textured, inputs))
+        prediction = infer.finish()
+        assert prediction.inputs == inputs
+        if inputs[1] == LAID:
+            assert said(ring, prediction, 1, {"score": (1,)})["score"] > 0.05
+
+
+def test_a_judge_that_fails_takes_no_lane_from_the_others(
+    ring: Ring, anomaly: Seat, constant_bundle: Callable[..., Path], textured: np.ndarray
+) -> None:
+    """Of a part on which one judge failed there is no prediction, and the next part has one."""
+    bundle = read_bundle(constant_bundle(fault="device lost", every=2))
+    with open_engine(EngineChoice(), bundle) as failing:
+        infer = Infer(ring, [anomaly, Seat(engine=failing, shape=SHAPE)])
+        for entry in range(8):
+            infer.start(tensor_of(ring, entry, textured, (LAID, LAID)))
+            if entry % 2:
+                with pytest.raises(EngineError, match="device lost"):
+                    infer.finish()
+            else:
+                assert infer.finish().part.entry == entry
+
+
+def test_a_part_that_one_judge_cannot_begin_with_is_taken_back_from_the_others(
+    ring: Ring, anomaly: Seat, constant_bundle: Callable[..., Path], textured: np.ndarray
+) -> None:
+    """A judge whose input does not fit its model costs that part, on every judge, and no lane."""
+    with open_engine(EngineChoice(), read_bundle(constant_bundle(fault="device lost"))) as failing:
+        fit, misfit = Seat(engine=failing, shape=SHAPE), Seat(engine=failing, shape=(1, 1, 8, 8))
+        with pytest.raises(EngineError, match="image: expected"):
+            Infer(ring, [fit, anomaly, misfit]).start(tensor_of(ring, 0, textured, (LAID, LAID, LAID)))
+        infer = Infer(ring, [fit, anomaly])
+        infer.start(tensor_of(ring, 1, textured, (LAID, LAID)))
+        with pytest.raises(EngineError, match="device lost"):
+            infer.finish()
 
 
 @dataclass

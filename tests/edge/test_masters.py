@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.bundle import read_bundle
+from edge.bundle import Bundle, read_bundle
 from edge.errors import PartError, RecipeError
+from edge.judges import Judge, rule_of
 from edge.manifest import InputSpec
-from edge.masters import Masters, masters_of
+from edge.masters import Masters
 from edge.recipe import Preprocess, Recipe, Synthetic
 
 SPEC = InputSpec(height=48, width=60)
@@ -26,6 +27,12 @@ def line(masters: Path | str = "", **source: Any) -> Recipe:
     return Recipe(
         line="l", bundle="b", masters=str(masters), source=Synthetic(**{"width": 64, "height": 64, **source})
     )
+
+
+def masters_of(recipe: Recipe, bundle: Bundle) -> Masters | None:
+    """Of the line's one judge."""
+    (choice,) = recipe.judges
+    return Judge(choice=choice, bundle=bundle, rule=rule_of(choice, bundle, recipe)).masters(recipe)
 
 
 def test_the_bundle_brings_its_own_masters(tiny_bundle: Path) -> None:

@@ -27,6 +27,8 @@ JUDGED = Verdict(
     detail="",
     score=0.12,
     threshold=0.5,
+    p_value=0.3,
+    judges=[],
     regions=[],
     captured_at="2026-01-02T03:04:05.000000Z",
     captured_ns=1_000 * MS,
@@ -85,7 +87,7 @@ def test_everything_known_beforehand_is_there_before_the_first_part(line):
         assert line[f"stage_latency_seconds_count stage={stage}"] == 0
     for state in STATES:
         assert line[f"state state={state}"] == 0
-    for name in ("latency_seconds", "engine_seconds", "registration_error_pixels", "score"):
+    for name in ("latency_seconds", "engine_seconds", "registration_error_pixels", "score", "p_value"):
         assert line[f"{name}_count"] == 0
     assert line["deadline_misses_total"] == 0
     assert line["last_judged_timestamp_seconds"] == 0
@@ -117,9 +119,18 @@ def test_times_are_told_in_seconds(line):
     assert shares == pytest.approx([0.002, 0.006, 0.030, 0.002])
 
 
-def test_score_and_registration_are_histograms(line):
-    """How parts score and how well they register can be seen as a distribution."""
+def test_another_product_is_counted_apart_from_defects(line):
+    """A wrong part on the belt is not taken for a process that makes bad ones."""
+    line.metrics.observe(msgspec.structs.replace(JUDGED, verdict="reject", reason="product"))
+    assert line["parts_total verdict=reject reason=product"] == 1
+    assert line["parts_total verdict=reject reason=defect"] == 0
+
+
+def test_scores_registration_and_p_values_are_histograms(line):
+    """How parts score, how rare that is and how well they register can be seen as a distribution."""
     line.metrics.observe(JUDGED)
+    assert line["p_value_bucket le=0.25"] == 0
+    assert line["p_value_bucket le=0.3"] == 1
     assert line["score_bucket le=0.1"] == 0
     assert line["score_bucket le=0.15"] == 1
     assert line["registration_error_pixels_bucket le=0.3"] == 0
@@ -135,6 +146,7 @@ def test_an_unknown_part_adds_nothing_that_was_not_measured(line):
             reason="dark",
             score=None,
             threshold=None,
+            p_value=None,
             registration_px=None,
             latency_us={"capture": 2_000, "preprocess": 3_000, "publish": 1_000, "total": 6_000},
         )
@@ -144,6 +156,7 @@ def test_an_unknown_part_adds_nothing_that_was_not_measured(line):
     assert line["stage_latency_seconds_count stage=preprocess"] == 1
     for name in ("stage_latency_seconds_count stage=infer", "engine_seconds_count", "score_count"):
         assert line[name] == 0
+    assert line["p_value_count"] == 0
     assert line["registration_error_pixels_count"] == 0
 
 

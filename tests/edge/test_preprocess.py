@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from parts import part_of
 
 from edge.errors import PartError
 from edge.manifest import InputSpec
 from edge.masters import Masters
-from edge.preprocess import Preparer
+from edge.messages import Frame, Laid, Refused
+from edge.preprocess import Preparer, PreprocessStep
 from edge.recipe import Preprocess
+from edge.ring import Ring, as_image
 from edge.sources.board import design
 from edge.sources.photo import Pose, master, photograph
 
@@ -115,3 +120,80 @@ def test_another_product_is_not_laid_onto_the_master() -> None:
     with pytest.raises(PartError) as caught:
         preparer().prepare(master(design(6, SIZE, SIZE)), "a", np.empty(SPEC.shape, np.uint8))
     assert caught.value.reason == "registration"
+
+
+SMALL = InputSpec(height=80, width=80)
+
+
+def no_master(view: str) -> tuple[NDArray[np.uint8], str]:
+    raise PartError("view", f"no master for view {view!r}")
+
+
+#: A comparator for design 5, one without masters, and a model that compares with nothing.
+COMPARATOR = preparer()
+MASTERLESS = Preparer(Preprocess(), SPEC, Masters(no_master, Preprocess(), SPEC, (SIZE, SIZE)))
+ALONE = Preparer(Preprocess(crop=(100, 80, 160, 160)), SMALL, None)
+
+
+class Slot:
+    """A frame in a slot of a real ring, and the step over it."""
+
+    def __init__(self, folder: Path, frame: NDArray[np.uint8], *preparers: Preparer) -> None:
+        sizes = [int(np.prod(one.shape)) for one in preparers]
+        self.ring = Ring.create(
+            folder / "ring", slots=1, frame=frame.nbytes, tensors=sizes, outputs=[4] * len(sizes)
+        )
+        slot, generation = self.ring.lease(0, published=0) or (-1, 0)
+        part = part_of(0, slot=slot, generation=generation)
+        with self.ring.area(part, "frame") as area:
+            as_image(area, frame.shape)[:] = frame
+        self.frame = Frame(part=part, shape=frame.shape, done_ns={"capture": 1})
+        self.step = PreprocessStep(self.ring, preparers)
+
+    def tensor(self, number: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        with self.ring.area(self.frame.part, "tensor", number) as area:
+            return as_image(area, shape).copy()
+
+
+def test_each_judge_gets_the_input_that_it_takes(tmp_path: Path) -> None:
+    """One frame, laid onto its master for one judge, and cropped and made smaller for another."""
+    frame = part(Pose(dx_px=4.0))
+    slot = Slot(tmp_path, frame, COMPARATOR, ALONE)
+    slot.step.start(slot.frame)
+    done = slot.step.finish()
+    assert (done.part, done.done_ns) == (slot.frame.part, {"capture": 1})
+    compared, alone = done.inputs
+    assert isinstance(compared, Laid)
+    assert isinstance(alone, Laid)
+    assert compared.registration_px > 0
+    assert (alone.registration_px, alone.to_frame) == (0, pytest.approx((2, 0, 100.5, 0, 2, 80.5)))
+    small = np.empty(SMALL.shape, np.uint8)
+    ALONE.prepare(frame, "a", small)
+    assert np.array_equal(slot.tensor(1, SMALL.shape), small)
+    assert np.abs(slot.tensor(0, SPEC.shape).astype(int) - frame).max() > 50
+
+
+def test_a_judge_that_cannot_look_leaves_the_part_to_the_others(tmp_path: Path) -> None:
+    """Another product does not fit the comparator's master; whoever compares with nothing looks at it."""
+    slot = Slot(tmp_path, master(design(6, SIZE, SIZE)), COMPARATOR, ALONE)
+    slot.step.start(slot.frame)
+    refused, laid = slot.step.finish().inputs
+    assert isinstance(laid, Laid)
+    assert isinstance(refused, Refused)
+    assert refused.reason == "registration"
+    assert refused.detail
+
+
+def test_a_part_that_no_judge_can_look_at_goes_no_further(tmp_path: Path) -> None:
+    """Without light it is unknown at once, for that reason."""
+    slot = Slot(tmp_path, np.zeros((SIZE, SIZE), np.uint8), COMPARATOR, ALONE)
+    with pytest.raises(PartError) as caught:
+        slot.step.start(slot.frame)
+    assert caught.value.reason == "dark"
+
+
+def test_judges_that_refuse_a_part_for_different_reasons_all_have_their_say(tmp_path: Path) -> None:
+    """So that a recipe that lets parts through for one of the reasons does not let this one through."""
+    slot = Slot(tmp_path, master(design(6, SIZE, SIZE)), MASTERLESS, COMPARATOR)
+    slot.step.start(slot.frame)
+    assert [getattr(one, "reason", None) for one in slot.step.finish().inputs] == ["view", "registration"]

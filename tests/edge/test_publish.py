@@ -14,12 +14,16 @@ from parts import part_of
 
 from edge.decide import Rule
 from edge.ledger import RECORD_BYTES, Ledger
-from edge.messages import Prediction, Unknown, Verdict
+from edge.messages import Judged, Laid, Prediction, Refused, Unknown, Verdict
+from edge.publish import Bench as Judges
 from edge.publish import Identity, Publisher
+from edge.recipe import MOST_JUDGES, Fusion
 from edge.ring import Ring, as_outputs
 from edge.wire import verdict_from
 
 SHAPES = {"map": (1, 1, 8, 8)}
+RULE = Rule(name="spots", bundle="1" * 64, thresholds={"spot": 0.5}, stride=4)
+LAID = Laid(to_frame=(1, 0, 0, 0, 1, 0), registration_px=0.5)
 GUARD_NS = 10
 IDENTITY = Identity(line="pcb", recipe="r" * 64, bundle="b" * 64, accepted=frozenset({"dark"}))
 
@@ -27,15 +31,17 @@ IDENTITY = Identity(line="pcb", recipe="r" * 64, bundle="b" * 64, accepted=froze
 class Bench:
     """A publisher on a real ring and ledger; a part is due 50 us after its capture."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, rules: tuple[Rule, ...] = (RULE,), fusion: Fusion | None = None) -> None:
         self.folder = folder
-        self.ring = Ring.create(folder / "ring", slots=8, frame=8, tensor=8, outputs=256)
+        self.judges = Judges(rules=rules, outputs=(SHAPES,) * len(rules), fusion=fusion)
+        sizes = {"tensors": [8] * len(rules), "outputs": [256] * len(rules)}
+        self.ring = Ring.create(folder / "ring", slots=8, frame=8, **sizes)
         self.ledger = Ledger.create(folder / "ledger")
         self.publisher = self.publisher_anew()
 
     def publisher_anew(self) -> Publisher:
         ring, ledger = Ring.open(self.folder / "ring"), Ledger.open(self.folder / "ledger")
-        return Publisher(ring, ledger, Rule(thresholds={"spot": 0.5}, stride=4), IDENTITY, GUARD_NS)
+        return Publisher(ring, ledger, self.judges, IDENTITY, GUARD_NS)
 
     def enter(self, at_ns: int = 0) -> int:
         entry = self.ledger.captured
@@ -45,17 +51,18 @@ class Bench:
         self.ledger.enter(part)
         return entry
 
-    def predict(self, entry: int, heat: float) -> Prediction:
+    def predict(self, entry: int, *said: float | Refused) -> Prediction:
+        """Each judge's hottest cell, or why it could not look."""
         part = self.ledger.part(entry)
-        with self.ring.area(part, "outputs") as area:
-            as_outputs(area, SHAPES)["map"][:] = 0
-            as_outputs(area, SHAPES)["map"][0, 0, 2, 2] = heat
+        for number, heat in enumerate(said):
+            if not isinstance(heat, Refused):
+                with self.ring.area(part, "outputs", number) as area:
+                    as_outputs(area, SHAPES)["map"][:] = 0
+                    as_outputs(area, SHAPES)["map"][0, 0, 2, 2] = heat
         done_ns = {"capture": part.captured_ns + 2_500, "infer": part.captured_ns + 9_100}
         return Prediction(
             part=part,
-            outputs=SHAPES,
-            to_frame=(1, 0, 0, 0, 1, 0),
-            registration_px=0.5,
+            inputs=tuple(heat if isinstance(heat, Refused) else LAID for heat in said),
             engine_ns=4_000,
             done_ns=done_ns,
         )
@@ -240,3 +247,125 @@ def test_a_verdict_is_what_its_schema_says(bench: Bench) -> None:
     del body["part_id"]
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(body, schema)
+
+
+DARK = Refused(reason="dark", detail="the picture's contrast is 2 grey levels")
+MOVED = Refused(reason="registration", detail="moved 40 px")
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Bench:
+    """With a judge that rejects spots from 0.5 on, and one that rejects stains from 0.7 on."""
+    return Bench(tmp_path, (RULE, Rule(name="stains", bundle="2" * 64, thresholds={"stain": 0.7}, stride=4)))
+
+
+def test_a_verdict_tells_what_each_judge_made_of_the_part(two: Bench) -> None:
+    """By the judge's name, in the recipe's order, with its score, threshold and bundle."""
+    two.publisher.take(two.predict(two.enter(), 0.6, 0.6))
+    ((topic, verdict),) = two.publish(12_000)
+    assert (topic, verdict.verdict, verdict.score, verdict.threshold) == ("reject.pcb", "reject", 0.6, 0.5)
+    assert verdict.judges == [
+        Judged(
+            name="spots",
+            verdict="reject",
+            reason="defect",
+            score=0.6,
+            threshold=0.5,
+            p_value=None,
+            bundle="1" * 64,
+        ),
+        Judged(
+            name="stains",
+            verdict="pass",
+            reason="clean",
+            score=0.6,
+            threshold=0.7,
+            p_value=None,
+            bundle="2" * 64,
+        ),
+    ]
+    assert [region.kind for region in verdict.regions] == ["spot"]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ((0.1, 0.1), ("accept.pcb", "pass", "clean")),
+        ((0.1, MOVED), ("reject.pcb", "unknown", "registration")),
+        ((MOVED, 0.1), ("reject.pcb", "unknown", "registration")),
+        ((0.1, float("nan")), ("reject.pcb", "unknown", "score")),
+        ((MOVED, 0.9), ("reject.pcb", "reject", "defect")),
+        ((float("nan"), 0.9), ("reject.pcb", "reject", "defect")),
+        ((MOVED, DARK), ("reject.pcb", "unknown", "registration")),
+    ],
+    ids=[
+        "both clean",
+        "second moved",
+        "first moved",
+        "second no number",
+        "moved and defect",
+        "no number and defect",
+        "neither",
+    ],
+)
+def test_a_part_passes_only_where_every_judge_passed_it(
+    two: Bench, said: tuple[float | Refused, ...], expected: tuple[str, str, str]
+) -> None:
+    """A judge that could not look leaves the others their say; where they find nothing, the part is unknown."""
+    two.publisher.take(two.predict(two.enter(), *said))
+    ((topic, verdict),) = two.publish(12_000)
+    assert (topic, verdict.verdict, verdict.reason) == expected
+    assert [judged.name for judged in verdict.judges] == ["spots", "stains"]
+    for judged, heat in zip(verdict.judges, said, strict=True):
+        refused = isinstance(heat, Refused) or np.isnan(heat)
+        assert (judged.verdict == "unknown") == (judged.score is None) == refused
+    if verdict.verdict == "unknown":
+        assert verdict.detail
+        assert verdict.score is None
+
+
+def test_an_unknown_is_let_through_only_if_all_its_reasons_are(two: Bench) -> None:
+    """The recipe lets dark parts through; one that another judge could not look at for its own is not."""
+    two.publisher.take(two.predict(two.enter(), DARK, 0.1))
+    two.publisher.take(two.predict(two.enter(), DARK, DARK))
+    two.publisher.take(two.predict(two.enter(), DARK, MOVED))
+    two.publisher.take(two.predict(two.enter(), MOVED, DARK))
+    two.publisher.take(two.predict(two.enter(), DARK, 0.9))
+    found = two.publish(12_000)
+    assert [topic for topic, _ in found] == ["accept.pcb"] * 2 + ["reject.pcb"] * 3
+    assert [verdict.verdict for _, verdict in found] == ["unknown"] * 4 + ["reject"]
+
+
+def test_the_registration_told_is_the_worst_of_any_judge(two: Bench) -> None:
+    """A judge whose part lies badly is not hidden behind one that lies well; one that was refused has none."""
+    worse = Laid(to_frame=LAID.to_frame, registration_px=0.8)
+    for inputs in ((LAID, worse), (worse, LAID), (MOVED, LAID)):
+        prediction = two.predict(two.enter(), 0.1, 0.1)
+        two.publisher.take(msgspec.structs.replace(prediction, inputs=inputs))
+    assert [verdict.registration_px for _, verdict in two.publish(12_000)] == [0.8, 0.8, 0.5]
+
+
+def test_p_values_of_all_judges_decide_together(tmp_path: Path) -> None:
+    """With a fusion the verdict has the p-value of all, each judge its own, to four digits."""
+    good = np.linspace(0.0, 0.29, 29)
+    rules = tuple(
+        Rule(name=name, bundle="1" * 64, thresholds={"spot": 1.0}, stride=4, calibration=good) for name in "ab"
+    )
+    bench = Bench(tmp_path, rules, Fusion(how="fisher", false_reject=0.01))
+    bench.publisher.take(bench.predict(bench.enter(), 0.3, 0.3))
+    bench.publisher.take(bench.predict(bench.enter(), 0.3, 0.05))
+    (_, odd), (_, usual) = bench.publish(12_000)
+    assert (odd.verdict, odd.reason, odd.p_value) == ("reject", "defect", 0.008669)
+    assert [judged.p_value for judged in odd.judges] == [0.03333, 0.03333]
+    assert usual.verdict == "pass"
+    assert usual.p_value == 0.1273
+
+
+def test_a_verdict_has_room_for_as_many_judges_as_a_recipe_may_name(tmp_path: Path) -> None:
+    """With the longest names there are, and words that no JSON likes, it fits the ledger's record."""
+    rule = Rule(name="j" * 31, bundle="1" * 64, thresholds={"spot": 1 / 3}, stride=4)
+    bench = Bench(tmp_path, (rule,) * MOST_JUDGES)
+    refused = Refused(reason="registration", detail="\x00" * 500)
+    bench.publisher.take(bench.predict(bench.enter(), *[refused] * MOST_JUDGES))
+    bench.publisher.take(bench.predict(bench.enter(), *[0.7] * MOST_JUDGES))
+    assert [len(verdict.judges) for _, verdict in bench.publish(12_000)] == [MOST_JUDGES] * 2

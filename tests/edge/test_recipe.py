@@ -22,6 +22,22 @@ height = 480
 """
 
 
+JUDGES = """
+[[judge]]
+name = "defects"
+bundle = "bundles/pcb"
+masters = "masters/{view}.png"
+thresholds = { open = 0.6 }
+
+[[judge]]
+name = "product"
+bundle = "bundles/which"
+drawings = "drawings/*.png"
+crop = [100, 50, 200, 200]
+"""
+SEVERAL = GOOD.replace('bundle = "bundles/pcb"\nmasters = "masters/{view}.png"\n', "") + JUDGES
+
+
 def recipe_of(folder: Path, text: str) -> Path:
     path = folder / "pcb.toml"
     path.write_text(text)
@@ -75,7 +91,6 @@ WRONG = {
     "a crop beside the frame": ("[preprocess]\ncrop = [600, 0, 50, 50]", "does not lie in the 640x480 frame"),
     "an unknown reason": ('[rule.unknown]\ntired = "accept"', "rule.unknown: 'tired' is no reason"),
     "a reason that is none for unknown": ('[rule.unknown]\ndefect = "accept"', "'defect' is no reason"),
-    "a threshold in per cent": ("[rule.thresholds]\nopen = 50", "rule.thresholds"),
     "an open port": (
         '[publish]\nendpoints = ["tcp://0.0.0.0:5571"]',
         "publish.endpoints: 'tcp://0.0.0.0:5571'",
@@ -97,9 +112,118 @@ def test_what_cannot_be_run_is_said_with_file_and_key(tmp_path: Path, case: str)
 
 
 def test_a_key_that_is_needed_is_named(tmp_path: Path) -> None:
-    """A recipe that lacks its bundle is told so."""
-    with pytest.raises(RecipeError, match="missing required field `bundle`"):
-        read_recipe(recipe_of(tmp_path, GOOD.replace('bundle = "bundles/pcb"', "")))
+    """A recipe that lacks its name is told so."""
+    with pytest.raises(RecipeError, match="missing required field `line`"):
+        read_recipe(recipe_of(tmp_path, GOOD.replace('line = "pcb"', "")))
+
+
+def test_a_recipe_without_a_model_is_told_both_ways_to_name_one(tmp_path: Path) -> None:
+    """A recipe that lacks its bundle, or names it twice over, is told what it may say."""
+    for text, found in ((GOOD.replace('bundle = "bundles/pcb"', ""), "neither"), (GOOD + JUDGES, "both")):
+        with pytest.raises(RecipeError, match=rf"either `bundle`.* or \[\[judge\]\].*found {found}"):
+            read_recipe(recipe_of(tmp_path, text))
+
+
+def test_several_judges_are_read_in_their_order(tmp_path: Path) -> None:
+    """Each with its bundle, what it compares with, and its own crop and thresholds; paths made absolute."""
+    recipe, _ = read_recipe(recipe_of(tmp_path, SEVERAL))
+    defects, product = recipe.judges
+    assert (defects.name, product.name) == ("defects", "product")
+    assert defects.bundle == str(tmp_path / "bundles/pcb")
+    assert defects.masters == str(tmp_path / "masters/{view}.png")
+    assert defects.thresholds == {"open": 0.6}
+    assert (defects.crop, product.crop) == (None, (100, 50, 200, 200))
+    assert (product.drawings, product.masters) == (str(tmp_path / "drawings/*.png"), "")
+    assert recipe.fusion is None
+
+
+def test_a_recipe_with_one_bundle_has_one_judge(tmp_path: Path) -> None:
+    """What the recipe says of its one model is said of that judge."""
+    text = f'drawings = "d/*.png"\n{GOOD}[rule.thresholds]\nopen = 0.7'
+    recipe, _ = read_recipe(recipe_of(tmp_path, text))
+    (judge,) = recipe.judges
+    assert (judge.bundle, judge.masters) == (recipe.bundle, recipe.masters)
+    assert judge.drawings == str(tmp_path / "d/*.png")
+    assert judge.thresholds == {"open": 0.7}
+
+
+def test_a_fusion_is_bonferronis_unless_told_otherwise(tmp_path: Path) -> None:
+    """Which holds however the judges depend on each other."""
+    recipe, _ = read_recipe(recipe_of(tmp_path, SEVERAL + "[fusion]\nfalse_reject = 0.01"))
+    assert recipe.fusion is not None
+    assert (recipe.fusion.how, recipe.fusion.false_reject) == ("bonferroni", 0.01)
+
+
+WRONG_OF_SEVERAL = {
+    "an unknown key of a judge": (
+        "masters = ",
+        "master = ",
+        "unknown key 'master' in [judge[0]]: did you mean 'masters'?",
+    ),
+    "a key of another section": ("crop = ", "lanes = ", "unknown key 'lanes' in [judge[1]]: known are"),
+    "two of one name": ('"product"', '"defects"', "two judges are called 'defects'"),
+    "a name with a space": ('"product"', '"the product"', "judge[1].name: expected `str` matching"),
+    "a judge without a bundle": ('bundle = "bundles/which"\n', "", "missing required field `bundle`"),
+    "a crop beside the frame": (
+        "[100, 50,",
+        "[500, 50,",
+        "judge 'product': crop [500, 50, 200, 200] (x, y, width",
+    ),
+    "masters for all": (
+        "[source]",
+        'masters = "m/{view}.png"\n[source]',
+        "masters, drawings and thresholds are said in each",
+    ),
+    "drawings for all": (
+        "[source]",
+        'drawings = "d/*.png"\n[source]',
+        "masters, drawings and thresholds are said in each",
+    ),
+    "thresholds for all": (
+        "[source]",
+        "[rule.thresholds]\nopen = 0.5\n[source]",
+        "masters, drawings and thresholds are said in each",
+    ),
+    "a fusion without its rate": (
+        "[source]",
+        '[fusion]\nhow = "fisher"\n[source]',
+        "fusion: object missing required field `false_reject`",
+    ),
+    "a fusion that is none": (
+        "[source]",
+        '[fusion]\nhow = "vote"\n[source]',
+        "fusion.how: invalid enum value 'vote'",
+    ),
+    "an unknown key of a fusion": (
+        "[source]",
+        "[fusion]\nfalse_rejects = 0.1\n[source]",
+        "did you mean 'false_reject'?",
+    ),
+    "a rate in per cent": (
+        "[source]",
+        "[fusion]\nfalse_reject = 1\n[source]",
+        "fusion.false_reject: expected `float` < 1",
+    ),
+    "no rate": ("[source]", "[fusion]\nfalse_reject = nan\n[source]", "fusion.false_reject: expected `float`"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_OF_SEVERAL)
+def test_what_cannot_be_run_of_several_judges_is_said_with_file_and_key(tmp_path: Path, case: str) -> None:
+    """Each mistake in [[judge]] and [fusion] is one error that names the file, the key and a way out."""
+    old, new, expected = WRONG_OF_SEVERAL[case]
+    assert old in SEVERAL
+    with pytest.raises(RecipeError) as error:
+        read_recipe(recipe_of(tmp_path, SEVERAL.replace(old, new)))
+    assert str(error.value).startswith(f"{tmp_path}/pcb.toml: ")
+    assert expected in str(error.value)
+
+
+def test_more_judges_than_a_verdict_has_room_for_are_refused(tmp_path: Path) -> None:
+    """A verdict names each of them, and has to fit its record."""
+    judges = "".join(f'[[judge]]\nname = "j{i}"\nbundle = "b"\n' for i in range(17))
+    with pytest.raises(RecipeError, match="17 judges: a verdict has room for 16"):
+        read_recipe(recipe_of(tmp_path, SEVERAL.replace(JUDGES, judges)))
 
 
 def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from edge.ring import Ring, as_image, as_outputs
 
 @pytest.fixture
 def ring(tmp_path: Path) -> Ring:
-    return Ring.create(tmp_path / "ring", slots=3, frame=35, tensor=35, outputs=64)
+    return Ring.create(tmp_path / "ring", slots=3, frame=35, tensors=[35, 20], outputs=[64, 4])
 
 
 def test_a_slot_is_leased_until_its_part_has_a_verdict(ring: Ring) -> None:
@@ -54,18 +54,19 @@ def test_a_slot_leased_anew_while_it_is_read_is_noticed(ring: Ring) -> None:
 
 
 def test_areas_of_a_slot_do_not_touch(ring: Ring, tmp_path: Path) -> None:
-    """Frame, tensor and outputs of all slots keep what was written, seen from another mapping too."""
+    """Frame, and each judge's tensor and outputs, keep what was written, seen from another mapping too."""
+    areas = [("frame", 0), ("tensor", 0), ("tensor", 1), ("outputs", 0), ("outputs", 1)]
     parts = []
     for entry in range(3):
         slot, generation = ring.lease(entry, published=0)
         parts.append(part_of(entry, slot=slot, generation=generation))
-        for i, name in enumerate(("frame", "tensor", "outputs")):
-            with ring.area(parts[-1], name) as area:
+        for i, (name, number) in enumerate(areas):
+            with ring.area(parts[-1], name, number) as area:
                 area[:] = 10 * entry + i
     other = Ring.open(tmp_path / "ring")
     for entry, part in enumerate(parts):
-        for i, name in enumerate(("frame", "tensor", "outputs")):
-            with other.area(part, name) as area:
+        for i, (name, number) in enumerate(areas):
+            with other.area(part, name, number) as area:
                 assert (area == 10 * entry + i).all()
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,32 +15,34 @@ from edge.service import Service
 
 
 class Manager:
-    """A service manager's end of the socket."""
+    """A service manager's end of the socket, which it reads at once, as systemd does."""
 
     def __init__(self, path: Path) -> None:
         self.address = str(path)
+        self.heard: list[str] = []
+
+    def __enter__(self) -> Manager:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(self.address)
-        self._socket.setblocking(False)
-        self._heard: list[str] = []
+        self._thread = threading.Thread(target=self._hear)
+        self._thread.start()
+        return self
 
-    @property
-    def heard(self) -> list[str]:
-        while True:
-            try:
-                self._heard += self._socket.recv(4096).decode().splitlines()
-            except BlockingIOError:
-                return self._heard
-
-    def close(self) -> None:
+    def __exit__(self, *error: object) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"", self.address)
+        self._thread.join()
         self._socket.close()
+
+    def _hear(self) -> None:
+        while said := self._socket.recv(4096):
+            self.heard += said.decode().splitlines()
 
 
 @pytest.fixture
 def manager(tmp_path: Path) -> Iterator[Manager]:
-    manager = Manager(tmp_path / "notify")
-    yield manager
-    manager.close()
+    with Manager(tmp_path / "notify") as manager:
+        yield manager
 
 
 def test_systemd_hears_ready_then_life_then_stopping(
@@ -47,11 +51,13 @@ def test_systemd_hears_ready_then_life_then_stopping(
     """READY comes when the line is armed, WATCHDOG while it judges, STOPPING when it is told to stop."""
     with Subscriber(tmp_path) as subscriber, running(endless(), NOTIFY_SOCKET=manager.address) as line:
         until(judged(subscriber, 5), "parts are judged", line)
-        until(lambda: manager.heard.count("WATCHDOG=1") >= 3, "the watchdog is fed", line)
+        until(lambda: any(s.startswith("STATUS=judging: ") for s in manager.heard), "systemd is told", line)
+        fed = manager.heard.count("WATCHDOG=1")
+        until(lambda: manager.heard.count("WATCHDOG=1") >= fed + 3, "the watchdog is fed", line)
         stop(line)
+        until(lambda: "STOPPING=1" in manager.heard, "systemd is told of the end")
     states = [said for said in manager.heard if not said.startswith("STATUS=") and said != "WATCHDOG=1"]
     assert states == ["READY=1", "STOPPING=1"]
-    assert any(said.startswith("STATUS=judging: ") for said in manager.heard)
 
 
 def test_the_watchdog_starves_while_the_line_is_blind(
@@ -73,3 +79,24 @@ def test_without_a_service_manager_nothing_is_said() -> None:
     Service(None).notify("READY=1")
     Service("/nowhere/notify").notify("READY=1")
     assert not Path("/nowhere/notify").exists()
+
+
+def test_a_service_manager_that_does_not_read_does_not_hold_up_the_line(tmp_path: Path) -> None:
+    """Once its queue is full, what is said to it is lost, and the line goes on."""
+    address = str(tmp_path / "notify")
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender,
+    ):
+        deaf.bind(address)
+        sender.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                sender.sendto(b"WATCHDOG=1", address)
+        Service(address).notify("STOPPING=1")
+        deaf.setblocking(False)
+        heard = set()
+        with suppress(BlockingIOError):
+            while True:
+                heard.add(deaf.recv(100))
+    assert heard == {b"WATCHDOG=1"}

@@ -60,6 +60,8 @@ def verdict() -> Verdict:
         detail="the picture's contrast is 2 grey levels",
         score=None,
         threshold=None,
+        p_value=None,
+        judges=[],
         regions=[],
         captured_at="2026-11-20T09:30:00.125000Z",
         captured_ns=0,

@@ -10,17 +10,18 @@ from parts import part_of
 
 from edge import wire
 from edge.errors import WireError
-from edge.messages import Frame, Prediction, Tensor, Unknown
+from edge.messages import Frame, Laid, Prediction, Refused, Tensor, Unknown
 
-MATRIX = (1.0, 0.0, 0.5, 0.0, 1.0, -0.5)
+INPUTS = (
+    Laid(to_frame=(1.0, 0.0, 0.5, 0.0, 1.0, -0.5), registration_px=0.25),
+    Refused(reason="registration", detail="moved 40 px"),
+)
 MESSAGES = [
     Frame(part=part_of(3), shape=(5, 7), done_ns={"capture": 1}),
-    Tensor(part=part_of(3), shape=(1, 1, 5, 7), to_frame=MATRIX, registration_px=0.25, done_ns={}),
+    Tensor(part=part_of(3), inputs=INPUTS, done_ns={}),
     Prediction(
         part=part_of(3),
-        outputs={"map": (1, 6, 2, 2)},
-        to_frame=MATRIX,
-        registration_px=0.25,
+        inputs=INPUTS,
         engine_ns=5,
         done_ns={"capture": 1, "infer": 2},
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -26,17 +27,27 @@ from edge.wire import verdict_from
 PATIENCE_S = 60.0
 
 
-def write_recipe(folder: Path, bundle: Path, source: str, more: str = "") -> Path:
-    """A recipe in `folder` that publishes on an ipc socket there; its line's name is unique to the folder."""
+def write_recipe(folder: Path, bundle: Path | None, source: str, more: str = "") -> Path:
+    """A recipe in `folder` that publishes on an ipc socket there; its line's name is unique to the folder.
+
+    Without a bundle, what is `more` has [[judge]] sections.
+    """
     name = f"t{abs(hash(str(folder))) % 10**9}"
     path = folder / "recipe.toml"
+    model = f'bundle = "{bundle}"\nmasters = "{folder}/masters/{{view}}.png"\n' if bundle else ""
     path.write_text(
-        f'line = "{name}"\nbundle = "{bundle}"\nmasters = "{folder}/masters/{{view}}.png"\n'
+        f'line = "{name}"\n{model}'
         f"[source]\n{source}\n"
         f'[publish]\nendpoints = ["ipc://{folder}/verdicts.ipc"]\nheartbeat_ms = 200\n'
         f"[metrics]\nport = 0\n{more}\n"
     )
     return path
+
+
+def judge(name: str, bundle: Path, **keys: object) -> str:
+    """A [[judge]] section of a recipe."""
+    said = "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
+    return f'[[judge]]\nname = "{name}"\nbundle = "{bundle}"\n{said}'
 
 
 def write_boards(folder: Path, boards: dict[str, bool], master: np.ndarray) -> str:

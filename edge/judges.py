@@ -1,0 +1,144 @@
+"""The recipe's judges with their bundles: what each looks at, and when it rejects."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from .bundle import Bundle, read_bundle
+from .decide import Rule
+from .errors import RecipeError
+from .fuse import ROUNDING, suffices
+from .masters import Masters, known_views, masters_of, read_picture
+from .preprocess import Preparer
+from .pvalue import combine
+from .recipe import JudgeChoice, Preprocess, Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """One model of a line."""
+
+    choice: JudgeChoice
+    bundle: Bundle
+    rule: Rule
+
+    def preprocess(self, recipe: Recipe) -> Preprocess:
+        """How its parts are laid out."""
+        return msgspec.structs.replace(recipe.preprocess, crop=self.choice.crop or recipe.preprocess.crop)
+
+    def masters(self, recipe: Recipe) -> Masters | None:
+        """The masters that it compares with; None for a model without."""
+        return masters_of(recipe, self.choice, self.preprocess(recipe), self.bundle)
+
+    def views(self, recipe: Recipe) -> list[str]:
+        """Views that have a master now."""
+        return known_views(recipe, self.choice, self.bundle)
+
+    def preparer(self, recipe: Recipe) -> Preparer:
+        """What lays out its parts; the masters that are there now are ready."""
+        masters = self.masters(recipe)
+        if masters is not None:
+            for view in self.views(recipe):
+                masters.get(view)  # one that does not fit is said before the line is armed
+        return Preparer(self.preprocess(recipe), self.bundle.manifest.input, masters)
+
+    def drawings(self) -> list[NDArray[np.uint8]]:
+        """The drawings of the product, as a matcher takes them; RecipeError where there are none."""
+        found = [read_picture(Path(path)) for path in sorted(glob.glob(self.choice.drawings))]
+        if not found:
+            raise RecipeError(
+                f"drawings of judge {self.choice.name!r}: {self.choice.drawings!r} names no file, and "
+                f"{self.bundle.manifest.name} compares parts with the drawings of their product: say where "
+                "they are"
+            )
+        return [drawing_input(picture, self.bundle) for picture in found]
+
+
+def read_judges(recipe: Recipe) -> tuple[Judge, ...]:
+    """Every judge with its bundle verified.
+
+    Raises BundleError and RecipeError, which name file or key and say what to do.
+    """
+    judges = []
+    for choice in recipe.judges:
+        bundle = read_bundle(Path(choice.bundle))
+        judges.append(Judge(choice=choice, bundle=bundle, rule=rule_of(choice, bundle, recipe)))
+    _check_fusion(recipe, judges)
+    return tuple(judges)
+
+
+def digest_of(judges: tuple[Judge, ...]) -> str:
+    """The identity of what judges: the bundle's digest or, of several, the SHA-256 of their digests."""
+    digests = [judge.bundle.digest for judge in judges]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def rule_of(choice: JudgeChoice, bundle: Bundle, recipe: Recipe) -> Rule:
+    """A judge's rule over its bundle's kinds; RecipeError for a threshold that cannot be meant."""
+    manifest = bundle.manifest
+    key = f"thresholds of judge {choice.name!r}" if recipe.judge else "rule.thresholds"
+    unknown = sorted(set(choice.thresholds) - set(manifest.kinds))
+    if unknown:
+        raise RecipeError(
+            f"{key}: the bundle knows no {unknown[0]!r}; its kinds are {', '.join(manifest.kinds)}"
+        )
+    thresholds = {**manifest.thresholds, **choice.thresholds}
+    for kind, threshold in thresholds.items():
+        if "score" not in manifest.answers and not 0 <= threshold <= 1:
+            raise RecipeError(f"{key}: {kind}: expected 0 to 1, found {threshold:g}")
+        if not math.isfinite(threshold):
+            raise RecipeError(f"{key}: {kind}: expected a number, found {threshold}: nothing would be rejected")
+    scores = manifest.calibration.scores if manifest.calibration else None
+    return Rule(
+        name=choice.name,
+        bundle=bundle.digest,
+        thresholds={kind: thresholds[kind] for kind in manifest.kinds},
+        stride=manifest.stride,
+        min_area_px=recipe.rule.min_area_px,
+        region_from=manifest.region_from,
+        calibration=None if scores is None else np.array(scores),
+        calibrated_at={kind: manifest.thresholds[kind] for kind in manifest.kinds},
+    )
+
+
+def drawing_input(picture: NDArray[np.uint8], bundle: Bundle) -> NDArray[np.uint8]:
+    """A drawing, `(H, W)` grey or `(H, W, 3)` BGR of any size, as the model's input."""
+    spec = bundle.manifest.input
+    image = np.empty(spec.shape, np.uint8)
+    Preparer(Preprocess(min_contrast=0), spec, None).prepare(picture, "", image)
+    return image
+
+
+def _check_fusion(recipe: Recipe, judges: list[Judge]) -> None:
+    """RecipeError where a fusion is asked for that the bundles' calibrations cannot give."""
+    if recipe.fusion is None:
+        return
+    fusion, least = recipe.fusion, []  # the rarest p-value that each judge can give
+    for judge in judges:
+        if judge.rule.calibration is None:
+            raise RecipeError(
+                f"fusion: judge {judge.choice.name!r} has a bundle without calibration, so its scores have no "
+                "p-value: run trt-build calibrate"
+            )
+        least.append(1 / (len(judge.rule.calibration) + 1))
+    for judge, p in zip(judges, least, strict=True):
+        if fusion.how == "bonferroni" and not suffices(len(judges) * p, fusion):
+            raise RecipeError(
+                f"fusion.false_reject {fusion.false_reject:g}: judge {judge.choice.name!r} was calibrated on "
+                f"{1 / p - 1:.0f} parts and could never reject; with {len(judges)} judges it takes "
+                f"{math.ceil(len(judges) / fusion.false_reject / ROUNDING) - 1}"
+            )
+    if not suffices(combine(least, fusion.how), fusion):
+        counts = ", ".join(f"{1 / p - 1:.0f}" for p in least)
+        raise RecipeError(
+            f"fusion.false_reject {fusion.false_reject:g}: the judges were calibrated on {counts} parts and "
+            "could never reject, not even all together: calibrate on more"
+        )

@@ -1,0 +1,134 @@
+"""Small real drafts as `export` leaves them, and folders of parts and products for their steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import parser
+
+from edge.bundle import describe, write_manifest
+from edge.manifest import Artifact, InputSpec, Manifest
+
+SIZE, STRIDE = 32, 4
+CELLS = SIZE // STRIDE
+GREY = 102  # of a part that nothing is wrong with
+
+_ANOMALY = """
+<ir_version: 10, opset_import: ["" : 20]>
+anomaly (uint8[1,3,32,32] image) => (float[1] score, float[1,1,8,8] map)
+<float[1,3,1,1] mix = {0.25, 0.5, 0.25}, float white = {255.0}, float grey = {0.4}, int64[3] all = {1, 2, 3}>
+{
+    bytes = Cast<to = 1>(image)
+    scaled = Div(bytes, white)
+    light = Conv(scaled, mix)
+    mean = AveragePool<kernel_shape = [4, 4], strides = [4, 4]>(light)
+    off = Sub(mean, grey)
+    map = Abs(off)
+    score = ReduceMean<keepdims = 0>(map, all)
+}
+"""
+_MATCHER = """
+<ir_version: 10, opset_import: ["" : 20]>
+matcher (uint8[1,1,32,32] image) => (float[1,16] embedding)
+<float[1,1,1,1] sign = {-1.0}, float[1] one = {1.0}, float white = {255.0}, int64[1] row = {1}>
+{
+    bytes = Cast<to = 1>(image)
+    scaled = Div(bytes, white)
+    ink = Conv(scaled, sign, one)
+    cells = AveragePool<kernel_shape = [8, 8], strides = [8, 8]>(ink)
+    flat = Flatten(cells)
+    mean = ReduceMean(flat, row)
+    centred = Sub(flat, mean)
+    length = ReduceL2(centred, row)
+    embedding = Div(centred, length)
+}
+"""
+
+
+def write_anomaly_draft(folder: Path) -> Path:
+    """An anomaly model `(1, 3, 32, 32)` RGB in FP32: a cell's map is how far its mean lies from 0.4.
+
+    Red and blue count a quarter, green a half, all as parts of 255; the score is the map's mean.
+    """
+    return _write(
+        folder,
+        _ANOMALY,
+        method="stpm",
+        kinds=("anomaly",),
+        input=InputSpec(height=SIZE, width=SIZE, color="rgb"),
+        outputs={"score": (1,), "map": (1, 1, CELLS, CELLS)},
+        stride=STRIDE,
+    )
+
+
+def write_matcher_draft(folder: Path) -> Path:
+    """A matcher `(1, 1, 32, 32)` grey in FP32: means of the ink in 8x8 pixels, less their own, at length 1."""
+    return _write(
+        folder,
+        _MATCHER,
+        method="matcher",
+        kinds=("product",),
+        input=InputSpec(height=SIZE, width=SIZE),
+        outputs={"embedding": (1, 16)},
+    )
+
+
+def _write(folder: Path, text: str, **fields: object) -> Path:
+    folder.mkdir(parents=True)
+    model = parser.parse_model(text)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, folder / "judge.fp32.onnx")
+    judge = Artifact(role="judge", precision="fp32", **describe(folder, "judge.fp32.onnx"))
+    manifest = Manifest(
+        name=folder.name, artifacts=(judge,), thresholds=dict.fromkeys(fields["kinds"], 0.5), **fields
+    )
+    write_manifest(folder, manifest)
+    return folder
+
+
+def part(seed: int, *, defect: bool = False) -> NDArray[np.uint8]:
+    """A part `(32, 32, 3)`, more or less uneven; a defective one is 90 levels brighter in 8x8 pixels."""
+    rng = np.random.default_rng(seed)
+    uneven = rng.uniform(-1, 1, (CELLS, CELLS)) * rng.uniform(4, 18)
+    picture = (
+        GREY + np.kron(uneven, np.ones((STRIDE, STRIDE)))[..., np.newaxis] + rng.uniform(-3, 3, (SIZE, SIZE, 3))
+    )
+    if defect:
+        picture[8:16, 12:20] += 90
+    return picture.clip(0, 255).astype(np.uint8)
+
+
+def write_parts(folder: Path, *, trained: int = 140, good: int = 12, bad: int = 10) -> Path:
+    """Parts in MVTec AD's layout: good ones to train with and to test on, and some with a spot."""
+    for i in range(trained):
+        _picture(folder / f"train/good/{i:03}.png", part(i))
+    for i in range(good):
+        _picture(folder / f"test/good/{i:03}.png", part(1000 + i))
+    spot = np.zeros((SIZE, SIZE), np.uint8)
+    spot[8:16, 12:20] = 255
+    for i in range(bad):
+        _picture(folder / f"test/spot/{i:03}.png", part(2000 + i, defect=True))
+        _picture(folder / f"ground_truth/spot/{i:03}_mask.png", spot)
+    return folder
+
+
+def write_products(folder: Path, *, products: int = 40, drawings: int = 2, photos: int = 4) -> Path:
+    """Products, each a pattern of blocks of its own; photos are noisier than drawings, and lit unevenly."""
+    for number in range(products):
+        rng = np.random.default_rng(number)
+        pattern = np.kron(rng.integers(0, 2, (4, 4)), np.ones((8, 8)))
+        for kind, count, faint, noise in (("drawing", drawings, 1, 20), ("photo", photos, 0.2, 60)):
+            for i in range(count):
+                ink = np.kron(rng.uniform(faint, 1, (4, 4)), np.ones((8, 8))) * 200
+                picture = 255 - ink * pattern - rng.uniform(0, noise, (SIZE, SIZE))
+                _picture(folder / f"product-{number:02}/{kind}-{i}.png", picture.clip(0, 255).astype(np.uint8))
+    return folder
+
+
+def _picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), picture)
