@@ -1,8 +1,8 @@
 """Makes the bundle `benchmarks/bundles/deeppcb` anew from DeepPCB's 1,000 training pairs.
 
 The golden frames are rendered boards in black and white, since DeepPCB's own pictures may not be passed
-on. With --checkpoint a training that is done already is exported and packed. Training takes about an hour
-on two idle cores; a run that was stopped goes on.
+on. With --checkpoint a training that is done already is exported, calibrated and packed. Training takes
+about an hour on two idle cores; a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -52,11 +52,12 @@ def main() -> None:
 
     checkpoint = given.checkpoint or folder / "run" / "checkpoint.pt"
     if not given.checkpoint:
-        trt_build("train", pairs, folder / "run", "--epochs", given.epochs)
+        trt_build("train", "comparator", pairs, folder / "run", "--epochs", given.epochs)
     write_black_and_white(folder / "golden")
-    trt_build("export", checkpoint, folder / "draft", "--pairs", pairs)
+    trt_build("export", checkpoint, folder / "draft", "--data", pairs)
+    trt_build("calibrate", folder / "draft", pairs)
     golden = ("--golden", folder / "golden", "--notice", NOTICE)
-    trt_build("pack", folder / "draft", folder / "deeppcb", "--pairs", pairs, *golden)
+    trt_build("pack", folder / "draft", folder / "deeppcb", "--data", pairs, *golden)
     print(folder / "deeppcb")
 
 

@@ -1,4 +1,4 @@
-"""Makes the bundle of `edge demo` anew: renders boards, trains on them, exports and packs.
+"""Makes the bundle of `edge demo` anew: renders boards, trains on them, exports, calibrates and packs.
 
 The designs that the demonstration shows are not among those trained on; their masters go into the bundle,
 and boards of them are its golden frames. Takes about ten minutes on two idle cores; a run that was
@@ -60,10 +60,11 @@ def main() -> None:
     if not pairs.exists():
         trt_build("render", pairs, "--boards", given.boards, "--seed", 1)
     write_shown(folder)
-    trt_build("train", pairs, folder / "run", "--epochs", given.epochs)
-    trt_build("export", folder / "run" / "checkpoint.pt", draft, "--pairs", pairs)
+    trt_build("train", "comparator", pairs, folder / "run", "--epochs", given.epochs)
+    trt_build("export", folder / "run" / "checkpoint.pt", draft, "--data", pairs)
+    trt_build("calibrate", draft, pairs)
     shown = ("--masters", folder / "masters", "--golden", folder / "golden")
-    trt_build("pack", draft, bundle, "--pairs", pairs, *shown, "--precision", "int8")
+    trt_build("pack", draft, bundle, "--data", pairs, *shown, "--precision", "int8")
     print(bundle)
 
 

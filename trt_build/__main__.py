@@ -1,40 +1,43 @@
-"""The command line `trt-build`: from pairs of pictures to a verified model bundle."""
+"""The command line `trt-build`: from pictures to a verified model bundle."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from edge.bundle import read_bundle
-from edge.engines import open_engine
-from edge.errors import EdgeError
-from edge.golden import judge
+from edge.errors import BundleError, EdgeError
 from edge.recipe import EngineChoice
-from trt_build.dataset import KINDS, DatasetError, Pair, read_pairs, split
-from trt_build.evaluate import FloatArray, Judge, Picture, choose_cut, draw_worst, figures, find_all
-from trt_build.pack import pack as pack_bundle
-from trt_build.verify import verify as verify_bundle
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Make model bundles for Linejudge: train, evaluate, export, pack, verify.\n\n"
-    "Pairs are a folder laid out like DeepPCB: <id>_temp.* is the master, <id>_test.* the board of the "
-    "same size, <id>.txt one defect a line (x1 y1 x2 y2 type). About one pair in seventeen, chosen by its "
-    "name, is kept from training; thresholds are chosen on those.",
+    help="Make model bundles for Linejudge.\n\n"
+    "train, export, calibrate, pack, verify: one after another, each with the same folder of pictures.\n\n"
+    "comparator: pairs laid out like DeepPCB: <id>_temp.* is the master, <id>_test.* the board of the same "
+    "size, <id>.txt one defect a line (x1 y1 x2 y2 type).\n\n"
+    "autoencoder, stpm, pfm: good parts, laid out like MVTec AD: train/good/*, and for evaluate "
+    "test/good/*, test/<kind>/*, ground_truth/<kind>/<id>_mask.png.\n\n"
+    "matcher: products: <product>/drawing*.png and <product>/photo*.png.\n\n"
+    "Which pictures are kept from training is decided by their names.",
 )
 console = Console(highlight=False, soft_wrap=True)
 
-Pairs = Annotated[Path, typer.Argument(help="Folder of labelled pairs.", show_default=False)]
+Data = Annotated[
+    Path, typer.Argument(help="Folder of pictures, laid out as the method needs them.", show_default=False)
+]
+MethodArgument = Annotated[
+    Literal["comparator", "matcher", "autoencoder", "stpm", "pfm"],
+    typer.Argument(help="How parts are to be judged.", show_default=False),
+]
 EngineKind = Literal["auto", "openvino", "onnxruntime"]
 #: What the extra `build` brings, by the name it is imported by.
 BUILD_LIBRARIES = {"matplotlib", "onnx", "onnxruntime", "onnxscript", "safetensors", "scipy", "torch"}
@@ -55,62 +58,104 @@ def render(
 
 
 @app.command()
+def fetch_backbone(
+    name: Annotated[str, typer.Argument(help="resnet18, mobilenet_v2, ...", show_default=False)],
+) -> None:
+    """Download a pre-trained network from its publisher and verify it; train finds it by its name."""
+    from trt_build.published import fetch_backbone as fetch
+
+    console.print(f"{name} is in {fetch(name)}")
+
+
+@app.command()
 def train(
-    pairs: Pairs,
+    method: MethodArgument,
+    data: Data,
     folder: Annotated[
         Path,
         typer.Argument(help="Where the checkpoint goes; a run that was stopped goes on.", show_default=False),
     ],
-    epochs: Annotated[int, typer.Option(min=1, help="Times that all pairs are seen.")] = 50,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Times that all pictures are seen.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same training.")] = 0,
+    backbone: Annotated[
+        str | None, typer.Option(help="Pre-trained network to start from; see fetch-backbone.")
+    ] = None,
+    second: Annotated[
+        str | None, typer.Option(help="The other one: of pfm, or of stpm's second pair, which it adds.")
+    ] = None,
+    mixed_sizes: Annotated[
+        bool, typer.Option(help="Pictures of good parts may differ in size; each is resampled.")
+    ] = False,
 ) -> None:
-    """Train a comparator. Needs the extra `build`; uses the CPU."""
-    from trt_build.models.comparator import ComparatorConfig
-    from trt_build.train import TrainConfig
-    from trt_build.train_comparator import train_comparator
+    """Train a model. Needs the extra `build`; uses the CPU."""
+    from trt_build.training import Asked, train_method
 
-    train_comparator(
-        pairs,
-        folder,
-        network=ComparatorConfig(kinds=KINDS),
-        training=TrainConfig(epochs=epochs, seed=seed),
-    )
+    asked = Asked(epochs=epochs, seed=seed, backbone=backbone, second=second, mixed_sizes=mixed_sizes)
+    train_method(method, data, folder, asked)
 
 
 @app.command()
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="checkpoint.pt of a training.", show_default=False)],
     draft: Annotated[Path, typer.Argument(help="Folder for the graphs.", show_default=False)],
-    pairs: Annotated[
+    data: Annotated[
         Path | None,
-        typer.Option(help="Training pairs to calibrate INT8 on; without them there is FP32 only."),
+        typer.Option(help="What was trained with, to show INT8 its ranges; without it there is FP32 only."),
     ] = None,
-    width: Annotated[int, typer.Option(min=32, help="Of the model's input; a multiple of 32.")] = 640,
+    width: Annotated[int, typer.Option(min=32, help="Of a comparator's input; a multiple of 32.")] = 640,
     height: Annotated[int, typer.Option(min=32, help="Likewise.")] = 640,
-    calibration: Annotated[int, typer.Option(min=1, help="So many pairs, evenly chosen.")] = 100,
 ) -> None:
-    """Turn a checkpoint into ONNX graphs, FP32 and INT8: a draft, which `pack` makes a bundle."""
+    """Turn a checkpoint into ONNX graphs, FP32 and INT8: a draft, for `calibrate` and then `pack`."""
     from trt_build.export_onnx import export_checkpoint
 
     with console.status("exporting FP32"):
         export_checkpoint(checkpoint, draft, height=height, width=width)
-    if pairs:
+    if data:
         from trt_build.quantize import quantize
 
-        known, _ = split(read_pairs(pairs))
-        quantize(draft, known[:: max(1, len(known) // calibration)][:calibration])
-    console.print(f"draft in {draft}; next: trt-build pack")
+        manifest = read_bundle(draft).manifest
+        with console.status("rounding to INT8"):
+            quantize(draft, _steps(manifest.method).ranges(data, manifest.input))
+    console.print(f"draft in {draft}; next: trt-build calibrate")
+
+
+@app.command()
+def calibrate(
+    draft: Annotated[Path, typer.Argument(help="Folder that `export` wrote.", show_default=False)],
+    data: Data,
+    rate: Annotated[float, typer.Option(help="Good parts that may be rejected.")] = 0.05,
+    how: Annotated[
+        Literal["conformal", "conditional", "extrapolated"],
+        typer.Option(help="Kept on average, kept with `--confidence`, or read off the tail's shape."),
+    ] = "conformal",
+    confidence: Annotated[float, typer.Option(help="That the rate is kept, if conditional.")] = 0.95,
+) -> None:
+    """Set a draft's threshold by pictures that are used for nothing else, on the engine that will judge.
+
+    A comparator's thresholds are those that best tell its kinds of defect on the pairs kept from training; they
+    promise no rate.
+    """
+    from trt_build.promise import Promise
+
+    method = read_bundle(draft).manifest.method
+    with console.status("judging pictures kept for this"):
+        promise = Promise(rate=rate, how=how, confidence=confidence)
+        said = _steps(method).calibrate(draft, data, promise)
+    _print_figures("threshold", read_bundle(draft).manifest.thresholds)
+    if said:
+        console.print(f"{said.note} ({said.n} good parts on {said.engine})")
+    console.print("next: trt-build pack")
 
 
 @app.command()
 def pack(
-    draft: Annotated[Path, typer.Argument(help="Folder that `export` wrote.", show_default=False)],
+    draft: Annotated[Path, typer.Argument(help="Folder that `calibrate` has set.", show_default=False)],
     bundle: Annotated[Path, typer.Argument(help="The bundle's folder; it may not exist.", show_default=False)],
-    pairs: Annotated[
-        Path, typer.Option(help="Training pairs: thresholds are chosen on the part kept from training.")
+    data: Annotated[
+        Path, typer.Option(help="What was trained with: tolerances are measured on the part kept.")
     ],
     golden: Annotated[
-        Path | None, typer.Option(help="Pairs to take golden frames from; else the part kept from training.")
+        Path | None, typer.Option(help="A comparator's golden frames come from these pairs instead.")
     ] = None,
     masters: Annotated[
         Path | None, typer.Option(help="Folder of masters to put in, <view>.png each; else recipes name them.")
@@ -120,86 +165,106 @@ def pack(
     ] = None,
     notice: Annotated[Path | None, typer.Option(help="Text file with licences and credits to put in.")] = None,
 ) -> None:
-    """Make a bundle of a draft: thresholds, golden frames with tolerances, digests."""
-    kept = _held_out(pairs)
-    with console.status(f"judging {len(kept)} pairs"):
+    """Make a bundle of a draft: golden frames with tolerances, masters, digests."""
+    from trt_build.cases import pair_cases
+    from trt_build.dataset import read_pairs
+    from trt_build.pack import pack as pack_bundle
+
+    manifest = read_bundle(draft).manifest
+    with console.status("judging pictures kept from training"):
         packed = pack_bundle(
             draft,
             bundle,
-            pairs=kept,
-            golden=read_pairs(golden) if golden else (),
-            masters={path.stem: path for path in sorted(masters.glob("*.png"))} if masters else {},
+            cases=_steps(manifest.method).kept(data, manifest.input),
+            golden=pair_cases(read_pairs(golden), manifest.input) if golden else (),
+            masters=_by_view(masters) if masters else {},
             precision=precision,
             notice=notice.read_text() if notice else "",
         )
     console.print(f"bundle {packed.folder}, SHA-256 {packed.digest}")
-    _print_figures("threshold", packed.manifest.thresholds)
 
 
 @app.command()
 def verify(
     bundle: Annotated[Path, typer.Argument(help="A bundle's folder.", show_default=False)],
-    pairs: Annotated[Path | None, typer.Option(help="Labelled pairs to judge after the golden frames.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Labelled pictures to judge after the golden frames.")
+    ] = None,
     engine: Annotated[EngineKind, typer.Option(help="The engine to hold against the reference.")] = "auto",
     precision: Annotated[Literal["auto", "fp32", "int8"], typer.Option(help="Of that engine.")] = "auto",
 ) -> None:
     """Hold an engine against the FP32 reference; status 1 where it differs by more than it may."""
+    from trt_build.verify import verify as verify_bundle
+
     read = read_bundle(bundle)
-    labelled = read_pairs(pairs) if pairs else []
-    with console.status(f"judging {len(read.manifest.golden)} golden frames and {len(labelled)} pairs"):
-        found = verify_bundle(read, EngineChoice(kind=engine, precision=precision), labelled)
+    cases, measure = _steps(read.manifest.method).labelled(data, read) if data else ((), lambda answers: 0.0)
+    with console.status(f"judging {len(read.manifest.golden)} golden frames and what is labelled"):
+        found = verify_bundle(read, EngineChoice(kind=engine, precision=precision), cases, measure)
     console.print(f"all {len(read.manifest.golden)} golden frames are reproduced")
     if found:
         _print_figures(f"{found.engine}, largest difference", found.differences)
         flipped = ", ".join(found.flipped) or "none"
-        console.print(f"boards decided otherwise: {len(found.flipped)} of {found.boards} ({flipped})")
-        console.print(f"AP at IoU 0.33: {found.ap:.2f}, reference {found.ap_reference:.2f}")
+        console.print(f"pictures decided otherwise: {len(found.flipped)} of {found.cases} ({flipped})")
+        what = "AP at IoU 0.33" if read.manifest.method == "comparator" else "AUROC"
+        console.print(f"{what}: {found.quality:.2f}, reference {found.reference:.2f}")
 
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="A bundle's folder, or a checkpoint.pt.", show_default=False)],
-    pairs: Pairs,
+    model: Annotated[
+        Path, typer.Argument(help="A bundle's folder, or a comparator's checkpoint.pt.", show_default=False)
+    ],
+    data: Data,
     chosen_on: Annotated[
         Path | None,
-        typer.Option(help="Training pairs: the cut is chosen on the part kept from training."),
+        typer.Option(help="Training pairs: a comparator's cut is chosen on the part kept from training."),
     ] = None,
-    worst: Annotated[Path | None, typer.Option(help="Folder for pictures of the worst boards.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Folder for a report with pictures of the worst.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="The training's folder, whose curves go into the report.")
+    ] = None,
+    verdicts: Annotated[
+        Path | None, typer.Option(help="File for one line of JSON a part: what the line should say of it.")
+    ] = None,
 ) -> None:
-    """Print a model's figures on labelled pairs; a bundle is run on its fastest engine."""
-    test = read_pairs(pairs)
-    with _open_judge(model) as ask, console.status(f"judging {len(test)} pairs"):
-        kept = _held_out(chosen_on) if chosen_on else []
-        cut = choose_cut(kept, find_all(ask, kept)) if kept else 0.5
-        found = find_all(ask, test)
-    _print_figures("figure", figures(test, found, cut=cut))
-    if worst:
-        console.print(f"{len(draw_worst(test, found, worst, cut=cut))} pictures in {worst}")
+    """Print a model's figures on labelled pictures; a bundle is run on its fastest engine."""
+    from trt_build import examine
+
+    method = "comparator" if model.is_file() else read_bundle(model).manifest.method
+    with console.status("judging labelled pictures"):
+        if method == "comparator":
+            _refuse(method, run=run, verdicts=verdicts)
+            found = examine.examine_boards(model, data, chosen_on=chosen_on, report=report)
+        elif method == "matcher":
+            _refuse(method, chosen_on=chosen_on, report=report, run=run, verdicts=verdicts)
+            found = examine.examine_products(model, data)
+        else:
+            _refuse(method, chosen_on=chosen_on)
+            found = examine.examine_parts(model, data, report=report, run=run, verdicts=verdicts)
+    _print_figures("figure", found.figures)
+    for line in found.written:
+        console.print(line)
 
 
-@contextmanager
-def _open_judge(model: Path) -> Iterator[Judge]:
-    if model.is_file():
-        from trt_build.train_comparator import load_comparator, torch_judge
-
-        yield torch_judge(load_comparator(model))
-        return
-    bundle = read_bundle(model)
-    tensor = bundle.manifest.input.tensor
-    with open_engine(EngineChoice(), bundle) as engine:
-
-        def ask(master: Picture, board: Picture) -> tuple[FloatArray, FloatArray]:
-            outputs = judge(engine, tensor(board), tensor(master))
-            return outputs["map"][0], outputs["extents"][0]
-
-        yield ask
+def _by_view(masters: Path) -> dict[str, Path]:
+    found = {path.stem: path for path in sorted(masters.glob("*.png"))}
+    if not found:
+        raise BundleError(f"{masters}: expected masters, <view>.png each, found none")
+    return found
 
 
-def _held_out(folder: Path) -> list[Pair]:
-    _, kept = split(read_pairs(folder))
-    if not kept:
-        raise DatasetError(f"{folder}: so few pairs that none was kept from training: give more, about 50")
-    return kept
+def _refuse(method: str, **options: object) -> None:
+    """An option that does nothing for a method is a mistake, not a wish that may be ignored."""
+    for name, value in options.items():
+        if value is not None:
+            raise typer.BadParameter(
+                f"does nothing for the method {method}", param_hint=f"--{name.replace('_', '-')}"
+            )
+
+
+def _steps(method: str) -> Any:
+    """The module that takes this method's data through the steps."""
+    return import_module(f"trt_build.{ {'comparator': 'boards', 'matcher': 'products'}.get(method, 'parts') }")
 
 
 def _print_figures(title: str, values: dict[str, float]) -> None:
@@ -210,13 +275,18 @@ def _print_figures(title: str, values: dict[str, float]) -> None:
 
 
 def main() -> None:
-    """Run the command line; what Linejudge itself reports is one line on stderr and status 1."""
+    """Run the command line; what a person can mend is one line on stderr and status 1."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     logging.getLogger("edge").setLevel(logging.INFO)
     try:
-        app()
+        app(prog_name="trt-build")
     except EdgeError as error:
-        print(f"trt-build: {error}", file=sys.stderr)
+        print("trt-build:", " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"trt-build: {error.filename}: {error.strerror}", file=sys.stderr)
         sys.exit(1)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in BUILD_LIBRARIES:

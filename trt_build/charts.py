@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from edge.resample import grey
-from trt_build.mvtec import Part, frame_of, mask_of
+from trt_build.mvtec import frame_of, mask_of
+from trt_build.parts import Judged
 from trt_build.ranking import escape_and_overkill, lay_map, sweep
 
 GOOD, BAD, INK, FAINT, TRUTH = "#2f6db5", "#d95f30", "#222222", "#9a9a9a", "#00a6d6"
@@ -27,15 +27,6 @@ WIDTH_IN = 11.0
 ACROSS, DOWN = 3, 4  # parts on a page
 _STRIP_IN = 0.95 * WIDTH_IN / ACROSS  # of a part on it
 _GAP = 0.02  # between a part's two pictures, in their width
-
-
-@dataclass(frozen=True, kw_only=True)
-class Judged:
-    """A part and what the model said of it; the map is `(1, h, w)` float32 of any size, higher is worse."""
-
-    part: Part
-    score: float
-    map: npt.NDArray[np.float32]
 
 
 def draw_training(progress: Path) -> Figure:

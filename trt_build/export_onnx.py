@@ -1,4 +1,7 @@
-"""A trained comparator into ONNX graphs of fixed size: master -> features, image and features -> outputs."""
+"""A trained model into ONNX graphs of fixed size; a comparator's are two, the others' one.
+
+A comparator has master -> features, run once for each master, and image and features -> outputs.
+"""
 
 from __future__ import annotations
 
@@ -13,28 +16,71 @@ from torch import Tensor, nn
 from edge.bundle import describe, write_manifest
 from edge.errors import EdgeError
 from edge.manifest import Artifact, InputSpec, Manifest
+from edge.manifest import Method as MethodName
+from trt_build.methods import METHODS
 from trt_build.models.comparator import COARSEST, STRIDE, Comparator
-from trt_build.train import load
+from trt_build.train import CheckpointError, load
 from trt_build.train_comparator import load_comparator
 
 OPSET = 20
 REFERENCE, JUDGE = "reference.fp32.onnx", "judge.fp32.onnx"
-EVEN_ODDS = 0.5  # threshold of each kind until `pack` chooses better ones
+EVEN_ODDS = 0.5  # threshold of each kind until `calibrate` sets better ones
 
 
 class ExportError(EdgeError, ValueError):
     """A checkpoint that cannot be exported as asked."""
 
 
-def export_checkpoint(checkpoint: Path, folder: Path, *, height: int, width: int) -> None:
-    """Write the averaged weights of a checkpoint as a draft: a bundle without golden cases."""
-    model, loaded = load_comparator(checkpoint), load(checkpoint)
+def export_checkpoint(checkpoint: Path, folder: Path, *, height: int = 640, width: int = 640) -> None:
+    """Write the averaged weights of a checkpoint as a draft: a bundle without thresholds and golden cases.
+
+    A comparator is exported for pictures of this size; the other models have the size they were trained for.
+    """
+    loaded = load(checkpoint)
     facts = {
         "network": loaded["describe"]["config"],
         "epochs": loaded["epoch"],
         "torch": str(torch.__version__),
     }
-    export_comparator(model, folder, height=height, width=width, facts=facts)
+    name = loaded["describe"].get("model")
+    if name == "comparator":
+        model = load_comparator(checkpoint)
+        export_comparator(model, folder, height=height, width=width, facts=facts)
+    elif name in METHODS:
+        export_alone(METHODS[name].load(checkpoint), name, folder, facts=facts)
+    else:
+        raise CheckpointError(f"{checkpoint}: of a model {name!r}; known are comparator, {', '.join(METHODS)}")
+
+
+def export_alone(
+    model: nn.Module, name: MethodName, folder: Path, *, facts: dict[str, Any] | None = None
+) -> None:
+    """Write the one graph of a model that judges a picture by itself, and the draft's manifest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    method = METHODS[name]
+    spec = method.spec(model)
+    image = torch.zeros(spec.shape, dtype=torch.uint8)
+    with torch.inference_mode():
+        answers = model.eval()(image)
+    shapes = {
+        key: tuple(answer.shape)
+        for key, answer in zip(
+            method.outputs, (answers,) if isinstance(answers, Tensor) else answers, strict=True
+        )
+    }
+    _export(model, (image,), folder / JUDGE, ["image"], list(method.outputs))
+    manifest = Manifest(
+        name=folder.name,
+        method=name,
+        kinds=method.kinds,
+        input=spec,
+        outputs=shapes,
+        stride=spec.height // shapes["map"][2] if "map" in shapes else 1,
+        artifacts=(Artifact(role="judge", precision="fp32", **describe(folder, JUDGE)),),
+        thresholds=dict.fromkeys(method.kinds, EVEN_ODDS),
+        facts=facts or {},
+    )
+    write_manifest(folder, manifest)
 
 
 def export_comparator(

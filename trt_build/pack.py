@@ -1,9 +1,9 @@
-"""A draft into a bundle: thresholds, golden cases with tolerances, masters, digests; complete or not at all."""
+"""A calibrated draft into a bundle: golden cases with tolerances, masters, digests; complete or not at all."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,57 +17,50 @@ from edge.bundle import Bundle, describe, read_bundle, write_manifest
 from edge.engines import open_engine
 from edge.engines.base import Outputs
 from edge.errors import BundleError
-from edge.golden import check_golden, differences, scores
-from edge.manifest import File, GoldenCase, Manifest, Precision
+from edge.golden import check_golden
+from edge.manifest import File, GoldenCase, InputSpec, Manifest, Precision
 from edge.recipe import EngineChoice
-from trt_build.dataset import Pair
-from trt_build.evaluate import choose_thresholds, figures
-from trt_build.verify import REFERENCE, answer, boxes_of
-
-GOLDEN = 4  # cases
-CLEAR = 0.1  # a score over its threshold is so far over it in a golden case; one under it is half of it
-MARGIN = 1.5  # times the largest difference measured: another CPU rounds otherwise
-LEAST = {"map": 2e-3, "score": 2e-3, "extents": 0.2}  # tolerance; covers the rounding of what is stored
+from trt_build.cases import Case, answer
+from trt_build.golden import choose_golden, compare_engines
+from trt_build.verify import REFERENCE
 
 
 def pack(
     draft: Path,
     folder: Path,
     *,
-    pairs: Sequence[Pair],
-    golden: Sequence[Pair] = (),
+    cases: Iterable[Case],
+    golden: Iterable[Case] = (),
     masters: Mapping[str, Path] = MappingProxyType({}),
     precision: Precision | None = None,
     notice: str = "",
 ) -> Bundle:
-    """Make the bundle `folder` of a draft and return it.
+    """Make the bundle `folder` of a draft whose thresholds are set, and return it.
 
-    `pairs` are labelled boards that the model was not trained with: thresholds are chosen and tolerances
-    measured on them. Golden cases come from `golden`, or else from `pairs`. With a `precision`, the graphs
-    in every other one are left out, for a small bundle. Raises BundleError where the
-    folder exists or no pair makes a golden case, and EngineError where an engine does not reproduce them.
+    `cases` are pictures that the model was not trained with: tolerances are measured on them and on `golden`,
+    from which the golden cases come, or else from `cases`. With a `precision`, the graphs in every other one
+    are left out, for a small bundle. Raises BundleError where the folder exists, the draft is not calibrated
+    or no case makes a golden one, and EngineError where an engine does not reproduce them.
     """
     if folder.exists():
         raise BundleError(f"{folder}: exists, and a bundle never changes: choose another name")
     source = read_bundle(draft)
-    with open_engine(REFERENCE, source) as reference:
-        answers = [answer(reference, source.manifest, pair) for pair in pairs]
-        candidates = [(pair, answer(reference, source.manifest, pair)) for pair in golden] or [
-            *zip(pairs, answers, strict=True)
-        ]
-    boxes = [boxes_of(outputs, pair) for outputs, pair in zip(answers, pairs, strict=True)]
-    thresholds = choose_thresholds(pairs, boxes)
     manifest = msgspec.structs.replace(
         source.manifest,
         name=folder.name,
         artifacts=tuple(
             artifact for artifact in source.manifest.artifacts if precision in (None, artifact.precision)
         ),
-        thresholds=thresholds,
         notice=notice,
-        facts=source.manifest.facts | {"held_out": figures(pairs, boxes, cut=min(thresholds.values()))},
     )
-    manifest = msgspec.structs.replace(manifest, tolerances=_tolerances(source, manifest, pairs, answers))
+    _check_calibrated(draft, manifest)
+    pictures, meant = list(cases), list(golden)
+    with open_engine(REFERENCE, source) as reference:
+        answers = [(case, answer(reference, source.manifest, case)) for case in (*pictures, *meant)]
+    tolerances, agreed = compare_engines(source, manifest, answers)
+    manifest = msgspec.structs.replace(manifest, tolerances=tolerances)
+    start = len(pictures) if meant else 0
+    chosen = choose_golden(answers[start:], agreed[start:], manifest)
 
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -77,9 +70,7 @@ def pack(
     kept = {view: _write_picture(part, f"master/{view}.png", _read(path)) for view, path in masters.items()}
     manifest = msgspec.structs.replace(
         manifest,
-        golden=tuple(
-            _write_case(part, manifest, pair, outputs, kept) for pair, outputs in _clear(candidates, manifest)
-        ),
+        golden=tuple(_write_case(part, manifest, case, outputs, kept) for case, outputs in chosen),
         masters=kept,
     )
     write_manifest(part, manifest)
@@ -91,63 +82,50 @@ def pack(
     return read_bundle(folder)
 
 
-def _tolerances(
-    draft: Bundle, manifest: Manifest, pairs: Sequence[Pair], expected: Sequence[Outputs]
-) -> dict[Precision, dict[str, float]]:
-    """By precision, what each output may differ by: more than it did on any pair and either engine."""
-    tolerances: dict[Precision, dict[str, float]] = {}
-    for precision in manifest.precisions():
-        largest = dict(LEAST)
-        for kind in ("openvino", "onnxruntime"):
-            with open_engine(EngineChoice(kind=kind, precision=precision), draft) as engine:
-                for pair, wanted in zip(pairs, expected, strict=True):
-                    found = answer(engine, manifest, pair)
-                    for name, difference in differences(found, wanted, manifest).items():
-                        largest[name] = max(largest[name], round(MARGIN * difference, 4))
-        tolerances[precision] = largest
-    return tolerances
-
-
-def _clear(candidates: Sequence[tuple[Pair, Outputs]], manifest: Manifest) -> list[tuple[Pair, Outputs]]:
-    """The first pairs, one for each kind of defect first, none of which is a near thing."""
-    limits = np.array([manifest.thresholds[kind] for kind in manifest.kinds])
-    sure = [(p, o) for p, o in candidates if ((scores(o) > limits + CLEAR) | (scores(o) < limits / 2)).all()]
-    if not sure:
+def _check_calibrated(draft: Path, manifest: Manifest) -> None:
+    """BundleError unless the thresholds are set, by the very graph that will judge where a rate is promised."""
+    if not manifest.facts.get("calibrated"):
+        raise BundleError(f"{draft}: its thresholds are not set: run trt-build calibrate")
+    best = "int8" if "int8" in manifest.precisions() else "fp32"
+    judges = [a.sha256 for a in manifest.artifacts if (a.role, a.precision) == ("judge", best)]
+    if manifest.calibration and manifest.calibration.artifact not in judges:
         raise BundleError(
-            f"none of {len(candidates)} pairs is judged clearly, every score {CLEAR:g} over its threshold or "
-            "under half of it: give other pairs for the golden cases"
+            f"{draft}: was calibrated on {manifest.calibration.engine}, and in the bundle a graph of another "
+            "kind would judge: export the draft with the graphs that are wanted, then run trt-build calibrate"
         )
-    chosen: list[int] = []
-    seen = np.zeros(len(limits), bool)
-    for _ in range(min(GOLDEN, len(sure))):
-        left = [i for i in range(len(sure)) if i not in chosen]
-        best = max(left, key=lambda i: (int(((scores(sure[i][1]) >= limits) & ~seen).sum()), -i))
-        chosen.append(best)
-        seen |= scores(sure[best][1]) >= limits
-    return [sure[i] for i in chosen]
 
 
 def _write_case(
-    part: Path, manifest: Manifest, pair: Pair, outputs: Outputs, kept: Mapping[str, File]
+    part: Path, manifest: Manifest, case: Case, outputs: Outputs, kept: Mapping[str, File]
 ) -> GoldenCase:
-    """The map is rounded to thousandths, and extents that nobody reads are left out: a tenth of the size.
+    """Probabilities are rounded, and extents that nobody reads are left out: a tenth of the size.
 
     A master that is among those `kept` is not written twice.
     """
-    read = (outputs["map"] >= min(manifest.thresholds.values())).any(axis=1, keepdims=True)
-    stored: dict[str, Any] = {
-        "map": np.round(outputs["map"], 3).astype(np.float16),
-        "extents": np.where(read, outputs["extents"], 0).astype(np.float16),
-    }
-    frame = _write_picture(part, f"golden/{pair.name}.png", pair.board)
-    np.savez_compressed(part / f"golden/{pair.name}.npz", **stored)
-    expected = File(**describe(part, f"golden/{pair.name}.npz"))
-    master = _write_picture(part, f"golden/{pair.name}_master.png", pair.master)
+    stored: dict[str, Any] = dict(outputs)
+    if "extents" in outputs:
+        stored["map"] = np.round(outputs["map"], 3).astype(np.float16)
+        read = (outputs["map"] >= min(manifest.thresholds.values())).any(axis=1, keepdims=True)
+        stored["extents"] = np.where(read, outputs["extents"], 0).astype(np.float16)
+    frame = _write_picture(part, f"golden/{case.name}.png", _picture(case.image, manifest.input))
+    np.savez_compressed(part / f"golden/{case.name}.npz", **stored)
+    expected = File(**describe(part, f"golden/{case.name}.npz"))
+    if case.master is None:
+        return GoldenCase(frame=frame, expected=expected)
+    master = _write_picture(part, f"golden/{case.name}_master.png", _picture(case.master, manifest.input))
     for file in kept.values():
         if file.sha256 == master.sha256:
             (part / master.path).unlink()
             master = file
     return GoldenCase(frame=frame, master=master, expected=expected)
+
+
+def _picture(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+    """The picture that `spec.tensor` made this input of."""
+    if spec.channels == 1:
+        return np.asarray(image[0, 0], np.uint8)
+    planes = image[0, ::-1] if spec.color == "rgb" else image[0]
+    return np.ascontiguousarray(np.moveaxis(planes, 0, -1))
 
 
 def _read(path: Path) -> NDArray[np.uint8]:

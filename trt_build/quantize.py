@@ -1,4 +1,4 @@
-"""A draft's FP32 graphs into INT8, as ONNX with Q/DQ nodes, calibrated on real pairs.
+"""A draft's FP32 graphs into INT8, as ONNX with Q/DQ nodes, calibrated on real pictures.
 
 Signed and symmetric throughout, as TensorRT asks: weights channel by channel, activations by tensor,
 all zero points zero, biases in float. Only what goes into and comes out of convolutions is rounded.
@@ -18,20 +18,19 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edge.bundle import Bundle, describe, read_bundle, write_manifest
 from edge.manifest import Artifact, Role
-from trt_build.dataset import Pair
+from trt_build.cases import Case
 
 
-def quantize(draft: Path, pairs: Sequence[Pair]) -> None:
-    """Add both graphs in INT8 to a draft; the ranges of activations are those that the pairs show."""
+def quantize(draft: Path, cases: Sequence[Case]) -> None:
+    """Add every graph in INT8 to a draft; the ranges of activations are those that the cases show."""
     bundle = read_bundle(draft)
-    int8 = [
-        _quantized(bundle, "judge", _JudgeInputs(bundle, pairs)),
-        _quantized(bundle, "reference", _Masters(bundle, pairs)),
-    ]
+    int8 = [_quantized(bundle, "judge", _JudgeInputs(bundle, cases))]
+    if bundle.manifest.features:
+        int8.append(_quantized(bundle, "reference", _Masters(cases)))
     others = [artifact for artifact in bundle.manifest.artifacts if artifact.precision != "int8"]
     facts = bundle.manifest.facts | {
         "onnxruntime": onnxruntime.__version__,
-        "calibration_pairs": len(pairs),
+        "calibration_pictures": len(cases),
     }
     write_manifest(draft, msgspec.structs.replace(bundle.manifest, artifacts=(*others, *int8), facts=facts))
 
@@ -55,29 +54,29 @@ def _quantized(bundle: Bundle, role: Role, inputs: CalibrationDataReader) -> Art
 
 
 class _Masters(CalibrationDataReader):  # type: ignore[misc]  # the library has no types
-    """The reference graph's input for each pair, one after another."""
+    """The reference graph's input for each case, one after another."""
 
-    def __init__(self, bundle: Bundle, pairs: Sequence[Pair]) -> None:
-        self._spec, self._pairs = bundle.manifest.input, iter(pairs)
+    def __init__(self, cases: Sequence[Case]) -> None:
+        self._cases = iter(cases)
 
     def get_next(self) -> dict[str, Any] | None:
-        pair = next(self._pairs, None)
-        return {"master": self._spec.tensor(pair.master)} if pair else None
+        case = next(self._cases, None)
+        return {"master": case.master} if case else None
 
 
 class _JudgeInputs(CalibrationDataReader):  # type: ignore[misc]  # the library has no types
-    """The judge's inputs for each pair, one after another."""
+    """The judge's inputs for each case, one after another."""
 
-    def __init__(self, bundle: Bundle, pairs: Sequence[Pair]) -> None:
-        self._manifest = bundle.manifest
-        path = str(bundle.artifact("reference", "fp32"))
-        self._reference = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        self._pairs = iter(pairs)
+    def __init__(self, bundle: Bundle, cases: Sequence[Case]) -> None:
+        self._names = bundle.manifest.features
+        if self._names:
+            path = str(bundle.artifact("reference", "fp32"))
+            self._reference = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        self._cases = iter(cases)
 
     def get_next(self) -> dict[str, Any] | None:
-        pair = next(self._pairs, None)
-        if pair is None:
+        case = next(self._cases, None)
+        if case is None:
             return None
-        spec, names = self._manifest.input, self._manifest.features
-        features = self._reference.run(names, {"master": spec.tensor(pair.master)})
-        return {"image": spec.tensor(pair.board), **dict(zip(names, features, strict=True))}
+        features = self._reference.run(self._names, {"master": case.master}) if self._names else []
+        return {"image": case.image, **dict(zip(self._names, features, strict=True))}

@@ -6,21 +6,21 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from trt_build.calibrate import Calibration
 from trt_build.charts import (
     ACROSS,
     DOWN,
-    Judged,
     draw_parts,
     draw_roc,
     draw_scores,
     draw_training,
     heat_scale,
 )
+from trt_build.parts import Judged
 from trt_build.ranking import Rate, escape_and_overkill, image_auroc
 
 PAGES = 2  # of the worst of either kind
@@ -35,12 +35,25 @@ th { color: #666 } td { font-variant-numeric: tabular-nums } img { max-width: 10
 """
 
 
+class Threshold(Protocol):
+    """A calibrated threshold, as it was set or as a bundle keeps it."""
+
+    @property
+    def threshold(self) -> float: ...
+
+    @property
+    def n(self) -> int: ...
+
+    @property
+    def note(self) -> str: ...
+
+
 def write_report(
     folder: Path,
     *,
     title: str,
     judged: Sequence[Judged] = (),
-    calibration: Calibration | None = None,
+    calibration: Threshold | None = None,
     figures: Mapping[str, float] | None = None,
     facts: Mapping[str, object] | None = None,
     progress: Path | None = None,
@@ -75,7 +88,7 @@ def write_report(
 
 
 def _evaluation(
-    folder: Path, judged: Sequence[Judged], calibration: Calibration | None, figures: dict[str, float]
+    folder: Path, judged: Sequence[Judged], calibration: Threshold | None, figures: dict[str, float]
 ) -> Iterator[str]:
     """Figures, charts and the worst parts."""
     good = np.array([one.score for one in judged if one.part.is_good])

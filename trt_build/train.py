@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from edge.errors import EdgeError
 
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINT, PROGRESS = "checkpoint.pt", "progress.jsonl"
 
 
 class Batches(Protocol):
@@ -89,7 +89,7 @@ def fit(task: Task, folder: Path, config: TrainConfig, *, describe: Mapping[str,
                 line = run.epoch(epoch, lambda at, loss: progress.update(bar, completed=at, loss=f"{loss:.3f}"))
                 run.save(folder / CHECKPOINT, epoch + 1)
                 done = epoch + 1
-                with (folder / "progress.jsonl").open("a") as log:
+                with (folder / PROGRESS).open("a") as log:
                     log.write(json.dumps(line) + "\n")
                 progress.console.print("  ".join(f"{name} {value}" for name, value in line.items()))
         except KeyboardInterrupt:

@@ -3,24 +3,50 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import get_args
 
 import msgspec
+import pytest
+import typer
 
 from edge.messages import Reason, Verdict
-from edge.recipe import read_recipe
+from edge.recipe import Fusion, read_recipe
+from trt_build.__main__ import app
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_recipe_shown_is_a_recipe(tmp_path: Path) -> None:
-    """Who copies the recipe gets no error about it."""
-    (shown,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
-    (tmp_path / "pcb.toml").write_text(shown)
-    recipe, _ = read_recipe(tmp_path / "pcb.toml")
-    assert recipe.rule.unknown == {"dark": "accept"}
+def test_the_recipes_shown_are_recipes(tmp_path: Path) -> None:
+    """Who copies a recipe gets no error about it, and what its words say."""
+    recipes = {}
+    for shown in re.findall(r"```toml\n(.*?)```", README, re.DOTALL):
+        (tmp_path / "line.toml").write_text(shown)
+        recipe, _ = read_recipe(tmp_path / "line.toml")
+        recipes[recipe.line] = recipe
+    assert recipes["pcb"].rule.unknown == {"dark": "accept"}
+    assert [judge.name for judge in recipes["pill"].judges] == ["surface", "imprint"]
+    assert recipes["pill"].fusion == Fusion(false_reject=0.05)
+    assert recipes["valves"].judges[0].drawings.endswith("valve-7/drawing*.png")
+
+
+COMMANDS = re.findall(r"^ {4}trt-build (.+?)(?: +#.*)?$", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("typed", COMMANDS)
+def test_the_commands_shown_are_commands(typed: str) -> None:
+    """Who types what is shown gets no error about a word of it."""
+    group = typer.main.get_command(app)
+    name, *words = shlex.split(typed)
+    group.commands[name].make_context(name, words)  # reads them and runs nothing
+
+
+def test_the_way_to_a_bundle_is_shown_whole() -> None:
+    """Of a model of good parts and of a comparator: every step, in its order."""
+    steps = ["train", "export", "calibrate", "pack", "verify", "evaluate"]
+    assert [typed.split()[0] for typed in COMMANDS] == ["fetch-backbone", *steps, *steps]
 
 
 def test_the_verdict_shown_is_a_verdict() -> None:

@@ -129,7 +129,7 @@ def test_another_product_is_counted_apart_from_defects(line):
 def test_scores_registration_and_p_values_are_histograms(line):
     """How parts score, how rare that is and how well they register can be seen as a distribution."""
     line.metrics.observe(JUDGED)
-    assert line["p_value_bucket le=0.25"] == 0
+    assert line["p_value_bucket le=0.2"] == 0
     assert line["p_value_bucket le=0.3"] == 1
     assert line["score_bucket le=0.1"] == 0
     assert line["score_bucket le=0.15"] == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,21 @@ onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
 
 from edge.bundle import read_bundle  # noqa: E402  (only where torch is)
+from edge.engines import open_engine  # noqa: E402
 from edge.golden import differences  # noqa: E402
+from edge.manifest import InputSpec  # noqa: E402
+from edge.recipe import EngineChoice  # noqa: E402
+from trt_build.cases import Case, pair_cases  # noqa: E402
 from trt_build.dataset import KINDS, Pair  # noqa: E402
-from trt_build.export_onnx import ExportError, export_checkpoint, export_comparator  # noqa: E402
+from trt_build.export_onnx import (  # noqa: E402
+    ExportError,
+    export_alone,
+    export_checkpoint,
+    export_comparator,
+)
+from trt_build.methods import METHODS, Method  # noqa: E402
 from trt_build.models.comparator import Comparator, ComparatorConfig  # noqa: E402
+from trt_build.models.matcher import Matcher, MatcherConfig  # noqa: E402
 from trt_build.quantize import quantize  # noqa: E402
 from trt_build.train import CheckpointError  # noqa: E402
 
@@ -43,11 +55,16 @@ def pairs() -> list[Pair]:
 
 
 @pytest.fixture(scope="module")
-def draft(model: Comparator, pairs: list[Pair], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cases(pairs: list[Pair]) -> list[Case]:
+    return list(pair_cases(pairs, InputSpec(height=SIZE[0], width=SIZE[1])))
+
+
+@pytest.fixture(scope="module")
+def draft(model: Comparator, cases: list[Case], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """FP32 and INT8 graphs of the model."""
     folder = tmp_path_factory.mktemp("draft")
     export_comparator(model, folder, height=SIZE[0], width=SIZE[1])
-    quantize(folder, pairs)
+    quantize(folder, cases)
     return folder
 
 
@@ -147,12 +164,12 @@ def test_ranges_are_those_that_the_pairs_show(model: Comparator, pairs: list[Pai
     assert 127 * constants[rounding.input[1]] == pytest.approx(highest, rel=0.05)
 
 
-def test_quantising_again_replaces(draft: Path, pairs: list[Pair]) -> None:
+def test_quantising_again_replaces(draft: Path, cases: list[Case]) -> None:
     """A draft has one INT8 judge however often it was calibrated."""
-    quantize(draft, pairs[:3])
+    quantize(draft, cases[:3])
     manifest = read_bundle(draft).manifest
     assert manifest.precisions() == ["fp32", "int8"]
-    assert manifest.facts["calibration_pairs"] == 3
+    assert manifest.facts["calibration_pictures"] == 3
 
 
 def test_a_checkpoint_is_exported_with_its_facts(model: Comparator, tmp_path: Path) -> None:
@@ -165,6 +182,63 @@ def test_a_checkpoint_is_exported_with_its_facts(model: Comparator, tmp_path: Pa
     facts = read_bundle(tmp_path / "draft").manifest.facts
     assert facts["epochs"] == 7
     assert facts["network"]["stem"] == 4
+
+
+class Uneven(torch.nn.Module):
+    """A score and a map of its picture, `(N, 3, 32, 48)` RGB: red against blue, where it is most."""
+
+    def forward(self, image: Any) -> tuple[Any, Any]:
+        scaled = image.float() / 255
+        cells = torch.nn.functional.avg_pool2d(scaled[:, :1] - scaled[:, 2:], 8).abs()
+        return cells.amax(dim=(1, 2, 3)), cells
+
+
+def test_a_model_of_scores_is_exported_as_one_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes first is the score and then the map, whose stride is read off it; it is not calibrated."""
+    spec = InputSpec(height=32, width=48, color="rgb")
+    entry = Method(load=torch.load, spec=lambda model: spec, outputs=("score", "map"), kinds=("anomaly",))
+    monkeypatch.setitem(METHODS, "stpm", entry)
+    export_alone(Uneven(), "stpm", tmp_path, facts={"epochs": 3})
+    bundle = read_bundle(tmp_path)
+    manifest = bundle.manifest
+    assert [(a.role, a.precision) for a in manifest.artifacts] == [("judge", "fp32")]
+    assert (manifest.method, manifest.kinds, manifest.input) == ("stpm", ("anomaly",), spec)
+    assert (manifest.outputs, manifest.stride) == ({"score": (1,), "map": (1, 1, 4, 6)}, 8)
+    assert manifest.facts == {"epochs": 3}
+    image = np.zeros(spec.shape, np.uint8)
+    image[0, 0, 8:16, 24:32] = 51
+    for kind in ("openvino", "onnxruntime"):
+        with open_engine(EngineChoice(kind=kind), bundle) as engine:
+            engine.submit(0, image, None)
+            outputs = engine.collect(0)
+            assert outputs["score"] == pytest.approx([0.2])
+            assert np.argwhere(outputs["map"]).tolist() == [[0, 0, 1, 3]]
+
+
+def test_a_matcher_is_exported_at_the_size_it_was_trained_for(tmp_path: Path) -> None:
+    """Height and width of a comparator do not touch it; its vectors are those of the network."""
+    torch.manual_seed(0)
+    config = MatcherConfig(size=40, in_channels=3, widths=(4, 8), blocks=(0, 0), embedding=12)
+    model = Matcher(config).eval()
+    describe = {"model": "matcher", "config": asdict(config)}
+    torch.save({"weights": model.state_dict(), "describe": describe, "epoch": 2}, tmp_path / "checkpoint.pt")
+    export_checkpoint(tmp_path / "checkpoint.pt", tmp_path / "draft", height=64, width=96)
+    bundle = read_bundle(tmp_path / "draft")
+    assert bundle.manifest.input == InputSpec(height=40, width=40, color="rgb")
+    assert (bundle.manifest.outputs, bundle.manifest.kinds) == ({"embedding": (1, 12)}, ("product",))
+    image = np.random.default_rng(0).integers(0, 256, (1, 3, 40, 40), np.uint8)
+    with open_engine(EngineChoice(), bundle) as engine, torch.inference_mode():
+        engine.submit(0, image, None)
+        np.testing.assert_allclose(engine.collect(0)["embedding"], model(torch.from_numpy(image)), atol=1e-5)
+
+
+def test_a_model_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    """The error names it, and what there is."""
+    state = {"weights": {}, "describe": {"model": "oracle", "config": {}}, "epoch": 1}
+    torch.save(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(CheckpointError, match="'oracle'; known are comparator, matcher, "):
+        export_checkpoint(tmp_path / "checkpoint.pt", tmp_path / "draft")
+    assert not (tmp_path / "draft").exists()
 
 
 def test_a_size_that_does_not_halve_five_times_is_refused(model: Comparator, tmp_path: Path) -> None:

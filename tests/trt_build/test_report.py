@@ -18,7 +18,6 @@ from matplotlib.figure import Figure  # noqa: E402
 
 from trt_build.calibrate import conformal  # noqa: E402
 from trt_build.charts import (  # noqa: E402
-    Judged,
     draw_parts,
     draw_roc,
     draw_scores,
@@ -26,6 +25,7 @@ from trt_build.charts import (  # noqa: E402
     heat_scale,
 )
 from trt_build.mvtec import Part  # noqa: E402
+from trt_build.parts import Judged  # noqa: E402
 from trt_build.report import DPI, write_report  # noqa: E402
 
 CALIBRATION = conformal(np.linspace(0, 1, 39), rate=0.05)  # the threshold is between 0.97 and 0.98

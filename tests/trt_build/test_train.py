@@ -1,10 +1,12 @@
+"""Training learns, survives what may happen to it, and leaves what can be used."""
+
 from __future__ import annotations
 
 import json
 import multiprocessing
 import signal
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +97,35 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path):
     with pytest.raises(FloatingPointError, match=r"loss is inf in epoch 1, step 1; lower the rate"):
         fit(Diverging(), tmp_path, CONFIG, describe={})
     assert not (tmp_path / CHECKPOINT).exists()
+
+
+def test_sgd_learns_as_well(tmp_path: Path):
+    """Methods whose papers trained with momentum are trained so, and go on so after a stop."""
+    config = replace(CONFIG, optimiser="sgd")
+    fit(Line(), tmp_path / "whole", config, describe={})
+    fit(Line(), tmp_path / "stopped", replace(config, epochs=3, cool_down=0.25), describe={})
+    momentum = load(tmp_path / "stopped" / CHECKPOINT)["optimiser"]["state"]
+    assert all("momentum_buffer" in state for state in momentum.values())
+    line = json.loads((tmp_path / "whole/progress.jsonl").read_text().splitlines()[-1])
+    assert line["at_one"] == pytest.approx(3, abs=0.2)
+
+
+def test_frozen_weights_stay_as_they_are(tmp_path: Path):
+    """A pre-trained part of a network is in the checkpoint to the last bit, without an optimiser's share."""
+
+    class Tail(Line):
+        def __init__(self) -> None:
+            super().__init__()
+            frozen = torch.nn.Linear(1, 1).requires_grad_(False)
+            self.model = torch.nn.Sequential(frozen, self.model)
+
+    task = Tail()
+    before = {name: value.clone() for name, value in task.model.state_dict().items()}
+    fit(task, tmp_path, replace(CONFIG, decay=0.5), describe={})
+    state = load(tmp_path / CHECKPOINT)
+    for name, value in before.items():
+        assert torch.equal(state["weights"][name], value) == name.startswith("0.")
+    assert sum(len(group["params"]) for group in state["optimiser"]["param_groups"]) == 2
 
 
 def test_the_rate_rises_stays_and_falls():

@@ -1,0 +1,116 @@
+"""Trains a method on a folder of parts, by the command line, and measures what comes out on its test parts.
+
+Each seed is one way from pictures to a calibrated draft: train, export, calibrate; figures are those of the
+INT8 graph on the line's own engine, at the threshold that good parts set. Test parts choose nothing. For
+`matcher` the data are Omniglot (an .npz with `background_strokes`) or products with drawings (an .npz with
+`shoes_edge_train`). Ends with one line of JSON: means over the seeds, and with several their spread (standard
+deviation) as `<name>_sd`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from edge.bundle import read_bundle
+from edge.engines import open_engine
+from edge.recipe import EngineChoice
+from trt_build.mvtec import picture, read_parts
+from trt_build.parts import evaluate
+
+TIMED, WARM_UP = 300, 50
+SHOWN = ("image_auroc", "pixel_auroc", "aupro30", "aupro05", "pixel_ap", "escape", "overkill")
+
+
+def run_seed(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, float]:
+    """One training and its figures."""
+
+    def trt_build(*words: object) -> float:
+        started = time.monotonic()
+        subprocess.run([sys.executable, "-m", "trt_build", *map(str, words)], check=True, stdout=sys.stderr)
+        return time.monotonic() - started
+
+    more = ["--mixed-sizes"] if options.mixed_sizes else []
+    more += ["--backbone", options.backbone] if options.backbone else []
+    more += ["--second", options.second] if options.second else []
+    more += ["--epochs", options.epochs] if options.epochs else []
+    run, draft = folder / "run", folder / "draft"
+    took = trt_build("train", options.method, options.data, run, "--seed", seed, *more)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    trt_build("export", run / "checkpoint.pt", draft, "--data", options.data)
+    trt_build("calibrate", draft, options.data, "--rate", options.rate)
+    bundle = read_bundle(draft)
+    found = evaluate(bundle, options.data, EngineChoice(precision="int8")).figures
+    exact = evaluate(bundle, options.data, EngineChoice(precision="fp32")).figures
+    return {
+        **{name: found[name] for name in SHOWN},
+        "image_auroc_fp32": exact["image_auroc"],
+        "image_auroc_lost": exact["image_auroc"] - found["image_auroc"],
+        "train_s": took,
+        "peak_mb": peak,
+        "ms_int8": latency_ms(draft, options.data),
+    }
+
+
+def latency_ms(draft: Path, data: Path) -> float:
+    """Median time of one picture, from input in memory to outputs, nothing else in flight."""
+    bundle = read_bundle(draft)
+    inputs = [picture(part, bundle.manifest.input) for part in read_parts(data, mixed_sizes=True).test[:32]]
+    taken = []
+    with open_engine(EngineChoice(precision="int8", lanes=1), bundle) as engine:
+        for i in range(WARM_UP + TIMED):
+            started = time.perf_counter()
+            engine.submit(0, inputs[i % len(inputs)], None)
+            engine.collect(0)
+            taken.append(time.perf_counter() - started)
+    return float(np.median(taken[WARM_UP:])) * 1000
+
+
+def run_matcher(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, float]:
+    """One training of the matcher on one of the two sets of pairs, and its figures in per cent."""
+    from trt_build.matcher_lessons import measure, teach
+
+    started = time.monotonic()
+    checkpoint = teach(options.data, folder / "run", seed=seed, epochs=options.epochs)
+    took = time.monotonic() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {**measure(checkpoint, options.data, folder / "draft"), "train_s": took, "peak_mb": peak}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--method", required=True, choices=("matcher", "autoencoder", "stpm", "pfm"))
+    parser.add_argument("--data", required=True, type=Path, help="folder in MVTec AD's layout, or an .npz")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings (default %(default)s)")
+    parser.add_argument("--epochs", type=int, help="of each; else the method's own")
+    parser.add_argument("--backbone", help="pre-trained network; else the method's own")
+    parser.add_argument("--second", help="the other one: of pfm, or of stpm's second pair, which it adds")
+    parser.add_argument("--rate", type=float, default=0.05, help="of false rejects (default %(default)s)")
+    parser.add_argument("--mixed-sizes", action="store_true", help="pictures may differ in size")
+    parser.add_argument("--work", type=Path, help="folder to train in, kept; a run that was stopped goes on")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        work = options.work or Path(temporary)
+        once = run_matcher if options.method == "matcher" else run_seed
+        runs = []
+        for seed in range(options.seeds):
+            runs.append(once(options, work / f"seed-{seed}", seed))
+            print(json.dumps({"seed": seed} | {k: round(v, 4) for k, v in runs[-1].items()}), file=sys.stderr)
+    report = {name: round(float(np.mean([run[name] for run in runs])), 4) for name in runs[0]}
+    if len(runs) > 1:
+        report |= {
+            f"{name}_sd": round(float(np.std([run[name] for run in runs], ddof=1)), 4) for name in runs[0]
+        }
+    print(json.dumps({"method": options.method, "data": options.data.name, "seeds": options.seeds} | report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Drafts and data that the tests of several steps share; copy a draft before you change it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bundles import altered
+from drafts import write_anomaly_draft, write_matcher_draft, write_parts, write_products
+
+from edge.bundle import read_bundle
+from trt_build import boards, parts, products
+from trt_build.cases import Case
+from trt_build.dataset import read_pairs
+from trt_build.promise import Promise
+from trt_build.quantize import quantize
+
+#: What the drafts here are calibrated with.
+PROMISE = Promise(rate=0.2)
+
+
+@pytest.fixture(scope="session")
+def part_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """140 good parts to train with; 12 good and 10 defective ones to test on."""
+    return write_parts(tmp_path_factory.mktemp("parts"))
+
+
+@pytest.fixture(scope="session")
+def product_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 products of two drawings and four photos each."""
+    return write_products(tmp_path_factory.mktemp("products"))
+
+
+@pytest.fixture(scope="session")
+def anomaly_draft(part_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """FP32 and INT8, not calibrated; see `drafts.write_anomaly_draft`."""
+    draft = write_anomaly_draft(tmp_path_factory.mktemp("drafts") / "anomaly")
+    spec = read_bundle(draft).manifest.input
+    white = Case(name="white", image=np.full(spec.shape, 255, np.uint8))  # or INT8 would cut a spot's light off
+    quantize(draft, [*parts.ranges(part_folder, spec), white])
+    return draft
+
+
+@pytest.fixture(scope="session")
+def matcher_draft(product_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """FP32 and INT8, not calibrated; see `drafts.write_matcher_draft`."""
+    draft = write_matcher_draft(tmp_path_factory.mktemp("drafts") / "matcher")
+    quantize(draft, products.ranges(product_folder, read_bundle(draft).manifest.input))
+    return draft
+
+
+@pytest.fixture(scope="session")
+def pcb_draft(pcb_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The comparator of few nodes as a draft, not calibrated."""
+    return altered(pcb_bundle, tmp_path_factory.mktemp("drafts") / "pcb", golden=(), tolerances={}, masters={})
+
+
+@pytest.fixture(scope="session")
+def calibrated_anomaly(
+    anomaly_draft: Path, part_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Its threshold keeps `PROMISE`."""
+    draft = Path(shutil.copytree(anomaly_draft, tmp_path_factory.mktemp("calibrated") / "anomaly"))
+    parts.calibrate(draft, part_folder, PROMISE)
+    return draft
+
+
+@pytest.fixture(scope="session")
+def calibrated_matcher(
+    matcher_draft: Path, product_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Its threshold keeps `PROMISE`."""
+    draft = Path(shutil.copytree(matcher_draft, tmp_path_factory.mktemp("calibrated") / "matcher"))
+    products.calibrate(draft, product_folder, PROMISE)
+    return draft
+
+
+@pytest.fixture(scope="session")
+def calibrated_pcb(pcb_draft: Path, pcb_pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its thresholds are chosen on all pairs, so that more than a handful choose them."""
+    draft = Path(shutil.copytree(pcb_draft, tmp_path_factory.mktemp("calibrated") / "pcb"))
+    boards.set_thresholds(draft, read_pairs(pcb_pairs), PROMISE)
+    return draft
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Callable[[Path], Path]:
+    """Makes a copy of a draft that may be changed."""
+    return lambda draft: Path(shutil.copytree(draft, tmp_path / "draft"))

@@ -1,0 +1,117 @@
+"""Matcher: a picture into a unit vector that lies near those of other pictures of the same product.
+
+A photo and a drawing go through one and the same network, a branch, and are compared by the cosine of
+the two vectors. The drawings of a product can therefore be kept as vectors, and a part on the line
+costs one pass and one product of a vector with a few others.
+
+`source` is the branch of Han (2022), Table 1, to the letter: 105x105 pixels, four times convolution,
+ReLU, batch normalisation and pooling, and one dense layer of 4096. `residual` is the one to use: batch
+normalisation before ReLU, so that it folds into the convolution, residual blocks (He et al., arXiv
+1512.03385), and a head that keeps where in the picture a stroke lies.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edge.manifest import InputSpec
+
+_SOURCE_KERNELS = (10, 7, 4, 4)
+_SQUEEZED = 64  # channels of the residual branch's coarsest map, before its places are told apart
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatcherConfig:
+    """The shape of the network; travels with the weights."""
+
+    branch: Literal["residual", "source"] = "residual"
+    size: int = 105  # of the input, both sides, in pixels
+    in_channels: int = 1
+    widths: tuple[int, ...] = (16, 32, 64, 128, 192)  # channels at strides 2, 4, 8, ...
+    blocks: tuple[int, ...] = (0, 0, 1, 1, 1)  # residual blocks at the same strides
+    embedding: int = 256  # numbers in the vector
+    dropout: float = 0.0  # before the dense layer
+
+    @property
+    def spec(self) -> InputSpec:
+        """What the network is fed."""
+        return InputSpec(height=self.size, width=self.size, color="gray" if self.in_channels == 1 else "rgb")
+
+
+#: Han (2022), Table 1.
+SOURCE = MatcherConfig(branch="source", widths=(64, 128, 128, 256), blocks=(), embedding=4096)
+
+
+class Matcher(nn.Module):
+    """Pictures are `(N, C, size, size)` uint8, ink dark on light; scaling happens inside."""
+
+    def __init__(self, config: MatcherConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.branch = {"residual": _residual, "source": _source}[config.branch](config)
+        learned = config.branch == "residual"  # the source takes the cosine itself as the logit
+        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0 if learned else 1.0)), requires_grad=learned)
+        self.offset = nn.Parameter(torch.tensor(-5.0 if learned else 0.0), requires_grad=learned)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The pictures' `embedding`: `(N, D)` float32, each of length 1."""
+        ink = 1.0 - image.to(self.offset.dtype) / 255.0  # so that what lies beyond the border is blank
+        return F.normalize(self.branch(ink).float(), dim=1)
+
+    def logit(self, cosine: Tensor) -> Tensor:
+        """How strongly a cosine speaks for `same`: a * cosine + b, with a and b learned."""
+        return self.log_scale.exp() * cosine + self.offset
+
+
+def _residual(config: MatcherConfig) -> nn.Sequential:
+    stages: list[nn.Module] = []
+    for before, width, count in zip(
+        (config.in_channels, *config.widths[:-1]), config.widths, config.blocks, strict=True
+    ):
+        stages += [_convolve(before, width, 3 if stages else 5, stride=2), nn.ReLU(inplace=True)]
+        stages += [_Block(width) for _ in range(count)]
+    cells = math.ceil(config.size / 2 ** len(config.widths)) ** 2
+    return nn.Sequential(
+        *stages,
+        _convolve(config.widths[-1], _SQUEEZED, 1),
+        nn.Flatten(),
+        nn.Dropout(config.dropout),
+        nn.Linear(_SQUEEZED * cells, config.embedding),
+    )
+
+
+def _source(config: MatcherConfig) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    side = config.size
+    for (before, width), kernel in zip(
+        pairwise((config.in_channels, *config.widths)), _SOURCE_KERNELS, strict=True
+    ):
+        layers += [nn.Conv2d(before, width, kernel), nn.ReLU(inplace=True), nn.BatchNorm2d(width)]
+        side -= kernel - 1
+        if len(layers) < 12:  # the fourth block is not pooled
+            layers.append(nn.MaxPool2d(2))
+            side //= 2
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(config.widths[-1] * side**2, config.embedding))
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = _convolve(width, width, 3)
+        self.second = _convolve(width, width, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.second(F.relu(self.first(x))))
+
+
+def _convolve(before: int, after: int, size: int, *, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, after, size, stride=stride, padding=size // 2, bias=False), nn.BatchNorm2d(after)
+    )

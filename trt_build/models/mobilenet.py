@@ -1,0 +1,139 @@
+"""MobileNet V1 (Howard et al., arXiv 1704.04861) and V2 (Sandler et al., arXiv 1801.04381), TensorFlow's way.
+
+Convolutions are numbered in the order in which they run. A stride of two pads as TensorFlow's SAME does:
+for an even side nothing before and one after, where torch's own padding would shift the picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+CLASSES = 1001  # ImageNet's after "background"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """Convolutions `first`..`last`, whose input is added to their output where `adds`."""
+
+    first: int
+    last: int
+    adds: bool = False
+
+
+class MobileNet(nn.Module):
+    """Images `(N, 3, H, W)` float in -1..1, sides a multiple of 32; four stages of strides 4, 8, 16 and 32.
+
+    `tap` is the channels at which V2's third stage ends: 64, or 96, which as many strides lie behind.
+    With `norm` each convolution is followed by batch norm, to be trained anew; without it is folded in.
+    """
+
+    def __init__(self, version: int, *, tap: int = 96, norm: bool = False) -> None:
+        super().__init__()
+        self._norm, self._count, self._channels = norm, 0, 3
+        self._stages: tuple[list[_Run], ...] = ([], [], [], [])
+        if version == 1:
+            self._lay_v1()
+        else:
+            self._lay_v2(tap)
+        self.channels = tuple(self._layer(stage[-1].last).channels for stage in self._stages)
+        for width in (1280,) if version == 2 else ():
+            self._append(width, 1)
+        self._head = self._count
+        self._append(CLASSES, 1, acts=False, norm=False)
+
+    def stage(self, index: int, x: Tensor) -> Tensor:
+        """Features of stage `index` from those of the one before, or from images for stage 0."""
+        for run in self._stages[index]:
+            y = x
+            for number in range(run.first, run.last + 1):
+                y = self._layer(number)(y)
+            x = x + y if run.adds else y
+        return x
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Logits `(N, 1001)` from the last stage; class 0 is the background."""
+        for number in range(self._stages[3][-1].last + 1, self._head):
+            x = self._layer(number)(x)
+        logits: Tensor = self._layer(self._head)(x.mean((2, 3), keepdim=True)).flatten(1)
+        return logits
+
+    def _lay_v1(self) -> None:
+        self._append(32, 3, stride=2)
+        self._stages[0].append(_Run(first=0, last=0))
+        widths = (64, 128, 128, 256, 256, *[512] * 6, 1024, 1024)
+        strides = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
+        stages = (0, 0, 0, 1, 1, 2, 2, 2, 2, 2, 2, 3, 3)
+        for width, stride, stage in zip(widths, strides, stages, strict=True):
+            first = self._count
+            self._append(self._channels, 3, stride=stride, depthwise=True)
+            self._append(width, 1)
+            self._stages[stage].append(_Run(first=first, last=self._count - 1))
+
+    def _lay_v2(self, tap: int) -> None:
+        self._append(32, 3, stride=2)
+        self._append(32, 3, depthwise=True)
+        self._append(16, 1, acts=False)
+        self._stages[0].append(_Run(first=0, last=2))
+        after_tap = 3 if tap == 64 else 2
+        table = (
+            (24, 2, 2, 0),
+            (32, 3, 2, 1),
+            (64, 4, 2, 2),
+            (96, 3, 1, after_tap),
+            (160, 3, 2, 3),
+            (320, 1, 1, 3),
+        )
+        for width, depth, stride, stage in table:
+            for i in range(depth):
+                first, before, step = self._count, self._channels, stride if i == 0 else 1
+                self._append(6 * before, 1)
+                self._append(6 * before, 3, stride=step, depthwise=True)
+                self._append(width, 1, acts=False)
+                adds = step == 1 and before == width
+                self._stages[stage].append(_Run(first=first, last=self._count - 1, adds=adds))
+
+    def _append(
+        self,
+        channels: int,
+        size: int,
+        *,
+        stride: int = 1,
+        depthwise: bool = False,
+        acts: bool = True,
+        norm: bool = True,
+    ) -> None:
+        layer = _Layer(self._channels, channels, size, stride, depthwise, acts, norm and self._norm)
+        self.add_module(f"{self._count:02}", layer)
+        self._count, self._channels = self._count + 1, channels
+
+    def _layer(self, number: int) -> _Layer:
+        layer = self.get_submodule(f"{number:02}")
+        assert isinstance(layer, _Layer)
+        return layer
+
+
+class _Layer(nn.Module):
+    """A convolution under the name that its weights have in the file; batch norm and ReLU6 where asked for."""
+
+    def __init__(
+        self, before: int, channels: int, size: int, stride: int, depthwise: bool, acts: bool, norm: bool
+    ) -> None:
+        super().__init__()
+        self.channels, self._stride, self._size, self._acts = channels, stride, size, acts
+        padding = size // 2 if stride == 1 else 0
+        groups = before if depthwise else 1
+        self._name = "depthwise_conv_2d" if depthwise else "conv_2d"
+        conv = nn.Conv2d(before, channels, size, stride=stride, padding=padding, groups=groups, bias=not norm)
+        self.add_module(self._name, conv)
+        self.norm = nn.BatchNorm2d(channels) if norm else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self._stride == 2:
+            x = F.pad(x, (x.shape[3] % 2, 1, x.shape[2] % 2, 1))
+        x = self.get_submodule(self._name)(x)
+        if self.norm is not None:
+            x = self.norm(x)
+        return F.relu6(x) if self._acts else x

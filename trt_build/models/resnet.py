@@ -1,0 +1,70 @@
+"""ResNets (He et al., arXiv 1512.03385; wide: Zagoruyko, Komodakis, arXiv 1605.07146), torchvision's keys."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ResNet(nn.Module):
+    """Images `(N, 3, H, W)` float, normalised; four stages of strides 4, 8, 16 and 32, then 1,000 classes.
+
+    `depths` counts the blocks of each stage; `width` is that of a bottleneck's middle in stage one, None
+    for blocks of two 3x3 convolutions. A bottleneck's stride sits in its 3x3, as in the published weights.
+    """
+
+    def __init__(self, depths: tuple[int, int, int, int], width: int | None = None) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        before = 64
+        for stage, depth in enumerate(depths):
+            planes = 64 << stage
+            after = planes if width is None else 4 * planes
+            middle = planes if width is None else width << stage
+            blocks = nn.Sequential()
+            for i in range(depth):
+                stride = 2 if stage and not i else 1
+                blocks.append(_Block(before, middle, after, stride, bottleneck=width is not None))
+                before = after
+            self.add_module(f"layer{stage + 1}", blocks)
+        self.fc = nn.Linear(before, 1000)
+        self.channels = tuple((64 if width is None else 256) << stage for stage in range(4))
+
+    def stage(self, index: int, x: Tensor) -> Tensor:
+        """Features of stage `index` from those of the one before, or from images for stage 0."""
+        if index == 0:
+            x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, stride=2, padding=1)
+        features: Tensor = self.get_submodule(f"layer{index + 1}")(x)
+        return features
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Logits `(N, 1000)` from the last stage."""
+        logits: Tensor = self.fc(x.mean((2, 3)))
+        return logits
+
+
+class _Block(nn.Module):
+    def __init__(self, before: int, middle: int, after: int, stride: int, *, bottleneck: bool) -> None:
+        super().__init__()
+        if bottleneck:
+            shapes = [(before, middle, 1, 1), (middle, middle, 3, stride), (middle, after, 1, 1)]
+        else:
+            shapes = [(before, middle, 3, stride), (middle, after, 3, 1)]
+        self._count = len(shapes)
+        for i, (inputs, outputs, size, step) in enumerate(shapes, start=1):
+            conv = nn.Conv2d(inputs, outputs, size, stride=step, padding=size // 2, bias=False)
+            self.add_module(f"conv{i}", conv)
+            self.add_module(f"bn{i}", nn.BatchNorm2d(outputs))
+        self.downsample = None
+        if stride > 1 or before != after:
+            shortcut = nn.Conv2d(before, after, 1, stride=stride, bias=False)
+            self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(after))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x
+        for i in range(1, self._count + 1):
+            y = self.get_submodule(f"bn{i}")(self.get_submodule(f"conv{i}")(y))
+            if i < self._count:
+                y = F.relu(y)
+        return F.relu(y + (x if self.downsample is None else self.downsample(x)))

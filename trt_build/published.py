@@ -1,0 +1,171 @@
+"""A backbone's name into the file of its ImageNet weights, to the byte the one its publisher gave out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import urllib.request
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from edge.errors import EdgeError
+
+_CHUNK = 1 << 18
+_PATIENCE_S = 60.0
+
+
+class BackboneError(EdgeError, ValueError):
+    """A backbone whose weights are missing, altered or another network's; says how to get the right ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A file of weights: its name, how its SHA-256 begins, and where it is given out."""
+
+    file: str
+    sha256: str
+    url: str | None = None  # None: nobody gives it out in this form
+    origin: str = ""  # of what is not given out in this form
+
+
+_TORCHVISION = "https://download.pytorch.org/models/"
+_CORAL = "Apache-2.0, the weights of github.com/google-coral/test_data@104342d in float, batch norm folded"
+
+
+def _of_torchvision(file: str) -> Published:
+    """Its files carry the first digits of their digest in their names."""
+    return Published(
+        file=file, sha256=file.removesuffix(".pth").rpartition("-")[2], url=f"{_TORCHVISION}{file}"
+    )
+
+
+PUBLISHED = {
+    "resnet18": _of_torchvision("resnet18-f37072fd.pth"),
+    "resnet34": _of_torchvision("resnet34-b627a593.pth"),
+    "resnet50": _of_torchvision("resnet50-0676ba61.pth"),
+    "wide_resnet50_2": _of_torchvision("wide_resnet50_2-95faca4d.pth"),
+    "mobilenet_v2": Published(
+        file="mobilenet_v2_100_qat.safetensors",
+        sha256="ab037b56f9c525dd34116fc1226aa98aedf20f6038bcd3b10ddc6d4f58ba3065",
+        origin=_CORAL,
+    ),
+    "mobilenet_v1": Published(
+        file="mobilenet_v1_100.safetensors",
+        sha256="925b1bb2ef9e5967f79f97c5a31324f8838bea3d411b87e0a012cfe982e2db83",
+        origin=_CORAL,
+    ),
+    "squeezenet": Published(
+        file="squeezenet_v1.0_deepcomp.safetensors",
+        sha256="90d71399a21fb1de0c58e7358fd44b158ccdb43b5ebd3fa47ac2217a49d67640",
+        origin="BSD-2, the weights of github.com/songhan/SqueezeNet-Deep-Compression@fb13faa in float",
+    ),
+}
+
+
+def published(name: str) -> Published:
+    """The table's entry; BackboneError lists the names there are."""
+    if name not in PUBLISHED:
+        raise BackboneError(f"no backbone {name!r}; expected one of {', '.join(PUBLISHED)}")
+    return PUBLISHED[name]
+
+
+def cache_folder() -> Path:
+    """Where `fetch_backbone` puts files, for this user."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "linejudge" / "backbones"
+
+
+def find_backbone(name: str) -> Path:
+    """The weights where `fetch_backbone` puts them, else in `$EDGE_DATA/backbones`, with the right digest."""
+    source = published(name)
+    data = os.environ.get("EDGE_DATA")
+    folders = [cache_folder(), *([Path(data) / "backbones"] if data else [])]
+    for folder in folders:
+        if (folder / source.file).is_file():
+            check_digest(folder / source.file, name)
+            return folder / source.file
+    looked = " and ".join(str(folder) for folder in folders)
+    raise BackboneError(f"{name}: found no {source.file} in {looked}; {how_to_get(name)}")
+
+
+def how_to_get(name: str) -> str:
+    """What a person has to do for the weights of a backbone."""
+    source = published(name)
+    if source.url is None:
+        return f"put it into {cache_folder()} ({source.origin}; SHA-256 {source.sha256})"
+    return f"get it with: trt-build fetch-backbone {name}, or by hand from {source.url} into {cache_folder()}"
+
+
+def check_digest(path: Path, name: str) -> None:
+    """BackboneError if a file under a published name is not the published file."""
+    expected, found = published(name).sha256, _digest(path)
+    if not found.startswith(expected):
+        raise BackboneError(
+            f"{path}: expected a SHA-256 that begins with {expected}, found {found}: it was altered or "
+            f"cut short; delete it, then {how_to_get(name)}"
+        )
+
+
+def fetch_backbone(name: str, folder: Path | None = None, source: Published | None = None) -> Path:
+    """Download a backbone's weights unless they are there, and return their path; all of the file or nothing.
+
+    Without `folder` they go where `find_backbone` looks first. `source` stands in for the table's entry.
+    """
+    source = source or published(name)
+    if source.url is None:
+        raise BackboneError(f"{name}: nobody gives out {source.file} for download; {how_to_get(name)}")
+    path = (folder or cache_folder()) / source.file
+    if path.is_file() and _digest(path).startswith(source.sha256):
+        return path
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        found = _download(source.url, beside, name)
+        if not found.startswith(source.sha256):
+            raise BackboneError(
+                f"{source.url}: expected a SHA-256 that begins with {source.sha256}, received {found}; nothing "
+                f"was kept: try again, or put the right file at {path}"
+            )
+        beside.replace(path)
+    except (OSError, HTTPException) as error:
+        raise BackboneError(
+            f"{source.url}: cannot be fetched: {error}; try again, or download it elsewhere "
+            f"and put it at {path}"
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
+
+
+def _download(url: str, path: Path, name: str) -> str:
+    """Writes what the address gives and returns its SHA-256; shows a bar on a terminal."""
+    console, digest = Console(), hashlib.sha256()
+    with (
+        urllib.request.urlopen(url, timeout=_PATIENCE_S) as answer,
+        path.open("wb") as file,
+        Progress(console=console, disable=not console.is_terminal) as progress,
+    ):
+        size = answer.headers.get("Content-Length")
+        bar = progress.add_task(name, total=int(size) if size else None)
+        while chunk := answer.read(_CHUNK):
+            file.write(chunk)
+            digest.update(chunk)
+            progress.advance(bar, len(chunk))
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    except OSError as error:
+        raise BackboneError(f"{path}: cannot be read: {error.strerror}") from error
+    return digest.hexdigest()

@@ -1,0 +1,130 @@
+"""A batch of drawings as other hands, pens and cameras could have made them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_KNOTS = 5  # along each axis, of the smooth fields that bend strokes and leave them out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Redrawing:
+    """How far a drawing may lie from the one it was made of; lengths are parts of the picture's side."""
+
+    turn_deg: float = 12.0
+    scale: float = 0.2  # and its inverse
+    stretch: float = 0.12  # one axis against the other, in any direction
+    shift: float = 0.08
+    bend: float = 0.02  # how far a stroke is off its place, smoothly over the picture
+    thinner: float = 0.3  # 1: as much ink as is left of a stroke without its outline
+    thicker: float = 0.8  # 1: a stroke with an outline of one pixel added
+    gone: float = 0.0  # the chance that some of the strokes are missing
+
+
+AS_IT_IS = Redrawing(turn_deg=0, scale=0, stretch=0, shift=0, bend=0, thinner=0, thicker=0)
+
+#: How far one alphabet may be from another whose letters are made of the same strokes.
+ALPHABETS = Redrawing(turn_deg=20, scale=0.15, stretch=0.25, shift=0.04, bend=0.05, thinner=0, thicker=0)
+
+#: For a product's photos and sketches: edges that nobody drew, and strokes that no edge shows.
+PRODUCTS = Redrawing(gone=0.3)
+
+#: The eight ways to lay a square on itself: as it is, mirrored left to right, and so on.
+SYMMETRIES = torch.tensor([[[a, 0], [0, d]] for d in (1, -1) for a in (1, -1)], dtype=torch.float32)
+SYMMETRIES = torch.cat((SYMMETRIES, SYMMETRIES.flip(2)))
+
+
+def redraw(
+    pictures: Tensor,
+    how: Redrawing,
+    generator: torch.Generator,
+    *,
+    run: Tensor | None = None,
+    alike: Redrawing = AS_IT_IS,
+    symmetries: int = 1,
+) -> Tensor:
+    """`(N, C, H, W)` uint8, dark on light, each drawn anew as `how` allows.
+
+    Those of one `run` `(N,)` are besides bent and laid alike, as `alike` and the first so many of
+    `SYMMETRIES` allow: letters of one alphabet become letters of another. What comes from beyond the
+    border is white.
+    """
+    count, _, height, width = pictures.shape
+    bends = _bends(count, how, generator)
+    if run is not None:
+        runs, member = torch.unique(run, return_inverse=True)
+        laid = SYMMETRIES[torch.randint(symmetries, (len(runs),), generator=generator)]
+        common = (laid @ _bends(len(runs), alike, generator))[member]
+        bends = common[:, :, :2] @ bends
+        bends[:, :, 2:] += common[:, :, 2:]
+    grid = (bends @ _basis(height, width)).transpose(1, 2).view(count, height, width, 2)
+    ink = 255.0 - pictures.float()
+    ink = F.grid_sample(ink, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    ink = _with_another_pen(ink, how, generator)
+    if how.gone:
+        ink = ink * _kept(count, height, width, how, generator)
+    return (255.5 - ink).clamp_(0, 255).to(torch.uint8)
+
+
+def _bends(count: int, how: Redrawing, generator: torch.Generator) -> Tensor:
+    """`(N, 2, 3 + knots)`: where each place, as `_basis` tells places, comes from; both in -1..1."""
+    shift = _uniform((count, 2, 1), 2 * how.shift, generator)
+    knots = _normal((count, 2, _KNOTS**2), 2 * how.bend, generator)
+    return torch.cat((_affine(count, how, generator), shift, knots), dim=2)
+
+
+def _affine(count: int, how: Redrawing, generator: torch.Generator) -> Tensor:
+    """`(N, 2, 2)`: a turn, and two unequal scales along axes of any direction."""
+    turn = _turn(_uniform((count,), math.radians(how.turn_deg), generator))
+    axes = _turn(_uniform((count,), math.pi, generator))
+    overall = _uniform((count, 1), math.log1p(how.scale), generator)
+    stretch = _uniform((count, 1), math.log1p(how.stretch), generator)
+    scales = torch.cat((overall + stretch, overall - stretch), dim=1).exp()
+    return turn @ axes @ torch.diag_embed(scales) @ axes.transpose(1, 2)
+
+
+def _turn(angle: Tensor) -> Tensor:
+    cos, sin = angle.cos(), angle.sin()
+    return torch.stack((cos, -sin, sin, cos), dim=1).view(-1, 2, 2)
+
+
+def _with_another_pen(ink: Tensor, how: Redrawing, generator: torch.Generator) -> Tensor:
+    """Each stroke wider or narrower by a part of a pixel on both sides, alike all over a picture."""
+    width = _uniform((len(ink), 1, 1, 1), 1.0, generator)
+    wide = F.max_pool2d(ink, 3, stride=1, padding=1)
+    narrow = -F.max_pool2d(-ink, 3, stride=1, padding=1)
+    return torch.lerp(
+        torch.lerp(ink, wide, (width * how.thicker).clamp(min=0)), narrow, (-width * how.thinner).clamp(min=0)
+    )
+
+
+def _kept(count: int, height: int, width: int, how: Redrawing, generator: torch.Generator) -> Tensor:
+    """1 where ink stays; in some pictures 0 over a few patches."""
+    field = _normal((count, _KNOTS**2), 1.0, generator) @ _basis(height, width)[3:]
+    some = torch.rand((count, 1), generator=generator) < how.gone
+    return ((field < 1.0) | ~some).float().view(count, 1, height, width)
+
+
+@cache
+def _basis(height: int, width: int) -> Tensor:
+    """`(3 + knots, H*W)`: x, y, 1, and how much each knot of a smooth field counts at each pixel."""
+    x = (torch.arange(width) * 2 + 1) / width - 1
+    y = (torch.arange(height) * 2 + 1) / height - 1
+    plane = torch.stack((x.repeat(height), y.repeat_interleave(width), torch.ones(height * width)))
+    each = torch.eye(_KNOTS**2).view(-1, 1, _KNOTS, _KNOTS)
+    smooth = F.interpolate(each, size=(height, width), mode="bicubic", align_corners=True)
+    return torch.cat((plane, smooth.view(_KNOTS**2, -1)))
+
+
+def _uniform(shape: tuple[int, ...], reach: float, generator: torch.Generator) -> Tensor:
+    return (torch.rand(shape, generator=generator) * 2 - 1) * reach
+
+
+def _normal(shape: tuple[int, ...], spread: float, generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator) * spread

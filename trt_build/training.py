@@ -1,0 +1,90 @@
+"""What `trt-build train` does for each method: its network, how long it learns, and from which pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trt_build.dataset import KINDS, DatasetError
+from trt_build.models.autoencoder import AutoencoderConfig
+from trt_build.models.comparator import ComparatorConfig
+from trt_build.models.matcher import MatcherConfig
+from trt_build.models.pfm import PFMConfig
+from trt_build.models.stpm import STPMConfig
+from trt_build.products import learned
+from trt_build.train import TrainConfig
+from trt_build.train_autoencoder import TRAINING as AUTOENCODER
+from trt_build.train_autoencoder import train_autoencoder
+from trt_build.train_comparator import train_comparator
+from trt_build.train_matcher import Lessons, train_matcher
+from trt_build.train_pfm import TRAINING as PFM
+from trt_build.train_pfm import train_pfm
+from trt_build.train_stpm import TRAINING as STPM
+from trt_build.train_stpm import train_stpm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a person may say of a training; None: the method's own."""
+
+    epochs: int | None = None
+    seed: int = 0
+    backbone: str | None = None
+    second: str | None = None
+    mixed_sizes: bool = False
+
+    def of(self, training: TrainConfig) -> TrainConfig:
+        return replace(training, seed=self.seed, epochs=self.epochs or training.epochs)
+
+
+def train_method(method: str, data: Path, folder: Path, asked: Asked) -> None:
+    """Train a method on the pictures of a folder, in `folder`; a run that was stopped goes on."""
+    if asked.backbone and method in ("comparator", "matcher"):
+        raise DatasetError(f"--backbone: a {method} has none: leave it out")
+    if asked.second and method not in ("stpm", "pfm"):
+        raise DatasetError(f"--second: a {method} has no second network: leave it out")
+    _TRAIN[method](data, folder, asked)
+
+
+def _comparator(data: Path, folder: Path, asked: Asked) -> None:
+    network = ComparatorConfig(kinds=KINDS)
+    train_comparator(data, folder, network=network, training=asked.of(TrainConfig(epochs=50)))
+
+
+def _matcher(data: Path, folder: Path, asked: Asked) -> None:
+    network = MatcherConfig()
+    known, held_out = learned(data, network.spec)
+    training = asked.of(TrainConfig(epochs=40))
+    train_matcher(known, held_out, folder, network=network, training=training, lessons=Lessons())
+
+
+def _autoencoder(data: Path, folder: Path, asked: Asked) -> None:
+    network = AutoencoderConfig()
+    if asked.backbone:
+        network = replace(network, backbone=asked.backbone)
+    training = asked.of(AUTOENCODER)
+    train_autoencoder(data, folder, network=network, training=training, mixed_sizes=asked.mixed_sizes)
+
+
+def _stpm(data: Path, folder: Path, asked: Asked) -> None:
+    network = STPMConfig(second=asked.second)
+    if asked.backbone:
+        network = replace(network, teacher=asked.backbone)
+    training = asked.of(STPM)
+    train_stpm(data, folder, network=network, training=training, mixed_sizes=asked.mixed_sizes)
+
+
+def _pfm(data: Path, folder: Path, asked: Asked) -> None:
+    network = PFMConfig()
+    network = replace(network, first=asked.backbone or network.first, second=asked.second or network.second)
+    train_pfm(data, folder, network=network, training=asked.of(PFM), mixed_sizes=asked.mixed_sizes)
+
+
+_TRAIN: dict[str, Callable[[Path, Path, Asked], None]] = {
+    "comparator": _comparator,
+    "matcher": _matcher,
+    "autoencoder": _autoencoder,
+    "stpm": _stpm,
+    "pfm": _pfm,
+}
