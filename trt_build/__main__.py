@@ -289,9 +289,10 @@ def main() -> None:
         print(f"trt-build: {error.filename}: {error.strerror}", file=sys.stderr)
         sys.exit(1)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in BUILD_LIBRARIES:
+        library = (error.name or "").partition(".")[0]
+        if library not in BUILD_LIBRARIES:
             raise
-        print(f"trt-build: {error.name} is not installed: pip install 'linejudge[build]'", file=sys.stderr)
+        print(f"trt-build: {library} is not installed: pip install 'linejudge[build]'", file=sys.stderr)
         sys.exit(1)
 
 
