@@ -1,10 +1,8 @@
 """Trains a method on a folder of parts, by the command line, and measures what comes out on its test parts.
 
 Each seed is one way from pictures to a calibrated draft: train, export, calibrate; figures are those of the
-INT8 graph on the line's own engine, at the threshold that good parts set. Test parts choose nothing. For
-`matcher` the data are Omniglot (an .npz with `background_strokes`) or products with drawings (an .npz with
-`shoes_edge_train`). Ends with one line of JSON: means over the seeds, and with several their spread (standard
-deviation) as `<name>_sd`.
+INT8 graph on the line's own engine, at the threshold that good parts set. Test parts choose nothing. Ends with
+one line of JSON: means over the seeds, and with several their spread (standard deviation) as `<name>_sd`.
 """
 
 from __future__ import annotations
@@ -74,21 +72,10 @@ def latency_ms(draft: Path, data: Path) -> float:
     return float(np.median(taken[WARM_UP:])) * 1000
 
 
-def run_matcher(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, float]:
-    """One training of the matcher on one of the two sets of pairs, and its figures in per cent."""
-    from trt_build.matcher_lessons import measure, teach
-
-    started = time.monotonic()
-    checkpoint = teach(options.data, folder / "run", seed=seed, epochs=options.epochs)
-    took = time.monotonic() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {**measure(checkpoint, options.data, folder / "draft"), "train_s": took, "peak_mb": peak}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--method", required=True, choices=("matcher", "autoencoder", "stpm", "pfm"))
-    parser.add_argument("--data", required=True, type=Path, help="folder in MVTec AD's layout, or an .npz")
+    parser.add_argument("--method", required=True, choices=("autoencoder", "stpm", "pfm"))
+    parser.add_argument("--data", required=True, type=Path, help="folder in MVTec AD's layout")
     parser.add_argument("--seeds", type=int, default=1, help="trainings (default %(default)s)")
     parser.add_argument("--epochs", type=int, help="of each; else the method's own")
     parser.add_argument("--backbone", help="pre-trained network; else the method's own")
@@ -99,10 +86,9 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
-        once = run_matcher if options.method == "matcher" else run_seed
         runs = []
         for seed in range(options.seeds):
-            runs.append(once(options, work / f"seed-{seed}", seed))
+            runs.append(run_seed(options, work / f"seed-{seed}", seed))
             print(json.dumps({"seed": seed} | {k: round(v, 4) for k, v in runs[-1].items()}), file=sys.stderr)
     report = {name: round(float(np.mean([run[name] for run in runs])), 4) for name in runs[0]}
     if len(runs) > 1:

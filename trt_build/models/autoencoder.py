@@ -34,7 +34,7 @@ from trt_build.models.deviation import Deviation, Kind, of_kind, unlike
 CELL = 16  # input pixels, along each axis
 STRIDE = 4  #: input pixels a cell of the map, along each axis
 COARSEST = 32  #: both sides of a picture must be a multiple of this
-RARE = 8.0
+RARE = 8.0  # deviations; an encoder that saw more would have its INT8 steps made coarse by a few outliers
 GLOBAL, LOCAL = 0.2, 0.01  # parts of all cells, those with the largest values, that L1 and L2 are the mean of
 
 
