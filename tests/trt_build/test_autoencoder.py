@@ -75,8 +75,10 @@ def test_the_score_joins_both_by_the_means_of_good_parts(model: Autoencoder, see
     """A part that is as usual as those kept from training scores two."""
     model.settle(seen, seen[:5])
     l1, l2, _ = model.judge(seen[:5])
-    assert model.lambdas.tolist() == pytest.approx([1 / float(l1.mean()), 1 / float(l2.mean())])
-    assert float((model.lambdas[0] * l1 + model.lambdas[1] * l2).mean()) == pytest.approx(2, rel=1e-4)
+    assert model.lambdas.tolist() == pytest.approx(
+        [1 / float(l1.mean().detach()), 1 / float(l2.mean().detach())]
+    )
+    assert float((model.lambdas[0] * l1 + model.lambdas[1] * l2).mean().detach()) == pytest.approx(2, rel=1e-4)
 
 
 def test_one_step_gives_each_half_the_gradients_of_the_patent(model: Autoencoder, seen: torch.Tensor) -> None:

@@ -185,7 +185,7 @@ def test_a_few_seconds_of_training_match_products_never_seen(tmp_path: Path, sin
     torch.manual_seed(0)
     task = MatcherTask(model=Matcher(TINY), pictures=train, held_out=held_out, lessons=lessons_for(single))
     before = task.check(task.model.eval())
-    how = TrainConfig(epochs=12 if single else 4, rate=5e-3, average=0.9, check_every=100, bf16=False)
+    how = TrainConfig(epochs=40 if single else 4, rate=5e-3, average=0.9, check_every=100, bf16=False)
     fit(task, tmp_path, how, describe={})
     last = json.loads((tmp_path / "progress.jsonl").read_text().splitlines()[-1])
     assert last["error"] < before["error"] / 2

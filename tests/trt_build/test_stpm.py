@@ -75,7 +75,7 @@ def quick(epochs: int) -> TrainConfig:
 @both
 def test_students_tell_bad_parts_from_good(folder: Path, tmp_path: Path, config: STPMConfig) -> None:
     """After some seconds of training on good parts alone, a scratch scores higher and shows where it is."""
-    train_stpm(folder, tmp_path, network=config, training=quick(12))
+    train_stpm(folder, tmp_path, network=config, training=quick(24))
     model = load_stpm(tmp_path / CHECKPOINT)
     with torch.inference_mode():
         good, bad = model(images(12, 5))[0].numpy(), model(images(12, 6, bad=True))[0].numpy()
