@@ -178,6 +178,7 @@ def lessons_for(single: bool) -> Lessons:
     return SINGLE_PAIRS if single else Lessons(pairs=16, alike=8, rounds=4)
 
 
+@pytest.mark.slow  # how far a few epochs lead differs between machines
 @pytest.mark.parametrize("single", [False, True], ids=["rounds", "single pairs"])
 def test_a_few_seconds_of_training_match_products_never_seen(tmp_path: Path, single: bool):
     """The matcher really learns: of held-out products it tells far more pairs rightly than before."""

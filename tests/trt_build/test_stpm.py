@@ -72,6 +72,7 @@ def quick(epochs: int) -> TrainConfig:
     return TrainConfig(epochs=epochs, rate=3e-3, average=0.8, check_every=epochs, bf16=False)
 
 
+@pytest.mark.slow  # how well chance teachers teach differs between machines
 @both
 def test_students_tell_bad_parts_from_good(folder: Path, tmp_path: Path, config: STPMConfig) -> None:
     """After some seconds of training on good parts alone, a scratch scores higher and shows where it is."""
