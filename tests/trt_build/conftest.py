@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from bundles import altered
 from drafts import write_anomaly_draft, write_matcher_draft, write_parts, write_products
 
@@ -17,6 +18,9 @@ from trt_build.cases import Case
 from trt_build.dataset import read_pairs
 from trt_build.promise import Promise
 from trt_build.quantize import quantize
+
+#: Some warnings of torch come once a process; a test that earns one shall fail in any order.
+torch.set_warn_always(True)
 
 #: What the drafts here are calibrated with.
 PROMISE = Promise(rate=0.2)
