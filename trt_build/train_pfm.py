@@ -17,15 +17,16 @@ from trt_build.mvtec import Part, pictures, read_parts, split_good
 from trt_build.train import CheckpointError, TrainConfig, fit, load
 
 TRAINING = TrainConfig(epochs=10, rate=3e-3, warm_up=0.05, average=0.98, check_every=10)
+AT_ONCE = 8  # pictures that the backbones look at
 
 
 @dataclass(frozen=True, kw_only=True)
 class PFMTask:
-    """What the backbones saw of good parts, float16, and how far the projections are off at places of it."""
+    """What the backbones saw of good parts, whitened, and how far the projections are off at places of it."""
 
     model: PFM
-    seen: Sequence[Pair]  # `(N, C, h, w)` each, a pair a level
-    held_out: Sequence[Sequence[Pair]]  # likewise, a part at a time
+    seen: Sequence[Pair]  # `(N, C, h, w)` float16 each, a pair a level
+    held_out: Sequence[Sequence[Pair]]  # likewise, a few parts at a time
     places: int = 1024  # of each level, a step
     steps: int = 50  # an epoch
     seed: int = 0
@@ -88,9 +89,10 @@ def train_pfm(
     good = split_good(read_parts(parts, mixed_sizes=mixed_sizes).train)
     first, second = weights or (None, None)
     model = PFM(network, (open_backbone(network.first, first), open_backbone(network.second, second)))
-    seen = _together([_look(model, part) for part in good.fit])
-    model.learn_features(seen)
-    held_out = [_look(model, part) for part in good.validation]
+    images = _batches(good.fit, network)
+    model.learn_features(images)
+    seen = _together([_look(model, batch) for batch in images])
+    held_out = [_look(model, batch) for batch in _batches(good.validation, network)]
     task = PFMTask(model=model, seen=seen, held_out=held_out, places=places, steps=steps, seed=training.seed)
     return fit(task, folder, training, describe={"model": "pfm", "config": asdict(network)})
 
@@ -111,10 +113,9 @@ def load_pfm(checkpoint: Path) -> PFM:
 def _loss(level: nn.Module, seen: Pair, places: Tensor) -> Tensor:
     """The mean squares of both ways' errors at these places."""
     assert isinstance(level, Level)
-    first, second = (_at(features, places) for features in seen)
-    there = level.normalised((first, second))
-    told, other = level.project(there, level.codes_at(places % seen[0][0, 0].numel()))
-    return F.mse_loss(told.float(), there[0]) + F.mse_loss(other.float(), there[1])
+    first, second = (_at(features, places).float() for features in seen)
+    told, other = level.project((first, second), level.codes_at(places % seen[0][0, 0].numel()))
+    return F.mse_loss(told.float(), first) + F.mse_loss(other.float(), second)
 
 
 def _at(features: Tensor, places: Tensor) -> Tensor:
@@ -124,19 +125,23 @@ def _at(features: Tensor, places: Tensor) -> Tensor:
 
 
 def _unexplained(level: nn.Module, seen: Sequence[Pair]) -> Tensor:
-    """Part of the normalised features' variance, the mean of both ways."""
+    """Part of the whitened features' variance, the mean of both ways."""
     assert isinstance(level, Level)
-    return torch.stack([d.square().mean() for pair in seen for d in level.differences(pair)]).mean()
+    ways = [way for pair in seen for way in zip(level.tell(pair), pair, strict=True)]
+    return torch.stack([F.mse_loss(told, there.float()) for told, there in ways]).mean()
+
+
+def _batches(parts: Sequence[Part], network: PFMConfig) -> list[Tensor]:
+    return list(torch.split(torch.from_numpy(pictures(parts, network.spec)), AT_ONCE))
 
 
 @torch.no_grad()
-def _look(model: PFM, part: Part) -> list[Pair]:
-    seen = model.look(torch.from_numpy(pictures([part], model.config.spec)))
-    return [(first.half(), second.half()) for first, second in seen]
+def _look(model: PFM, batch: Tensor) -> list[Pair]:
+    return [(first.half(), second.half()) for first, second in model.look(batch)]
 
 
 def _together(seen: Sequence[Sequence[Pair]]) -> list[Pair]:
-    """Of pairs by part and level, pairs by level of all parts."""
+    """Of pairs by batch and level, pairs by level of all parts."""
     return [
         (torch.cat([first for first, _ in pairs]), torch.cat([second for _, second in pairs]))
         for pairs in zip(*seen, strict=True)

@@ -68,37 +68,26 @@ def test_both_ways_have_a_map_of_their_own():
             assert moved.nonzero().tolist() == [[0, 0, 2, 3]]
 
 
-def test_the_brightness_of_a_whole_place_does_not_count():
-    """Features are of one length: what makes all of a place's features stronger alike is no defect."""
-    level = Level((8, 12), 4, None).eval()
-    first, second = features(1)
-    with torch.inference_mode():
-        for one, other in zip(level((first, second)), level((3 * first, second / 2)), strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
-
-
-def test_features_have_a_size_of_one_on_good_parts():
-    """Each network's features are centred and scaled by what it sees of good parts."""
+def test_features_are_whitened_by_what_good_parts_show():
+    """What each network sees of good parts has no mean, a variance of one, and no channel like another."""
     level = Level((8, 12), 4, None)
-    level.learn_features(features(2))
-    for normal in level.normalised(features(2)):
-        torch.testing.assert_close(normal.mean((0, 2, 3)), torch.zeros(normal.shape[1]), atol=1e-5, rtol=0)
-        assert float(normal.square().mean()) == pytest.approx(1, abs=1e-4)
+    first, second = features(2)
+    first[:, 1] = 2 * first[:, 0] + first[:, 1]
+    level.learn_features([(first[:1], second[:1]), (first[1:], second[1:])])
+    white = level.whiten((first, second))[0].transpose(0, 1).flatten(1)
+    torch.testing.assert_close(white.mean(1), torch.zeros(8), atol=1e-4, rtol=0)
+    torch.testing.assert_close(torch.cov(white), torch.eye(8), atol=0.1, rtol=0)
 
 
-def test_a_channel_that_is_often_wrong_counts_less():
-    """Of good parts every way's map is about one, and no channel makes up most of it."""
+def test_places_where_much_is_expected_may_differ_more():
+    """The same difference counts less where the other network tells of features far from the mean."""
     torch.manual_seed(0)
     level = Level((8, 12), 4, None).eval()
     first, second = features(3)
-    loud = first * torch.tensor([20.0, *[1.0] * 7])[:, None, None]
-    level.learn_features((loud, second))
     with torch.inference_mode():
-        level.learn_spread([(loud, second)])
-        for map_ in level((loud, second)):
-            assert float(map_.square().mean()) == pytest.approx(1, abs=0.1)
-        spread = level.get_buffer("spread_first").flatten()
-    assert spread[0] > 3 * spread[1:].max()
+        told, _ = level.tell((first, second))
+        off, _ = level((told + 1, second))
+    torch.testing.assert_close(off, 1 / (1 + told.square().mean(1, keepdim=True)), rtol=1e-4, atol=1e-5)
 
 
 def test_good_parts_set_the_scale(small: PFM):
@@ -106,6 +95,7 @@ def test_good_parts_set_the_scale(small: PFM):
     model = PFM(SMALL).eval()
     model.load_state_dict(small.state_dict())
     with torch.inference_mode():
+        model.learn_features([pictures(4)])
         seen = [model.look(pictures(1, seed)) for seed in range(4)]
         model.learn_scale(seen)
         cells = torch.cat([model.scale(model.maps(pair))[1] for pair in seen])
@@ -152,8 +142,8 @@ def test_the_order_of_backbones_is_the_order_of_channels():
     """A level is made for the channels of the backbones that the configuration names."""
     first, second = build_backbone("mobilenet_v2").channels, build_backbone("mobilenet_v1").channels
     (level,) = PFM(PFMConfig(height=64, width=64, strides=(8,), latents=(4,))).levels
-    shapes = [tuple(level.get_buffer(f"mean_{name}").shape) for name in ("first", "second")]
-    assert shapes == [(first[1], 1, 1), (second[1], 1, 1)]
+    shapes = [tuple(level.get_buffer(f"whitenings.{way}.mean").shape) for way in (0, 1)]
+    assert shapes == [(first[1], 1), (second[1], 1)]
 
 
 class _AfterBackbones(torch.nn.Module):

@@ -42,6 +42,17 @@ class Deviation(nn.Module):
         self.whiten.copy_((vectors * values.rsqrt()) @ vectors.T * scale)
 
 
+def relative_distance(seen: Tensor, expected: Tensor) -> Tensor:
+    """How far `(N, C, h, w)` lie from what is expected, squared, at each place: `(N, 1, h, w)`, float32.
+
+    It is relative to how far the expected numbers lie from the mean, which is zero with a variance of one:
+    bright and rough places differ more, of good parts too.
+    """
+    seen, expected = seen.float(), expected.float()
+    distance = (seen - expected).square().mean(1, keepdim=True)
+    return distance / (1 + expected.square().mean(1, keepdim=True))
+
+
 def unlike(planes: Tensor, others: Tensor) -> Tensor:
     """One minus the mean SSIM over the channels at each place, `(N, 1, h, w)`.
 

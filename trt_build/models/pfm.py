@@ -6,8 +6,8 @@ share. They have only seen good parts, so where a part is bad they are wrong. Wi
 code is added to what goes in (PEFM, Wan et al., CASE 2022).
 
 What differs from the papers, and why:
-- Channels of a difference count by how far they are off on good parts, and its norm is taken, not the square:
-  a few loud channels and places would decide otherwise.
+- The projections map whitened features (`whitening.py`), and the distance is relative to how far the expected
+  ones are from the mean: a few loud channels and places would decide otherwise.
 - Each way of each level is a map of its own, and `maps.py` brings them to one scale before the mean.
 """
 
@@ -22,7 +22,9 @@ from torch import Tensor, nn
 
 from edge.manifest import InputSpec
 from trt_build.backbones import Backbone, build_backbone
+from trt_build.models.deviation import relative_distance
 from trt_build.models.maps import MapScale
+from trt_build.models.whitening import Whitening
 
 STRIDES = (4, 8, 16)  #: input pixels a cell of the backbones' features, along each axis
 COARSEST = 32  #: both sides of a picture must be a multiple of this
@@ -72,27 +74,28 @@ class PFM(nn.Module):
         return score, map_
 
     def look(self, image: Tensor) -> list[Pair]:
-        """Both backbones' features at each level, as they are."""
-        first, second = self.first(image), self.second(image)
-        return [(first[tap], second[tap]) for tap in self._taps]
+        """Both backbones' whitened features at each level."""
+        return [level.whiten(pair) for level, pair in zip(self._levels, self._raw(image), strict=True)]
 
     def maps(self, seen: Sequence[Pair]) -> list[Tensor]:
         """How wrong each way is at each place, `(N, 1, h, w)` a map, both ways of the finest level first."""
         return [map_ for level, pair in zip(self._levels, seen, strict=True) for map_ in level(pair)]
 
-    @torch.no_grad()
-    def learn_features(self, seen: Sequence[Pair]) -> None:
-        """Take what is seen of good parts, a pair a level, as the features' mean and size."""
-        for level, pair in zip(self._levels, seen, strict=True):
-            level.learn_features(pair)
+    def learn_features(self, batches: Iterable[Tensor]) -> None:
+        """Whiten the backbones' features by what they see of good parts, the ones that are trained with."""
+        with torch.no_grad():
+            raw = [[(one.half(), other.half()) for one, other in self._raw(image)] for image in batches]
+        for level, pairs in zip(self._levels, zip(*raw, strict=True), strict=True):
+            level.learn_features(pairs)
 
     @torch.no_grad()
     def learn_scale(self, seen: Iterable[Sequence[Pair]]) -> None:
         """Set the scale of map and score by what is seen of good parts that were not trained with."""
-        seen = list(seen)
-        for number, level in enumerate(self._levels):
-            level.learn_spread([pairs[number] for pairs in seen])
         self.scale.learn([self.maps(pairs) for pairs in seen])
+
+    def _raw(self, image: Tensor) -> list[Pair]:
+        first, second = self.first(image), self.second(image)
+        return [(first[tap], second[tap]) for tap in self._taps]
 
     @property
     def _levels(self) -> list[Level]:
@@ -104,40 +107,39 @@ class PFM(nn.Module):
 
 
 class Level(nn.Module):
-    """Two networks' features at one stride, `(N, C, h, w)` each, into a map of either way's error."""
+    """Two networks' whitened features at one stride, `(N, C, h, w)` each, into a map of either way's error."""
 
     def __init__(self, channels: tuple[int, int], latent: int, code_size: tuple[int, int] | None) -> None:
         super().__init__()
-        first, second = channels
+        self.whitenings = nn.ModuleList(Whitening(width) for width in channels)
         self.encoders = nn.ModuleList(_encoder(width, latent) for width in channels)
         self.coder = nn.Conv2d(2 * latent, latent, 1)
         self.decoders = nn.ModuleList(_decoder(latent, width) for width in channels)
-        for name, width in (("first", first), ("second", second)):
-            self.register_buffer(f"mean_{name}", torch.zeros(width, 1, 1))
-            self.register_buffer(f"size_{name}", torch.ones(()))
-            self.register_buffer(f"spread_{name}", torch.ones(width, 1, 1))
-            if code_size:
-                self.register_buffer(f"code_{name}", position_code(width, *code_size), persistent=False)
         self.placed = code_size is not None
+        if code_size:
+            for name, width in zip(("first", "second"), channels, strict=True):
+                self.register_buffer(f"code_{name}", position_code(width, *code_size), persistent=False)
 
     def forward(self, seen: Pair) -> Pair:
-        differences = self.differences(seen)
-        return _norm(differences[0] / self._pair("spread")[0]), _norm(differences[1] / self._pair("spread")[1])
+        told, other = self.tell(seen)
+        return relative_distance(seen[0], told), relative_distance(seen[1], other)
 
-    def differences(self, seen: Pair) -> Pair:
-        """What the projections give less what is there, float32."""
-        there = self.normalised(seen)
-        given = self.project(there, self._pair("code") if self.placed else None)
-        return given[0].float() - there[0], given[1].float() - there[1]
+    def tell(self, seen: Pair) -> Pair:
+        """What each network's features would be by the other's, float32."""
+        return self.project((seen[0].float(), seen[1].float()), self._codes() if self.placed else None)
 
-    def normalised(self, seen: Pair) -> Pair:
-        """Of one length at each place, centred, and of a mean square of one on good parts; float32."""
-        means, sizes = self._pair("mean"), self._pair("size")
-        return (_length(seen[0]) - means[0]) / sizes[0], (_length(seen[1]) - means[1]) / sizes[1]
+    def whiten(self, raw: Pair) -> Pair:
+        return self.whitenings[0](raw[0]), self.whitenings[1](raw[1])
 
-    def project(self, there: Pair, codes: Pair | None = None) -> Pair:
-        """The first's normalised features from the second's, and the second's from the first's."""
-        first, second = there if codes is None else (there[0] + codes[0], there[1] + codes[1])
+    def learn_features(self, raw: Sequence[Pair]) -> None:
+        """Whiten by features of good parts as the networks give them."""
+        for way, whitening in enumerate(self.whitenings):
+            assert isinstance(whitening, Whitening)
+            whitening.learn(pair[way] for pair in raw)
+
+    def project(self, seen: Pair, codes: Pair | None = None) -> Pair:
+        """The first's features from the second's and its code, and the second's from the first's."""
+        first, second = seen if codes is None else (seen[0] + codes[0], seen[1] + codes[1])
         told: Tensor = self.decoders[0](self.coder(self.encoders[1](second)))
         other: Tensor = self.decoders[1](self.coder(self.encoders[0](first)))
         return told, other
@@ -146,24 +148,11 @@ class Level(nn.Module):
         """The codes `(1, C, P, 1)` of places, numbered row by row."""
         if not self.placed:
             return None
-        first, second = (code.flatten(2)[..., places, None] for code in self._pair("code"))
+        first, second = (code.flatten(2)[..., places, None] for code in self._codes())
         return first, second
 
-    def learn_features(self, seen: Pair) -> None:
-        for features, mean, size in zip(seen, self._pair("mean"), self._pair("size"), strict=True):
-            columns = _length(features)
-            mean.copy_(columns.mean((0, 2, 3))[:, None, None])
-            size.copy_((columns - mean).square().mean().sqrt().clamp_min(1e-6))
-
-    def learn_spread(self, seen: Sequence[Pair]) -> None:
-        """Of each channel's difference, its root mean square on good parts."""
-        squares = [[d.square().mean((0, 2, 3)) for d in self.differences(pair)] for pair in seen]
-        for way, spread in enumerate(self._pair("spread")):
-            mean = torch.stack([pair[way] for pair in squares]).mean(0)
-            spread.copy_((mean + 0.01 * mean.mean()).sqrt()[:, None, None])
-
-    def _pair(self, name: str) -> Pair:
-        return self.get_buffer(f"{name}_first"), self.get_buffer(f"{name}_second")
+    def _codes(self) -> Pair:
+        return self.get_buffer("code_first"), self.get_buffer("code_second")
 
 
 def position_code(channels: int, height: int, width: int) -> Tensor:
@@ -176,16 +165,6 @@ def position_code(channels: int, height: int, width: int) -> Tensor:
     code[0, : 2 * steps] = column[:, None, :]
     code[0, 2 * steps : 4 * steps] = row[:, :, None]
     return code
-
-
-def _length(features: Tensor) -> Tensor:
-    """Of the length at each place that numbers of one would have."""
-    features = features.float()
-    return features * torch.rsqrt(features.square().mean(1, keepdim=True) + 1e-12)
-
-
-def _norm(difference: Tensor) -> Tensor:
-    return (difference.square().mean(1, keepdim=True) + 1e-12).sqrt()
 
 
 def _encoder(width: int, latent: int) -> nn.Sequential:

@@ -9,8 +9,7 @@ over it, one number a place, tells it where to look. Without `second` the same c
 What differs from the papers, and why:
 - The students learn whitened features (`whitening.py`), and the distance is the squared one: a defect shows in
   directions that hardly vary, which the cosine of raw features does not notice.
-- It is relative to how far the expected features are from the mean: bright and rough places differ more, of
-  good parts too.
+- It is relative to how far the expected features are from the mean.
 - The first student is a plain network and not the teacher's twin: it learns in a fraction of the time and is
   cheaper on the line. The second is a narrow one, and its gates are `x (1 + A)` at both levels.
 - The maps are summed as `maps.py` says, and the score is the mean of the highest cells.
@@ -28,6 +27,7 @@ from torch.nn import functional as F
 
 from edge.manifest import InputSpec
 from trt_build.backbones import Backbone, build_backbone
+from trt_build.models.deviation import relative_distance
 from trt_build.models.maps import MapScale
 from trt_build.models.whitening import Whitening
 
@@ -45,7 +45,7 @@ class STPMConfig:
     second: str | None = None  # the second pair's teacher, None: STPM
     size: int = 256  # of a picture's sides, in pixels
     stem: int = 24
-    widths: tuple[int, int, int] = (48, 96, 160)  # of the students' channels at strides 4, 8 and 16
+    widths: tuple[int, int, int] = (32, 64, 128)  # of the students' channels at strides 4, 8 and 16
     blocks: tuple[int, int, int] = (1, 1, 1)  # of the first student
 
     @property
@@ -81,7 +81,7 @@ class STPM(nn.Module):
         """How unlike what is expected each level is, `(N, 1, H/s, W/s)` for the strides 4, 8 and 16."""
         seen, deepest = self.look(image)
         expected = self.expect(image, seen, deepest)
-        unlike = [_unlikeness(*levels) for levels in zip(seen, expected, strict=True)]
+        unlike = [relative_distance(*levels) for levels in zip(seen, expected, strict=True)]
         return [torch.stack(unlike[level::LEVELS]).sum(0) for level in range(LEVELS)]
 
     def look(self, image: Tensor) -> tuple[list[Tensor], Tensor | None]:
@@ -167,13 +167,6 @@ class _Restorer(nn.Module):
                 gate = self.gates[level - 1]((eight, sixteen)[level - 1])
                 x = self.narrow[level - 1](x * (1 + gate))
         return expected
-
-
-def _unlikeness(seen: Tensor, expected: Tensor) -> Tensor:
-    """The squared distance at each place `(N, 1, h, w)`, in parts of what good parts vary there, about."""
-    seen, expected = seen.float(), expected.float()
-    distance = (seen - expected).square().mean(1, keepdim=True)
-    return distance / (1 + expected.square().mean(1, keepdim=True))
 
 
 def _gate(channels: int) -> nn.Sequential:
