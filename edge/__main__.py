@@ -36,17 +36,15 @@ def run(recipe: RecipePath) -> None:
     """
     from prometheus_client import CollectorRegistry
 
-    from .judges import read_judges
+    from .judges import read_line
     from .messages import Heartbeat, Verdict
     from .metrics import Metrics, serve_metrics
     from .pipeline import Line
-    from .recipe import read_recipe
     from .service import Service
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     stopping = _stop_on_signals()
-    read, digest = read_recipe(recipe)
-    judges = read_judges(read)
+    read, digest, judges = read_line(recipe)
     registry = CollectorRegistry()
     metrics = Metrics(registry, read.line, read.timing.slots)
     service = Service(os.environ.get("NOTIFY_SOCKET"))

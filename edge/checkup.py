@@ -11,8 +11,8 @@ from rich.console import Console
 from .engines import open_engine
 from .errors import SourceEnded, SourceError
 from .golden import check_golden
-from .judges import Judge, read_judges
-from .recipe import Recipe, read_recipe
+from .judges import Judge, read_line
+from .recipe import Recipe
 from .sources import open_source
 
 FIRST_FRAME_S = 10.0
@@ -25,9 +25,8 @@ def check_line(path: Path) -> None:
     def passed(what: str, found: str) -> None:
         console.print(f"[green]ok[/green]  {what:<9} {found}")
 
-    recipe, digest = read_recipe(path)
+    recipe, digest, judges = read_line(path)
     passed("recipe", f"line {recipe.line!r}, SHA-256 {digest[:12]}")
-    judges = read_judges(recipe)
     for judge in judges:
         _check_judge(judge, recipe, passed)
     view = _first_view(recipe)

@@ -19,7 +19,7 @@ from .fuse import ROUNDING, suffices
 from .masters import Masters, known_views, masters_of, read_picture
 from .preprocess import Preparer
 from .pvalue import combine
-from .recipe import JudgeChoice, Preprocess, Recipe
+from .recipe import JudgeChoice, Preprocess, Recipe, read_recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,14 +62,27 @@ class Judge:
         return [drawing_input(picture, self.bundle) for picture in found]
 
 
+def read_line(path: Path) -> tuple[Recipe, str, tuple[Judge, ...]]:
+    """A recipe, the SHA-256 of its file, and its judges.
+
+    Raises RecipeError, which names file and key, and BundleError; both say what to do.
+    """
+    recipe, digest = read_recipe(path)
+    try:
+        return recipe, digest, read_judges(recipe)
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from error
+
+
 def read_judges(recipe: Recipe) -> tuple[Judge, ...]:
     """Every judge with its bundle verified.
 
-    Raises BundleError and RecipeError, which name file or key and say what to do.
+    Raises BundleError, which names the file, and RecipeError, which names the key; both say what to do.
     """
     judges = []
     for choice in recipe.judges:
         bundle = read_bundle(Path(choice.bundle))
+        _check_keys(choice, bundle, recipe)
         judges.append(Judge(choice=choice, bundle=bundle, rule=rule_of(choice, bundle, recipe)))
     _check_fusion(recipe, judges)
     return tuple(judges)
@@ -115,6 +128,17 @@ def drawing_input(picture: NDArray[np.uint8], bundle: Bundle) -> NDArray[np.uint
     image = np.empty(spec.shape, np.uint8)
     Preparer(Preprocess(min_contrast=0), spec, None).prepare(picture, "", image)
     return image
+
+
+def _check_keys(choice: JudgeChoice, bundle: Bundle, recipe: Recipe) -> None:
+    """RecipeError for pictures that the judge would never look at."""
+    for key, method in (("masters", "comparator"), ("drawings", "matcher")):
+        if getattr(choice, key) and bundle.manifest.method != method:
+            where = f"{key} of judge {choice.name!r}" if recipe.judge else key
+            raise RecipeError(
+                f"{where}: only a {method} compares parts with {key}, and {bundle.manifest.name} is of the "
+                f"method {bundle.manifest.method!r}: take the key out, or name a {method}'s bundle"
+            )
 
 
 def _check_fusion(recipe: Recipe, judges: list[Judge]) -> None:

@@ -92,18 +92,27 @@ def known_views(recipe: Recipe, choice: JudgeChoice, bundle: Bundle) -> list[str
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
-    """A master or drawing, `(H, W)` grey or `(H, W, 3)` BGR; RecipeError for what is no such picture."""
+    """A master or drawing, `(H, W)` grey or `(H, W, 3)` BGR; what is transparent in the file is white.
+
+    RecipeError for what is no such picture.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise RecipeError(f"{path}: cannot read the picture: {error.strerror}") from error
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
-    if picture is None or picture.dtype != np.uint8 or (picture.ndim == 3 and picture.shape[2] != 3):
+    if picture is None or picture.dtype != np.uint8 or (picture.ndim == 3 and picture.shape[2] not in (3, 4)):
         raise RecipeError(
-            f"{path}: not an 8-bit picture, grey or in colours, that OpenCV reads: save it as PNG without "
-            "transparency"
+            f"{path}: not an 8-bit picture, grey or in colours, that OpenCV reads: save it as PNG"
         )
-    return np.asarray(picture, np.uint8)
+    found = np.asarray(picture, np.uint8)
+    return _on_white(found) if found.ndim == 3 and found.shape[2] == 4 else found
+
+
+def _on_white(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """`(H, W, 4)` BGRA as `(H, W, 3)`."""
+    alpha = picture[..., 3:].astype(np.uint16)
+    return ((picture[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
 def _from_files(pattern: str) -> ReadMaster:

@@ -71,7 +71,7 @@ class Laid(Struct, frozen=True, kw_only=True, tag=True):
     """How a judge's input `(1, C, H, W)` uint8, which is in the slot, lies in the frame."""
 
     to_frame: tuple[float, float, float, float, float, float]  # 2x3, input pixel -> frame pixel
-    registration_px: float  # residual after registration; 0 where there is none
+    registration_px: float | None  # residual after registration; None where it is laid onto no master
 
 
 class Refused(Struct, frozen=True, kw_only=True, tag=True):
@@ -132,7 +132,7 @@ class Judged(Struct, frozen=True, kw_only=True):
     verdict: VerdictKind
     reason: Reason
     score: float | None  # None where it could not judge
-    threshold: float  # the least score that it rejects
+    threshold: float  # the least score that it rejects by itself; with a fusion p-values decide instead
     p_value: float | None  # share of good parts that score as high; None where its bundle is not calibrated
     bundle: str  # SHA-256 of its bundle's manifest
 
@@ -151,7 +151,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     reason: Reason
     detail: str  # for people: what was wrong with an unknown part; empty otherwise
     score: float | None  # of the judge that decided; None where nothing was judged
-    threshold: float | None  # what `score` was held against
+    threshold: float | None  # that judge's own; with a fusion `p_value` decides instead
     p_value: float | None  # of all judges together, where the recipe asks for it, else of the one that decided
     judges: list[Judged]  # all that looked at the part, in the recipe's order
     regions: list[Region]  # in frame pixels, strongest first
@@ -160,7 +160,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     published_ns: int
     deadline_ns: int
     latency_us: dict[str, int]  # capture, preprocess, infer, publish (they add up to total), engine, total
-    registration_px: float | None
+    registration_px: float | None  # the worst of any judge's; None where the part was laid onto no master
     recipe: str  # SHA-256 of the recipe file
     bundle: str  # SHA-256 of the bundle's manifest; of several bundles, SHA-256 of their digests
 

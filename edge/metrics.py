@@ -25,7 +25,7 @@ VERDICTS = (
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.5, 1.0)
 _PIXELS = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 _SHARES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, *(step / 10 for step in range(1, 11)))
-_SCORES = tuple(step / 20 for step in range(1, 21))
+_SCORES = (*(step / 20 for step in range(1, 21)), 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 
 Metric = TypeVar("Metric", bound=MetricWrapperBase)
 
@@ -63,7 +63,7 @@ class Metrics:
         self._registration = one(
             histogram("registration_error_pixels", "How far a registered part lies from its master.", _PIXELS)
         )
-        self._score = one(histogram("score", "Score of each judged part.", _SCORES))
+        self._score = one(histogram("score", "Score of each judged part, in parts of its threshold.", _SCORES))
         self._p_value = one(
             histogram("p_value", "Share of good parts that would score as high as the part.", _SHARES)
         )
@@ -95,8 +95,9 @@ class Metrics:
             self._engine.observe(latency_us["engine"] / 1e6)
         if verdict.registration_px is not None:
             self._registration.observe(verdict.registration_px)
-        if verdict.score is not None:
-            self._score.observe(verdict.score)
+        score, threshold = verdict.score, verdict.threshold
+        if score is not None and threshold is not None and threshold > 0:
+            self._score.observe(score / threshold)  # all models' scores are on one scale
         if verdict.p_value is not None:
             self._p_value.observe(verdict.p_value)
 

@@ -40,7 +40,7 @@ class Preparer:
                 "are wanted: lamp or shutter",
             )
         if self._masters is None:
-            return Laid(to_frame=self._resampler.lay(frame, out), registration_px=0.0)
+            return Laid(to_frame=self._resampler.lay(frame, out), registration_px=None)
         master = self._masters.get(view)
         found = register(grey(crop), master.template)
         to_frame = self._resampler.lay(frame, out, found.matrix, under=master.input)

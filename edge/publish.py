@@ -232,9 +232,10 @@ def _told(p_value: float | None) -> float | None:
 
 
 def _registration_px(message: Message) -> float | None:
-    """The worst of any judge's; None where none looked at the part."""
+    """The worst of any judge's; None where the part was laid onto no master."""
     inputs = message.inputs if isinstance(message, Prediction) else ()
-    return max((input_.registration_px for input_ in inputs if isinstance(input_, Laid)), default=None)
+    found = [input_.registration_px for input_ in inputs if isinstance(input_, Laid)]
+    return max((px for px in found if px is not None), default=None)
 
 
 def _latencies(message: Message, now_ns: int) -> dict[str, int]:

@@ -59,7 +59,9 @@ def render(
 
 @app.command()
 def fetch_backbone(
-    name: Annotated[str, typer.Argument(help="resnet18, mobilenet_v2, ...", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(help="resnet18, resnet34, resnet50 or wide_resnet50_2.", show_default=False)
+    ],
 ) -> None:
     """Download a pre-trained network from its publisher and verify it; train finds it by its name."""
     from trt_build.published import fetch_backbone as fetch
@@ -88,10 +90,14 @@ def train(
     ] = False,
 ) -> None:
     """Train a model. Needs the extra `build`; uses the CPU."""
-    from trt_build.training import Asked, train_method
+    try:
+        from trt_build.training import Asked, train_method
 
-    asked = Asked(epochs=epochs, seed=seed, backbone=backbone, second=second, mixed_sizes=mixed_sizes)
-    train_method(method, data, folder, asked)
+        asked = Asked(epochs=epochs, seed=seed, backbone=backbone, second=second, mixed_sizes=mixed_sizes)
+        train_method(method, data, folder, asked)
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on from the last epoch that was kept")
+        raise typer.Exit(130) from None
 
 
 @app.command()

@@ -178,4 +178,4 @@ def _read(path: Path, name: str) -> dict[str, Tensor]:
         LookupError,
         UnpicklingError,
     ) as error:
-        raise BackboneError(f"{path}: not a file of weights: {error}; {how_to_get(name)}") from error
+        raise BackboneError(f"{path}: not a file of weights, or cut short; {how_to_get(name)}") from error

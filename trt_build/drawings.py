@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge.errors import RecipeError
 from edge.manifest import InputSpec
+from edge.masters import read_picture
 from edge.resample import Resampler
 from trt_build.dataset import PICTURES, DatasetError
 
@@ -186,10 +187,11 @@ def _of_hand(product: Path, prefix: str) -> list[Path]:
 
 
 def _read(path: Path) -> npt.NDArray[np.uint8]:
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise DatasetError(f"{path}: is not a picture that can be read")
-    return np.asarray(picture, np.uint8)
+    """As the line reads a drawing."""
+    try:
+        return read_picture(path)
+    except RecipeError as error:
+        raise DatasetError(str(error)) from error
 
 
 def _laid(

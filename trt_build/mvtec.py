@@ -88,7 +88,7 @@ def read_parts(folder: Path, *, mixed_sizes: bool = False) -> Parts:
         if size != sizes[0] and not mixed_sizes:
             raise DatasetError(
                 f"{part.path}: is {_words(size)}, {train[0].path.name} is {_words(sizes[0])}: cut or take all "
-                "pictures alike, or allow mixed sizes if the parts are of different sizes"
+                "pictures alike, or train with --mixed-sizes if the parts are of different sizes"
             )
     _check_copies(train, test)
     return Parts(train=train, test=test)

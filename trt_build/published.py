@@ -96,7 +96,11 @@ def how_to_get(name: str) -> str:
     """What a person has to do for the weights of a backbone."""
     source = published(name)
     if source.url is None:
-        return f"put it into {cache_folder()} ({source.origin}; SHA-256 {source.sha256})"
+        return (
+            f"put it into {cache_folder()} ({source.origin}; SHA-256 {source.sha256}), or take a network that "
+            "can be downloaded: trt-build fetch-backbone resnet18, then train with --backbone resnet18 (as a "
+            "second one resnet34, with --second)"
+        )
     return f"get it with: trt-build fetch-backbone {name}, or by hand from {source.url} into {cache_folder()}"
 
 

@@ -8,12 +8,14 @@ line an epoch.
 from __future__ import annotations
 
 import copy
+import io
 import json
 import math
 import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -26,6 +28,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from torch import Tensor, nn
 
 from edge.errors import EdgeError
+from trt_build.interrupt import keeping_ctrl_c
 
 CHECKPOINT, PROGRESS = "checkpoint.pt", "progress.jsonl"
 
@@ -73,28 +76,36 @@ class TrainConfig:
 def fit(task: Task, folder: Path, config: TrainConfig, *, describe: Mapping[str, Any]) -> int:
     """Trains up to `config.epochs`, from `folder`'s checkpoint on where there is one; epochs done.
 
-    Fewer are done where Ctrl-C ended the run. `describe` is kept in the checkpoint as it is: what is
-    needed to build the model again.
+    `describe` is kept in the checkpoint as it is: what is needed to build the model again. Raises
+    TrainingError, which says what to change; what was kept until then stays, as it does after Ctrl-C.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     random.seed(config.seed)
     np.random.seed(config.seed)
     torch.manual_seed(config.seed)
     run = _Run(task, config, describe)
     done = run.restore(folder / CHECKPOINT)
-    with _progress() as progress:
+    if done < config.epochs and not len(task.batches(done)):
+        raise TrainingError(f"{folder}: not trained: the pictures to train with do not fill a batch: give more")
+    folder.mkdir(parents=True, exist_ok=True)
+    with _progress() as progress, keeping_ctrl_c() as stop_if_asked:
         bar = progress.add_task("", total=config.epochs, completed=done, loss="")
-        try:
-            for epoch in range(done, config.epochs):
-                line = run.epoch(epoch, lambda at, loss: progress.update(bar, completed=at, loss=f"{loss:.3f}"))
-                run.save(folder / CHECKPOINT, epoch + 1)
-                done = epoch + 1
-                with (folder / PROGRESS).open("a") as log:
-                    log.write(json.dumps(line) + "\n")
-                progress.console.print("  ".join(f"{name} {value}" for name, value in line.items()))
-        except KeyboardInterrupt:
-            progress.console.print(f"stopped; {done} epochs are kept in {folder / CHECKPOINT}")
-    return done
+
+        def tell(at: float, loss: float) -> None:
+            progress.update(bar, completed=at, loss=f"{loss:.3f}")
+            stop_if_asked()
+
+        for epoch in range(done, config.epochs):
+            line = run.epoch(epoch, tell)
+            run.save(folder / CHECKPOINT, epoch + 1)
+            with _writing(folder / PROGRESS), (folder / PROGRESS).open("a") as log:
+                log.write(json.dumps(line) + "\n")
+            progress.console.print("  ".join(f"{name} {value}" for name, value in line.items()))
+            stop_if_asked()
+    return max(done, config.epochs)
+
+
+class TrainingError(EdgeError, RuntimeError):
+    """A training that cannot begin or go on; says why and what to do."""
 
 
 class CheckpointError(EdgeError, ValueError):
@@ -109,7 +120,9 @@ def load(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
     except (EOFError, RuntimeError, ValueError, LookupError, AttributeError, UnpicklingError) as error:
-        raise CheckpointError(f"{path}: not a checkpoint: {error}") from error
+        raise CheckpointError(
+            f"{path}: not a checkpoint, or cut short: expected the {CHECKPOINT} that a training wrote"
+        ) from error
 
 
 class _Run:
@@ -132,7 +145,7 @@ class _Run:
             losses.append(self._step(batch, done / self._config.epochs))
             if not math.isfinite(losses[-1]):
                 where = f"in epoch {epoch + 1}, step {step + 1}"
-                raise FloatingPointError(f"the loss is {losses[-1]} {where}; lower the rate")
+                raise TrainingError(f"the loss is {losses[-1]} {where}; lower the rate")
             steps = epoch * len(batches) + step
             _average(self._averaged, self._model, min(self._config.average, (steps + 1) / (steps + 10)))
             tell(done, float(np.mean(losses[-50:])))
@@ -145,7 +158,10 @@ class _Run:
         return line
 
     def save(self, path: Path, epochs: int) -> None:
-        """Writes beside and renames, so that the last good checkpoint outlives a kill or a full disk."""
+        """Writes beside and renames, so that the last good checkpoint outlives a kill or a full disk.
+
+        TrainingError where it cannot be written.
+        """
         state = {
             "epoch": epochs,
             "weights": self._averaged.state_dict(),
@@ -155,18 +171,28 @@ class _Run:
             "config": asdict(self._config),
             "describe": self._describe,
         }
+        whole = io.BytesIO()  # torch.save does not tell why a file cannot be written
+        torch.save(state, whole)
         beside = path.with_suffix(".part")
-        with beside.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        try:
+            with _writing(path), beside.open("wb") as file:
+                file.write(whole.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
 
     def restore(self, path: Path) -> int:
-        """Epochs done; 0 where there is no checkpoint."""
+        """Epochs done; 0 where there is no checkpoint, CheckpointError where it is of another training."""
         if not path.exists():
             return 0
         state = load(path)
+        if state["describe"] != self._describe:
+            raise CheckpointError(
+                f"{path}: of another training: expected {self._describe}, found {state['describe']}: "
+                "train in another folder, or take it out of this one"
+            )
         self._model.load_state_dict(state["model"])
         self._averaged.load_state_dict(state["weights"])
         self._optimiser.load_state_dict(state["optimiser"])
@@ -184,6 +210,18 @@ class _Run:
         nn.utils.clip_grad_norm_(self._model.parameters(), 10.0)
         self._optimiser.step()
         return loss.item()
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """TrainingError for a disk that does not take it."""
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"{path}: cannot be written: {error.strerror}: make room, then train again: it goes on from the "
+            "last epoch that was kept"
+        ) from error
 
 
 def rate_at(done: float, warm_up: float, cool_down: float) -> float:

@@ -17,20 +17,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edge.errors import EdgeError
-from edge.manifest import InputSpec
 from trt_build.backbones import open_backbone
 from trt_build.jacobian import exact, forward_projected, reverse_projected
 from trt_build.models.autoencoder import Autoencoder, AutoencoderConfig
 from trt_build.models.deviation import of_kind, unlike
 from trt_build.mvtec import Part, pictures, read_parts, split_good
-from trt_build.rounding import input_ranges, round_weights, rounded_inputs
 from trt_build.train import CheckpointError, TrainConfig, fit, load
 
 TRAINING = TrainConfig(epochs=80, rate=3e-3, warm_up=0.05, check_every=10, bf16=False)
 LEAST_DEVIATION = 0.01  # of the numbers of a code, which is about one where training goes well
 LEAST_SLOPE, MOST_SLOPE = 0.01, 100.0  # of the decoder: the norm of its Jacobian at the centre, about one
-
-ENOUGH = 32  # pictures to know what goes into each convolution
 
 
 class CollapseError(EdgeError, ArithmeticError):
@@ -173,12 +169,9 @@ def train_autoencoder(
     """
     torch.manual_seed(training.seed)
     good = split_good(read_parts(parts, mixed_sizes=mixed_sizes).train)
-    backbone = open_backbone(network.backbone, weights)
-    round_weights(backbone)
-    model = Autoencoder(network, backbone).eval()
-    with rounded_inputs(backbone, input_ranges(backbone, lambda: _look(model, good.fit[:ENOUGH]))):
-        seen = model.get_used_to(_look(model, good.fit))
-        held_out = _look(model, good.validation)
+    model = Autoencoder(network, open_backbone(network.backbone, weights)).eval()
+    seen = model.get_used_to(_look(model, good.fit))
+    held_out = _look(model, good.validation)
     task = AutoencoderTask(
         model=model, seen=seen, held_out=held_out, learning=learning or Learning(), seed=training.seed
     )
@@ -200,6 +193,4 @@ def load_autoencoder(checkpoint: Path) -> Autoencoder:
 
 @torch.inference_mode()
 def _look(model: Autoencoder, parts: list[Part]) -> Tensor:
-    color: Literal["rgb", "gray"] = "rgb" if model.config.in_channels == 3 else "gray"
-    spec = InputSpec(height=model.config.height, width=model.config.width, color=color)
-    return torch.cat([model.look(torch.from_numpy(pictures([part], spec))) for part in parts])
+    return torch.cat([model.look(torch.from_numpy(pictures([part], model.config.spec))) for part in parts])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from trt_build.augment import Augmentation, augment, augmentation_for
-from trt_build.dataset import KINDS, Pair, read_pairs, split
+from trt_build.dataset import KINDS, DatasetError, Pair, read_pairs, split
 from trt_build.evaluate import FloatArray, Judge, Picture, choose_cut, figures, find_all
 from trt_build.models.comparator import STRIDE, Comparator, ComparatorConfig
 from trt_build.targets import extents_loss, heat_loss, targets_of
@@ -117,6 +117,11 @@ def train_comparator(
     """
     torch.manual_seed(training.seed)
     train, held_out = split(read_pairs(pairs))
+    if len(train) < ComparatorTask.batch or not held_out:
+        raise DatasetError(
+            f"{pairs}: expected at least {ComparatorTask.batch} pairs to train with and one to measure by, "
+            f"found {len(train)} and {len(held_out)}: give more, about 50"
+        )
     task = ComparatorTask(
         model=Comparator(network),
         pairs=train,

@@ -13,13 +13,11 @@ from torch import Tensor, nn
 from trt_build.backbones import open_backbone
 from trt_build.models.stpm import STPM, STPMConfig
 from trt_build.mvtec import Part, pictures, read_parts, split_good
-from trt_build.rounding import input_ranges, round_weights, rounded_inputs
 from trt_build.train import CheckpointError, TrainConfig, fit, load
 
 #: The running mean of the weights is short: a training has a few hundred steps.
 TRAINING = TrainConfig(epochs=40, rate=2e-3, decay=1e-4, average=0.95, check_every=10)
 AT_ONCE = 8  # pictures that the teachers look at
-ENOUGH = 32  # pictures to know what goes into each of the teachers' convolutions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,19 +66,15 @@ def train_stpm(
 ) -> int:
     """Trains on the good parts that `split_good` gives, in `folder`; epochs done. A stopped run goes on.
 
-    The teachers' weights are looked for where `open_backbone` does. The students learn what the teachers
-    see in INT8: whitening makes much of directions that hardly vary, and of rounding with them.
+    The teachers' weights are looked for where `open_backbone` does.
     """
     torch.manual_seed(training.seed)
     good = split_good(read_parts(data, mixed_sizes=mixed_sizes).train)
     names = [network.teacher] if network.second is None else [network.teacher, network.second]
     model = STPM(network, [open_backbone(name) for name in names]).eval()
     images, held_out = _pictures(good.fit, network), _pictures(good.validation, network)
-    teachers = model.teachers
-    round_weights(teachers)
-    with rounded_inputs(teachers, input_ranges(teachers, lambda: _seen(model, images[:ENOUGH]))):
-        model.learn_features(_batches(images))
-        seen, deepest = _seen(model, images)
+    model.learn_features(_batches(images))
+    seen, deepest = _seen(model, images)
     task = STPMTask(
         model=model, images=images, seen=seen, deepest=deepest, held_out=held_out, seed=training.seed
     )

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from trt_build.dataset import KINDS, DatasetError
 from trt_build.models.autoencoder import AutoencoderConfig
 from trt_build.models.comparator import ComparatorConfig
@@ -41,9 +43,11 @@ class Asked:
 def train_method(method: str, data: Path, folder: Path, asked: Asked) -> None:
     """Train a method on the pictures of a folder, in `folder`; a run that was stopped goes on."""
     if asked.backbone and method in ("comparator", "matcher"):
-        raise DatasetError(f"--backbone: a {method} has none: leave it out")
+        raise DatasetError(f"--backbone: the method {method} has none: leave it out")
     if asked.second and method not in ("stpm", "pfm"):
-        raise DatasetError(f"--second: a {method} has no second network: leave it out")
+        raise DatasetError(f"--second: the method {method} has no second network: leave it out")
+    if "squeezenet" in (asked.backbone, asked.second):
+        raise DatasetError("squeezenet: its cells are not those of the methods: take another network")
     _TRAIN[method](data, folder, asked)
 
 
@@ -55,8 +59,14 @@ def _comparator(data: Path, folder: Path, asked: Asked) -> None:
 def _matcher(data: Path, folder: Path, asked: Asked) -> None:
     network = MatcherConfig()
     known, held_out = learned(data, network.spec)
+    lessons, counts = Lessons(), [len(np.unique(pictures.product)) for pictures in (known, held_out)]
+    if counts[0] < lessons.pairs or counts[1] < 2:
+        raise DatasetError(
+            f"{data}: expected at least {lessons.pairs} products to train with and 2 to measure by, found "
+            f"{counts[0]} and {counts[1]}: give more, about {round(1.5 * lessons.pairs)}"
+        )
     training = asked.of(TrainConfig(epochs=40))
-    train_matcher(known, held_out, folder, network=network, training=training, lessons=Lessons())
+    train_matcher(known, held_out, folder, network=network, training=training, lessons=lessons)
 
 
 def _autoencoder(data: Path, folder: Path, asked: Asked) -> None:

@@ -113,6 +113,17 @@ def test_a_matcher_without_drawings_is_said_at_the_start(
     assert "drawings of judge 'model'" in refused(write_recipe(tmp_path, matcher_bundle, source))
 
 
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_drawings_for_a_comparator_are_said_at_the_start(
+    line_of: Callable[[str, str], Path], command: str
+) -> None:
+    """Drawings that nothing looks at are an error that names recipe and key and says what to do."""
+    recipe = line_of("[source]", 'drawings = "frames/*.png"\n[source]')
+    said = refused(recipe) if command == "run" else check(recipe).stderr
+    assert f"{recipe}: drawings: only a matcher compares parts with drawings" in said
+    assert "take the key out" in said
+
+
 def test_a_fusion_without_calibration_is_said_at_the_start(
     tmp_path: Path, score_bundle: Path, textured: np.ndarray
 ) -> None:

@@ -153,6 +153,17 @@ def test_drawings_are_read_as_the_matcher_takes_them(matcher_bundle: Path, tmp_p
     assert np.abs(colour[0, 0].astype(int) - board(1)).max() <= 1
 
 
+def test_a_drawing_on_a_transparent_ground_is_one_on_white_paper(matcher_bundle: Path, tmp_path: Path) -> None:
+    """Whatever colour the drawing program left in pixels that do not show."""
+    drawing = np.zeros((64, 64, 4), np.uint8)
+    drawing[20:30, :, 3] = 255
+    cv2.imwrite(str(tmp_path / "side.png"), drawing)
+    (judge,) = read_judges(line(choice("product", matcher_bundle, drawings=f"{tmp_path}/*.png")))
+    (found,) = judge.drawings()
+    assert (found[0, 0, 20:30] == 0).all()
+    assert (np.delete(found[0, 0], np.s_[20:30], 0) == 255).all()
+
+
 @pytest.mark.parametrize("drawings", ["", "nothing/*.png"])
 def test_a_matcher_without_drawings_is_told_so(matcher_bundle: Path, drawings: str) -> None:
     """A matcher that knew no product would reject all parts, or none."""
@@ -162,7 +173,7 @@ def test_a_matcher_without_drawings_is_told_so(matcher_bundle: Path, drawings: s
     assert str(error.value).startswith(f"drawings of judge 'product': {drawings!r} names no file")
 
 
-@pytest.mark.parametrize("what", ["text", "empty", "a folder", "16 bits", "transparent"])
+@pytest.mark.parametrize("what", ["text", "empty", "a folder", "16 bits"])
 def test_a_drawing_that_is_no_such_picture_is_named(matcher_bundle: Path, tmp_path: Path, what: str) -> None:
     """The error names the file and how to save it."""
     path = tmp_path / "side.png"
@@ -171,11 +182,35 @@ def test_a_drawing_that_is_no_such_picture_is_named(matcher_bundle: Path, tmp_pa
     elif what in ("text", "empty"):
         path.write_text("no picture" * (what == "text"))
     else:
-        deep = board(0).astype(np.uint16) if what == "16 bits" else cv2.cvtColor(board(0), cv2.COLOR_GRAY2BGRA)
-        cv2.imwrite(str(path), deep)
+        cv2.imwrite(str(path), board(0).astype(np.uint16))
     (judge,) = read_judges(line(choice("product", matcher_bundle, drawings=f"{tmp_path}/*.png")))
     with pytest.raises(RecipeError, match=r"side\.png: (not an 8-bit picture|cannot read the picture)"):
         judge.drawings()
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "method", "takes"),
+    [
+        ("tiny_bundle", "drawings", "comparator", "matcher"),
+        ("matcher_bundle", "masters", "matcher", "comparator"),
+        ("score_bundle", "masters", "stpm", "comparator"),
+        ("score_bundle", "drawings", "stpm", "matcher"),
+    ],
+)
+@pytest.mark.parametrize("several", [True, False])
+def test_pictures_that_a_model_does_not_look_at_are_refused(
+    request: pytest.FixtureRequest, model: str, key: str, method: str, takes: str, several: bool
+) -> None:
+    """Nobody believes that parts are held against drawings that are never read."""
+    bundle = request.getfixturevalue(model)
+    recipe = line(choice("odd", bundle, **{key: "somewhere/*.png"}))
+    if not several:
+        recipe = Recipe(line="l", bundle=str(bundle), source=recipe.source, **{key: "somewhere/*.png"})
+    with pytest.raises(RecipeError) as error:
+        read_judges(recipe)
+    where = f"{key} of judge 'odd'" if several else key
+    assert str(error.value).startswith(f"{where}: only a {takes} compares parts with {key}, and ")
+    assert str(error.value).endswith(f"{method!r}: take the key out, or name a {takes}'s bundle")
 
 
 def test_a_bundle_that_is_not_there_is_named(score_bundle: Path, tmp_path: Path) -> None:

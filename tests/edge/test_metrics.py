@@ -131,10 +131,28 @@ def test_scores_registration_and_p_values_are_histograms(line):
     line.metrics.observe(JUDGED)
     assert line["p_value_bucket le=0.2"] == 0
     assert line["p_value_bucket le=0.3"] == 1
-    assert line["score_bucket le=0.1"] == 0
-    assert line["score_bucket le=0.15"] == 1
+    assert line["score_bucket le=0.2"] == 0
+    assert line["score_bucket le=0.25"] == 1
     assert line["registration_error_pixels_bucket le=0.3"] == 0
     assert line["registration_error_pixels_bucket le=0.5"] == 1
+
+
+@pytest.mark.parametrize(
+    ("score", "threshold", "low", "high"),
+    [(0.93, 0.41, "2.0", "3.0"), (7.1, 7.5, "0.9", "0.95"), (0.1, 0.1, "0.95", "1.0"), (90, 3, "10.0", "+Inf")],
+    ids=["heat", "distance", "at the threshold", "far off"],
+)
+def test_a_score_is_told_in_parts_of_its_threshold(line, score, threshold, low, high):
+    """Whatever a model's scores are like, 1 is where its rejects begin, and scores near it are told apart."""
+    line.metrics.observe(msgspec.structs.replace(JUDGED, score=score, threshold=threshold))
+    assert (line[f"score_bucket le={low}"], line[f"score_bucket le={high}"]) == (0, 1)
+
+
+@pytest.mark.parametrize("threshold", [0.0, -0.2])
+def test_a_score_without_a_scale_is_left_out(line, threshold):
+    """A threshold of nothing has no parts."""
+    line.metrics.observe(msgspec.structs.replace(JUDGED, threshold=threshold))
+    assert line["score_count"] == 0
 
 
 def test_an_unknown_part_adds_nothing_that_was_not_measured(line):

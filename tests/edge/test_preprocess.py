@@ -101,7 +101,7 @@ def test_without_masters_the_picture_is_only_laid_out() -> None:
     frame, out = part(Pose(dx_px=3.3)), np.empty(SPEC.shape, np.uint8)
     prepared = Preparer(Preprocess(), SPEC, None).prepare(frame, "any", out)
     assert np.array_equal(out[0, 0], frame)
-    assert prepared.registration_px == 0
+    assert prepared.registration_px is None
 
 
 @pytest.mark.parametrize("color", ["gray", "bgr"])
@@ -166,7 +166,7 @@ def test_each_judge_gets_the_input_that_it_takes(tmp_path: Path) -> None:
     assert isinstance(compared, Laid)
     assert isinstance(alone, Laid)
     assert compared.registration_px > 0
-    assert (alone.registration_px, alone.to_frame) == (0, pytest.approx((2, 0, 100.5, 0, 2, 80.5)))
+    assert (alone.registration_px, alone.to_frame) == (None, pytest.approx((2, 0, 100.5, 0, 2, 80.5)))
     small = np.empty(SMALL.shape, np.uint8)
     ALONE.prepare(frame, "a", small)
     assert np.array_equal(slot.tensor(1, SMALL.shape), small)

@@ -345,6 +345,15 @@ def test_the_registration_told_is_the_worst_of_any_judge(two: Bench) -> None:
     assert [verdict.registration_px for _, verdict in two.publish(12_000)] == [0.8, 0.8, 0.5]
 
 
+def test_a_part_that_no_judge_registers_has_no_registration(two: Bench) -> None:
+    """A model without masters does not make a part look as if it lay perfectly, nor hide another's figure."""
+    alone = Laid(to_frame=LAID.to_frame, registration_px=None)
+    for inputs in ((alone, alone), (MOVED, alone), (alone, LAID)):
+        prediction = two.predict(two.enter(), 0.1, 0.1)
+        two.publisher.take(msgspec.structs.replace(prediction, inputs=inputs))
+    assert [verdict.registration_px for _, verdict in two.publish(12_000)] == [None, None, 0.5]
+
+
 def test_p_values_of_all_judges_decide_together(tmp_path: Path) -> None:
     """With a fusion the verdict has the p-value of all, each judge its own, to four digits."""
     good = np.linspace(0.0, 0.29, 29)

@@ -20,11 +20,14 @@ GREY = 102  # of a part that nothing is wrong with
 _ANOMALY = """
 <ir_version: 10, opset_import: ["" : 20]>
 anomaly (uint8[1,3,32,32] image) => (float[1] score, float[1,1,8,8] map)
-<float[1,3,1,1] mix = {0.25, 0.5, 0.25}, float white = {255.0}, float grey = {0.4}, int64[3] all = {1, 2, 3}>
+<float[3,3,1,1] same = {1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0}, float[3,1,1,1] each = {1.0, 1.0, 1.0},
+ float[1,3,1,1] mix = {0.25, 0.5, 0.25}, float white = {255.0}, float grey = {0.4}, int64[3] all = {1, 2, 3}>
 {
     bytes = Cast<to = 1>(image)
     scaled = Div(bytes, white)
-    light = Conv(scaled, mix)
+    [read] read = Conv(scaled, same)
+    [apart] apart = Conv<group = 3>(read, each)
+    [light] light = Conv(apart, mix)
     mean = AveragePool<kernel_shape = [4, 4], strides = [4, 4]>(light)
     off = Sub(mean, grey)
     map = Abs(off)
@@ -34,11 +37,13 @@ anomaly (uint8[1,3,32,32] image) => (float[1] score, float[1,1,8,8] map)
 _MATCHER = """
 <ir_version: 10, opset_import: ["" : 20]>
 matcher (uint8[1,1,32,32] image) => (float[1,16] embedding)
-<float[1,1,1,1] sign = {-1.0}, float[1] one = {1.0}, float white = {255.0}, int64[1] row = {1}>
+<float[1,1,1,1] same = {1.0}, float[1,1,1,1] sign = {-1.0}, float[1] one = {1.0}, float white = {255.0},
+ int64[1] row = {1}>
 {
     bytes = Cast<to = 1>(image)
     scaled = Div(bytes, white)
-    ink = Conv(scaled, sign, one)
+    [read] read = Conv(scaled, same)
+    [ink] ink = Conv(read, sign, one)
     cells = AveragePool<kernel_shape = [8, 8], strides = [8, 8]>(ink)
     flat = Flatten(cells)
     mean = ReduceMean(flat, row)

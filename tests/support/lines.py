@@ -30,11 +30,14 @@ PATIENCE_S = 60.0
 def write_recipe(folder: Path, bundle: Path | None, source: str, more: str = "") -> Path:
     """A recipe in `folder` that publishes on an ipc socket there; its line's name is unique to the folder.
 
-    Without a bundle, what is `more` has [[judge]] sections.
+    A comparator's masters are those that `write_boards` wrote. Without a bundle, what is `more` has [[judge]]
+    sections.
     """
     name = f"t{abs(hash(str(folder))) % 10**9}"
     path = folder / "recipe.toml"
-    model = f'bundle = "{bundle}"\nmasters = "{folder}/masters/{{view}}.png"\n' if bundle else ""
+    model = f'bundle = "{bundle}"\n' if bundle else ""
+    if bundle and json.loads((bundle / "manifest.json").read_text())["method"] == "comparator":
+        model += f'masters = "{folder}/masters/{{view}}.png"\n'
     path.write_text(
         f'line = "{name}"\n{model}'
         f"[source]\n{source}\n"

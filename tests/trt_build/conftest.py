@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from drafts import write_anomaly_draft, write_matcher_draft, write_parts, write_
 
 from edge.bundle import read_bundle
 from trt_build import boards, parts, products
+from trt_build.__main__ import main
 from trt_build.cases import Case
 from trt_build.dataset import read_pairs
 from trt_build.promise import Promise
@@ -21,6 +23,8 @@ from trt_build.quantize import quantize
 
 #: Some warnings of torch come once a process; a test that earns one shall fail in any order.
 torch.set_warn_always(True)
+
+Run = Callable[..., tuple[int, str, str]]
 
 #: What the drafts here are calibrated with.
 PROMISE = Promise(rate=0.2)
@@ -88,6 +92,21 @@ def calibrated_pcb(pcb_draft: Path, pcb_pairs: Path, tmp_path_factory: pytest.Te
     draft = Path(shutil.copytree(pcb_draft, tmp_path_factory.mktemp("calibrated") / "pcb"))
     boards.set_thresholds(draft, read_pairs(pcb_pairs), PROMISE)
     return draft
+
+
+@pytest.fixture
+def trt_build(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command; returns its status, output and errors."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["trt-build", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run
 
 
 @pytest.fixture

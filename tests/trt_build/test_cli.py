@@ -12,27 +12,12 @@ import pytest
 from bundles import altered
 
 from edge.bundle import read_bundle
-from trt_build.__main__ import app, main
+from trt_build.__main__ import app
 from trt_build.dataset import read_pairs
 
 Run = Callable[..., tuple[int, str, str]]
 COMMANDS = ("render", "fetch-backbone", "train", "export", "calibrate", "pack", "verify", "evaluate")
 HEAVY = ("torch", "scipy", "matplotlib", "onnx")
-
-
-@pytest.fixture
-def trt_build(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command; returns its status, output and errors."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["trt-build", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edge.manifest import InputSpec
+from edge.masters import read_picture
 from trt_build.dataset import DatasetError
 from trt_build.drawings import (
     DRAWING,
@@ -82,7 +83,7 @@ def test_a_plants_folder_is_read_as_the_line_would_see_it(tmp_path: Path):
         pytest.param("drawing_0.png", None, r"b: expected at least one drawing", id="no drawing"),
         pytest.param("photo_0.jpg", None, r"b: expected at least one photo", id="no photo"),
         pytest.param("photo_0.jpg", "part_0.jpg", r"part_0\.jpg: expected .* rename", id="another name"),
-        pytest.param("photo_0.jpg", b"\xff\xd8", r"photo_0\.jpg: is not a picture", id="broken"),
+        pytest.param("photo_0.jpg", b"\xff\xd8", r"photo_0\.jpg: not an 8-bit picture", id="broken"),
     ],
 )
 def test_what_is_wrong_with_a_product_is_named(
@@ -100,6 +101,19 @@ def test_what_is_wrong_with_a_product_is_named(
         picture.write_bytes(becomes)
     with pytest.raises(DatasetError, match=says):
         read_products(tmp_path, SPEC)
+
+
+def test_a_drawing_is_learned_as_the_line_reads_it(tmp_path: Path):
+    """A drawing on a transparent ground is one on white paper, in training as later on the line."""
+    write_product(tmp_path / "valve", drawings=0)
+    drawing = np.zeros((40, 48, 4), np.uint8)
+    drawing[10:20, :, 3] = 255
+    drawing[30:, :, 3] = 51
+    cv2.imwrite(str(tmp_path / "valve" / "drawing.png"), drawing)
+    learned = read_products(tmp_path, InputSpec(height=40, width=48)).pictures[0, 0]
+    assert [set(learned[rows].flat) for rows in np.s_[:10, 10:20, 20:30, 30:]] == [{255}, {0}, {255}, {204}]
+    on_line = read_picture(tmp_path / "valve" / "drawing.png")
+    np.testing.assert_array_equal(learned, on_line[..., 0])
 
 
 @pytest.mark.parametrize("folder", ["", "missing"])

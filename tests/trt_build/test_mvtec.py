@@ -148,7 +148,7 @@ def _same_name(folder: Path) -> None:
         (_broken, r"train/good/002\.png: .*save it anew, or take it out"),
         (_truncated, r"test/good/001\.png: truncated.*save it anew"),
         (_deep, r"train/good/002\.png: expected 8 bits .*uint16: save it so"),
-        (_two_sizes, r"test/good/001\.png: is 40x24, 000\.png is 32x24: .*allow mixed sizes"),
+        (_two_sizes, r"test/good/001\.png: is 40x24, 000\.png is 32x24: .*--mixed-sizes"),
         (_leak, r"test/good/001\.png: is byte for byte the training picture .*train/good/003\.png.*take one"),
         (_twice_in_training, r"train/good/004\.png: is byte for byte .*003\.png.*take one"),
         (_two_labels, r"test/good/007\.png: is labelled 'good'.*crack/001\.png, labelled 'crack': take"),

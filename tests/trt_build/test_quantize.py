@@ -39,17 +39,21 @@ def test_ranges_are_those_of_the_pictures_shown(anomaly_draft: Path, copy: Calla
     draft = copy(anomaly_draft)
     for shown in ((51, 102), (204, 20)):
         quantize(draft, grey(*shown))
-        assert levels(draft, "scaled") == pytest.approx(max(shown) / 255, rel=1e-3)
+        assert levels(draft, "apart") == pytest.approx(max(shown) / 255, rel=1e-3)
 
 
-def test_only_convolutions_are_rounded(anomaly_draft: Path) -> None:
-    """Means, distances and scores stay in float, symmetric and signed as TensorRT asks."""
+def test_only_what_convolutions_mix_is_rounded(anomaly_draft: Path) -> None:
+    """What reads the picture or each channel by itself stays in float, and means and scores do.
+
+    The rest is symmetric and signed, as TensorRT asks.
+    """
     graph = onnx.load(anomaly_draft / "judge.int8.onnx").graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     made_by: dict[str, Any] = {name: node for node in graph.node for name in node.output}
     rounding = [node for node in graph.node if node.op_type == "QuantizeLinear"]
-    (conv,) = (node for node in graph.node if node.op_type == "Conv")
-    assert {node.input[0] for node in rounding} == {"scaled", conv.output[0]}
+    first, depthwise, conv = (node for node in graph.node if node.op_type == "Conv")
+    assert [node.input[0] for node in rounding] == [depthwise.output[0]]
+    assert not {first.input[1], depthwise.input[1]} & made_by.keys()
     assert all(made_by[name].op_type == "DequantizeLinear" for name in conv.input[:2])
     for node in graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import resource
 import signal
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -16,12 +18,19 @@ torch = pytest.importorskip("torch", reason="needs torch, which only building mo
 
 from training import CONFIG, Line, run  # noqa: E402
 
-from trt_build import train  # noqa: E402
 from trt_build.augment import Augmentation  # noqa: E402
 from trt_build.dataset import Pair  # noqa: E402
 from trt_build.evaluate import choose_thresholds, draw_worst, figures, find_all  # noqa: E402
 from trt_build.models.comparator import Comparator, ComparatorConfig  # noqa: E402
-from trt_build.train import CHECKPOINT, TrainConfig, fit, load, rate_at  # noqa: E402
+from trt_build.train import (  # noqa: E402
+    CHECKPOINT,
+    CheckpointError,
+    TrainConfig,
+    TrainingError,
+    fit,
+    load,
+    rate_at,
+)
 from trt_build.train_comparator import ComparatorTask, load_comparator, torch_judge  # noqa: E402
 
 
@@ -50,31 +59,81 @@ def test_a_run_that_is_killed_ends_as_if_it_had_not_been(tmp_path: Path):
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
 
 
-def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A checkpoint that cannot be written whole does not take the place of the one before."""
-    fit(Line(), tmp_path, TrainConfig(epochs=2, rate=0.1, bf16=False), describe={})
+class Heavy(Line):
+    """With a checkpoint of many pages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model.register_buffer("ballast", torch.ones(200, 200))
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path):
+    """The error names the file; the last good checkpoint stays, alone, and with room the training goes on."""
+    fit(Heavy(), tmp_path / "full", replace(CONFIG, epochs=2), describe={})
+    before = (tmp_path / "full" / CHECKPOINT).read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(
+            TrainingError, match=r"checkpoint\.pt: cannot be written: File too large: make room"
+        ):
+            fit(Heavy(), tmp_path / "full", CONFIG, describe={})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / "full" / CHECKPOINT).read_bytes() == before
+    assert {path.name for path in (tmp_path / "full").iterdir()} == {CHECKPOINT, "progress.jsonl"}
+    assert fit(Heavy(), tmp_path / "full", CONFIG, describe={}) == CONFIG.epochs
+
+
+def test_pictures_that_fill_no_batch_are_refused(tmp_path: Path):
+    """No checkpoint of a network that has learned nothing, nor a folder for one."""
+
+    class Few(Line):
+        def batches(self, epoch: int) -> list[torch.Tensor]:
+            return []
+
+    with pytest.raises(TrainingError, match=r"run: not trained: .* do not fill a batch: give more"):
+        fit(Few(), tmp_path / "run", CONFIG, describe={})
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_trainings_folder_is_refused(tmp_path: Path):
+    """A network never goes on from another one's weights, and those stay."""
+    run(tmp_path)
     before = (tmp_path / CHECKPOINT).read_bytes()
-
-    def full(state: object, file: object) -> None:
-        file.write(b"half of it")  # type: ignore[attr-defined]
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(train.torch, "save", full)
-    with pytest.raises(OSError, match="No space left"):
-        run(tmp_path)
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt: of another training: .*'line'.*another folder"):
+        fit(Line(), tmp_path, replace(CONFIG, epochs=9), describe={"model": "curve"})
     assert (tmp_path / CHECKPOINT).read_bytes() == before
 
 
+@pytest.mark.parametrize("content", ["text", "empty", "cut", "code", "weights alone"])
+def test_what_is_no_checkpoint_is_one_clear_line(tmp_path: Path, content: str):
+    """It names the file, and does not pass on advice to run the code that may hide in it."""
+    path = tmp_path / "model.pt"
+    torch.save({"code": os.mkdir}.get(content, {"weights": torch.zeros(999)}), path)
+    if content in ("text", "empty"):
+        path.write_text("no checkpoint" * (content == "text"))
+    elif content == "cut":
+        path.write_bytes(path.read_bytes()[:900])
+    with pytest.raises(CheckpointError) as error:
+        load(path)
+    assert (
+        str(error.value)
+        == f"{path}: not a checkpoint, or cut short: expected the checkpoint.pt that a training wrote"
+    )
+
+
 def test_interrupting_keeps_what_was_learned(tmp_path: Path):
-    """Ctrl-C ends the run at once, without a traceback, with the last full epoch on disk."""
+    """Ctrl-C ends the run at once, with the last full epoch on disk."""
 
     class Interrupted(Line):
-        def batches(self, epoch: int) -> Iterator[torch.Tensor] | list[torch.Tensor]:
+        def batches(self, epoch: int) -> list[torch.Tensor]:
             if epoch == 2:
                 raise KeyboardInterrupt
             return super().batches(epoch)
 
-    fit(Interrupted(), tmp_path, CONFIG, describe={})
+    with pytest.raises(KeyboardInterrupt):
+        fit(Interrupted(), tmp_path, CONFIG, describe={})
     assert load(tmp_path / CHECKPOINT)["epoch"] == 2
 
 
@@ -94,7 +153,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path):
         def loss(self, batch: torch.Tensor) -> torch.Tensor:
             return super().loss(batch) * float("inf")
 
-    with pytest.raises(FloatingPointError, match=r"loss is inf in epoch 1, step 1; lower the rate"):
+    with pytest.raises(TrainingError, match=r"loss is inf in epoch 1, step 1; lower the rate"):
         fit(Diverging(), tmp_path, CONFIG, describe={})
     assert not (tmp_path / CHECKPOINT).exists()
 

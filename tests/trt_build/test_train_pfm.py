@@ -105,7 +105,9 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("trt_build.train_pfm.PFMTask", Stopped)
-        assert train_pfm(part_folder, folder, network=NETWORK, training=TRAINING, weights=weights, **SHORT) == 1
+        with pytest.raises(KeyboardInterrupt):
+            train_pfm(part_folder, folder, network=NETWORK, training=TRAINING, weights=weights, **SHORT)
+    assert load(folder / CHECKPOINT)["epoch"] == 1
     train_pfm(part_folder, folder, network=NETWORK, training=TRAINING, weights=weights, **SHORT)
     whole, resumed = (load(path / CHECKPOINT)["weights"] for path in (trained, folder))
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
