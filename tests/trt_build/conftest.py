@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import sys
 from collections.abc import Callable
@@ -9,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from bundles import altered
 from drafts import write_anomaly_draft, write_matcher_draft, write_parts, write_products
 
@@ -21,8 +21,10 @@ from trt_build.dataset import read_pairs
 from trt_build.promise import Promise
 from trt_build.quantize import quantize
 
-#: Some warnings of torch come once a process; a test that earns one shall fail in any order.
-torch.set_warn_always(True)
+if importlib.util.find_spec("torch"):
+    import torch
+
+    torch.set_warn_always(True)  # else some come once a process, and fail whichever test comes first
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -40,6 +42,19 @@ def part_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def product_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 products of two drawings and four photos each."""
     return write_products(tmp_path_factory.mktemp("products"))
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A backbone's file with weights that were never trained: enough to train on what it sees."""
+    from safetensors.torch import save_file
+
+    from trt_build.backbones import build_backbone
+
+    torch.manual_seed(5)
+    path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
+    save_file(build_backbone("mobilenet_v2").network.state_dict(), path)
+    return path
 
 
 @pytest.fixture(scope="session")

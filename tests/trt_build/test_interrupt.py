@@ -20,7 +20,6 @@ pytest.importorskip("safetensors", reason="needs safetensors, which only buildin
 
 from command import command  # noqa: E402
 
-from trt_build.backbones import build_backbone  # noqa: E402
 from trt_build.interrupt import keeping_ctrl_c  # noqa: E402
 from trt_build.train import CHECKPOINT, load  # noqa: E402
 
@@ -29,18 +28,7 @@ EPOCHS = 3
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A backbone's file with weights that were never trained: enough to train on what it sees."""
-    from safetensors.torch import save_file
-
-    torch.manual_seed(5)
-    path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
-    save_file(build_backbone("mobilenet_v2").network.state_dict(), path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def train(part_folder: Path, weights: Path) -> Train:
+def train(part_folder: Path, untrained: Path) -> Train:
     """Runs `trt-build train` in a process that gets Ctrl-C at a moment; its status and what it said."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["trt_build.training", "torch._dynamo"])  # what takes seconds to import
@@ -49,7 +37,7 @@ def train(part_folder: Path, weights: Path) -> Train:
         said = folder.parent / "said.txt"
         said.unlink(missing_ok=True)
         words = ["train", "autoencoder", str(part_folder), str(folder), "--epochs", str(EPOCHS)]
-        process = context.Process(target=command, args=(words, weights, said, moment))
+        process = context.Process(target=command, args=(words, untrained, said, moment))
         process.start()
         process.join()
         return process.exitcode, said.read_text()
@@ -126,7 +114,7 @@ def test_a_stopped_training_goes_on(
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_training_can_be_stopped_at_any_moment(
-    train: Train, tmp_path: Path, part_folder: Path, weights: Path, whole: dict[str, torch.Tensor]
+    train: Train, tmp_path: Path, part_folder: Path, untrained: Path, whole: dict[str, torch.Tensor]
 ) -> None:
     """Real processes, interrupted after times drawn by chance, again and again."""
     said, folder = tmp_path / "said.txt", tmp_path / "run"
@@ -135,7 +123,7 @@ def test_a_training_can_be_stopped_at_any_moment(
     script = (
         f"import sys; sys.path.insert(0, {str(support)!r})\n"
         "from pathlib import Path; from command import command\n"
-        f"command({words!r}, Path({str(weights)!r}), Path({str(said)!r}))"
+        f"command({words!r}, Path({str(untrained)!r}), Path({str(said)!r}))"
     )
     chance = random.Random(0)
     for _ in range(12):

@@ -13,7 +13,6 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch, which only building models uses")
 pytest.importorskip("safetensors", reason="needs safetensors, which only building models uses")
 
-from trt_build.backbones import build_backbone  # noqa: E402
 from trt_build.models.autoencoder import Autoencoder, AutoencoderConfig  # noqa: E402
 from trt_build.train import CHECKPOINT, CheckpointError, TrainConfig, fit, load  # noqa: E402
 from trt_build.train_autoencoder import (  # noqa: E402
@@ -230,17 +229,6 @@ def test_a_training_depends_on_its_seed_alone(
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A backbone's file with weights that were never trained: enough to train on what it sees."""
-    from safetensors.torch import save_file
-
-    torch.manual_seed(5)
-    path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
-    save_file(build_backbone("mobilenet_v2").network.state_dict(), path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 150 good parts: grey noise."""
     folder = tmp_path_factory.mktemp("parts")
@@ -252,11 +240,11 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_training_leaves_a_model_that_can_be_loaded(parts: Path, weights: Path, tmp_path: Path) -> None:
+def test_a_training_leaves_a_model_that_can_be_loaded(parts: Path, untrained: Path, tmp_path: Path) -> None:
     """From a folder of good parts to a model that judges; a second call has nothing left to do."""
     training = TrainConfig(epochs=3, rate=1e-3, bf16=False)
     learning = Learning(alone=1, batch=8)
-    options = {"network": SMALL, "training": training, "learning": learning, "weights": weights}
+    options = {"network": SMALL, "training": training, "learning": learning, "weights": untrained}
     assert train_autoencoder(parts, tmp_path, **options) == 3
     assert train_autoencoder(parts, tmp_path, **options) == 3
     model = load_autoencoder(tmp_path / "checkpoint.pt")
