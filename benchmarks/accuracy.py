@@ -3,6 +3,7 @@
 Each seed is one way from pictures to a calibrated draft: train, export, calibrate; figures are those of the
 INT8 graph on the line's own engine, at the threshold that good parts set. Test parts choose nothing. Ends with
 one line of JSON: means over the seeds, and with several their spread (standard deviation) as `<name>_sd`.
+A matcher's data are a folder of products or one of two public files, see `matching.py`.
 """
 
 from __future__ import annotations
@@ -17,19 +18,22 @@ import time
 from pathlib import Path
 
 import numpy as np
+from latency import latency_ms
 
 from edge.bundle import read_bundle
-from edge.engines import open_engine
 from edge.recipe import EngineChoice
 from trt_build.mvtec import picture, read_parts
 from trt_build.parts import evaluate
 
-TIMED, WARM_UP = 300, 50
 SHOWN = ("image_auroc", "pixel_auroc", "aupro30", "aupro05", "pixel_ap", "escape", "overkill")
 
 
 def run_seed(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, float]:
     """One training and its figures."""
+    if options.method == "matcher":
+        import matching  # here, for it brings torch, whose memory would count as a training's
+
+        return matching.run_seed(options, folder, seed)
 
     def trt_build(*words: object) -> float:
         started = time.monotonic()
@@ -48,34 +52,21 @@ def run_seed(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, 
     bundle = read_bundle(draft)
     found = evaluate(bundle, options.data, EngineChoice(precision="int8")).figures
     exact = evaluate(bundle, options.data, EngineChoice(precision="fp32")).figures
+    test = read_parts(options.data, mixed_sizes=True).test
     return {
         **{name: found[name] for name in SHOWN},
         "image_auroc_fp32": exact["image_auroc"],
         "image_auroc_lost": exact["image_auroc"] - found["image_auroc"],
         "train_s": took,
         "peak_mb": peak,
-        "ms_int8": latency_ms(draft, options.data),
+        "ms_int8": latency_ms(draft, [picture(part, bundle.manifest.input) for part in test[:32]]),
     }
-
-
-def latency_ms(draft: Path, data: Path) -> float:
-    """Median time of one picture, from input in memory to outputs, nothing else in flight."""
-    bundle = read_bundle(draft)
-    inputs = [picture(part, bundle.manifest.input) for part in read_parts(data, mixed_sizes=True).test[:32]]
-    taken = []
-    with open_engine(EngineChoice(precision="int8", lanes=1), bundle) as engine:
-        for i in range(WARM_UP + TIMED):
-            started = time.perf_counter()
-            engine.submit(0, inputs[i % len(inputs)], None)
-            engine.collect(0)
-            taken.append(time.perf_counter() - started)
-    return float(np.median(taken[WARM_UP:])) * 1000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--method", required=True, choices=("autoencoder", "stpm", "pfm"))
-    parser.add_argument("--data", required=True, type=Path, help="folder in MVTec AD's layout")
+    parser.add_argument("--method", required=True, choices=("autoencoder", "stpm", "pfm", "matcher"))
+    parser.add_argument("--data", required=True, type=Path, help="folder, laid out as the method needs it")
     parser.add_argument("--seeds", type=int, default=1, help="trainings (default %(default)s)")
     parser.add_argument("--epochs", type=int, help="of each; else the method's own")
     parser.add_argument("--backbone", help="pre-trained network; else the method's own")

@@ -24,14 +24,14 @@ from trt_build.mvtec import Part, frame_of, picture, read_parts
 
 RECIPE = """\
 line = "parts-{pid}"
-bundle = "{bundle}"
+{judge}
 
 [source]
 kind = "folder"
 files = "{folder}/frames/*"
 width = {width}
 height = {height}
-color = "bgr"
+color = "{color}"
 fps = {fps}
 
 [timing]
@@ -43,6 +43,16 @@ endpoints = ["ipc://{folder}/verdicts.ipc"]
 [metrics]
 port = 0
 """
+
+
+def write_recipe(folder: Path, judge: str, *, width: int, height: int, color: str, fps: float) -> Path:
+    """A line that plays the frames in `folder` to a judge, given as lines of TOML, and publishes there."""
+    path = folder / "recipe.toml"
+    text = RECIPE.format(
+        pid=os.getpid(), judge=judge, folder=folder, width=width, height=height, color=color, fps=fps
+    )
+    path.write_text(text)
+    return path
 
 
 def write_frames(folder: Path, parts: list[Part], bundle: Path) -> tuple[int, int]:
@@ -75,17 +85,8 @@ def main() -> int:
         words = ["evaluate", given.bundle, given.data, "--verdicts", predicted]
         subprocess.run([sys.executable, "-m", "trt_build", *map(str, words)], check=True, stdout=sys.stderr)
         expected = [json.loads(line) for line in predicted.read_text().splitlines()]
-        recipe = folder / "recipe.toml"
-        recipe.write_text(
-            RECIPE.format(
-                pid=os.getpid(),
-                bundle=given.bundle.resolve(),
-                folder=folder,
-                width=width,
-                height=height,
-                fps=given.fps,
-            )
-        )
+        judge = f'bundle = "{given.bundle.resolve()}"'
+        recipe = write_recipe(folder, judge, width=width, height=height, color="bgr", fps=given.fps)
         verdicts = play(recipe, f"ipc://{folder}/verdicts.ipc", len(parts))
     once = [verdict.part_id for verdict in verdicts] == [f"1-{n}" for n in range(1, len(parts) + 1)]
     differ = [

@@ -29,8 +29,8 @@ class Redrawing:
 
 AS_IT_IS = Redrawing(turn_deg=0, scale=0, stretch=0, shift=0, bend=0, thinner=0, thicker=0)
 
-#: How far one alphabet may be from another whose letters are made of the same strokes.
-ALPHABETS = Redrawing(turn_deg=20, scale=0.15, stretch=0.25, shift=0.04, bend=0.05, thinner=0, thicker=0)
+#: For letters, which several people have drawn.
+LETTERS = Redrawing(turn_deg=10, scale=0.15, stretch=0.1, shift=0.06)
 
 #: For a product's photos and sketches: edges that nobody drew, and strokes that no edge shows.
 PRODUCTS = Redrawing(gone=0.3)
@@ -46,23 +46,19 @@ def redraw(
     generator: torch.Generator,
     *,
     run: Tensor | None = None,
-    alike: Redrawing = AS_IT_IS,
     symmetries: int = 1,
 ) -> Tensor:
     """`(N, C, H, W)` uint8, dark on light, each drawn anew as `how` allows.
 
-    Those of one `run` `(N,)` are besides bent and laid alike, as `alike` and the first so many of
-    `SYMMETRIES` allow: letters of one alphabet become letters of another. What comes from beyond the
-    border is white.
+    Those of one `run` `(N,)` are besides laid alike, in one of the first so many of `SYMMETRIES`: letters
+    of one alphabet become letters of another. What comes from beyond the border is white.
     """
     count, _, height, width = pictures.shape
     bends = _bends(count, how, generator)
     if run is not None:
         runs, member = torch.unique(run, return_inverse=True)
         laid = SYMMETRIES[torch.randint(symmetries, (len(runs),), generator=generator)]
-        common = (laid @ _bends(len(runs), alike, generator))[member]
-        bends = common[:, :, :2] @ bends
-        bends[:, :, 2:] += common[:, :, 2:]
+        bends = laid[member] @ bends
     grid = (bends @ _basis(height, width)).transpose(1, 2).view(count, height, width, 2)
     ink = 255.0 - pictures.float()
     ink = F.grid_sample(ink, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
@@ -70,6 +66,13 @@ def redraw(
     if how.gone:
         ink = ink * _kept(count, height, width, how, generator)
     return (255.5 - ink).clamp_(0, 255).to(torch.uint8)
+
+
+def side_by_side(left: Tensor, right: Tensor) -> Tensor:
+    """`(N, C, H, W)` uint8, dark on light: both at half their width; a stroke stays as dark as it is."""
+    half = left.shape[3] // 2
+    halves = [torch.minimum(side[..., : 2 * half : 2], side[..., 1 : 2 * half : 2]) for side in (left, right)]
+    return F.pad(torch.cat(halves, dim=3), (0, left.shape[3] - 2 * half), value=255)
 
 
 def _bends(count: int, how: Redrawing, generator: torch.Generator) -> Tensor:
@@ -97,11 +100,18 @@ def _turn(angle: Tensor) -> Tensor:
 def _with_another_pen(ink: Tensor, how: Redrawing, generator: torch.Generator) -> Tensor:
     """Each stroke wider or narrower by a part of a pixel on both sides, alike all over a picture."""
     width = _uniform((len(ink), 1, 1, 1), 1.0, generator)
-    wide = F.max_pool2d(ink, 3, stride=1, padding=1)
-    narrow = -F.max_pool2d(-ink, 3, stride=1, padding=1)
-    return torch.lerp(
-        torch.lerp(ink, wide, (width * how.thicker).clamp(min=0)), narrow, (-width * how.thinner).clamp(min=0)
-    )
+    sign = torch.where(width > 0, 1.0, -1.0)  # a stroke gets narrower where what is around it gets wider
+    part = torch.where(width > 0, width * how.thicker, -width * how.thinner)
+    return torch.lerp(ink, sign * _wider(sign * ink), part)
+
+
+def _wider(ink: Tensor) -> Tensor:
+    """The most of each pixel and its eight neighbours."""
+    for dim, around in ((2, (0, 0, 1, 1)), (3, (1, 1, 0, 0))):
+        padded = F.pad(ink, around, mode="replicate")
+        before, here, after = (padded.narrow(dim, at, ink.shape[dim]) for at in range(3))
+        ink = torch.maximum(torch.maximum(before, here), after)
+    return ink
 
 
 def _kept(count: int, height: int, width: int, how: Redrawing, generator: torch.Generator) -> Tensor:

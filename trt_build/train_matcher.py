@@ -8,6 +8,7 @@ pairs of all three kinds, same to different 1:1, by cross-entropy with the bare 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 
 from trt_build.drawings import Pictures
 from trt_build.models.matcher import Matcher, MatcherConfig
-from trt_build.redraw import ALPHABETS, AS_IT_IS, PRODUCTS, Redrawing, redraw
+from trt_build.redraw import LETTERS, PRODUCTS, Redrawing, redraw, side_by_side
 from trt_build.train import CheckpointError, TrainConfig, fit, load
 from trt_build.verification import Embed, Vectors, equal_error, pairs_by_group, picture_pairs
 
@@ -36,11 +37,11 @@ class Lessons:
     rounds: int = 8  # how often a product comes up in an epoch
     single: bool = False  # pairs stand alone: half of them are of two products
     redrawing: Redrawing = PRODUCTS  # of each picture
-    alike_redrawing: Redrawing = AS_IT_IS  # of a run as a whole: its products become other products
     symmetries: int = 2  # so many of `SYMMETRIES` a run is laid in
+    joined: float = 0.0  # part of the runs in which two products side by side make one
 
 
-CHARACTERS = Lessons(redrawing=Redrawing(), alike_redrawing=ALPHABETS, symmetries=8)
+CHARACTERS = Lessons(redrawing=LETTERS, symmetries=8, joined=0.15)
 SINGLE_PAIRS = Lessons(pairs=32, alike=1, rounds=1, single=True)
 
 
@@ -49,6 +50,7 @@ class Chosen:
     """The pairs of an epoch in their order."""
 
     pictures: Indices  # (P, 2)
+    beside: Indices  # (P, 2) picture to the right of each; -1 for none
     same: npt.NDArray[np.bool_]  # (P,) both show one product
     run: Indices  # (P,) of which run both are
 
@@ -104,13 +106,16 @@ class Redrawn:
         generator = torch.Generator().manual_seed(self.seed)
         for at in range(0, len(self) * self.lessons.pairs, self.lessons.pairs):
             now = slice(at, at + self.lessons.pairs)
-            pictures = torch.from_numpy(self.pictures.pictures[self.chosen.pictures[now].T.reshape(-1)])
+            shown, beside = (at[now].T.reshape(-1) for at in (self.chosen.pictures, self.chosen.beside))
+            pictures = torch.from_numpy(self.pictures.pictures[shown])
+            joined = torch.from_numpy(np.flatnonzero(beside >= 0))
+            other = torch.from_numpy(self.pictures.pictures[beside[joined]])
+            pictures[joined] = side_by_side(pictures[joined], other)
             redrawn = redraw(
                 pictures,
                 self.lessons.redrawing,
                 generator,
                 run=torch.from_numpy(np.tile(self.chosen.run[now], 2)),
-                alike=self.lessons.alike_redrawing,
                 symmetries=self.lessons.symmetries,
             )
             yield redrawn, torch.from_numpy(self.chosen.same[now]).float()
@@ -123,20 +128,23 @@ def choose(pictures: Pictures, lessons: Lessons, rng: np.random.Generator) -> Ch
     two by one, and in every other pair the second picture is of another product.
     """
     shelf = [_by_hand(pictures, product) for product in range(len(pictures.names))]
-    chosen, same, members = [], [], []
+    chosen, beside, same, members = [], [], [], []
     for _ in range(lessons.rounds):
         runs = _runs(pictures, lessons.alike, rng)
         member = np.repeat(np.arange(len(runs)), [len(run) for run in runs])
-        order = np.concatenate(runs)
+        order = np.concatenate([_places(run, joined=rng.random() < lessons.joined) for run in runs])
         for place in range(len(order) // lessons.pairs * lessons.pairs):
-            product, other = order[place], order[place]
+            (product, right), other = order[place], order[place, 0]
             if lessons.single and place % 2:
-                other = order[place - 1]
+                other = order[place - 1, 0]
             two_hands = not lessons.single or rng.random() < 1 / 3
             chosen.append(_two(shelf[product], shelf[other], two_hands, rng))
+            beside.append(_two(shelf[right], shelf[right], two_hands, rng) if right >= 0 else (-1, -1))
             same.append(product == other)
             members.append(member[place])
-    return Chosen(pictures=np.array(chosen), same=np.array(same), run=np.array(members))
+    return Chosen(
+        pictures=np.array(chosen), beside=np.array(beside), same=np.array(same), run=np.array(members)
+    )
 
 
 def _by_hand(pictures: Pictures, product: int) -> dict[int, Indices]:
@@ -151,6 +159,16 @@ def _runs(pictures: Pictures, alike: int, rng: np.random.Generator) -> list[Indi
         products = rng.permutation(np.unique(pictures.product[pictures.group == group]))
         runs += np.split(products, range(alike, len(products), alike))
     return [runs[i] for i in rng.permutation(len(runs))]
+
+
+def _places(run: Indices, *, joined: bool) -> Indices:
+    """`(N, 2)`: what comes up, and what beside it, -1 for nothing; joined ones often have a half in common."""
+    count = len(run)
+    if not joined:
+        return np.stack((run, np.full(count, -1)), axis=1)
+    left = math.ceil(count / 4)
+    at = np.arange(count)
+    return np.stack((run[at % left], run[(left + at // left) % count]), axis=1)
 
 
 def _two(

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="needs torch, which only building mo
 
 from trt_build.drawings import DRAWING, PHOTO, Pictures  # noqa: E402
 from trt_build.models.matcher import SOURCE, Matcher, MatcherConfig  # noqa: E402
-from trt_build.redraw import AS_IT_IS  # noqa: E402
+from trt_build.redraw import AS_IT_IS, side_by_side  # noqa: E402
 from trt_build.train import CHECKPOINT, CheckpointError, TrainConfig, fit, load  # noqa: E402
 from trt_build.train_matcher import (  # noqa: E402
     SINGLE_PAIRS,
@@ -150,6 +150,32 @@ def test_single_pairs_are_of_all_kinds_and_half_of_them_different():
     for wanted in (True, False):
         kinds = (some.hand[first] + some.hand[second])[chosen.same == wanted]
         np.testing.assert_allclose(np.bincount(kinds) / len(kinds), [1 / 3] * 3, atol=0.06)
+
+
+def test_joined_products_differ_in_a_half_at_least():
+    """Two products side by side are shown as one: no two places of a run show the same two, many share one."""
+    some = shapes(64)
+    lessons = Lessons(pairs=16, alike=16, rounds=1, joined=1.0)
+    chosen = choose(some, lessons, np.random.default_rng(0))
+    shown = np.stack((some.product[chosen.pictures[:, 0]], some.product[chosen.beside[:, 0]]), axis=1)
+    np.testing.assert_array_equal(shown[:, 0], some.product[chosen.pictures[:, 1]])
+    np.testing.assert_array_equal(shown[:, 1], some.product[chosen.beside[:, 1]])
+    for run in np.unique(chosen.run):
+        mine = shown[chosen.run == run]
+        assert len(np.unique(mine, axis=0)) == len(mine) == 16
+        assert len(np.unique(mine)) == 8
+    assert (choose(some, Lessons(pairs=16), np.random.default_rng(0)).beside == -1).all()
+
+
+def test_joined_products_are_drawn_side_by_side():
+    """What the network is shown of them is the left half of one and the right half of the other."""
+    some = shapes(16)
+    lessons = Lessons(pairs=16, alike=8, rounds=1, redrawing=AS_IT_IS, symmetries=1, joined=1.0)
+    task = MatcherTask(model=Matcher(TINY), pictures=some, held_out=some, lessons=lessons)
+    chosen = choose(some, lessons, np.random.default_rng((0, 0)))
+    ((redrawn, _),) = task.batches(0)
+    left, right = (torch.from_numpy(some.pictures[at.T.reshape(-1)]) for at in (chosen.pictures, chosen.beside))
+    assert torch.equal(redrawn, side_by_side(left, right))
 
 
 def test_a_product_with_one_picture_is_paired_with_itself():

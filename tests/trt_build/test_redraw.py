@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch, which only building models uses")
 
-from trt_build.redraw import AS_IT_IS, SYMMETRIES, Redrawing, redraw  # noqa: E402
+from trt_build.redraw import AS_IT_IS, SYMMETRIES, Redrawing, redraw, side_by_side  # noqa: E402
 
 
 def strokes(count: int = 4, size: int = 41) -> torch.Tensor:
@@ -39,23 +39,27 @@ def test_a_drawing_can_be_laid_in_eight_ways():
     assert {bytes(picture.numpy()) for picture in two} == ours
 
 
-def test_what_is_of_one_run_is_bent_alike():
-    """The letters of a run change together, as those of another alphabet, and the runs apart."""
-    bent = Redrawing(turn_deg=20, stretch=0.2, bend=0.05)
-    run = torch.tensor([5, 9, 5, 9])
-    letters = redraw(strokes(), AS_IT_IS, torch.Generator().manual_seed(0), run=run, alike=bent, symmetries=1)
-    assert torch.equal(letters[0], letters[2])
-    assert torch.equal(letters[1], letters[3])
-    assert not torch.equal(letters[0], letters[1])
-    assert not torch.equal(letters[0], strokes()[0])
+def test_what_is_of_one_run_is_laid_alike_and_drawn_apart():
+    """The letters of a run change together, as those of another alphabet, and each by its own hand on top."""
+    many, run = strokes(64), torch.arange(64) // 8
+    laid = redraw(many, AS_IT_IS, torch.Generator().manual_seed(0), run=run, symmetries=len(SYMMETRIES))
+    assert len({bytes(letter.numpy()) for letter in laid}) > 1
+    for letters in laid.split(8):
+        assert len({bytes(letter.numpy()) for letter in letters}) == 1
+    drawn_apart = redraw(many, Redrawing(turn_deg=20), torch.Generator().manual_seed(0), run=run)
+    assert len({bytes(letter.numpy()) for letter in drawn_apart}) == 64
 
 
-def test_a_letter_of_a_run_also_varies_by_itself():
-    """Bent alike, and each drawn by its own hand on top."""
-    run = torch.zeros(4, dtype=torch.int64)
-    how = Redrawing(turn_deg=20)
-    letters = redraw(strokes(), how, torch.Generator().manual_seed(0), run=run, alike=how)
-    assert len({bytes(picture.numpy()) for picture in letters}) == 4
+def test_two_drawings_side_by_side_keep_their_ink_and_their_places():
+    """The left one on the left, the right one on the right, both whole, half as wide, and as dark as before."""
+    left, right = strokes(), strokes().flip(2)
+    both = side_by_side(left, right)
+    assert both.shape == left.shape
+    assert both.unique().tolist() == [0, 255]
+    for half, whole in ((both[..., :20], left), (both[..., 20:40], right)):
+        assert torch.equal((half == 0).any(dim=3), (whole == 0).any(dim=3))
+        assert torch.equal((half == 0).any(dim=2).nonzero()[:, -1].unique(), torch.arange(5, 10))
+    assert (both[..., 40:] == 255).all()
 
 
 def test_a_thicker_pen_adds_ink_and_a_thinner_one_takes_some():

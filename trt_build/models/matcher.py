@@ -34,8 +34,8 @@ class MatcherConfig:
     branch: Literal["residual", "source"] = "residual"
     size: int = 105  # of the input, both sides, in pixels
     in_channels: int = 1
-    widths: tuple[int, ...] = (16, 32, 64, 128, 192)  # channels at strides 2, 4, 8, ...
-    blocks: tuple[int, ...] = (0, 0, 1, 1, 1)  # residual blocks at the same strides
+    widths: tuple[int, ...] = (16, 32, 64, 128)  # channels at strides 2, 4, 8, ...
+    blocks: tuple[int, ...] = (0, 1, 1, 1)  # residual blocks at the same strides
     embedding: int = 256  # numbers in the vector
     dropout: float = 0.0  # before the dense layer
 

@@ -1,0 +1,28 @@
+"""How long the engine of a line takes for one picture by a draft's INT8 graph, nothing else in flight."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edge.bundle import read_bundle
+from edge.engines import open_engine
+from edge.engines.base import Image
+from edge.recipe import EngineChoice
+
+TIMED, WARM_UP = 300, 50
+
+
+def latency_ms(draft: Path, inputs: Sequence[Image]) -> float:
+    """Median time from input in memory, `(1, C, H, W)` uint8, to outputs."""
+    taken = []
+    with open_engine(EngineChoice(precision="int8", lanes=1), read_bundle(draft)) as engine:
+        for i in range(WARM_UP + TIMED):
+            started = time.perf_counter()
+            engine.submit(0, inputs[i % len(inputs)], None)
+            engine.collect(0)
+            taken.append(time.perf_counter() - started)
+    return float(np.median(taken[WARM_UP:])) * 1000

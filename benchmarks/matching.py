@@ -1,0 +1,170 @@
+"""Trains a matcher and measures it on products, or characters, that it has never seen.
+
+The data are a plant's folder, whose products go through the command line, or one of two public files,
+`qmul.npz` and `omniglot.npz`, whose own parts are kept: training, validation for the threshold, test. Figures
+are those of the INT8 graph on the line's own engine, in %. `accuracy.py --method matcher` runs this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from latency import latency_ms
+
+from edge.bundle import Bundle, read_bundle
+from edge.engines import open_engine
+from edge.engines.base import Image
+from edge.manifest import InputSpec
+from edge.recipe import EngineChoice
+from trt_build import products
+from trt_build.cases import Case, evenly
+from trt_build.drawings import Split, read_omniglot, read_qmul
+from trt_build.export_onnx import export_checkpoint
+from trt_build.models.matcher import SOURCE, MatcherConfig
+from trt_build.quantize import quantize
+from trt_build.train import CHECKPOINT, TrainConfig
+from trt_build.train_matcher import CHARACTERS, SINGLE_PAIRS, Lessons, train_matcher
+from trt_build.verification import Embed, measure_omniglot, measure_products
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a public file is read, learned and measured."""
+
+    read: Callable[[Path, InputSpec], Split]
+    measure: Callable[[Embed, Split], dict[str, float]]
+    training: TrainConfig
+    lessons: Lessons = field(default_factory=Lessons)
+    network: MatcherConfig = field(default_factory=MatcherConfig)
+
+
+PUBLIC = {
+    "qmul": Recipe(read=read_qmul, measure=measure_products, training=TrainConfig(epochs=40)),
+    "omniglot": Recipe(
+        read=read_omniglot,
+        measure=measure_omniglot,
+        training=TrainConfig(epochs=42, cool_down=0.8, check_every=7),
+        lessons=CHARACTERS,
+    ),
+}
+
+
+def run_seed(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, float]:
+    """One training and its figures; `one_shot_20` only where there are alphabets."""
+    return (_plant if options.data.is_dir() else _public)(options, folder, seed)
+
+
+def recipe_of(options: argparse.Namespace, seed: int) -> Recipe:
+    """That of the file by its name; with `--backbone source` the source's own network and pairs."""
+    if options.data.stem not in PUBLIC:
+        sys.exit(f"{options.data}: expected a folder of products, qmul.npz or omniglot.npz")
+    if options.backbone not in (None, "source"):
+        sys.exit(f"--backbone {options.backbone}: a matcher has none; `source` is the branch of its source")
+    recipe = PUBLIC[options.data.stem]
+    if options.backbone == "source":
+        recipe = replace(recipe, network=SOURCE, lessons=SINGLE_PAIRS)
+        recipe = replace(recipe, training=replace(recipe.training, rate=3e-4))
+    epochs = options.epochs or recipe.training.epochs
+    return replace(recipe, training=replace(recipe.training, epochs=epochs, seed=seed))
+
+
+def train(data: Path, recipe: Recipe, run: Path) -> None:
+    split = recipe.read(data, recipe.network.spec)
+    train_matcher(
+        split.train,
+        split.validation,
+        run,
+        network=recipe.network,
+        training=recipe.training,
+        lessons=recipe.lessons,
+    )
+
+
+def _public(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, float]:
+    recipe, run, draft = recipe_of(options, seed), folder / "run", folder / "draft"
+    started = time.monotonic()
+    own = multiprocessing.get_context("spawn").Process(target=train, args=(options.data, recipe, run))
+    own.start()  # by itself, so that its memory can be told
+    own.join()
+    if own.exitcode:
+        sys.exit(own.exitcode)
+    took, peak = time.monotonic() - started, _peak_mb()
+    export_checkpoint(run / CHECKPOINT, draft)
+    split = recipe.read(options.data, recipe.network.spec)
+    some = evenly(range(len(split.train)), products.RANGES)
+    quantize(draft, [Case(name=str(i), image=split.train.pictures[i : i + 1]) for i in some])
+    bundle = read_bundle(draft)
+    found, exact = (
+        recipe.measure(embed_by(bundle, EngineChoice(precision=precision)), split)
+        for precision in ("int8", "fp32")
+    )
+    shown = {"accuracy": "any_mean", "accuracy_alike": "alike_mean", "one_shot_20": "one_shot"}
+    shown |= {"one_shot_20_many": "one_shot_many"}
+    report = {name: found[figure] for name, figure in shown.items() if figure in found}
+    lost = {f"{name}_lost": exact[shown[name]] - report[name] for name in report}
+    times = {
+        "train_s": took,
+        "peak_mb": peak,
+        "ms_int8": latency_ms(draft, list(split.test.pictures[:32, None])),
+    }
+    return report | lost | times
+
+
+def embed_by(bundle: Bundle, choice: EngineChoice) -> Embed:
+    """An engine as what `verification` asks."""
+
+    def embed(pictures: Image) -> np.ndarray:
+        with open_engine(choice, bundle) as engine:
+            vectors = []
+            for picture in pictures:
+                engine.submit(0, picture[None], None)
+                vectors.append(engine.collect(0)["embedding"][0].copy())
+        return np.stack(vectors)
+
+    return embed
+
+
+def _plant(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, float]:
+    """By the command line; same and different 1:1, of the products that it keeps from training."""
+
+    def trt_build(*words: object) -> float:
+        started = time.monotonic()
+        subprocess.run([sys.executable, "-m", "trt_build", *map(str, words)], check=True, stdout=sys.stderr)
+        return time.monotonic() - started
+
+    run, draft = folder / "run", folder / "draft"
+    more = ["--epochs", options.epochs] if options.epochs else []
+    took = trt_build("train", "matcher", options.data, run, "--seed", seed, *more)
+    peak = _peak_mb()
+    trt_build("export", run / CHECKPOINT, draft, "--data", options.data)
+    trt_build("calibrate", draft, options.data, "--rate", options.rate)
+    bundle = read_bundle(draft)
+    found, exact = (
+        products.evaluate(bundle, options.data, EngineChoice(precision=precision))
+        for precision in ("int8", "fp32")
+    )
+    accuracy, without = (100 - 50 * (figures["escape"] + figures["overkill"]) for figures in (found, exact))
+    kept = products.held_out(options.data, bundle.manifest.input).pictures
+    return {
+        "accuracy": accuracy,
+        "accuracy_lost": without - accuracy,
+        **found,
+        "auroc_lost": exact["auroc"] - found["auroc"],
+        "train_s": took,
+        "peak_mb": peak,
+        "ms_int8": latency_ms(draft, list(kept[:32, None])),
+    }
+
+
+def _peak_mb() -> float:
+    """Most memory of any process that was started and has ended."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024

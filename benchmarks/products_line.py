@@ -1,0 +1,109 @@
+"""The line on photos of products that a matcher was not trained with, held against `trt-build evaluate`.
+
+For some of the products that were kept from training a line is run that knows one of them, and the photos
+of all of them are played. It has to pass and reject what `evaluate` does, which judges by the same scores. Ends
+with one line of JSON; status 1 where a verdict is missing, comes twice or differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+from deeppcb_line import play
+from parts_line import write_recipe
+
+from edge.bundle import Bundle, read_bundle
+from edge.golden import scores
+from edge.messages import Verdict
+from edge.recipe import EngineChoice
+from trt_build.cases import Case, evenly
+from trt_build.drawings import DRAWING, PHOTO, Pictures
+from trt_build.products import held_out
+from trt_build.verify import judge_all
+
+
+def write_frames(folder: Path, data: Path, photos: Pictures) -> tuple[int, ...]:
+    """Lay the photos into `folder` in their order; the shape of all, which have to be alike."""
+    paths = [
+        path for p in np.unique(photos.product) for path in sorted((data / photos.names[p]).glob("photo*"))
+    ]
+    assert len(paths) == len(photos)
+    for number, path in enumerate(paths):
+        (folder / f"{number:05d}{path.suffix}").symlink_to(path.resolve())
+    shapes: set[tuple[int, ...]] = {cv2.imread(str(path), cv2.IMREAD_UNCHANGED).shape for path in paths}
+    if len(shapes) > 1:
+        sys.exit(f"{data}: expected photos of one shape, as of one camera, found {sorted(shapes)}")
+    return shapes.pop()
+
+
+def expected(bundle: Bundle, photos: Pictures, drawings: np.ndarray) -> np.ndarray:
+    """`(N,)`: which of the photos are to be rejected by one who knows these drawings."""
+    cases = [Case(name=str(i), image=photos.pictures[i : i + 1], master=drawings) for i in range(len(photos))]
+    found = [scores(outputs)[0] for outputs in judge_all(bundle, EngineChoice(), cases)]
+    (threshold,) = bundle.manifest.thresholds.values()
+    return np.greater_equal(np.array(found, np.float32), np.float32(threshold))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle", type=Path, help="folder of a packed matcher")
+    parser.add_argument("data", type=Path, help="folder of products that it was trained with")
+    parser.add_argument("--products", type=int, default=3, help="that lines are run for (default %(default)s)")
+    parser.add_argument("--fps", type=float, default=20.0, help="photos a second (default %(default)s)")
+    given = parser.parse_args()
+    bundle = read_bundle(given.bundle)
+    kept = held_out(given.data, bundle.manifest.input)
+    photos = kept.where(kept.hand == PHOTO)
+    differ: list[str] = []
+    heard: list[Verdict] = []
+    once, own_passed, others_passed = True, 0, 0
+    known = evenly(np.unique(kept.product).tolist(), given.products)
+    for product in known:
+        name = kept.names[product]
+        drawings = kept.pictures[(kept.product == product) & (kept.hand == DRAWING)]
+        with tempfile.TemporaryDirectory(prefix="products-line-") as temporary:
+            folder = Path(temporary)
+            (folder / "frames").mkdir()
+            height, width, *colors = write_frames(folder / "frames", given.data, photos)
+            judge = (
+                f'bundle = "{given.bundle.resolve()}"\ndrawings = "{(given.data / name).resolve()}/drawing*"'
+            )
+            color = "bgr" if colors else "gray"
+            recipe = write_recipe(folder, judge, width=width, height=height, color=color, fps=given.fps)
+            verdicts = play(recipe, f"ipc://{folder}/verdicts.ipc", len(photos))
+        once = once and [v.part_id for v in verdicts] == [f"1-{n}" for n in range(1, len(photos) + 1)]
+        passed = np.array([v.verdict == "pass" for v in verdicts])
+        rejects = expected(bundle, photos, drawings)
+        differ += [
+            f"{photos.names[photos.product[i]]} where {name} is made"
+            for i, verdict in enumerate(verdicts)
+            if verdict.verdict != ("reject" if rejects[i] else "pass")
+        ]
+        own = photos.product == product
+        own_passed += int(passed[own].sum())
+        others_passed += int(passed[~own].sum())
+        heard += verdicts
+    report = {
+        "products": len(known),
+        "parts": len(known) * len(photos),
+        "verdicts": len(heard),
+        "exactly_once": once,
+        "differ": differ,
+        "own_passed": own_passed,
+        "others_passed": others_passed,
+        "unknown": Counter(v.reason for v in heard if v.verdict == "unknown"),
+        "latency_ms_p50": round(float(np.median([v.latency_us["total"] for v in heard])) / 1000, 2),
+    }
+    print(json.dumps(report))
+    return 0 if once and not differ else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
