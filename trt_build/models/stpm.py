@@ -12,7 +12,8 @@ What differs from the papers, and why:
 - It is relative to how far the expected features are from the mean.
 - The first student is a plain network and not the teacher's twin: it learns in a fraction of the time and is
   cheaper on the line. The second is a narrow one, and its gates are `x (1 + A)` at both levels.
-- The maps are summed as `maps.py` says, and the score is the mean of the highest cells.
+- The maps of both pairs are brought to one scale before their mean (`maps.py`), and the score is the mean of the
+  highest cells.
 """
 
 from __future__ import annotations
@@ -71,18 +72,17 @@ class STPM(nn.Module):
         self.whitenings = nn.ModuleList(Whitening(width) for widths in channels for width in widths)
         self.student = _Student(config, channels[0])
         self.restorer = _Restorer(config.widths, teachers[0].depth, channels[1]) if config.second else None
-        self.scale = MapScale(3)
+        self.scale = MapScale(len(self.whitenings))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         score, map_ = self.scale(self.maps(image))
         return score, map_
 
     def maps(self, image: Tensor) -> list[Tensor]:
-        """How unlike what is expected each level is, `(N, 1, H/s, W/s)` for the strides 4, 8 and 16."""
+        """How unlike what is expected each level is, `(N, 1, H/s, W/s)` for s of 4, 8 and 16, of either pair."""
         seen, deepest = self.look(image)
         expected = self.expect(image, seen, deepest)
-        unlike = [relative_distance(*levels) for levels in zip(seen, expected, strict=True)]
-        return [torch.stack(unlike[level::LEVELS]).sum(0) for level in range(LEVELS)]
+        return [relative_distance(*levels) for levels in zip(seen, expected, strict=True)]
 
     def look(self, image: Tensor) -> tuple[list[Tensor], Tensor | None]:
         """Each teacher's whitened features, finest first; with a second pair, the first's deepest ones."""
