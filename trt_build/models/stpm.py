@@ -12,8 +12,7 @@ What differs from the papers, and why:
 - It is relative to how far the expected features are from the mean.
 - The first student is a plain network and not the teacher's twin: it learns in a fraction of the time and is
   cheaper on the line. The second is a narrow one, and its gates are `x (1 + A)` at both levels.
-- The maps of both pairs are brought to one scale before their mean (`maps.py`), and the score is the mean of the
-  highest cells.
+- All maps are brought to one scale before their mean (`maps.py`), and the score is the mean of the highest cells.
 """
 
 from __future__ import annotations
@@ -79,7 +78,7 @@ class STPM(nn.Module):
         return score, map_
 
     def maps(self, image: Tensor) -> list[Tensor]:
-        """How unlike what is expected each level is, `(N, 1, H/s, W/s)` for s of 4, 8 and 16, of either pair."""
+        """How unlike what is expected each level is, `(N, 1, H/s, W/s)` for s of 4, 8 and 16, a pair."""
         seen, deepest = self.look(image)
         expected = self.expect(image, seen, deepest)
         return [relative_distance(*levels) for levels in zip(seen, expected, strict=True)]
