@@ -12,7 +12,7 @@ What differs from the papers, and why:
 - It is relative to how far the expected features are from the mean.
 - The first student is a plain network and not the teacher's twin: it learns in a fraction of the time and is
   cheaper on the line. The second is a narrow one, and its gates are `x (1 + A)` at both levels.
-- All maps are brought to one scale before their mean (`maps.py`), and the score is the mean of the highest cells.
+- All maps are brought to one scale before their mean (`maps.py`); the score is the mean of the highest cells.
 """
 
 from __future__ import annotations
