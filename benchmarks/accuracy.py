@@ -43,6 +43,7 @@ def run_seed(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, 
     more = ["--mixed-sizes"] if options.mixed_sizes else []
     more += ["--backbone", options.backbone] if options.backbone else []
     more += ["--second", options.second] if options.second else []
+    more += ["--position"] if options.position else []
     more += ["--epochs", options.epochs] if options.epochs else []
     run, draft = folder / "run", folder / "draft"
     took = trt_build("train", options.method, options.data, run, "--seed", seed, *more)
@@ -71,6 +72,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="of each; else the method's own")
     parser.add_argument("--backbone", help="pre-trained network; else the method's own")
     parser.add_argument("--second", help="the other one: of pfm, or of stpm's second pair, which it adds")
+    parser.add_argument("--position", action="store_true", help="places' codes for pfm")
     parser.add_argument("--rate", type=float, default=0.05, help="of false rejects (default %(default)s)")
     parser.add_argument("--mixed-sizes", action="store_true", help="pictures may differ in size")
     parser.add_argument("--work", type=Path, help="folder to train in, kept; a run that was stopped goes on")

@@ -85,6 +85,9 @@ def train(
     second: Annotated[
         str | None, typer.Option(help="The other one: of pfm, or of stpm's second pair, which it adds.")
     ] = None,
+    position: Annotated[
+        bool, typer.Option(help="Tell pfm where in the picture a place lies: for parts that all lie alike.")
+    ] = False,
     mixed_sizes: Annotated[
         bool, typer.Option(help="Pictures of good parts may differ in size; each is resampled.")
     ] = False,
@@ -93,7 +96,14 @@ def train(
     try:
         from trt_build.training import Asked, train_method
 
-        asked = Asked(epochs=epochs, seed=seed, backbone=backbone, second=second, mixed_sizes=mixed_sizes)
+        asked = Asked(
+            epochs=epochs,
+            seed=seed,
+            backbone=backbone,
+            second=second,
+            position=position,
+            mixed_sizes=mixed_sizes,
+        )
         train_method(method, data, folder, asked)
     except KeyboardInterrupt:
         console.print("stopped; the same command goes on from the last epoch that was kept")

@@ -34,6 +34,7 @@ class Asked:
     seed: int = 0
     backbone: str | None = None
     second: str | None = None
+    position: bool = False
     mixed_sizes: bool = False
 
     def of(self, training: TrainConfig) -> TrainConfig:
@@ -46,6 +47,8 @@ def train_method(method: str, data: Path, folder: Path, asked: Asked) -> None:
         raise DatasetError(f"--backbone: the method {method} has none: leave it out")
     if asked.second and method not in ("stpm", "pfm"):
         raise DatasetError(f"--second: the method {method} has no second network: leave it out")
+    if asked.position and method != "pfm":
+        raise DatasetError(f"--position: only pfm takes it, the method {method} does not: leave it out")
     if "squeezenet" in (asked.backbone, asked.second):
         raise DatasetError("squeezenet: its cells are not those of the methods: take another network")
     _TRAIN[method](data, folder, asked)
@@ -86,7 +89,7 @@ def _stpm(data: Path, folder: Path, asked: Asked) -> None:
 
 
 def _pfm(data: Path, folder: Path, asked: Asked) -> None:
-    network = PFMConfig()
+    network = PFMConfig(position=asked.position)
     network = replace(network, first=asked.backbone or network.first, second=asked.second or network.second)
     train_pfm(data, folder, network=network, training=asked.of(PFM), mixed_sizes=asked.mixed_sizes)
 

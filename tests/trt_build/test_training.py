@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -18,9 +19,12 @@ pytest.importorskip("safetensors", reason="needs safetensors, which only buildin
 from drafts import part, write_products  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
+from trt_build import training  # noqa: E402
 from trt_build.backbones import build_backbone  # noqa: E402
+from trt_build.models.pfm import PFMConfig  # noqa: E402
 from trt_build.published import PUBLISHED, cache_folder  # noqa: E402
 from trt_build.train import CHECKPOINT  # noqa: E402
+from trt_build.train_pfm import load_pfm  # noqa: E402
 
 Run = Callable[..., tuple[int, str, str]]
 RESNET = PUBLISHED["resnet18"]
@@ -172,6 +176,7 @@ def test_weights_of_another_network_are_refused(
             "--second: the method autoencoder has no second network: leave it out",
         ),
         ("comparator", ("--backbone", "resnet18"), "--backbone: the method comparator has none: leave it out"),
+        ("stpm", ("--position",), "--position: only pfm takes it, the method stpm does not: leave it out"),
     ],
 )
 def test_a_network_that_does_not_fit_is_refused(
@@ -179,6 +184,23 @@ def test_a_network_that_does_not_fit_is_refused(
 ) -> None:
     """A slip of the pen costs one look."""
     assert said in refused(method, part_folder, *options)
+
+
+def test_pfm_is_told_where_a_place_lies(
+    trt_build: Run, part_folder: Path, tmp_path: Path, nowhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is asked for on the command line, the trained model has codes of places."""
+    for name in ("mobilenet_v2", "mobilenet_v1"):
+        path = nowhere / f"{name}.safetensors"
+        save_file(build_backbone(name).network.state_dict(), path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        monkeypatch.setitem(PUBLISHED, name, replace(RESNET, file=path.name, sha256=digest))
+    monkeypatch.setattr(training, "PFMConfig", partial(PFMConfig, height=64, width=64))
+    for words, placed in (((), False), (("--position",), True)):
+        run = tmp_path / str(placed)
+        status, _, said = trt_build("train", "pfm", part_folder, run, "--epochs", "1", *words)
+        assert status == 0, said
+        assert all(level.placed is placed for level in load_pfm(run / CHECKPOINT).levels)
 
 
 def test_a_folder_of_another_training_is_refused(
