@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import onnx
 import torch
 from torch import Tensor, nn
 
@@ -151,3 +152,12 @@ def _export(
             dynamo=True,
             verbose=False,
         )
+    _forget_where(path)
+
+
+def _forget_where(path: Path) -> None:
+    """Leave out of a graph the places in source files, on this machine, that each node came from."""
+    model = onnx.load(path)
+    for thing in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.functions):
+        del thing.metadata_props[:]
+    onnx.save(model, path)

@@ -126,6 +126,13 @@ def test_a_graph_is_one_file_with_fixed_shapes_and_bytes_in(draft: Path, name: s
     assert not any(tensor.external_data for tensor in graph.initializer)
 
 
+def test_graphs_do_not_tell_of_the_machine_they_were_made_on(draft: Path) -> None:
+    """No path of a source file is left in what is handed on."""
+    for graph in draft.glob("*.onnx"):
+        assert b"stack_trace" not in graph.read_bytes()
+        assert b".py" not in graph.read_bytes()
+
+
 def test_quantisation_is_what_tensorrt_takes(draft: Path) -> None:
     """Zero points are zero, weights have a scale for each channel, and no bias is an integer.
 
