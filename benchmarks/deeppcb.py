@@ -18,7 +18,7 @@ from pathlib import Path
 
 from edge.bundle import Bundle, read_bundle
 from edge.engines import open_engine
-from edge.engines.base import Engine
+from edge.engines.base import Engine, Sample
 from edge.recipe import EngineChoice
 from edge.regions import find_regions
 from trt_build.dataset import KINDS, Pair, read_pairs, split
@@ -65,9 +65,9 @@ def _judge_all(engine: Engine, bundle: Bundle, pairs: Sequence[Pair]) -> tuple[l
         started = time.perf_counter()
         for i in range(len(batch) + engine.lanes - 1):
             if i < len(batch):
-                engine.submit(i % engine.lanes, images[i], references[i])
+                engine.submit(i % engine.lanes, [Sample(images[i], references[i])])
             if (done := i - engine.lanes + 1) >= 0:
-                outputs = engine.collect(done % engine.lanes)
+                outputs = engine.collect(done % engine.lanes)[0]
                 maps, extents = outputs["map"][0], outputs["extents"][0]
                 found.append(as_boxes(find_regions(maps, extents, thresholds=thresholds, stride=stride)))
         took_s += time.perf_counter() - started

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge.bundle import read_bundle
 from edge.engines import open_engine
-from edge.engines.base import Image
+from edge.engines.base import Image, Sample
 from edge.recipe import EngineChoice
 
 TIMED, WARM_UP = 300, 50
@@ -22,7 +22,7 @@ def latency_ms(draft: Path, inputs: Sequence[Image]) -> float:
     with open_engine(EngineChoice(precision="int8", lanes=1), read_bundle(draft)) as engine:
         for i in range(WARM_UP + TIMED):
             started = time.perf_counter()
-            engine.submit(0, inputs[i % len(inputs)], None)
-            engine.collect(0)
+            engine.submit(0, [Sample(inputs[i % len(inputs)])])
+            engine.collect(0)[0]
             taken.append(time.perf_counter() - started)
     return float(np.median(taken[WARM_UP:])) * 1000

@@ -22,7 +22,7 @@ from latency import latency_ms
 
 from edge.bundle import Bundle, read_bundle
 from edge.engines import open_engine
-from edge.engines.base import Image
+from edge.engines.base import Image, Sample
 from edge.manifest import InputSpec
 from edge.recipe import EngineChoice
 from trt_build import products
@@ -126,8 +126,8 @@ def embed_by(bundle: Bundle, choice: EngineChoice) -> Embed:
         with open_engine(choice, bundle) as engine:
             vectors = []
             for picture in pictures:
-                engine.submit(0, picture[None], None)
-                vectors.append(engine.collect(0)["embedding"][0].copy())
+                engine.submit(0, [Sample(picture[None])])
+                vectors.append(engine.collect(0)[0]["embedding"][0].copy())
         return np.stack(vectors)
 
     return embed

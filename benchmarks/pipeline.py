@@ -32,6 +32,7 @@ from rich.console import Console
 from edge.bundle import Bundle, read_bundle
 from edge.demo import FOLDER as DEMO
 from edge.engines import open_engine
+from edge.engines.base import Sample
 from edge.judges import read_judges
 from edge.messages import Heartbeat, Verdict
 from edge.metrics import Metrics
@@ -54,18 +55,18 @@ def bare_loop(recipe: Recipe, seconds: float) -> float:
         reference = engine.reference(masters.get(view).input)
         inputs = [masters.get(view).input.copy() for _ in range(engine.lanes)]
         for lane in range(engine.lanes):
-            engine.submit(lane, inputs[lane], reference)
+            engine.submit(lane, [Sample(inputs[lane], reference)])
         done, warm, lane, start = 0, 20, 0, 0.0
         while not start or time.perf_counter() - start < seconds:
-            engine.collect(lane)
-            engine.submit(lane, inputs[lane], reference)
+            engine.collect(lane)[0]
+            engine.submit(lane, [Sample(inputs[lane], reference)])
             lane = (lane + 1) % engine.lanes
             done += 1
             if done == warm:
                 start = time.perf_counter()
         elapsed = time.perf_counter() - start
         for _ in range(engine.lanes):
-            engine.collect(lane)
+            engine.collect(lane)[0]
             lane = (lane + 1) % engine.lanes
     return (done - warm) / elapsed
 

@@ -4,6 +4,7 @@ EdgeError
 ├── RecipeError (ValueError)      a recipe that cannot be run as written
 ├── BundleError (ValueError)      a model bundle that is incomplete, altered or does not fit the recipe
 ├── EngineError (RuntimeError)    an engine that cannot load, run or reproduce the golden predictions
+│   └── EngineLost                its device does not answer any more
 ├── SourceError (OSError)         a camera, file or stream that cannot be opened or stopped delivering
 ├── SourceEnded (EOFError)        a file source that has delivered its last frame
 ├── LineError (RuntimeError)      the line cannot start or go on: name taken, port in use, stage broken
@@ -34,6 +35,10 @@ class BundleError(EdgeError, ValueError):
 
 class EngineError(EdgeError, RuntimeError):
     """An engine that cannot load, cannot run or does not reproduce the golden predictions."""
+
+
+class EngineLost(EngineError):
+    """The device behind an engine does not answer any more: only a new process can go on."""
 
 
 class SourceError(EdgeError, OSError):

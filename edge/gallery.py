@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from .engines.base import Engine, Image, Outputs
+from .engines.base import Engine, Image, Outputs, ask
 
 
 class Gallery:
@@ -22,5 +22,4 @@ class Gallery:
 
 
 def _embedding(engine: Engine, drawing: Image) -> NDArray[np.float32]:
-    engine.submit(0, drawing, None)
-    return np.array(engine.collect(0)["embedding"])
+    return np.array(ask(engine, drawing)["embedding"])

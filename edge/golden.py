@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bundle import Bundle
-from .engines.base import Engine, Image, Outputs
+from .engines.base import Engine, Image, Outputs, ask
 from .errors import EngineError
 from .gallery import Gallery
 from .manifest import Manifest
@@ -56,11 +56,10 @@ def judge(engine: Engine, manifest: Manifest, image: Image, master: Image | None
         if master is None:
             raise EngineError(f"{manifest.name} compares with a drawing: received none")
         gallery = Gallery(engine, master[:, np.newaxis])
-        engine.submit(0, image, None)
-        found = {name: np.array(output) for name, output in engine.collect(0).items()}
+        found = {name: np.array(output) for name, output in ask(engine, image).items()}
         return found | gallery.score(found)
-    engine.submit(0, image, None if master is None else engine.reference(master))
-    return {name: np.array(output) for name, output in engine.collect(0).items()}
+    reference = None if master is None else engine.reference(master)
+    return {name: np.array(output) for name, output in ask(engine, image, reference).items()}
 
 
 def check_numbers(where: str, outputs: Outputs) -> None:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .engines.base import Engine, Image, Outputs, Reference
-from .errors import EngineError
+from .engines.base import Engine, Image, Outputs, Reference, Sample
+from .errors import EngineError, EngineLost, PartError, SlotOverwritten
 from .gallery import Gallery
-from .messages import Frame, Laid, Prediction, Tensor
+from .messages import Frame, Laid, Prediction, Tensor, Unknown
 from .ring import Ring, as_image, as_outputs
+from .stage import refuse
 
 
 class References:
@@ -55,58 +56,116 @@ class Seat:
     gallery: Gallery | None = None
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """Parts that share a lane."""
+
+    lane: int
+    started_ns: int
+    tensors: list[Tensor]
+
+
 class Infer:
-    """The step that keeps one part in flight on each lane of every judge's engine."""
+    """The step that keeps a batch of parts in flight on each lane of every judge's engine."""
 
     def __init__(self, ring: Ring, seats: Sequence[Seat]) -> None:
         self._ring, self._seats = ring, seats
-        self.depth = min(seat.engine.lanes for seat in seats)
-        self._lanes = deque(range(self.depth))
-        self._started: deque[tuple[Tensor, int, int, list[Reference | None]]] = deque()
+        self.lanes = min(seat.engine.lanes for seat in seats)
+        self.batch = min(seat.engine.batch for seat in seats)
+        self._idle = deque(range(self.lanes))
+        self._batches: deque[_Batch] = deque()
+        for number, seat in enumerate(seats):
+            seat.engine.pin(ring.memory("tensor", number))
 
-    def start(self, message: Frame | Tensor) -> None:
-        """Put the part's inputs on a lane; PartError, SlotOverwritten or EngineError where that fails."""
-        if not isinstance(message, Tensor):
-            raise TypeError(f"infer got a {type(message).__name__}")
-        seats = [
-            seat if isinstance(input_, Laid) else None
-            for seat, input_ in zip(self._seats, message.inputs, strict=True)
-        ]
-        view, lane = message.part.view, self._lanes[0]
-        compared = [seat.references(view) if seat and seat.references else None for seat in seats]
-        submitted = []
-        try:
-            for number, seat in enumerate(seats):
-                if seat:
-                    with self._ring.area(message.part, "tensor", number) as area:
-                        seat.engine.submit(lane, as_image(area, seat.shape), compared[number])
-                    submitted.append(seat)
-        except BaseException:
-            for seat in submitted:
-                with suppress(EngineError):
-                    seat.engine.collect(lane)
-            raise
-        self._started.append((message, self._lanes.popleft(), time.monotonic_ns(), compared))
-
-    def finish(self) -> Prediction:
-        """Wait for the part that was started first and lay what was said of it into its slot."""
-        tensor, lane, started_ns, _ = self._started.popleft()
-        answers: list[Outputs | EngineError | None] = []
-        for seat, input_ in zip(self._seats, tensor.inputs, strict=True):
-            try:  # every lane is emptied, whatever one of them says
-                answers.append(seat.engine.collect(lane) if isinstance(input_, Laid) else None)
+    def start(self, messages: Sequence[Frame | Tensor]) -> list[Unknown]:
+        """Put the parts' inputs on an idle lane; returns those that cannot be judged."""
+        refused: list[Unknown] = []
+        tensors: list[Tensor] = []
+        samples: list[list[Sample | None]] = []  # of each part, judge by judge
+        for message in messages:
+            if not isinstance(message, Tensor):
+                raise TypeError(f"infer got a {type(message).__name__}")
+            try:
+                samples.append(self._samples(message))
+                tensors.append(message)
+            except EngineLost:
+                raise
+            except (PartError, SlotOverwritten, EngineError) as error:
+                refused.append(refuse(message, error))
+        if tensors:
+            try:
+                self._submit(self._idle[0], samples)
+            except EngineLost:
+                raise
             except EngineError as error:
-                answers.append(error)
-        self._lanes.append(lane)
-        engine_ns = time.monotonic_ns() - started_ns
-        for number, (seat, outputs) in enumerate(zip(self._seats, answers, strict=True)):
-            if isinstance(outputs, EngineError):
-                raise outputs
-            if outputs is not None:
-                self._lay(tensor, number, seat.gallery.score(outputs) if seat.gallery else outputs)
-        return Prediction(part=tensor.part, inputs=tensor.inputs, engine_ns=engine_ns, done_ns=tensor.done_ns)
+                return refused + [refuse(tensor, error) for tensor in tensors]
+            self._batches.append(_Batch(self._idle.popleft(), time.monotonic_ns(), tensors))
+        return refused
 
-    def _lay(self, tensor: Tensor, number: int, outputs: Outputs) -> None:
+    def _samples(self, tensor: Tensor) -> list[Sample | None]:
+        """What each judge that can look at the part is shown of it."""
+        samples: list[Sample | None] = []
+        for number, (seat, input_) in enumerate(zip(self._seats, tensor.inputs, strict=True)):
+            if isinstance(input_, Laid):
+                compared = seat.references(tensor.part.view) if seat.references else None
+                with self._ring.area(tensor.part, "tensor", number) as area:
+                    samples.append(Sample(as_image(area, seat.shape), compared))
+            else:
+                samples.append(None)
+        return samples
+
+    def _submit(self, lane: int, samples: Sequence[Sequence[Sample | None]]) -> None:
+        """Ask every judge's engine about those parts that it is to look at, or none of them."""
+        asked: list[Seat] = []
+        for number, seat in enumerate(self._seats):
+            shown = [sample for each in samples if (sample := each[number])]
+            try:
+                if shown:
+                    seat.engine.submit(lane, shown)
+                    asked.append(seat)
+            except EngineError:
+                for other in asked:
+                    with suppress(EngineError):
+                        other.engine.collect(lane)
+                raise
+
+    def finish(self) -> list[Prediction | Unknown]:
+        """Wait for the parts that were started first and lay what was said of them into their slots."""
+        batch = self._batches.popleft()
+        said = [self._collect(number, batch) for number in range(len(self._seats))]
+        self._idle.append(batch.lane)
+        engine_ns = time.monotonic_ns() - batch.started_ns
+        outcomes: list[Prediction | Unknown] = []
+        for tensor in batch.tensors:
+            try:
+                for number, answers in enumerate(said):
+                    self._lay(tensor, number, answers.get(tensor.part.entry))
+            except (SlotOverwritten, EngineError) as error:
+                outcomes.append(refuse(tensor, error))
+            else:
+                part, inputs, done_ns = tensor.part, tensor.inputs, tensor.done_ns
+                outcomes.append(Prediction(part=part, inputs=inputs, engine_ns=engine_ns, done_ns=done_ns))
+        return outcomes
+
+    def _collect(self, number: int, batch: _Batch) -> dict[int, Outputs | EngineError]:
+        """What a judge says of the parts that it looked at, by entry; after an error its lane is empty too."""
+        looked = [tensor.part.entry for tensor in batch.tensors if isinstance(tensor.inputs[number], Laid)]
+        if not looked:
+            return {}
+        try:
+            return dict(zip(looked, self._seats[number].engine.collect(batch.lane), strict=True))
+        except EngineLost:
+            raise
+        except EngineError as error:
+            return dict.fromkeys(looked, error)
+
+    def _lay(self, tensor: Tensor, number: int, said: Outputs | EngineError | None) -> None:
+        if isinstance(said, EngineError):
+            raise said
+        if said is None:
+            return
+        gallery = self._seats[number].gallery
+        outputs = gallery.score(said) if gallery else said
         shapes = {name: output.shape for name, output in outputs.items()}
         with self._ring.area(tensor.part, "outputs", number) as area:
             for name, array in as_outputs(area, shapes).items():

@@ -18,7 +18,7 @@ Method = Literal["comparator", "matcher", "autoencoder", "stpm", "pfm", "constan
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 Probability = Annotated[float, Meta(ge=0, le=1)]
-Precision = Literal["fp32", "int8"]
+Precision = Literal["fp32", "fp16", "int8", "fp8"]
 Role = Literal["judge", "reference"]
 
 

@@ -22,3 +22,4 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
     engine: str
     precision: str
+    left_out: dict[str, str] = {}  # engines that `auto` did not take, and why not

@@ -7,30 +7,34 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import PartError, RecipeError
+from .errors import PartError, RecipeError, SlotOverwritten
 from .manifest import InputSpec
 from .masters import Masters
-from .messages import Frame, Input, Laid, Refused, Tensor
-from .recipe import Preprocess
+from .messages import Frame, Input, Laid, Refused, Tensor, Unknown
+from .recipe import Bayer, Preprocess
 from .register import register
 from .resample import Resampler, grey
 from .ring import Ring, as_image
+from .stage import refuse
 
 
 class Preparer:
     """Turns frames into model inputs; training, evaluation and the line all use this one."""
 
-    def __init__(self, preprocess: Preprocess, spec: InputSpec, masters: Masters | None) -> None:
+    def __init__(
+        self, preprocess: Preprocess, spec: InputSpec, masters: Masters | None, bayer: Bayer | None = None
+    ) -> None:
         self._min_contrast = preprocess.min_contrast
-        self._resampler = Resampler(preprocess.crop, spec)
+        self._resampler = Resampler(preprocess.crop, spec, bayer)
         self._masters = masters
         self.shape = spec.shape
 
     def prepare(self, frame: NDArray[np.uint8], view: str, out: NDArray[np.uint8]) -> Laid:
-        """Write a frame, `(H, W)` grey or `(H, W, 3)` BGR, into `out`, `(1, C, H, W)` uint8.
+        """Write a frame, `(H, W)` grey or raw or `(H, W, 3)` BGR, into `out`, `(1, C, H, W)` uint8.
 
         Raises PartError where the frame is dark, has no master or cannot be laid onto it.
         """
+        frame = self._resampler.colours(frame)
         crop = self._resampler.crop(frame)
         contrast = _contrast(crop)
         if contrast < self._min_contrast:
@@ -58,15 +62,24 @@ def _contrast(picture: NDArray[np.uint8]) -> float:
 class PreprocessStep:
     """The step that lays the input of each judge beside the frame in the part's slot."""
 
-    depth = 1
+    lanes = 1
+    batch = 1
 
     def __init__(self, ring: Ring, preparers: Sequence[Preparer]) -> None:
         self._ring, self._preparers = ring, preparers
 
-    def start(self, message: Frame | Tensor) -> None:
-        """Prepare the part; SlotOverwritten, or PartError where no judge can look at it, all for one reason."""
+    def start(self, messages: Sequence[Frame | Tensor]) -> list[Unknown]:
+        """Prepare the part; it is refused where its slot is lost, or no judge can look at it for one reason."""
+        (message,) = messages
         if not isinstance(message, Frame):
             raise TypeError(f"preprocess got a {type(message).__name__}")
+        try:
+            self._done = self._prepared(message)
+        except (PartError, SlotOverwritten) as error:
+            return [refuse(message, error)]
+        return []
+
+    def _prepared(self, message: Frame) -> Tensor:
         inputs: list[Input] = []
         refusals: list[PartError] = []
         for number, preparer in enumerate(self._preparers):
@@ -77,7 +90,7 @@ class PreprocessStep:
                 inputs.append(Refused(reason=error.reason, detail=str(error)))
         if len(refusals) == len(inputs) and len({error.reason for error in refusals}) == 1:
             raise refusals[0]
-        self._done = Tensor(part=message.part, inputs=tuple(inputs), done_ns=message.done_ns)
+        return Tensor(part=message.part, inputs=tuple(inputs), done_ns=message.done_ns)
 
     def _laid(self, message: Frame, number: int, preparer: Preparer) -> Laid:
         part = message.part
@@ -88,5 +101,5 @@ class PreprocessStep:
             except RecipeError as error:  # a master that does not fit must not stop the other views
                 raise PartError("view", str(error)) from error
 
-    def finish(self) -> Tensor:
-        return self._done
+    def finish(self) -> list[Tensor]:
+        return [self._done]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import math
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args
+from typing import Annotated, Any, Literal, Union, cast, get_args
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -22,6 +23,8 @@ Motion = Literal["none", "shift", "rigid"]
 PositiveInt = Annotated[int, Meta(ge=1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Crop = tuple[int, int, int, int]
+#: The colour filters over the first 2x2 pixels of a raw frame, rows first.
+Bayer = Literal["rggb", "grbg", "gbrg", "bggr"]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,30}$")]
 MOST_JUDGES = 16  # a verdict names each, and has to fit the ledger's record
 
@@ -36,16 +39,21 @@ class _Source(_Section, frozen=True, kw_only=True, tag_field="kind"):
     camera: Name = "camera"
     width: Annotated[int, Meta(ge=8, le=16384)]
     height: Annotated[int, Meta(ge=8, le=16384)]
-    color: Literal["gray", "bgr"] = "gray"
+    color: Literal["gray", "bgr", "bayer-rggb", "bayer-grbg", "bayer-gbrg", "bayer-bggr"] = "gray"
+
+    @property
+    def bayer(self) -> Bayer | None:
+        """What a raw frame's first 2x2 pixels see; None where frames are not raw."""
+        return cast(Bayer, self.color[6:]) if self.color.startswith("bayer-") else None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one frame: `(H, W)` for grey, `(H, W, 3)` for BGR."""
-        return (self.height, self.width) if self.color == "gray" else (self.height, self.width, 3)
+        """Of one frame: `(H, W)` for grey and raw, `(H, W, 3)` for BGR."""
+        return (self.height, self.width, 3) if self.color == "bgr" else (self.height, self.width)
 
     @property
     def nbytes(self) -> int:
-        return self.width * self.height * (1 if self.color == "gray" else 3)
+        return math.prod(self.shape)
 
 
 class Synthetic(_Source, frozen=True, kw_only=True, tag="synthetic"):
@@ -119,8 +127,8 @@ class Fusion(_Section, frozen=True, kw_only=True):
 
 
 class EngineChoice(_Section, frozen=True, kw_only=True):
-    kind: Literal["auto", "openvino", "onnxruntime", "constant"] = "auto"
-    precision: Literal["auto", "fp32", "int8"] = "auto"
+    kind: Literal["auto", "tensorrt", "tensorrt_rtx", "openvino", "onnxruntime", "constant"] = "auto"
+    precision: Literal["auto", "fp32", "fp16", "int8", "fp8"] = "auto"
     lanes: Annotated[int, Meta(ge=1, le=8)] = 2
     threads: Annotated[int, Meta(ge=0, le=256)] = 0  # 0: as many as there are cores
     reference_mb: PositiveInt = 256  # memory for the features of masters
@@ -219,7 +227,12 @@ def _keys_of(section: str) -> set[str]:
 
 
 def _check(path: Path, recipe: Recipe) -> None:
-    timing = recipe.timing
+    timing, source = recipe.timing, recipe.source
+    if isinstance(source, Video) and source.bayer:
+        raise RecipeError(
+            f'{path}: source.color: a video comes without raw pixels: set "bgr" or "gray", or give raw '
+            'pictures by kind = "folder"'
+        )
     if timing.guard_ms >= timing.deadline_ms:
         raise RecipeError(
             f"{path}: timing.guard_ms {timing.guard_ms:g} leaves nothing of timing.deadline_ms "

@@ -55,6 +55,10 @@ class Ring:
     def slots(self) -> int:
         return len(self._owner)
 
+    def memory(self, area: Area, number: int = 0) -> NDArray[np.uint8]:
+        """An area of all slots, `(slots, bytes)`; for a device to pin, not to be read."""
+        return self._areas[area, number]
+
     def free(self, published: int) -> int:
         """How many slots belong to no part that still waits for its verdict."""
         return int(np.count_nonzero(self._owner < published))

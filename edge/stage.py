@@ -13,8 +13,7 @@ import logging
 import os
 import signal
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
@@ -25,6 +24,7 @@ import zmq
 from .errors import EngineError, LineError, PartError, SlotOverwritten
 from .ledger import ROWS, Ledger
 from .messages import Frame, Message, Prediction, Reason, Tensor, Unknown
+from .schedule import Schedule
 from .wire import pack, unpack
 
 log = logging.getLogger(__name__)
@@ -131,16 +131,18 @@ class Wires:
 
 
 class Step(Protocol):
-    """What a stage does with a message: `start` up to `depth` of them, `finish` the one started first.
+    """What a stage does with messages: `start` up to `batch` at once on each of its lanes, `finish` the first.
 
-    Both may raise PartError, SlotOverwritten or EngineError about that message's part.
+    Parts that cannot be judged are among what either returns, as `Unknown`. Raises EngineLost where nothing
+    more can be judged by this process.
     """
 
-    depth: int
+    lanes: int
+    batch: int
 
-    def start(self, message: Frame | Tensor) -> None: ...
+    def start(self, messages: Sequence[Frame | Tensor]) -> Sequence[Unknown]: ...
 
-    def finish(self) -> Tensor | Prediction: ...
+    def finish(self) -> Sequence[Tensor | Prediction | Unknown]: ...
 
 
 def relay(
@@ -154,59 +156,44 @@ def relay(
 ) -> None:
     """Run a step over everything that comes in, until the supervisor says stop.
 
-    While a part is being worked on, the next is started as soon as it comes, up to the step's depth.
-    Parts that would be done too late are passed over, since publish turns them `late` at `guard_ns` before
-    their deadline anyway, and work on them would make the next ones late too. An engine that fails
-    ENGINE_FAILURES times in a row ends the stage.
+    While parts are being worked on, the next are started as soon as they come, as the schedule says. An engine
+    that is lost, or fails ENGINE_FAILURES times in a row, ends the stage; parts that it has are `unknown` then.
     """
-    started: deque[tuple[Frame | Tensor, int]] = deque()
-    patience = Patience(guard_ns)
+    schedule: Schedule[Frame | Tensor] = Schedule(lanes=step.lanes, batch=step.batch, guard_ns=guard_ns)
     failures = 0
-    while not life.stopping:
-        life.beat()
-        if len(started) < step.depth and inbox.poll(0 if started else TICK_MS):
-            message = unpack(inbox.recv())
-            if not isinstance(message, (Frame, Tensor)):
-                raise TypeError(f"{name} got a {type(message).__name__}")
-            now_ns = time.monotonic_ns()
-            if not patience.suffices(message.part.deadline_ns - now_ns):
-                continue
-            try:
-                step.start(message)
-            except (PartError, SlotOverwritten, EngineError) as error:
-                failures += isinstance(error, EngineError)
-                publish(stamp(name, refuse(message, error)))
-            else:
-                started.append((message, now_ns))
-        elif started:
-            message, started_ns = started.popleft()
-            try:
-                onward(stamp(name, step.finish()))
+    try:
+        while not life.stopping:
+            life.beat()
+            while schedule.has_room and inbox.poll(TICK_MS if schedule.is_idle else 0):
+                message = _taken(name, inbox)
+                schedule.enter(message, message.part.deadline_ns)
+            outcomes: Sequence[Tensor | Prediction | Unknown] = ()
+            if messages := schedule.next(time.monotonic_ns()):
+                outcomes = refused = step.start(messages)
+                gone = {unknown.part.entry for unknown in refused}
+                schedule.refused(message for message in messages if message.part.entry in gone)
+            elif schedule.in_flight:
+                outcomes = step.finish()
+                schedule.done(time.monotonic_ns())
+            for outcome in outcomes:
+                (publish if isinstance(outcome, Unknown) else onward)(stamp(name, outcome))
+            if any(isinstance(outcome, Unknown) and outcome.reason == "engine" for outcome in outcomes):
+                failures += 1
+            elif any(not isinstance(outcome, Unknown) for outcome in outcomes):
                 failures = 0
-            except (PartError, SlotOverwritten, EngineError) as error:
-                failures += isinstance(error, EngineError)
-                publish(stamp(name, refuse(message, error)))
-            patience.took(time.monotonic_ns() - started_ns)
-        if failures == ENGINE_FAILURES:
-            raise EngineError(f"the engine failed on {failures} parts in a row: loading it anew")
+            if failures == ENGINE_FAILURES:
+                raise EngineError(f"the engine failed {failures} times in a row: loading it anew")
+    except EngineError as error:
+        for message in schedule.left():
+            publish(stamp(name, refuse(message, error)))
+        raise
 
 
-class Patience:
-    """Whether there is time left for a part, going by how long parts took of late."""
-
-    def __init__(self, guard_ns: int) -> None:
-        self._guard_ns = guard_ns
-        self._usual_ns = 0.0
-
-    def took(self, ns: int) -> None:
-        self._usual_ns += (ns - self._usual_ns) / 4
-
-    def suffices(self, left_ns: int) -> bool:
-        """A part that is passed over lowers what is expected, so one slow part does not stop the line."""
-        if left_ns - self._guard_ns >= self._usual_ns:
-            return True
-        self._usual_ns *= 0.9
-        return False
+def _taken(name: str, inbox: zmq.Socket[bytes]) -> Frame | Tensor:
+    message = unpack(inbox.recv())
+    if not isinstance(message, (Frame, Tensor)):
+        raise TypeError(f"{name} got a {type(message).__name__}")
+    return message
 
 
 def refuse(message: Message, error: PartError | SlotOverwritten | EngineError) -> Unknown:

@@ -14,7 +14,7 @@ import msgspec
 
 from .capture import Capture, run_capture
 from .cores import engine_cores, leave_to_engine
-from .engines import open_engine
+from .engines import Taken, take_engine
 from .errors import EdgeError, LineError
 from .gallery import Gallery
 from .golden import check_golden
@@ -69,12 +69,15 @@ def _infer(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, r
     threads = plan.recipe.engine.threads
     with ExitStack() as opened:
         with engine_cores(threads):
-            seats = [_seat(judge, plan.recipe, opened) for judge in _judges(plan)]
+            judges = _judges(plan)
+            taken = [take_engine(plan.recipe.engine, judge.bundle) for judge in judges]
+            seats = [_seat(*each, plan.recipe, opened) for each in zip(judges, taken, strict=True)]
         hurry(PRIORITY["infer"])
         leave_to_engine(threads)
         running = Running(
             engine=", ".join(dict.fromkeys(seat.engine.name for seat in seats)),
             precision=", ".join(dict.fromkeys(seat.engine.precision for seat in seats)),
+            left_out={kind: why for each in taken for kind, why in each.left_out.items()},
         )
         (folder / "engine.json").write_bytes(msgspec.json.encode(running))
         inbox = wires.inbox("infer")
@@ -83,19 +86,18 @@ def _infer(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, r
         relay("infer", life, inbox, wires.to("publish"), wires.to("publish"), step, _guard_ns(plan))
 
 
-def _seat(judge: Judge, recipe: Recipe, opened: ExitStack) -> Seat:
+def _seat(judge: Judge, taken: Taken, recipe: Recipe, opened: ExitStack) -> Seat:
     """The judge's engine, proved on the golden frames, with what it compares parts with."""
     manifest = judge.bundle.manifest
-    engine = opened.enter_context(open_engine(recipe.engine, judge.bundle))
+    engine = opened.enter_context(taken.open(recipe.engine, judge.bundle))
     check_golden(engine, judge.bundle)
-    promise = manifest.calibration
-    if promise and judge.bundle.digest_of_graph("judge", engine.precision) != promise.artifact:
+    promise, running = manifest.calibration, f"{engine.name} {engine.precision}"
+    if promise and promise.engine != running:
         log.warning(
-            "bundle %s was calibrated on %s: on %s %s it does not promise its rate of false rejects",
+            "bundle %s was calibrated on %s: on %s it does not promise its rate of false rejects",
             manifest.name,
             promise.engine,
-            engine.name,
-            engine.precision,
+            running,
         )
     masters, references = judge.masters(recipe), None
     if masters is not None:

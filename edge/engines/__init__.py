@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Literal
 
 from ..bundle import Bundle
 from ..errors import EngineError
@@ -13,60 +16,108 @@ from .base import Engine
 from .constant import Constant
 from .onnxruntime import OnnxRuntime
 from .openvino import OpenVINO
+from .trt import TensorRT, TensorRTRTX, built_precisions
 
-ENGINES: dict[str, type[OpenVINO] | type[OnnxRuntime] | type[Constant]] = {
+Kind = Literal["tensorrt", "tensorrt_rtx", "openvino", "onnxruntime", "constant"]
+
+ENGINES: dict[Kind, Callable[[Bundle, Precision, int, int], Engine]] = {
+    "tensorrt": TensorRT,
+    "tensorrt_rtx": TensorRTRTX,
     "openvino": OpenVINO,
     "onnxruntime": OnnxRuntime,
     "constant": Constant,
 }
 INSTALL = {"openvino": "pip install linejudge", "onnxruntime": "pip install 'linejudge[onnxruntime]'"}
-FASTEST_FIRST = ("openvino", "onnxruntime")
+FASTEST_FIRST: tuple[Kind, ...] = ("tensorrt", "tensorrt_rtx", "openvino", "onnxruntime")
+#: In which order `auto` prefers them, unless the thresholds were calibrated on another one.
+ON_GPU: tuple[Precision, ...] = ("fp16", "int8", "fp8", "fp32")
+ON_CPU: tuple[Precision, ...] = ("int8", "fp32")
 
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """The engine that was chosen, and why not those that would be faster."""
+
+    kind: Kind
+    precision: Precision
+    left_out: dict[str, str]
+
+    def open(self, choice: EngineChoice, bundle: Bundle) -> Engine:
+        """The engine, to be entered by `with`."""
+        return ENGINES[self.kind](bundle, self.precision, choice.lanes, choice.threads)
+
+
 def open_engine(choice: EngineChoice, bundle: Bundle) -> Engine:
-    """The engine that a recipe asks for, to be entered by `with`.
+    """The engine that a recipe asks for, to be entered by `with`; EngineError as of `take_engine`."""
+    return take_engine(choice, bundle).open(choice, bundle)
 
-    `auto` takes the fastest whose library is installed, and INT8 where the bundle has it. EngineError
-    where a library is missing or the bundle lacks the precision.
+
+def take_engine(choice: EngineChoice, bundle: Bundle) -> Taken:
+    """Choose the engine that a recipe asks for.
+
+    `auto` takes the fastest that is there, and of its precisions the one that the thresholds were calibrated
+    on, or else the fastest. EngineError where a library, an engine for this GPU or the precision is missing.
     """
-    kind = _kind(choice, bundle)
-    if kind in INSTALL and find_spec(kind) is None:
-        raise EngineError(f"engine {kind!r} needs a library that is not installed: {INSTALL[kind]}")
-    precision = _precision(choice, bundle)
-    _log.info("engine %s with %s, %d lanes, for bundle %s", kind, precision, choice.lanes, bundle.manifest.name)
-    return ENGINES[kind](bundle, precision, choice.lanes, choice.threads)
-
-
-def _kind(choice: EngineChoice, bundle: Bundle) -> str:
     constant = bundle.manifest.method == "constant"
-    if choice.kind != "auto":
+    if choice.kind != "auto" and (choice.kind == "constant") != constant:
         # A line on which a real model was replaced by a constant would pass every part.
-        if (choice.kind == "constant") != constant:
-            raise EngineError(
-                f"engine {choice.kind!r} cannot run a bundle of method {bundle.manifest.method!r}: "
-                "set engine.kind to 'auto'"
-            )
-        return choice.kind
-    if constant:
-        return "constant"
-    for kind in FASTEST_FIRST:
-        if find_spec(kind):
-            return kind
-        _log.info("engine %s left out: its library is not installed (%s)", kind, INSTALL[kind])
-    raise EngineError(f"no engine can run {bundle.folder}: install one: {INSTALL[FASTEST_FIRST[0]]}")
-
-
-def _precision(choice: EngineChoice, bundle: Bundle) -> Precision:
-    known = bundle.manifest.precisions()
-    if choice.precision == "auto":
-        if "int8" not in known:
-            _log.info("int8 left out: bundle %s comes in fp32 only", bundle.manifest.name)
-        return "int8" if "int8" in known else "fp32"
-    if choice.precision not in known:
         raise EngineError(
-            f"engine.precision {choice.precision!r}: bundle {bundle.manifest.name} comes in "
-            f"{', '.join(known) or 'none'}: set 'auto' or export it"
+            f"engine {choice.kind!r} cannot run a bundle of method {bundle.manifest.method!r}: "
+            "set engine.kind to 'auto'"
         )
-    return choice.precision
+    left_out: dict[str, str] = {}
+    if constant:
+        taken = Taken(kind="constant", precision=_precision(choice, bundle, ("fp32",)), left_out=left_out)
+    elif choice.kind != "auto":
+        precision = _precision(choice, bundle, _runnable(choice.kind, bundle))
+        taken = Taken(kind=choice.kind, precision=precision, left_out=left_out)
+    else:
+        taken = _fastest(choice, bundle, left_out)
+    _log.info(
+        "engine %s with %s, %d lanes, for bundle %s",
+        taken.kind,
+        taken.precision,
+        choice.lanes,
+        bundle.manifest.name,
+    )
+    return taken
+
+
+def _fastest(choice: EngineChoice, bundle: Bundle, left_out: dict[str, str]) -> Taken:
+    for kind in FASTEST_FIRST:
+        try:
+            precision = _precision(choice, bundle, _runnable(kind, bundle))
+        except EngineError as error:
+            left_out[kind] = str(error)
+            _log.info("engine %s left out: %s", kind, error)
+        else:
+            return Taken(kind=kind, precision=precision, left_out=left_out)
+    raise EngineError(f"no engine can run {bundle.folder}: {'; '.join(left_out.values())}")
+
+
+def _runnable(kind: Kind, bundle: Bundle) -> Sequence[Precision]:
+    """The bundle's precisions that an engine runs here, preferred ones first; EngineError if it cannot run."""
+    if kind == "tensorrt" or kind == "tensorrt_rtx":
+        built = built_precisions(kind, bundle)
+        return [precision for precision in ON_GPU if precision in built]
+    if find_spec(kind) is None:
+        raise EngineError(f"{kind} is not installed: {INSTALL[kind]}")
+    return [precision for precision in ON_CPU if precision in bundle.manifest.precisions()]
+
+
+def _precision(choice: EngineChoice, bundle: Bundle, runnable: Sequence[Precision]) -> Precision:
+    for precision in runnable:
+        if precision == choice.precision:
+            return precision
+    if choice.precision != "auto" or not runnable:
+        raise EngineError(
+            f"engine.precision {choice.precision!r}: of bundle {bundle.manifest.name} it can run "
+            f"{', '.join(runnable) or 'none'}: set 'auto', or export and build it"
+        )
+    calibration = bundle.manifest.calibration
+    for precision in runnable if calibration else ():
+        if calibration and bundle.digest_of_graph("judge", precision) == calibration.artifact:
+            return precision
+    return runnable[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
 
@@ -22,15 +24,25 @@ class Reference(Protocol):
     def nbytes(self) -> int: ...
 
 
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One part as an engine is shown it: `(1, C, H, W)` uint8, and for a comparator its master."""
+
+    image: Image
+    reference: Reference | None = None
+
+
 class Engine(Protocol):
     """Cheap to make; the artifact is loaded on `with` and released after it.
 
-    A lane holds one request in flight. Results of different lanes may be collected in any order.
+    A lane holds one request in flight, of one sample or of several. Results of different lanes may be
+    collected in any order.
     """
 
     name: str
     precision: Precision
     lanes: int
+    batch: int  # samples that a lane takes at once; known once the artifact is loaded
 
     def __enter__(self) -> Engine: ...
 
@@ -38,21 +50,40 @@ class Engine(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
+    def pin(self, memory: Image) -> None:
+        """Tell of page-aligned memory from which images will come, so that a device may read them there."""
+        ...
+
     def reference(self, master: Image) -> Reference:
         """Run the reference graph on a master `(1, C, H, W)` uint8; EngineError where it does not fit."""
         ...
 
-    def submit(self, lane: int, image: Image, reference: Reference | None) -> None:
-        """Start judging `(1, C, H, W)` uint8 on an idle lane; the array must stay as it is until collected."""
+    def submit(self, lane: int, samples: Sequence[Sample]) -> None:
+        """Start judging up to `batch` samples on an idle lane; images may not change until it is collected."""
         ...
 
-    def collect(self, lane: int) -> Outputs:
-        """Wait for the lane and return its outputs, float32; they are valid until the next submit there."""
+    def collect(self, lane: int) -> list[Outputs]:
+        """Wait for the lane and return each sample's outputs, float32; they are valid until the next submit.
+
+        EngineError where it failed; EngineLost where no engine of this process can go on.
+        """
         ...
 
 
-def check_inputs(manifest: Manifest, image: Image, reference: Reference | None) -> None:
-    """EngineError if a part's inputs are not what the model takes."""
-    manifest.input.check("image", image)
-    if manifest.features and reference is None:
-        raise EngineError(f"{manifest.name} compares with a master: submit needs its reference, received None")
+def ask(engine: Engine, image: Image, reference: Reference | None = None) -> Outputs:
+    """What an engine says of one picture, on its first lane; valid until that lane's next submit."""
+    engine.submit(0, [Sample(image, reference)])
+    (outputs,) = engine.collect(0)
+    return outputs
+
+
+def check_samples(manifest: Manifest, batch: int, samples: Sequence[Sample]) -> None:
+    """EngineError if samples are not what the model takes."""
+    if not 1 <= len(samples) <= batch:
+        raise EngineError(f"{manifest.name}: a lane takes 1 to {batch} samples, received {len(samples)}")
+    for sample in samples:
+        manifest.input.check("image", sample.image)
+        if manifest.features and sample.reference is None:
+            raise EngineError(
+                f"{manifest.name} compares with a master: submit needs its reference, received None"
+            )

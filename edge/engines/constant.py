@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,9 +12,9 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from ..bundle import Bundle
-from ..errors import EngineError
+from ..errors import EngineError, EngineLost
 from ..manifest import Precision, Probability
-from .base import Image, Outputs, Reference, check_inputs
+from .base import Image, Outputs, Reference, Sample, check_samples
 
 
 class _Facts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -21,7 +22,7 @@ class _Facts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     score: Probability = 0.0  # of the first kind, in the middle cell of the map; all else is 0
     delay_ms: Annotated[float, Meta(ge=0)] = 0.0  # from submit to the answer
-    fault: str = ""  # "nan": the answer is not a number; any other text is raised as an EngineError
+    fault: str = ""  # "nan": no number; "lost": the device is; any other text is raised as an EngineError
     every: Annotated[int, Meta(ge=1)] = 1  # delay and fault befall each part whose number this divides
 
 
@@ -34,6 +35,7 @@ class Constant:
     """Needs no library and no artifact; only a bundle whose method is `constant` can be run by it."""
 
     name = "constant"
+    batch = 1
 
     def __init__(self, bundle: Bundle, precision: Precision, lanes: int, threads: int) -> None:
         self.precision, self.lanes = precision, lanes
@@ -51,12 +53,15 @@ class Constant:
     def __exit__(self, *_: object) -> None:
         self._running.clear()
 
+    def pin(self, memory: Image) -> None:
+        """It reads no picture."""
+
     def reference(self, master: Image) -> Reference:
         self._manifest.input.check("master", master)
         return _Nothing()
 
-    def submit(self, lane: int, image: Image, reference: Reference | None) -> None:
-        check_inputs(self._manifest, image, reference)
+    def submit(self, lane: int, samples: Sequence[Sample]) -> None:
+        check_samples(self._manifest, self.batch, samples)
         if lane in self._running:
             raise EngineError(f"lane {lane} is busy: collect it first")
         self._parts += 1
@@ -64,12 +69,14 @@ class Constant:
         delay_ns = int(self._facts.delay_ms * 1e6) if befallen else 0
         self._running[lane] = (befallen, time.monotonic_ns() + delay_ns)
 
-    def collect(self, lane: int) -> Outputs:
+    def collect(self, lane: int) -> list[Outputs]:
         if lane not in self._running:
             raise EngineError(f"lane {lane} is idle: submit to it first")
         befallen, due_ns = self._running.pop(lane)
         time.sleep(max(0, due_ns - time.monotonic_ns()) / 1e9)
         fault = self._facts.fault if befallen else ""
+        if fault == "lost":
+            raise EngineLost("the device does not answer")
         if fault and fault != "nan":
             raise EngineError(fault)
         outputs = {
@@ -81,4 +88,4 @@ class Constant:
             anomaly_map[0, 0, anomaly_map.shape[2] // 2, anomaly_map.shape[3] // 2] = self._facts.score
             if "extents" in outputs:
                 outputs["extents"] += self._manifest.stride / 2
-        return outputs
+        return [outputs]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from ..bundle import Bundle
 from ..errors import EngineError
 from ..manifest import Precision
-from .base import Image, Outputs, Reference, check_inputs
+from .base import Image, Outputs, Reference, Sample, check_samples
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class OnnxRuntime:
     """A session runs on all threads it was given, so lanes follow one another."""
 
     name = "onnxruntime"
+    batch = 1
 
     def __init__(self, bundle: Bundle, precision: Precision, lanes: int, threads: int) -> None:
         self.precision, self.lanes = precision, lanes
@@ -49,6 +51,7 @@ class OnnxRuntime:
 
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
+        options.add_free_dimension_override_by_name("batch", 1)  # a part at a time, as optimised as if fixed
         options.log_severity_level = 3  # errors; they are raised too
         # Threads that wait by spinning take the processor from the other stages between parts.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -61,25 +64,29 @@ class OnnxRuntime:
         self._worker.shutdown()
         del self._judge, self._reference, self._running
 
+    def pin(self, memory: Image) -> None:
+        """The CPU reads any memory."""
+
     def reference(self, master: Image) -> Reference:
         self._bundle.manifest.input.check("master", master)
         if self._reference is None:
             raise EngineError(f"{self._bundle.manifest.name} judges a part without a master")
         return _Features(_run(self._reference, self._bundle.manifest.features, {"master": master}))
 
-    def submit(self, lane: int, image: Image, reference: Reference | None) -> None:
-        check_inputs(self._bundle.manifest, image, reference)
+    def submit(self, lane: int, samples: Sequence[Sample]) -> None:
+        check_samples(self._bundle.manifest, self.batch, samples)
         if lane in self._running:
             raise EngineError(f"lane {lane} is busy: collect it first")
-        features = reference.arrays if isinstance(reference, _Features) else {}
+        (sample,) = samples
+        features = sample.reference.arrays if isinstance(sample.reference, _Features) else {}
         self._running[lane] = self._worker.submit(
-            _run, self._judge, tuple(self._bundle.manifest.outputs), {"image": image, **features}
+            _run, self._judge, tuple(self._bundle.manifest.outputs), {"image": sample.image, **features}
         )
 
-    def collect(self, lane: int) -> Outputs:
+    def collect(self, lane: int) -> list[Outputs]:
         if lane not in self._running:
             raise EngineError(f"lane {lane} is idle: submit to it first")
-        return self._running.pop(lane).result()
+        return [self._running.pop(lane).result()]
 
 
 def _run(session: Any, outputs: tuple[str, ...], inputs: dict[str, NDArray[Any]]) -> Outputs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from ..bundle import Bundle
 from ..errors import EngineError
 from ..manifest import Precision, Role
-from .base import Image, Outputs, Reference, check_inputs
+from .base import Image, Outputs, Reference, Sample, check_samples
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class OpenVINO:
     """
 
     name = "openvino"
+    batch = 1
 
     def __init__(self, bundle: Bundle, precision: Precision, lanes: int, threads: int) -> None:
         self.precision, self.lanes = precision, lanes
@@ -61,7 +63,9 @@ class OpenVINO:
         from openvino import Layout, Type
         from openvino.preprocess import PrePostProcessor
 
-        graph = PrePostProcessor(core.read_model(self._bundle.artifact(role, self.precision)))
+        model = core.read_model(self._bundle.artifact(role, self.precision))
+        model.reshape({port: [1, *port.partial_shape[1:]] for port in model.inputs})  # a part at a time
+        graph = PrePostProcessor(model)
         for name in self._bundle.manifest.features:
             feature = graph.output(name) if role == "reference" else graph.input(name)
             feature.model().set_layout(Layout("NCHW"))
@@ -82,6 +86,9 @@ class OpenVINO:
             lane.request.cancel()
         del self._lanes, self._reference
 
+    def pin(self, memory: Image) -> None:
+        """The CPU reads any memory."""
+
     def reference(self, master: Image) -> Reference:
         self._bundle.manifest.input.check("master", master)
         if self._reference is None:
@@ -96,25 +103,26 @@ class OpenVINO:
         }
         return _Features(tensors, sum(tensor.byte_size for tensor in tensors.values()))
 
-    def submit(self, lane: int, image: Image, reference: Reference | None) -> None:
-        check_inputs(self._bundle.manifest, image, reference)
+    def submit(self, lane: int, samples: Sequence[Sample]) -> None:
+        check_samples(self._bundle.manifest, self.batch, samples)
         on = self._lanes[lane]
         if on.image is not None:
             raise EngineError(f"lane {lane} is busy: collect it first")
-        image = np.require(image, requirements=["C", "W"])  # copied only if it is not so
+        (sample,) = samples
+        image = np.require(sample.image, requirements=["C", "W"])  # copied only if it is not so
         try:
-            if reference is not on.features:
-                assert isinstance(reference, _Features)
-                for name, tensor in reference.tensors.items():
+            if sample.reference is not on.features:
+                assert isinstance(sample.reference, _Features)
+                for name, tensor in sample.reference.tensors.items():
                     on.request.set_tensor(name, tensor)
-                on.features = reference
+                on.features = sample.reference
             on.request.set_tensor("image", self._tensor(image, shared_memory=True))
             on.request.start_async()
         except RuntimeError as error:
             raise EngineError(f"openvino cannot start lane {lane}: {error}") from error
         on.image = image
 
-    def collect(self, lane: int) -> Outputs:
+    def collect(self, lane: int) -> list[Outputs]:
         on = self._lanes[lane]
         if on.image is None:
             raise EngineError(f"lane {lane} is idle: submit to it first")
@@ -124,4 +132,4 @@ class OpenVINO:
             raise EngineError(f"openvino failed on lane {lane}: {error}") from error
         finally:
             on.image = None  # not before: it is read until now, and a copy of it is held by nothing else
-        return {name: on.request.get_tensor(name).data for name in self._bundle.manifest.outputs}
+        return [{name: on.request.get_tensor(name).data for name in self._bundle.manifest.outputs}]

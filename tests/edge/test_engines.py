@@ -15,7 +15,7 @@ import pytest
 import edge.engines
 from edge.bundle import Golden, read_bundle
 from edge.engines import open_engine
-from edge.engines.base import Engine
+from edge.engines.base import Engine, Sample
 from edge.errors import EngineError
 from edge.recipe import EngineChoice
 
@@ -53,8 +53,8 @@ def cases(tiny_bundle: Path) -> list[Golden]:
 
 def test_outputs_are_float32_by_name(engine: Engine, cases: list[Golden]) -> None:
     """Whichever engine runs, the rest of the line sees the same."""
-    engine.submit(0, cases[0].image, engine.reference(cases[0].master))
-    outputs = engine.collect(0)
+    engine.submit(0, [Sample(cases[0].image, engine.reference(cases[0].master))])
+    outputs = engine.collect(0)[0]
     assert {name: (array.shape, array.dtype.name) for name, array in outputs.items()} == {
         "map": ((1, 2, 16, 16), "float32"),
         "extents": ((1, 4, 16, 16), "float32"),
@@ -64,8 +64,8 @@ def test_outputs_are_float32_by_name(engine: Engine, cases: list[Golden]) -> Non
 def test_the_answer_is_that_of_the_model(real: Engine, cases: list[Golden]) -> None:
     """Every engine and precision computes what numpy computes, within one quantisation step."""
     for case in cases:
-        real.submit(0, case.image, real.reference(case.master))
-        found = real.collect(0)
+        real.submit(0, [Sample(case.image, real.reference(case.master))])
+        found = real.collect(0)[0]
         assert np.abs(found["map"] - case.expected["map"]).max() < (0.005 if real.precision == "int8" else 1e-5)
         assert np.abs(found["extents"] - case.expected["extents"]).max() < 1e-5
 
@@ -74,8 +74,8 @@ def test_lanes_keep_their_parts_apart(real: Engine, cases: list[Golden]) -> None
     """Two parts in flight, collected in the other order, each get their own answer."""
     reference = real.reference(cases[0].master)
     for lane, case in enumerate(cases):
-        real.submit(lane, case.image, reference)
-    spotted, clean = real.collect(1)["map"].max(), real.collect(0)["map"].max()
+        real.submit(lane, [Sample(case.image, reference)])
+    spotted, clean = real.collect(1)[0]["map"].max(), real.collect(0)[0]["map"].max()
     assert clean < 0.1 < 0.5 < spotted
 
 
@@ -84,8 +84,8 @@ def test_a_lane_compares_with_the_master_it_was_given_last(real: Engine, cases: 
     same, other = real.reference(cases[0].image), real.reference(255 - cases[0].image)
     highest = []
     for reference in (same, other, same):
-        real.submit(0, cases[0].image, reference)
-        highest.append(float(real.collect(0)["map"].max()))
+        real.submit(0, [Sample(cases[0].image, reference)])
+        highest.append(float(real.collect(0)[0]["map"].max()))
     assert highest[0] == highest[2] < 0.1 < 0.5 < highest[1]
 
 
@@ -99,8 +99,8 @@ def test_any_layout_in_memory_is_judged_alike(real: Engine, cases: list[Golden],
         "read-only": image.copy(),
     }
     views["read-only"].flags.writeable = False
-    real.submit(0, views[how], real.reference(cases[1].master))
-    assert real.collect(0)["map"].max() > 0.5
+    real.submit(0, [Sample(views[how], real.reference(cases[1].master))])
+    assert real.collect(0)[0]["map"].max() > 0.5
 
 
 def test_a_reference_tells_its_size(real: Engine, cases: list[Golden]) -> None:
@@ -128,15 +128,15 @@ def test_an_input_that_does_not_fit_is_refused(
     with pytest.raises(
         EngineError, match=rf"{what}: expected \(1, 1, 64, 64\) uint8 \(gray\), received {received}"
     ):
-        engine.reference(array) if what == "master" else engine.submit(0, array, reference)
+        engine.reference(array) if what == "master" else engine.submit(0, [Sample(array, reference)])
 
 
 def test_a_comparator_without_a_master_is_refused(real: Engine, cases: list[Golden]) -> None:
     """A part is never judged against what was left from another one."""
-    real.submit(0, cases[0].image, real.reference(cases[0].master))
-    real.collect(0)
+    real.submit(0, [Sample(cases[0].image, real.reference(cases[0].master))])
+    real.collect(0)[0]
     with pytest.raises(EngineError, match="tiny compares with a master"):
-        real.submit(0, cases[0].image, None)
+        real.submit(0, [Sample(cases[0].image)])
 
 
 @pytest.mark.parametrize("kind", ["openvino", "onnxruntime"])
@@ -145,10 +145,10 @@ def test_a_model_without_masters_judges_parts_alone(score_bundle: Path, kind: st
     bundle = read_bundle(score_bundle)
     usual, odd = bundle.golden()
     with open_engine(EngineChoice(kind=kind), bundle) as engine:
-        engine.submit(0, usual.image, None)
-        engine.submit(1, odd.image, None)
+        engine.submit(0, [Sample(usual.image)])
+        engine.submit(1, [Sample(odd.image)])
         for lane, case in ((1, odd), (0, usual)):
-            found = engine.collect(lane)
+            found = engine.collect(lane)[0]
             assert {name: array.shape for name, array in found.items()} == bundle.manifest.outputs
             assert found["score"] == pytest.approx(case.expected["score"], abs=1e-5)
             assert np.abs(found["map"] - case.expected["map"]).max() < 1e-5
@@ -159,15 +159,15 @@ def test_a_model_without_masters_judges_parts_alone(score_bundle: Path, kind: st
 def test_a_busy_lane_takes_no_second_part(engine: Engine, cases: list[Golden]) -> None:
     """A part in flight is not replaced by another."""
     reference = engine.reference(cases[0].master)
-    engine.submit(0, cases[0].image, reference)
+    engine.submit(0, [Sample(cases[0].image, reference)])
     with pytest.raises(EngineError, match="lane 0 is busy"):
-        engine.submit(0, cases[0].image, reference)
+        engine.submit(0, [Sample(cases[0].image, reference)])
 
 
 def test_an_idle_lane_has_nothing_to_collect(engine: Engine) -> None:
     """An answer is never handed out twice."""
     with pytest.raises(EngineError, match="lane 1 is idle"):
-        engine.collect(1)
+        engine.collect(1)[0]
 
 
 def test_an_engine_can_be_loaded_again(tiny_bundle: Path, cases: list[Golden]) -> None:
@@ -175,8 +175,8 @@ def test_an_engine_can_be_loaded_again(tiny_bundle: Path, cases: list[Golden]) -
     engine = open_engine(EngineChoice(), read_bundle(tiny_bundle))
     for _ in range(2):
         with engine:
-            engine.submit(1, cases[1].image, engine.reference(cases[1].master))
-            assert engine.collect(1)["map"].max() > 0.5
+            engine.submit(1, [Sample(cases[1].image, engine.reference(cases[1].master))])
+            assert engine.collect(1)[0]["map"].max() > 0.5
 
 
 def test_a_graph_that_is_no_graph_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_auto_says_what_it_left_out(
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(edge.engines, "find_spec", lambda name: None if name == "openvino" else object())
     assert open_engine(EngineChoice(), read_bundle(tiny_bundle)).name == "onnxruntime"
-    assert "openvino left out: its library is not installed (pip install linejudge)" in caplog.text
+    assert "engine openvino left out: openvino is not installed: pip install linejudge" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -219,13 +219,13 @@ def test_a_missing_library_names_what_to_install(
 ) -> None:
     """The line engineer can copy the command."""
     monkeypatch.setattr(edge.engines, "find_spec", lambda name: None)
-    with pytest.raises(EngineError, match=f"{kind}.*not installed: .*{install}"):
+    with pytest.raises(EngineError, match=f"{kind} is not installed: .*{install}"):
         open_engine(EngineChoice(kind=kind), read_bundle(tiny_bundle))
 
 
 def test_a_precision_that_the_bundle_lacks_is_refused(constant_bundle: Callable[..., Path]) -> None:
     """It is not silently replaced by another."""
-    with pytest.raises(EngineError, match=r"engine\.precision 'int8': bundle constant comes in none"):
+    with pytest.raises(EngineError, match=r"engine\.precision 'int8': of bundle constant it can run fp32"):
         open_engine(EngineChoice(precision="int8"), read_bundle(constant_bundle()))
 
 
@@ -238,8 +238,8 @@ def test_a_constant_never_stands_in_for_a_model(tiny_bundle: Path) -> None:
 def test_a_constant_scores_as_it_was_told(constant_bundle: Callable[..., Path], cases: list[Golden]) -> None:
     """One cell of the first kind, everything else is clean."""
     with open_engine(EngineChoice(), read_bundle(constant_bundle(score=0.7))) as engine:
-        engine.submit(0, cases[0].image, None)
-        heat = engine.collect(0)["map"]
+        engine.submit(0, [Sample(cases[0].image)])
+        heat = engine.collect(0)[0]["map"]
     assert heat[0, 0, 8, 8] == np.float32(0.7)
     assert np.count_nonzero(heat) == 1
 
@@ -250,12 +250,12 @@ def test_a_constant_fails_on_the_parts_it_was_told(
     """Each second part fails, its neighbours do not."""
     with open_engine(EngineChoice(), read_bundle(constant_bundle(fault="out of memory", every=2))) as engine:
         for failing in (False, True, False, True):
-            engine.submit(1, cases[0].image, None)
+            engine.submit(1, [Sample(cases[0].image)])
             if failing:
                 with pytest.raises(EngineError, match="out of memory"):
-                    engine.collect(1)
+                    engine.collect(1)[0]
             else:
-                assert engine.collect(1)["map"].max() == 0
+                assert engine.collect(1)[0]["map"].max() == 0
 
 
 def test_a_constant_takes_the_time_it_was_told(
@@ -265,9 +265,9 @@ def test_a_constant_takes_the_time_it_was_told(
     with open_engine(EngineChoice(), read_bundle(constant_bundle(delay_ms=200))) as engine:
         started = time.monotonic()
         for lane in (0, 1):
-            engine.submit(lane, cases[0].image, None)
+            engine.submit(lane, [Sample(cases[0].image)])
         for lane in (0, 1):
-            engine.collect(lane)
+            engine.collect(lane)[0]
     assert 0.2 <= time.monotonic() - started < 0.4
 
 
@@ -277,11 +277,11 @@ def test_a_constant_delays_the_parts_it_was_told(
     """Each second part is late, the others are not."""
     with open_engine(EngineChoice(), read_bundle(constant_bundle(delay_ms=300, every=2))) as engine:
         started = time.monotonic()
-        engine.submit(0, cases[0].image, None)
-        engine.collect(0)
+        engine.submit(0, [Sample(cases[0].image)])
+        engine.collect(0)[0]
         assert time.monotonic() - started < 0.3
-        engine.submit(0, cases[0].image, None)
-        engine.collect(0)
+        engine.submit(0, [Sample(cases[0].image)])
+        engine.collect(0)[0]
         assert time.monotonic() - started >= 0.3
 
 

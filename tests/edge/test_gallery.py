@@ -11,7 +11,7 @@ from bundles import board
 
 from edge.bundle import read_bundle
 from edge.engines import open_engine
-from edge.engines.base import Engine, Outputs
+from edge.engines.base import Engine, Outputs, Sample
 from edge.gallery import Gallery
 from edge.recipe import EngineChoice
 
@@ -27,8 +27,8 @@ def drawing(seed: int) -> np.ndarray:
 
 
 def embedding(engine: Engine, image: np.ndarray) -> Outputs:
-    engine.submit(1, image, None)
-    return engine.collect(1)
+    engine.submit(1, [Sample(image)])
+    return engine.collect(1)[0]
 
 
 def test_a_part_is_as_far_as_the_nearest_drawing(engine: Engine) -> None:
@@ -58,8 +58,8 @@ def test_drawings_stay_what_they_were_when_parts_are_judged(engine: Engine) -> N
     gallery = Gallery(engine, [drawing(0), drawing(1)])
     for seed in (2, 3, 4):
         for lane in (0, 1):
-            engine.submit(lane, drawing(seed), None)
-            engine.collect(lane)
+            engine.submit(lane, [Sample(drawing(seed))])
+            engine.collect(lane)[0]
     assert gallery.score(embedding(engine, drawing(0)))["score"] == pytest.approx(0, abs=1e-5)
 
 

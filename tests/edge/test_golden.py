@@ -13,6 +13,7 @@ import pytest
 
 from edge.bundle import Bundle, Golden, read_bundle
 from edge.engines import open_engine
+from edge.engines.base import Sample
 from edge.errors import EngineError
 from edge.golden import check_golden, differences
 from edge.manifest import Manifest
@@ -83,8 +84,8 @@ def test_a_decision_may_not_flip_however_small_the_difference(tiny_bundle: Path)
     score = float(read_bundle(tiny_bundle).golden()[1].expected["map"][0, 0].max())
     with open_engine(EngineChoice(precision="int8"), read_bundle(tiny_bundle)) as engine:
         case = read_bundle(tiny_bundle).golden()[1]
-        engine.submit(0, case.image, engine.reference(case.master))
-        int8 = float(engine.collect(0)["map"][0, 0].max())
+        engine.submit(0, [Sample(case.image, engine.reference(case.master))])
+        int8 = float(engine.collect(0)[0]["map"][0, 0].max())
     assert int8 != score
     between = changed(tiny_bundle, thresholds={"spot": (score + int8) / 2, "shade": 0.5})
     with pytest.raises(

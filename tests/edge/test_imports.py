@@ -25,7 +25,7 @@ ROWS = [
     {"decide"},
     {"masters", "stage"},
     {"register", "resample"},
-    {"align"},
+    {"align", "kernels"},
     {
         "regions",
         "golden",
@@ -39,7 +39,7 @@ ROWS = [
         "wire",
         "plan",
     },
-    {"shared", "bundle", "cores"},
+    {"shared", "bundle", "cores", "gpu", "schedule"},
     {"manifest"},
     {"recipe"},
     {"messages"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,10 @@ from parts import part_of
 
 from edge.bundle import read_bundle
 from edge.engines import open_engine
-from edge.engines.base import Engine
-from edge.errors import EngineError, PartError, SlotOverwritten
+from edge.engines.base import Engine, Sample
+from edge.errors import EngineError, PartError
 from edge.infer import Infer, References, Seat
-from edge.messages import Laid, Prediction, Refused, Tensor
+from edge.messages import Laid, Prediction, Refused, Tensor, Unknown
 from edge.recipe import EngineChoice
 from edge.ring import Ring, as_image, as_outputs
 
@@ -49,6 +49,20 @@ def tensor_of(
     return Tensor(part=part, inputs=inputs, done_ns={})
 
 
+def judged(infer: Infer) -> list[int]:
+    """The entries of the parts that were started first, all of which have their prediction."""
+    outcomes = infer.finish()
+    assert all(isinstance(outcome, Prediction) for outcome in outcomes)
+    return [outcome.part.entry for outcome in outcomes]
+
+
+def reason(infer: Infer) -> str:
+    """Why the one part that was started first is unknown."""
+    (unknown,) = infer.finish()
+    assert isinstance(unknown, Unknown)
+    return unknown.reason if unknown.reason != "engine" else f"engine: {unknown.detail}"
+
+
 def compared(engine: Engine, master: Callable[[str], np.ndarray]) -> Seat:
     """A comparator's engine with its masters."""
     return Seat(engine=engine, shape=SHAPE, references=References(engine, master, 2**20))
@@ -57,16 +71,16 @@ def compared(engine: Engine, master: Callable[[str], np.ndarray]) -> Seat:
 def test_each_part_gets_its_own_result(ring: Ring, engine: Engine, textured: np.ndarray) -> None:
     """With all lanes in flight, the part with the spot is the one whose outputs show it, every time."""
     infer = Infer(ring, [compared(engine, lambda view: textured.reshape(SHAPE))])
-    assert infer.depth == 2
+    assert infer.lanes == 2
     spotted = textured.copy()
     spotted[20:28, 36:44] = 255
     pictures = [spotted if entry % 3 == 0 else textured for entry in range(12)]
     hot = []
-    infer.start(tensor_of(ring, 0, pictures[0]))
+    assert not infer.start([tensor_of(ring, 0, pictures[0])])
     for entry in range(12):
         if entry + 1 < 12:
-            infer.start(tensor_of(ring, entry + 1, pictures[entry + 1]))
-        prediction = infer.finish()
+            assert not infer.start([tensor_of(ring, entry + 1, pictures[entry + 1])])
+        (prediction,) = infer.finish()
         assert prediction.part.entry == entry
         with ring.area(prediction.part, "outputs") as area:
             hot.append(bool(as_outputs(area, OUTPUTS)["map"].max() > 0.2))
@@ -76,13 +90,12 @@ def test_each_part_gets_its_own_result(ring: Ring, engine: Engine, textured: np.
 def test_a_tensor_of_a_later_part_is_not_judged(ring: Ring, engine: Engine, textured: np.ndarray) -> None:
     """A slot that was leased anew while its part was in flight gives no prediction."""
     infer = Infer(ring, [compared(engine, lambda view: textured.reshape(SHAPE))])
-    infer.start(tensor_of(ring, 0, textured))
+    assert not infer.start([tensor_of(ring, 0, textured)])
     for entry in range(1, 5):
         ring.lease(entry, published=entry)
-    with pytest.raises(SlotOverwritten):
-        infer.finish()
-    infer.start(tensor_of(ring, 5, textured))
-    assert infer.finish().part.entry == 5
+    assert reason(infer) == "overwritten"
+    assert not infer.start([tensor_of(ring, 5, textured)])
+    assert judged(infer) == [5]
 
 
 def test_a_lane_comes_back_after_a_failure(
@@ -93,12 +106,11 @@ def test_a_lane_comes_back_after_a_failure(
     with open_engine(EngineChoice(), bundle) as engine:
         infer = Infer(ring, [Seat(engine=engine, shape=SHAPE)])
         for entry in range(8):
-            infer.start(tensor_of(ring, entry, textured))
+            assert not infer.start([tensor_of(ring, entry, textured)])
             if entry % 2:
-                with pytest.raises(EngineError, match="device lost"):
-                    infer.finish()
+                assert reason(infer) == "engine: device lost"
             else:
-                assert infer.finish().part.entry == entry
+                assert judged(infer) == [entry]
 
 
 def test_a_view_without_a_master_is_refused(ring: Ring, engine: Engine, textured: np.ndarray) -> None:
@@ -116,10 +128,10 @@ def test_a_view_without_a_master_is_refused(ring: Ring, engine: Engine, textured
         inputs=message.inputs,
         done_ns={},
     )
-    with pytest.raises(PartError):
-        infer.start(stranger)
-    infer.start(message)
-    assert infer.finish().part == message.part
+    (unknown,) = infer.start([stranger])
+    assert (unknown.part, unknown.reason) == (stranger.part, "view")
+    assert not infer.start([message])
+    assert judged(infer) == [0]
 
 
 def said(ring: Ring, prediction: Prediction, number: int, shapes: dict[str, tuple[int, ...]]) -> dict:
@@ -139,8 +151,8 @@ def test_each_judge_says_what_it_has_to_say_in_its_own_place(
 ) -> None:
     """Two judges look at one part, each at its own input, and neither overwrites what the other said."""
     infer = Infer(ring, [compared(engine, lambda view: textured.reshape(SHAPE)), anomaly])
-    infer.start(tensor_of(ring, 0, textured, (LAID, LAID)))
-    prediction = infer.finish()
+    assert not infer.start([tensor_of(ring, 0, textured, (LAID, LAID))])
+    (prediction,) = infer.finish()
     assert prediction.inputs == (LAID, LAID)
     assert said(ring, prediction, 0, OUTPUTS)["map"].max() < 0.01
     found = said(ring, prediction, 1, {"score": (1,), "map": (1, 1, 16, 16)})
@@ -154,8 +166,8 @@ def test_a_judge_that_was_refused_the_part_is_left_out(
     """The other judges look at it all the same, and on the next part that judge is there again."""
     infer = Infer(ring, [compared(engine, lambda view: textured.reshape(SHAPE)), anomaly])
     for entry, inputs in enumerate([(REFUSED, LAID), (LAID, REFUSED), (REFUSED, REFUSED), (LAID, LAID)] * 2):
-        infer.start(tensor_of(ring, entry, textured, inputs))
-        prediction = infer.finish()
+        assert not infer.start([tensor_of(ring, entry, textured, inputs)])
+        (prediction,) = infer.finish()
         assert prediction.inputs == inputs
         if inputs[1] == LAID:
             assert said(ring, prediction, 1, {"score": (1,)})["score"] > 0.05
@@ -169,12 +181,11 @@ def test_a_judge_that_fails_takes_no_lane_from_the_others(
     with open_engine(EngineChoice(), bundle) as failing:
         infer = Infer(ring, [anomaly, Seat(engine=failing, shape=SHAPE)])
         for entry in range(8):
-            infer.start(tensor_of(ring, entry, textured, (LAID, LAID)))
+            assert not infer.start([tensor_of(ring, entry, textured, (LAID, LAID))])
             if entry % 2:
-                with pytest.raises(EngineError, match="device lost"):
-                    infer.finish()
+                assert reason(infer) == "engine: device lost"
             else:
-                assert infer.finish().part.entry == entry
+                assert judged(infer) == [entry]
 
 
 def test_a_part_that_one_judge_cannot_begin_with_is_taken_back_from_the_others(
@@ -183,12 +194,12 @@ def test_a_part_that_one_judge_cannot_begin_with_is_taken_back_from_the_others(
     """A judge whose input does not fit its model costs that part, on every judge, and no lane."""
     with open_engine(EngineChoice(), read_bundle(constant_bundle(fault="device lost"))) as failing:
         fit, misfit = Seat(engine=failing, shape=SHAPE), Seat(engine=failing, shape=(1, 1, 8, 8))
-        with pytest.raises(EngineError, match="image: expected"):
-            Infer(ring, [fit, anomaly, misfit]).start(tensor_of(ring, 0, textured, (LAID, LAID, LAID)))
+        (unknown,) = Infer(ring, [fit, anomaly, misfit]).start([tensor_of(ring, 0, textured, (LAID,) * 3)])
+        assert unknown.reason == "engine"
+        assert "image: expected" in unknown.detail
         infer = Infer(ring, [fit, anomaly])
-        infer.start(tensor_of(ring, 1, textured, (LAID, LAID)))
-        with pytest.raises(EngineError, match="device lost"):
-            infer.finish()
+        assert not infer.start([tensor_of(ring, 1, textured, (LAID, LAID))])
+        assert reason(infer) == "engine: device lost"
 
 
 @dataclass
@@ -215,3 +226,67 @@ def test_references_are_made_once_and_kept_within_their_memory() -> None:
     for view in "abaacabcb":
         assert references(view).view == view  # type: ignore[attr-defined]
     assert "".join(engine.made) == "abcbc"
+
+
+class _Means:
+    """An engine of three samples a lane, whose score is the picture's mean; a picture of zeros breaks it."""
+
+    name, precision, lanes, batch = "means", "fp32", 2, 3
+
+    def __init__(self) -> None:
+        self.taken: dict[int, list[np.ndarray]] = {}
+
+    def pin(self, memory: np.ndarray) -> None:
+        self.pinned = memory.shape
+
+    def submit(self, lane: int, samples: Sequence[Sample]) -> None:
+        self.taken[lane] = [sample.image for sample in samples]
+
+    def collect(self, lane: int) -> list[dict[str, np.ndarray]]:
+        images = self.taken.pop(lane)
+        if not all(image.any() for image in images):
+            raise EngineError("a picture of zeros")
+        return [{"score": np.array([image.mean()], np.float32)} for image in images]
+
+
+def test_parts_that_share_a_lane_each_get_their_own_result(ring: Ring, anomaly: Seat) -> None:
+    """Two batches in flight, of three parts and of one: each part's slot holds what was said of its picture."""
+    engine = _Means()
+    infer = Infer(ring, [Seat(engine=engine, shape=SHAPE), anomaly])  # type: ignore[arg-type]
+    assert infer.batch == 1  # of the judge that takes the fewest
+    infer = Infer(ring, [Seat(engine=engine, shape=SHAPE)])  # type: ignore[arg-type]
+    assert engine.pinned == (4, 64 * 64)
+    tensors = [tensor_of(ring, entry, np.full((64, 64), 10 * (entry + 1), np.uint8)) for entry in range(4)]
+    assert not infer.start(tensors[:3])
+    assert not infer.start(tensors[3:])
+    for wanted in ([0, 1, 2], [3]):
+        for entry, prediction in zip(wanted, infer.finish(), strict=True):
+            assert prediction.part.entry == entry
+            assert said(ring, prediction, 0, {"score": (1,)})["score"] == 10 * (entry + 1)
+
+
+def test_a_part_that_is_gone_leaves_its_company_their_results(ring: Ring) -> None:
+    """One of three slots was leased anew before they were started, another one while they were in flight."""
+    infer = Infer(ring, [Seat(engine=_Means(), shape=SHAPE)])  # type: ignore[arg-type]
+    tensors = [tensor_of(ring, entry, np.full((64, 64), entry + 1, np.uint8)) for entry in range(3)]
+    ring.lease(3, published=3)  # the last free slot
+    ring.lease(4, published=4)  # that of the first part
+    (gone,) = infer.start(tensors)
+    assert (gone.part.entry, gone.reason) == (0, "overwritten")
+    ring.lease(5, published=5)  # that of the second
+    lost, judged = infer.finish()
+    assert (lost.part.entry, lost.reason) == (1, "overwritten")
+    assert isinstance(judged, Prediction)
+    assert said(ring, judged, 0, {"score": (1,)})["score"] == 3
+
+
+def test_an_engine_that_fails_on_a_batch_fails_on_all_of_it(ring: Ring) -> None:
+    """None of the parts that shared the lane passes for judged; the next batch is judged."""
+    infer = Infer(ring, [Seat(engine=_Means(), shape=SHAPE)])  # type: ignore[arg-type]
+    tensors = [tensor_of(ring, entry, np.full((64, 64), entry, np.uint8)) for entry in range(3)]
+    assert not infer.start(tensors)
+    assert [(outcome.part.entry, outcome.reason) for outcome in infer.finish()] == [
+        (entry, "engine") for entry in range(3)
+    ]
+    assert not infer.start(tensors[1:])
+    assert judged(infer) == [1, 2]

@@ -211,3 +211,21 @@ def test_an_endpoint_in_use_is_said_at_the_start(tmp_path: Path, endless: Callab
     assert status == 1
     assert "publish.endpoints" in said
     assert not line.folder.exists()
+
+
+def test_a_lost_gpu_costs_the_parts_in_flight_and_no_more(tmp_path: Path, endless: Callable[..., Path]) -> None:
+    """They are unknown at once, infer is started anew, and the line judges on."""
+    with Subscriber(tmp_path) as subscriber, running(endless(fps=50, fault="lost", every=20)) as line:
+        until(judged(subscriber, 10), "parts are judged", line)
+        first = line.pid("infer")
+        until(lambda: line.pid("infer") != first, "infer is started anew", line)
+        until(judged(subscriber, 5), "parts are judged again", line)
+        captured = line.ledger()
+        stop(line)
+        until(lambda: len(subscriber.verdicts) >= captured.captured, "the last verdict is heard")
+    assert len(exactly_once(subscriber)) == captured.captured
+    unknown = [verdict for _, verdict in subscriber.verdicts if verdict.verdict == "unknown"]
+    assert {verdict.reason for verdict in unknown} <= {"engine", "late", "overrun"}
+    lost = [verdict.detail for verdict in unknown if verdict.reason == "engine"]
+    assert lost
+    assert set(lost) == {"the device does not answer"}

@@ -159,8 +159,8 @@ def test_each_judge_gets_the_input_that_it_takes(tmp_path: Path) -> None:
     """One frame, laid onto its master for one judge, and cropped and made smaller for another."""
     frame = part(Pose(dx_px=4.0))
     slot = Slot(tmp_path, frame, COMPARATOR, ALONE)
-    slot.step.start(slot.frame)
-    done = slot.step.finish()
+    assert not slot.step.start([slot.frame])
+    (done,) = slot.step.finish()
     assert (done.part, done.done_ns) == (slot.frame.part, {"capture": 1})
     compared, alone = done.inputs
     assert isinstance(compared, Laid)
@@ -176,8 +176,8 @@ def test_each_judge_gets_the_input_that_it_takes(tmp_path: Path) -> None:
 def test_a_judge_that_cannot_look_leaves_the_part_to_the_others(tmp_path: Path) -> None:
     """Another product does not fit the comparator's master; whoever compares with nothing looks at it."""
     slot = Slot(tmp_path, master(design(6, SIZE, SIZE)), COMPARATOR, ALONE)
-    slot.step.start(slot.frame)
-    refused, laid = slot.step.finish().inputs
+    assert not slot.step.start([slot.frame])
+    refused, laid = slot.step.finish()[0].inputs
     assert isinstance(laid, Laid)
     assert isinstance(refused, Refused)
     assert refused.reason == "registration"
@@ -187,13 +187,12 @@ def test_a_judge_that_cannot_look_leaves_the_part_to_the_others(tmp_path: Path) 
 def test_a_part_that_no_judge_can_look_at_goes_no_further(tmp_path: Path) -> None:
     """Without light it is unknown at once, for that reason."""
     slot = Slot(tmp_path, np.zeros((SIZE, SIZE), np.uint8), COMPARATOR, ALONE)
-    with pytest.raises(PartError) as caught:
-        slot.step.start(slot.frame)
-    assert caught.value.reason == "dark"
+    (unknown,) = slot.step.start([slot.frame])
+    assert (unknown.part, unknown.reason) == (slot.frame.part, "dark")
 
 
 def test_judges_that_refuse_a_part_for_different_reasons_all_have_their_say(tmp_path: Path) -> None:
     """So that a recipe that lets parts through for one of the reasons does not let this one through."""
     slot = Slot(tmp_path, master(design(6, SIZE, SIZE)), MASTERLESS, COMPARATOR)
-    slot.step.start(slot.frame)
-    assert [getattr(one, "reason", None) for one in slot.step.finish().inputs] == ["view", "registration"]
+    assert not slot.step.start([slot.frame])
+    assert [getattr(one, "reason", None) for one in slot.step.finish()[0].inputs] == ["view", "registration"]

@@ -12,6 +12,7 @@ from drafts import SIZE
 
 from edge.bundle import read_bundle
 from edge.engines import open_engine
+from edge.engines.base import Sample
 from edge.errors import EngineError
 from edge.gallery import Gallery
 from edge.manifest import InputSpec
@@ -83,8 +84,8 @@ def test_a_product_is_as_far_as_its_nearest_drawing(matcher_draft: Path) -> None
         ]
         found = answer(engine, bundle.manifest, Case(name="", image=image, master=drawings))
         line = Gallery(engine, [drawings[i : i + 1] for i in range(3)])
-        engine.submit(0, image, None)
-        on_the_line = line.score(engine.collect(0))
+        engine.submit(0, [Sample(image)])
+        on_the_line = line.score(engine.collect(0)[0])
     assert alone[1] < min(alone[0], alone[2]) - 0.1
     assert found["score"][0] == pytest.approx(alone[1], abs=1e-6)
     assert np.array_equal(found["score"], on_the_line["score"])

@@ -15,6 +15,7 @@ from drafts import SIZE, part, write_parts
 from edge.bundle import Bundle, read_bundle
 from edge.decide import Rule, decide
 from edge.engines import open_engine
+from edge.engines.base import Sample
 from edge.recipe import EngineChoice
 from trt_build import parts, ranking
 from trt_build.dataset import DatasetError
@@ -36,8 +37,8 @@ def answers(calibrated: Bundle, part_folder: Path) -> Answers:
     found = {}
     with open_engine(EngineChoice(), calibrated) as engine:
         for one in read_parts(part_folder).test:
-            engine.submit(0, picture(one, calibrated.manifest.input), None)
-            found[one.name] = {name: np.array(output) for name, output in engine.collect(0).items()}
+            engine.submit(0, [Sample(picture(one, calibrated.manifest.input))])
+            found[one.name] = {name: np.array(output) for name, output in engine.collect(0)[0].items()}
     return found
 
 
@@ -67,8 +68,8 @@ def test_the_threshold_is_set_by_all_parts_kept_for_it_and_no_other(
     with open_engine(EngineChoice(), calibrated) as engine:
         found = []
         for one in kept:
-            engine.submit(0, picture(one, spec), None)
-            found.append(float(engine.collect(0)["score"][0]))
+            engine.submit(0, [Sample(picture(one, spec))])
+            found.append(float(engine.collect(0)[0]["score"][0]))
     assert list(calibrated.manifest.calibration.scores) == sorted(found)
 
 

@@ -13,7 +13,7 @@ from drafts import write_products
 
 from edge.bundle import Bundle, read_bundle
 from edge.engines import open_engine
-from edge.engines.base import Engine
+from edge.engines.base import Engine, Sample
 from edge.gallery import Gallery
 from edge.golden import scores
 from edge.recipe import EngineChoice
@@ -66,8 +66,8 @@ def test_the_threshold_keeps_its_rate_on_products_not_trained_with(calibrated: B
     with open_engine(EngineChoice(), calibrated) as engine:
         of = dict(zip(np.unique(kept.product), galleries(engine, kept), strict=True))
         for photo in np.flatnonzero(kept.hand == PHOTO):
-            engine.submit(0, kept.pictures[photo : photo + 1], None)
-            found.append(float(of[kept.product[photo]].score(engine.collect(0))["score"][0]))
+            engine.submit(0, [Sample(kept.pictures[photo : photo + 1])])
+            found.append(float(of[kept.product[photo]].score(engine.collect(0)[0])["score"][0]))
     assert list(said.scores) == sorted(found)
     rejected = np.array(found, np.float32) >= np.float32(calibrated.manifest.thresholds["product"])
     assert rejected.sum() == math.floor((len(found) + 1) * 0.2) - 1
@@ -97,8 +97,8 @@ def test_the_figures_are_those_of_the_scores(calibrated: Bundle, kept: Pictures,
         of = galleries(engine, kept)
         for photo in np.flatnonzero(kept.hand == PHOTO):
             at = int(np.searchsorted(np.unique(kept.product), kept.product[photo]))
-            engine.submit(0, kept.pictures[photo : photo + 1], None)
-            outputs = engine.collect(0)
+            engine.submit(0, [Sample(kept.pictures[photo : photo + 1])])
+            outputs = engine.collect(0)[0]
             own.append(float(of[at].score(outputs)["score"][0]))
             other.append(float(of[(at + 1) % len(of)].score(outputs)["score"][0]))
     threshold = np.float32(calibrated.manifest.thresholds["product"])

@@ -1,0 +1,136 @@
+"""Engines compiled for one kind of GPU, kept beside a bundle's graphs: which fits here, and why others do not.
+
+They lie in `<bundle>/engines/`, each as `<role>.<precision>.<key>.engine` with a `.json` that says what it was
+compiled from and for. The manifest does not name them: with an engine more a bundle is still the same bundle,
+and no engine judges before it has reproduced the bundle's golden predictions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from ..bundle import Bundle
+from ..errors import EngineError
+from ..manifest import File, PositiveInt, Precision, Role
+
+ENGINES = "engines"
+FORMAT = 1
+
+Runtime = Literal["tensorrt", "tensorrt_rtx"]
+
+
+class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an engine is compiled for; TensorRT's run on this alone."""
+
+    runtime: Runtime
+    version: str  # of the runtime
+    compute_capability: tuple[int, int] | None  # None: compiled where no GPU is, for all that the runtime knows
+    driver: int | None  # newest CUDA version that the driver takes, 1000 * major + 10 * minor
+    gpu: str = ""  # its name, for people
+
+    def __str__(self) -> str:
+        capability = (
+            "any GPU" if self.compute_capability is None else "sm_{}{}".format(*self.compute_capability)
+        )
+        driver = (
+            "" if self.driver is None else f", CUDA driver {self.driver // 1000}.{self.driver % 1000 // 10}"
+        )
+        return f"{self.runtime} {self.version}, {capability}{driver}"
+
+
+class Compiled(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is known of an engine's file."""
+
+    format: int = FORMAT
+    role: Role
+    precision: Precision
+    graph: str  # SHA-256 of the ONNX file
+    batch: PositiveInt  # parts that it takes at once, from 1 on
+    target: Target
+    portable: bool = False  # version-compatible: later versions of the same major take it too
+    stripped: bool = False  # without weights, which are filled in from the graph when it is loaded
+    file: File  # the plan, by its name in the folder
+
+    @property
+    def key(self) -> str:
+        """What tells engines of one graph apart, as the name of their files has it."""
+        return key(self.graph, self.precision, self.batch, self.target, self.portable, self.stripped)
+
+    def unfit(self, here: Target) -> str | None:
+        """Why it does not run here, in words, or None."""
+        mine = self.target
+        if mine.runtime != here.runtime:
+            return f"it is for {mine.runtime}"
+        if mine.version != here.version and not (self.portable and _follows(mine.version, here.version)):
+            return f"it was built by {mine.runtime} {mine.version}, and here is {here.version}"
+        if mine.compute_capability not in (None, here.compute_capability):
+            return f"it is for another GPU ({mine.gpu or 'unnamed'}): {mine}"
+        if mine.driver not in (None, here.driver):
+            return f"it was built with another driver: {mine}"
+        return None
+
+
+def key(
+    graph: str, precision: Precision, batch: int, target: Target, portable: bool = False, stripped: bool = False
+) -> str:
+    """The name under which an engine of these properties is kept; any other property gives another."""
+    told = (graph, precision, batch, target.runtime, target.version, target.compute_capability, target.driver)
+    return hashlib.sha256(msgspec.json.encode((FORMAT, *told, portable, stripped))).hexdigest()[:16]
+
+
+def kept(folder: Path) -> Iterator[tuple[Path, Compiled | str]]:
+    """The engines of a bundle's folder by their `.json`; of one that cannot be read, why."""
+    for path in sorted((folder / ENGINES).glob("*.engine.json")):
+        try:
+            found = msgspec.json.decode(path.read_bytes(), type=Compiled)
+        except (OSError, msgspec.DecodeError) as error:
+            yield path, f"its description cannot be read ({error})"
+        else:
+            yield path, found if found.format == FORMAT else f"it is of format {found.format}, not {FORMAT}"
+
+
+def fitting(bundle: Bundle, role: Role, precision: Precision, here: Target) -> Compiled:
+    """The engine that fits, the one of the largest batch; EngineError says why each other one does not."""
+    graph = bundle.digest_of_graph(role, precision)
+    fit: list[Compiled] = []
+    unfit: list[str] = []
+    for path, found in kept(bundle.folder):
+        if isinstance(found, str):
+            unfit.append(f"{path.name}: {found}")
+        elif (found.role, found.precision) == (role, precision):
+            why = "it was made of another graph" if found.graph != graph else found.unfit(here)
+            unfit += [f"{path.name}: {why}"] if why else []
+            fit += [] if why else [found]
+    if not fit:
+        raise EngineError(
+            f"{bundle.folder}: no {precision} engine of the {role} for this device ({here}): "
+            f"{'; '.join(unfit) or 'none was built'}: run `trt-build build {bundle.folder}` here"
+        )
+    return max(fit, key=lambda engine: engine.batch)
+
+
+def read_plan(bundle: Bundle, engine: Compiled) -> bytes:
+    """The plan's bytes; EngineError where the file is missing, cut short or altered."""
+    path = bundle.folder / ENGINES / engine.file.path
+    remedy = f"delete it and run `trt-build build {bundle.folder}` here"
+    try:
+        plan = path.read_bytes()
+    except OSError as error:
+        raise EngineError(f"{path}: cannot read the engine: {error.strerror}: {remedy}") from error
+    if len(plan) != engine.file.bytes:
+        raise EngineError(f"{path}: expected {engine.file.bytes} bytes, found {len(plan)}: {remedy}")
+    if hashlib.sha256(plan).hexdigest() != engine.file.sha256:
+        raise EngineError(f"{path}: was altered, its SHA-256 is another: {remedy}")
+    return plan
+
+
+def _follows(built: str, here: str) -> bool:
+    """Whether a version is of the same major as the one that built, and not older."""
+    ours, theirs = (tuple(int(n) for n in version.split(".")[:3] if n.isdigit()) for version in (here, built))
+    return ours[:1] == theirs[:1] and ours >= theirs

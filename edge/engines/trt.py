@@ -1,0 +1,279 @@
+"""TensorRT and TensorRT-RTX: engines that `trt-build build` compiled for this GPU, run on lanes."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from ..bundle import Bundle
+from ..errors import EngineError
+from ..manifest import Precision, Role
+from .base import Image, Outputs, Reference, Sample, check_samples
+from .compiled import Compiled, Runtime, Target, fitting, kept, read_plan
+from .cuda import INSTALL, Device, Pinned, driver_library, memory_left, open_device, said
+from .lanes import Binding, Features, Lane
+
+_log = logging.getLogger(__name__)
+
+#: Versions whose calls are used here: from the first one to before the second.
+VERSIONS: dict[Runtime, tuple[tuple[int, int], tuple[int, int]]] = {
+    "tensorrt": ((10, 3), (12, 0)),
+    "tensorrt_rtx": ((1, 4), (2, 0)),
+}
+PACKAGES: dict[Runtime, str] = {"tensorrt": INSTALL, "tensorrt_rtx": "pip install 'linejudge[gpu,rtx]'"}
+
+
+def load_runtime(runtime: Runtime) -> Any:
+    """The runtime's library; EngineError where it is missing or of a version whose calls are others."""
+    _check_installed(runtime)
+    try:
+        trt = import_module(runtime)
+    except (ImportError, OSError) as error:
+        raise EngineError(
+            f"{runtime} cannot be loaded ({error}): install it anew: {PACKAGES[runtime]}"
+        ) from error
+    first, end = VERSIONS[runtime]
+    version = tuple(int(n) for n in trt.__version__.split(".")[:2])
+    if not first <= version < end:
+        raise EngineError(
+            f"{runtime} {trt.__version__} is installed, and its calls are known from {first[0]}.{first[1]} to "
+            f"before {end[0]}.{end[1]}: install one of these"
+        )
+    return trt
+
+
+def _check_installed(runtime: Runtime) -> None:
+    if find_spec(runtime) is None:
+        raise EngineError(f"{runtime} is not installed: {PACKAGES[runtime]}")
+
+
+def target(runtime: Runtime, trt: Any, device: Device) -> Target:
+    """What engines for this machine are compiled for."""
+    return Target(
+        runtime=runtime,
+        version=trt.__version__,
+        compute_capability=device.compute_capability,
+        driver=device.driver,
+        gpu=device.name,
+    )
+
+
+def logger(trt: Any) -> Any:
+    """TensorRT's log as ours; its last error is kept as `said`, since its calls only return None."""
+
+    class Logger(trt.ILogger):  # type: ignore[misc]  # the library has no types
+        said = ""
+
+        def log(self, severity: Any, text: str) -> None:
+            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
+                self.said = text
+            level = logging.WARNING if severity == trt.ILogger.Severity.WARNING else logging.DEBUG
+            _log.log(logging.ERROR if self.said == text else level, "%s", text)
+
+    return Logger()
+
+
+class TensorRT:
+    """Runs the engine that fits this device; none is compiled here, since that takes minutes."""
+
+    runtime: Runtime = "tensorrt"
+
+    def __init__(self, bundle: Bundle, precision: Precision, lanes: int, threads: int) -> None:
+        self.name: str = self.runtime
+        self.precision, self.lanes, self.batch = precision, lanes, 1
+        self._bundle = bundle
+
+    def __enter__(self) -> TensorRT:
+        with ExitStack() as opened:
+            device = opened.enter_context(open_device())
+            self._trt = load_runtime(self.runtime)
+            self._logger = logger(self._trt)
+            self._here = target(self.runtime, self._trt, device)
+            opened.callback(self._release)
+            self._pinned = Pinned(device)
+            opened.callback(self._pinned.release)
+            judge, self.batch = self._plan("judge")
+            features = self._bundle.manifest.features
+            self._references = _References(self._plan("reference")[0], features) if features else None
+            self._lanes = [
+                Lane(
+                    judge.execution(),
+                    self._pinned,
+                    image=judge.inputs["image"],
+                    features={name: judge.inputs[name] for name in features},
+                    outputs={name: judge.outputs[name] for name in self._bundle.manifest.outputs},
+                    batch=self.batch,
+                )
+                for _ in range(self.lanes)
+            ]
+            self._opened = opened.pop_all()
+        return self
+
+    def _plan(self, role: Role) -> tuple[_Plan, int]:
+        """The engine of a role, and how many samples it takes at once."""
+        engine = fitting(self._bundle, role, self.precision, self._here)
+        graph = self._bundle.artifact(role, self.precision).read_bytes() if engine.stripped else None
+        plan = _Plan(self._trt, self._logger, engine, read_plan(self._bundle, engine), graph)
+        _log.info("%s: %s, batches of up to %d", self.name, engine.file.path, engine.batch)
+        return plan, engine.batch
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    def _release(self) -> None:
+        # Before the context goes, and in this order: lanes use what plans own.
+        for name in ("_lanes", "_references", "_pinned"):
+            if hasattr(self, name):
+                delattr(self, name)
+
+    def pin(self, memory: Image) -> None:
+        self._pinned.register(memory)
+
+    def reference(self, master: Image) -> Reference:
+        self._bundle.manifest.input.check("master", master)
+        if self._references is None:
+            raise EngineError(f"{self._bundle.manifest.name} judges a part without a master")
+        return self._references.make(master)
+
+    def submit(self, lane: int, samples: Sequence[Sample]) -> None:
+        check_samples(self._bundle.manifest, self.batch, samples)
+        on = self._lanes[lane]
+        if on.busy:
+            raise EngineError(f"lane {lane} is busy: collect it first")
+        on.submit(samples)
+
+    def collect(self, lane: int) -> list[Outputs]:
+        on = self._lanes[lane]
+        if not on.busy:
+            raise EngineError(f"lane {lane} is idle: submit to it first")
+        return on.collect()
+
+
+class TensorRTRTX(TensorRT):
+    """The same for RTX cards: its engines are compiled without a GPU and finished when they are loaded."""
+
+    runtime: Runtime = "tensorrt_rtx"
+
+
+class _Plan:
+    """A deserialised engine and what it takes and gives."""
+
+    def __init__(self, trt: Any, logger: Any, engine: Compiled, plan: bytes, graph: bytes | None) -> None:
+        self._trt, self._logger, self._name = trt, logger, engine.file.path
+        self._runtime = trt.Runtime(logger)  # has to outlive the engine
+        if engine.portable:
+            self._runtime.engine_host_code_allowed = True  # such a plan carries a small runtime of its own
+        self._engine = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            raise self._error("cannot be loaded")
+        if graph is not None:
+            self._fill_in(graph)
+        self.inputs: dict[str, Binding] = {}
+        self.outputs: dict[str, Binding] = {}
+        for number in range(self._engine.num_io_tensors):
+            name = self._engine.get_tensor_name(number)
+            inward = self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
+            (self.inputs if inward else self.outputs)[name] = Binding(
+                shape=(1, *tuple(self._engine.get_tensor_shape(name))[1:]),
+                dtype=np.dtype(trt.nptype(self._engine.get_tensor_dtype(name))),
+            )
+
+    def _fill_in(self, graph: bytes) -> None:
+        """Give a stripped engine its weights back."""
+        refitter = self._trt.Refitter(self._engine, self._logger)
+        parser = self._trt.OnnxParserRefitter(refitter, self._logger)
+        if not parser.refit_from_bytes(graph) or not refitter.refit_cuda_engine():
+            raise self._error("cannot be given its weights")
+
+    def execution(self) -> _Execution:
+        """The engine made ready for one lane; EngineError where the device's memory does not suffice."""
+        context = self._engine.create_execution_context()
+        if context is None:
+            needed = self._engine.device_memory_size_v2 / 2**20
+            raise self._error(
+                f"needs {needed:.0f} MiB of scratch memory for a lane; {memory_left(driver_library())}"
+            )
+        return _Execution(context, self.inputs, self._error)
+
+    def _error(self, what: str) -> EngineError:
+        return EngineError(f"{self._name} {what}: {self._logger.said or 'TensorRT does not say why'}")
+
+
+class _Execution:
+    """One execution context, told of shapes and addresses only where they changed."""
+
+    def __init__(self, context: Any, inputs: Mapping[str, Binding], error: Any) -> None:
+        self._context, self._inputs, self._error = context, inputs, error
+        self._count = 0
+        self._addresses: dict[str, int] = {}
+
+    def enqueue(self, count: int, addresses: Mapping[str, int], stream: Any) -> None:
+        if count != self._count:
+            for name, put in self._inputs.items():
+                if not self._context.set_input_shape(name, (count, *put.shape[1:])):
+                    raise self._error(f"does not take {count} samples at once")
+            self._count = count
+        for name, address in addresses.items():
+            if self._addresses.get(name) != address:
+                self._context.set_tensor_address(name, address)
+                self._addresses[name] = address
+        if not self._context.execute_async_v3(stream.handle):
+            raise self._error("cannot be run")
+
+
+class _References:
+    """The reference engine on a stream of its own; features stay in device memory, which is used again."""
+
+    def __init__(self, plan: _Plan, features: Sequence[str]) -> None:
+        self._cuda = cuda = driver_library()
+        self._execution, self._features = plan.execution(), {name: plan.outputs[name] for name in features}
+        self._nbytes = sum(feature.room for feature in self._features.values())
+        self._free: list[Any] = []  # device memory of features that were let go
+        with said("making room for a master"):
+            self._stream, self._done = cuda.Stream(), cuda.Event(cuda.event_flags.BLOCKING_SYNC)
+            self._master = cuda.mem_alloc(plan.inputs["master"].nbytes)
+
+    def make(self, master: Image) -> Features:
+        with said("looking at a master"):
+            # Taking and giving back memory makes the device wait for all lanes; so what was let go is kept.
+            memory = self._free.pop() if self._free else self._cuda.mem_alloc(self._nbytes)
+            addresses, at = {}, int(memory)
+            for name, feature in self._features.items():
+                addresses[name], at = at, at + feature.room
+            self._cuda.memcpy_htod_async(self._master, np.ascontiguousarray(master), self._stream)
+            self._execution.enqueue(1, {"master": int(self._master), **addresses}, self._stream)
+            self._done.record(self._stream)
+            self._done.synchronize()
+        features = Features(addresses, self._nbytes)
+        weakref.finalize(features, self._free.append, memory).atexit = False
+        return features
+
+
+def built_precisions(runtime: Runtime, bundle: Bundle) -> list[Precision]:
+    """The precisions of which the bundle holds an engine for this machine; EngineError where there is none."""
+    _check_installed(runtime)
+    if not any(kept(bundle.folder)):
+        raise EngineError(f"{bundle.folder}: holds no engine: run `trt-build build {bundle.folder}` here")
+    with open_device() as device:
+        here = target(runtime, load_runtime(runtime), device)
+    roles: tuple[Role, ...] = ("judge", "reference") if bundle.manifest.features else ("judge",)
+    found: list[Precision] = []
+    errors: list[EngineError] = []
+    for precision in bundle.manifest.precisions():
+        try:
+            for role in roles:
+                fitting(bundle, role, precision, here)
+        except EngineError as error:
+            errors.append(error)
+        else:
+            found.append(precision)
+    if not found:
+        raise errors[0]
+    return found
