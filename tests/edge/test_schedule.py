@@ -108,14 +108,14 @@ def test_large_batches_are_tried_again() -> None:
     slow = True
 
     def network(count: int) -> int:
-        return 500 * MS if slow and count == 4 else MS
+        return 200 * MS if slow and count == 4 else MS
 
     schedule = Schedule[int](lanes=1, batch=4, guard_ns=0)
     gpu = Gpu(lambda n: 0, network)
     simulate(schedule, gpu, [0] * 4, deadline_ms=1000)
     slow = False
     gpu = Gpu(lambda n: 0, network)
-    run = simulate(schedule, gpu, sorted(steady(60, 100) * 4), deadline_ms=50)
+    run = simulate(schedule, gpu, sorted(steady(100, 100) * 4), deadline_ms=50)
     sizes = [len(batch) for batch in run.batches]
     assert sizes[0] < 4
     assert set(sizes[-20:]) == {4}
