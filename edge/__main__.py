@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -36,6 +36,7 @@ def run(recipe: RecipePath) -> None:
     """
     from prometheus_client import CollectorRegistry
 
+    from .gpu import GpuWatch, find_gpu
     from .judges import read_line
     from .messages import Heartbeat, Verdict
     from .metrics import Metrics, serve_metrics
@@ -59,9 +60,13 @@ def run(recipe: RecipePath) -> None:
         else:
             service.notify("STATUS=blind: parts come, but none can be judged")
 
-    port = read.metrics.port
-    served = serve_metrics(registry, read.metrics.host, port) if port else nullcontext()
-    with served, Line(read, digest, judges, state=_state_folder(), metrics=metrics, hear=hear) as line:
+    with ExitStack() as opened:
+        if read.metrics.port:
+            opened.enter_context(serve_metrics(registry, read.metrics.host, read.metrics.port))
+            metrics.gpu(opened.enter_context(GpuWatch(find_gpu)).latest)
+        line = opened.enter_context(
+            Line(read, digest, judges, state=_state_folder(), metrics=metrics, hear=hear)
+        )
         logging.info("line %s is armed; verdicts on %s", read.line, ", ".join(read.publish.endpoints))
         service.notify("READY=1")
         while not stopping and not line.ended:

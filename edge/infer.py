@@ -13,7 +13,9 @@ import numpy as np
 from .engines.base import Engine, Image, Outputs, Reference, Sample
 from .errors import EngineError, EngineLost, PartError, SlotOverwritten
 from .gallery import Gallery
-from .messages import Frame, Laid, Prediction, Tensor, Unknown
+from .kernels import Laying
+from .messages import Frame, Input, Laid, Part, Posed, Prediction, Refused, Tensor, Unknown
+from .resample import Resampler
 from .ring import Ring, as_image, as_outputs
 from .stage import refuse
 
@@ -54,6 +56,7 @@ class Seat:
     shape: tuple[int, ...]  # of its input
     references: References | None = None
     gallery: Gallery | None = None
+    layer: Layer | None = None  # of frames that preprocess left to the engine
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,15 @@ class _Batch:
     lane: int
     started_ns: int
     tensors: list[Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """How frames of this shape become a judge's input."""
+
+    frame: tuple[int, ...]
+    resampler: Resampler
+    master: Callable[[str], Image] | None  # the input that the master of a view makes
 
 
 class Infer:
@@ -76,6 +88,8 @@ class Infer:
         self._batches: deque[_Batch] = deque()
         for number, seat in enumerate(seats):
             seat.engine.pin(ring.memory("tensor", number))
+            if seat.engine.lays:
+                seat.engine.pin(ring.memory("frame"))
 
     def start(self, messages: Sequence[Frame | Tensor]) -> list[Unknown]:
         """Put the parts' inputs on an idle lane; returns those that cannot be judged."""
@@ -106,13 +120,28 @@ class Infer:
         """What each judge that can look at the part is shown of it."""
         samples: list[Sample | None] = []
         for number, (seat, input_) in enumerate(zip(self._seats, tensor.inputs, strict=True)):
-            if isinstance(input_, Laid):
-                compared = seat.references(tensor.part.view) if seat.references else None
-                with self._ring.area(tensor.part, "tensor", number) as area:
-                    samples.append(Sample(as_image(area, seat.shape), compared))
-            else:
+            if isinstance(input_, Refused):
                 samples.append(None)
+                continue
+            compared = seat.references(tensor.part.view) if seat.references else None
+            with self._ring.area(tensor.part, "tensor", number) as area:
+                image, laying = as_image(area, seat.shape), None
+                if isinstance(input_, Posed):
+                    image, laying = self._frame(tensor.part, seat, input_, image)
+                samples.append(Sample(image, compared, laying))
         return samples
+
+    def _frame(self, part: Part, seat: Seat, posed: Posed, out: Image) -> tuple[Image, Laying | None]:
+        """The part's frame with how it is to be laid or, for an engine that cannot, what is laid of it."""
+        assert seat.layer is not None
+        with self._ring.area(part, "frame") as area:
+            frame = as_image(area, seat.layer.frame)
+            pose = None if posed.pose is None else np.array(posed.pose).reshape(2, 3)
+            if seat.engine.lays:
+                return frame, seat.layer.resampler.laying(seat.layer.frame, pose)
+            under = seat.layer.master(part.view) if seat.layer.master else None
+            seat.layer.resampler.lay(frame, out, pose, under=under)
+        return out, None
 
     def _submit(self, lane: int, samples: Sequence[Sequence[Sample | None]]) -> None:
         """Ask every judge's engine about those parts that it is to look at, or none of them."""
@@ -143,13 +172,15 @@ class Infer:
             except (SlotOverwritten, EngineError) as error:
                 outcomes.append(refuse(tensor, error))
             else:
-                part, inputs, done_ns = tensor.part, tensor.inputs, tensor.done_ns
+                part, inputs, done_ns = tensor.part, tuple(map(_laid, tensor.inputs)), tensor.done_ns
                 outcomes.append(Prediction(part=part, inputs=inputs, engine_ns=engine_ns, done_ns=done_ns))
         return outcomes
 
     def _collect(self, number: int, batch: _Batch) -> dict[int, Outputs | EngineError]:
         """What a judge says of the parts that it looked at, by entry; after an error its lane is empty too."""
-        looked = [tensor.part.entry for tensor in batch.tensors if isinstance(tensor.inputs[number], Laid)]
+        looked = [
+            tensor.part.entry for tensor in batch.tensors if not isinstance(tensor.inputs[number], Refused)
+        ]
         if not looked:
             return {}
         try:
@@ -170,3 +201,10 @@ class Infer:
         with self._ring.area(tensor.part, "outputs", number) as area:
             for name, array in as_outputs(area, shapes).items():
                 np.copyto(array, outputs[name])
+
+
+def _laid(input_: Input) -> Laid | Refused:
+    """What became of a judge's input."""
+    if isinstance(input_, Posed):
+        return Laid(to_frame=input_.to_frame, registration_px=input_.registration_px)
+    return input_

@@ -48,7 +48,7 @@ class Judge:
         if masters is not None:
             for view in self.views(recipe):
                 masters.get(view)  # one that does not fit is said before the line is armed
-        return Preparer(self.preprocess(recipe), self.bundle.manifest.input, masters)
+        return Preparer(self.preprocess(recipe), self.bundle.manifest.input, masters, recipe.source.bayer)
 
     def drawings(self) -> list[NDArray[np.uint8]]:
         """The drawings of the product, as a matcher takes them; RecipeError where there are none."""

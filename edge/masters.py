@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from .bundle import Bundle
 from .errors import BundleError, PartError, RecipeError
 from .manifest import InputSpec
-from .recipe import JudgeChoice, Preprocess, Recipe
+from .recipe import Bayer, JudgeChoice, Preprocess, Recipe
 from .register import Template
-from .resample import Resampler, grey
+from .resample import Resampler, demosaiced, grey
 from .sources.base import one_channel
 
 #: Turns a view into its master's picture and where that came from; PartError where the view has none.
@@ -78,8 +78,10 @@ def masters_of(recipe: Recipe, choice: JudgeChoice, preprocess: Preprocess, bund
     manifest = bundle.manifest
     if manifest.method != "comparator":
         return None
-    read = _from_files(choice.masters) if choice.masters else _from_bundle(bundle)
-    return Masters(read, preprocess, manifest.input, recipe.source.shape, recipe.masters_kept)
+    bayer = recipe.source.bayer
+    read = _from_files(choice.masters, bayer) if choice.masters else _from_bundle(bundle)
+    shape = (*recipe.source.shape, 3) if bayer else recipe.source.shape
+    return Masters(read, preprocess, manifest.input, shape, recipe.masters_kept)
 
 
 def known_views(recipe: Recipe, choice: JudgeChoice, bundle: Bundle) -> list[str]:
@@ -115,12 +117,15 @@ def _on_white(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return ((picture[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def _from_files(pattern: str) -> ReadMaster:
+def _from_files(pattern: str, bayer: Bayer | None) -> ReadMaster:
+    """Masters as the line's camera takes them, so a picture in one channel is raw where frames are."""
+
     def read(view: str) -> tuple[NDArray[np.uint8], str]:
         path = Path(pattern.replace("{view}", view))
         if not view or Path(view).name != view or not path.is_file():
             raise PartError("view", f"no master for view {view!r}: expected it in {path}")
-        return read_picture(path), str(path)
+        picture = read_picture(path)
+        return demosaiced(picture, bayer) if bayer and picture.ndim == 2 else picture, str(path)
 
     return read
 

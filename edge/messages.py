@@ -74,6 +74,14 @@ class Laid(Struct, frozen=True, kw_only=True, tag=True):
     registration_px: float | None  # residual after registration; None where it is laid onto no master
 
 
+class Posed(Struct, frozen=True, kw_only=True, tag=True):
+    """How a judge's input is to be laid out of the frame, which its engine does by itself."""
+
+    pose: tuple[float, float, float, float, float, float] | None  # 2x3, crop pixel of the master -> of the part
+    to_frame: tuple[float, float, float, float, float, float]  # as in Laid
+    registration_px: float | None
+
+
 class Refused(Struct, frozen=True, kw_only=True, tag=True):
     """Why a judge cannot look at a part on which others may have something to say."""
 
@@ -81,7 +89,7 @@ class Refused(Struct, frozen=True, kw_only=True, tag=True):
     detail: str
 
 
-Input = Union[Laid, Refused]  # noqa: UP007  (msgspec reads it on Python 3.10 too)
+Input = Union[Laid, Posed, Refused]  # noqa: UP007  (msgspec reads it on Python 3.10 too)
 
 
 class Tensor(Struct, frozen=True, kw_only=True, tag=True):
@@ -96,7 +104,7 @@ class Prediction(Struct, frozen=True, kw_only=True, tag=True):
     """What the networks said, no opinion: each one's outputs lie in the slot, float32, one after another."""
 
     part: Part
-    inputs: tuple[Input, ...]
+    inputs: tuple[Laid | Refused, ...]
     engine_ns: int  # from the first submit to the last result
     done_ns: dict[str, int]
 

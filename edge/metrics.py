@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, start_http_server
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.registry import Collector
 
 from .errors import LineError
+from .gpu import LOST, THROTTLE_REASONS, GpuState
 from .ledger import STAGES
 from .messages import UNKNOWN_REASONS, Heartbeat, Verdict
+from .plan import Running
 
 STATES = ("idle", "judging", "blind")
 VERDICTS = (
@@ -79,6 +83,10 @@ class Metrics:
         self._free.set(slots)
         one(gauge("slots", "Slots for the pictures of parts.")).set(slots)
         self._running = one(Info("linejudge_engine", "What is running.", ("line",), registry=registry))
+        self._left_out = gauge(
+            "engine_left_out", "1 for each engine that was not taken, and why not.", "engine", "reason"
+        )
+        self._registry, self._line = registry, line
 
     def observe(self, verdict: Verdict) -> None:
         """Count one published verdict."""
@@ -118,11 +126,55 @@ class Metrics:
     def stage_up(self, stage: str, up: bool) -> None:
         self._up[stage].set(up)
 
-    def engine(self, name: str, precision: str, recipe_digest: str, bundle_digest: str) -> None:
-        """Say what is running; the digests are those that each verdict names."""
-        self._running.info(
-            {"engine": name, "precision": precision, "recipe": recipe_digest, "bundle": bundle_digest}
-        )
+    def engine(self, running: Running, recipe_digest: str, bundle_digest: str) -> None:
+        """Say what is running, and of each engine that was left out why; verdicts name the same digests."""
+        told = {"engine": running.engine, "precision": running.precision}
+        self._running.info({**told, "recipe": recipe_digest, "bundle": bundle_digest})
+        self._left_out.clear()  # whatever kept an engine out before may be mended
+        for engine, reason in running.left_out.items():
+            self._left_out.labels(self._line, engine, reason).set(1)
+
+    def gpu(self, latest: Callable[[], GpuState | None]) -> None:
+        """Tell the state of the GPU from now on, asked for at each scrape; nothing while there is no GPU."""
+        self._registry.register(_Gpu(self._line, latest))
+
+
+class _Gpu(Collector):
+    """The GPU's series: what it does not tell has none, and a lost one has none but `gpu_up` at 0.
+
+    A last value that stayed, or a NaN, would look like an answer.
+    """
+
+    def __init__(self, line: str, latest: Callable[[], GpuState | None]) -> None:
+        self._line, self._latest = line, latest
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        state = self._latest()
+        if state is None:
+            return
+        for name, text, value in (
+            ("up", "1 while the GPU's state can be read, else 0.", state != LOST),
+            (
+                "memory_used_bytes",
+                "Memory in use, by whomever; on a Jetson the machine's.",
+                state.memory_used_bytes,
+            ),
+            ("memory_total_bytes", "Memory in all.", state.memory_total_bytes),
+            ("utilization_ratio", "Share of the time in which the GPU was busy.", state.utilization),
+            ("temperature_celsius", "The GPU's temperature.", state.temperature_c),
+            ("clock_hertz", "Clock of the GPU's processors.", state.clock_hz),
+            ("clock_max_hertz", "The clock that they may reach.", state.clock_max_hz),
+        ):
+            if value is not None:
+                family = GaugeMetricFamily(f"linejudge_gpu_{name}", text, labels=("line",))
+                family.add_metric((self._line,), value)
+                yield family
+        if state.throttled is not None:
+            text = "1 while this holds the GPU's clock down, else 0."
+            family = GaugeMetricFamily("linejudge_gpu_throttled", text, labels=("line", "reason"))
+            for reason in THROTTLE_REASONS:
+                family.add_metric((self._line, reason), reason in state.throttled)
+            yield family
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ from .judges import Judge, digest_of
 from .ledger import STAGES, Ledger
 from .messages import Heartbeat, Verdict
 from .metrics import Metrics
-from .plan import VERDICTS, Plan, Running
+from .plan import RUNNING, VERDICTS, Plan, Running
 from .recipe import Recipe
 from .ring import Ring
 from .wire import heartbeat_from, verdict_from
@@ -60,6 +60,7 @@ class Line:
         self._cleanup = ExitStack()
         self._ended = False
         self._told_place = (0, 0)
+        self._told_infer: int | None = None
 
     def __enter__(self) -> Line:
         with ExitStack() as cleanup:
@@ -110,6 +111,7 @@ class Line:
                 child.restart()
                 self._metrics.restarted(name)
             self._metrics.stage_up(name, child.ready)
+        self._tell_engine()
         self._metrics.free_slots(self._ring.free(self._ledger.published))
         self._verdicts.hear(TICK_MS, self._told)
 
@@ -151,8 +153,15 @@ class Line:
                         raise LineError(f"{name}: {child.error}")
                     child.tick(time.monotonic_ns())
                 self._verdicts.hear(TICK_MS, self._told)
-        running = msgspec.json.decode((self._folder / "engine.json").read_bytes(), type=Running)
-        self._metrics.engine(running.engine, running.precision, self._recipe_digest, digest_of(self._judges))
+        self._tell_engine()
+
+    def _tell_engine(self) -> None:
+        """Tell what infer runs on, once for each of its processes: a restarted one may take another engine."""
+        infer = self._children["infer"]
+        if infer.ready and infer.pid != self._told_infer:
+            self._told_infer = infer.pid
+            running = msgspec.json.decode((self._folder / RUNNING).read_bytes(), type=Running)
+            self._metrics.engine(running, self._recipe_digest, digest_of(self._judges))
 
     def _await_heartbeat(self) -> None:
         """Wait until the supervisor hears what is published, so that it counts the first verdict too."""

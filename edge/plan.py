@@ -6,6 +6,7 @@ import msgspec
 
 from .recipe import Recipe
 
+RUNNING = "engine.json"  # what infer tells of itself
 VERDICTS = "verdicts"  # the ipc name of the socket on which the supervisor itself hears the verdicts
 
 
@@ -22,4 +23,5 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
     engine: str
     precision: str
+    laid_by_engine: tuple[bool, ...] = ()  # judge by judge, whether frames are laid out by its engine
     left_out: dict[str, str] = {}  # engines that `auto` did not take, and why not

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from .errors import PartError, RecipeError, SlotOverwritten
 from .manifest import InputSpec
 from .masters import Masters
-from .messages import Frame, Input, Laid, Refused, Tensor, Unknown
+from .messages import Frame, Input, Laid, Posed, Refused, Tensor, Unknown
 from .recipe import Bayer, Preprocess
-from .register import register
+from .register import Registration, register
 from .resample import Resampler, grey
 from .ring import Ring, as_image
 from .stage import refuse
@@ -35,6 +35,24 @@ class Preparer:
         Raises PartError where the frame is dark, has no master or cannot be laid onto it.
         """
         frame = self._resampler.colours(frame)
+        found, under = self._find(frame, view)
+        to_frame = self._resampler.lay(frame, out, None if found is None else found.matrix, under=under)
+        return Laid(to_frame=to_frame, registration_px=None if found is None else found.residual_px)
+
+    def pose(self, frame: NDArray[np.uint8], view: str) -> Posed:
+        """How `prepare` would lay the frame, for an engine that does it; PartError likewise."""
+        shape = frame.shape
+        found, _ = self._find(self._resampler.colours(frame), view)
+        if found is None:
+            return Posed(pose=None, to_frame=self._resampler.laying(shape).to_frame, registration_px=None)
+        a, b, x, c, d, y = found.matrix.ravel().tolist()
+        to_frame = self._resampler.laying(shape, found.matrix).to_frame
+        return Posed(pose=(a, b, x, c, d, y), to_frame=to_frame, registration_px=found.residual_px)
+
+    def _find(
+        self, frame: NDArray[np.uint8], view: str
+    ) -> tuple[Registration, NDArray[np.uint8]] | tuple[None, None]:
+        """How the part lies on its master, and the master's input; None for a model without masters."""
         crop = self._resampler.crop(frame)
         contrast = _contrast(crop)
         if contrast < self._min_contrast:
@@ -44,11 +62,9 @@ class Preparer:
                 "are wanted: lamp or shutter",
             )
         if self._masters is None:
-            return Laid(to_frame=self._resampler.lay(frame, out), registration_px=None)
+            return None, None
         master = self._masters.get(view)
-        found = register(grey(crop), master.template)
-        to_frame = self._resampler.lay(frame, out, found.matrix, under=master.input)
-        return Laid(to_frame=to_frame, registration_px=found.residual_px)
+        return register(grey(crop), master.template), master.input
 
 
 def _contrast(picture: NDArray[np.uint8]) -> float:
@@ -60,13 +76,22 @@ def _contrast(picture: NDArray[np.uint8]) -> float:
 
 
 class PreprocessStep:
-    """The step that lays the input of each judge beside the frame in the part's slot."""
+    """The step that lays the input of each judge beside the frame in the part's slot.
+
+    Of a judge whose engine lays frames by itself, it only says how.
+    """
 
     lanes = 1
     batch = 1
 
-    def __init__(self, ring: Ring, preparers: Sequence[Preparer]) -> None:
+    def __init__(
+        self,
+        ring: Ring,
+        preparers: Sequence[Preparer],
+        laid_by_engine: Callable[[], Sequence[bool]] | None = None,  # judge by judge; None: by none
+    ) -> None:
         self._ring, self._preparers = ring, preparers
+        self._laid_by_engine = laid_by_engine or (lambda: [False] * len(preparers))
 
     def start(self, messages: Sequence[Frame | Tensor]) -> list[Unknown]:
         """Prepare the part; it is refused where its slot is lost, or no judge can look at it for one reason."""
@@ -84,7 +109,7 @@ class PreprocessStep:
         refusals: list[PartError] = []
         for number, preparer in enumerate(self._preparers):
             try:
-                inputs.append(self._laid(message, number, preparer))
+                inputs.append(self._input(message, number, preparer))
             except PartError as error:
                 refusals.append(error)
                 inputs.append(Refused(reason=error.reason, detail=str(error)))
@@ -92,14 +117,16 @@ class PreprocessStep:
             raise refusals[0]
         return Tensor(part=message.part, inputs=tuple(inputs), done_ns=message.done_ns)
 
-    def _laid(self, message: Frame, number: int, preparer: Preparer) -> Laid:
+    def _input(self, message: Frame, number: int, preparer: Preparer) -> Laid | Posed:
         part = message.part
-        with self._ring.area(part, "frame") as frame, self._ring.area(part, "tensor", number) as tensor:
-            try:
-                image = as_image(tensor, preparer.shape)
-                return preparer.prepare(as_image(frame, message.shape), part.view, image)
-            except RecipeError as error:  # a master that does not fit must not stop the other views
-                raise PartError("view", str(error)) from error
+        try:
+            with self._ring.area(part, "frame") as area, self._ring.area(part, "tensor", number) as tensor:
+                frame = as_image(area, message.shape)
+                if self._laid_by_engine()[number]:
+                    return preparer.pose(frame, part.view)
+                return preparer.prepare(frame, part.view, as_image(tensor, preparer.shape))
+        except RecipeError as error:  # a master that does not fit must not stop the other views
+            raise PartError("view", str(error)) from error
 
     def finish(self) -> list[Tensor]:
         return [self._done]

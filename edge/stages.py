@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -18,13 +19,14 @@ from .engines import Taken, take_engine
 from .errors import EdgeError, LineError
 from .gallery import Gallery
 from .golden import check_golden
-from .infer import Infer, References, Seat
+from .infer import Infer, Layer, References, Seat
 from .judges import Judge, digest_of, read_judges
 from .ledger import Ledger
-from .plan import VERDICTS, Plan, Running
+from .plan import RUNNING, VERDICTS, Plan, Running
 from .preprocess import PreprocessStep
 from .publish import Bench, Identity, Publisher, run_publish
 from .recipe import Recipe
+from .resample import Resampler
 from .ring import Ring
 from .sources import open_source
 from .stage import Life, Wires, hurry, relay
@@ -61,7 +63,12 @@ def _preprocess(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledg
     preparers = [judge.preparer(plan.recipe) for judge in _judges(plan)]
     inbox = wires.inbox("preprocess")
     life.ready()
-    step = PreprocessStep(ring, preparers)
+
+    @cache  # not before the first part comes: infer may still be loading
+    def laid_by_engine() -> tuple[bool, ...]:
+        return msgspec.json.decode((folder / RUNNING).read_bytes(), type=Running).laid_by_engine
+
+    step = PreprocessStep(ring, preparers, laid_by_engine)
     relay("preprocess", life, inbox, wires.to("infer"), wires.to("publish"), step, _guard_ns(plan))
 
 
@@ -77,9 +84,10 @@ def _infer(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, r
         running = Running(
             engine=", ".join(dict.fromkeys(seat.engine.name for seat in seats)),
             precision=", ".join(dict.fromkeys(seat.engine.precision for seat in seats)),
+            laid_by_engine=tuple(seat.engine.lays for seat in seats),
             left_out={kind: why for each in taken for kind, why in each.left_out.items()},
         )
-        (folder / "engine.json").write_bytes(msgspec.json.encode(running))
+        (folder / RUNNING).write_bytes(msgspec.json.encode(running))
         inbox = wires.inbox("infer")
         life.ready()
         step = Infer(ring, seats)
@@ -105,7 +113,12 @@ def _seat(judge: Judge, taken: Taken, recipe: Recipe, opened: ExitStack) -> Seat
         references = References(engine, lambda view: masters.get(view).input, limit_bytes)
         references.warm(judge.views(recipe))
     gallery = Gallery(engine, judge.drawings()) if manifest.method == "matcher" else None
-    return Seat(engine=engine, shape=manifest.input.shape, references=references, gallery=gallery)
+    layer = Layer(
+        frame=recipe.source.shape,
+        resampler=Resampler(judge.preprocess(recipe).crop, manifest.input, recipe.source.bayer),
+        master=None if masters is None else lambda view: masters.get(view).input,
+    )
+    return Seat(engine=engine, shape=manifest.input.shape, references=references, gallery=gallery, layer=layer)
 
 
 def _publish(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, ring: Ring) -> None:

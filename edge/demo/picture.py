@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import LineError
 from ..messages import Verdict
 from ..recipe import Synthetic
+from ..resample import demosaiced
 from ..sources import open_source
 
 COLUMNS, WIDTH = 3, 420  # boards in a row, and pixels of one
@@ -30,7 +31,7 @@ def draw_boards(verdicts: Sequence[Verdict], source: Synthetic, path: Path) -> N
     chosen = told[: 2 * COLUMNS - 1] + [v for v in verdicts if v.verdict == "pass"][:1]
     if not chosen:
         raise LineError(f"{path}: no board was judged, so there is no picture")
-    frames = _frames(source, {verdict.sequence for verdict in chosen})
+    frames = frames_of(source, {verdict.sequence for verdict in chosen})
     tiles = [_tile(frames[verdict.sequence], verdict) for verdict in chosen]
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % COLUMNS)
     rows = [np.hstack(tiles[i : i + COLUMNS]) for i in range(0, len(tiles), COLUMNS)]
@@ -38,8 +39,8 @@ def draw_boards(verdicts: Sequence[Verdict], source: Synthetic, path: Path) -> N
         raise LineError(f"{path}: cannot write the picture: is it a .png or .jpg in a folder that exists?")
 
 
-def _frames(source: Synthetic, wanted: set[int]) -> dict[int, NDArray[np.uint8]]:
-    """The frames with these sequence numbers."""
+def frames_of(source: Synthetic, wanted: set[int]) -> dict[int, NDArray[np.uint8]]:
+    """The frames with these sequence numbers, `(H, W)` grey or `(H, W, 3)` BGR."""
     frame = np.empty(source.shape, np.uint8)
     found = {}
     with open_source(msgspec.structs.replace(source, fps=10_000.0, truth="")) as boards:
@@ -48,7 +49,7 @@ def _frames(source: Synthetic, wanted: set[int]) -> dict[int, NDArray[np.uint8]]
                 pass
             boards.read(frame)
             if sequence in wanted:
-                found[sequence] = frame.copy()
+                found[sequence] = demosaiced(frame, source.bayer) if source.bayer else frame.copy()
     return found
 
 

@@ -36,6 +36,7 @@ class Constant:
 
     name = "constant"
     batch = 1
+    lays = False
 
     def __init__(self, bundle: Bundle, precision: Precision, lanes: int, threads: int) -> None:
         self.precision, self.lanes = precision, lanes

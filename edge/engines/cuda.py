@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from ..errors import EngineError, EngineLost
 
 ALIGNMENT = 256  # bytes; TensorRT wants its tensors at multiples of it
+NON_BLOCKING = 1  # flag of a stream that goes on beside the default stream: neither waits for the other
 _DEVICEMAP = 2  # CU_MEMHOSTREGISTER_DEVICEMAP
+_REGISTERED_ALREADY = 712  # CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED
 INSTALL = "pip install 'linejudge[gpu]'"
 
 
@@ -98,16 +100,24 @@ class Pinned:
         self._cuda = driver_library()
         self._mapped = device.integrated
         self._registered: list[tuple[int, int, int]] = []  # from, to, and where the device sees it
+        self._owned: list[ctypes.c_void_p] = []
 
     def register(self, memory: NDArray[np.uint8]) -> None:
         """Pin page-aligned memory where it is; EngineError where the system does not allow it."""
         # pycuda 2026.1 has a call for this too, with which the process crashes.
         start = ctypes.c_void_p(memory.ctypes.data)
         flags = _DEVICEMAP if self._mapped else 0
-        _call("cuMemHostRegister_v2", start, ctypes.c_size_t(memory.nbytes), ctypes.c_uint(flags))
+        status = _call("cuMemHostRegister_v2", start, ctypes.c_size_t(memory.nbytes), ctypes.c_uint(flags))
+        if status not in (0, _REGISTERED_ALREADY):  # by the engine of another judge of this line
+            raise EngineError(
+                f"cuMemHostRegister: CUDA error {status}: {memory.nbytes / 2**20:.0f} MiB of the line's shared "
+                "memory cannot be pinned: is LimitMEMLOCK too low?"
+            )
+        if not status:
+            self._owned.append(start)
         seen = ctypes.c_uint64()
-        if self._mapped:
-            _call("cuMemHostGetDevicePointer_v2", ctypes.byref(seen), start, ctypes.c_uint(0))
+        if self._mapped and _call("cuMemHostGetDevicePointer_v2", ctypes.byref(seen), start, ctypes.c_uint(0)):
+            raise EngineError("cuMemHostGetDevicePointer: the GPU does not see the line's shared memory")
         self._registered.append((memory.ctypes.data, memory.ctypes.data + memory.nbytes, seen.value))
 
     def holds(self, array: NDArray[Any]) -> bool:
@@ -137,16 +147,12 @@ class Pinned:
 
     def release(self) -> None:
         """Let go of what was registered; a lost device has done so already."""
-        for start, *_ in self._registered:
-            with suppress(EngineError):
-                _call("cuMemHostUnregister", ctypes.c_void_p(start))
+        for start in self._owned:
+            _call("cuMemHostUnregister", start)
+        self._owned.clear()
         self._registered.clear()
 
 
-def _call(name: str, *arguments: Any) -> None:
-    """One of the driver's own calls; EngineError where it fails."""
-    status = getattr(ctypes.CDLL("libcuda.so.1"), name)(*arguments)
-    if status:
-        raise EngineError(
-            f"{name}: CUDA error {status}: the line's shared memory cannot be pinned: is LimitMEMLOCK too low?"
-        )
+def _call(name: str, *arguments: Any) -> int:
+    """What one of the driver's own calls returns: 0, or the number of an error."""
+    return int(getattr(ctypes.CDLL("libcuda.so.1"), name)(*arguments))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EngineError
+from ..kernels import Laying
 from .base import Outputs, Sample
-from .cuda import ALIGNMENT, Pinned, driver_library, said
+from .cuda import ALIGNMENT, NON_BLOCKING, Pinned, driver_library, said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +42,9 @@ class Execution(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """A master's features in device memory; the memory is used again when they are let go."""
+    """A master and its features in device memory, which is used again when they are let go."""
 
+    master: int
     addresses: dict[str, int]
     nbytes: int
 
@@ -63,13 +64,17 @@ class Lane:
         features: Mapping[str, Binding],
         outputs: Mapping[str, Binding],
         batch: int,
+        lay: Any,
     ) -> None:
+        """`lay` is the kernel that lays frames into the model's input, if there is one."""
         self._cuda = cuda = driver_library()
+        self._lay, self._batch = lay, batch
         self._execution, self._pinned = execution, pinned
         self._image, self._features, self._outputs = image, features, outputs
         self._samples: tuple[Sample, ...] = ()
+        self._frames_nbytes = 0
         with said("making a lane"):
-            self._stream = cuda.Stream()
+            self._stream = cuda.Stream(NON_BLOCKING)
             flags = cuda.event_flags
             self._done = cuda.Event(flags.BLOCKING_SYNC | flags.DISABLE_TIMING)
             self._memory = {"image": cuda.mem_alloc(batch * image.nbytes)}
@@ -95,9 +100,11 @@ class Lane:
         try:
             self._queue(len(samples))
         except EngineError:
-            with suppress(self._cuda.Error):
-                self._stream.synchronize()  # what was queued before it failed
-            self._samples = ()
+            try:
+                with said("queueing a part"):  # whatever failed first, a lost device shows here
+                    self._stream.synchronize()
+            finally:
+                self._samples = ()
             raise
 
     def _queue(self, count: int) -> None:
@@ -112,16 +119,37 @@ class Lane:
 
     def _bring_images(self) -> int:
         """The device's address of the images, which are copied there unless it sees them where they are."""
-        if len(self._samples) == 1 and (mapped := self._pinned.address(self._samples[0].image)) is not None:
-            return mapped
+        if len(self._samples) == 1 and self._samples[0].laying is None:
+            mapped = self._pinned.address(self._samples[0].image)
+            if mapped is not None:
+                return mapped
         start = int(self._memory["image"])
         for number, sample in enumerate(self._samples):
+            at = start + number * self._image.nbytes
+            if sample.laying is not None:
+                self._lay_frame(number, sample, sample.laying, at)
+                continue
             image = sample.image
             if not self._pinned.holds(image):
                 np.copyto(self._staged[number], image[0])
                 image = self._staged[number]
-            self._cuda.memcpy_htod_async(start + number * self._image.nbytes, image, self._stream)
+            self._cuda.memcpy_htod_async(at, image, self._stream)
         return start
+
+    def _lay_frame(self, number: int, sample: Sample, laying: Laying, at: int) -> None:
+        """Bring a frame to the device and lay it into the model's input there."""
+        frame = np.ascontiguousarray(sample.image)
+        seen = self._pinned.address(frame)
+        if seen is None:
+            room = -(-frame.nbytes // ALIGNMENT) * ALIGNMENT
+            if self._frames_nbytes < room * self._batch:  # once, with the first frame
+                self._memory["frames"] = self._cuda.mem_alloc(room * self._batch)
+                self._frames_nbytes = room * self._batch
+            seen = int(self._memory["frames"]) + number * room
+            self._cuda.memcpy_htod_async(seen, frame, self._stream)
+        under = sample.reference.master if isinstance(sample.reference, Features) else 0
+        places = map(np.uintp, (seen, under, at))
+        self._lay(*places, *laying.arguments(), grid=laying.grid[:2], block=laying.block, stream=self._stream)
 
     def _bring_feature(self, name: str) -> int:
         """The device's address of the masters' features, in a row; one sample's are read where they are."""

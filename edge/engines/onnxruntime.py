@@ -31,6 +31,7 @@ class OnnxRuntime:
 
     name = "onnxruntime"
     batch = 1
+    lays = False
 
     def __init__(self, bundle: Bundle, precision: Precision, lanes: int, threads: int) -> None:
         self.precision, self.lanes = precision, lanes

@@ -14,10 +14,11 @@ import numpy as np
 
 from ..bundle import Bundle
 from ..errors import EngineError
+from ..kernels import fatbin
 from ..manifest import Precision, Role
 from .base import Image, Outputs, Reference, Sample, check_samples
-from .compiled import Compiled, Runtime, Target, fitting, kept, read_plan
-from .cuda import INSTALL, Device, Pinned, driver_library, memory_left, open_device, said
+from .compiled import ENGINES, Compiled, Runtime, Target, fitting, kept, read_plan
+from .cuda import INSTALL, NON_BLOCKING, Device, Pinned, driver_library, memory_left, open_device, said
 from .lanes import Binding, Features, Lane
 
 _log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class TensorRT:
 
     def __init__(self, bundle: Bundle, precision: Precision, lanes: int, threads: int) -> None:
         self.name: str = self.runtime
-        self.precision, self.lanes, self.batch = precision, lanes, 1
+        self.precision, self.lanes, self.batch, self.lays = precision, lanes, 1, False
         self._bundle = bundle
 
     def __enter__(self) -> TensorRT:
@@ -101,6 +102,8 @@ class TensorRT:
             opened.callback(self._pinned.release)
             judge, self.batch = self._plan("judge")
             features = self._bundle.manifest.features
+            lay = self._kernel()
+            self.lays = lay is not None
             self._references = _References(self._plan("reference")[0], features) if features else None
             self._lanes = [
                 Lane(
@@ -110,6 +113,7 @@ class TensorRT:
                     features={name: judge.inputs[name] for name in features},
                     outputs={name: judge.outputs[name] for name in self._bundle.manifest.outputs},
                     batch=self.batch,
+                    lay=lay,
                 )
                 for _ in range(self.lanes)
             ]
@@ -124,12 +128,22 @@ class TensorRT:
         _log.info("%s: %s, batches of up to %d", self.name, engine.file.path, engine.batch)
         return plan, engine.batch
 
+    def _kernel(self) -> Any:
+        """The kernel that lays frames, None where `trt-build build` could not compile it."""
+        path = fatbin(self._bundle.folder / ENGINES)
+        if path is None:
+            _log.info("%s: frames are laid by the CPU: %s holds no kernels", self.name, self._bundle.folder)
+            return None
+        with said(f"loading {path}"):
+            self._kernels = driver_library().module_from_file(str(path))
+            return self._kernels.get_function("lay")
+
     def __exit__(self, *_: object) -> None:
         self._opened.close()
 
     def _release(self) -> None:
         # Before the context goes, and in this order: lanes use what plans own.
-        for name in ("_lanes", "_references", "_pinned"):
+        for name in ("_lanes", "_references", "_kernels", "_pinned"):
             if hasattr(self, name):
                 delattr(self, name)
 
@@ -222,7 +236,8 @@ class _Execution:
             self._count = count
         for name, address in addresses.items():
             if self._addresses.get(name) != address:
-                self._context.set_tensor_address(name, address)
+                if not self._context.set_tensor_address(name, address):
+                    raise self._error(f"does not take {name} at {address:#x}")
                 self._addresses[name] = address
         if not self._context.execute_async_v3(stream.handle):
             raise self._error("cannot be run")
@@ -234,25 +249,29 @@ class _References:
     def __init__(self, plan: _Plan, features: Sequence[str]) -> None:
         self._cuda = cuda = driver_library()
         self._execution, self._features = plan.execution(), {name: plan.outputs[name] for name in features}
-        self._nbytes = sum(feature.room for feature in self._features.values())
-        self._free: list[Any] = []  # device memory of features that were let go
+        self._master = plan.inputs["master"]
+        self._nbytes = self._master.room + sum(feature.room for feature in self._features.values())
+        self._memory: list[Any] = []  # of the device; given back with the engine, whoever still holds features
+        self._free: list[int] = []  # addresses in it of features that were let go
         with said("making room for a master"):
-            self._stream, self._done = cuda.Stream(), cuda.Event(cuda.event_flags.BLOCKING_SYNC)
-            self._master = cuda.mem_alloc(plan.inputs["master"].nbytes)
+            self._stream, self._done = cuda.Stream(NON_BLOCKING), cuda.Event(cuda.event_flags.BLOCKING_SYNC)
 
     def make(self, master: Image) -> Features:
         with said("looking at a master"):
             # Taking and giving back memory makes the device wait for all lanes; so what was let go is kept.
-            memory = self._free.pop() if self._free else self._cuda.mem_alloc(self._nbytes)
-            addresses, at = {}, int(memory)
+            if not self._free:
+                self._memory.append(self._cuda.mem_alloc(self._nbytes))
+                self._free.append(int(self._memory[-1]))
+            at = self._free.pop()
+            addresses, end = {}, at + self._master.room
             for name, feature in self._features.items():
-                addresses[name], at = at, at + feature.room
-            self._cuda.memcpy_htod_async(self._master, np.ascontiguousarray(master), self._stream)
-            self._execution.enqueue(1, {"master": int(self._master), **addresses}, self._stream)
+                addresses[name], end = end, end + feature.room
+            self._cuda.memcpy_htod_async(at, np.ascontiguousarray(master), self._stream)
+            self._execution.enqueue(1, {"master": at, **addresses}, self._stream)
             self._done.record(self._stream)
             self._done.synchronize()
-        features = Features(addresses, self._nbytes)
-        weakref.finalize(features, self._free.append, memory).atexit = False
+        features = Features(at, addresses, self._nbytes)
+        weakref.finalize(features, self._free.append, at).atexit = False
         return features
 
 

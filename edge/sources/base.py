@@ -41,7 +41,7 @@ class Source(Protocol):
         ...
 
     def read(self, out: NDArray[np.uint8]) -> None:
-        """Write the triggered frame into `out`, `(H, W)` grey or `(H, W, 3)` BGR.
+        """Write the triggered frame into `out`, `(H, W)` grey or raw or `(H, W, 3)` BGR.
 
         Raises PartError where the frame is not such a picture; nothing is resized or converted silently.
         """

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..recipe import Bayer
 from .board import BARE, COPPER, HOLE, MARGIN, Design
 
 _VALUES, _STOPS = np.arange(256), (HOLE, BARE, COPPER)
@@ -81,6 +82,15 @@ def master(design: Design, *, colour: bool = False) -> NDArray[np.uint8]:
     """The picture of a design without defects, in its nominal pose and in even light."""
     rng = np.random.default_rng(design.number)
     return photograph(design.art, design, Pose(), rng, colour=colour, light=0.0)
+
+
+def mosaic(picture: NDArray[np.uint8], bayer: Bayer) -> NDArray[np.uint8]:
+    """What a sensor under colour filters sees, `(H, W)`, of a picture `(H, W, 3)` BGR."""
+    raw = np.empty(picture.shape[:2], np.uint8)
+    for place, colour in enumerate(bayer):
+        pixels = np.s_[place // 2 :: 2, place % 2 :: 2]
+        raw[pixels] = picture[..., "bgr".index(colour)][pixels]
+    return raw
 
 
 @functools.lru_cache(maxsize=2)

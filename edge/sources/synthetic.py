@@ -16,7 +16,7 @@ from .base import Trigger, deliver
 from .board import Design, design
 from .defects import KINDS, Box, add_defect
 from .pace import Pace
-from .photo import Pose, master, photograph
+from .photo import Pose, master, mosaic, photograph
 
 
 class SyntheticSource:
@@ -88,16 +88,18 @@ def render(
             if box is not None:
                 boxes.append(box)
                 kinds.append(str(kind))
-    frame = photograph(art, board, pose, rng, colour=section.color == "bgr")
+    frame = photograph(art, board, pose, rng, colour=section.color != "gray")
+    if section.bayer:
+        frame = mosaic(frame, section.bayer)
     matrix = pose.matrix(section.height, section.width)
     defects = [(*_moved(box, matrix), kind) for box, kind in zip(boxes, kinds, strict=True)]
     return frame, defects
 
 
 def master_pictures(section: recipe.Synthetic) -> dict[str, NDArray[np.uint8]]:
-    """The master of each view that the section shows."""
+    """The master of each view that the section shows, `(H, W)` grey or `(H, W, 3)` BGR."""
     designs = [design(number, section.height, section.width) for number in range(section.views)]
-    return {board.view: master(board, colour=section.color == "bgr") for board in designs}
+    return {board.view: master(board, colour=section.color != "gray") for board in designs}
 
 
 def _moved(box: Box, matrix: NDArray[np.float64]) -> Box:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from nvml import COMPILER, FakeNvml, needs_compiler
 
 from edge.bundle import write_manifest
 from edge.manifest import InputSpec, Manifest
@@ -31,6 +32,7 @@ PANELS = json.loads((DEPLOY / "grafana" / "dashboards" / "linejudge.json").read_
 SELECTOR = re.compile(r"(?<![\w:])(?:linejudge_\w+|up)\b(?!:)(?:\{[^}]*\})?")
 ONLY_IN_TROUBLE = {"line:linejudge_scene:moved"}
 ONLY_WITH_MASTERS = {"line:linejudge_registration_error_pixels:p50_5m"}  # the line here has none
+ONLY_WITH_A_MODEL = "linejudge_engine_left_out"  # a constant has one engine only
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("prometheus"), reason="no Prometheus: apt-get install prometheus"
@@ -51,8 +53,16 @@ def eventually(ask: Callable[[], Any], what: str, within_s: float = 60) -> Any:
     return answer
 
 
+def asking(expressions: list[tuple[str, str]]) -> list[Any]:
+    """Parameters (expression, id), those about a GPU with what these need."""
+    return [
+        pytest.param(expression, id=name, marks=needs_compiler if "linejudge_gpu" in expression else ())
+        for expression, name in expressions
+    ]
+
+
 class Line:
-    """`edge run` on synthetic boards with an engine that fails on every tenth."""
+    """`edge run` on synthetic boards with an engine that fails on every tenth, and with a GPU to look at."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
@@ -80,11 +90,12 @@ class Line:
             """
         )
         self.name = f"watched-{os.getpid()}"
+        self.gpu = FakeNvml(folder) if COMPILER else None
 
     def __enter__(self) -> "Line":
         self.process = subprocess.Popen(
             [sys.executable, "-m", "edge", "run", self.folder / "recipe.toml"],
-            env=os.environ | {"XDG_STATE_HOME": str(self.folder)},
+            env=os.environ | {"XDG_STATE_HOME": str(self.folder)} | (self.gpu.environment if self.gpu else {}),
             stderr=(log := open(self.folder / "edge.log", "w")),
         )
         log.close()
@@ -161,11 +172,14 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
 
 @pytest.mark.parametrize(
     "expression",
-    [
-        pytest.param(target["expr"], id=f"{panel['title']} {target['refId']}")
-        for panel in PANELS
-        for target in panel["targets"]
-    ],
+    asking(
+        [
+            (target["expr"], f"{panel['title']} {target['refId']}")
+            for panel in PANELS
+            for target in panel["targets"]
+            if ONLY_WITH_A_MODEL not in target["expr"]
+        ]
+    ),
 )
 def test_a_panel_shows_data(watched, expression):
     """No panel of the dashboard stays empty while the line runs."""
@@ -188,7 +202,9 @@ def test_a_recording_records(watched, name):
 
 @pytest.mark.parametrize(
     "selector",
-    sorted({s for rule in RULES for s in SELECTOR.findall(rule["expr"])}),
+    asking(
+        [(selector, selector) for selector in sorted({s for r in RULES for s in SELECTOR.findall(r["expr"])})]
+    ),
 )
 def test_what_rules_look_at_exists(watched, selector):
     """No rule waits for a metric, label or value that a line never has."""
@@ -214,6 +230,17 @@ def test_a_killed_stage_is_reported(watched):
         "the alert",
     )
     assert alert["annotations"]["summary"].startswith(f"Stage infer of line {watched.line.name} ended")
+
+
+@needs_compiler
+def test_a_gpu_that_falls_off_the_bus_is_noticed(watched):
+    """Its values end at once instead of standing still, and that it is lost is there to alert on."""
+    assert eventually(lambda: watched.query("linejudge_gpu_temperature_celsius"), "a temperature")
+    watched.line.gpu.tell(status=15)
+    eventually(lambda: watched.query("linejudge_gpu_up == 0"), "the GPU is lost")
+    assert watched.query("linejudge_gpu_temperature_celsius") == []
+    watched.line.gpu.tell()
+    eventually(lambda: watched.query("linejudge_gpu_temperature_celsius"), "the GPU is back")
 
 
 def test_a_line_that_is_gone_is_noticed(watched):

@@ -25,7 +25,7 @@ ROWS = [
     {"decide"},
     {"masters", "stage"},
     {"register", "resample"},
-    {"align", "kernels"},
+    {"align"},
     {
         "regions",
         "golden",
@@ -39,7 +39,7 @@ ROWS = [
         "wire",
         "plan",
     },
-    {"shared", "bundle", "cores", "gpu", "schedule"},
+    {"shared", "bundle", "cores", "gpu", "kernels", "schedule"},
     {"manifest"},
     {"recipe"},
     {"messages"},

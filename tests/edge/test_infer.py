@@ -14,9 +14,11 @@ from edge.bundle import read_bundle
 from edge.engines import open_engine
 from edge.engines.base import Engine, Sample
 from edge.errors import EngineError, PartError
-from edge.infer import Infer, References, Seat
-from edge.messages import Laid, Prediction, Refused, Tensor, Unknown
+from edge.infer import Infer, Layer, References, Seat
+from edge.manifest import InputSpec
+from edge.messages import Laid, Posed, Prediction, Refused, Tensor, Unknown
 from edge.recipe import EngineChoice
+from edge.resample import Resampler
 from edge.ring import Ring, as_image, as_outputs
 
 SHAPE = (1, 1, 64, 64)
@@ -231,7 +233,7 @@ def test_references_are_made_once_and_kept_within_their_memory() -> None:
 class _Means:
     """An engine of three samples a lane, whose score is the picture's mean; a picture of zeros breaks it."""
 
-    name, precision, lanes, batch = "means", "fp32", 2, 3
+    name, precision, lanes, batch, lays = "means", "fp32", 2, 3, False
 
     def __init__(self) -> None:
         self.taken: dict[int, list[np.ndarray]] = {}
@@ -241,6 +243,7 @@ class _Means:
 
     def submit(self, lane: int, samples: Sequence[Sample]) -> None:
         self.taken[lane] = [sample.image for sample in samples]
+        self.layings = [sample.laying for sample in samples]
 
     def collect(self, lane: int) -> list[dict[str, np.ndarray]]:
         images = self.taken.pop(lane)
@@ -290,3 +293,35 @@ def test_an_engine_that_fails_on_a_batch_fails_on_all_of_it(ring: Ring) -> None:
     ]
     assert not infer.start(tensors[1:])
     assert judged(infer) == [1, 2]
+
+
+@pytest.mark.parametrize("lays", [True, False])
+def test_a_frame_that_preprocess_left_to_the_engine_is_laid_by_it_or_else_here(
+    tmp_path: Path, textured: np.ndarray, lays: bool
+) -> None:
+    """Also where infer was started anew with an engine that cannot; publish is told the same of either."""
+    ring = Ring.create(tmp_path / "frames", slots=2, frame=64 * 64, tensors=[64 * 64], outputs=[4])
+    slot, generation = ring.lease(0, published=0) or (-1, 0)
+    part = part_of(0, slot=slot, generation=generation)
+    with ring.area(part, "frame") as area:
+        as_image(area, (64, 64))[:] = textured
+    pose = (1.0, 0.01, 2.5, -0.01, 1.0, -1.5)
+    resampler, master = Resampler(None, InputSpec(height=64, width=64)), np.full(SHAPE, 200, np.uint8)
+    wanted = np.empty(SHAPE, np.uint8)
+    to_frame = resampler.lay(textured, wanted, np.array(pose).reshape(2, 3), under=master)
+    engine = _Means()
+    engine.lays = lays
+    layer = Layer(frame=(64, 64), resampler=resampler, master=lambda view: master)
+    infer = Infer(ring, [Seat(engine=engine, shape=SHAPE, layer=layer)])  # type: ignore[arg-type]
+    posed = Posed(pose=pose, to_frame=to_frame, registration_px=0.25)
+    assert not infer.start([Tensor(part=part, inputs=(posed,), done_ns={})])
+    shown = engine.taken[0][0].copy()
+    if lays:
+        assert np.array_equal(shown, textured)
+        assert engine.layings[0].to_frame == to_frame
+        assert engine.pinned == (2, 64 * 64)
+    else:
+        assert engine.layings == [None]
+        assert np.array_equal(shown, wanted)
+    (prediction,) = infer.finish()
+    assert prediction.inputs == (Laid(to_frame=to_frame, registration_px=0.25),)

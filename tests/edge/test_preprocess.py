@@ -15,9 +15,10 @@ from parts import part_of
 from edge.errors import PartError
 from edge.manifest import InputSpec
 from edge.masters import Masters
-from edge.messages import Frame, Laid, Refused
+from edge.messages import Frame, Laid, Posed, Refused
 from edge.preprocess import Preparer, PreprocessStep
 from edge.recipe import Preprocess
+from edge.resample import Resampler
 from edge.ring import Ring, as_image
 from edge.sources.board import design
 from edge.sources.photo import Pose, master, photograph
@@ -196,3 +197,30 @@ def test_judges_that_refuse_a_part_for_different_reasons_all_have_their_say(tmp_
     slot = Slot(tmp_path, master(design(6, SIZE, SIZE)), MASTERLESS, COMPARATOR)
     assert not slot.step.start([slot.frame])
     assert [getattr(one, "reason", None) for one in slot.step.finish()[0].inputs] == ["view", "registration"]
+
+
+@pytest.mark.parametrize("pose", [Pose(), Pose(dx_px=7.3, dy_px=-4.1, rotation_deg=1.2)])
+def test_a_frame_that_is_left_to_the_engine_is_only_measured(tmp_path: Path, pose: Pose) -> None:
+    """The slot's input stays untouched, and what is said of the frame lays it just as preprocess would have."""
+    frame = part(pose)
+    slot = Slot(tmp_path, frame, COMPARATOR, ALONE)
+    slot.step = PreprocessStep(slot.ring, [COMPARATOR, ALONE], lambda: (True, False))
+    assert not slot.step.start([slot.frame])
+    posed, laid = slot.step.finish()[0].inputs
+    assert isinstance(posed, Posed)
+    assert isinstance(laid, Laid)
+    assert not slot.tensor(0, SPEC.shape).any()
+    wanted, found = np.empty(SPEC.shape, np.uint8), np.empty(SPEC.shape, np.uint8)
+    said = COMPARATOR.prepare(frame, "a", wanted)
+    assert (posed.to_frame, posed.registration_px) == (said.to_frame, said.registration_px)
+    under = np.ascontiguousarray(master(design(5, SIZE, SIZE))[None, None])
+    Resampler(None, SPEC).lay(frame, found, np.array(posed.pose).reshape(2, 3), under=under)
+    assert np.array_equal(found, wanted)
+
+
+def test_a_frame_that_is_left_to_the_engine_may_be_refused(tmp_path: Path) -> None:
+    """Without light it goes no further, whoever would have laid it."""
+    slot = Slot(tmp_path, np.zeros((SIZE, SIZE), np.uint8), COMPARATOR)
+    slot.step = PreprocessStep(slot.ring, [COMPARATOR], lambda: (True,))
+    (unknown,) = slot.step.start([slot.frame])
+    assert unknown.reason == "dark"

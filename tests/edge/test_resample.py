@@ -56,7 +56,7 @@ def test_a_hundredth_of_a_pixel_is_not_worth_a_blur() -> None:
     assert np.array_equal(out[0, 0, :, :-3], frame[:, 3:])
 
 
-@pytest.mark.parametrize(("dx", "dy"), [(3, -5), (-2, 4), (0, 7), (60, 0), (200, 200)])
+@pytest.mark.parametrize(("dx", "dy"), [(3, -5), (-2, 4), (0, 7), (60, 0), (200, 200), (-70, 0), (0, -300)])
 def test_a_shift_by_whole_pixels_copies_them(dx: int, dy: int) -> None:
     """A part that lies whole pixels off is moved without loss; the master shows where it does not reach."""
     frame, under = noise(50, 60), np.full((1, 1, 50, 60), 9, np.uint8)
@@ -161,3 +161,18 @@ def test_a_registered_part_that_shrinks_is_averaged_too() -> None:
     pose = cv2.getRotationMatrix2D((89.5, 67.0), 1.0, 1.0)
     out, _ = lay(stripes, InputSpec(height=45, width=60), pose=pose)
     assert np.unique(out[0, 0, 5:-5, 5:-5]).tolist() == [70]
+
+
+def test_a_picture_that_shrinks_one_way_is_averaged_that_way() -> None:
+    """Fine traces do not alias either in a picture that is made higher at the same time."""
+    stripes = np.tile(np.array([0, 210, 0], np.uint8), (30, 60))
+    out, _ = lay(stripes, InputSpec(height=45, width=60))
+    assert np.unique(out).tolist() == [70]
+
+
+@pytest.mark.parametrize("dx", [-70, -7, 8, 90])
+def test_without_a_master_the_picture_goes_on_as_its_rim(dx: int) -> None:
+    """Beyond the frame nothing is made up, by however much the picture is moved."""
+    frame = noise(40, 50)
+    out, _ = lay(frame, InputSpec(height=40, width=50), pose=np.array([[1.0, 0, dx], [0, 1.0, 0]]))
+    assert np.array_equal(out[0, 0], frame[:, np.clip(np.arange(50) + dx, 0, 49)])

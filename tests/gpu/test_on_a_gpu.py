@@ -1,0 +1,184 @@
+"""What only a GPU shows, run by `pytest -m gpu` where there is one: kernels, lanes and engines."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bundles import KINDS, write_anomaly, write_comparator
+
+from edge.bundle import read_bundle
+from edge.engines import open_engine
+from edge.engines.base import Sample
+from edge.engines.cuda import Device, Pinned, driver_library, open_device
+from edge.engines.lanes import Binding, Lane
+from edge.golden import check_golden
+from edge.kernels import Laying
+from edge.manifest import InputSpec
+from edge.recipe import EngineChoice
+from edge.resample import Resampler
+
+pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
+
+SHAPE = (1, 1, 96, 128)
+
+
+@pytest.fixture
+def device() -> Iterator[Device]:
+    with open_device() as device:
+        yield device
+
+
+@contextmanager
+def pinned_pages(pinned: Pinned, count: int, nbytes: int) -> Iterator[np.ndarray]:
+    """Page-aligned memory as of a ring, `(count, nbytes)` uint8, registered."""
+    memory = np.zeros(count * nbytes + 4096, np.uint8)
+    start = -memory.ctypes.data % 4096
+    pages = memory[start : start + count * nbytes].reshape(count, nbytes)
+    pinned.register(pages)
+    yield pages
+    pinned.release()
+
+
+class Copying:
+    """In place of a network: what comes in goes out, so each part's answer is its own picture."""
+
+    def __init__(self, nbytes: int) -> None:
+        self._nbytes = nbytes
+
+    def enqueue(self, count: int, addresses: Mapping[str, int], stream: Any) -> None:
+        driver_library().memcpy_dtod_async(addresses["map"], addresses["image"], count * self._nbytes, stream)
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("lanes", [1, 2, 3])
+def test_each_of_a_thousand_parts_gets_its_own_result(device: Device, lanes: int, batch: int) -> None:
+    """From pinned slots that are written anew as soon as their part is collected, with every lane in flight."""
+    nbytes = int(np.prod(SHAPE))
+    image = Binding(shape=SHAPE, dtype=np.dtype(np.uint8))
+    output = Binding(shape=(*SHAPE[:3], SHAPE[3] // 4), dtype=np.dtype(np.float32))
+    pinned = Pinned(device)
+    made = [
+        Lane(Copying(nbytes), pinned, image=image, features={}, outputs={"map": output}, batch=batch, lay=None)
+        for _ in range(lanes)
+    ]
+    rng = np.random.default_rng(0)
+    with pinned_pages(pinned, lanes * batch, nbytes) as pages:
+        shown: list[list[np.ndarray]] = [[] for _ in made]
+        for turn in range(1000 // batch + lanes):
+            lane = turn % lanes
+            if turn >= lanes:
+                for picture, said in zip(shown[lane], made[lane].collect(), strict=True):
+                    assert said["map"].tobytes() == picture.tobytes()
+            if turn < 1000 // batch:
+                slots = pages[lane * batch : (lane + 1) * batch]
+                slots[:] = rng.integers(0, 256, slots.shape, np.uint8)
+                shown[lane] = [slot.copy() for slot in slots]
+                made[lane].submit([Sample(slot.reshape(SHAPE)) for slot in slots])
+        del made
+
+
+@pytest.fixture(scope="session")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The compiled kernels."""
+    from trt_build.kernels import compile_kernels
+
+    return compile_kernels(tmp_path_factory.mktemp("kernels"))
+
+
+@pytest.mark.parametrize("color", ["gray", "bgr", "rgb"])
+def test_the_kernel_lays_frames_as_opencv_does(device: Device, kernels: Path, color: Any) -> None:
+    """Within one grey level, for crops, turns and sizes at random."""
+    cuda = driver_library()
+    function = cuda.module_from_file(str(kernels)).get_function("lay")
+    rng = np.random.default_rng(1)
+    for _ in range(100):
+        shape = tuple(rng.integers(40, 400, 2)) + ((3,) if rng.integers(2) else ())
+        frame = rng.integers(0, 256, shape, np.uint8)
+        spec = InputSpec(height=int(rng.integers(16, 200)), width=int(rng.integers(16, 200)), color=color)
+        angle, shift = rng.uniform(-0.1, 0.1), rng.uniform(-9, 9, 2)
+        pose = np.array([[np.cos(angle), -np.sin(angle), shift[0]], [np.sin(angle), np.cos(angle), shift[1]]])
+        under = rng.integers(0, 256, spec.shape, np.uint8) if rng.integers(2) else None
+        resampler, wanted = Resampler(None, spec), np.empty(spec.shape, np.uint8)
+        resampler.lay(frame, wanted, pose, under=under)
+        found = laid(cuda, function, resampler.laying(frame.shape, pose), frame, under, spec.shape)
+        assert np.abs(found.astype(int) - wanted).max() <= 1
+
+
+def laid(
+    cuda: Any,
+    function: Any,
+    laying: Laying,
+    frame: np.ndarray,
+    under: np.ndarray | None,
+    shape: tuple[int, ...],
+) -> np.ndarray:
+    """What the kernel makes of a frame."""
+    out = np.empty(shape, np.uint8)
+    on_device, behind = cuda.to_device(frame), None if under is None else cuda.to_device(under)
+    result = cuda.mem_alloc(out.nbytes)
+    places = map(np.uintp, (int(on_device), 0 if behind is None else int(behind), int(result)))
+    function(*places, *laying.arguments(), grid=laying.grid[:2], block=laying.block)
+    cuda.memcpy_dtoh(out, result)
+    return out
+
+
+@pytest.fixture(params=["tensorrt", "tensorrt_rtx"])
+def runtime(request: pytest.FixtureRequest) -> str:
+    pytest.importorskip(request.param)
+    return str(request.param)
+
+
+@pytest.mark.parametrize("kind", ["comparator", "anomaly"])
+def test_a_built_engine_judges_as_the_bundle_says(runtime: str, kind: str, tmp_path: Path) -> None:
+    """Built here, it reproduces the golden frames, and each of 1,000 parts on two lanes gets its own result."""
+    from trt_build.__main__ import app
+
+    folder = tmp_path / kind
+    write_comparator(folder, KINDS) if kind == "comparator" else write_anomaly(folder)
+    app(["build", str(folder), "--runtime", runtime, "--precision", "fp32"], standalone_mode=False)
+    bundle = read_bundle(folder)
+    rng = np.random.default_rng(2)
+    pictures = [rng.integers(0, 256, bundle.manifest.input.shape, np.uint8) for _ in range(50)]
+    with ExitStack() as opened:
+        ours, theirs = (
+            opened.enter_context(open_engine(EngineChoice(kind=each, precision="fp32"), bundle))
+            for each in (runtime, "onnxruntime")
+        )
+        check_golden(ours, bundle)
+        wanted = []
+        for picture in pictures:
+            theirs.submit(0, [Sample(picture, theirs.reference(pictures[0]) if kind == "comparator" else None)])
+            wanted.append({name: np.array(output) for name, output in theirs.collect(0)[0].items()})
+        reference = ours.reference(pictures[0]) if kind == "comparator" else None
+        for part in range(1000 + 2):
+            if part >= 2:
+                for name, output in ours.collect(part % 2)[0].items():
+                    np.testing.assert_allclose(output, wanted[(part - 2) % 50][name], atol=1e-3)
+            if part < 1000:
+                ours.submit(part % 2, [Sample(pictures[part % 50], reference)])
+
+
+def test_a_gpu_that_is_lost_says_so() -> None:
+    """A copy from where no memory is makes it fail for good, so in a process of its own."""
+    script = (
+        "from edge.engines.cuda import driver_library, open_device, said\n"
+        "from edge.errors import EngineLost\n"
+        "cuda = driver_library()\n"
+        "with open_device():\n"
+        "    stream, memory = cuda.Stream(), cuda.mem_alloc(4096)\n"
+        "    try:\n"
+        "        with said('judging a part'):\n"
+        "            cuda.memcpy_dtod_async(int(memory), 1 << 46, 4096, stream)\n"
+        "            stream.synchronize()\n"
+        "    except EngineLost as error:\n"
+        "        print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100)
+    assert done.stdout.startswith("judging a part: the GPU does not answer: "), done.stderr
