@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 
-from .engines import open_engine
+from .engines import take_engine
 from .errors import SourceEnded, SourceError
 from .golden import check_golden
 from .judges import Judge, read_line
@@ -23,12 +24,15 @@ def check_line(path: Path) -> None:
     console = Console(soft_wrap=True, highlight=False)
 
     def passed(what: str, found: str) -> None:
-        console.print(f"[green]ok[/green]  {what:<9} {found}")
+        console.print(f"[green]ok[/green]  {what:<9} {escape(found)}")
+
+    def noted(what: str, found: str) -> None:
+        console.print(f"[dim]--[/dim]  {what:<9} {escape(found)}")
 
     recipe, digest, judges = read_line(path)
     passed("recipe", f"line {recipe.line!r}, SHA-256 {digest[:12]}")
     for judge in judges:
-        _check_judge(judge, recipe, passed)
+        _check_judge(judge, recipe, passed, noted)
     view = _first_view(recipe)
     passed(
         "source", f"{recipe.source.camera} delivers {recipe.source.width}x{recipe.source.height}, view {view!r}"
@@ -40,7 +44,9 @@ def check_line(path: Path) -> None:
             passed("master", f"of view {view!r} fits")
 
 
-def _check_judge(judge: Judge, recipe: Recipe, passed: Callable[[str, str], None]) -> None:
+def _check_judge(
+    judge: Judge, recipe: Recipe, passed: Callable[[str, str], None], noted: Callable[[str, str], None]
+) -> None:
     """Its bundle, its rule, its engine and, for a matcher, its drawings."""
     manifest = judge.bundle.manifest
     passed(
@@ -50,7 +56,10 @@ def _check_judge(judge: Judge, recipe: Recipe, passed: Callable[[str, str], None
     thresholds = ", ".join(f"{kind} {threshold:g}" for kind, threshold in judge.rule.thresholds.items())
     promise = f"; {manifest.calibration.note}" if manifest.calibration else ""
     passed("rule", f"reject from {thresholds}{promise}")
-    with open_engine(recipe.engine, judge.bundle) as engine:
+    taken = take_engine(recipe.engine, judge.bundle)
+    for kind, why in taken.left_out.items():
+        noted("engine", f"{kind} left out: {why}")
+    with taken.open(recipe.engine, judge.bundle) as engine:
         check_golden(engine, judge.bundle)
         passed("engine", f"{engine.name} {engine.precision} reproduces {len(manifest.golden)} golden frames")
     if manifest.method == "matcher":

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -154,6 +155,8 @@ def test_check_tells_what_it_found(line_of: Callable[[str, str], Path]) -> None:
     assert done.returncode == 0, done.stderr
     for what in ("recipe", "bundle", "rule", "engine", "source", "master"):
         assert f"ok  {what}" in done.stdout
+    missing = "tensorrt left out: tensorrt is not installed: pip install 'linejudge[gpu]'"
+    assert find_spec("tensorrt") or f"--  engine    {missing}" in done.stdout
 
 
 def test_check_looks_at_every_judge(
