@@ -72,8 +72,8 @@ def _check_laying(engine: Engine, manifest: Manifest, case: Golden) -> None:
     for name, output in laid.items():
         if not np.array_equal(output, plain[name]):
             raise EngineError(
-                f"golden frame {case.name} on {engine.name}: laid out by the GPU it gives another {name}: delete "
-                f"the kernels in the bundle's engines/ and run trt-build build anew"
+                f"golden frame {case.name} on {engine.name}: laid out by the GPU it gives another {name}: "
+                "delete the kernels in the bundle's engines/ and run trt-build build anew"
             )
 
 
