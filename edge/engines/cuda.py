@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ from ..errors import EngineError, EngineLost
 ALIGNMENT = 256  # bytes; TensorRT wants its tensors at multiples of it
 NON_BLOCKING = 1  # flag of a stream that goes on beside the default stream: neither waits for the other
 _DEVICEMAP = 2  # CU_MEMHOSTREGISTER_DEVICEMAP
+_NOT_SUPPORTED = 801  # CUDA_ERROR_NOT_SUPPORTED
 _REGISTERED_ALREADY = 712  # CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED
+_log = logging.getLogger(__name__)
 INSTALL = "pip install 'linejudge[gpu]'"
 
 
@@ -108,6 +111,9 @@ class Pinned:
         start = ctypes.c_void_p(memory.ctypes.data)
         flags = _DEVICEMAP if self._mapped else 0
         status = _call("cuMemHostRegister_v2", start, ctypes.c_size_t(memory.nbytes), ctypes.c_uint(flags))
+        if status == _NOT_SUPPORTED:  # by some integrated GPUs
+            _log.warning("this GPU cannot pin the line's shared memory: each picture is copied once more")
+            return
         if status not in (0, _REGISTERED_ALREADY):  # by the engine of another judge of this line
             raise EngineError(
                 f"cuMemHostRegister: CUDA error {status}: {memory.nbytes / 2**20:.0f} MiB of the line's shared "

@@ -1,0 +1,410 @@
+"""The bench of the GPU's lanes: real pycuda on a driver whose streams run as late as they may."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cuda import build, machine
+from cuda.machine import Machine
+
+pytestmark = pytest.mark.timeout(600)  # pycuda is compiled where it is not in the cache
+
+
+@pytest.fixture(scope="session")
+def bench() -> Machine:
+    return machine.built()
+
+
+def says(bench: Machine, script: str) -> Any:
+    """What a script leaves in `said` on the fake GPU."""
+    head = "import json\nimport numpy as np\nimport fake\nfrom session import *\n\ndef main():\n    said = {}\n"
+    body = textwrap.indent(textwrap.dedent(script), "    ")
+    return bench.ask(
+        head + body + "    return said\n\nwith gpu():\n    said = main()\nprint(json.dumps(said))\n"
+    )
+
+
+TWO_LANES = """
+    streams, events = [cuda.Stream(), cuda.Stream()], [cuda.Event(), cuda.Event()]
+    sent, got, memory = [pinned(0), pinned(0)], [pinned(9), pinned(9)], [on_device(0), on_device(0)]
+
+    def start(part, lane):
+        sent[lane][0] = part
+        cuda.memcpy_htod_async(memory[lane], sent[lane], streams[lane])
+        cuda.memcpy_dtoh_async(got[lane], memory[lane], streams[lane])
+        events[lane].record(streams[lane])
+
+    read = []
+    for part in range(6):
+        if part >= 2:
+            {wait}
+            read.append(int(got[part % 2][0]))
+        start(part, part % 2)
+    said["read"] = read
+"""
+
+
+def test_with_a_wait_each_part_is_read_and_without_it_is_not(bench: Machine) -> None:
+    """Two lanes that wait for their events give 0, 1, 2, 3; without the wait nothing has come yet."""
+    waiting = TWO_LANES.format(wait="events[part % 2].synchronize()")
+    assert says(bench, waiting) == {"read": [0, 1, 2, 3]}
+    assert says(bench, TWO_LANES.format(wait="pass")) == {"read": [9, 9, 9, 9]}
+    assert says(bench.having(FAKE_CUDA_EAGER=1), TWO_LANES.format(wait="pass")) == {"read": [0, 1, 2, 3]}
+
+
+def test_pinned_memory_is_read_when_the_copy_runs_and_other_memory_at_once(bench: Machine) -> None:
+    """A buffer used again too early shows where it is pinned; what is not pinned is staged, and counted."""
+    script = """
+        stream, memory = cuda.Stream(), on_device(0)
+        for name, source in (("pinned", pinned(1)), ("pageable", np.array([1], np.int32))):
+            got = pinned(9)
+            before = fake.count("pageable_to_device_bytes")
+            cuda.memcpy_htod_async(memory, source, stream)
+            source[0] = 2
+            cuda.memcpy_dtoh_async(got, memory, stream)
+            stream.synchronize()
+            said[name] = [int(got[0]), fake.count("pageable_to_device_bytes") - before]
+    """
+    assert says(bench, script) == {"pinned": [2, 0], "pageable": [1, 4]}
+
+
+def test_a_copy_into_memory_that_is_not_pinned_waits(bench: Machine) -> None:
+    """As with a GPU such a copy returns when it is over, and is counted since it makes lanes wait."""
+    script = """
+        stream, got = cuda.Stream(), np.zeros(1, np.int32)
+        cuda.memcpy_dtoh_async(got, on_device(7), stream)
+        said["read"], said["bytes"] = int(got[0]), fake.count("device_to_pageable_bytes")
+    """
+    assert says(bench, script) == {"read": 7, "bytes": 4}
+
+
+def test_shared_memory_can_be_pinned_once(bench: Machine) -> None:
+    """Mapped pages count as pinned from their registration on; twice, or from mid-page, they are refused."""
+    script = """
+        import ctypes, mmap
+        driver = ctypes.CDLL("libcuda.so.1")
+        pages = np.frombuffer(mmap.mmap(-1, 8192), np.uint8)
+        stream, memory = cuda.Stream(), cuda.mem_alloc(4096)
+
+        def pageable():
+            before = fake.count("pageable_to_device_bytes")
+            cuda.memcpy_htod_async(memory, pages[4096:], stream)
+            return fake.count("pageable_to_device_bytes") - before
+
+        def register(array):
+            start, nbytes = ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.nbytes)
+            return driver.cuMemHostRegister_v2(start, nbytes, 0)
+
+        said["before"] = pageable()
+        said["register"] = [register(pages[16:]), register(pages), register(pages[4096:])]
+        said["registered"], said["live"] = pageable(), fake.live()["registrations"]
+        said["unregister"] = [driver.cuMemHostUnregister(ctypes.c_void_p(pages.ctypes.data)) for _ in range(2)]
+        said["after"] = pageable()
+    """
+    invalid, twice, unknown = 1, 712, 713  # CUDA's numbers of these errors
+    assert says(bench, script) == {
+        "before": 4096,
+        "register": [invalid, 0, twice],
+        "registered": 0,
+        "live": 1,
+        "unregister": [0, unknown],
+        "after": 4096,
+    }
+
+
+@pytest.mark.parametrize(("wait", "read"), [("second.wait_for_event(event)", 5), ("pass", 0)])
+def test_a_stream_sees_the_work_of_another_only_behind_its_event(bench: Machine, wait: str, read: int) -> None:
+    """Two streams go on by themselves, and waiting for one does not run the other."""
+    script = f"""
+        first, second, event = cuda.Stream(), cuda.Stream(), cuda.Event()
+        memory, sent, got = on_device(0), pinned(5), pinned(9)
+        cuda.memcpy_htod_async(memory, sent, first)
+        event.record(first)
+        {wait}
+        cuda.memcpy_dtoh_async(got, memory, second)
+        second.synchronize()
+        said["read"] = int(got[0])
+    """
+    assert says(bench, script) == {"read": read}
+
+
+@pytest.mark.parametrize(("flags", "read"), [("BLOCKING", 5), ("NON_BLOCKING", 0)])
+def test_the_default_stream_waits_for_blocking_streams_alone(bench: Machine, flags: str, read: int) -> None:
+    """A forgotten stream argument is right but slow beside ordinary streams, and wrong beside others."""
+    script = f"""
+        stream, memory, sent, got = cuda.Stream({flags}), on_device(0), pinned(5), pinned(9)
+        before = fake.count("default_stream_work")
+        cuda.memcpy_htod_async(memory, sent)
+        said["noticed"] = fake.count("default_stream_work") - before
+        cuda.memcpy_dtoh_async(got, memory, stream)
+        stream.synchronize()
+        said["read"] = int(got[0])
+    """
+    assert says(bench, script) == {"noticed": 1, "read": read}
+
+
+def test_shuffled_streams_show_a_buffer_that_is_overwritten_too_early(bench: Machine) -> None:
+    """What goes right while streams run late goes wrong with some order in which they run ahead."""
+    script = """
+        first, second, memory = cuda.Stream(), cuda.Stream(), on_device(0)
+        read, got, sent, other = [], pinned(0), pinned(0), pinned(99)
+        for part in range(20):
+            sent[0] = part
+            cuda.memcpy_htod_async(memory, sent, first)
+            cuda.memcpy_dtoh_async(got, memory, first)
+            cuda.memcpy_htod_async(memory, other, second)
+            first.synchronize()
+            read.append(int(got[0]))
+        said["right"] = read == list(range(20))
+    """
+    assert says(bench, script) == {"right": True}
+    assert says(bench.having(FAKE_CUDA_SHUFFLE=1), script) == {"right": False}
+
+
+def test_a_lost_device_fails_every_later_call(bench: Machine) -> None:
+    """From the operation on at which it is lost, waits, copies and allocations say so, for good."""
+    script = """
+        stream, memory, got = cuda.Stream(), on_device(1), pinned(9)
+
+        def outcome(call):
+            try:
+                call()
+            except cuda.Error as error:
+                return f"{type(error).__name__}: {error}"
+
+        sent = pinned(2)
+        fake.lose_device(after_operations=1)
+        cuda.memcpy_htod_async(memory, sent, stream)
+        cuda.memcpy_dtoh_async(got, memory, stream)
+        said["wait"] = outcome(stream.synchronize)
+        said["copy"] = outcome(lambda: cuda.memcpy_dtoh_async(got, memory, stream))
+        said["take"] = outcome(lambda: cuda.mem_alloc(4))
+        said["read"] = int(got[0])
+    """
+    assert says(bench, script) == {
+        "wait": "LaunchError: cuStreamSynchronize failed: unspecified launch failure",
+        "copy": "LaunchError: cuMemcpyDtoHAsync failed: unspecified launch failure",
+        "take": "LaunchError: cuMemAlloc failed: unspecified launch failure",
+        "read": 9,
+    }
+
+
+def test_the_device_has_only_so_much_memory(bench: Machine) -> None:
+    """What goes beyond it is refused by the error that a full GPU gives."""
+    script = """
+        held = cuda.mem_alloc(3 << 20)
+        said["left"] = [part >> 20 for part in cuda.mem_get_info()]
+        try:
+            cuda.mem_alloc(2 << 20)
+        except cuda.MemoryError as error:
+            said["error"] = str(error)
+    """
+    assert says(bench.having(FAKE_CUDA_MEMORY_MB=4), script) == {
+        "left": [1, 4],
+        "error": "cuMemAlloc failed: out of memory",
+    }
+
+
+def test_what_is_not_given_back_is_counted(bench: Machine) -> None:
+    """Memory, streams, events and modules count for as long as they are held, and work on a freed one shows."""
+    script = """
+        def use():
+            held = [cuda.mem_alloc(4), pinned(1), cuda.Stream(), cuda.Event()]
+            held.append(cuda.module_from_buffer(b".version 8.0"))
+            said["held"] = fake.live()
+
+        use()
+        said["left"] = fake.live()
+    """
+    assert says(bench, script) == {
+        "held": dict.fromkeys(
+            ("allocations", "host_allocations", "streams", "events", "modules", "contexts"), 1
+        ),
+        "left": {"contexts": 1},
+    }
+
+
+def test_a_kernel_gets_the_parameters_that_it_was_launched_with(bench: Machine) -> None:
+    """They are copied at the launch, by prepared and by plain calls alike; others than its own are refused."""
+    script = """
+        stream, source, target = cuda.Stream(), on_device(5), on_device(0)
+        copy = cuda.module_from_buffer(b".version 8.0").get_function("copy")
+        for name in ("prepared", "plain"):
+            got, bytes_ = pinned(0), np.int32(4)
+            if name == "prepared":
+                copy.prepare("PPi").prepared_async_call((1, 1), (1, 1, 1), stream, target, source, 4)
+            else:
+                copy(target, source, bytes_, block=(1, 1, 1), grid=(1, 1), stream=stream)
+            cuda.memcpy_dtoh_async(got, target, stream)
+            stream.synchronize()
+            said[name] = int(got[0])
+        try:
+            copy.prepare("PP").prepared_async_call((1, 1), (1, 1, 1), stream, target, source)
+        except cuda.Error as error:
+            said["short"] = str(error)
+    """
+    assert says(bench, script) == {
+        "prepared": 5,
+        "plain": 5,
+        "short": "cuLaunchKernel failed: invalid argument",
+    }
+
+
+def test_a_kernel_that_leaves_the_device_s_memory_loses_the_device(bench: Machine) -> None:
+    """Host memory is out of a kernel's reach, unless it is pinned and was asked for its device pointer."""
+    script = """
+        def copied_from(address):
+            stream, target = cuda.Stream(), on_device(0)
+            copy = cuda.module_from_buffer(b".version 8.0").get_function("copy").prepare("PPi")
+            copy.prepared_async_call((1, 1), (1, 1, 1), stream, target, address, 4)
+            try:
+                stream.synchronize()
+            except cuda.Error as error:
+                return str(error)
+
+        host = pinned(1)
+        said["mapped"] = copied_from(int(host.base.get_device_pointer()))
+        said["host"] = copied_from(pinned(1).ctypes.data)
+    """
+    error = "cuStreamSynchronize failed: an illegal memory access was encountered"
+    assert says(bench, script) == {"mapped": None, "host": error}
+
+
+def test_the_trace_tells_in_which_order_work_was_queued(bench: Machine, tmp_path: Path) -> None:
+    """A test can read that one lane's input was on its way before another lane was waited for."""
+    script = """
+        streams, event, memory = [cuda.Stream(), cuda.Stream()], cuda.Event(), cuda.mem_alloc(4)
+        sent = pinned(1)
+        for stream in streams:
+            cuda.memcpy_htod_async(memory, sent, stream)
+        event.record(streams[0])
+        event.synchronize()
+    """
+    says(bench.having(FAKE_CUDA_TRACE=tmp_path / "trace"), script)
+    assert (tmp_path / "trace").read_text().splitlines() == [
+        "HtoD 1 4",
+        "HtoD 2 4",
+        "record-event 1 ",
+        "synchronize-event 1 ",
+    ]
+
+
+def test_an_event_tells_the_time_unless_it_was_made_without(bench: Machine) -> None:
+    """Times rise in the order of the work, are not there before it ran, and untimed events have none."""
+    script = """
+        stream, memory = cuda.Stream(), on_device(0)
+        events = [cuda.Event() for _ in range(2)]
+        sent = pinned(1)
+        events[0].record(stream)
+        cuda.memcpy_htod_async(memory, sent, stream)
+        events[1].record(stream)
+        said["early"] = [event.query() for event in events]
+        stream.synchronize()
+        said["late"] = [event.query() for event in events]
+        said["rises"] = events[0].time_till(events[1]) >= 0
+        untimed = cuda.Event(cuda.event_flags.DISABLE_TIMING).record(stream).synchronize()
+        try:
+            untimed.time_since(events[0])
+        except cuda.Error as error:
+            said["untimed"] = str(error)
+    """
+    assert says(bench, script) == {
+        "early": [False, False],
+        "late": [True, True],
+        "rises": True,
+        "untimed": "cuEventElapsedTime failed: invalid resource handle",
+    }
+
+
+PLAN = {
+    "version": "10.13.3.9",
+    "portable": False,
+    "weights_bytes": 100,
+    "scratch_bytes": 0,
+    "batch": 2,
+    "poison": -1,
+    "inputs": {"image": {"dtype": "uint8", "shape": [4]}},
+    "outputs": {"score": {"dtype": "float32", "shape": [1], "salt": 7}},
+}
+
+
+@pytest.mark.parametrize(
+    ("plan", "refusal"),
+    [
+        (json.dumps(PLAN), None),
+        (json.dumps({**PLAN, "version": "9.9"}), "the plan was built by version 9.9"),
+        (json.dumps(PLAN)[:-20], "the plan is cut short or is none"),
+        (json.dumps({**PLAN, "weights_bytes": 1 << 40}), "cuMemAlloc_v2 failed with CUDA error 2"),
+    ],
+    ids=["whole", "of another version", "cut short", "too large"],
+)
+def test_the_fake_tensorrt_takes_only_whole_plans_of_its_version(
+    bench: Machine, plan: str, refusal: str | None
+) -> None:
+    """As the real one it answers with None for others, and says in its log why."""
+    script = f"""
+        import tensorrt as trt
+
+        class Log(trt.ILogger):
+            def log(self, severity, text):
+                said["log"] = text
+
+        said["loaded"] = trt.Runtime(Log()).deserialize_cuda_engine({plan.encode()!r}) is not None
+    """
+    said = says(bench, script)
+    assert said["loaded"] is (refusal is None)
+    assert (refusal or "") in said.get("log", "")
+
+
+def test_the_fake_tensorrt_runs_no_batch_beyond_its_profile(bench: Machine) -> None:
+    """Shapes outside of the profile, addresses that are not aligned and missing ones are refused with False."""
+    script = f"""
+        import tensorrt as trt
+        engine = trt.Runtime(trt.Logger()).deserialize_cuda_engine({json.dumps(PLAN).encode()!r})
+        context, stream = engine.create_execution_context(), cuda.Stream()
+        image, score = on_device(1, 2), on_device(0, 0)
+        said["shapes"] = [context.set_input_shape("image", (count, 4)) for count in (3, 2, 0)]
+        said["addresses"] = [context.set_tensor_address("image", int(image) + add) for add in (4, 0)]
+        said["early"] = context.execute_async_v3(stream.handle)
+        context.set_tensor_address("score", int(score))
+        said["run"] = context.execute_async_v3(stream.handle)
+        del context, engine, image, score, stream
+        said["left"] = fake.live()
+    """
+    said = says(bench, script)
+    assert said == {
+        "shapes": [False, True, False],
+        "addresses": [False, True],
+        "early": False,
+        "run": True,
+        "left": {"contexts": 1},
+    }
+
+
+def test_what_the_bench_needs_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without a compiler or CUDA's headers the tests are skipped with the words that say what to install."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(build.Missing, match="gcc is not installed"):
+        build.libraries()
+
+
+def test_processes_that_build_at_once_build_once(tmp_path: Path) -> None:
+    """The second waits for the first and takes what it made, and what failed halfway is not taken for whole."""
+    script = (
+        "import sys, time\nfrom pathlib import Path\nfrom cuda import build\n"
+        "def make(folder):\n    Path(sys.argv[1]).open('a').write('made\\n')\n    (folder / 'it').touch()\n"
+        "print((build._kept('thing', make) / 'it').exists())\n"
+    )
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": str(build.HERE.parent)}
+    command = [sys.executable, "-c", script, str(tmp_path / "log")]
+    builders = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) for _ in range(3)]
+    assert [builder.communicate()[0] for builder in builders] == [b"True\n"] * 3
+    assert (tmp_path / "log").read_text() == "made\n"

@@ -1,0 +1,311 @@
+"""The GPU's lanes on real pycuda and a fake driver: each part gets its own result, and none waits for all."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+from bundles import KINDS, write_anomaly, write_comparator
+from cuda import machine
+from cuda.build import HERE
+from cuda.machine import Machine
+from cuda.plans import answer, promise_answers, write_engines
+from lines import Subscriber, judged, running, stop, until, write_recipe
+
+import edge
+
+pytestmark = pytest.mark.timeout(600)  # pycuda is compiled where it is not in the cache
+
+COMPARING, JUDGING = "with masters", "without masters"  # bundles of either kind
+THRESHOLD = 2.0**15  # the fake network's scores lie between 0 and twice that
+PIXELS = 64 * 64  # bytes of a picture
+
+
+class Told(msgspec.Struct):
+    """What `parts_through_lanes.py` reports."""
+
+    right: int
+    not_numbers: int
+    wrong: list[int]
+    unknown: dict[int, str]
+    in_flight: int
+    error: str
+    grown: dict[str, int]
+    live: dict[str, int]
+
+
+@pytest.fixture(scope="session")
+def bench() -> Machine:
+    return machine.built()
+
+
+def run(
+    bench: Machine, folder: Path, kind: str = JUDGING, *, batch: int = 1, plan: object = None, **task: object
+) -> Told:
+    """Let parts through the lanes of a bundle that is made in `folder`; `plan` says more of its engines."""
+    bundle = folder / f"{kind} {batch}"
+    if not bundle.exists():
+        write_comparator(bundle, KINDS) if kind == COMPARING else write_anomaly(bundle)
+        write_engines(bundle, batch=batch, kernels=bool(task.get("frames")), **(plan or {}))
+    asked = {"parts": 1000, "lanes": 2, **task}
+    said = bench.ask(HERE / "parts_through_lanes.py", str(bundle), msgspec.json.encode(asked).decode())
+    return msgspec.convert(said, Told, strict=False)
+
+
+ORDERS = {"late": {}, "at once": {"FAKE_CUDA_EAGER": 1}, "shuffled": {"FAKE_CUDA_SHUFFLE": 1}}
+
+
+@pytest.mark.parametrize("order", ["late", "shuffled"])
+@pytest.mark.parametrize(
+    ("lanes", "batch", "kind", "frames", "judges"),
+    [
+        (1, 1, JUDGING, False, 1),
+        (2, 1, JUDGING, False, 1),
+        (3, 1, COMPARING, False, 1),
+        (1, 4, COMPARING, False, 1),
+        (2, 3, COMPARING, True, 1),
+        (3, 2, JUDGING, True, 2),
+    ],
+)
+def test_each_of_a_thousand_parts_gets_its_own_result(
+    bench: Machine, tmp_path: Path, lanes: int, batch: int, kind: str, frames: bool, judges: int, order: str
+) -> None:
+    """In whatever order the device works, with batches of any size, and with masters let go meanwhile."""
+    asked = {"lanes": lanes, "batch": batch, "frames": frames, "judges": judges}
+    told = run(bench.having(**ORDERS[order]), tmp_path, kind, views=5, masters_kept=1, **asked)
+    assert (told.error, told.wrong, told.unknown, told.right) == ("", [], {}, 1000)
+
+
+@pytest.mark.parametrize(("kind", "batch"), [(JUDGING, 1), (COMPARING, 3)])
+def test_while_parts_flow_nothing_waits_for_the_whole_device(
+    bench: Machine, tmp_path: Path, kind: str, batch: int
+) -> None:
+    """No call waits for all lanes, and no picture is copied from memory that is not pinned."""
+    told = run(bench, tmp_path, kind, batch=batch)
+    masters = 3 * PIXELS if kind == COMPARING else 0  # these may be copied from anywhere, once
+    assert told.grown["pageable_to_device_bytes"] == masters
+    assert told.grown["registered_to_device_bytes"] == 1000 * PIXELS  # straight from the ring
+    assert told.grown["host_to_device_bytes"] == 1000 * PIXELS + masters
+    idle = ("context_synchronisations", "synchronous_copies", "device_to_pageable_bytes", "frees_while_busy")
+    assert [told.grown[name] for name in (*idle, "default_stream_work")] == [0] * 5
+    assert told.live == {}
+
+
+def test_an_answer_that_is_not_a_number_stays_one(bench: Machine, tmp_path: Path) -> None:
+    """NaN reaches the part's slot, where the decision turns it into an unknown, and no other part's."""
+    told = run(bench, tmp_path, COMPARING, batch=3, parts=200)
+    assert (told.wrong, told.right, told.not_numbers) == ([], 200, 4)
+
+
+def test_masters_that_were_let_go_make_room_without_a_wait(bench: Machine, tmp_path: Path) -> None:
+    """With a cache for one view of nine, device memory is taken for the parts in flight and then used again."""
+    told = run(bench, tmp_path, COMPARING, views=9, lanes=2, masters_kept=1)
+    assert told.grown["frees_while_busy"] == 0
+    assert told.grown["allocations"] <= 3
+    assert told.live == {}
+
+
+def test_the_next_input_is_on_its_way_before_a_result_is_waited_for(bench: Machine, tmp_path: Path) -> None:
+    """While a lane is waited for, the input of every other lane is queued already."""
+    trace = tmp_path / "trace"
+    run(bench.having(FAKE_CUDA_TRACE=trace), tmp_path, lanes=3, parts=30)
+    queued, ahead = 0, []
+    for line in trace.read_text().splitlines():
+        queued += line.startswith("HtoD")
+        if line.startswith("synchronize-event"):
+            ahead.append(queued - len(ahead))
+    assert ahead == [3] * 28 + [2, 1]
+
+
+@pytest.mark.parametrize(("kind", "frames"), [(JUDGING, False), (COMPARING, False), (COMPARING, True)])
+def test_a_gpu_that_shares_its_memory_reads_pictures_where_they_are(
+    bench: Machine, tmp_path: Path, kind: str, frames: bool
+) -> None:
+    """On a Jetson no picture is copied: the ring's slot is read in place, and outputs go into host memory."""
+    told = run(bench.having(FAKE_CUDA_INTEGRATED=1), tmp_path, kind, frames=frames)
+    assert (told.error, told.wrong, told.right) == ("", [], 1000)
+    assert told.grown["host_to_device_bytes"] == (3 * PIXELS if kind == COMPARING else 0)
+    assert told.live == {}
+
+
+@pytest.mark.parametrize("frames", [False, True])
+def test_a_gpu_that_cannot_pin_the_ring_judges_all_the_same(
+    bench: Machine, tmp_path: Path, frames: bool
+) -> None:
+    """Some integrated GPUs cannot; each picture is copied once more, and no lane waits for another."""
+    here = bench.having(FAKE_CUDA_CANNOT_REGISTER=1, FAKE_CUDA_INTEGRATED=1)
+    told = run(here, tmp_path, COMPARING, frames=frames)
+    assert (told.error, told.wrong, told.right) == ("", [], 1000)
+    assert told.grown["context_synchronisations"] == 0
+
+
+@pytest.mark.parametrize("lose_after", [100, 101, 102])
+@pytest.mark.parametrize("integrated", [False, True], ids=["card", "integrated"])
+@pytest.mark.parametrize("order", ["late", "at once"])
+def test_a_lost_device_ends_the_engine_and_no_part_gets_a_result_after_it(
+    bench: Machine, tmp_path: Path, order: str, integrated: bool, lose_after: int
+) -> None:
+    """Whether it shows in a wait or when a part is queued, the process is told that it cannot go on."""
+    here = bench.having(**ORDERS[order], **({"FAKE_CUDA_INTEGRATED": 1} if integrated else {}))
+    told = run(here, tmp_path, parts=60, lose_after=lose_after)
+    assert told.error.startswith("EngineLost: ")
+    assert (told.wrong, told.unknown) == ([], {})
+    assert 0 < told.right < 60
+    assert told.in_flight in (1, 2)
+
+
+def test_an_engine_that_does_not_fit_the_memory_says_so(bench: Machine, tmp_path: Path) -> None:
+    """Scratch memory that is not to be had is an error at the start, with what is free and what to do."""
+    told = run(bench.having(FAKE_CUDA_MEMORY_MB=16), tmp_path, plan={"scratch_bytes": 9 << 20})
+    assert told.error.startswith("EngineError: judge.fp32.fake.engine needs 9 MiB of scratch memory for a lane")
+    assert "of 16 MiB are free" in told.error
+    assert told.live == {}
+
+
+def test_lanes_that_do_not_fit_the_memory_say_so(bench: Machine, tmp_path: Path) -> None:
+    """Buffers that are not to be had are an error at the start, and what was taken is given back."""
+    told = run(bench.having(FAKE_CUDA_MEMORY_MB=1), tmp_path, batch=32, lanes=8)
+    assert told.error.startswith("EngineError: ")
+    assert "of 1 MiB are free" in told.error
+    assert "allocations" not in told.live
+
+
+def test_a_master_that_does_not_fit_costs_its_own_parts_alone(bench: Machine, tmp_path: Path) -> None:
+    """Parts of further views are refused with the reason; those whose masters are kept are judged on."""
+    here = bench.having(FAKE_CUDA_MEMORY_MB=1)
+    told = run(here, tmp_path, COMPARING, parts=300, views=3000, masters_kept=3000)
+    assert (told.error, told.wrong) == ("", [])
+    assert told.right > 50
+    assert told.unknown
+    assert told.right + len(told.unknown) == 300
+    assert all("memory does not suffice" in why for why in told.unknown.values())
+
+
+@pytest.mark.parametrize("order", ["late", "shuffled"])
+def test_an_engine_is_left_with_parts_in_flight(bench: Machine, tmp_path: Path, order: str) -> None:
+    """A stage that is stopped gives all memory back, whatever its lanes were at."""
+    told = run(bench.having(**ORDERS[order]), tmp_path, COMPARING, batch=3, lanes=3, stop_after=50)
+    assert (told.error, told.wrong, told.live) == ("", [], {})
+    assert told.in_flight >= 3
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> np.ndarray:
+    """Twenty frames of noise `(64, 64)`, which lie in `frames/` too."""
+    frames = np.random.default_rng(0).integers(0, 255, (20, 64, 64), np.uint8)
+    (tmp_path / "frames").mkdir()
+    for number, frame in enumerate(frames):
+        cv2.imwrite(str(tmp_path / f"frames/{number:02}.a.png"), frame)
+    return frames
+
+
+def line_of(folder: Path, more: str = "") -> Path:
+    """The recipe of a line that judges these frames by TensorRT, with about half of them over the threshold."""
+    bundle = write_anomaly(folder / "bundle")
+    promise_answers(bundle, THRESHOLD)
+    write_engines(bundle, batch=2, kernels=True)
+    source = 'kind = "folder"\nfiles = "frames/*.{view}.png"\nwidth = 64\nheight = 64\nfps = 40\n' + more
+    return write_recipe(folder, bundle, source, '[engine]\nkind = "tensorrt"\n[timing]\ndeadline_ms = 5000')
+
+
+def score_of(frame: np.ndarray) -> float:
+    return float(answer({"image": frame}, {"score": (1,)})["score"][0])
+
+
+@pytest.mark.parametrize("order", ["late", "shuffled"])
+def test_a_line_judges_every_part_on_the_gpu(
+    bench: Machine, tmp_path: Path, frames: np.ndarray, order: str
+) -> None:
+    """`edge run` with TensorRT: from the frame in shared memory, laid by the GPU, to the right verdict."""
+    here = bench.having(**ORDERS[order]).environment()
+    with Subscriber(tmp_path) as subscriber, running(line_of(tmp_path), **here) as line:
+        status, said = line.wait()
+        until(lambda: len(subscriber.verdicts) >= len(frames), "the last verdict is heard")
+    assert status == 0, said
+    scores = [score_of(frame) for frame in frames]
+    assert [verdict.score for _, verdict in subscriber.verdicts] == scores
+    expected = ["reject" if score >= THRESHOLD else "pass" for score in scores]
+    assert [verdict.verdict for _, verdict in subscriber.verdicts] == expected
+    assert set(expected) == {"reject", "pass"}
+
+
+def test_a_line_goes_on_with_a_new_process_after_its_device_was_lost(
+    bench: Machine, tmp_path: Path, frames: np.ndarray
+) -> None:
+    """Parts in flight become unknown, the engine's process is started anew, and scores are each part's own."""
+    here = bench.having(FAKE_CUDA_LOSE_AFTER=400).environment()
+    with Subscriber(tmp_path) as subscriber, running(line_of(tmp_path, "repeat = true"), **here) as line:
+        until(judged(subscriber, 10), "parts are judged", line)
+        first = line.pid("infer")
+        until(lambda: line.pid("infer") != first, "infer is back", line)
+        until(judged(subscriber, 10), "parts are judged again", line)
+        said = stop(line)
+    assert "the GPU does not answer" in said
+    for _, verdict in subscriber.verdicts:
+        if verdict.verdict != "unknown":
+            assert verdict.score == score_of(frames[(verdict.sequence - 1) % len(frames)])
+
+
+LANES, TRT = "engines/lanes.py", "engines/trt.py"
+QUEUED_IN = "self._cuda.memcpy_htod_async(at, image, self._stream)"
+QUEUED_OUT = "self._cuda.memcpy_dtoh_async(self._answers[name][:count], memory, self._stream)"
+LAID = "block=laying.block, stream=self._stream)"
+BUFFER = "cuda.mem_alloc(batch * image.nbytes)"
+ANSWERS = "self._answers: dict[str, NDArray[Any]] = {}"
+RECORDED = "            self._done.record(self._stream)"
+WAITED = "                self._done.synchronize()"
+MADE = "            self._done.synchronize()\n        features"
+PLACE = "if self._addresses.get(name) != address"
+LET_GO = "\n            self._samples = tuple(Sample(sample.image) for sample in self._samples)"
+SHUFFLED = {"order": "shuffled"}  # else late
+MASTERS = {"kind": COMPARING, "views": 5}
+BATCHES = {"batch": 3}
+FAULTS = {  # file, what it says, what it is made to say, and where that shows
+    "the event is not waited for": (LANES, WAITED, "                pass", {}),
+    "the event is not recorded": (LANES, RECORDED, "            pass", {}),
+    "inputs on the default stream": (LANES, QUEUED_IN, QUEUED_IN.replace(", self._stream", ""), {}),
+    "outputs on the default stream": (LANES, QUEUED_OUT, QUEUED_OUT.replace(", self._stream", ""), {}),
+    "frames laid on the default stream": (LANES, LAID, LAID.replace("self._stream", "None"), {"frames": True}),
+    "the network on the default stream": (TRT, "execute_async_v3(stream.handle)", "execute_async_v3(0)", {}),
+    "one input buffer for all lanes": (LANES, BUFFER, f'globals().setdefault("_all", {BUFFER})', SHUFFLED),
+    "one output buffer for all lanes": (
+        LANES,
+        ANSWERS,
+        'self._answers = globals().setdefault("_all", {})',
+        SHUFFLED,
+    ),
+    "one execution for all lanes": (
+        TRT,
+        "judge.execution(),",
+        'globals().setdefault("_all", judge.execution()),',
+        SHUFFLED,
+    ),
+    "samples of a batch on top of each other": (
+        LANES,
+        "at = start + number * self._image.nbytes",
+        "at = start",
+        BATCHES,
+    ),
+    "features of the master before": (TRT, PLACE, "if name not in self._addresses", MASTERS),
+    "features let go while in use": (LANES, RECORDED, RECORDED + LET_GO, MASTERS | BATCHES),
+    "features used before they are made": (TRT, MADE, "        features", MASTERS),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_the_lanes_shows(bench: Machine, tmp_path: Path, fault: str) -> None:
+    """The proof of this bench: with any of these faults, parts are told what is not theirs."""
+    file, right, wrong, shown = FAULTS[fault]
+    copy = tmp_path / "edge"
+    shutil.copytree(Path(edge.__file__).parent, copy, ignore=shutil.ignore_patterns("demo", "__pycache__"))
+    source = (copy / file).read_text()
+    assert source.count(right) == 1, f"{file} does not say {right!r} just once"
+    (copy / file).write_text(source.replace(right, wrong))
+    asked = {"order": "late", "kind": JUDGING, "masters_kept": 1, **shown}
+    faulty = bench.taking(tmp_path).having(**ORDERS[asked.pop("order")])
+    told = run(faulty, tmp_path, **asked)
+    assert told.wrong

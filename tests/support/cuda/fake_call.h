@@ -1,0 +1,44 @@
+// How each call of the fake driver is made: alone, in a context, counted, and in vain once the device is lost.
+#pragma once
+#include <mutex>
+
+#include "fake_memory.h"
+#include "fake_streams.h"
+
+inline std::recursive_mutex one_at_a_time;
+inline thread_local std::vector<CUcontext> current;  // the stack of contexts of this thread
+inline char primary;  // its address is the handle of the only context
+
+// One call of the driver: alone, in a context, and in vain once the device is lost.
+template <class Body>
+CUresult call(Body body) {
+  std::lock_guard<std::recursive_mutex> lock(one_at_a_time);
+  if (lost) return lost;
+  if (current.empty()) return CUDA_ERROR_INVALID_CONTEXT;
+  return body();
+}
+
+// The result of a call, counted as one more (or one fewer) of these where it went well.
+inline CUresult tally(CUresult result, const char *what, long change = 1) {
+  if (result == CUDA_SUCCESS) counted[what] += change;
+  return result;
+}
+
+// The stream of a handle; the legacy and the per-thread default are one here.
+inline Stream *stream_of(CUstream handle) {
+  return reinterpret_cast<uintptr_t>(handle) <= 2 ? &default_stream : reinterpret_cast<Stream *>(handle);
+}
+
+inline void *memory_of(CUdeviceptr pointer) { return reinterpret_cast<void *>(pointer); }
+
+// Before memory goes back the whole device is waited for; who frees while work runs makes every lane wait.
+inline void settle() {
+  if (!idle()) ++counted["frees_while_busy"];
+  drain_all();
+}
+
+// What a wait answers: the device may have been lost on the way.
+inline CUresult waited(const char *what) {
+  ++counted[what];
+  return lost;
+}

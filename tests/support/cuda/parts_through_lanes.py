@@ -1,0 +1,226 @@
+"""Parts from a ring in shared memory through the lanes of an engine, each held against what it should be told.
+
+    python parts_through_lanes.py <folder with a bundle> '<a Task in JSON>'
+
+prints a Report in JSON. Slots are used again as soon as their part is done, and there are no more of them than
+parts in flight, so that a part's picture is overwritten as early as it may be.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+import numpy as np
+from cuda import fake
+from cuda.plans import POISON, answer, features_of
+from numpy.typing import NDArray
+from parts import part_of
+
+from edge.bundle import read_bundle
+from edge.engines.trt import TensorRT
+from edge.errors import EngineError
+from edge.infer import Infer, Layer, References, Seat
+from edge.manifest import Manifest
+from edge.messages import Laid, Part, Posed, Prediction, Tensor, Unknown
+from edge.resample import Resampler
+from edge.ring import Ring, as_image, as_outputs
+
+FRAME, CROP = (80, 80), (8, 8, 64, 64)  # of the frame; whole pixels are copied, so results can be told exactly
+LAID = Laid(to_frame=(1, 0, 0, 0, 1, 0), registration_px=0.0)
+COUNTED = (
+    "context_synchronisations",
+    "synchronous_copies",
+    "pageable_to_device_bytes",
+    "registered_to_device_bytes",
+    "device_to_pageable_bytes",
+    "host_to_device_bytes",
+    "default_stream_work",
+    "frees_while_busy",
+    "allocations",
+)
+
+
+class Task(msgspec.Struct):
+    parts: int
+    lanes: int
+    judges: int = 1  # engines that each look at every part
+    frames: bool = False  # the ring holds frames that the engine is to lay, not inputs
+    views: int = 3
+    masters_kept: int = 3  # views whose features the cache has room for
+    lose_after: int | None = None  # operations of the device
+    stop_after: int | None = None  # parts; those in flight are left there
+
+
+class Report(msgspec.Struct):
+    right: int = 0
+    not_numbers: int = 0  # parts that were rightly told NaN
+    wrong: list[int] = []  # parts that were told another's result, or nobody's
+    unknown: dict[int, str] = {}  # parts that were told why they cannot be judged
+    in_flight: int = 0  # parts that were told nothing
+    error: str = ""
+    grown: dict[str, int] = {}  # how far each counter went from the first part to the last
+    live: dict[str, int] = {}  # what was not given back when the engine was left
+
+
+def picture(seed: int, manifest: Manifest) -> NDArray[np.uint8]:
+    """Noise that no other seed gives; one in 50 makes the fake network answer NaN."""
+    image = np.random.default_rng(seed).integers(0, POISON, manifest.input.shape, np.uint8)
+    if seed % 50 == 49:
+        image.flat[0] = POISON
+    return image
+
+
+def frame(seed: int) -> NDArray[np.uint8]:
+    """Noise, as a camera would have taken it."""
+    return np.random.default_rng(seed).integers(0, POISON, FRAME, np.uint8)
+
+
+def master(view: str, manifest: Manifest) -> NDArray[np.uint8]:
+    return picture(10**6 + 50 * int(view), manifest)
+
+
+class Line:
+    """A ring, an engine's lanes, and what is expected of them."""
+
+    def __init__(self, task: Task, ring: Ring, infer: Infer, manifest: Manifest, report: Report) -> None:
+        self.task, self.ring, self.infer, self.manifest, self.report = task, ring, infer, manifest, report
+        self.features = cache(lambda view: features_of(manifest, master(view, manifest)))
+        self.resampler = Resampler(CROP, manifest.input)
+        self.poses: dict[int, NDArray[np.float64]] = {}
+        self.started, self.busy = 0, 0  # parts and lanes
+        self.done: set[int] = set()
+        self.first_open = 0
+        self.dice = np.random.default_rng(0)
+
+    @property
+    def published(self) -> int:
+        """So many parts from the first on are done; a later one's slot is not free before theirs."""
+        while self.first_open in self.done:
+            self.first_open += 1
+        return self.first_open
+
+    def run(self) -> None:
+        """Batches of any size, on every lane as soon as it is idle."""
+        while len(self.done) < self.task.parts:
+            while self.busy < self.infer.lanes and (count := self.next_count()):
+                refused = self.infer.start([self.enter() for _ in range(count)])
+                for unknown in refused:
+                    self.check(unknown)
+                self.busy += len(refused) < count
+            if self.task.stop_after is not None and len(self.done) >= self.task.stop_after:
+                return
+            if self.busy:
+                for outcome in self.infer.finish():
+                    self.check(outcome)
+                self.busy -= 1
+
+    def next_count(self) -> int:
+        """Of how many parts the next batch is: any number that the lane, the slots and the parts allow."""
+        left = self.task.parts - self.started
+        return min(int(self.dice.integers(1, self.infer.batch + 1)), left, self.ring.free(self.published))
+
+    def enter(self) -> Tensor:
+        entry, view = self.started, str(self.dice.integers(self.task.views))
+        slot, generation = self.ring.lease(entry, published=self.published) or (-1, 0)
+        part = part_of(entry, slot=slot, generation=generation, view=view)
+        self.started += 1
+        if not self.task.frames:
+            for judge in range(self.task.judges):
+                with self.ring.area(part, "tensor", judge) as area:
+                    as_image(area, self.manifest.input.shape)[:] = self.input(part, judge)
+            return Tensor(part=part, inputs=(LAID,) * self.task.judges, done_ns={})
+        with self.ring.area(part, "frame") as area:
+            as_image(area, FRAME)[:] = frame(entry)
+        right, down = self.dice.integers(-20, 21, 2)  # some of it outside of the frame
+        pose = self.poses[entry] = np.array([[1, 0, right], [0, 1, down]], np.float64)
+        to_frame = self.resampler.laying(FRAME, pose).to_frame
+        posed = Posed(pose=tuple(pose.ravel().tolist()), to_frame=to_frame, registration_px=0.0)
+        return Tensor(part=part, inputs=(posed,) * self.task.judges, done_ns={})
+
+    def input(self, part: Part, judge: int) -> NDArray[np.uint8]:
+        """What a judge's network is to see of a part."""
+        if not self.task.frames:
+            return picture(part.entry + 50_000 * judge, self.manifest)
+        laid = np.empty(self.manifest.input.shape, np.uint8)
+        under = master(part.view, self.manifest) if self.manifest.features else None
+        self.resampler.lay(frame(part.entry), laid, self.poses[part.entry], under=under)
+        return laid
+
+    def check(self, outcome: Prediction | Unknown) -> None:
+        """Note what a part was told."""
+        entry = outcome.part.entry
+        self.done.add(entry)
+        if isinstance(outcome, Unknown):
+            self.report.unknown[entry] = outcome.detail
+        elif all(self.is_right(outcome.part, judge) for judge in range(self.task.judges)):
+            self.report.right += 1
+        else:
+            self.report.wrong.append(entry)
+
+    def is_right(self, part: Part, judge: int) -> bool:
+        outputs = self.manifest.outputs
+        expected = answer({"image": self.input(part, judge), **self.features(part.view)}, outputs)
+        with self.ring.area(part, "outputs", judge) as area:
+            found = as_outputs(area, outputs)
+            right = all(np.array_equal(found[name], expected[name], equal_nan=True) for name in outputs)
+            self.report.not_numbers += right and all(np.isnan(found[name]).all() for name in outputs)
+        return right
+
+
+def seat_of(engine: TensorRT, task: Task, manifest: Manifest) -> Seat:
+    """The engine with its masters, if it compares with any."""
+    layer = Layer(frame=FRAME, resampler=Resampler(CROP, manifest.input), master=None)
+    if not manifest.features:
+        return Seat(engine=engine, shape=manifest.input.shape, layer=layer)
+    limit_bytes = task.masters_kept * engine.reference(master("0", manifest)).nbytes
+    references = References(engine, lambda view: master(view, manifest), limit_bytes)
+    layer = replace(layer, master=lambda view: master(view, manifest))
+    return Seat(engine=engine, shape=manifest.input.shape, references=references, layer=layer)
+
+
+def ring_of(path: Path, task: Task, batch: int, manifest: Manifest) -> Ring:
+    """No more slots than parts can be in flight."""
+    image = int(np.prod(manifest.input.shape))
+    outputs = 4 * sum(int(np.prod(shape)) for shape in manifest.outputs.values())
+    areas = {"tensors": [image] * task.judges, "outputs": [outputs] * task.judges}
+    return Ring.create(path, slots=task.lanes * batch, frame=FRAME[0] * FRAME[1], **areas)
+
+
+def main(folder: Path, task: Task) -> Report:
+    bundle, report = read_bundle(folder), Report()
+    path = Path("/dev/shm") / f"linejudge-test-{uuid4().hex}"
+    try:
+        with ExitStack() as opened:
+            opened.callback(path.unlink, missing_ok=True)
+            engines = [TensorRT(bundle, "fp32", task.lanes, 0) for _ in range(task.judges)]
+            seats = [seat_of(opened.enter_context(engine), task, bundle.manifest) for engine in engines]
+            ring = ring_of(path, task, engines[0].batch, bundle.manifest)
+            line = Line(task, ring, Infer(ring, seats), bundle.manifest, report)
+            before = {name: fake.count(name) for name in COUNTED}
+            if task.lose_after is not None:
+                fake.lose_device(task.lose_after)
+            try:
+                line.run()
+            finally:
+                report.in_flight = line.started - len(line.done)
+                report.grown = {name: fake.count(name) - before[name] for name in COUNTED}
+    except EngineError as error:
+        report.error = f"{type(error).__name__}: {error}"
+    report.live = fake.live()
+    return report
+
+
+def cli(arguments: Sequence[str]) -> None:
+    report = main(Path(arguments[0]), msgspec.json.decode(arguments[1], type=Task))
+    print(msgspec.json.encode(report).decode())
+
+
+if __name__ == "__main__":
+    cli(sys.argv[1:])

@@ -1,0 +1,233 @@
+"""TensorRT's runtime without TensorRT: runs plans in JSON, with arithmetic that the fake driver's kernels do.
+
+A plan says what `plans.py` writes. As the real one it calls the driver by itself, knows nothing of
+pycuda, and refuses by logging an error and returning None or False.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import math
+import os
+from collections.abc import Sequence
+from enum import Enum, IntEnum
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from .builder import Builder as Builder
+from .builder import BuilderFlag as BuilderFlag
+from .builder import EngineInspector
+from .builder import IProgressMonitor as IProgressMonitor
+from .builder import LayerInformationFormat as LayerInformationFormat
+from .builder import NetworkDefinitionCreationFlag as NetworkDefinitionCreationFlag
+from .builder import OnnxParser as OnnxParser
+from .builder import ProfilingVerbosity as ProfilingVerbosity
+
+__version__ = os.environ.get("FAKE_TENSORRT_VERSION", "10.13.3.9")
+Builder.version = __version__
+
+_IMAGE = b".version 8.0"  # of the kernels; the fake driver takes any PTX for its library of host functions
+
+
+class ILogger:
+    """What a user derives a logger from."""
+
+    class Severity(IntEnum):
+        INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
+
+    def log(self, severity: ILogger.Severity, text: str) -> None:
+        raise NotImplementedError
+
+
+class Logger(ILogger):
+    """Prints what is at least so severe."""
+
+    INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = ILogger.Severity
+
+    def __init__(self, min_severity: ILogger.Severity = ILogger.Severity.WARNING) -> None:
+        self.min_severity = min_severity
+
+    def log(self, severity: ILogger.Severity, text: str) -> None:
+        if severity <= self.min_severity:
+            print(f"[TRT] [{severity.name}] {text}")
+
+
+class TensorIOMode(Enum):
+    NONE, INPUT, OUTPUT = range(3)
+
+
+class DataType(Enum):
+    FLOAT, UINT8 = "float32", "uint8"
+
+
+def nptype(dtype: DataType) -> type:
+    return np.dtype(dtype.value).type
+
+
+class Runtime:
+    """Turns plans into engines."""
+
+    def __init__(self, logger: ILogger) -> None:
+        self.logger, self.engine_host_code_allowed = logger, False
+
+    def deserialize_cuda_engine(self, plan: bytes) -> ICudaEngine | None:
+        try:
+            found = json.loads(bytes(plan))
+        except ValueError:
+            self.logger.log(ILogger.Severity.ERROR, "the plan is cut short or is none")
+            return None
+        if found["version"] != __version__ and not (found["portable"] and self.engine_host_code_allowed):
+            text = f"the plan was built by version {found['version']}, this library is {__version__}"
+            self.logger.log(ILogger.Severity.ERROR, text)
+            return None
+        try:
+            return ICudaEngine(found, self.logger)
+        except _DriverError as error:
+            self.logger.log(ILogger.Severity.ERROR, str(error))
+            return None
+
+
+class ICudaEngine:
+    """A plan whose weights are in device memory."""
+
+    def __init__(self, plan: dict[str, Any], logger: ILogger) -> None:
+        self._plan, self._logger = plan, logger
+        self._tensors: dict[str, dict[str, Any]] = plan["inputs"] | plan["outputs"]
+        self._weights = _Memory(plan["weights_bytes"])
+        self._kernels = {name: _kernel(name) for name in ("mix", "copy")}
+        self.num_io_tensors = len(self._tensors)
+        outputs = plan["outputs"].values()
+        floats = sum(math.prod(output["shape"]) for output in outputs) * plan["batch"]
+        self.device_memory_size_v2 = max(4 * floats, plan["scratch_bytes"])
+
+    def get_tensor_name(self, number: int) -> str:
+        return list(self._tensors)[number]
+
+    def get_tensor_mode(self, name: str) -> TensorIOMode:
+        if name in self._plan["inputs"]:
+            return TensorIOMode.INPUT
+        return TensorIOMode.OUTPUT if name in self._tensors else TensorIOMode.NONE
+
+    def get_tensor_dtype(self, name: str) -> DataType:
+        return DataType(self._tensors[name]["dtype"])
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a sample behind a free batch size, which is -1."""
+        return (-1, *self._tensors[name]["shape"])
+
+    def get_tensor_profile_shape(self, name: str, profile: int) -> list[tuple[int, ...]]:
+        """The least, the usual and the largest shape."""
+        return [(count, *self._tensors[name]["shape"]) for count in (1, 1, self._plan["batch"])]
+
+    def create_engine_inspector(self) -> EngineInspector:
+        return EngineInspector(self._plan)
+
+    def create_execution_context(self) -> IExecutionContext | None:
+        try:
+            return IExecutionContext(self, _Memory(self.device_memory_size_v2))
+        except _DriverError as error:
+            self._logger.log(ILogger.Severity.ERROR, f"no scratch memory: {error}")
+            return None
+
+
+class IExecutionContext:
+    """One run of an engine at a time, in scratch memory of its own."""
+
+    def __init__(self, engine: ICudaEngine, scratch: _Memory) -> None:
+        self.engine, self._scratch = engine, scratch
+        self._counts: dict[str, int] = {}
+        self._addresses: dict[str, int] = {}
+
+    def set_input_shape(self, name: str, shape: Sequence[int]) -> bool:
+        plan = self.engine._plan
+        known = list(plan["inputs"].get(name, {"shape": ()})["shape"])
+        if list(shape[1:]) != known or not 1 <= shape[0] <= plan["batch"]:
+            return self._refuse(f"{name}: {tuple(shape)} is outside of 1 to {plan['batch']} times {known}")
+        self._counts[name] = shape[0]
+        return True
+
+    def set_tensor_address(self, name: str, address: int) -> bool:
+        if name not in self.engine._tensors or address % 256:
+            return self._refuse(
+                f"{name}: {address:#x} is no address of a tensor: it has to be a multiple of 256"
+            )
+        self._addresses[name] = address
+        return True
+
+    def infer_shapes(self) -> list[str]:
+        """The inputs whose shape is not said."""
+        return [name for name in self.engine._plan["inputs"] if name not in self._counts]
+
+    def execute_async_v3(self, stream_handle: int) -> bool:
+        plan = self.engine._plan
+        missing = [name for name in self.engine._tensors if name not in self._addresses] + self.infer_shapes()
+        if missing or len(set(self._counts.values())) != 1:
+            return self._refuse(f"not all shapes and addresses are set: {missing or self._counts}")
+        count, at = next(iter(self._counts.values())), self._scratch.address
+        try:
+            for output in plan["outputs"].values():
+                elements = math.prod(output["shape"])
+                for order, (name, put) in enumerate(plan["inputs"].items()):
+                    nbytes = math.prod(put["shape"]) * np.dtype(put["dtype"]).itemsize
+                    numbers = (elements, nbytes, output["salt"] + order, order == 0, plan["poison"])
+                    self._launch("mix", count, stream_handle, (at, self._addresses[name]), numbers)
+                at += 4 * elements * count
+            at = self._scratch.address
+            for name, output in plan["outputs"].items():
+                nbytes = 4 * math.prod(output["shape"]) * count
+                self._launch("copy", 1, stream_handle, (self._addresses[name], at), (nbytes,))
+                at += nbytes
+        except _DriverError as error:
+            return self._refuse(str(error))
+        return True
+
+    def _launch(
+        self, kernel: str, blocks: int, stream: int, pointers: Sequence[int], numbers: Sequence[int]
+    ) -> None:
+        values = [*map(ctypes.c_uint64, pointers), *map(ctypes.c_int, numbers)]
+        places = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
+        handle = ctypes.c_void_p(stream)
+        _call("cuLaunchKernel", self.engine._kernels[kernel], blocks, 1, 1, 1, 1, 1, 0, handle, places, None)
+
+    def _refuse(self, text: str) -> bool:
+        self.engine._logger.log(ILogger.Severity.ERROR, text)
+        return False
+
+
+@cache
+def _driver() -> ctypes.CDLL:
+    return ctypes.CDLL("libcuda.so.1")
+
+
+class _DriverError(Exception):
+    pass
+
+
+class _Memory:
+    """Device memory for as long as it is held."""
+
+    def __init__(self, nbytes: int) -> None:
+        pointer = ctypes.c_uint64()
+        _call("cuMemAlloc_v2", ctypes.byref(pointer), ctypes.c_size_t(max(nbytes, 1)))
+        self.address = pointer.value
+
+    def __del__(self) -> None:
+        if hasattr(self, "address"):
+            _driver().cuMemFree_v2(ctypes.c_uint64(self.address))
+
+
+def _kernel(name: str) -> ctypes.c_void_p:
+    module, function = ctypes.c_void_p(), ctypes.c_void_p()
+    _call("cuModuleLoadData", ctypes.byref(module), _IMAGE)
+    _call("cuModuleGetFunction", ctypes.byref(function), module, name.encode())
+    _call("cuModuleUnload", module)  # the functions are of a library that stays
+    return function
+
+
+def _call(name: str, *arguments: Any) -> None:
+    code = getattr(_driver(), name)(*arguments)
+    if code:
+        raise _DriverError(f"{name} failed with CUDA error {code}")
