@@ -51,13 +51,18 @@ class Schedule(Generic[T]):
         """How many lanes are busy."""
         return len(self._flights)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether every lane is busy."""
+        return len(self._flights) == self._lanes
+
     def enter(self, part: T, deadline_ns: int) -> None:
         """A part has come."""
         self._waiting.append((part, deadline_ns))
 
     def next(self, now_ns: int) -> list[T]:
         """The parts to start now on an idle lane; none where nothing waits or every lane is busy."""
-        if len(self._flights) == self._lanes:
+        if self.is_full:
             return []
         while self._waiting and self._end_ns(1, now_ns) > self._limit_ns:
             self._waiting.popleft()

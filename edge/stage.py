@@ -172,7 +172,7 @@ def relay(
                 outcomes = refused = step.start(messages)
                 gone = {unknown.part.entry for unknown in refused}
                 schedule.refused(message for message in messages if message.part.entry in gone)
-            elif schedule.in_flight:
+            elif schedule.in_flight and (schedule.is_full or not inbox.poll(0)):
                 outcomes = step.finish()
                 schedule.done(time.monotonic_ns())
             for outcome in outcomes:

@@ -6,15 +6,19 @@ import logging
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from edge.bundle import read_bundle
-from edge.errors import BundleError, EdgeError
+from edge.bundle import Bundle, read_bundle
+from edge.errors import BundleError, EdgeError, EngineError
 from edge.recipe import EngineChoice
+
+if TYPE_CHECKING:
+    from trt_build.building import Result
+    from trt_build.verify import Comparison
 
 app = typer.Typer(
     add_completion=False,
@@ -38,9 +42,10 @@ MethodArgument = Annotated[
     Literal["comparator", "matcher", "autoencoder", "stpm", "pfm"],
     typer.Argument(help="How parts are to be judged.", show_default=False),
 ]
-EngineKind = Literal["auto", "openvino", "onnxruntime"]
+EngineKind = Literal["auto", "tensorrt", "tensorrt_rtx", "openvino", "onnxruntime"]
 #: What the extra `build` brings, by the name it is imported by.
-BUILD_LIBRARIES = {"matplotlib", "onnx", "onnxruntime", "onnxscript", "safetensors", "scipy", "torch"}
+BUILD_LIBRARIES = {"matplotlib", "ml_dtypes", "modelopt", "onnx", "onnxruntime", "onnxscript"}
+BUILD_LIBRARIES |= {"safetensors", "scipy", "torch"}
 
 
 @app.command()
@@ -116,22 +121,34 @@ def export(
     draft: Annotated[Path, typer.Argument(help="Folder for the graphs.", show_default=False)],
     data: Annotated[
         Path | None,
-        typer.Option(help="What was trained with, to show INT8 its ranges; without it there is FP32 only."),
+        typer.Option(help="What was trained with, to show INT8 its ranges; without it there is no INT8."),
     ] = None,
+    float8: Annotated[
+        bool, typer.Option("--fp8", help="FP8 too, for GPUs that have it; coarser than INT8.")
+    ] = False,
     width: Annotated[int, typer.Option(min=32, help="Of a comparator's input; a multiple of 32.")] = 640,
     height: Annotated[int, typer.Option(min=32, help="Likewise.")] = 640,
 ) -> None:
-    """Turn a checkpoint into ONNX graphs, FP32 and INT8: a draft, for `calibrate` and then `pack`."""
+    """Turn a checkpoint into ONNX graphs, FP32, FP16 and INT8: a draft, for `calibrate` and then `pack`."""
+    if float8 and not data:
+        raise typer.BadParameter("needs --data, whose ranges it takes", param_hint="--fp8")
     from trt_build.export_onnx import export_checkpoint
+    from trt_build.float8 import float8 as add_float8
+    from trt_build.halve import halve
+    from trt_build.quantize import quantize
 
     with console.status("exporting FP32"):
         export_checkpoint(checkpoint, draft, height=height, width=width)
+    manifest = read_bundle(draft).manifest
+    shown = _steps(manifest.method).ranges(data, manifest.input) if data else []
+    with console.status("halving to FP16"):
+        halve(draft, shown)
     if data:
-        from trt_build.quantize import quantize
-
-        manifest = read_bundle(draft).manifest
         with console.status("rounding to INT8"):
-            quantize(draft, _steps(manifest.method).ranges(data, manifest.input))
+            quantize(draft, shown)
+    if float8:
+        with console.status("rounding to FP8"):
+            add_float8(draft)
     console.print(f"draft in {draft}; next: trt-build calibrate")
 
 
@@ -177,7 +194,8 @@ def pack(
         Path | None, typer.Option(help="Folder of masters to put in, <view>.png each; else recipes name them.")
     ] = None,
     precision: Annotated[
-        Literal["fp32", "int8"] | None, typer.Option(help="Leave out the graphs in every other precision.")
+        Literal["fp32", "fp16", "int8", "fp8"] | None,
+        typer.Option(help="Leave out the graphs in every other precision."),
     ] = None,
     notice: Annotated[Path | None, typer.Option(help="Text file with licences and credits to put in.")] = None,
 ) -> None:
@@ -207,7 +225,9 @@ def verify(
         Path | None, typer.Option(help="Labelled pictures to judge after the golden frames.")
     ] = None,
     engine: Annotated[EngineKind, typer.Option(help="The engine to hold against the reference.")] = "auto",
-    precision: Annotated[Literal["auto", "fp32", "int8"], typer.Option(help="Of that engine.")] = "auto",
+    precision: Annotated[
+        Literal["auto", "fp32", "fp16", "int8", "fp8"], typer.Option(help="Of that engine.")
+    ] = "auto",
 ) -> None:
     """Hold an engine against the FP32 reference; status 1 where it differs by more than it may."""
     from trt_build.verify import verify as verify_bundle
@@ -218,11 +238,90 @@ def verify(
         found = verify_bundle(read, EngineChoice(kind=engine, precision=precision), cases, measure)
     console.print(f"all {len(read.manifest.golden)} golden frames are reproduced")
     if found:
-        _print_figures(f"{found.engine}, largest difference", found.differences)
-        flipped = ", ".join(found.flipped) or "none"
-        console.print(f"pictures decided otherwise: {len(found.flipped)} of {found.cases} ({flipped})")
-        what = "AP at IoU 0.33" if read.manifest.method == "comparator" else "AUROC"
-        console.print(f"{what}: {found.quality:.2f}, reference {found.reference:.2f}")
+        _print_comparison(read.manifest.method, found)
+
+
+@app.command()
+def build(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="A draft's or a bundle's folder, on the device of the line.", show_default=False),
+    ],
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(help="fp16, int8, fp8 or fp32, or several; without it all that there are but fp32."),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Parts that are judged at once where they pile up; 8 where the graph allows it."
+        ),
+    ] = None,
+    runtime: Annotated[
+        Literal["auto", "tensorrt", "tensorrt_rtx"],
+        typer.Option(help="Whose engines; `auto`: what is installed."),
+    ] = "auto",
+    data: Annotated[
+        Path | None, typer.Option(help="Labelled pictures to judge with each engine and with the reference.")
+    ] = None,
+    portable: Annotated[bool, typer.Option(help="For later versions of the same major, too; slower.")] = False,
+    stripped: Annotated[
+        bool, typer.Option(help="Small files: weights are taken from the graph when an engine is loaded.")
+    ] = False,
+) -> None:
+    """Compile a model for the GPU that is here; an engine that judges otherwise is deleted, with status 1.
+
+    A draft is calibrated and packed after this, by the scores of its engine; a bundle is ready for the line.
+    """
+    from trt_build import building
+    from trt_build.build_engine import Asked
+
+    read = read_bundle(folder)
+    refused = 0
+    try:
+        with building.target_here(building.chosen_runtime(runtime)) as here:
+            console.print(f"for {here}")
+            precisions = building.chosen_precisions(read, precision or [], here)
+            asked = Asked(batch=batch, portable=portable, stripped=stripped)
+            verified = here.compute_capability is not None
+            check = building.check_of(read, _steps(read.manifest.method), data) if verified else None
+            console.print(f"kernels: {building.kernels_beside(read)}")
+            for result in building.build_engines(read, precisions, here, asked, check):
+                _print_result(read, result, verified=verified)
+                refused += result.refused is not None
+    except KeyboardInterrupt:
+        console.print("stopped; of what was not finished nothing is left")
+        raise typer.Exit(130) from None
+    if refused:
+        raise EngineError(f"{refused} of {len(precisions)} engines judge otherwise and were deleted; see above")
+    console.print("next: " + ("edge run" if read.manifest.golden else "trt-build calibrate"))
+
+
+def _print_result(read: Bundle, result: Result, *, verified: bool) -> None:
+    """What was built, and whether it is kept."""
+    for one in result.built:
+        size = f"{one.engine.file.bytes / 2**20:.1f} MiB, batches of up to {one.engine.batch}"
+        console.print(f"{one.engine.file.path}: {'up to date' if one.up_to_date else 'built'}, {size}")
+    if result.refused:
+        console.print(f"{result.precision}: deleted: {result.refused}")
+    elif not verified:
+        console.print(f"{result.precision}: built, not verified: no GPU here")
+    elif read.manifest.golden:
+        console.print(f"{result.precision}: kept: all {len(read.manifest.golden)} golden frames are reproduced")
+    else:
+        console.print(f"{result.precision}: kept: it computes what its graph says")
+    if result.found:
+        _print_comparison(read.manifest.method, result.found)
+
+
+def _print_comparison(method: str, found: Comparison) -> None:
+    _print_figures(f"{found.engine}, largest difference", found.differences)
+    if found.quality is None:
+        return
+    flipped = ", ".join(found.flipped) or "none"
+    console.print(f"pictures decided otherwise: {len(found.flipped)} of {found.cases} ({flipped})")
+    what = "AP at IoU 0.33" if method == "comparator" else "AUROC"
+    console.print(f"{what}: {found.quality:.2f}, reference {found.reference:.2f}")
 
 
 @app.command()

@@ -69,6 +69,7 @@ assert BACKBONES.keys() == PUBLISHED.keys()
 class Backbone(nn.Module):
     """Images `(N, 3, H, W)` RGB in 0..255, uint8 or float, into features at strides 4, 8 and 16, finest first.
 
+    Of grey ones, `(N, 1, H, W)`, each channel gets the same: three come of what it takes off and scales by.
     Frozen and in evaluation mode, also where a model that holds it is trained. The sides of an image are
     multiples of 32.
     """

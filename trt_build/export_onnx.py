@@ -1,6 +1,7 @@
-"""A trained model into ONNX graphs of fixed size; a comparator's are two, the others' one.
+"""A trained model into ONNX graphs for pictures of one size; a comparator's are two, the others' one.
 
-A comparator has master -> features, run once for each master, and image and features -> outputs.
+A comparator has master -> features, run once for each master, and image and features -> outputs. How many
+pictures are judged at once is left free: the first dimension of every input and output, `batch`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from trt_build.train import CheckpointError, load
 from trt_build.train_comparator import load_comparator
 
 OPSET = 20
+BATCH = "batch"  #: what the first dimension of every input and output is called in the graphs
 REFERENCE, JUDGE = "reference.fp32.onnx", "judge.fp32.onnx"
 EVEN_ODDS = 0.5  # threshold of each kind until `calibrate` sets better ones
 
@@ -60,11 +62,11 @@ def export_alone(
     folder.mkdir(parents=True, exist_ok=True)
     method = METHODS[name]
     spec = method.spec(model)
-    image = torch.zeros(spec.shape, dtype=torch.uint8)
+    image = _pictures(spec)
     with torch.inference_mode():
         answers = model.eval()(image)
     shapes = {
-        key: tuple(answer.shape)
+        key: _one(answer)
         for key, answer in zip(
             method.outputs, (answers,) if isinstance(answers, Tensor) else answers, strict=True
         )
@@ -92,19 +94,19 @@ def export_comparator(
         raise ExportError(f"expected a size whose sides are multiples of {COARSEST}, found {width}x{height}")
     folder.mkdir(parents=True, exist_ok=True)
     spec = InputSpec(height=height, width=width, color="gray" if model.config.in_channels == 1 else "bgr")
-    image = torch.zeros(spec.shape, dtype=torch.uint8)
+    image = _pictures(spec)
     with torch.inference_mode():
         features = model.eval().encode(image)
         outputs = model.compare(features, image)
     names = [f"feature_{i}" for i in range(len(features))]
     _export(_Reference(model), (image,), folder / REFERENCE, ["master"], names)
-    _export(_Judge(model), (image, *features), folder / JUDGE, ["image", *names], ["map", "extents"])
+    _export(_Judge(model), (image, features), folder / JUDGE, ["image", *names], ["map", "extents"])
     manifest = Manifest(
         name=folder.name,
         method="comparator",
         kinds=model.config.kinds,
         input=spec,
-        outputs={name: tuple(output.shape) for name, output in zip(("map", "extents"), outputs, strict=True)},
+        outputs={name: _one(output) for name, output in zip(("map", "extents"), outputs, strict=True)},
         stride=STRIDE,
         features=tuple(names),
         artifacts=(
@@ -131,22 +133,39 @@ class _Judge(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, image: Tensor, *features: Tensor) -> tuple[Tensor, Tensor]:
-        return self.model.compare(list(features), image)
+    def forward(self, image: Tensor, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        return self.model.compare(features, image)
+
+
+def _pictures(spec: InputSpec) -> Tensor:
+    """Two, for what is traced with one is taken to hold for one alone."""
+    return torch.zeros((2, *spec.shape[1:]), dtype=torch.uint8)
+
+
+def _one(answer: Tensor) -> tuple[int, ...]:
+    """The shape of a single picture's answer."""
+    return (1, *answer.shape[1:])
 
 
 def _export(
-    module: nn.Module, inputs: tuple[Tensor, ...], path: Path, names: list[str], outputs: list[str]
+    module: nn.Module,
+    inputs: tuple[Tensor | list[Tensor], ...],
+    path: Path,
+    names: list[str],
+    outputs: list[str],
 ) -> None:
+    free = {0: torch.export.Dim(BATCH)}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells that torchvision is missing
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # the exporter's own
+        warnings.filterwarnings("ignore", f"# The axis name: {BATCH} will not be used")  # twice, it means
         torch.onnx.export(
             module.eval(),
             inputs,
             path,
             input_names=names,
             output_names=outputs,
+            dynamic_shapes=tuple([free] * len(put) if isinstance(put, list) else free for put in inputs),
             opset_version=OPSET,
             external_data=False,
             dynamo=True,

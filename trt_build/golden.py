@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 from edge.bundle import Bundle
-from edge.engines import open_engine
-from edge.engines.base import Outputs
+from edge.engines import ON_CPU, open_engine
+from edge.engines.base import Engine, Outputs
 from edge.errors import BundleError
 from edge.golden import decisions, differences, scores
 from edge.manifest import Manifest, Precision
 from edge.recipe import EngineChoice
+from trt_build.building import compiled_here
 from trt_build.cases import Case, answer
 
 GOLDEN = 4  # cases
@@ -39,8 +41,8 @@ def compare_engines(
     agreed = [True] * len(answers)
     for precision in manifest.precisions():
         apart = dict(least)
-        for kind in ("openvino", "onnxruntime"):
-            with open_engine(EngineChoice(kind=kind, precision=precision), draft) as engine:
+        for unopened in engines_of(draft, precision):
+            with unopened as engine:
                 for i, (case, wanted) in enumerate(answers):
                     found = answer(engine, manifest, case)
                     for name, difference in differences(found, wanted, manifest).items():
@@ -48,6 +50,21 @@ def compare_engines(
                     agreed[i] &= bool((decisions(found, manifest) == decisions(wanted, manifest)).all())
         tolerances[precision] = apart
     return tolerances, agreed
+
+
+def engines_of(bundle: Bundle, precision: Precision) -> list[Engine]:
+    """What computes a precision here, to be entered by `with`.
+
+    A GPU alone runs FP16 and FP8 on the line; here they are run by what rounds as it does. The engines that
+    were built for this device count too: what they differ by is what the line will see.
+    """
+    built = compiled_here(bundle, precision)
+    if precision in ON_CPU:
+        kinds: tuple[Literal["openvino", "onnxruntime"], ...] = ("openvino", "onnxruntime")
+        return [*(open_engine(EngineChoice(kind=kind, precision=precision), bundle) for kind in kinds), *built]
+    from trt_build.stepwise import Stepwise  # here, for packing FP32 and INT8 needs no onnx
+
+    return [Stepwise(bundle, precision), *built]
 
 
 def choose_golden(

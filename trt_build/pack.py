@@ -19,9 +19,9 @@ from edge.engines.base import Outputs
 from edge.errors import BundleError
 from edge.golden import check_golden
 from edge.manifest import File, GoldenCase, InputSpec, Manifest, Precision
-from edge.recipe import EngineChoice
+from trt_build.building import copy_engines
 from trt_build.cases import Case, answer
-from trt_build.golden import choose_golden, compare_engines
+from trt_build.golden import choose_golden, compare_engines, engines_of
 from trt_build.verify import REFERENCE
 
 
@@ -67,6 +67,7 @@ def pack(
     for artifact in manifest.artifacts:
         (part / artifact.path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(draft / artifact.path, part / artifact.path)
+    copy_engines(draft, part, manifest)
     kept = {view: _write_picture(part, f"master/{view}.png", _read(path)) for view, path in masters.items()}
     manifest = msgspec.structs.replace(
         manifest,
@@ -76,18 +77,21 @@ def pack(
     write_manifest(part, manifest)
     packed = read_bundle(part)
     for precision in manifest.precisions():
-        with open_engine(EngineChoice(precision=precision), packed) as engine:
-            check_golden(engine, packed)
+        for unopened in engines_of(packed, precision):
+            with unopened as engine:
+                check_golden(engine, packed)
     part.rename(folder)
     return read_bundle(folder)
 
 
 def _check_calibrated(draft: Path, manifest: Manifest) -> None:
-    """BundleError unless the thresholds are set, by the very graph that will judge where a rate is promised."""
+    """BundleError unless the thresholds are set, where a rate is promised by a graph that goes into the bundle.
+
+    Of the graphs that a line can run it takes that one.
+    """
     if not manifest.facts.get("calibrated"):
         raise BundleError(f"{draft}: its thresholds are not set: run trt-build calibrate")
-    best = "int8" if "int8" in manifest.precisions() else "fp32"
-    judges = [a.sha256 for a in manifest.artifacts if (a.role, a.precision) == ("judge", best)]
+    judges = [artifact.sha256 for artifact in manifest.artifacts if artifact.role == "judge"]
     if manifest.calibration and manifest.calibration.artifact not in judges:
         raise BundleError(
             f"{draft}: was calibrated on {manifest.calibration.engine}, and in the bundle a graph of another "

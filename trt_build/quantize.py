@@ -8,7 +8,7 @@ with a sign would keep half, and depthwise ones, whose rounding is what costs a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,9 +27,8 @@ from trt_build.cases import Case
 def quantize(draft: Path, cases: Sequence[Case]) -> None:
     """Add every graph in INT8 to a draft; the ranges of activations are those that the cases show."""
     bundle = read_bundle(draft)
-    int8 = [_quantized(bundle, "judge", _JudgeInputs(bundle, cases))]
-    if bundle.manifest.features:
-        int8.append(_quantized(bundle, "reference", _Masters(cases)))
+    roles: tuple[Role, ...] = ("judge", "reference") if bundle.manifest.features else ("judge",)
+    int8 = [_quantized(bundle, role, cases) for role in roles]
     others = [artifact for artifact in bundle.manifest.artifacts if artifact.precision != "int8"]
     facts = bundle.manifest.facts | {
         "onnxruntime": onnxruntime.__version__,
@@ -38,7 +37,20 @@ def quantize(draft: Path, cases: Sequence[Case]) -> None:
     write_manifest(draft, msgspec.structs.replace(bundle.manifest, artifacts=(*others, *int8), facts=facts))
 
 
-def _quantized(bundle: Bundle, role: Role, inputs: CalibrationDataReader) -> Artifact:
+def inputs_of(bundle: Bundle, role: Role, cases: Sequence[Case]) -> Iterator[dict[str, Any]]:
+    """What a graph of this role is given for each case, by the names of its inputs, one after another."""
+    names = bundle.manifest.features
+    if role == "reference" or not names:
+        yield from ({"master": case.master} if role == "reference" else {"image": case.image} for case in cases)
+        return
+    path = str(bundle.artifact("reference", "fp32"))
+    reference = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for case in cases:
+        features = reference.run(names, {"master": case.master})
+        yield {"image": case.image, **dict(zip(names, features, strict=True))}
+
+
+def _quantized(bundle: Bundle, role: Role, cases: Sequence[Case]) -> Artifact:
     name = f"{role}.int8.onnx"
     with TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
@@ -46,7 +58,7 @@ def _quantized(bundle: Bundle, role: Role, inputs: CalibrationDataReader) -> Art
         quantize_static(
             prepared,
             bundle.folder / name,
-            inputs,
+            _Shown(inputs_of(bundle, role, cases)),
             op_types_to_quantize=["Conv"],
             nodes_to_exclude=_sensitive(onnx.load(prepared).graph),
             per_channel=True,
@@ -74,30 +86,11 @@ def _sensitive(graph: onnx.GraphProto) -> list[str]:
     return names
 
 
-class _Masters(CalibrationDataReader):  # type: ignore[misc]  # the library has no types
-    """The reference graph's input for each case, one after another."""
+class _Shown(CalibrationDataReader):  # type: ignore[misc]  # the library has no types
+    """Inputs one after another, as the library asks for them."""
 
-    def __init__(self, cases: Sequence[Case]) -> None:
-        self._cases = iter(cases)
-
-    def get_next(self) -> dict[str, Any] | None:
-        case = next(self._cases, None)
-        return {"master": case.master} if case else None
-
-
-class _JudgeInputs(CalibrationDataReader):  # type: ignore[misc]  # the library has no types
-    """The judge's inputs for each case, one after another."""
-
-    def __init__(self, bundle: Bundle, cases: Sequence[Case]) -> None:
-        self._names = bundle.manifest.features
-        if self._names:
-            path = str(bundle.artifact("reference", "fp32"))
-            self._reference = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        self._cases = iter(cases)
+    def __init__(self, inputs: Iterator[dict[str, Any]]) -> None:
+        self._inputs = inputs
 
     def get_next(self) -> dict[str, Any] | None:
-        case = next(self._cases, None)
-        if case is None:
-            return None
-        features = self._reference.run(self._names, {"master": case.master}) if self._names else []
-        return {"image": case.image, **dict(zip(self._names, features, strict=True))}
+        return next(self._inputs, None)

@@ -55,7 +55,7 @@ def simulate(schedule: Schedule[int], gpu: Gpu, captured_ns: list[int], deadline
         if batch := schedule.next(now_ns):
             run.batches.append(batch)
             heapq.heappush(ends, gpu.run(len(batch), now_ns))
-        elif schedule.in_flight:
+        elif schedule.in_flight and (schedule.is_full or part == len(coming) or coming[part] > now_ns):
             now_ns = max(now_ns, heapq.heappop(ends))
             run.done_ns |= dict.fromkeys(schedule.done(now_ns), now_ns)
     return run
@@ -158,6 +158,14 @@ def test_an_overloaded_stage_still_does_what_it_can(lanes: int) -> None:
     late = [part for part, done in run.done_ns.items() if done > captured[part] + 90 * MS]
     assert late == []
     assert len(run.done_ns) > 0.48 * 2000
+
+
+def test_an_overloaded_gpu_is_never_idle() -> None:
+    """Also while parts are passed over, the next one that can be done goes onto the lane at once."""
+    gpu, captured = Gpu(lambda n: 5 * MS, lambda n: 5 * MS), steady(4000, 4.9)
+    run = simulate(Schedule[int](lanes=2, batch=1, guard_ns=10 * MS), gpu, captured, deadline_ms=100)
+    assert len(run.done_ns) < 4000
+    assert run.per_second > 0.99 * 200
 
 
 def test_batches_carry_what_single_parts_could_not() -> None:

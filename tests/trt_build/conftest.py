@@ -13,7 +13,7 @@ import pytest
 from bundles import altered
 from drafts import write_anomaly_draft, write_matcher_draft, write_parts, write_products
 
-from edge.bundle import read_bundle
+from edge.bundle import Bundle, read_bundle
 from trt_build import boards, parts, products
 from trt_build.__main__ import main
 from trt_build.cases import Case
@@ -79,6 +79,21 @@ def matcher_draft(product_folder: Path, tmp_path_factory: pytest.TempPathFactory
 def pcb_draft(pcb_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The comparator of few nodes as a draft, not calibrated."""
     return altered(pcb_bundle, tmp_path_factory.mktemp("drafts") / "pcb", golden=(), tolerances={}, masters={})
+
+
+@pytest.fixture(scope="session")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bundle]:
+    """The draft of a model of `networks.NETWORKS`, in all precisions; made when it is first asked for."""
+    from networks import export_network
+
+    made: dict[str, Bundle] = {}
+
+    def network(name: str) -> Bundle:
+        if name not in made:
+            made[name] = export_network(name, tmp_path_factory.mktemp("networks") / name)
+        return made[name]
+
+    return network
 
 
 @pytest.fixture(scope="session")

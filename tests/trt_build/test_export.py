@@ -14,8 +14,13 @@ torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
 
-from edge.bundle import read_bundle  # noqa: E402  (only where torch is)
+pytest.importorskip("modelopt")
+
+from networks import NETWORKS  # noqa: E402  (only where torch is)
+
+from edge.bundle import Bundle, read_bundle  # noqa: E402
 from edge.engines import open_engine  # noqa: E402
+from edge.engines.base import Sample  # noqa: E402
 from edge.golden import differences  # noqa: E402
 from edge.manifest import InputSpec  # noqa: E402
 from edge.recipe import EngineChoice  # noqa: E402
@@ -116,14 +121,40 @@ def test_a_draft_is_read_as_a_bundle(draft: Path, model: Comparator) -> None:
 @pytest.mark.parametrize(
     "name", ["reference.fp32.onnx", "reference.int8.onnx", "judge.fp32.onnx", "judge.int8.onnx"]
 )
-def test_a_graph_is_one_file_with_fixed_shapes_and_bytes_in(draft: Path, name: str) -> None:
-    """Nothing is left to be scaled, sized or fetched on the line."""
+def test_a_graph_is_one_file_of_one_size_with_bytes_in(draft: Path, name: str) -> None:
+    """Nothing is left to be scaled, sized or fetched on the line but how many parts are judged at once."""
     graph = onnx.load(draft / name).graph
     picture = graph.input[0].type.tensor_type
     assert picture.elem_type == onnx.TensorProto.UINT8
-    assert [d.dim_value for d in picture.shape.dim] == [1, 1, *SIZE]
-    assert all(d.dim_value > 0 for value in graph.output for d in value.type.tensor_type.shape.dim)
+    assert [d.dim_value for d in picture.shape.dim][1:] == [1, *SIZE]
+    for value in (*graph.input, *graph.output):
+        batch, *others = value.type.tensor_type.shape.dim
+        assert batch.dim_param == "batch"
+        assert all(d.dim_value > 0 for d in others)
     assert not any(tensor.external_data for tensor in graph.initializer)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_parts_judged_at_once_are_judged_as_one_by_one(network: Callable[[str], Bundle], name: str) -> None:
+    """Of each model of the table, rounded or not, and no node reckons with how many there are."""
+    bundle = network(name)
+    spec = bundle.manifest.input
+    boards, masters = np.random.default_rng(3).integers(0, 256, (2, 3, *spec.shape[1:]), np.uint8)
+    for artifact in bundle.manifest.artifacts:
+        kinds = {node.op_type for node in onnx.load(bundle.folder / artifact.path).graph.node}
+        assert not kinds & {"Shape", "Size", "Gather", "If", "Loop", "Expand", "ConstantOfShape", "Tile"}
+    for precision in ("fp32", "int8"):
+        judge = ort.InferenceSession(bundle.artifact("judge", precision))
+        fed = {"image": boards}
+        if bundle.manifest.features:
+            reference = ort.InferenceSession(bundle.artifact("reference", precision))
+            names = bundle.manifest.features
+            fed |= dict(zip(names, reference.run(names, {"master": masters}), strict=True))
+        singly = [judge.run(None, {key: value[i : i + 1] for key, value in fed.items()}) for i in range(3)]
+        for at_once, single in zip(judge.run(None, fed), zip(*singly, strict=True), strict=True):
+            largest = float(np.abs(at_once).max())
+            assert largest > 0
+            np.testing.assert_allclose(at_once, np.concatenate(single), rtol=1e-4, atol=1e-5 * largest)
 
 
 def test_graphs_do_not_tell_of_the_machine_they_were_made_on(draft: Path) -> None:
@@ -221,8 +252,8 @@ def test_a_model_of_scores_is_exported_as_one_graph(tmp_path: Path, monkeypatch:
     image[0, 0, 8:16, 24:32] = 51
     for kind in ("openvino", "onnxruntime"):
         with open_engine(EngineChoice(kind=kind), bundle) as engine:
-            engine.submit(0, image, None)
-            outputs = engine.collect(0)
+            engine.submit(0, [Sample(image)])
+            outputs = engine.collect(0)[0]
             assert outputs["score"] == pytest.approx([0.2])
             assert np.argwhere(outputs["map"]).tolist() == [[0, 0, 1, 3]]
 
@@ -240,8 +271,8 @@ def test_a_matcher_is_exported_at_the_size_it_was_trained_for(tmp_path: Path) ->
     assert (bundle.manifest.outputs, bundle.manifest.kinds) == ({"embedding": (1, 12)}, ("product",))
     image = np.random.default_rng(0).integers(0, 256, (1, 3, 40, 40), np.uint8)
     with open_engine(EngineChoice(), bundle) as engine, torch.inference_mode():
-        engine.submit(0, image, None)
-        np.testing.assert_allclose(engine.collect(0)["embedding"], model(torch.from_numpy(image)), atol=1e-5)
+        engine.submit(0, [Sample(image)])
+        np.testing.assert_allclose(engine.collect(0)[0]["embedding"], model(torch.from_numpy(image)), atol=1e-5)
 
 
 def test_a_model_that_nobody_knows_is_refused(tmp_path: Path) -> None:

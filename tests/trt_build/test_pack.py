@@ -10,11 +10,12 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
+from cuda.plans import write_engines
 from onnx import helper, numpy_helper
 
 import trt_build.pack
 from edge.bundle import describe, read_bundle, write_manifest
-from edge.engines import open_engine
+from edge.engines import compiled, open_engine
 from edge.errors import BundleError
 from edge.golden import check_golden, decisions, scores
 from edge.manifest import InputSpec
@@ -311,6 +312,22 @@ def test_a_bundle_may_have_one_precision_only(calibrated_pcb: Path, cases: list[
     assert bundle.manifest.precisions() == ["int8"]
     assert list(bundle.manifest.tolerances) == ["int8"]
     assert not (bundle.folder / "judge.fp32.onnx").exists()
+
+
+def test_the_engines_of_a_draft_are_packed(
+    calibrated_anomaly: Path, copy: Callable[[Path], Path], part_folder: Path, tmp_path: Path
+) -> None:
+    """They need not be built again; of graphs that are left out there are none, and the bundle is the same."""
+    draft = write_engines(copy(calibrated_anomaly))
+    cases = list(parts.kept(part_folder, read_bundle(draft).manifest.input))
+    bundle = pack(draft, tmp_path / "bundle", cases=cases)
+    copied = [found for _, found in compiled.kept(bundle.folder)]
+    assert copied == [found for _, found in compiled.kept(draft)] != []
+    for found in copied:
+        assert not isinstance(found, str)
+        assert compiled.read_plan(bundle, found)
+    small = pack(draft, tmp_path / "small", cases=cases, precision="int8")
+    assert list(compiled.kept(small.folder)) == []
 
 
 def test_a_bundle_is_never_overwritten(packed: Path, calibrated_pcb: Path, cases: list[Case]) -> None:

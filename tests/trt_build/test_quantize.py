@@ -15,6 +15,7 @@ from onnx import numpy_helper
 
 from edge.bundle import read_bundle
 from edge.engines import open_engine
+from edge.engines.base import Sample
 from edge.golden import differences
 from edge.recipe import EngineChoice
 from trt_build.cases import Case, answer
@@ -93,7 +94,7 @@ def test_a_matcher_is_rounded_like_any_other(matcher_draft: Path) -> None:
     said = []
     for precision in ("fp32", "int8"):
         with open_engine(EngineChoice(precision=precision), bundle) as engine:
-            engine.submit(0, image, None)
-            said.append(np.array(engine.collect(0)["embedding"]))
+            engine.submit(0, [Sample(image)])
+            said.append(np.array(engine.collect(0)[0]["embedding"]))
     assert np.linalg.norm(said[1]) == pytest.approx(1, abs=1e-5)
     assert 0 < np.abs(said[1] - said[0]).max() < 0.05

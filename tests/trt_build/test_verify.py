@@ -21,7 +21,7 @@ from trt_build.cases import Case, answer, pair_cases
 from trt_build.dataset import Pair, read_pairs
 from trt_build.drawings import PHOTO
 from trt_build.pack import pack
-from trt_build.verify import Measure, judge_all, verify
+from trt_build.verify import CLOSE, Measure, check_draft, judge_all, noise, verify
 
 INT8 = EngineChoice(kind="openvino", precision="int8")
 Labelled = tuple[list[Case], Measure]
@@ -85,7 +85,7 @@ def test_a_bundle_without_fp32_has_its_golden_cases_only(
     int8 = tuple(a for a in bundle.manifest.artifacts if (a.role, a.precision) != ("judge", "fp32"))
     small = replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, artifacts=int8))
     assert verify(small, INT8, [], NOTHING) is None
-    with pytest.raises(EngineError, match=r"engine\.precision 'fp32': bundle pcb comes in int8"):
+    with pytest.raises(EngineError, match=r"engine\.precision 'fp32': of bundle pcb it can run int8"):
         verify(small, INT8, *labelled)
 
 
@@ -196,3 +196,57 @@ def test_a_matcher_is_verified_on_products_kept_from_training(
     assert len(found.flipped) <= 1, "only the photo that set the threshold lies on it"
     assert found.quality == pytest.approx(found.reference, abs=0.5)
     assert set(found.differences) == {"embedding", "score"}
+
+
+def test_an_engine_of_a_draft_is_held_against_its_own_graph(anomaly_draft: Path, part_folder: Path) -> None:
+    """Before there are golden frames: by how much it differs is told, and nothing of quality."""
+    draft = read_bundle(anomaly_draft)
+    cases = list(parts.kept(part_folder, draft.manifest.input))[:4]
+    found = check_draft(draft, INT8, cases)
+    assert (found.engine, found.cases, found.quality) == ("openvino int8", 4, None)
+    assert set(found.differences) == {"map", "score"}
+    assert all(difference < 0.01 for difference in found.differences.values())
+
+
+@pytest.mark.parametrize("model", ["anomaly_draft", "matcher_draft", "pcb_draft"])
+def test_a_draft_is_checked_without_pictures_too(request: pytest.FixtureRequest, model: str) -> None:
+    """Noise is enough to tell whether an engine computes what the graph says, masters and drawings included."""
+    draft = read_bundle(request.getfixturevalue(model))
+    cases = list(noise(draft.manifest))
+    assert len({case.image.tobytes() for case in cases}) == len(cases)
+    assert check_draft(draft, INT8, cases).cases == len(cases)
+
+
+def with_map(draft: Path, folder: Path, *nodes: tuple[str, dict[str, object]]) -> Bundle:
+    """A copy of the draft whose FP32 map goes through further nodes, each of the one before."""
+    copy = Path(shutil.copytree(draft, folder))
+    model = onnx.load(copy / "judge.fp32.onnx")
+    (node,) = (node for node in model.graph.node if node.output[0] == "map")
+    node.output[0] = "before 0"
+    for number, (operator, attributes) in enumerate(nodes):
+        after = "map" if number == len(nodes) - 1 else f"before {number + 1}"
+        made = helper.make_node(operator, [f"before {number}"], [after], **attributes)
+        model.graph.node.insert(list(model.graph.node).index(node) + 1 + number, made)
+    onnx.save(model, copy / "judge.fp32.onnx")
+    return replace(read_bundle(draft), folder=copy)
+
+
+def test_an_engine_that_computes_something_else_is_refused(anomaly_draft: Path, tmp_path: Path) -> None:
+    """A map drawn by lot is another one on each engine; the error says how far off it is."""
+    drawn = with_map(anomaly_draft, tmp_path / "drawn", ("RandomUniformLike", {}))
+    with pytest.raises(
+        EngineError, match=r"(map|score) lies 0\.\d+ from what ONNX Runtime makes of the same graph, more"
+    ):
+        check_draft(drawn, EngineChoice(kind="openvino", precision="fp32"), noise(drawn.manifest))
+
+
+def test_an_engine_of_a_draft_that_gives_no_numbers_is_refused(anomaly_draft: Path, tmp_path: Path) -> None:
+    """No difference is larger than one that is not a number."""
+    broken = with_map(anomaly_draft, tmp_path / "broken", ("Neg", {}), ("Sqrt", {}))
+    with pytest.raises(EngineError, match=r"(map|score) is not a number everywhere"):
+        check_draft(broken, EngineChoice(kind="openvino", precision="fp32"), noise(broken.manifest))
+
+
+def test_what_is_rounded_more_may_differ_more() -> None:
+    """Of each precision it is known how much, and FP32 means FP32."""
+    assert CLOSE["fp32"] < CLOSE["fp16"] < CLOSE["int8"] == CLOSE["fp8"] < 1

@@ -104,7 +104,7 @@ class Autoencoder(nn.Module):
 
     def look(self, image: Tensor) -> Tensor:
         """X `(N, P, H/16, W/16)`: features with a mean of zero and a deviation of one, after `get_used_to`."""
-        levels = self.backbone(image if self.config.in_channels == 3 else image.expand(-1, 3, -1, -1))
+        levels = self.backbone(image)
         return (torch.cat([self._in_cells(level) for level in levels], 1) - self.mean) * self.scale
 
     def encode(self, seen: Tensor) -> Tensor:

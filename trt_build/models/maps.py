@@ -53,11 +53,11 @@ class MapScale(nn.Module):
 
     def _laid(self, maps: Sequence[Tensor]) -> Tensor:
         """`(N, K, h, w)`: all maps over the finest, smoothed by means of 3x3 cells."""
-        size = maps[0].shape[2:]
+        cells = [map_.shape[3] for map_ in maps]  # of each the finest has a whole multiple
         laid = torch.cat(
             [
-                map_ if map_.shape[2:] == size else F.interpolate(map_, size=size, mode="bilinear")
-                for map_ in maps
+                map_ if of == cells[0] else F.interpolate(map_, scale_factor=cells[0] / of, mode="bilinear")
+                for of, map_ in zip(cells, maps, strict=True)
             ],
             dim=1,
         )

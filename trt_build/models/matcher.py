@@ -63,7 +63,9 @@ class Matcher(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """The pictures' `embedding`: `(N, D)` float32, each of length 1."""
         ink = 1.0 - image.to(self.offset.dtype) / 255.0  # so that what lies beyond the border is blank
-        return F.normalize(self.branch(ink).float(), dim=1)
+        vectors: Tensor = self.branch(ink).float()
+        lengths: Tensor = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+        return vectors / lengths.clamp_min(1e-12)
 
     def logit(self, cosine: Tensor) -> Tensor:
         """How strongly a cosine speaks for `same`: a * cosine + b, with a and b learned."""
