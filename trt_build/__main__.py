@@ -284,11 +284,13 @@ def build(
             precisions = building.chosen_precisions(read, precision or [], here)
             asked = Asked(batch=batch, portable=portable, stripped=stripped)
             verified = here.compute_capability is not None
-            check = building.check_of(read, _steps(read.manifest.method), data) if verified else None
+            # What takes data through the steps needs more than a line has, so it comes in with data only.
+            steps = _steps(read.manifest.method) if data else None
+            check = building.check_of(read, steps, data) if verified else None
             console.print(f"kernels: {building.kernels_beside(read)}")
             for result in building.build_engines(read, precisions, here, asked, check):
                 _print_result(read, result, verified=verified)
-                refused += result.refused is not None
+                refused += bool(result.refused)
     except KeyboardInterrupt:
         console.print("stopped; of what was not finished nothing is left")
         raise typer.Exit(130) from None

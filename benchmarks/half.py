@@ -1,0 +1,98 @@
+"""What FP16 decides otherwise than FP32 on labelled pictures, on a CPU that rounds as a GPU's FP16 does.
+
+A checkpoint is exported in FP32 and FP16, its thresholds are set by FP32's scores, and every labelled picture
+is judged by both, FP16 node by node (`trt_build/stepwise.py`), since a CPU's runtimes would not round. It is an
+emulation: a GPU adds up in another order. With --float8 FP8 is judged so too. Ends with one line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edge.bundle import read_bundle
+from edge.engines import open_engine
+from edge.golden import scores
+from edge.manifest import Precision
+from trt_build.__main__ import _steps
+from trt_build.cases import answer
+from trt_build.export_onnx import export_checkpoint
+from trt_build.float8 import float8
+from trt_build.halve import halve
+from trt_build.promise import Promise
+from trt_build.quantize import quantize
+from trt_build.stepwise import Stepwise
+from trt_build.verify import REFERENCE
+
+
+def compare(draft: Path, tested: Path, precisions: Sequence[Precision]) -> dict[str, object]:
+    """Figures over all labelled pictures."""
+    bundle = read_bundle(draft)
+    manifest = bundle.manifest
+    cases, _ = _steps(manifest.method).labelled(tested, bundle)
+    engines = {name: Stepwise(bundle, name) for name in precisions}
+    found: dict[str, list[np.ndarray]] = {name: [] for name in ("fp32", *precisions)}
+    with open_engine(REFERENCE, bundle) as reference:
+        for engine in engines.values():
+            engine.__enter__()
+        for case in cases:
+            wanted = answer(reference, manifest, case)
+            found["fp32"].append(scores(wanted))
+            for name, engine in engines.items():
+                outputs = answer(engine, manifest, case)
+                found[name].append(scores(outputs))
+        for engine in engines.values():
+            engine.__exit__(None, None, None)
+    limits = np.array([manifest.thresholds[kind] for kind in manifest.kinds], np.float32)
+    exact = np.array(found["fp32"])
+    from_threshold = np.abs(exact - limits) / limits
+    report: dict[str, object] = {
+        "method": manifest.method,
+        "pictures": len(exact),
+    }
+    for name in precisions:
+        apart = np.abs(np.array(found[name]) - exact)
+        flipped = (np.array(found[name]) >= limits) != (exact >= limits)
+        report |= {
+            f"{name}_flipped": int(flipped.any(axis=1).sum()),
+            f"{name}_flipped_within": float(from_threshold[flipped].max(initial=0)),  # parts of the threshold
+            f"{name}_largest_of_score": float((apart / np.abs(exact)).max()),
+            f"{name}_largest_of_threshold": float((apart / limits).max()),
+        }
+    return report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path, help="checkpoint.pt of a training")
+    parser.add_argument("data", type=Path, help="what was trained with, which sets the thresholds")
+    parser.add_argument("--tested", type=Path, help="labelled pictures; else those of the same folder")
+    parser.add_argument("--rate", type=float, default=0.05, help="of false rejects (default %(default)s)")
+    parser.add_argument("--float8", action="store_true", help="FP8 too")
+    options = parser.parse_args()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / "draft"
+        export_checkpoint(options.checkpoint, draft)
+        steps = _steps(read_bundle(draft).manifest.method)
+        shown = steps.ranges(options.data, read_bundle(draft).manifest.input)
+        steps.calibrate(draft, options.data, Promise(rate=options.rate))
+        halve(draft, shown)
+        if options.float8:
+            quantize(draft, shown)
+            float8(draft)
+        precisions: tuple[Precision, ...] = ("fp16", "fp8") if options.float8 else ("fp16",)
+        report = compare(draft, options.tested or options.data, precisions)
+    print(f"{time.monotonic() - started:.0f} s", file=sys.stderr)
+    print(json.dumps({"data": options.data.name} | report))
+
+
+if __name__ == "__main__":
+    main()

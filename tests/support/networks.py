@@ -1,0 +1,56 @@
+"""Every model of the table, small, untrained and with all it can have, in every precision. Needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from edge.bundle import Bundle, read_bundle
+from edge.manifest import Method
+from trt_build.cases import Case
+from trt_build.export_onnx import export_alone, export_comparator
+from trt_build.float8 import float8
+from trt_build.halve import halve
+from trt_build.models.autoencoder import Autoencoder, AutoencoderConfig
+from trt_build.models.comparator import Comparator, ComparatorConfig
+from trt_build.models.matcher import Matcher, MatcherConfig
+from trt_build.models.pfm import PFM, PFMConfig
+from trt_build.models.stpm import STPM, STPMConfig
+from trt_build.quantize import quantize
+
+SIDE = 64
+
+_BOARD = ComparatorConfig(kinds=("open", "short"), stem=8, widths=(16, 16, 32, 32), blocks=(0, 1, 0, 0))
+_PRODUCT = MatcherConfig(size=40, widths=(16, 32), blocks=(0, 1), embedding=16)
+_GREY = AutoencoderConfig(height=SIDE, width=SIDE, in_channels=1, distance="both")
+
+#: By name, the method and what makes the network.
+NETWORKS: dict[str, tuple[Method, Callable[[], nn.Module]]] = {
+    "comparator": ("comparator", lambda: Comparator(_BOARD)),
+    "matcher": ("matcher", lambda: Matcher(_PRODUCT)),
+    "autoencoder": ("autoencoder", lambda: Autoencoder(_GREY)),
+    "stpm": ("stpm", lambda: STPM(STPMConfig(size=SIDE, second="mobilenet_v1"))),
+    "pfm": ("pfm", lambda: PFM(PFMConfig(height=SIDE, width=SIDE, position=True))),
+}
+
+
+def export_network(name: str, folder: Path) -> Bundle:
+    """Its draft in FP32, FP16, INT8 and FP8, which have seen two pictures of noise."""
+    method, make = NETWORKS[name]
+    torch.manual_seed(0)
+    model = make().eval()
+    if isinstance(model, Comparator):
+        export_comparator(model, folder, height=SIDE, width=SIDE)
+    else:
+        export_alone(model, method, folder)
+    spec = read_bundle(folder).manifest.input
+    noise = np.random.default_rng(0).integers(0, 256, (3, *spec.shape), np.uint8)
+    shown = [Case(name=str(i), image=noise[i], master=noise[i + 1]) for i in range(2)]
+    halve(folder, shown)
+    quantize(folder, shown)
+    float8(folder)
+    return read_bundle(folder)

@@ -1,0 +1,72 @@
+"""A graph run node by node, so that what it keeps in FP16 is rounded on a CPU too, as it is on a GPU.
+
+A CPU's runtimes compute an FP16 graph in FP32 and leave out the casts between its nodes: only its weights are
+rounded there, and how far it lies from FP32 would be found too small. Here every node is a session of its own,
+whose results leave it in the type that the graph gives them. A GPU multiplies FP16 and adds up in FP32, which
+is the same; where it fuses nodes it rounds less often than this.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+
+from edge.bundle import Bundle
+from edge.engines.onnxruntime import OnnxRuntime
+from edge.manifest import Precision
+
+
+class Stepwise(OnnxRuntime):
+    """ONNX Runtime on the CPU that rounds; several times slower than `OnnxRuntime`."""
+
+    name = "stepwise"
+
+    def __init__(self, bundle: Bundle, precision: Precision) -> None:
+        super().__init__(bundle, precision, lanes=1, threads=1)
+
+    def _session(self, path: Path) -> Any:
+        return _Steps(path)
+
+
+class _Steps:
+    """Takes the place of an InferenceSession: a chain of them."""
+
+    def __init__(self, path: Path) -> None:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1  # or each of hundreds of sessions starts threads
+        options.log_severity_level = 3
+        model = onnx.shape_inference.infer_shapes(onnx.load(path))
+        graph = model.graph
+        constants = {tensor.name: tensor for tensor in graph.initializer}
+        types = {value.name: value.type for value in (*graph.input, *graph.value_info, *graph.output)}
+        self._steps = []
+        for node in graph.node:
+            known = [constants[name] for name in {*node.input} & constants.keys()]
+            given = [name for name in dict.fromkeys(node.input) if name and name not in constants]
+            put, made = (
+                [helper.make_value_info(name, types[name]) for name in names] for names in (given, node.output)
+            )
+            alone = helper.make_model(
+                helper.make_graph([node], node.name, put, made, known),
+                opset_imports=model.opset_import,
+                ir_version=model.ir_version,
+            )
+            session = ort.InferenceSession(
+                alone.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+            self._steps.append((session, given, list(node.output)))
+
+    def run(self, outputs: tuple[str, ...], inputs: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        from onnxruntime import OrtValue  # numpy has no FP8
+
+        values = {name: OrtValue.ortvalue_from_numpy(array) for name, array in inputs.items()}
+        for session, given, made in self._steps:
+            found = session.run_with_ort_values(made, {name: values[name] for name in given})
+            values.update(zip(made, found, strict=True))
+        return [values[name].numpy() for name in outputs]

@@ -1,0 +1,48 @@
+"""What TensorRT measured in earlier builds on this device, kept so that the next are quicker."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from edge.engines.compiled import Target
+
+_log = logging.getLogger(__name__)
+_DIGEST = hashlib.sha256().digest_size
+
+
+def timing_file(target: Target) -> Path:
+    """Where it is kept for this user; measurements of one GPU or version say nothing of another."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    folder = (Path(cache) if cache else Path.home() / ".cache") / "linejudge" / "timing"
+    major, minor = target.compute_capability or (0, 0)
+    return folder / f"{target.runtime}-{target.version}-sm{major}{minor}.cache"
+
+
+def use_timings(config: Any, path: Path) -> None:
+    """Give a builder's `config` the measurements in the file; none where it is missing or damaged."""
+    # TensorRT checks only the header of what it is given, so a digest before it vouches for the rest.
+    data = path.read_bytes() if path.is_file() else b""
+    digest, timings = data[:_DIGEST], data[_DIGEST:]
+    if data and hashlib.sha256(timings).digest() != digest:
+        _log.warning("%s: was cut short or altered: measuring anew", path)
+        timings = b""
+    cache = config.create_timing_cache(timings)
+    if cache is None or not config.set_timing_cache(cache, False):
+        _log.warning("%s: TensorRT does not take it on this device: measuring anew", path)
+        config.set_timing_cache(config.create_timing_cache(b""), False)
+
+
+def keep_timings(config: Any, path: Path) -> None:
+    """Put what the builder has measured by now in the file's place, whole."""
+    cache = config.get_timing_cache()
+    if cache is None:
+        return
+    timings = bytes(cache.serialize())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_bytes(hashlib.sha256(timings).digest() + timings)
+    part.replace(path)
