@@ -33,7 +33,7 @@ app = typer.Typer(
     "matcher: products: <product>/drawing*.png and <product>/photo*.png.\n\n"
     "Which pictures are kept from training is decided by their names.",
 )
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, markup=False)
 
 Data = Annotated[
     Path, typer.Argument(help="Folder of pictures, laid out as the method needs them.", show_default=False)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import msgspec
 
 from edge.bundle import Bundle, describe
 from edge.engines.compiled import Compiled, Target, kept, key, read_plan
+from edge.engines.trt import nothing_collected
 from edge.errors import EngineError
 from edge.manifest import File, Precision, Role
 from trt_build.build_progress import build_progress, monitor_of
@@ -55,7 +54,7 @@ def build_engine(
     tell what became of the layers. EngineError where the graph cannot be built, in the builder's own words.
     """
     path, graph = bundle.artifact(role, precision), bundle.digest_of_graph(role, precision)
-    with _nothing_collected():
+    with nothing_collected():
         listener = _listener(trt)
         builder = trt.Builder(listener)
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
@@ -105,20 +104,6 @@ def _intact(bundle: Bundle, told: str) -> Compiled | None:
             else:
                 return found
     return None
-
-
-@contextmanager
-def _nothing_collected() -> Iterator[None]:
-    """Keep Python's collector from freeing an earlier builder while this one writes to its log.
-
-    It does so with a lock held that freeing takes too: the process would stand still.
-    """
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _listener(trt: Any) -> Any:

@@ -53,7 +53,7 @@ class Compiled(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     graph: str  # SHA-256 of the ONNX file
     batch: PositiveInt  # parts that it takes at once, from 1 on
     target: Target
-    portable: bool = False  # version-compatible: later versions of the same major take it too
+    portable: bool = False  # version-compatible: later versions of the same major, on any driver, take it too
     stripped: bool = False  # without weights, which are filled in from the graph when it is loaded
     file: File  # the plan, by its name in the folder
 
@@ -71,7 +71,7 @@ class Compiled(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             return f"it was built by {mine.runtime} {mine.version}, and here is {here.version}"
         if mine.compute_capability not in (None, here.compute_capability):
             return f"it is for another GPU ({mine.gpu or 'unnamed'}): {mine}"
-        if mine.driver not in (None, here.driver):
+        if mine.driver not in (None, here.driver) and not self.portable:
             return f"it was built with another driver: {mine}"
         return None
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import weakref
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -55,6 +56,20 @@ def _check_installed(runtime: Runtime) -> None:
         raise EngineError(f"{runtime} is not installed: {PACKAGES[runtime]}")
 
 
+@contextmanager
+def nothing_collected() -> Iterator[None]:
+    """Keep Python's collector from freeing one of TensorRT's objects while another writes to its log.
+
+    It does so with a lock held that freeing takes too: the process would stand still.
+    """
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def target(runtime: Runtime, trt: Any, device: Device) -> Target:
     """What engines for this machine are compiled for."""
     return Target(
@@ -92,7 +107,7 @@ class TensorRT:
         self._bundle = bundle
 
     def __enter__(self) -> TensorRT:
-        with ExitStack() as opened:
+        with ExitStack() as opened, nothing_collected():
             device = opened.enter_context(open_device())
             self._trt = load_runtime(self.runtime)
             self._logger = logger(self._trt)

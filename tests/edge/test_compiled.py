@@ -120,6 +120,13 @@ def test_a_portable_engine_runs_on_later_versions_of_its_major(bundle: Bundle, h
     assert put(bundle).unfit(of(HERE, version="10.13.3.9")) is not None
 
 
+def test_a_portable_engine_outlives_its_driver(bundle: Bundle) -> None:
+    """A driver that was renewed takes it still; another GPU does not."""
+    portable = put(bundle, portable=True)
+    assert portable.unfit(of(HERE, driver=13000)) is None
+    assert portable.unfit(of(HERE, compute_capability=(9, 0))) is not None
+
+
 def test_an_engine_that_was_built_without_a_gpu_runs_on_any(bundle: Bundle) -> None:
     """As TensorRT-RTX builds them."""
     here = of(HERE, runtime="tensorrt_rtx", version="1.7.1.116")
