@@ -21,13 +21,13 @@ from edge.bundle import read_bundle
 from edge.engines import open_engine
 from edge.golden import scores
 from edge.manifest import Precision
-from trt_build.__main__ import _steps
 from trt_build.cases import answer
 from trt_build.export_onnx import export_checkpoint
 from trt_build.float8 import float8
 from trt_build.halve import halve
 from trt_build.promise import Promise
 from trt_build.quantize import quantize
+from trt_build.steps import steps_of
 from trt_build.stepwise import Stepwise
 from trt_build.verify import REFERENCE
 
@@ -36,7 +36,7 @@ def compare(draft: Path, tested: Path, precisions: Sequence[Precision]) -> dict[
     """Figures over all labelled pictures."""
     bundle = read_bundle(draft)
     manifest = bundle.manifest
-    cases, _ = _steps(manifest.method).labelled(tested, bundle)
+    cases, _ = steps_of(manifest.method).labelled(tested, bundle)
     engines = {name: Stepwise(bundle, name) for name in precisions}
     found: dict[str, list[np.ndarray]] = {name: [] for name in ("fp32", *precisions)}
     with open_engine(REFERENCE, bundle) as reference:
@@ -81,7 +81,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "draft"
         export_checkpoint(options.checkpoint, draft)
-        steps = _steps(read_bundle(draft).manifest.method)
+        steps = steps_of(read_bundle(draft).manifest.method)
         shown = steps.ranges(options.data, read_bundle(draft).manifest.input)
         steps.calibrate(draft, options.data, Promise(rate=options.rate))
         halve(draft, shown)

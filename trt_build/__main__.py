@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import logging
 import sys
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from edge.bundle import Bundle, read_bundle
-from edge.errors import BundleError, EdgeError, EngineError
-from edge.recipe import EngineChoice
-
-if TYPE_CHECKING:
-    from trt_build.building import Result
-    from trt_build.verify import Comparison
+from edge.bundle import read_bundle
+from edge.errors import BundleError, EdgeError
+from trt_build.console import console, print_figures
+from trt_build.engine_commands import build, verify
+from trt_build.steps import steps_of
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Make model bundles for Linejudge.\n\n"
-    "train, export, calibrate, pack, verify: one after another, each with the same folder of pictures.\n\n"
+    "train, export, calibrate, pack, verify: one after another, each with the same folder of pictures; on a "
+    "machine with an NVIDIA GPU, build before calibrate, or of a packed bundle.\n\n"
     "comparator: pairs laid out like DeepPCB: <id>_temp.* is the master, <id>_test.* the board of the same "
     "size, <id>.txt one defect a line (x1 y1 x2 y2 type).\n\n"
     "autoencoder, stpm, pfm: good parts, laid out like MVTec AD: train/good/*, and for evaluate "
@@ -33,8 +29,6 @@ app = typer.Typer(
     "matcher: products: <product>/drawing*.png and <product>/photo*.png.\n\n"
     "Which pictures are kept from training is decided by their names.",
 )
-console = Console(highlight=False, soft_wrap=True, markup=False)
-
 Data = Annotated[
     Path, typer.Argument(help="Folder of pictures, laid out as the method needs them.", show_default=False)
 ]
@@ -42,7 +36,6 @@ MethodArgument = Annotated[
     Literal["comparator", "matcher", "autoencoder", "stpm", "pfm"],
     typer.Argument(help="How parts are to be judged.", show_default=False),
 ]
-EngineKind = Literal["auto", "tensorrt", "tensorrt_rtx", "openvino", "onnxruntime"]
 #: What the extra `build` brings, by the name it is imported by.
 BUILD_LIBRARIES = {"matplotlib", "ml_dtypes", "modelopt", "onnx", "onnxruntime", "onnxscript"}
 BUILD_LIBRARIES |= {"safetensors", "scipy", "torch"}
@@ -140,7 +133,7 @@ def export(
     with console.status("exporting FP32"):
         export_checkpoint(checkpoint, draft, height=height, width=width)
     manifest = read_bundle(draft).manifest
-    shown = _steps(manifest.method).ranges(data, manifest.input) if data else []
+    shown = steps_of(manifest.method).ranges(data, manifest.input) if data else []
     with console.status("halving to FP16"):
         halve(draft, shown)
     if data:
@@ -173,8 +166,8 @@ def calibrate(
     method = read_bundle(draft).manifest.method
     with console.status("judging pictures kept for this"):
         promise = Promise(rate=rate, how=how, confidence=confidence)
-        said = _steps(method).calibrate(draft, data, promise)
-    _print_figures("threshold", read_bundle(draft).manifest.thresholds)
+        said = steps_of(method).calibrate(draft, data, promise)
+    print_figures("threshold", read_bundle(draft).manifest.thresholds)
     if said:
         console.print(f"{said.note} ({said.n} good parts on {said.engine})")
     console.print("next: trt-build pack")
@@ -209,7 +202,7 @@ def pack(
         packed = pack_bundle(
             draft,
             bundle,
-            cases=_steps(manifest.method).kept(data, manifest.input),
+            cases=steps_of(manifest.method).kept(data, manifest.input),
             golden=pair_cases(read_pairs(golden), manifest.input) if golden else (),
             masters=_by_view(masters) if masters else {},
             precision=precision,
@@ -218,112 +211,8 @@ def pack(
     console.print(f"bundle {packed.folder}, SHA-256 {packed.digest}")
 
 
-@app.command()
-def verify(
-    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.", show_default=False)],
-    data: Annotated[
-        Path | None, typer.Option(help="Labelled pictures to judge after the golden frames.")
-    ] = None,
-    engine: Annotated[EngineKind, typer.Option(help="The engine to hold against the reference.")] = "auto",
-    precision: Annotated[
-        Literal["auto", "fp32", "fp16", "int8", "fp8"], typer.Option(help="Of that engine.")
-    ] = "auto",
-) -> None:
-    """Hold an engine against the FP32 reference; status 1 where it differs by more than it may."""
-    from trt_build.verify import verify as verify_bundle
-
-    read = read_bundle(bundle)
-    cases, measure = _steps(read.manifest.method).labelled(data, read) if data else ((), lambda answers: 0.0)
-    with console.status(f"judging {len(read.manifest.golden)} golden frames and what is labelled"):
-        found = verify_bundle(read, EngineChoice(kind=engine, precision=precision), cases, measure)
-    console.print(f"all {len(read.manifest.golden)} golden frames are reproduced")
-    if found:
-        _print_comparison(read.manifest.method, found)
-
-
-@app.command()
-def build(
-    folder: Annotated[
-        Path,
-        typer.Argument(help="A draft's or a bundle's folder, on the device of the line.", show_default=False),
-    ],
-    precision: Annotated[
-        list[str] | None,
-        typer.Option(help="fp16, int8, fp8 or fp32, or several; without it all that there are but fp32."),
-    ] = None,
-    batch: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Parts that are judged at once where they pile up; 8 where the graph allows it."
-        ),
-    ] = None,
-    runtime: Annotated[
-        Literal["auto", "tensorrt", "tensorrt_rtx"],
-        typer.Option(help="Whose engines; `auto`: what is installed."),
-    ] = "auto",
-    data: Annotated[
-        Path | None, typer.Option(help="Labelled pictures to judge with each engine and with the reference.")
-    ] = None,
-    portable: Annotated[bool, typer.Option(help="For later versions of the same major, too; slower.")] = False,
-    stripped: Annotated[
-        bool, typer.Option(help="Small files: weights are taken from the graph when an engine is loaded.")
-    ] = False,
-) -> None:
-    """Compile a model for the GPU that is here; an engine that judges otherwise is deleted, with status 1.
-
-    A draft is calibrated and packed after this, by the scores of its engine; a bundle is ready for the line.
-    """
-    from trt_build import building
-    from trt_build.build_engine import Asked
-
-    read = read_bundle(folder)
-    refused = 0
-    try:
-        with building.target_here(building.chosen_runtime(runtime)) as here:
-            console.print(f"for {here}")
-            precisions = building.chosen_precisions(read, precision or [], here)
-            asked = Asked(batch=batch, portable=portable, stripped=stripped)
-            verified = here.compute_capability is not None
-            # What takes data through the steps needs more than a line has, so it comes in with data only.
-            steps = _steps(read.manifest.method) if data else None
-            check = building.check_of(read, steps, data) if verified else None
-            console.print(f"kernels: {building.kernels_beside(read)}")
-            for result in building.build_engines(read, precisions, here, asked, check):
-                _print_result(read, result, verified=verified)
-                refused += bool(result.refused)
-    except KeyboardInterrupt:
-        console.print("stopped; of what was not finished nothing is left")
-        raise typer.Exit(130) from None
-    if refused:
-        raise EngineError(f"{refused} of {len(precisions)} engines judge otherwise and were deleted; see above")
-    console.print("next: " + ("edge run" if read.manifest.golden else "trt-build calibrate"))
-
-
-def _print_result(read: Bundle, result: Result, *, verified: bool) -> None:
-    """What was built, and whether it is kept."""
-    for one in result.built:
-        size = f"{one.engine.file.bytes / 2**20:.1f} MiB, batches of up to {one.engine.batch}"
-        console.print(f"{one.engine.file.path}: {'up to date' if one.up_to_date else 'built'}, {size}")
-    if result.refused:
-        console.print(f"{result.precision}: deleted: {result.refused}")
-    elif not verified:
-        console.print(f"{result.precision}: built, not verified: no GPU here")
-    elif read.manifest.golden:
-        console.print(f"{result.precision}: kept: all {len(read.manifest.golden)} golden frames are reproduced")
-    else:
-        console.print(f"{result.precision}: kept: it computes what its graph says")
-    if result.found:
-        _print_comparison(read.manifest.method, result.found)
-
-
-def _print_comparison(method: str, found: Comparison) -> None:
-    _print_figures(f"{found.engine}, largest difference", found.differences)
-    if found.quality is None:
-        return
-    flipped = ", ".join(found.flipped) or "none"
-    console.print(f"pictures decided otherwise: {len(found.flipped)} of {found.cases} ({flipped})")
-    what = "AP at IoU 0.33" if method == "comparator" else "AUROC"
-    console.print(f"{what}: {found.quality:.2f}, reference {found.reference:.2f}")
+app.command()(verify)
+app.command()(build)
 
 
 @app.command()
@@ -358,7 +247,7 @@ def evaluate(
         else:
             _refuse(method, chosen_on=chosen_on)
             found = examine.examine_parts(model, data, report=report, run=run, verdicts=verdicts)
-    _print_figures("figure", found.figures)
+    print_figures("figure", found.figures)
     for line in found.written:
         console.print(line)
 
@@ -377,18 +266,6 @@ def _refuse(method: str, **options: object) -> None:
             raise typer.BadParameter(
                 f"does nothing for the method {method}", param_hint=f"--{name.replace('_', '-')}"
             )
-
-
-def _steps(method: str) -> Any:
-    """The module that takes this method's data through the steps."""
-    return import_module(f"trt_build.{ {'comparator': 'boards', 'matcher': 'products'}.get(method, 'parts') }")
-
-
-def _print_figures(title: str, values: dict[str, float]) -> None:
-    table = Table(title, "", show_edge=False)
-    for name, value in values.items():
-        table.add_row(name, f"{value:.3f}")
-    console.print(table)
 
 
 def main() -> None:

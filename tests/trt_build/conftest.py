@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 from bundles import altered
 from drafts import write_anomaly_draft, write_matcher_draft, write_parts, write_products
+from engines import changed, freed, with_kernels
 
 from edge.bundle import Bundle, read_bundle
+from edge.engines.compiled import Target
+from edge.engines.trt import load_runtime
 from trt_build import boards, parts, products
 from trt_build.__main__ import main
 from trt_build.cases import Case
@@ -143,3 +146,29 @@ def trt_build(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
 def copy(tmp_path: Path) -> Callable[[Path], Path]:
     """Makes a copy of a draft that may be changed."""
     return lambda draft: Path(shutil.copytree(draft, tmp_path / "draft"))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's cache folder, empty."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def anywhere() -> Target:
+    """What TensorRT-RTX builds for where there is no GPU."""
+    version = load_runtime("tensorrt_rtx").__version__
+    return Target(runtime="tensorrt_rtx", version=version, compute_capability=None, driver=None)
+
+
+@pytest.fixture
+def tiny(tiny_bundle: Path, tmp_path: Path) -> Bundle:
+    """A comparator of one part at a time; its kernels count as compiled."""
+    return with_kernels(read_bundle(Path(shutil.copytree(tiny_bundle, tmp_path / "tiny"))))
+
+
+@pytest.fixture
+def free(score_bundle: Path, tmp_path: Path) -> Bundle:
+    """An anomaly model that leaves free how many parts it takes at once."""
+    return changed(with_kernels(read_bundle(Path(shutil.copytree(score_bundle, tmp_path / "free")))), freed)

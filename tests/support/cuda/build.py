@@ -70,7 +70,7 @@ def _install(folder: Path, headers: Path) -> None:
         _run("gcc", *stubbed, "-o", stub / "libcuda.so")
         _pip("download", "--no-deps", "--no-binary", "pycuda", f"pycuda=={PYCUDA}", "-d", source)
         archive = next(source.glob("*.tar.gz"))
-        shutil.unpack_archive(archive, source, filter="data")
+        _run("tar", "-xzf", archive, "-C", source)
         unpacked = next(path for path in source.iterdir() if path.is_dir())
         places = {"root": str(headers.parent), "headers": str(headers), "stub": str(stub)}
         (unpacked / "siteconf.py").write_text(SITECONF.format(**places))

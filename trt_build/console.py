@@ -1,0 +1,18 @@
+"""Where the commands of `trt-build` print, and how they print figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.table import Table
+
+console = Console(highlight=False, soft_wrap=True, markup=False)
+
+
+def print_figures(title: str, values: Mapping[str, float]) -> None:
+    """A table of figures by name."""
+    table = Table(title, "", show_edge=False)
+    for name, value in values.items():
+        table.add_row(name, f"{value:.3f}")
+    console.print(table)
