@@ -152,6 +152,7 @@ def test_tensorrt_is_built_on_the_device_itself(trt_build: Run, tiny: Bundle) ->
     assert files(tiny) == set()
 
 
+@needs_rtx
 def test_a_constant_has_nothing_to_build(trt_build: Run, constant_bundle: Callable[..., Path]) -> None:
     """It runs without any graph."""
     status, _, errors = trt_build("build", constant_bundle())
