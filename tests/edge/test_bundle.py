@@ -75,7 +75,7 @@ def test_the_identity_is_the_digest_of_the_manifest(bundle: Path) -> None:
         (put("input.heigth", 64), "unknown key 'heigth' in input"),
         (put("input.width", "64"), "input.width: Expected `int`, got `str`"),
         (put("method", "oracle"), "method: Invalid enum value 'oracle'"),
-        (put("artifacts.1.precision", "fp8"), r"artifacts\[1\].precision: Invalid enum value 'fp8'"),
+        (put("artifacts.1.precision", "fp4"), r"artifacts\[1\].precision: Invalid enum value 'fp4'"),
         (put("kinds", ["spot"]), r"outputs.map: expected \(1, 1, 16, 16\) for 1 kinds"),
         (put("stride", 8), r"outputs.map: expected \(1, 2, 8, 8\)"),
         (put("thresholds", {"spot": 0.5}), "thresholds: expected one for each of"),
