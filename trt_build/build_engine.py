@@ -172,9 +172,8 @@ def _build(
         config.set_flag(trt.BuilderFlag.STRIP_PLAN)
         config.set_flag(trt.BuilderFlag.REFIT_IDENTICAL)  # or it would be slower than one with weights
     config.add_optimization_profile(_profile(builder, network, batch))
-    timings = (
-        timing_file(target) if target.runtime == "tensorrt" else None
-    )  # RTX measures nothing when it builds
+    measures = target.runtime == "tensorrt"  # RTX does not when it builds
+    timings = timing_file(target) if measures else None
     if timings:
         use_timings(config, timings)
     elif target.compute_capability is not None:
