@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pytest
 
 from edge.bundle import Bundle, Golden, read_bundle
 from edge.engines import open_engine
-from edge.engines.base import Sample
+from edge.engines.base import Engine, Sample
 from edge.errors import EngineError
 from edge.golden import check_golden, differences
 from edge.manifest import Manifest
@@ -188,3 +188,36 @@ def test_a_matchers_case_without_a_drawing_is_refused(matcher_bundle: Path) -> N
     case = msgspec.structs.replace(bundle.manifest.golden[0], master=None)
     with pytest.raises(EngineError, match="matcher compares with a drawing: received none"):
         check(changed(matcher_bundle, golden=(case,)))
+
+
+class _Laying:
+    """ONNX Runtime as an engine that lays frames out by itself; `turned`, it lays them upside down."""
+
+    lays = True
+
+    def __init__(self, engine: Engine, bundle: Bundle, turned: bool) -> None:
+        self._engine, self._spec, self._turned = engine, bundle.manifest.input, turned
+        self.laid = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._engine, name)
+
+    def submit(self, lane: int, samples: Sequence[Sample]) -> None:
+        self._engine.submit(lane, [self._laid(sample) if sample.laying else sample for sample in samples])
+
+    def _laid(self, sample: Sample) -> Sample:
+        self.laid += 1
+        assert sample.image.shape == sample.laying.frame
+        frame = sample.image[::-1] if self._turned else sample.image
+        return Sample(self._spec.tensor(np.ascontiguousarray(frame)), sample.reference)
+
+
+def test_an_engine_that_lays_frames_wrongly_is_refused(tiny_bundle: Path) -> None:
+    """Its network may be sound: what it is shown is not what preprocess would have shown it."""
+    bundle = read_bundle(tiny_bundle)
+    with open_engine(EngineChoice(precision="fp32"), bundle) as engine:
+        sound = _Laying(engine, bundle, turned=False)
+        check_golden(sound, bundle)  # type: ignore[arg-type]
+        assert sound.laid == len(bundle.manifest.golden)
+        with pytest.raises(EngineError, match=r"laid out by the GPU it gives another map: delete the kernels"):
+            check_golden(_Laying(engine, bundle, turned=True), bundle)  # type: ignore[arg-type]

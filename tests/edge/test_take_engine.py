@@ -1,0 +1,152 @@
+"""Which engine a line takes where it may choose, and what it says of the others."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from bundles import KINDS, altered, calibration, write_anomaly, write_comparator
+from cuda import machine
+from cuda.machine import Machine
+from cuda.plans import write_engines
+
+from edge.bundle import Bundle, read_bundle
+from edge.engines import take_engine
+from edge.errors import EngineError
+from edge.recipe import EngineChoice
+
+TAKE = """
+import json, sys
+from pathlib import Path
+from edge.bundle import read_bundle
+from edge.engines import take_engine
+from edge.errors import EngineError
+from edge.recipe import EngineChoice
+try:
+    taken = take_engine(EngineChoice(kind=sys.argv[2]), read_bundle(Path(sys.argv[1])))
+except EngineError as error:
+    print(json.dumps({"error": str(error)}))
+else:
+    print(json.dumps({"kind": taken.kind, "precision": taken.precision, "left_out": taken.left_out}))
+"""
+
+
+def with_fp16(folder: Path) -> Bundle:
+    """The bundle, said to hold its FP32 graphs in FP16 too."""
+    bundle = read_bundle(folder)
+    exact = [artifact for artifact in bundle.manifest.artifacts if artifact.precision == "fp32"]
+    halved = [msgspec.structs.replace(artifact, precision="fp16") for artifact in exact]
+    artifacts = (*halved, *bundle.manifest.artifacts)
+    return replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, artifacts=artifacts))
+
+
+def test_a_cpu_is_not_given_fp16(tiny_bundle: Path, score_bundle: Path) -> None:
+    """It would be no faster; asked for by name it is refused with what there is."""
+    assert take_engine(EngineChoice(), with_fp16(tiny_bundle)).precision == "int8"
+    assert take_engine(EngineChoice(), with_fp16(score_bundle)).precision == "fp32"
+    with pytest.raises(EngineError, match=r"engine\.precision 'fp16': of bundle tiny it can run int8, fp32"):
+        take_engine(EngineChoice(kind="openvino", precision="fp16"), with_fp16(tiny_bundle))
+
+
+def test_a_line_runs_the_precision_that_its_threshold_was_calibrated_on(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    """Though another one would be faster, since its scores are others; unless the recipe asks for it."""
+    graph = read_bundle(tiny_bundle).digest_of_graph("judge", "fp32")
+    on_fp32 = msgspec.structs.replace(calibration([0.1, 0.2]), artifact=graph)
+    bundle = read_bundle(altered(tiny_bundle, tmp_path / "calibrated", calibration=on_fp32))
+    assert take_engine(EngineChoice(), bundle).precision == "fp32"
+    assert take_engine(EngineChoice(precision="int8"), bundle).precision == "int8"
+
+
+@pytest.fixture(scope="module")
+def bench() -> Machine:
+    return machine.built()
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> Path:
+    """A bundle with an engine for the fake GPU."""
+    return write_engines(write_comparator(tmp_path / "bundle", KINDS), batch=4)
+
+
+def take(bench: Machine, bundle: Path, kind: str = "auto") -> dict[str, Any]:
+    found: dict[str, Any] = bench.ask(TAKE, str(bundle), kind)
+    return found
+
+
+@pytest.mark.timeout(600)  # pycuda is compiled where it is not in the cache
+def test_a_gpu_with_an_engine_is_taken_first(bench: Machine, built: Path) -> None:
+    """Nothing is left out then, and the precision is one that was built, though the bundle has INT8 too."""
+    assert take(bench, built) == {"kind": "tensorrt", "precision": "fp32", "left_out": {}}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("variables", "why"),
+    [
+        ({"LD_LIBRARY_PATH": ""}, "there is no NVIDIA driver here (libcuda.so.1: "),
+        (
+            {"FAKE_TENSORRT_VERSION": "9.3.0"},
+            "tensorrt 9.3.0 is installed, and its calls are known from 10.3 to",
+        ),
+        ({"FAKE_TENSORRT_VERSION": "12.0.1"}, "before 12.0: install one of these"),
+        ({"FAKE_TENSORRT_VERSION": "10.16.1"}, "it was built by tensorrt 10.13.3.9, and here is 10.16.1"),
+    ],
+    ids=["no driver", "older major", "later major", "another version"],
+)
+def test_a_gpu_that_cannot_be_used_is_left_out_and_named(
+    bench: Machine, built: Path, variables: dict[str, str], why: str
+) -> None:
+    """`auto` takes the CPU and says why; who asked for TensorRT by name is told the same as an error."""
+    here = bench.having(**variables)
+    found = take(here, built)
+    assert (found["kind"], found["precision"]) == ("openvino", "int8")
+    assert why in found["left_out"]["tensorrt"]
+    assert why in take(here, built, "tensorrt")["error"]
+
+
+@pytest.mark.timeout(600)
+def test_a_bundle_without_engines_is_left_to_the_cpu(bench: Machine, tmp_path: Path) -> None:
+    """And the command that builds one is named."""
+    bundle = write_anomaly(tmp_path / "bundle")
+    said = f"{bundle}: holds no engine: run `trt-build build {bundle}` here"
+    assert take(bench, bundle)["left_out"]["tensorrt"] == said
+    assert take(bench, bundle, "tensorrt")["error"] == said
+
+
+@pytest.mark.timeout(600)
+def test_a_comparator_needs_the_engines_of_both_its_graphs(bench: Machine, built: Path) -> None:
+    """One that can look at parts but at no master is not taken."""
+    for path in (built / "engines").glob("reference.*"):
+        path.unlink()
+    assert "no fp32 engine of the reference" in take(bench, built)["left_out"]["tensorrt"]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-1], lambda data: data[:-1] + b"?"], ids=["cut", "altered"]
+)
+def test_a_damaged_engine_stops_the_line_before_it_starts(bench: Machine, built: Path, damage: Any) -> None:
+    """It is not replaced by a slower one without a word, and the error says what to do."""
+    path = next((built / "engines").glob("judge.*.engine"))
+    path.write_bytes(damage(path.read_bytes()))
+    script = TAKE.replace(
+        'print(json.dumps({"kind"',
+        'taken.open(EngineChoice(), read_bundle(Path(sys.argv[1]))).__enter__()\n    print(json.dumps({"kind"',
+    )
+    done = bench.run(script, str(built), "auto")
+    assert done.returncode == 1
+    assert f"delete it and run `trt-build build {built}` here" in done.stderr
+
+
+def test_without_pycuda_that_is_said(bench: Machine, built: Path, tmp_path: Path) -> None:
+    """TensorRT alone is not enough."""
+    only = tmp_path / "site"
+    shutil.copytree(machine.build.HERE / "tensorrt", only / "tensorrt")
+    found = take(Machine(only, bench.libraries, {"PYTHONPATH": str(only)}), built)
+    assert "pycuda is not installed: pip install 'linejudge[gpu]'" in found["left_out"]["tensorrt"]
