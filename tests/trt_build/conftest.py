@@ -87,6 +87,8 @@ def pcb_draft(pcb_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.fixture(scope="session")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bundle]:
     """The draft of a model of `networks.NETWORKS`, in all precisions; made when it is first asked for."""
+    pytest.importorskip("torch")
+    pytest.importorskip("modelopt", reason="nvidia-modelopt is not installed: pip install 'linejudge[build]'")
     from networks import export_network
 
     made: dict[str, Bundle] = {}

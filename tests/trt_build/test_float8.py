@@ -21,8 +21,6 @@ from trt_build.stepwise import Stepwise
 @pytest.fixture
 def stpm(network: Callable[[str], Bundle]) -> Bundle:
     """Small and untrained, in all precisions."""
-    pytest.importorskip("torch")
-    pytest.importorskip("modelopt", reason="nvidia-modelopt is not installed: pip install 'linejudge[build]'")
     return network("stpm")
 
 
