@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import pytest
 from bundles import KINDS, board, comparator_manifest, write_anomaly, write_comparator, write_matcher
+from cuda import machine
+from cuda.machine import Machine
 from lines import write_boards, write_recipe
 
 from edge.bundle import write_manifest
@@ -65,6 +67,12 @@ def pcb_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cv2.imwrite(str(folder / f"{i:02d}_test.png"), tested)
         (folder / f"{i:02d}.txt").write_text(f"{x} {y} {x + 4} {y + 4} 1\n")
     return folder
+
+
+@pytest.fixture(scope="session")
+def bench() -> Machine:
+    """A machine with a fake GPU; takes two minutes where pycuda is not in the cache yet."""
+    return machine.built()
 
 
 @pytest.fixture

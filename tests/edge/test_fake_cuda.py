@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
-from typing import Any
 
 import pytest
-from cuda import build, machine
 from cuda.machine import Machine
 
 pytestmark = pytest.mark.timeout(600)  # pycuda is compiled where it is not in the cache
-
-
-@pytest.fixture(scope="session")
-def bench() -> Machine:
-    return machine.built()
-
-
-def says(bench: Machine, script: str) -> Any:
-    """What a script leaves in `said` on the fake GPU."""
-    head = "import json\nimport numpy as np\nimport fake\nfrom session import *\n\ndef main():\n    said = {}\n"
-    body = textwrap.indent(textwrap.dedent(script), "    ")
-    return bench.ask(
-        head + body + "    return said\n\nwith gpu():\n    said = main()\nprint(json.dumps(said))\n"
-    )
 
 
 TWO_LANES = """
@@ -54,9 +33,9 @@ TWO_LANES = """
 def test_with_a_wait_each_part_is_read_and_without_it_is_not(bench: Machine) -> None:
     """Two lanes that wait for their events give 0, 1, 2, 3; without the wait nothing has come yet."""
     waiting = TWO_LANES.format(wait="events[part % 2].synchronize()")
-    assert says(bench, waiting) == {"read": [0, 1, 2, 3]}
-    assert says(bench, TWO_LANES.format(wait="pass")) == {"read": [9, 9, 9, 9]}
-    assert says(bench.having(FAKE_CUDA_EAGER=1), TWO_LANES.format(wait="pass")) == {"read": [0, 1, 2, 3]}
+    assert bench.says(waiting) == {"read": [0, 1, 2, 3]}
+    assert bench.says(TWO_LANES.format(wait="pass")) == {"read": [9, 9, 9, 9]}
+    assert bench.having(FAKE_CUDA_EAGER=1).says(TWO_LANES.format(wait="pass")) == {"read": [0, 1, 2, 3]}
 
 
 def test_pinned_memory_is_read_when_the_copy_runs_and_other_memory_at_once(bench: Machine) -> None:
@@ -72,7 +51,7 @@ def test_pinned_memory_is_read_when_the_copy_runs_and_other_memory_at_once(bench
             stream.synchronize()
             said[name] = [int(got[0]), fake.count("pageable_to_device_bytes") - before]
     """
-    assert says(bench, script) == {"pinned": [2, 0], "pageable": [1, 4]}
+    assert bench.says(script) == {"pinned": [2, 0], "pageable": [1, 4]}
 
 
 def test_a_copy_into_memory_that_is_not_pinned_waits(bench: Machine) -> None:
@@ -82,7 +61,7 @@ def test_a_copy_into_memory_that_is_not_pinned_waits(bench: Machine) -> None:
         cuda.memcpy_dtoh_async(got, on_device(7), stream)
         said["read"], said["bytes"] = int(got[0]), fake.count("device_to_pageable_bytes")
     """
-    assert says(bench, script) == {"read": 7, "bytes": 4}
+    assert bench.says(script) == {"read": 7, "bytes": 4}
 
 
 def test_shared_memory_can_be_pinned_once(bench: Machine) -> None:
@@ -109,7 +88,7 @@ def test_shared_memory_can_be_pinned_once(bench: Machine) -> None:
         said["after"] = pageable()
     """
     invalid, twice, unknown = 1, 712, 713  # CUDA's numbers of these errors
-    assert says(bench, script) == {
+    assert bench.says(script) == {
         "before": 4096,
         "register": [invalid, 0, twice],
         "registered": 0,
@@ -132,7 +111,7 @@ def test_a_stream_sees_the_work_of_another_only_behind_its_event(bench: Machine,
         second.synchronize()
         said["read"] = int(got[0])
     """
-    assert says(bench, script) == {"read": read}
+    assert bench.says(script) == {"read": read}
 
 
 @pytest.mark.parametrize(("flags", "read"), [("BLOCKING", 5), ("NON_BLOCKING", 0)])
@@ -147,7 +126,7 @@ def test_the_default_stream_waits_for_blocking_streams_alone(bench: Machine, fla
         stream.synchronize()
         said["read"] = int(got[0])
     """
-    assert says(bench, script) == {"noticed": 1, "read": read}
+    assert bench.says(script) == {"noticed": 1, "read": read}
 
 
 def test_shuffled_streams_show_a_buffer_that_is_overwritten_too_early(bench: Machine) -> None:
@@ -164,8 +143,8 @@ def test_shuffled_streams_show_a_buffer_that_is_overwritten_too_early(bench: Mac
             read.append(int(got[0]))
         said["right"] = read == list(range(20))
     """
-    assert says(bench, script) == {"right": True}
-    assert says(bench.having(FAKE_CUDA_SHUFFLE=1), script) == {"right": False}
+    assert bench.says(script) == {"right": True}
+    assert bench.having(FAKE_CUDA_SHUFFLE=1).says(script) == {"right": False}
 
 
 def test_a_lost_device_fails_every_later_call(bench: Machine) -> None:
@@ -188,7 +167,7 @@ def test_a_lost_device_fails_every_later_call(bench: Machine) -> None:
         said["take"] = outcome(lambda: cuda.mem_alloc(4))
         said["read"] = int(got[0])
     """
-    assert says(bench, script) == {
+    assert bench.says(script) == {
         "wait": "LaunchError: cuStreamSynchronize failed: unspecified launch failure",
         "copy": "LaunchError: cuMemcpyDtoHAsync failed: unspecified launch failure",
         "take": "LaunchError: cuMemAlloc failed: unspecified launch failure",
@@ -206,7 +185,7 @@ def test_the_device_has_only_so_much_memory(bench: Machine) -> None:
         except cuda.MemoryError as error:
             said["error"] = str(error)
     """
-    assert says(bench.having(FAKE_CUDA_MEMORY_MB=4), script) == {
+    assert bench.having(FAKE_CUDA_MEMORY_MB=4).says(script) == {
         "left": [1, 4],
         "error": "cuMemAlloc failed: out of memory",
     }
@@ -223,7 +202,7 @@ def test_what_is_not_given_back_is_counted(bench: Machine) -> None:
         use()
         said["left"] = fake.live()
     """
-    assert says(bench, script) == {
+    assert bench.says(script) == {
         "held": dict.fromkeys(
             ("allocations", "host_allocations", "streams", "events", "modules", "contexts"), 1
         ),
@@ -250,7 +229,7 @@ def test_a_kernel_gets_the_parameters_that_it_was_launched_with(bench: Machine) 
         except cuda.Error as error:
             said["short"] = str(error)
     """
-    assert says(bench, script) == {
+    assert bench.says(script) == {
         "prepared": 5,
         "plain": 5,
         "short": "cuLaunchKernel failed: invalid argument",
@@ -274,7 +253,7 @@ def test_a_kernel_that_leaves_the_device_s_memory_loses_the_device(bench: Machin
         said["host"] = copied_from(pinned(1).ctypes.data)
     """
     error = "cuStreamSynchronize failed: an illegal memory access was encountered"
-    assert says(bench, script) == {"mapped": None, "host": error}
+    assert bench.says(script) == {"mapped": None, "host": error}
 
 
 def test_the_trace_tells_in_which_order_work_was_queued(bench: Machine, tmp_path: Path) -> None:
@@ -287,7 +266,7 @@ def test_the_trace_tells_in_which_order_work_was_queued(bench: Machine, tmp_path
         event.record(streams[0])
         event.synchronize()
     """
-    says(bench.having(FAKE_CUDA_TRACE=tmp_path / "trace"), script)
+    bench.having(FAKE_CUDA_TRACE=tmp_path / "trace").says(script)
     assert (tmp_path / "trace").read_text().splitlines() == [
         "HtoD 1 4",
         "HtoD 2 4",
@@ -315,96 +294,9 @@ def test_an_event_tells_the_time_unless_it_was_made_without(bench: Machine) -> N
         except cuda.Error as error:
             said["untimed"] = str(error)
     """
-    assert says(bench, script) == {
+    assert bench.says(script) == {
         "early": [False, False],
         "late": [True, True],
         "rises": True,
         "untimed": "cuEventElapsedTime failed: invalid resource handle",
     }
-
-
-PLAN = {
-    "version": "10.13.3.9",
-    "portable": False,
-    "weights_bytes": 100,
-    "scratch_bytes": 0,
-    "batch": 2,
-    "poison": -1,
-    "inputs": {"image": {"dtype": "uint8", "shape": [4]}},
-    "outputs": {"score": {"dtype": "float32", "shape": [1], "salt": 7}},
-}
-
-
-@pytest.mark.parametrize(
-    ("plan", "refusal"),
-    [
-        (json.dumps(PLAN), None),
-        (json.dumps({**PLAN, "version": "9.9"}), "the plan was built by version 9.9"),
-        (json.dumps(PLAN)[:-20], "the plan is cut short or is none"),
-        (json.dumps({**PLAN, "weights_bytes": 1 << 40}), "cuMemAlloc_v2 failed with CUDA error 2"),
-    ],
-    ids=["whole", "of another version", "cut short", "too large"],
-)
-def test_the_fake_tensorrt_takes_only_whole_plans_of_its_version(
-    bench: Machine, plan: str, refusal: str | None
-) -> None:
-    """As the real one it answers with None for others, and says in its log why."""
-    script = f"""
-        import tensorrt as trt
-
-        class Log(trt.ILogger):
-            def log(self, severity, text):
-                said["log"] = text
-
-        said["loaded"] = trt.Runtime(Log()).deserialize_cuda_engine({plan.encode()!r}) is not None
-    """
-    said = says(bench, script)
-    assert said["loaded"] is (refusal is None)
-    assert (refusal or "") in said.get("log", "")
-
-
-def test_the_fake_tensorrt_runs_no_batch_beyond_its_profile(bench: Machine) -> None:
-    """Shapes outside of the profile, addresses that are not aligned and missing ones are refused with False."""
-    script = f"""
-        import tensorrt as trt
-        engine = trt.Runtime(trt.Logger()).deserialize_cuda_engine({json.dumps(PLAN).encode()!r})
-        context, stream = engine.create_execution_context(), cuda.Stream()
-        image, score = on_device(1, 2), on_device(0, 0)
-        said["shapes"] = [context.set_input_shape("image", (count, 4)) for count in (3, 2, 0)]
-        said["addresses"] = [context.set_tensor_address("image", int(image) + add) for add in (4, 0)]
-        said["early"] = context.execute_async_v3(stream.handle)
-        context.set_tensor_address("score", int(score))
-        said["run"] = context.execute_async_v3(stream.handle)
-        del context, engine, image, score, stream
-        said["left"] = fake.live()
-    """
-    said = says(bench, script)
-    assert said == {
-        "shapes": [False, True, False],
-        "addresses": [False, True],
-        "early": False,
-        "run": True,
-        "left": {"contexts": 1},
-    }
-
-
-def test_what_the_bench_needs_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without a compiler or CUDA's headers the tests are skipped with the words that say what to install."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(build.Missing, match="gcc is not installed"):
-        build.libraries()
-
-
-def test_processes_that_build_at_once_build_once(tmp_path: Path) -> None:
-    """The second waits for the first and takes what it made, and what failed halfway is not taken for whole."""
-    script = (
-        "import sys, time\nfrom pathlib import Path\nfrom cuda import build\n"
-        "def make(folder):\n    Path(sys.argv[1]).open('a').write('made\\n')\n    (folder / 'it').touch()\n"
-        "print((build._kept('thing', make) / 'it').exists())\n"
-    )
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": str(build.HERE.parent)}
-    command = [sys.executable, "-c", script, str(tmp_path / "log")]
-    builders = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) for _ in range(3)]
-    assert [builder.communicate()[0] for builder in builders] == [b"True\n"] * 3
-    assert (tmp_path / "log").read_text() == "made\n"

@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 import pytest
 from bundles import KINDS, write_anomaly, write_comparator
-from cuda import machine
 from cuda.build import HERE
 from cuda.machine import Machine
 from cuda.plans import answer, promise_answers, write_engines
@@ -36,11 +35,6 @@ class Told(msgspec.Struct):
     error: str
     grown: dict[str, int]
     live: dict[str, int]
-
-
-@pytest.fixture(scope="session")
-def bench() -> Machine:
-    return machine.built()
 
 
 def run(

@@ -63,11 +63,6 @@ def test_a_line_runs_the_precision_that_its_threshold_was_calibrated_on(
     assert take_engine(EngineChoice(precision="int8"), bundle).precision == "int8"
 
 
-@pytest.fixture(scope="module")
-def bench() -> Machine:
-    return machine.built()
-
-
 @pytest.fixture
 def built(tmp_path: Path) -> Path:
     """A bundle with an engine for the fake GPU."""

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from bundles import KINDS, write_comparator
-from cuda import machine
 from cuda.machine import Machine
 from cuda.plans import write_engines
 
@@ -17,11 +16,6 @@ pytestmark = pytest.mark.timeout(600)  # pycuda is compiled where it is not in t
 
 HERE = Path(__file__).parent
 BENCHMARK = HERE.parents[1] / "benchmarks" / "gpu.py"
-
-
-@pytest.fixture(scope="module")
-def bench() -> Machine:
-    return machine.built()
 
 
 def test_the_tests_for_a_gpu_pass(bench: Machine) -> None:

@@ -16,7 +16,6 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
-from cuda import machine
 from cuda.machine import Machine
 from cuda.plans import CAPABILITY, DRIVER, VERSION, answer, write_engines
 
@@ -42,9 +41,9 @@ with open_engine(EngineChoice(), read_bundle(Path(sys.argv[1]))) as engine:
 
 
 @pytest.fixture
-def device(tmp_path: Path) -> Machine:
+def device(bench: Machine, tmp_path: Path) -> Machine:
     """A machine with the fake GPU; its cache is empty."""
-    return machine.built().having(XDG_CACHE_HOME=tmp_path / "cache")
+    return bench.having(XDG_CACHE_HOME=tmp_path / "cache")
 
 
 @pytest.fixture

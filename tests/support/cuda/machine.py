@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,13 @@ class Machine:
         done = self.run(script, *arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         return json.loads(done.stdout.splitlines()[-1])
+
+    def says(self, script: str) -> Any:
+        """What a script, in the primary context and with what `session.py` brings, leaves in `said`."""
+        head = "import json\nimport numpy as np\nimport fake\nfrom session import *\n\n"
+        start = "def main():\n    said = {}\n"
+        end = "    return said\n\nwith gpu():\n    said = main()\nprint(json.dumps(said))\n"
+        return self.ask(head + start + textwrap.indent(textwrap.dedent(script), "    ") + end)
 
     def having(self, **variables: object) -> Machine:
         """The same with these variables of the environment."""
