@@ -13,7 +13,7 @@ from parts import part_of
 from edge.bundle import read_bundle
 from edge.engines import open_engine
 from edge.engines.base import Engine, Sample
-from edge.errors import EngineError, PartError
+from edge.errors import EngineError, EngineLost, PartError
 from edge.infer import Infer, Layer, References, Seat
 from edge.manifest import InputSpec
 from edge.messages import Laid, Posed, Prediction, Refused, Tensor, Unknown
@@ -204,6 +204,17 @@ def test_a_part_that_one_judge_cannot_begin_with_is_taken_back_from_the_others(
         assert reason(infer) == "engine: device lost"
 
 
+def test_a_gpu_that_is_lost_over_a_master_ends_the_process(ring: Ring, textured: np.ndarray) -> None:
+    """The part is not merely refused: no later one could be judged."""
+
+    def lost(view: str) -> np.ndarray:
+        raise EngineLost("the GPU does not answer")
+
+    infer = Infer(ring, [Seat(engine=_Means(), shape=SHAPE, references=lost)])  # type: ignore[arg-type]
+    with pytest.raises(EngineLost):
+        infer.start([tensor_of(ring, 0, textured)])
+
+
 @dataclass
 class _Sized:
     view: str
@@ -237,9 +248,10 @@ class _Means:
 
     def __init__(self) -> None:
         self.taken: dict[int, list[np.ndarray]] = {}
+        self.pinned: list[tuple[int, ...]] = []
 
     def pin(self, memory: np.ndarray) -> None:
-        self.pinned = memory.shape
+        self.pinned.append(memory.shape)
 
     def submit(self, lane: int, samples: Sequence[Sample]) -> None:
         self.taken[lane] = [sample.image for sample in samples]
@@ -258,7 +270,7 @@ def test_parts_that_share_a_lane_each_get_their_own_result(ring: Ring, anomaly: 
     infer = Infer(ring, [Seat(engine=engine, shape=SHAPE), anomaly])  # type: ignore[arg-type]
     assert infer.batch == 1  # of the judge that takes the fewest
     infer = Infer(ring, [Seat(engine=engine, shape=SHAPE)])  # type: ignore[arg-type]
-    assert engine.pinned == (4, 64 * 64)
+    assert engine.pinned[-1] == (4, 64 * 64)
     tensors = [tensor_of(ring, entry, np.full((64, 64), 10 * (entry + 1), np.uint8)) for entry in range(4)]
     assert not infer.start(tensors[:3])
     assert not infer.start(tensors[3:])
@@ -300,7 +312,7 @@ def test_a_frame_that_preprocess_left_to_the_engine_is_laid_by_it_or_else_here(
     tmp_path: Path, textured: np.ndarray, lays: bool
 ) -> None:
     """Also where infer was started anew with an engine that cannot; publish is told the same of either."""
-    ring = Ring.create(tmp_path / "frames", slots=2, frame=64 * 64, tensors=[64 * 64], outputs=[4])
+    ring = Ring.create(tmp_path / "frames", slots=2, frame=2 * 64 * 64, tensors=[64 * 64], outputs=[4])
     slot, generation = ring.lease(0, published=0) or (-1, 0)
     part = part_of(0, slot=slot, generation=generation)
     with ring.area(part, "frame") as area:
@@ -319,9 +331,10 @@ def test_a_frame_that_preprocess_left_to_the_engine_is_laid_by_it_or_else_here(
     if lays:
         assert np.array_equal(shown, textured)
         assert engine.layings[0].to_frame == to_frame
-        assert engine.pinned == (2, 64 * 64)
+        assert engine.pinned == [(2, 64 * 64), (2, 2 * 64 * 64)]  # of inputs, and of frames
     else:
         assert engine.layings == [None]
+        assert engine.pinned == [(2, 64 * 64)]
         assert np.array_equal(shown, wanted)
     (prediction,) = infer.finish()
     assert prediction.inputs == (Laid(to_frame=to_frame, registration_px=0.25),)
