@@ -261,8 +261,8 @@ def run_publish(
 ) -> None:
     """Give out verdicts and heartbeats on a XPUB socket until told to stop.
 
-    A publisher that was started anew sends what it has given out so far again when a subscriber is back,
-    so that nobody misses a verdict over it; some get one twice, with the same part_id.
+    A subscriber that comes hears a heartbeat at once. A publisher that was started anew then sends what it has
+    given out so far again, so that nobody misses a verdict over it; some get one twice, with the same part_id.
     """
     beat_due_ns = time.monotonic_ns()
     rejoin_end_ns = beat_due_ns + REJOIN_NS if publisher.is_successor else 0
@@ -271,18 +271,22 @@ def run_publish(
         topic, _, body = record.partition(b"\n")
         socket.send_multipart((topic, body))
 
+    either = zmq.Poller()
+    for one in (inbox, socket):
+        either.register(one, zmq.POLLIN)
     life.ready()
     while not life.stopping:
         life.beat()
         now_ns = time.monotonic_ns()
         wait_ns = min(publisher.wait_ns(now_ns), max(0, beat_due_ns - now_ns))
-        if inbox.poll(-(-wait_ns // 1_000_000)):
+        if inbox in dict(either.poll(-(-wait_ns // 1_000_000))):
             publisher.take(unpack(inbox.recv()))
         while (record := publisher.next(time.monotonic_ns())) is not None:
             send(record)
             publisher.sent(record)
-        if _subscribed(socket) and time.monotonic_ns() < rejoin_end_ns:
-            for record in publisher.again():
+        if _subscribed(socket):
+            beat_due_ns = 0
+            for record in publisher.again() if time.monotonic_ns() < rejoin_end_ns else ():
                 send(record)
         if (now_ns := time.monotonic_ns()) >= beat_due_ns:
             beat = publisher.heartbeat(now_ns)

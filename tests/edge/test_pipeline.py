@@ -229,3 +229,16 @@ def test_a_lost_gpu_costs_the_parts_in_flight_and_no_more(tmp_path: Path, endles
     lost = [verdict.detail for verdict in unknown if verdict.reason == "engine"]
     assert lost
     assert set(lost) == {"the device does not answer"}
+
+
+def test_a_subscriber_hears_at_once_how_the_line_is(tmp_path: Path, endless: Callable[..., Path]) -> None:
+    """Also the supervisor, which waits for that: a line with rare heartbeats is armed as soon as any other."""
+    recipe = endless()
+    recipe.write_text(recipe.read_text().replace("heartbeat_ms = 200", "heartbeat_ms = 60000"))
+    with running(recipe) as line:
+        line.pid("capture")  # nobody has subscribed but the supervisor
+        with Subscriber(tmp_path) as subscriber:
+            until(judged(subscriber, 10), "parts are judged", line)
+            until(lambda: subscriber.heartbeats, "a heartbeat is heard", line)
+        stop(line)
+    assert [heartbeat["v"] for heartbeat in subscriber.heartbeats] == [1]
