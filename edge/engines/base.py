@@ -76,6 +76,16 @@ class Engine(Protocol):
         ...
 
 
+class OnCpu:
+    """What engines without a device have in common: a sample at a time, from any memory, laid out already."""
+
+    batch = 1
+    lays = False
+
+    def pin(self, memory: Image) -> None:
+        return
+
+
 def ask(engine: Engine, image: Image, reference: Reference | None = None) -> Outputs:
     """What an engine says of one picture, on its first lane; valid until that lane's next submit."""
     engine.submit(0, [Sample(image, reference)])

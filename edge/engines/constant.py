@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 from ..bundle import Bundle
 from ..errors import EngineError, EngineLost
 from ..manifest import Precision, Probability
-from .base import Image, Outputs, Reference, Sample, check_samples
+from .base import Image, OnCpu, Outputs, Reference, Sample, check_samples
 
 
 class _Facts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,12 +31,10 @@ class _Nothing:
     nbytes: int = 1
 
 
-class Constant:
+class Constant(OnCpu):
     """Needs no library and no artifact; only a bundle whose method is `constant` can be run by it."""
 
     name = "constant"
-    batch = 1
-    lays = False
 
     def __init__(self, bundle: Bundle, precision: Precision, lanes: int, threads: int) -> None:
         self.precision, self.lanes = precision, lanes
@@ -53,9 +51,6 @@ class Constant:
 
     def __exit__(self, *_: object) -> None:
         self._running.clear()
-
-    def pin(self, memory: Image) -> None:
-        """It reads no picture."""
 
     def reference(self, master: Image) -> Reference:
         self._manifest.input.check("master", master)

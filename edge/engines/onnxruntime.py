@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..bundle import Bundle
 from ..errors import EngineError
 from ..manifest import Precision
-from .base import Image, Outputs, Reference, Sample, check_samples
+from .base import Image, OnCpu, Outputs, Reference, Sample, check_samples
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,10 @@ class _Features:
         return sum(array.nbytes for array in self.arrays.values())
 
 
-class OnnxRuntime:
+class OnnxRuntime(OnCpu):
     """A session runs on all threads it was given, so lanes follow one another."""
 
     name = "onnxruntime"
-    batch = 1
-    lays = False
 
     def __init__(self, bundle: Bundle, precision: Precision, lanes: int, threads: int) -> None:
         self.precision, self.lanes = precision, lanes
@@ -64,9 +62,6 @@ class OnnxRuntime:
     def __exit__(self, *_: object) -> None:
         self._worker.shutdown()
         del self._judge, self._reference, self._running
-
-    def pin(self, memory: Image) -> None:
-        """The CPU reads any memory."""
 
     def reference(self, master: Image) -> Reference:
         self._bundle.manifest.input.check("master", master)

@@ -12,7 +12,7 @@ import numpy as np
 from ..bundle import Bundle
 from ..errors import EngineError
 from ..manifest import Precision, Role
-from .base import Image, Outputs, Reference, Sample, check_samples
+from .base import Image, OnCpu, Outputs, Reference, Sample, check_samples
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,13 @@ class _Lane:
     image: Image | None = None  # what it is judging, read in place; None: idle
 
 
-class OpenVINO:
+class OpenVINO(OnCpu):
     """Each lane is a stream with its share of the cores; with one lane a part gets all of them.
 
     Of more lanes than cores some wait, so that no core does when the results of another are collected.
     """
 
     name = "openvino"
-    batch = 1
-    lays = False
 
     def __init__(self, bundle: Bundle, precision: Precision, lanes: int, threads: int) -> None:
         self.precision, self.lanes = precision, lanes
@@ -86,9 +84,6 @@ class OpenVINO:
         for lane in self._lanes:
             lane.request.cancel()
         del self._lanes, self._reference
-
-    def pin(self, memory: Image) -> None:
-        """The CPU reads any memory."""
 
     def reference(self, master: Image) -> Reference:
         self._bundle.manifest.input.check("master", master)

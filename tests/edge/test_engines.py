@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import subprocess
 import sys
 import time
@@ -11,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from engines import changed, freed
 
 import edge.engines
 from edge.bundle import Golden, read_bundle
 from edge.engines import open_engine
-from edge.engines.base import Engine, Sample
+from edge.engines.base import Engine, Sample, ask
 from edge.errors import EngineError
 from edge.recipe import EngineChoice
 
@@ -101,6 +103,16 @@ def test_any_layout_in_memory_is_judged_alike(real: Engine, cases: list[Golden],
     views["read-only"].flags.writeable = False
     real.submit(0, [Sample(views[how], real.reference(cases[1].master))])
     assert real.collect(0)[0]["map"].max() > 0.5
+
+
+def test_openvino_compiles_for_one_part_at_a_time(score_bundle: Path, tmp_path: Path) -> None:
+    """Where a graph leaves the number free, it would be slower, and give the same."""
+    folder = shutil.copytree(score_bundle, tmp_path / "free")
+    free = changed(read_bundle(folder), freed)
+    with open_engine(EngineChoice(kind="openvino"), free) as engine:
+        inputs = engine._lanes[0].request.model_inputs
+        assert [port.partial_shape.to_shape()[0] for port in inputs] == [1]
+        assert ask(engine, free.golden()[0].image)["score"].shape == (1,)
 
 
 def test_a_reference_tells_its_size(real: Engine, cases: list[Golden]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -213,32 +212,6 @@ def test_a_gpu_that_is_lost_over_a_master_ends_the_process(ring: Ring, textured:
     infer = Infer(ring, [Seat(engine=_Means(), shape=SHAPE, references=lost)])  # type: ignore[arg-type]
     with pytest.raises(EngineLost):
         infer.start([tensor_of(ring, 0, textured)])
-
-
-@dataclass
-class _Sized:
-    view: str
-    nbytes: int
-
-
-class _Counting:
-    """An engine that only makes references, and counts them."""
-
-    def __init__(self) -> None:
-        self.made: list[str] = []
-
-    def reference(self, master: str) -> _Sized:
-        self.made.append(master)
-        return _Sized(master, 100)
-
-
-def test_references_are_made_once_and_kept_within_their_memory() -> None:
-    """The features of a master are computed once while there is room; the one not used longest goes first."""
-    engine = _Counting()
-    references = References(engine, lambda view: view, limit_bytes=250)  # type: ignore[arg-type, return-value]
-    for view in "abaacabcb":
-        assert references(view).view == view  # type: ignore[attr-defined]
-    assert "".join(engine.made) == "abcbc"
 
 
 class _Means:
