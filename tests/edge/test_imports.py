@@ -43,7 +43,7 @@ ROWS = [
     {"manifest"},
     {"recipe"},
     {"messages"},
-    {"errors"},
+    {"errors", "processor"},
 ]
 RANK = {name: rank for rank, names in enumerate(ROWS) for name in names}
 
