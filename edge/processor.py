@@ -51,7 +51,7 @@ def computes_bfloat16() -> bool:
 
 
 def usable_cores() -> int:
-    """How many cores this process may keep busy: those it is pinned to, or fewer where a container's quota says so.
+    """How many cores this process may keep busy: those it is pinned to, or fewer by a container's quota.
 
     The quota is that of cgroup v2, `cpu.max`, or of v1, `cpu.cfs_quota_us`.
     """
