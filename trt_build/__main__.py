@@ -119,6 +119,9 @@ def export(
     float8: Annotated[
         bool, typer.Option("--fp8", help="FP8 too, for GPUs that have it; coarser than INT8.")
     ] = False,
+    small: Annotated[
+        bool, typer.Option("--small", help="Store the FP32 graph's weights as FP16: half its size.")
+    ] = False,
     width: Annotated[int, typer.Option(min=32, help="Of a comparator's input; a multiple of 32.")] = 640,
     height: Annotated[int, typer.Option(min=32, help="Likewise.")] = 640,
 ) -> None:
@@ -129,9 +132,12 @@ def export(
     from trt_build.float8 import float8 as add_float8
     from trt_build.halve import halve
     from trt_build.quantize import quantize
+    from trt_build.small_weights import round_weights, store_weights
 
     with console.status("exporting FP32"):
         export_checkpoint(checkpoint, draft, height=height, width=width)
+        if small:
+            round_weights(draft)
     manifest = read_bundle(draft).manifest
     shown = steps_of(manifest.method).ranges(data, manifest.input) if data else []
     with console.status("halving to FP16"):
@@ -142,6 +148,8 @@ def export(
     if float8:
         with console.status("rounding to FP8"):
             add_float8(draft)
+    if small:
+        store_weights(draft)
     console.print(f"draft in {draft}; next: trt-build calibrate")
 
 
@@ -188,7 +196,7 @@ def pack(
     ] = None,
     precision: Annotated[
         Literal["fp32", "fp16", "int8", "fp8"] | None,
-        typer.Option(help="Leave out the graphs in every other precision."),
+        typer.Option(help="Leave out the graphs in every other precision but FP32."),
     ] = None,
     notice: Annotated[Path | None, typer.Option(help="Text file with licences and credits to put in.")] = None,
 ) -> None:

@@ -14,12 +14,12 @@ from edge.engines.base import Outputs
 from edge.golden import scores
 from edge.manifest import Calibration, InputSpec
 from edge.recipe import EngineChoice
-from trt_build.cases import Case, evenly
+from trt_build.cases import Case, evenly, judge_all
 from trt_build.dataset import DatasetError
 from trt_build.drawings import DRAWING, PHOTO, Pictures, read_products, split_products
 from trt_build.promise import Promise, last_passed, set_threshold
 from trt_build.ranking import escape_and_overkill, image_auroc
-from trt_build.verify import Measure, judge_all
+from trt_build.verify import Measure
 
 Scores = npt.NDArray[np.float32]
 

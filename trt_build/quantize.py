@@ -1,8 +1,9 @@
 """A draft's FP32 graphs into INT8, as ONNX with Q/DQ nodes, calibrated on real pictures.
 
 Signed and symmetric throughout, as TensorRT asks: weights channel by channel, activations by tensor,
-all zero points zero, biases in float. Only what goes into convolutions is rounded, and into two kinds not even
-that, which are a few in a hundred of all multiplications: those that read the picture, of whose 256 levels INT8
+all zero points zero, biases in float. Weights have 7 bits, so that the sums overflow on no processor
+(`overflow.py`). Only what goes into convolutions is rounded, and into two kinds not even that, which are a few
+in a hundred of all multiplications: those that read the picture, of whose 256 levels INT8
 with a sign would keep half, and depthwise ones, whose rounding is what costs a MobileNet its accuracy.
 """
 
@@ -22,6 +23,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from edge.bundle import Bundle, describe, read_bundle, write_manifest
 from edge.manifest import Artifact, Role
 from trt_build.cases import Case
+from trt_build.overflow import check_sums
 
 
 def quantize(draft: Path, cases: Sequence[Case]) -> None:
@@ -62,6 +64,7 @@ def _quantized(bundle: Bundle, role: Role, cases: Sequence[Case]) -> Artifact:
             op_types_to_quantize=["Conv"],
             nodes_to_exclude=_sensitive(onnx.load(prepared).graph),
             per_channel=True,
+            reduce_range=True,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
             extra_options={
@@ -71,6 +74,7 @@ def _quantized(bundle: Bundle, role: Role, cases: Sequence[Case]) -> Artifact:
                 "OpTypesToExcludeOutputQuantization": ["Conv"],
             },
         )
+    check_sums(bundle.folder / name)
     return Artifact(role=role, precision="int8", **describe(bundle.folder, name))
 
 

@@ -17,11 +17,11 @@ from edge.engines import open_engine
 from edge.errors import EngineError
 from edge.recipe import EngineChoice
 from trt_build import boards, parts, products
-from trt_build.cases import Case, answer, pair_cases
+from trt_build.cases import Case, answer, judge_all, pair_cases
 from trt_build.dataset import Pair, read_pairs
 from trt_build.drawings import PHOTO
 from trt_build.pack import pack
-from trt_build.verify import CLOSE, Measure, check_draft, judge_all, noise, verify
+from trt_build.verify import CLOSE, Measure, check_draft, noise, verify
 
 INT8 = EngineChoice(kind="openvino", precision="int8")
 Labelled = tuple[list[Case], Measure]
