@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .errors import BundleError, EngineError
 
 FORMAT = 1
-MOST_TOLERANCE = 0.75  # of a score, in parts of the lowest threshold
+MOST_TOLERANCE = 0.5  # of a score, in parts of the lowest threshold
 #: What a model is asked for; each but the last is made by `trt-build train`.
 Method = Literal["comparator", "matcher", "autoencoder", "stpm", "pfm", "constant"]
 

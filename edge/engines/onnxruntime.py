@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..bundle import Bundle
 from ..errors import EngineError
 from ..manifest import Precision
+from ..processor import usable_cores
 from .base import Image, OnCpu, Outputs, Reference, Sample, check_samples
 
 
@@ -57,7 +58,7 @@ class OnnxRuntime(OnCpu):
         import onnxruntime as ort
 
         options = ort.SessionOptions()
-        options.intra_op_num_threads = self._threads
+        options.intra_op_num_threads = self._threads or usable_cores()
         options.add_free_dimension_override_by_name("batch", 1)  # a part at a time, as optimised as if fixed
         options.log_severity_level = 3  # errors; they are raised too
         # Threads that wait by spinning take the processor from the other stages between parts.

@@ -212,7 +212,7 @@ def test_a_precision_that_is_too_coarse_for_the_threshold_is_refused(
     spec = read_bundle(draft).manifest.input
     quantize(draft, parts.ranges(part_folder, spec))
     parts.calibrate(draft, part_folder, Promise(rate=0.2))
-    said = r"tolerances.int8.score: expected at most 0\.\d+, which is 75% of the lowest threshold, found 0\.\d+"
+    said = r"tolerances.int8.score: expected at most 0\.\d+, which is 50% of the lowest threshold, found 0\.\d+"
     with pytest.raises(BundleError, match=said):
         pack(draft, tmp_path / "bundle", cases=parts.kept(part_folder, spec))
     assert not (tmp_path / "bundle").exists()
