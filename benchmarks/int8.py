@@ -1,8 +1,9 @@
 """What INT8 loses and gains against FP32, on OpenVINO and ONNX Runtime: quality in points, and milliseconds.
 
-Both precisions judge the same labelled pictures in turns, so that a slow minute slows both. OpenVINO computes as a
-processor with fewer instructions where `ONEDNN_MAX_CPU_ISA` says so (AVX2: without VNNI). Ends with one line of
-JSON; `speedup` is FP32's median time over INT8's, `lost` is AUROC (a comparator's: AP at IoU 0.33) in points.
+Both precisions judge the same labelled pictures in turns, so that a slow minute slows both. Where
+`ONEDNN_MAX_CPU_ISA` says so, OpenVINO computes as a processor with fewer instructions (AVX2: without VNNI).
+Ends with one line of JSON: `speedup` is FP32's median time over INT8's, `lost` is AUROC in points, for a
+comparator AP at IoU 0.33.
 """
 
 from __future__ import annotations
