@@ -13,8 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-from onnx import numpy_helper
 
 from edge.errors import EdgeError
 
@@ -34,22 +32,30 @@ class WorstSums:
     filter: int  # of all products of one output channel
 
 
-def worst_sums(graph: onnx.GraphProto) -> dict[str, WorstSums]:
-    """The worst sums of every layer whose weights are stored in INT8, by the name of the weights."""
-    stored = {tensor.name: tensor for tensor in graph.initializer}
+def worst_sums(path: Path) -> dict[str, WorstSums]:
+    """The worst sums of every layer of a graph whose weights are stored in INT8, by the name of the weights.
+
+    Weights are `(N, K, ...)`: N filters. Of a matrix `(N, K)`, which may be used either way round, the worse.
+    Read by OpenVINO, which is there on every machine that packs.
+    """
+    import openvino as ov
+
     found = {}
-    for node in graph.node:
-        weights = stored.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
-        if weights is not None and weights.data_type == onnx.TensorProto.INT8 and weights.dims:
-            axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
-            values = np.moveaxis(numpy_helper.to_array(weights).astype(np.int64), axis, 0)
-            found[weights.name] = _worst(values.reshape(len(values), -1))
+    for node in ov.Core().read_model(path).get_ops():
+        if node.get_type_name() == "Constant" and node.get_element_type() == ov.Type.i8:
+            values = np.array(node.data, np.int64)
+            if values.ndim > 1:
+                ways = [values, values.T] if values.ndim == 2 else [values.reshape(len(values), -1)]
+                sums = [_worst(filters) for filters in ways]
+                found[node.get_friendly_name()] = WorstSums(
+                    pair=max(one.pair for one in sums), filter=max(one.filter for one in sums)
+                )
     return found
 
 
 def check_sums(path: Path) -> None:
     """Raise an EdgeError if an INT8 graph has a layer whose sums could overflow on some processor."""
-    for name, sums in worst_sums(onnx.load(path).graph).items():
+    for name, sums in worst_sums(path).items():
         for held, found, bits in ((PAIR_HOLDS, sums.pair, 16), (FILTER_HOLDS, sums.filter, 32)):
             if found > held:
                 raise SumsOverflow(
