@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -11,13 +13,18 @@ import numpy as np
 import onnx
 import pytest
 from drafts import describe_again
+from lines import write_boards, write_recipe
 from onnx import numpy_helper
+from told import Line as Told
 
 from edge import processor
 from edge.arming import armed_engine
 from edge.bundle import Bundle, read_bundle
 from edge.engines import take_engine
 from edge.errors import BundleError, EngineError, NotReproduced
+from edge.judges import read_line
+from edge.messages import Verdict
+from edge.pipeline import Line as RealLine
 from edge.recipe import EngineChoice
 
 
@@ -125,3 +132,42 @@ def test_a_processor_without_avx2_is_named(
     finally:
         processor.name.cache_clear()
         processor.instructions.cache_clear()
+
+
+def test_a_line_judges_on_with_fp32_and_says_so(
+    tiny_bundle: Path, tmp_path: Path, textured: np.ndarray
+) -> None:
+    """Verdicts are right, and the metrics name precision and reason, where INT8 is ruined on this machine."""
+    bundle = with_step(Path(shutil.copytree(tiny_bundle, tmp_path / "ruined")), 0.4)
+    boards = {"0": True, "1": False, "2": True}
+    source = write_boards(tmp_path, boards, textured) + "\nfps = 20"
+    recipe, digest, judges = read_line(write_recipe(tmp_path, bundle, source))
+    told, heard = Told(), list[object]()
+    line = RealLine(recipe, digest, judges, state=tmp_path, metrics=told.metrics, hear=heard.append)
+    with line as running:
+        while not running.ended:
+            running.tick()
+        shown = {sample.name: sample.labels for sample in told.samples()}
+    assert shown["linejudge_engine_info"]["precision"] == "fp32"
+    assert [v.verdict for v in heard if isinstance(v, Verdict)] == ["pass", "reject", "pass"]
+    reasons = {
+        sample.labels["engine"]: sample.labels["reason"]
+        for sample in told.samples()
+        if sample.name == "linejudge_engine_left_out"
+    }
+    assert "golden/spotted.png on openvino int8: map lies" in reasons["openvino int8"]
+
+
+def test_check_names_the_engine_that_was_left_out_and_what_the_machine_holds(
+    tiny_bundle: Path, tmp_path: Path, textured: np.ndarray
+) -> None:
+    """Before the line runs: which precision judges, why not the other, and which rate and deadline it holds."""
+    bundle = with_step(Path(shutil.copytree(tiny_bundle, tmp_path / "ruined")), 0.4)
+    source = write_boards(tmp_path, {"0": True}, textured) + "\nfps = 9000"
+    recipe = write_recipe(tmp_path, bundle, source)
+    done = subprocess.run([sys.executable, "-m", "edge", "check", recipe], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--  engine    openvino int8 left out: golden frame" in done.stdout
+    assert "ok  engine    openvino fp32 reproduces 2 golden frames" in done.stdout
+    assert f"{processor.name()}, {processor.usable_cores()} cores: it holds about" in done.stdout
+    assert "!!  speed     source.fps: 9000 parts a second come" in done.stdout
