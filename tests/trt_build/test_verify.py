@@ -54,7 +54,7 @@ def coarser(folder: Path, tmp_path: Path, step: float) -> Bundle:
     model = onnx.load(copy / "judge.int8.onnx")
     for constant in model.graph.initializer:
         if constant.name == "step":
-            constant.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(constant) * 0 + step, "step"))
+            constant.CopyFrom(numpy_helper.from_array(np.array(step, np.float32), "step"))
     bundle = read_bundle(copy)
     onnx.save(model, copy / "judge.int8.onnx")
     tolerances = bundle.manifest.tolerances | {"int8": dict.fromkeys(("map", "extents", "score"), 1.0)}
