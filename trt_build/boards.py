@@ -18,6 +18,7 @@ from trt_build.cases import Case, answer, evenly, judge_all, pair_cases
 from trt_build.dataset import DatasetError, Pair, read_pairs, split
 from trt_build.evaluate import choose_thresholds, figures, find_all
 from trt_build.metrics import Boxes
+from trt_build.progress import counted
 from trt_build.promise import Promise, calibrated, promised, read_draft
 from trt_build.saturation import REFERENCE, Lost, checked_int8
 from trt_build.verify import LOST, Measure
@@ -70,7 +71,7 @@ def set_thresholds(draft: Path, pairs: Sequence[Pair], promise: Promise) -> Cali
         with open_engine(EngineChoice(), source) as engine:
             found = [
                 float((scores(answer(engine, source.manifest, case)) / np.maximum(limits, 1e-6)).max())
-                for case in pair_cases(good, source.manifest.input)
+                for case in counted(pair_cases(good, source.manifest.input), "judging good boards", len(good))
             ]
             calibration = promised(source, engine, np.array(found), promise)
         calibration = msgspec.structs.replace(calibration, note=NOTE)

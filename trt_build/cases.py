@@ -17,6 +17,7 @@ from edge.manifest import InputSpec, Manifest
 from edge.recipe import EngineChoice
 from trt_build.dataset import Pair
 from trt_build.mvtec import Part, picture
+from trt_build.progress import counted
 
 Image = npt.NDArray[np.uint8]
 T = TypeVar("T")
@@ -64,4 +65,5 @@ def judge_all(bundle: Bundle, choice: EngineChoice, cases: Iterable[Case]) -> li
 
 def answers_of(engine: Engine, manifest: Manifest, cases: Iterable[Case]) -> list[Outputs]:
     """What an open engine answers to each case, in their order."""
-    return [answer(engine, manifest, case) for case in cases]
+    shown = counted(cases, f"judging on {engine.name} {engine.precision}")
+    return [answer(engine, manifest, case) for case in shown]

@@ -13,10 +13,12 @@ from multiprocessing import get_context
 
 from edge import processor
 from edge.bundle import Bundle
+from edge.engines import open_engine
 from edge.engines.base import Outputs
 from edge.manifest import Precision
 from edge.recipe import EngineChoice
-from trt_build.cases import Case, judge_all
+from trt_build.cases import Case, answer
+from trt_build.progress import working
 
 VARIABLE = "ONEDNN_MAX_CPU_ISA"
 #: oneDNN's names, without dot products of bytes, and the kernel's name of what each needs.
@@ -31,5 +33,14 @@ def playable() -> list[str]:
 def judge_with(instructions: str, bundle: Bundle, precision: Precision, cases: Sequence[Case]) -> list[Outputs]:
     """What OpenVINO answers to each case with these instructions and those before them alone."""
     choice = EngineChoice(kind="openvino", precision=precision)
-    with ProcessPoolExecutor(1, get_context("spawn"), os.putenv, (VARIABLE, instructions)) as alone:
-        return alone.submit(judge_all, bundle, choice, list(cases)).result()
+    with (
+        working(f"judging {len(cases)} pictures with {instructions}"),
+        ProcessPoolExecutor(1, get_context("spawn"), os.putenv, (VARIABLE, instructions)) as alone,
+    ):
+        return alone.submit(_judge, bundle, choice, list(cases)).result()
+
+
+def _judge(bundle: Bundle, choice: EngineChoice, cases: Sequence[Case]) -> list[Outputs]:
+    """As `judge_all`, without progress: the terminal is the parent's."""
+    with open_engine(choice, bundle) as engine:
+        return [answer(engine, bundle.manifest, case) for case in cases]

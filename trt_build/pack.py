@@ -23,6 +23,7 @@ from trt_build.building import copy_engines
 from trt_build.cases import Case, answer
 from trt_build.golden import choose_golden, compare_engines
 from trt_build.overflow import check_sums
+from trt_build.progress import counted
 from trt_build.runs import engines_of
 from trt_build.saturation import REFERENCE
 
@@ -64,7 +65,10 @@ def pack(
             check_sums(draft / artifact.path)
     pictures, meant = list(cases), list(golden)
     with open_engine(REFERENCE, source) as reference:
-        answers = [(case, answer(reference, source.manifest, case)) for case in (*pictures, *meant)]
+        answers = [
+            (case, answer(reference, source.manifest, case))
+            for case in counted((*pictures, *meant), "judging on the reference")
+        ]
     tolerances, agreed = compare_engines(source, manifest, answers)
     manifest = msgspec.structs.replace(manifest, tolerances=tolerances)
     start = len(pictures) if meant else 0

@@ -77,7 +77,7 @@ def labelled(data: Path, bundle: Bundle) -> tuple[Iterator[Case], Measure]:
 def evaluate(bundle: Bundle, data: Path, choice: EngineChoice) -> dict[str, float]:
     """The figures of all products that were not trained with, in 0..1, by the bundle's threshold."""
     (threshold,) = bundle.manifest.thresholds.values()
-    cases = _own_then_other(held_out(data, bundle.manifest.input))
+    cases = list(_own_then_other(held_out(data, bundle.manifest.input)))
     own, other = _own_and_other(judge_all(bundle, choice, cases))
     escapes, overkill = escape_and_overkill(own, other, last_passed(threshold))
     return {"auroc": image_auroc(own, other), "escape": escapes.rate, "overkill": overkill.rate}

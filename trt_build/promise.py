@@ -19,6 +19,7 @@ from edge.golden import scores
 from edge.manifest import Calibration
 from edge.recipe import EngineChoice
 from trt_build.cases import Case, answer
+from trt_build.progress import counted
 from trt_build.saturation import checked_int8, order_lost
 
 Floats = npt.NDArray[np.float64]
@@ -64,7 +65,7 @@ def set_threshold(draft: Path, good: Iterable[Case], promise: Promise) -> Calibr
     (kind,) = source.manifest.kinds
     found, peaks = [], []
     with open_engine(EngineChoice(), source) as engine:
-        for case in cases:
+        for case in counted(cases, f"judging on {engine.name} {engine.precision}"):
             outputs = answer(engine, source.manifest, case)
             found.append(float(scores(outputs)[0]))
             if "map" in outputs:

@@ -9,7 +9,7 @@ with a sign would keep half, and depthwise ones, whose rounding is what costs a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,6 +24,7 @@ from edge.bundle import Bundle, describe, read_bundle, write_manifest
 from edge.manifest import Artifact, Role
 from trt_build.cases import Case
 from trt_build.overflow import check_sums
+from trt_build.progress import counted
 
 
 def quantize(draft: Path, cases: Sequence[Case]) -> None:
@@ -39,7 +40,7 @@ def quantize(draft: Path, cases: Sequence[Case]) -> None:
     write_manifest(draft, msgspec.structs.replace(bundle.manifest, artifacts=(*others, *int8), facts=facts))
 
 
-def inputs_of(bundle: Bundle, role: Role, cases: Sequence[Case]) -> Iterator[dict[str, Any]]:
+def inputs_of(bundle: Bundle, role: Role, cases: Iterable[Case]) -> Iterator[dict[str, Any]]:
     """What a graph of this role is given for each case, by the names of its inputs, one after another."""
     names = bundle.manifest.features
     if role == "reference" or not names:
@@ -60,7 +61,7 @@ def _quantized(bundle: Bundle, role: Role, cases: Sequence[Case]) -> Artifact:
         quantize_static(
             prepared,
             bundle.folder / name,
-            _Shown(inputs_of(bundle, role, cases)),
+            _Shown(inputs_of(bundle, role, counted(cases, f"showing pictures to {name}"))),
             op_types_to_quantize=["Conv"],
             nodes_to_exclude=_sensitive(onnx.load(prepared).graph),
             per_channel=True,
