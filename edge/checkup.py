@@ -63,7 +63,7 @@ def _check_judge(
         check_golden(engine, judge.bundle)
         passed("engine", f"{engine.name} {engine.precision} reproduces {len(manifest.golden)} golden frames")
     if manifest.method == "matcher":
-        passed("drawings", f"{len(judge.drawings())} of the product")
+        passed("drawings", f"{len(judge.drawings(recipe))} of the product")
 
 
 def _first_view(recipe: Recipe) -> str:

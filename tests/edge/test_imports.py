@@ -42,7 +42,8 @@ ROWS = [
     {"shared", "bundle", "cores", "gpu", "kernels", "schedule"},
     {"manifest"},
     {"recipe"},
-    {"messages"},
+    {"mistakes"},
+    {"messages", "toml", "wanted"},
     {"errors", "processor"},
 ]
 RANK = {name: rank for rank, names in enumerate(ROWS) for name in names}
