@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import msgspec
 
 from .errors import RecipeError
+from .text import text_of
 
 #: What to do, by the beginning of the parser's words.
 _REMEDIES = {
@@ -31,14 +31,9 @@ def read_toml(data: bytes) -> dict[str, Any]:
     RecipeError for anything else: line, column, what stands there and what to do.
     """
     try:
-        text = data.removeprefix(codecs.BOM_UTF8).decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise RecipeError(
-            f"not UTF-8: found the byte 0x{data[error.start]:02x} in line {line}: save the file as UTF-8"
-        ) from error
-    if "\0" in text:
-        raise RecipeError("not UTF-8: found zero bytes, as UTF-16 has them: save the file as UTF-8")
+        text = text_of(data)
+    except ValueError as error:
+        raise RecipeError(str(error)) from error
     try:
         table: dict[str, Any] = msgspec.toml.decode(text)
     except msgspec.DecodeError as error:

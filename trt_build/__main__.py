@@ -269,13 +269,14 @@ def _refuse(method: str, **options: object) -> None:
 
 
 def main() -> None:
-    """Run the command line; what a person can mend is one line on stderr and status 1."""
+    """Run the command line; what a person can mend is said on stderr, a line each, with status 1."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     logging.getLogger("edge").setLevel(logging.INFO)
     try:
         app(prog_name="trt-build")
     except EdgeError as error:
-        print("trt-build:", " ".join(str(error).split()), file=sys.stderr)
+        lines = (" ".join(line.split()) for line in str(error).splitlines())
+        print("trt-build:", "\n  ".join(lines), file=sys.stderr)
         sys.exit(1)
     except OSError as error:
         if error.filename is None:

@@ -44,7 +44,7 @@ ROWS = [
     {"recipe"},
     {"mistakes"},
     {"messages", "toml", "wanted"},
-    {"errors", "processor"},
+    {"errors", "processor", "text"},
 ]
 RANK = {name: rank for rank, names in enumerate(ROWS) for name in names}
 
