@@ -66,15 +66,35 @@ def run_seed(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--method", required=True, choices=("autoencoder", "stpm", "pfm", "matcher"))
-    parser.add_argument("--data", required=True, type=Path, help="folder, laid out as the method needs it")
-    parser.add_argument("--seeds", type=int, default=1, help="trainings (default %(default)s)")
-    parser.add_argument("--epochs", type=int, help="of each; else the method's own")
-    parser.add_argument("--backbone", help="pre-trained network; else the method's own")
-    parser.add_argument("--second", help="the other one: of pfm, or of stpm's second pair, which it adds")
-    parser.add_argument("--position", action="store_true", help="places' codes for pfm")
-    parser.add_argument("--rate", type=float, default=0.05, help="of false rejects (default %(default)s)")
-    parser.add_argument("--mixed-sizes", action="store_true", help="pictures may differ in size")
+    parser.add_argument(
+        "--method",
+        required=True,
+        choices=("autoencoder", "stpm", "pfm", "matcher"),
+        help="method whose model is trained and measured",
+    )
+    parser.add_argument(
+        "--data", required=True, type=Path, help="folder of pictures, laid out as the method needs it"
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=1, help="trainings, each with another seed (default %(default)s)"
+    )
+    parser.add_argument(
+        "--epochs", type=int, help="epochs of each training; left out, as many as suit the method"
+    )
+    parser.add_argument("--backbone", help="pre-trained network to start from; left out, the method's own")
+    parser.add_argument("--second", help="second pre-trained network, for pfm or for a second pair of stpm")
+    parser.add_argument("--position", action="store_true", help="tell pfm where in the picture it is looking")
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=0.05,
+        help="share of good parts that may be rejected (default %(default)s)",
+    )
+    parser.add_argument(
+        "--mixed-sizes",
+        action="store_true",
+        help="accept pictures of different sizes, each scaled to the model's",
+    )
     parser.add_argument("--work", type=Path, help="folder to train in, kept; a run that was stopped goes on")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:

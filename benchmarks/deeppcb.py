@@ -76,14 +76,28 @@ def _judge_all(engine: Engine, bundle: Bundle, pairs: Sequence[Pair]) -> tuple[l
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", type=Path, default=BUNDLE, help="folder of a packed comparator")
+    parser.add_argument(
+        "--bundle", type=Path, default=BUNDLE, help="folder of a packed comparator (default %(default)s)"
+    )
     parser.add_argument("--data", type=Path, help="folder with trainval/ and test/; else $EDGE_DATA/deeppcb")
-    parser.add_argument("--engine", default="auto", choices=("auto", "openvino", "onnxruntime"))
-    parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "int8"))
-    parser.add_argument("--threads", type=int, default=0, help="of the engine; 0: as many as it likes")
-    parser.add_argument("--lanes", type=int, default=3, help="requests in flight (default %(default)s)")
-    parser.add_argument("--pairs", type=int, help="judge only so many test pairs")
-    parser.add_argument("--worst", type=Path, help="folder for pictures of the worst boards")
+    parser.add_argument(
+        "--engine",
+        default="auto",
+        choices=("auto", "openvino", "onnxruntime"),
+        help="engine to judge with; auto takes a line's choice",
+    )
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        choices=("auto", "fp32", "int8"),
+        help="precision to judge in; auto takes a line's choice",
+    )
+    parser.add_argument("--threads", type=int, default=0, help="threads of the engine; 0: one for each core")
+    parser.add_argument(
+        "--lanes", type=int, default=3, help="boards that the engine judges at once (default %(default)s)"
+    )
+    parser.add_argument("--pairs", type=int, help="judge the first so many test pairs; left out, all")
+    parser.add_argument("--worst", type=Path, help="folder to draw the worst boards into")
     options = parser.parse_args()
     if options.data is None:
         if "EDGE_DATA" not in os.environ:

@@ -34,10 +34,12 @@ def write_black_and_white(folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where to work")
+    parser.add_argument("folder", type=Path, help="folder to train and to pack the bundle in")
     parser.add_argument("--data", type=Path, help="folder with trainval/; else $EDGE_DATA/deeppcb")
-    parser.add_argument("--checkpoint", type=Path, help="of a training that is done")
-    parser.add_argument("--epochs", type=int, default=100, help="of training (default %(default)s)")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="checkpoint.pt of a training that is done; left out, one is trained"
+    )
+    parser.add_argument("--epochs", type=int, default=100, help="epochs of the training (default %(default)s)")
     given = parser.parse_args()
     if given.data is None and "EDGE_DATA" not in os.environ:
         sys.exit(

@@ -128,10 +128,16 @@ def compare(boards: Sequence[Board], verdicts: Sequence[Verdict]) -> dict[str, o
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", type=Path, default=BUNDLE, help="folder of a packed comparator")
+    parser.add_argument(
+        "--bundle", type=Path, default=BUNDLE, help="folder of a packed comparator (default %(default)s)"
+    )
     parser.add_argument("--data", type=Path, help="folder with test/; else $EDGE_DATA/deeppcb")
-    parser.add_argument("--clean", type=int, default=250, help="clean boards among them (default %(default)s)")
-    parser.add_argument("--fps", type=float, default=20.0, help="boards a second (default %(default)s)")
+    parser.add_argument(
+        "--clean", type=int, default=250, help="good boards that come besides (default %(default)s)"
+    )
+    parser.add_argument(
+        "--fps", type=float, default=20.0, help="boards that come a second (default %(default)s)"
+    )
     given = parser.parse_args()
     if given.data is None and "EDGE_DATA" not in os.environ:
         sys.exit("deeppcb_line: the data is not here: give --data, or set EDGE_DATA to the folder of deeppcb/")

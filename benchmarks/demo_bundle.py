@@ -47,9 +47,11 @@ def write_shown(folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where to work")
-    parser.add_argument("--boards", type=int, default=320, help="to train on (default %(default)s)")
-    parser.add_argument("--epochs", type=int, default=36, help="of training (default %(default)s)")
+    parser.add_argument("folder", type=Path, help="folder to train and to pack the bundle in")
+    parser.add_argument(
+        "--boards", type=int, default=320, help="rendered boards to train with (default %(default)s)"
+    )
+    parser.add_argument("--epochs", type=int, default=36, help="epochs of the training (default %(default)s)")
     given = parser.parse_args()
     folder = given.folder
 

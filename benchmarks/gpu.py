@@ -197,10 +197,20 @@ def described() -> dict[str, Any]:
 
 
 def main(
-    bundles: Annotated[list[Path], typer.Argument(help="Bundles with engines for this GPU.")],
-    precision: Annotated[list[str] | None, typer.Option(help="Several; default: all that are built.")] = None,
-    batch: Annotated[list[int] | None, typer.Option(help="Several; default: 1 and 16.")] = None,
-    rounds: Annotated[int, typer.Option(min=100, help="Timed requests, after as many to warm up.")] = 1000,
+    bundles: Annotated[
+        list[Path], typer.Argument(help="Folders of bundles whose engines are built for this GPU.")
+    ],
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(help="Precision to measure; may be given several times. Left out, all that are built."),
+    ] = None,
+    batch: Annotated[
+        list[int] | None,
+        typer.Option(help="Parts in one request; may be given several times. Left out, 1 and 16."),
+    ] = None,
+    rounds: Annotated[
+        int, typer.Option(min=100, help="Requests that are timed, after as many to warm up.")
+    ] = 1000,
 ) -> None:
     """Print one line of JSON with the GPU and, for each engine and batch size, its times."""
     machine = described()

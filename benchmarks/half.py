@@ -71,11 +71,20 @@ def compare(draft: Path, tested: Path, precisions: Sequence[Precision]) -> dict[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path, help="checkpoint.pt of a training")
-    parser.add_argument("data", type=Path, help="what was trained with, which sets the thresholds")
-    parser.add_argument("--tested", type=Path, help="labelled pictures; else those of the same folder")
-    parser.add_argument("--rate", type=float, default=0.05, help="of false rejects (default %(default)s)")
-    parser.add_argument("--float8", action="store_true", help="FP8 too")
+    parser.add_argument("checkpoint", type=Path, help="the checkpoint.pt that a training wrote")
+    parser.add_argument(
+        "data", type=Path, help="folder that was trained with; its kept pictures set the thresholds"
+    )
+    parser.add_argument(
+        "--tested", type=Path, help="folder of labelled pictures to measure on; left out, the same folder"
+    )
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=0.05,
+        help="share of good parts that may be rejected (default %(default)s)",
+    )
+    parser.add_argument("--float8", action="store_true", help="measure FP8 too, besides FP16")
     options = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:

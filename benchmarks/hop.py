@@ -199,9 +199,18 @@ def measure(way: str, shape: tuple[int, ...], frames: int, fps: float) -> dict[s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, nargs=3, default=(2048, 2448, 3), metavar=("H", "W", "C"))
-    parser.add_argument("--fps", type=float, default=60.0)
-    parser.add_argument("--frames", type=int, default=600)
+    parser.add_argument(
+        "--size",
+        type=int,
+        nargs=3,
+        default=(2048, 2448, 3),
+        metavar=("H", "W", "C"),
+        help="height, width and channels of a frame, in pixels",
+    )
+    parser.add_argument(
+        "--fps", type=float, default=60.0, help="frames that are sent a second (default %(default)s)"
+    )
+    parser.add_argument("--frames", type=int, default=600, help="frames to send each way (default %(default)s)")
     parser.add_argument("--role", choices=("send", "receive"), help=argparse.SUPPRESS)
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)

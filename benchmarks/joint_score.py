@@ -45,10 +45,16 @@ def look(backbone: Backbone, parts: Sequence[Part]) -> Tensor:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, type=Path, help="folder in MVTec AD's layout")
-    parser.add_argument("--epochs", type=int, default=TRAINING.epochs, help="(default %(default)s)")
-    parser.add_argument("--seeds", type=int, default=1, help="trainings of each (default %(default)s)")
-    parser.add_argument("--backbone", default=AutoencoderConfig().backbone, help="(default %(default)s)")
+    parser.add_argument("--data", required=True, type=Path, help="folder of parts in MVTec AD's layout")
+    parser.add_argument(
+        "--epochs", type=int, default=TRAINING.epochs, help="epochs of each training (default %(default)s)"
+    )
+    parser.add_argument("--seeds", type=int, default=1, help="trainings of each kind (default %(default)s)")
+    parser.add_argument(
+        "--backbone",
+        default=AutoencoderConfig().backbone,
+        help="pre-trained network to start from (default %(default)s)",
+    )
     options = parser.parse_args()
     parts = read_parts(options.data, mixed_sizes=True)
     good = split_good(parts.train)

@@ -72,9 +72,11 @@ def write_frames(folder: Path, parts: list[Part], bundle: Path) -> tuple[int, in
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundle", type=Path, help="folder of a packed bundle")
-    parser.add_argument("data", type=Path, help="folder in MVTec AD's layout")
-    parser.add_argument("--fps", type=float, default=20.0, help="parts a second (default %(default)s)")
+    parser.add_argument("bundle", type=Path, help="folder of the packed bundle to run")
+    parser.add_argument("data", type=Path, help="folder of parts in MVTec AD's layout")
+    parser.add_argument(
+        "--fps", type=float, default=20.0, help="parts that come a second (default %(default)s)"
+    )
     given = parser.parse_args()
     parts = read_parts(given.data, mixed_sizes=True).test
     with tempfile.TemporaryDirectory(prefix="parts-line-") as name:

@@ -174,15 +174,30 @@ def _recipe(bundle: Bundle, folder: Path, motion: str, threads: int) -> Recipe:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", type=int, default=10_000, help="for the memory figure (default %(default)s)")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of a throughput run (default %(default)s)")
+    parser.add_argument(
+        "--parts",
+        type=int,
+        default=10_000,
+        help="parts after which the memory is measured (default %(default)s)",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=20.0,
+        help="seconds that each throughput run lasts (default %(default)s)",
+    )
     parser.add_argument(
         "--threads",
         type=int,
         default=1,
-        help="of the engine; 0: every core, so that the line has none of its own",
+        help="threads of the engine; 0: every core, so that the line has none of its own",
     )
-    parser.add_argument("--motion", choices=("none", "shift", "rigid"), default="rigid", help="of registration")
+    parser.add_argument(
+        "--motion",
+        choices=("none", "shift", "rigid"),
+        default="rigid",
+        help="how parts may lie to their master (default %(default)s)",
+    )
     given = parser.parse_args()
     bundle = read_bundle(DEMO / "bundle")
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/dev/shm") as name:

@@ -86,11 +86,22 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder with mvtec/ and magtile/; else $EDGE_DATA")
-    parser.add_argument("--sets", nargs="+", default=SETS, help="folders in it")
-    parser.add_argument("--backbone", default="mobilenet_v2")
-    parser.add_argument("--pictures", type=int, default=60, help="good pictures to take vectors from")
-    parser.add_argument("--vectors", type=int, default=4000)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--sets", nargs="+", default=SETS, help="folders of parts in --data to measure on")
+    parser.add_argument(
+        "--backbone", default="mobilenet_v2", help="pre-trained network to measure (default %(default)s)"
+    )
+    parser.add_argument(
+        "--pictures", type=int, default=60, help="good pictures to take vectors from (default %(default)s)"
+    )
+    parser.add_argument(
+        "--vectors", type=int, default=4000, help="vectors to keep of them (default %(default)s)"
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=torch.get_num_threads(),
+        help="threads to compute with (default %(default)s)",
+    )
     options = parser.parse_args()
     if options.data is None:
         if "EDGE_DATA" not in os.environ:

@@ -52,10 +52,17 @@ def expected(bundle: Bundle, photos: Pictures, drawings: np.ndarray) -> np.ndarr
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundle", type=Path, help="folder of a packed matcher")
+    parser.add_argument("bundle", type=Path, help="folder of the packed matcher to run")
     parser.add_argument("data", type=Path, help="folder of products that it was trained with")
-    parser.add_argument("--products", type=int, default=3, help="that lines are run for (default %(default)s)")
-    parser.add_argument("--fps", type=float, default=20.0, help="photos a second (default %(default)s)")
+    parser.add_argument(
+        "--products",
+        type=int,
+        default=3,
+        help="products that a line is run for, one each (default %(default)s)",
+    )
+    parser.add_argument(
+        "--fps", type=float, default=20.0, help="photos that come a second (default %(default)s)"
+    )
     given = parser.parse_args()
     bundle = read_bundle(given.bundle)
     kept = held_out(given.data, bundle.manifest.input)

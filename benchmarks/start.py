@@ -52,8 +52,8 @@ def interpreter_s() -> float:
 
 
 def main(
-    recipe: Annotated[Path, typer.Argument(help="Of a line that runs without end.")],
-    rounds: Annotated[int, typer.Option(min=2)] = 10,
+    recipe: Annotated[Path, typer.Argument(help="Recipe of a line whose source does not end.")],
+    rounds: Annotated[int, typer.Option(min=2, help="How often the line is started and timed.")] = 10,
 ) -> None:
     """Print one line of JSON: seconds, and their ratio."""
     taken, interpreters, engine = [], [], ""

@@ -24,15 +24,18 @@ app = typer.Typer(
     help="Linejudge: one verdict for every triggered part, before its deadline.",
 )
 
-RecipePath = Annotated[Path, typer.Argument(help="The line's recipe, a TOML file.", show_default=False)]
+RecipePath = Annotated[
+    Path, typer.Argument(help="The file with the line's recipe, in TOML.", show_default=False)
+]
 
 
 @app.command()
 def run(recipe: RecipePath) -> None:
     """Run a line until it is stopped (Ctrl-C, SIGTERM) or its source ends.
 
-    Verdicts go out on the recipe's endpoints under the topics `reject.<line>` and `accept.<line>`,
-    metrics on its HTTP port. On a stop the parts in flight still get their verdict.
+    Verdicts go out on the recipe's endpoints, under the topics reject.<line>
+    and accept.<line>; metrics on its HTTP port. When the line is stopped, the
+    parts in flight still get their verdict.
     """
     from prometheus_client import CollectorRegistry
 
@@ -86,12 +89,20 @@ def check(recipe: RecipePath) -> None:
 
 @app.command()
 def demo(
-    parts: Annotated[int, typer.Option(min=1, help="How many boards to judge.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="Which boards; the same seed gives the same boards.")] = 0,
-    fps: Annotated[float, typer.Option(min=0.1, help="Boards a second.")] = 20.0,
-    picture: Annotated[Path | None, typer.Option(help="Draw some judged boards, as .png or .jpg.")] = None,
+    parts: Annotated[int, typer.Option(min=1, help="How many boards to judge before it ends.")] = 100,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Which boards to render; the same seed gives the same ones.")
+    ] = 0,
+    fps: Annotated[
+        float,
+        typer.Option(min=0.1, help="How many boards come a second; more than the line can judge become late."),
+    ] = 20.0,
+    picture: Annotated[
+        Path | None, typer.Option(help="File, .png or .jpg, for a picture of some boards as they were judged.")
+    ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="End with one line of JSON and print no table.")
+        bool,
+        typer.Option("--json", help="Print one line of JSON at the end, for a program to read, and no table."),
     ] = False,
 ) -> None:
     """Judge rendered boards on a real line, and compare every verdict with the truth. Needs no set-up."""
@@ -107,10 +118,17 @@ def demo(
 def watch(
     endpoint: Annotated[
         str,
-        typer.Argument(help="Where a line publishes, for example tcp://127.0.0.1:5571.", show_default=False),
+        typer.Argument(
+            help="Where the line publishes, as its recipe says: for example tcp://127.0.0.1:5571.",
+            show_default=False,
+        ),
     ],
-    count: Annotated[int, typer.Option(min=0, help="End after so many verdicts; 0: never.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print each verdict as it is, a line each.")] = False,
+    count: Annotated[
+        int, typer.Option(min=0, help="End after so many verdicts; 0 goes on until it is stopped.")
+    ] = 0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print each verdict as it comes, as one line of JSON, and no table.")
+    ] = False,
 ) -> None:
     """Show a line's verdicts as they come: a live table, or plain lines where the output is no terminal."""
     from .watch import watch_line

@@ -88,7 +88,7 @@ def _check_judge(
         said = f"reproduces {len(manifest.golden)} golden frames, {timing.one_ms:.3g} ms a part"
         passed("engine", f"{engine.name} {engine.precision} {said}")
     if manifest.method == "matcher":
-        passed("drawings", f"{len(judge.drawings())} of the product")
+        passed("drawings", f"{len(judge.drawings(recipe))} of the product")
     return timing
 
 

@@ -16,6 +16,7 @@ EdgeError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -73,3 +74,11 @@ class PartError(EdgeError, ValueError):
         super().__init__(detail)
         self.reason: Reason = reason
         self.detail = detail
+
+
+def together(said: Sequence[str], most: int = 10) -> str:
+    """Several mistakes as one text: the only one as it is, else how many and up to `most`, a line each."""
+    if len(said) == 1:
+        return said[0]
+    rest = [f"and {len(said) - most} more"] if len(said) > most else []
+    return "\n  ".join([f"{len(said)} mistakes:", *said[:most], *rest])

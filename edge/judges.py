@@ -50,12 +50,12 @@ class Judge:
                 masters.get(view)  # one that does not fit is said before the line is armed
         return Preparer(self.preprocess(recipe), self.bundle.manifest.input, masters, recipe.source.bayer)
 
-    def drawings(self) -> list[NDArray[np.uint8]]:
+    def drawings(self, recipe: Recipe) -> list[NDArray[np.uint8]]:
         """The drawings of the product, as a matcher takes them; RecipeError where there are none."""
         found = [read_picture(Path(path)) for path in sorted(glob.glob(self.choice.drawings))]
         if not found:
             raise RecipeError(
-                f"drawings of judge {self.choice.name!r}: {self.choice.drawings!r} names no file, and "
+                f"{recipe.key(self.choice, 'drawings')}: {self.choice.drawings!r} names no file, and "
                 f"{self.bundle.manifest.name} compares parts with the drawings of their product: say where "
                 "they are"
             )
@@ -97,7 +97,7 @@ def digest_of(judges: tuple[Judge, ...]) -> str:
 def rule_of(choice: JudgeChoice, bundle: Bundle, recipe: Recipe) -> Rule:
     """A judge's rule over its bundle's kinds; RecipeError for a threshold that cannot be meant."""
     manifest = bundle.manifest
-    key = f"thresholds of judge {choice.name!r}" if recipe.judge else "rule.thresholds"
+    key = recipe.key(choice, "thresholds")
     unknown = sorted(set(choice.thresholds) - set(manifest.kinds))
     if unknown:
         raise RecipeError(
@@ -106,9 +106,9 @@ def rule_of(choice: JudgeChoice, bundle: Bundle, recipe: Recipe) -> Rule:
     thresholds = {**manifest.thresholds, **choice.thresholds}
     for kind, threshold in thresholds.items():
         if "score" not in manifest.answers and not 0 <= threshold <= 1:
-            raise RecipeError(f"{key}: {kind}: expected 0 to 1, found {threshold:g}")
+            raise RecipeError(f"{key} {kind}: expected a number from 0 to 1, found {threshold:g}")
         if not math.isfinite(threshold):
-            raise RecipeError(f"{key}: {kind}: expected a number, found {threshold}: nothing would be rejected")
+            raise RecipeError(f"{key} {kind}: expected a number, found {threshold}: nothing would be rejected")
     scores = manifest.calibration.scores if manifest.calibration else None
     return Rule(
         name=choice.name,
@@ -134,10 +134,10 @@ def _check_keys(choice: JudgeChoice, bundle: Bundle, recipe: Recipe) -> None:
     """RecipeError for pictures that the judge would never look at."""
     for key, method in (("masters", "comparator"), ("drawings", "matcher")):
         if getattr(choice, key) and bundle.manifest.method != method:
-            where = f"{key} of judge {choice.name!r}" if recipe.judge else key
             raise RecipeError(
-                f"{where}: only a {method} compares parts with {key}, and {bundle.manifest.name} is of the "
-                f"method {bundle.manifest.method!r}: take the key out, or name a {method}'s bundle"
+                f"{recipe.key(choice, key)}: only a {method} compares parts with {key}, and "
+                f"{bundle.manifest.name} is of the method {bundle.manifest.method!r}: take the key "
+                f"out, or name a {method}'s bundle"
             )
 
 
@@ -149,20 +149,20 @@ def _check_fusion(recipe: Recipe, judges: list[Judge]) -> None:
     for judge in judges:
         if judge.rule.calibration is None:
             raise RecipeError(
-                f"fusion: judge {judge.choice.name!r} has a bundle without calibration, so its scores have no "
-                "p-value: run trt-build calibrate"
+                f"[fusion]: judge {judge.choice.name!r} has a bundle without calibration, so its scores have "
+                "no p-value: run trt-build calibrate"
             )
         least.append(1 / (len(judge.rule.calibration) + 1))
     for judge, p in zip(judges, least, strict=True):
         if fusion.how == "bonferroni" and not suffices(len(judges) * p, fusion):
             raise RecipeError(
-                f"fusion.false_reject {fusion.false_reject:g}: judge {judge.choice.name!r} was calibrated on "
-                f"{1 / p - 1:.0f} parts and could never reject; with {len(judges)} judges it takes "
+                f"[fusion] false_reject: {fusion.false_reject:g}: judge {judge.choice.name!r} was calibrated "
+                f"on {1 / p - 1:.0f} parts and could never reject; with {len(judges)} judges it takes "
                 f"{math.ceil(len(judges) / fusion.false_reject / ROUNDING) - 1}"
             )
     if not suffices(combine(least, fusion.how), fusion):
         counts = ", ".join(f"{1 / p - 1:.0f}" for p in least)
         raise RecipeError(
-            f"fusion.false_reject {fusion.false_reject:g}: the judges were calibrated on {counts} parts and "
+            f"[fusion] false_reject: {fusion.false_reject:g}: the judges were calibrated on {counts} parts and "
             "could never reject, not even all together: calibrate on more"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -10,7 +10,8 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from .errors import BundleError, EngineError
+from .errors import BundleError, EngineError, together
+from .mistakes import mistakes
 
 FORMAT = 1
 MOST_TOLERANCE = 0.5  # of a score, in parts of the lowest threshold
@@ -147,25 +148,26 @@ def check_tolerance(precision: Precision, score: float, thresholds: dict[str, fl
 
 
 def parse_manifest(data: bytes) -> Manifest:
-    """The manifest in JSON text; BundleError names the key that is wrong and says what to do."""
+    """The manifest in JSON text; BundleError names the keys that are wrong and says what to do."""
     try:
-        version = msgspec.json.decode(data, type=dict[str, Any]).get("format")
+        document = msgspec.json.decode(data)
+        version = document.get("format") if isinstance(document, dict) else None
         if version != FORMAT:
             raise BundleError(f"format: expected {FORMAT}, found {version!r}: pack the bundle anew")
         manifest = msgspec.json.decode(data, type=Manifest)
     except msgspec.ValidationError as error:
-        raise BundleError(_explain(str(error))) from error
+        said = list(mistakes(Manifest, document, _key))
+        raise BundleError(f"{together(said or [str(error)])}: pack the bundle anew") from error
     except msgspec.DecodeError as error:
         raise BundleError(f"not a JSON file: {error}") from error
     _check(manifest)
     return manifest
 
 
-def _explain(text: str) -> str:
-    said, _, where = text.partition(" - at `$")
-    key = where.strip("`.") or "manifest"
-    unknown = re.search(r"unknown field `(.+)`", said)
-    return f"unknown key {unknown.group(1)!r} in {key}: take it out" if unknown else f"{key}: {said}"
+def _key(path: Sequence[str | int]) -> str:
+    """A key as it is found in the file: `artifacts[1].precision`."""
+    steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in path]
+    return "".join(steps).removeprefix(".") or "the manifest"
 
 
 def _check(manifest: Manifest) -> None:

@@ -1,31 +1,42 @@
 """The line recipe: one TOML file, written by a line engineer, that says what to inspect on this line.
 
-Relative paths are meant from the recipe's folder. An unknown key, a wrong type and a value out of its
-range are errors that name file and key.
+Relative paths are meant from the recipe's folder. Unknown keys, wrong types and values out of their range are
+told all at once, with file and key (mistakes.py); a type's description is what a person is told to write.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import math
 import re
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, cast, get_args
+from typing import Annotated, Any, Literal, Union, cast
 
 import msgspec
 from msgspec import Meta, Struct, field
 
-from .errors import RecipeError
+from .errors import RecipeError, together
 from .messages import UNKNOWN_REASONS
+from .mistakes import mistakes
+from .toml import read_toml, toml_key
 
 Motion = Literal["none", "shift", "rigid"]
 PositiveInt = Annotated[int, Meta(ge=1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
-Crop = tuple[int, int, int, int]
+Crop = Annotated[
+    tuple[int, int, int, int], Meta(description="a list of 4 whole numbers: x, y, width and height in pixels")
+]
 #: The colour filters over the first 2x2 pixels of a raw frame, rows first.
 Bayer = Literal["rggb", "grbg", "gbrg", "bggr"]
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,30}$")]
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,30}\Z",
+        description="a name of letters, digits, - and _, starting with a letter or digit, at most 31",
+    ),
+]
 MOST_JUDGES = 16  # a verdict names each, and has to fit the ledger's record
 
 
@@ -70,7 +81,10 @@ class Synthetic(_Source, frozen=True, kw_only=True, tag="synthetic"):
 class Folder(_Source, frozen=True, kw_only=True, tag="folder"):
     """Plays the pictures of a folder at a steady rate, in the order of their names."""
 
-    files: str  # with *, ** and ?; `{view}` may stand for the part of the name that is the view
+    files: Annotated[
+        str,
+        Meta(description="a path with *, ** and ?, in which {view} may stand for the part that is the view"),
+    ]
     fps: Annotated[float, Meta(gt=0, le=10000)] = 20.0
     repeat: bool = False
 
@@ -78,7 +92,9 @@ class Folder(_Source, frozen=True, kw_only=True, tag="folder"):
 class Video(_Source, frozen=True, kw_only=True, tag="video"):
     """A video file, an RTSP address, a V4L2 device or a GStreamer string, read through OpenCV."""
 
-    address: str  # a path, rtsp://..., /dev/video0, or a pipeline that ends in appsink
+    address: Annotated[
+        str, Meta(description="a path, rtsp://..., /dev/video0, or a GStreamer pipeline that ends in appsink")
+    ]
     backend: Literal["auto", "ffmpeg", "v4l2", "gstreamer"] = "auto"
     timeout_ms: Annotated[int, Meta(ge=50, le=60000)] = 2000  # no frame for so long: the camera is lost
     paced: bool = False  # play a file at its own rate instead of as fast as it reads
@@ -112,7 +128,7 @@ class JudgeChoice(_Section, frozen=True, kw_only=True):
     """One of several models that look at each part."""
 
     name: Name  # what verdicts call it
-    bundle: str
+    bundle: Annotated[str, Meta(description="the folder of a model bundle")]
     masters: str = ""  # path in which `{view}` stands for the view; else the bundle's own masters
     drawings: str = ""  # pictures of the product that parts have to be, with * and ?; for a matcher
     crop: Crop | None = None  # else that of [preprocess]
@@ -170,6 +186,12 @@ class Recipe(_Section, frozen=True, kw_only=True):
     publish: Publish = field(default_factory=Publish)
     metrics: MetricsPort = field(default_factory=MetricsPort)
 
+    def key(self, judge: JudgeChoice, key: str) -> str:
+        """A judge's key as it is found in the file."""
+        if self.judge:
+            return f'[[judge]] "{judge.name}" {key}'
+        return f"[rule.{key}]" if key == "thresholds" else key
+
     @property
     def judges(self) -> tuple[JudgeChoice, ...]:
         """The models that look at each part: those under [[judge]], or the one."""
@@ -187,95 +209,73 @@ class Recipe(_Section, frozen=True, kw_only=True):
 def read_recipe(path: Path) -> tuple[Recipe, str]:
     """Read a recipe; return it, its paths made absolute, with the SHA-256 of the file.
 
-    Raises RecipeError, which names file and key and says what to do.
+    Raises RecipeError, which names the file, tells every key that is wrong and says what to do.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise RecipeError(f"{path}: cannot read the recipe: {error.strerror}") from error
     try:
-        recipe = msgspec.toml.decode(data, type=Recipe)
-    except msgspec.ValidationError as error:
-        raise RecipeError(f"{path}: {_explain(str(error))}") from error
-    except msgspec.DecodeError as error:
-        raise RecipeError(f"{path}: not a TOML file: {error}") from error
-    _check(path, recipe)
+        recipe = _recipe_of(read_toml(data))
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from error
     return _absolute(recipe, path.parent.resolve()), hashlib.sha256(data).hexdigest()
 
 
-def _explain(text: str) -> str:
-    """msgspec's message with the key in TOML's words and, for an unknown key, the nearest known one."""
-    where = re.search(r" - at `\$\.?(.*)`$", text)
-    section = where.group(1) if where else ""
-    said = text[: where.start()] if where else text
-    unknown = re.search(r"unknown field `(.+)`", said)
-    if unknown:
-        key, known = unknown.group(1), sorted(_keys_of(section))
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-        return f"unknown key {key!r} in {f'[{section}]' if section else 'the recipe'}: {hint}"
-    return f"{section or 'recipe'}: {said[:1].lower()}{said[1:]}"
+def _recipe_of(document: dict[str, Any]) -> Recipe:
+    try:
+        recipe = msgspec.convert(document, Recipe)
+    except msgspec.ValidationError as error:
+        said = list(mistakes(Recipe, document, lambda key: toml_key(document, key)))
+        raise RecipeError(together(said or [str(error)])) from error
+    if said := list(_contradictions(recipe)):
+        raise RecipeError(together(said))
+    return recipe
 
 
-def _keys_of(section: str) -> set[str]:
-    kinds: list[Any] = [Recipe]
-    for name in filter(None, re.sub(r"\[.*?\]", "", section).split(".")):
-        found = [f.type for kind in kinds for f in msgspec.structs.fields(kind) if f.name == name]
-        kinds = [kind for t in found for kind in (get_args(t) or (t,)) if isinstance(kind, type)]
-    keys = {f.name for kind in kinds if issubclass(kind, Struct) for f in msgspec.structs.fields(kind)}
-    return keys | ({"kind"} if section == "source" else set())
-
-
-def _check(path: Path, recipe: Recipe) -> None:
+def _contradictions(recipe: Recipe) -> Iterator[str]:
+    """What is wrong with keys that are each as they have to be."""
     timing, source = recipe.timing, recipe.source
     if isinstance(source, Video) and source.bayer:
-        raise RecipeError(
-            f'{path}: source.color: a video comes without raw pixels: set "bgr" or "gray", or give raw '
-            'pictures by kind = "folder"'
+        yield (
+            '[source] color: a video comes without raw pixels: write "bgr" or "gray", or give raw pictures '
+            'by kind = "folder"'
         )
     if timing.guard_ms >= timing.deadline_ms:
-        raise RecipeError(
-            f"{path}: timing.guard_ms {timing.guard_ms:g} leaves nothing of timing.deadline_ms "
-            f"{timing.deadline_ms:g}: make it smaller"
+        yield (
+            f"[timing] guard_ms: {timing.guard_ms:g} leaves nothing of deadline_ms, {timing.deadline_ms:g}: "
+            "make it smaller"
         )
-    _check_judges(path, recipe)
-    _check_crop(path, "preprocess.crop", recipe.preprocess.crop, recipe.source)
+    yield from _of_judges(recipe)
+    yield from _of_crop("[preprocess] crop", recipe.preprocess.crop, source)
     for judge in recipe.judge:
-        _check_crop(path, f"judge {judge.name!r}: crop", judge.crop, recipe.source)
+        yield from _of_crop(recipe.key(judge, "crop"), judge.crop, source)
     for reason in recipe.rule.unknown:
         if reason not in UNKNOWN_REASONS:
-            raise RecipeError(
-                f"{path}: rule.unknown: {reason!r} is no reason for `unknown`; "
-                f"known are {', '.join(UNKNOWN_REASONS)}"
-            )
+            known = ", ".join(UNKNOWN_REASONS)
+            yield f"[rule.unknown] {reason}: is no reason for `unknown`; known are {known}"
     for endpoint in recipe.publish.endpoints:
         if not re.match(r"^(ipc://.+|tcp://(127\.\d+\.\d+\.\d+|localhost|\[::1\]):(\d+|\*))$", endpoint):
-            raise RecipeError(
-                f"{path}: publish.endpoints: {endpoint!r} is neither ipc:// nor tcp:// on the loopback: "
-                "verdicts without keys are not put on a network. Bind 127.0.0.1 and forward it by a tunnel "
-                "that has keys"
+            yield (
+                f"[publish] endpoints: {endpoint!r} is neither ipc:// nor tcp:// on the loopback: verdicts "
+                "without keys are not put on a network. Bind 127.0.0.1 and forward it by a tunnel that has keys"
             )
 
 
-def _check_judges(path: Path, recipe: Recipe) -> None:
+def _of_judges(recipe: Recipe) -> Iterator[str]:
     if bool(recipe.bundle) == bool(recipe.judge):
-        raise RecipeError(
-            f"{path}: expected either `bundle`, for one model, or [[judge]] for each of several, found "
-            f"{'both' if recipe.judge else 'neither'}"
-        )
+        found = "both" if recipe.judge else "neither"
+        yield f"expected either `bundle`, for one model, or [[judge]] for each of several, found {found}"
     if recipe.judge and (recipe.masters or recipe.drawings or recipe.rule.thresholds):
-        raise RecipeError(
-            f"{path}: where there are [[judge]] sections, masters, drawings and thresholds are said in each"
-        )
+        yield "where there are [[judge]] sections, masters, drawings and thresholds are said in each"
     if len(recipe.judge) > MOST_JUDGES:
-        raise RecipeError(f"{path}: {len(recipe.judge)} judges: a verdict has room for {MOST_JUDGES}")
-    names = [judge.name for judge in recipe.judge]
-    for name in names:
-        if names.count(name) > 1:
-            raise RecipeError(f"{path}: two judges are called {name!r}: verdicts could not tell them apart")
+        yield f"[[judge]]: {len(recipe.judge)} judges: a verdict has room for {MOST_JUDGES}"
+    for name, count in Counter(judge.name for judge in recipe.judge).items():
+        if count > 1:
+            yield f"[[judge]] name: {count} are called {name!r}: verdicts could not tell them apart"
 
 
-def _check_crop(path: Path, key: str, crop: Crop | None, source: Source) -> None:
+def _of_crop(key: str, crop: Crop | None, source: Source) -> Iterator[str]:
     if crop and not (
         crop[0] >= 0
         and crop[1] >= 0
@@ -284,9 +284,9 @@ def _check_crop(path: Path, key: str, crop: Crop | None, source: Source) -> None
         and crop[0] + crop[2] <= source.width
         and crop[1] + crop[3] <= source.height
     ):
-        raise RecipeError(
-            f"{path}: {key} {list(crop)} (x, y, width, height) does not lie in the "
-            f"{source.width}x{source.height} frame of [source], with at least 8x8 pixels"
+        yield (
+            f"{key}: {list(crop)} (x, y, width, height) does not lie in the {source.width}x{source.height} "
+            "frame of [source], with at least 8x8 pixels"
         )
 
 

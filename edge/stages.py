@@ -110,7 +110,7 @@ def _seat(judge: Judge, engine: Engine, recipe: Recipe) -> Seat:
         limit_bytes = recipe.engine.reference_mb * 2**20
         references = References(engine, lambda view: masters.get(view).input, limit_bytes)
         references.warm(judge.views(recipe))
-    gallery = Gallery(engine, judge.drawings()) if manifest.method == "matcher" else None
+    gallery = Gallery(engine, judge.drawings(recipe)) if manifest.method == "matcher" else None
     layer = Layer(
         frame=recipe.source.shape,
         resampler=Resampler(judge.preprocess(recipe).crop, manifest.input, recipe.source.bayer),

@@ -20,22 +20,47 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Make model bundles for Linejudge.\n\n"
-    "train, export, calibrate, pack, verify: one after another, each with the same folder of pictures; on a "
-    "machine with an NVIDIA GPU, build before calibrate, or of a packed bundle.\n\n"
-    "comparator: pairs laid out like DeepPCB: <id>_temp.* is the master, <id>_test.* the board of the same "
-    "size, <id>.txt one defect a line (x1 y1 x2 y2 type).\n\n"
-    "autoencoder, stpm, pfm: good parts, laid out like MVTec AD: train/good/*, and for evaluate "
-    "test/good/*, test/<kind>/*, ground_truth/<kind>/<id>_mask.png.\n\n"
-    "matcher: products: <product>/drawing*.png and <product>/photo*.png.\n\n"
-    "Which pictures are kept from training is decided by their names.",
+    help="Make model bundles for Linejudge, step by step from a folder of pictures.\n\n"
+    "\b\nThe steps, one after another:\n"
+    "  1  train      learns from the pictures, and writes a checkpoint\n"
+    "  2  export     turns the checkpoint into ONNX graphs: a draft\n"
+    "  3  build      compiles them for this machine's NVIDIA GPU, if it has one\n"
+    "  4  calibrate  sets the threshold, by pictures that were not trained with\n"
+    "  5  pack       makes a bundle of the draft, ready for a line\n"
+    "  6  verify     holds the bundle's engine against the FP32 reference\n"
+    "  7  evaluate   prints figures on labelled pictures, and writes a report\n\n"
+    "Give each step the same folder: which of its pictures are kept from training is decided by their names. "
+    "A bundle that comes from elsewhere is built (3) on the line's GPU and then verified (6).\n\n"
+    "\b\nWhat the folder holds, by method:\n"
+    "  comparator    boards held against their masters, in pairs of one size\n"
+    "    <id>_temp.*              the master, without a defect\n"
+    "    <id>_test.*              the board\n"
+    "    <id>.txt                 a defect a line: x1 y1 x2 y2 type, in pixels;\n"
+    "                             1 open, 2 short, 3 mousebite, 4 spur,\n"
+    "                             5 copper, 6 pin-hole; empty for a good board\n"
+    "  autoencoder, stpm, pfm     parts judged by what good ones look like\n"
+    "    train/good/*             good parts, about 150\n"
+    "    test/good/*              more good parts, for verify and evaluate\n"
+    "    test/<kind>/*            defective parts, a folder for each kind\n"
+    "    ground_truth/<kind>/<id>_mask.png   not black where the defect is\n"
+    "  matcher       is this the product of the drawing?\n"
+    "    <product>/drawing*.png   its drawings\n"
+    "    <product>/photo*.png     photos of it",
 )
 Data = Annotated[
-    Path, typer.Argument(help="Folder of pictures, laid out as the method needs them.", show_default=False)
+    Path,
+    typer.Argument(
+        help="Folder of pictures, laid out as the model's method needs it: see trt-build --help.",
+        show_default=False,
+    ),
 ]
 MethodArgument = Annotated[
     Literal["comparator", "matcher", "autoencoder", "stpm", "pfm"],
-    typer.Argument(help="How parts are to be judged.", show_default=False),
+    typer.Argument(
+        help="How parts are judged: against a master (comparator), by what good ones look like (autoencoder, "
+        "stpm, pfm), or against drawings (matcher).",
+        show_default=False,
+    ),
 ]
 #: What the extra `build` brings, by the name it is imported by.
 BUILD_LIBRARIES = {"matplotlib", "ml_dtypes", "modelopt", "onnx", "onnxruntime", "onnxscript"}
@@ -44,10 +69,17 @@ BUILD_LIBRARIES |= {"safetensors", "scipy", "torch"}
 
 @app.command()
 def render(
-    folder: Annotated[Path, typer.Argument(help="Where to write the pairs.", show_default=False)],
-    boards: Annotated[int, typer.Option(min=1, help="How many.")] = 1000,
-    size: Annotated[int, typer.Option(min=64, help="Width and height in pixels.")] = 640,
-    seed: Annotated[int, typer.Option(min=0, help="Sets of different seeds share no board design.")] = 0,
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Folder to write the pairs into; it is made if it is missing.", show_default=False),
+    ],
+    boards: Annotated[
+        int, typer.Option(min=1, help="How many boards to render; about 300 make a first model.")
+    ] = 1000,
+    size: Annotated[int, typer.Option(min=64, help="Width and height of each picture, in pixels.")] = 640,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Which board designs to draw; sets of two seeds share none.")
+    ] = 0,
 ) -> None:
     """Render boards with known defects as labelled pairs, for a first model without pictures of your own."""
     from trt_build.pairs import write_pairs
@@ -58,7 +90,10 @@ def render(
 @app.command()
 def fetch_backbone(
     name: Annotated[
-        str, typer.Argument(help="resnet18, resnet34, resnet50 or wide_resnet50_2.", show_default=False)
+        str,
+        typer.Argument(
+            help="Network to download: resnet18, resnet34, resnet50 or wide_resnet50_2.", show_default=False
+        ),
     ],
 ) -> None:
     """Download a pre-trained network from its publisher and verify it; train finds it by its name."""
@@ -73,24 +108,48 @@ def train(
     data: Data,
     folder: Annotated[
         Path,
-        typer.Argument(help="Where the checkpoint goes; a run that was stopped goes on.", show_default=False),
+        typer.Argument(
+            help="Folder for the checkpoint and the curves; a training that was stopped goes on there.",
+            show_default=False,
+        ),
     ],
-    epochs: Annotated[int | None, typer.Option(min=1, help="Times that all pictures are seen.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same training.")] = 0,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="How often all pictures are gone through; left out, as often as suits the method."
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Start of the random numbers; the same seed gives the same training.")
+    ] = 0,
     backbone: Annotated[
-        str | None, typer.Option(help="Pre-trained network to start from; see fetch-backbone.")
+        str | None,
+        typer.Option(
+            help="Pre-trained network to start from, for autoencoder, stpm and pfm; left out, the method's "
+            "own. Get one by fetch-backbone."
+        ),
     ] = None,
     second: Annotated[
-        str | None, typer.Option(help="The other one: of pfm, or of stpm's second pair, which it adds.")
+        str | None,
+        typer.Option(
+            help="Second pre-trained network. pfm compares it with the first; to stpm it adds another pair of "
+            "teacher and student, which takes longer and finds more."
+        ),
     ] = None,
     position: Annotated[
-        bool, typer.Option(help="Tell pfm where in the picture a place lies: for parts that all lie alike.")
+        bool,
+        typer.Option(
+            help="Tell pfm where in the picture it is looking; set this where all parts lie the same way."
+        ),
     ] = False,
     mixed_sizes: Annotated[
-        bool, typer.Option(help="Pictures of good parts may differ in size; each is resampled.")
+        bool,
+        typer.Option(
+            help="Accept pictures of different sizes and scale each to the model's; else they are an error."
+        ),
     ] = False,
 ) -> None:
-    """Train a model. Needs the extra `build`; uses the CPU."""
+    """Train a model of one of the methods, on the CPU. Needs the extra `build`."""
     try:
         from trt_build.training import Asked, train_method
 
@@ -110,20 +169,41 @@ def train(
 
 @app.command()
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="checkpoint.pt of a training.", show_default=False)],
-    draft: Annotated[Path, typer.Argument(help="Folder for the graphs.", show_default=False)],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="The file checkpoint.pt that train wrote.", show_default=False)
+    ],
+    draft: Annotated[Path, typer.Argument(help="Folder to write the graphs into.", show_default=False)],
     data: Annotated[
         Path | None,
-        typer.Option(help="What was trained with, to show INT8 its ranges; without it there is no INT8."),
+        typer.Option(
+            help="Folder that was trained with, by whose pictures INT8 is scaled; left out, there is no INT8."
+        ),
     ] = None,
     float8: Annotated[
-        bool, typer.Option("--fp8", help="FP8 too, for GPUs that have it; coarser than INT8.")
+        bool,
+        typer.Option(
+            "--fp8",
+            help="Write an FP8 graph too, for GPUs from Ada and Hopper on; coarser than INT8. Needs --data.",
+        ),
     ] = False,
     small: Annotated[
-        bool, typer.Option("--small", help="Store the FP32 graph's weights as FP16: half its size.")
+        bool,
+        typer.Option(
+            "--small", help="Store the FP32 graph's weights as FP16, which halves its file; computed is FP32."
+        ),
     ] = False,
-    width: Annotated[int, typer.Option(min=32, help="Of a comparator's input; a multiple of 32.")] = 640,
-    height: Annotated[int, typer.Option(min=32, help="Likewise.")] = 640,
+    width: Annotated[
+        int,
+        typer.Option(
+            min=32, help="Width of a comparator's input in pixels, a multiple of 32; others have theirs."
+        ),
+    ] = 640,
+    height: Annotated[
+        int,
+        typer.Option(
+            min=32, help="Height of a comparator's input in pixels, a multiple of 32; others have theirs."
+        ),
+    ] = 640,
 ) -> None:
     """Turn a checkpoint into ONNX graphs, FP32, FP16 and INT8: a draft, for `calibrate` and then `pack`."""
     if float8 and not data:
@@ -155,19 +235,29 @@ def export(
 
 @app.command()
 def calibrate(
-    draft: Annotated[Path, typer.Argument(help="Folder that `export` wrote.", show_default=False)],
+    draft: Annotated[Path, typer.Argument(help="The draft's folder, as export wrote it.", show_default=False)],
     data: Data,
-    rate: Annotated[float, typer.Option(help="Good parts that may be rejected.")] = 0.05,
+    rate: Annotated[
+        float,
+        typer.Option(help="Share of good parts that may be rejected, 0 to 1; 0.05 is one in twenty."),
+    ] = 0.05,
     how: Annotated[
         Literal["conformal", "conditional", "extrapolated"],
-        typer.Option(help="Kept on average, kept with `--confidence`, or read off the tail's shape."),
+        typer.Option(
+            help="What the threshold promises of --rate: that it holds on average (conformal), that it holds "
+            "with --confidence (conditional), or a guess by the highest scores where parts are too few for "
+            "either (extrapolated)."
+        ),
     ] = "conformal",
-    confidence: Annotated[float, typer.Option(help="That the rate is kept, if conditional.")] = 0.95,
+    confidence: Annotated[
+        float,
+        typer.Option(help="Probability, 0 to 1, with which --rate is to hold; for --how conditional alone."),
+    ] = 0.95,
 ) -> None:
-    """Set a draft's threshold by pictures that are used for nothing else, on the engine that will judge.
+    """Set a draft's threshold by pictures that were not trained with, on the engine that will judge.
 
-    A comparator's thresholds are those that best tell its kinds of defect on the pairs kept from training; they
-    promise no rate.
+    A comparator's thresholds are those that best tell its kinds of defect on
+    the pairs that were not trained with; they promise no rate.
     """
     from trt_build.promise import Promise
 
@@ -183,22 +273,38 @@ def calibrate(
 
 @app.command()
 def pack(
-    draft: Annotated[Path, typer.Argument(help="Folder that `calibrate` has set.", show_default=False)],
-    bundle: Annotated[Path, typer.Argument(help="The bundle's folder; it may not exist.", show_default=False)],
+    draft: Annotated[
+        Path,
+        typer.Argument(help="The draft's folder, once calibrate has set its threshold.", show_default=False),
+    ],
+    bundle: Annotated[
+        Path, typer.Argument(help="Folder to make for the bundle; it must not exist yet.", show_default=False)
+    ],
     data: Annotated[
-        Path, typer.Option(help="What was trained with: tolerances are measured on the part kept.")
+        Path,
+        typer.Option(
+            help="Folder that was trained with; tolerances are measured on those of its pictures that were not."
+        ),
     ],
     golden: Annotated[
-        Path | None, typer.Option(help="A comparator's golden frames come from these pairs instead.")
+        Path | None,
+        typer.Option(help="Folder of pairs to take a comparator's golden frames from; left out, from --data."),
     ] = None,
     masters: Annotated[
-        Path | None, typer.Option(help="Folder of masters to put in, <view>.png each; else recipes name them.")
+        Path | None,
+        typer.Option(
+            help="Folder of a comparator's masters, <view>.png each, to put in; left out, recipes name them."
+        ),
     ] = None,
     precision: Annotated[
         Literal["fp32", "fp16", "int8", "fp8"] | None,
-        typer.Option(help="Leave out the graphs in every other precision but FP32."),
+        typer.Option(
+            help="Put in the graphs of this precision and of FP32 alone, for a smaller bundle; left out, all."
+        ),
     ] = None,
-    notice: Annotated[Path | None, typer.Option(help="Text file with licences and credits to put in.")] = None,
+    notice: Annotated[
+        Path | None, typer.Option(help="Text file with licences and credits, to be kept in the bundle.")
+    ] = None,
 ) -> None:
     """Make a bundle of a draft: golden frames with tolerances, masters, digests."""
     from trt_build.cases import pair_cases
@@ -226,19 +332,30 @@ app.command()(build)
 @app.command()
 def evaluate(
     model: Annotated[
-        Path, typer.Argument(help="A bundle's folder, or a comparator's checkpoint.pt.", show_default=False)
+        Path,
+        typer.Argument(
+            help="A bundle's folder, or the checkpoint.pt of a comparator in training.", show_default=False
+        ),
     ],
     data: Data,
     chosen_on: Annotated[
         Path | None,
-        typer.Option(help="Training pairs: a comparator's cut is chosen on the part kept from training."),
+        typer.Option(
+            help="Folder of pairs that a comparator was trained with; the cut for its boxes is chosen on those "
+            "kept from training. Set it to report figures on other pairs than the cut was chosen on."
+        ),
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Folder for a report with pictures of the worst.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder to write a report into, with pictures of what was judged worst.")
+    ] = None,
     run: Annotated[
-        Path | None, typer.Option(help="The training's folder, whose curves go into the report.")
+        Path | None, typer.Option(help="Folder of the training, whose curves are to be shown in the report.")
     ] = None,
     verdicts: Annotated[
-        Path | None, typer.Option(help="File for one line of JSON a part: what the line should say of it.")
+        Path | None,
+        typer.Option(
+            help="File for what a line has to say of each part, one line of JSON each, to compare a line with."
+        ),
     ] = None,
 ) -> None:
     """Print a model's figures on labelled pictures; a bundle is run on its fastest engine."""
@@ -277,13 +394,14 @@ def _refuse(method: str, **options: object) -> None:
 
 
 def main() -> None:
-    """Run the command line; what a person can mend is one line on stderr and status 1."""
+    """Run the command line; what a person can mend is said on stderr, a line each, with status 1."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     logging.getLogger("edge").setLevel(logging.INFO)
     try:
         app(prog_name="trt-build")
     except EdgeError as error:
-        print("trt-build:", " ".join(str(error).split()), file=sys.stderr)
+        lines = (" ".join(line.split()) for line in str(error).splitlines())
+        print("trt-build:", "\n  ".join(lines), file=sys.stderr)
         sys.exit(1)
     except OSError as error:
         if error.filename is None:

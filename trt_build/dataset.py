@@ -7,22 +7,49 @@ defect a line, `x1 y1 x2 y2 type`, with type 1..6 in the order of `KINDS`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge.errors import EdgeError
+from edge.errors import EdgeError, together
+from edge.text import text_of
+from trt_build.pictures import PICTURES, deeper, is_picture, seen, warn_left_out
 
 KINDS = ("open", "short", "mousebite", "spur", "copper", "pin-hole")
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+Thing = TypeVar("Thing")
+Read = TypeVar("Read")
+Files = dict[tuple[str, str], list[Path]]  # by id and role: temp, test, txt, or none
 
 
 class DatasetError(EdgeError, ValueError):
-    """A folder of pairs that cannot be used as it is; names the file, and the line where there is one."""
+    """A data set that cannot be used as it is; tells all that is wrong with it, each with its file."""
+
+    def __init__(self, *said: str) -> None:
+        super().__init__(together(said))
+        self.said = said
+
+
+def refuse(said: Iterable[str]) -> None:
+    """One DatasetError of all that is wrong; nothing where nothing is."""
+    if found := list(said):
+        raise DatasetError(*found)
+
+
+def gather(read: Callable[[Thing], Read], things: Iterable[Thing]) -> tuple[list[Read], list[str]]:
+    """What can be read of these things, and what is wrong with the others."""
+    done: list[Read] = []
+    wrong: list[str] = []
+    for thing in things:
+        try:
+            done.append(read(thing))
+        except DatasetError as error:
+            wrong.extend(error.said)
+    return done, wrong
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,16 +64,14 @@ class Pair:
 
 
 def read_pairs(folder: Path) -> list[Pair]:
-    """All pairs of a folder, by name; raises `DatasetError` for the first thing that is wrong."""
-    names = sorted(path.stem for path in folder.glob("*.txt"))
+    """All pairs of a folder, by name; `DatasetError` tells everything that is wrong."""
+    files = _files(folder)
+    names = [name for name, role in files if role == "txt"]
     if not names:
         raise DatasetError(f"{folder}: expected pairs <id>_temp.*, <id>_test.*, <id>.txt; found no .txt file")
-    described = set(names)
-    for path in sorted(folder.iterdir()):
-        name, _, role = path.stem.rpartition("_")
-        if path.suffix.lower() in PICTURES and role in ("temp", "test") and name not in described:
-            raise DatasetError(f"{path}: has no {name}.txt beside it; a board without defects has an empty one")
-    return [_read_pair(folder, name) for name in names]
+    pairs, wrong = gather(lambda name: _read_pair(folder, files, name), names)
+    refuse([*_misplaced(folder, files), *wrong])
+    return pairs
 
 
 def split(pairs: Sequence[Pair], *, held_out: float = 0.06, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
@@ -62,45 +87,77 @@ def split(pairs: Sequence[Pair], *, held_out: float = 0.06, seed: int = 0) -> tu
 
 def read_boxes(path: Path, size: tuple[int, int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """Boxes `(B, 4)` and kinds `(B,)` of an annotation file, for a picture of `size` (height, width)."""
+    try:
+        lines = text_of(path.read_bytes()).splitlines()
+    except ValueError as error:
+        raise DatasetError(f"{path}: {error}") from error
+    numbered = [(f"{path}:{number}", line) for number, line in enumerate(lines, start=1) if line.strip()]
+    boxes, wrong = gather(lambda line: _box(line[0], line[1], size), numbered)
+    refuse(wrong)
+    table = np.array(boxes, np.float32).reshape(-1, 5)
+    return table[:, :4], table[:, 4].astype(np.int64) - 1
+
+
+def _box(where: str, line: str, size: tuple[int, int]) -> list[int]:
+    """Left, top, right, bottom and type, 1..6."""
     height, width = size
-    boxes: list[list[float]] = []
-    kinds: list[int] = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        if not line.strip():
+    try:
+        left, top, right, bottom, kind = (int(word) for word in line.replace(",", " ").split())
+    except ValueError as error:
+        raise DatasetError(f"{where}: expected five whole numbers x1 y1 x2 y2 type, found {line!r}") from error
+    if not 1 <= kind <= len(KINDS):
+        raise DatasetError(f"{where}: expected a type of 1..{len(KINDS)}, found {kind}")
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+        raise DatasetError(f"{where}: expected x1 < x2 and y1 < y2 inside {width}x{height}, found {line!r}")
+    return [left, top, right, bottom, kind]
+
+
+def _files(folder: Path) -> Files:
+    """Every file, under the id and the role that its name gives it."""
+    files: Files = {}
+    for path in seen(folder):
+        name, _, role = path.stem.rpartition("_")
+        if path.suffix.lower() == ".txt":
+            name, role = path.stem, "txt"
+        elif role not in ("temp", "test") or not is_picture(path):
+            name, role = path.stem, ""
+        files.setdefault((name, role), []).append(path)
+    return files
+
+
+def _misplaced(folder: Path, files: Files) -> Iterator[str]:
+    """Pictures that belong to no pair, and those that lie where none is looked for."""
+    yield from deeper(folder)
+    for (name, role), paths in files.items():
+        if not role:
             continue
-        try:
-            left, top, right, bottom, kind = (int(word) for word in line.replace(",", " ").split())
-        except ValueError as error:
-            raise DatasetError(
-                f"{path}:{number}: expected five whole numbers x1 y1 x2 y2 type, found {line!r}"
-            ) from error
-        if not 1 <= kind <= len(KINDS):
-            raise DatasetError(f"{path}:{number}: expected a type of 1..{len(KINDS)}, found {kind}")
-        if not (0 <= left < right <= width and 0 <= top < bottom <= height):
-            raise DatasetError(
-                f"{path}:{number}: expected x1 < x2 and y1 < y2 inside {width}x{height}, found {line!r}"
-            )
-        boxes.append([left, top, right, bottom])
-        kinds.append(kind - 1)
-    return np.array(boxes, np.float32).reshape(-1, 4), np.array(kinds, np.int64)
+        if (name, "txt") not in files:
+            yield f"{paths[0]}: has no {name}.txt beside it; a board without defects has an empty one"
+        for other in paths[1:]:
+            yield f"{other}: {paths[0].name} is of the same name: rename one of them, or take it out"
+    others = [path for (_, role), paths in files.items() if not role for path in paths if path.is_file()]
+    for path in filter(is_picture, others):
+        yield f"{path}: expected <id>_temp or <id>_test as its name: rename it, or take it out"
+    warn_left_out([path for path in others if not is_picture(path)], "since OpenCV finds no picture in them")
 
 
-def _read_pair(folder: Path, name: str) -> Pair:
-    master, board = _read_picture(folder, name, "temp"), _read_picture(folder, name, "test")
+def _read_pair(folder: Path, files: Files, name: str) -> Pair:
+    pictures, wrong = gather(lambda role: _read_picture(folder, files, name, role), ("temp", "test"))
+    refuse(wrong)
+    master, board = pictures
     if master.shape != board.shape:
         raise DatasetError(
             f"{folder / name}: the master is {master.shape}, the board {board.shape}; expected one size"
         )
-    boxes, kinds = read_boxes(folder / f"{name}.txt", (board.shape[0], board.shape[1]))
+    boxes, kinds = read_boxes(files[name, "txt"][0], (board.shape[0], board.shape[1]))
     return Pair(name=name, master=master, board=board, boxes=boxes, kinds=kinds)
 
 
-def _read_picture(folder: Path, name: str, role: str) -> npt.NDArray[np.uint8]:
-    for suffix in PICTURES:
-        path = folder / f"{name}_{role}{suffix}"
-        if path.exists():
-            picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-            if picture is None:
-                raise DatasetError(f"{path}: is not a picture that can be read")
-            return np.asarray(picture, np.uint8)
-    raise DatasetError(f"{folder / name}_{role}.*: expected a picture ({', '.join(PICTURES)}), found none")
+def _read_picture(folder: Path, files: Files, name: str, role: str) -> npt.NDArray[np.uint8]:
+    if (name, role) not in files:
+        raise DatasetError(f"{folder / name}_{role}.*: expected a picture ({', '.join(PICTURES)}), found none")
+    path = files[name, role][0]
+    picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if picture is None:
+        raise DatasetError(f"{path}: is not a picture that can be read: save it anew, or take the pair out")
+    return np.asarray(picture, np.uint8)

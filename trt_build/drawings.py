@@ -8,7 +8,7 @@ each drawer draws it once.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,11 @@ from edge.errors import RecipeError
 from edge.manifest import InputSpec
 from edge.masters import read_picture
 from edge.resample import Resampler
-from trt_build.dataset import PICTURES, DatasetError
+from trt_build.dataset import DatasetError, gather, refuse
+from trt_build.pictures import PICTURES, deeper, is_picture, seen, warn_left_out
 
 DRAWING, PHOTO = 0, 1  #: the two hands of a product's pictures
+HANDS = ("drawing", "photo")  # how their pictures' names begin
 _CATEGORIES = ("shoes", "chairs", "handbags")
 _OMNIGLOT_SIDE = 105
 _TRAINING_DRAWERS, _VALIDATION_DRAWERS = range(1, 13), range(13, 17)  # the test's are 17..20
@@ -65,18 +67,21 @@ class Split:
 
 
 def read_products(folder: Path, spec: InputSpec) -> Pictures:
-    """All products of a plant's folder, by name, in one group; DatasetError for the first that is wrong."""
-    folders = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    """All products of a plant's folder, by name, in one group; DatasetError tells everything that is wrong."""
+    folders = [path for path in seen(folder) if path.is_dir()]
     if not folders:
         raise DatasetError(
             f"{folder}: expected a folder for each product with drawing*.png and photo*.png in it; found none"
         )
-    rows = [
-        (_read(path), number, 0, hand)
+    shown = [
+        (number, hand, path)
         for number, product in enumerate(folders)
-        for hand, prefix in ((DRAWING, "drawing"), (PHOTO, "photo"))
-        for path in _of_hand(product, prefix)
+        for hand, prefix in enumerate(HANDS)
+        for path in seen(product)
+        if is_picture(path) and path.name.startswith(prefix)
     ]
+    rows, wrong = gather(lambda one: (_read(one[2]), one[0], 0, one[1]), shown)
+    refuse([*_misplaced(folder), *(said for product in folders for said in _incomplete(product)), *wrong])
     return _labelled(rows, [product.name for product in folders], spec)
 
 
@@ -173,17 +178,24 @@ def _arrays(path: Path, keys: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
         raise DatasetError(f"{path}: expected the arrays {', '.join(keys)}: {error.args[0]}") from error
 
 
-def _of_hand(product: Path, prefix: str) -> list[Path]:
-    paths = sorted(p for p in product.iterdir() if p.suffix.lower() in PICTURES)
-    strange = [p for p in paths if not p.name.startswith(("drawing", "photo"))]
-    if strange:
-        raise DatasetError(f"{strange[0]}: expected a picture named drawing* or photo*; rename it")
-    found = [p for p in paths if p.name.startswith(prefix)]
-    if not found:
-        raise DatasetError(
-            f"{product}: expected at least one {prefix}*.png (or {', '.join(PICTURES[1:])}), found none"
-        )
-    return found
+def _misplaced(folder: Path) -> Iterator[str]:
+    """Pictures that lie in no product's folder."""
+    for path in filter(is_picture, seen(folder)):
+        yield f"{path}: lies in no product's folder: move it into one, or out of {folder}"
+
+
+def _incomplete(product: Path) -> Iterator[str]:
+    """What is missing or called otherwise in a product's folder."""
+    yield from deeper(product)
+    pictures = [path for path in seen(product) if is_picture(path)]
+    for path in pictures:
+        if not path.name.startswith(HANDS):
+            yield f"{path}: expected a picture named drawing* or photo*; rename it"
+    for prefix in HANDS:
+        if not any(path.name.startswith(prefix) for path in pictures):
+            yield f"{product}: expected at least one {prefix}*.png (or {', '.join(PICTURES[1:])}), found none"
+    others = [path for path in seen(product) if path.is_file() and path not in pictures]
+    warn_left_out(others, "since OpenCV finds no picture in them")
 
 
 def _read(path: Path) -> npt.NDArray[np.uint8]:

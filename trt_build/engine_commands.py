@@ -22,13 +22,22 @@ EngineKind = Literal["auto", "tensorrt", "tensorrt_rtx", "openvino", "onnxruntim
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.", show_default=False)],
+    bundle: Annotated[Path, typer.Argument(help="Folder of the packed bundle to verify.", show_default=False)],
     data: Annotated[
-        Path | None, typer.Option(help="Labelled pictures to judge after the golden frames.")
+        Path | None,
+        typer.Option(
+            help="Folder of labelled pictures to judge too, by either; left out, the golden frames alone."
+        ),
     ] = None,
-    engine: Annotated[EngineKind, typer.Option(help="The engine to hold against the reference.")] = "auto",
+    engine: Annotated[
+        EngineKind,
+        typer.Option(
+            help="Engine to hold against the reference; auto takes the one that a line would take here."
+        ),
+    ] = "auto",
     precision: Annotated[
-        Literal["auto", "fp32", "fp16", "int8", "fp8"], typer.Option(help="Of that engine.")
+        Literal["auto", "fp32", "fp16", "int8", "fp8"],
+        typer.Option(help="Precision of that engine; auto takes the one that a line would take."),
     ] = "auto",
 ) -> None:
     """Hold an engine against the FP32 reference; status 1 where it differs by more than it may."""
@@ -46,33 +55,58 @@ def verify(
 def build(
     folder: Annotated[
         Path,
-        typer.Argument(help="A draft's or a bundle's folder, on the device of the line.", show_default=False),
+        typer.Argument(
+            help="Folder of a draft or a bundle; engines fit the kind of GPU that they are built on.",
+            show_default=False,
+        ),
     ],
     precision: Annotated[
         list[str] | None,
-        typer.Option(help="fp16, int8, fp8 or fp32, or several; without it all that there are but fp32."),
+        typer.Option(
+            help="Precision to build: fp32, fp16, int8 or fp8; may be given several times. Left out, all that "
+            "the folder has but fp32."
+        ),
     ] = None,
     batch: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Parts that are judged at once where they pile up; 8 where the graph allows it."
+            min=1,
+            help="Most parts that the GPU judges in one go where they pile up; left out, 8 where the graph "
+            "allows it. Larger takes more memory.",
         ),
     ] = None,
     runtime: Annotated[
         Literal["auto", "tensorrt", "tensorrt_rtx"],
-        typer.Option(help="Whose engines; `auto`: what is installed."),
+        typer.Option(
+            help="Library to compile with and to run on: TensorRT, or TensorRT for RTX; auto takes what "
+            "is installed."
+        ),
     ] = "auto",
     data: Annotated[
-        Path | None, typer.Option(help="Labelled pictures to judge with each engine and with the reference.")
+        Path | None,
+        typer.Option(
+            help="Folder of labelled pictures to judge by each engine and by the reference; left out, the "
+            "golden frames alone."
+        ),
     ] = None,
-    portable: Annotated[bool, typer.Option(help="For later versions of the same major, too; slower.")] = False,
+    portable: Annotated[
+        bool,
+        typer.Option(
+            help="Build engines that later TensorRT versions of the same major number load too; slower."
+        ),
+    ] = False,
     stripped: Annotated[
-        bool, typer.Option(help="Small files: weights are taken from the graph when an engine is loaded.")
+        bool,
+        typer.Option(
+            help="Leave the weights out of the engine's file, which makes it small; they are read from the "
+            "graph each time that the line starts."
+        ),
     ] = False,
 ) -> None:
     """Compile a model for the GPU that is here; an engine that judges otherwise is deleted, with status 1.
 
-    A draft is calibrated and packed after this, by the scores of its engine; a bundle is ready for the line.
+    A draft is then calibrated, by the scores of its engine, and packed;
+    a bundle is ready for the line.
     """
     from trt_build import building
     from trt_build.build_engine import Asked

@@ -103,7 +103,7 @@ def test_a_threshold_of_an_unknown_kind_is_said_at_the_start(line_of: Callable[[
 def test_a_threshold_in_per_cent_is_said_at_the_start(line_of: Callable[[str, str], Path]) -> None:
     """A heat of a comparator lies between 0 and 1, so 50 would pass everything."""
     said = refused(line_of("[publish]", "[rule.thresholds]\nspot = 50\n[publish]"))
-    assert "rule.thresholds: spot: expected 0 to 1, found 50" in said
+    assert "[rule.thresholds] spot: expected a number from 0 to 1, found 50" in said
 
 
 def test_a_matcher_without_drawings_is_said_at_the_start(
@@ -111,7 +111,7 @@ def test_a_matcher_without_drawings_is_said_at_the_start(
 ) -> None:
     """A matcher that knows no product is an error that names the key, before the line is armed."""
     source = write_boards(tmp_path, BOARDS, textured)
-    assert "drawings of judge 'model'" in refused(write_recipe(tmp_path, matcher_bundle, source))
+    assert "drawings: '' names no file" in refused(write_recipe(tmp_path, matcher_bundle, source))
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
@@ -134,7 +134,7 @@ def test_a_fusion_without_calibration_is_said_at_the_start(
     )
     source = write_boards(tmp_path, BOARDS, textured)
     said = refused(write_recipe(tmp_path, None, source, f"{judges}[fusion]\nfalse_reject = 0.01"))
-    assert "fusion: judge 'left' has a bundle without calibration" in said
+    assert "[fusion]: judge 'left' has a bundle without calibration" in said
 
 
 def test_a_metrics_port_in_use_is_said_at_the_start(line_of: Callable[[str, str], Path]) -> None:
@@ -185,7 +185,7 @@ def test_check_finds_a_matcher_without_drawings(
     """`edge check` ends with 1 and names what is missing."""
     done = check(write_recipe(tmp_path, matcher_bundle, write_boards(tmp_path, BOARDS, textured)))
     assert done.returncode == 1
-    assert "drawings of judge 'model'" in done.stderr
+    assert "drawings: '' names no file" in done.stderr
 
 
 def test_check_finds_a_master_of_another_size(line_of: Callable[[str, str], Path], tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_a_video_has_no_raw_frames(tmp_path: Path) -> None:
     """The recipe is told wrong before the line starts, with what to say instead."""
     source = 'kind = "video"\naddress = "/dev/video0"\nwidth = 64\nheight = 64\ncolor = "bayer-rggb"'
     (tmp_path / "recipe.toml").write_text(f'line = "a"\nbundle = "b"\n[source]\n{source}\n')
-    with pytest.raises(RecipeError, match=r"recipe.toml: source.color: .* set \"bgr\" or \"gray\", or"):
+    with pytest.raises(RecipeError, match=r"recipe.toml: \[source\] color: .* write \"bgr\" or \"gray\", or"):
         read_recipe(tmp_path / "recipe.toml")
 
 

@@ -43,8 +43,9 @@ ROWS = [
     {"shared", "bundle", "cores", "gpu", "kernels", "schedule"},
     {"manifest"},
     {"recipe"},
-    {"messages"},
-    {"errors", "processor"},
+    {"mistakes"},
+    {"messages", "toml", "wanted"},
+    {"errors", "processor", "text"},
 ]
 RANK = {name: rank for rank, names in enumerate(ROWS) for name in names}
 

@@ -145,8 +145,9 @@ def test_drawings_are_read_as_the_matcher_takes_them(matcher_bundle: Path, tmp_p
     cv2.imwrite(str(tmp_path / "c-colour.png"), cv2.cvtColor(board(1), cv2.COLOR_GRAY2BGR))
     cv2.imwrite(str(tmp_path / "a-faint.png"), np.full((64, 64), 250, np.uint8))
     (tmp_path / "notes.txt").write_text("not asked for")
-    (judge,) = read_judges(line(choice("product", matcher_bundle, drawings=f"{tmp_path}/*.png")))
-    faint, large, colour = judge.drawings()
+    recipe = line(choice("product", matcher_bundle, drawings=f"{tmp_path}/*.png"))
+    (judge,) = read_judges(recipe)
+    faint, large, colour = judge.drawings(recipe)
     assert {drawing.shape for drawing in (faint, large, colour)} == {(1, 1, 64, 64)}
     assert (faint == 250).all()
     assert np.abs(large[0, 0].astype(int) - board(0)).max() <= 1
@@ -158,8 +159,9 @@ def test_a_drawing_on_a_transparent_ground_is_one_on_white_paper(matcher_bundle:
     drawing = np.zeros((64, 64, 4), np.uint8)
     drawing[20:30, :, 3] = 255
     cv2.imwrite(str(tmp_path / "side.png"), drawing)
-    (judge,) = read_judges(line(choice("product", matcher_bundle, drawings=f"{tmp_path}/*.png")))
-    (found,) = judge.drawings()
+    recipe = line(choice("product", matcher_bundle, drawings=f"{tmp_path}/*.png"))
+    (judge,) = read_judges(recipe)
+    (found,) = judge.drawings(recipe)
     assert (found[0, 0, 20:30] == 0).all()
     assert (np.delete(found[0, 0], np.s_[20:30], 0) == 255).all()
 
@@ -167,10 +169,11 @@ def test_a_drawing_on_a_transparent_ground_is_one_on_white_paper(matcher_bundle:
 @pytest.mark.parametrize("drawings", ["", "nothing/*.png"])
 def test_a_matcher_without_drawings_is_told_so(matcher_bundle: Path, drawings: str) -> None:
     """A matcher that knew no product would reject all parts, or none."""
-    (judge,) = read_judges(line(choice("product", matcher_bundle, drawings=drawings)))
+    recipe = line(choice("product", matcher_bundle, drawings=drawings))
+    (judge,) = read_judges(recipe)
     with pytest.raises(RecipeError) as error:
-        judge.drawings()
-    assert str(error.value).startswith(f"drawings of judge 'product': {drawings!r} names no file")
+        judge.drawings(recipe)
+    assert str(error.value).startswith(f'[[judge]] "product" drawings: {drawings!r} names no file')
 
 
 @pytest.mark.parametrize("what", ["text", "empty", "a folder", "16 bits"])
@@ -183,9 +186,10 @@ def test_a_drawing_that_is_no_such_picture_is_named(matcher_bundle: Path, tmp_pa
         path.write_text("no picture" * (what == "text"))
     else:
         cv2.imwrite(str(path), board(0).astype(np.uint16))
-    (judge,) = read_judges(line(choice("product", matcher_bundle, drawings=f"{tmp_path}/*.png")))
+    recipe = line(choice("product", matcher_bundle, drawings=f"{tmp_path}/*.png"))
+    (judge,) = read_judges(recipe)
     with pytest.raises(RecipeError, match=r"side\.png: (not an 8-bit picture|cannot read the picture)"):
-        judge.drawings()
+        judge.drawings(recipe)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +212,7 @@ def test_pictures_that_a_model_does_not_look_at_are_refused(
         recipe = Recipe(line="l", bundle=str(bundle), source=recipe.source, **{key: "somewhere/*.png"})
     with pytest.raises(RecipeError) as error:
         read_judges(recipe)
-    where = f"{key} of judge 'odd'" if several else key
+    where = f'[[judge]] "odd" {key}' if several else key
     assert str(error.value).startswith(f"{where}: only a {takes} compares parts with {key}, and ")
     assert str(error.value).endswith(f"{method!r}: take the key out, or name a {takes}'s bundle")
 
@@ -222,12 +226,15 @@ def test_a_bundle_that_is_not_there_is_named(score_bundle: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("thresholds", "said"),
     [
-        ({"spot": 50}, "thresholds of judge 'defects': spot: expected 0 to 1, found 50"),
-        ({"spot": -0.1}, "thresholds of judge 'defects': spot: expected 0 to 1, found -0.1"),
-        ({"spot": float("nan")}, "thresholds of judge 'defects': spot: expected 0 to 1, found nan"),
+        ({"spot": 50}, '[[judge]] "defects" thresholds spot: expected a number from 0 to 1, found 50'),
+        ({"spot": -0.1}, '[[judge]] "defects" thresholds spot: expected a number from 0 to 1, found -0.1'),
+        (
+            {"spot": float("nan")},
+            '[[judge]] "defects" thresholds spot: expected a number from 0 to 1, found nan',
+        ),
         (
             {"scratch": 0.5},
-            "thresholds of judge 'defects': the bundle knows no 'scratch'; its kinds are spot, shade",
+            "[[judge]] \"defects\" thresholds: the bundle knows no 'scratch'; its kinds are spot, shade",
         ),
     ],
     ids=["in per cent", "negative", "no number", "of an unknown kind"],
@@ -244,7 +251,7 @@ def test_a_comparators_threshold_that_cannot_be_meant_is_refused(
 def test_a_comparators_bundle_with_such_a_threshold_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
     """Also where it was packed so."""
     bundle = altered(tiny_bundle, tmp_path / "bundle", thresholds={"spot": 1.5, "shade": 0.5})
-    with pytest.raises(RecipeError, match=r"spot: expected 0 to 1, found 1\.5"):
+    with pytest.raises(RecipeError, match=r"spot: expected a number from 0 to 1, found 1\.5"):
         read_judges(line(choice("defects", bundle)))
 
 
@@ -256,7 +263,9 @@ def test_one_models_threshold_is_named_by_its_key(tiny_bundle: Path) -> None:
         source=Synthetic(width=64, height=64),
         rule=Rule(thresholds={"spot": 50}),
     )
-    with pytest.raises(RecipeError, match=r"rule\.thresholds: spot: expected 0 to 1, found 50"):
+    with pytest.raises(
+        RecipeError, match=r"\[rule\.thresholds\] spot: expected a number from 0 to 1, found 50"
+    ):
         read_judges(recipe)
 
 
@@ -274,7 +283,7 @@ def test_a_fusion_needs_every_judges_calibration(tiny_bundle: Path, calibrated: 
     """A judge without p-values would have no say in it; the error names it and what to run."""
     judges = choice("odd", calibrated), choice("defects", tiny_bundle)
     with pytest.raises(
-        RecipeError, match=r"fusion: judge 'defects' .*without calibration.*trt-build calibrate"
+        RecipeError, match=r"\[fusion\]: judge 'defects' .*without calibration.*trt-build calibrate"
     ):
         read_judges(line(*judges, fusion=Fusion(how=how, false_reject=0.1)))
     assert len(read_judges(line(*judges))) == 2
@@ -290,7 +299,7 @@ def test_bonferroni_needs_parts_enough_that_each_judge_can_reject(
     with pytest.raises(RecipeError) as error:
         read_judges(line(*judges, fusion=Fusion(false_reject=0.04)))
     assert str(error.value) == (
-        "fusion.false_reject 0.04: judge 'few' was calibrated on 39 parts and could never reject; "
+        "[fusion] false_reject: 0.04: judge 'few' was calibrated on 39 parts and could never reject; "
         "with 2 judges it takes 49"
     )
 
@@ -317,6 +326,6 @@ def test_fisher_needs_parts_enough_that_all_judges_together_can_reject(
     judges = choice("a", bundle), choice("b", bundle)
     assert len(read_judges(line(*judges, fusion=Fusion(how="fisher", false_reject=0.06)))) == 2
     with pytest.raises(
-        RecipeError, match=r"fusion\.false_reject 0\.01: .* on 9, 9 parts and could never reject"
+        RecipeError, match=r"\[fusion\] false_reject: 0\.01: .* on 9, 9 parts and could never reject"
     ):
         read_judges(line(*judges, fusion=Fusion(how="fisher", false_reject=0.01)))

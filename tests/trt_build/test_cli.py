@@ -184,6 +184,19 @@ def test_a_wrong_path_is_one_clear_line(
     assert not (tmp_path / "new").exists()
 
 
+def test_all_that_is_wrong_with_a_folder_is_told_a_line_each(
+    trt_build: Run, pcb_draft: Path, pcb_pairs: Path, copy: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    """One sees at a glance which files are to be mended."""
+    pairs = copy(pcb_pairs)
+    for name in ("00", "01"):
+        (pairs / f"{name}_test.png").write_bytes(b"no picture")
+    status, _, err = trt_build("calibrate", pcb_draft, pairs)
+    first, *said = err.splitlines()
+    assert (status, first) == (1, "trt-build: 2 mistakes:")
+    assert [line.split(": ")[0] for line in said] == [f"  {pairs}/{name}_test.png" for name in ("00", "01")]
+
+
 def test_too_few_pairs_are_refused(
     trt_build: Run, pcb_draft: Path, pcb_pairs: Path, copy: Callable[[Path], Path], tmp_path: Path
 ) -> None:

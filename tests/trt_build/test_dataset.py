@@ -58,6 +58,92 @@ def test_a_bad_box_names_its_line(tmp_path: Path, text: str, says: str):
         read_pairs(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ("10 20 40 50 3 # für".encode("latin-1"), r"a\.txt: not UTF-8: found the byte 0xfc in line 1: save"),
+        ("10 20 40 50 3\n".encode("utf-16"), r"a\.txt: not UTF-8: found the byte 0xff in line 1: save"),
+        (
+            "10 20 40 50 3\n".encode("utf-16-le"),
+            r"a\.txt: not UTF-8: found zero bytes, as UTF-16 has them: save",
+        ),
+    ],
+    ids=["Latin-1", "UTF-16", "UTF-16 without its mark"],
+)
+def test_boxes_in_another_encoding_are_told_so(tmp_path: Path, data: bytes, says: str):
+    """An export of another program is named, with what to do."""
+    write_pair(tmp_path, "a")
+    (tmp_path / "a.txt").write_bytes(data)
+    with pytest.raises(DatasetError, match=says):
+        read_pairs(tmp_path)
+
+
+def test_boxes_may_begin_with_a_byte_order_mark(tmp_path: Path):
+    """As Windows' editor writes them."""
+    write_pair(tmp_path, "a")
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbf10 20 40 50 3\r\n")
+    assert read_pairs(tmp_path)[0].boxes.tolist() == [[10, 20, 40, 50]]
+
+
+def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path):
+    """One corrects a folder once, and not once a file: every line, every picture, every name."""
+    for name in "abcd":
+        write_pair(tmp_path, name)
+    (tmp_path / "a.txt").write_text("1 2 30 40\n1 2 30 40 1\n1 2 30 40 9\n")
+    (tmp_path / "b_test.png").unlink()
+    (tmp_path / "c_temp.png").write_bytes(b"\x89PNG\r\n")
+    (tmp_path / "d_temp.png").rename(tmp_path / "d_master.png")
+    with pytest.raises(DatasetError) as error:
+        read_pairs(tmp_path)
+    said = [line.strip().removeprefix(f"{tmp_path}/") for line in str(error.value).splitlines()]
+    assert said[0] == "6 mistakes:"
+    assert sorted(line.split(": ")[0] for line in said[1:]) == [
+        "a.txt:1",
+        "a.txt:3",
+        "b_test.*",
+        "c_temp.png",
+        "d_master.png",
+        "d_temp.*",
+    ]
+
+
+def test_of_very_many_mistakes_ten_are_told_and_the_rest_counted(tmp_path: Path):
+    """The first page stays readable."""
+    for i in range(30):
+        write_pair(tmp_path, f"{i:02}", "1 2 3\n")
+    with pytest.raises(DatasetError) as error:
+        read_pairs(tmp_path)
+    lines = str(error.value).splitlines()
+    assert (lines[0], len(lines), lines[-1]) == ("30 mistakes:", 12, "  and 20 more")
+
+
+@pytest.mark.parametrize("ending", [".webp", ".jfif", ".PNG", ".pgm", ""])
+def test_a_picture_is_read_whatever_its_ending(tmp_path: Path, ending: str):
+    """Whatever OpenCV reads is a picture."""
+    write_pair(tmp_path, "a")
+    coded = cv2.imencode({".jfif": ".jpg", "": ".png"}.get(ending, ending), np.full((96, 128), 255, np.uint8))
+    (tmp_path / "a_temp.png").unlink()
+    (tmp_path / f"a_temp{ending}").write_bytes(coded[1].tobytes())
+    assert read_pairs(tmp_path)[0].master.mean() > 250
+
+
+def test_no_picture_of_a_folder_of_pairs_is_left_out_without_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    """Pictures that lie too deep or are there twice are errors; what is no picture is named."""
+    write_pair(tmp_path, "a")
+    (tmp_path / "a_temp.heic").write_bytes(b"no picture that OpenCV knows")
+    assert len(read_pairs(tmp_path)) == 1
+    assert f"left out, since OpenCV finds no picture in them: {tmp_path}/a_temp.heic" in caplog.text
+    (tmp_path / "more").mkdir()
+    write_pair(tmp_path / "more", "b")
+    cv2.imwrite(str(tmp_path / "a_temp.bmp"), np.full((96, 128), 255, np.uint8))
+    with pytest.raises(DatasetError) as error:
+        read_pairs(tmp_path)
+    assert f"{tmp_path}/more: a folder with 3 files, where pictures are looked for in" in str(error.value)
+    assert f"{tmp_path}/a_temp.png: a_temp.bmp is of the same name: rename" in str(error.value)
+
+
 def test_a_missing_partner_is_named(tmp_path: Path):
     """A pair without its master, board or boxes stops the reading and says which file it lacks."""
     for role in ("_temp.png", "_test.png", ".txt"):

@@ -103,6 +103,37 @@ def test_what_is_wrong_with_a_product_is_named(
         read_products(tmp_path, SPEC)
 
 
+def test_everything_that_is_wrong_with_products_is_told_at_once(tmp_path: Path):
+    """One corrects a folder once: what is missing, broken, called otherwise, too deep or in no folder."""
+    for name in "abcde":
+        write_product(tmp_path / name, drawings=1, photos=1)
+    (tmp_path / "a/drawing_0.png").unlink()
+    (tmp_path / "b/photo_0.jpg").write_bytes(b"\xff\xd8")
+    (tmp_path / "c/photo_0.jpg").rename(tmp_path / "c/photo_0.jfif")
+    (tmp_path / "d/side.webp").write_bytes((tmp_path / "d/photo_0.jpg").read_bytes())
+    write_product(tmp_path / "e/older")
+    cv2.imwrite(str(tmp_path / "overview.png"), np.zeros((8, 8), np.uint8))
+    with pytest.raises(DatasetError) as error:
+        read_products(tmp_path, SPEC)
+    first, *said = str(error.value).splitlines()
+    assert first == "5 mistakes:"
+    assert sorted(line.strip().removeprefix(f"{tmp_path}/").split(": ")[0] for line in said) == [
+        "a",
+        "b/photo_0.jpg",
+        "d/side.webp",
+        "e/older",
+        "overview.png",
+    ]
+
+
+def test_a_products_file_that_is_no_picture_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """A drawing that cannot be read by OpenCV does not go unnoticed."""
+    write_product(tmp_path / "a")
+    (tmp_path / "a/drawing.dxf").write_text("0\nSECTION\n")
+    assert len(read_products(tmp_path, SPEC)) == 5
+    assert f"left out, since OpenCV finds no picture in them: {tmp_path}/a/drawing.dxf" in caplog.text
+
+
 def test_a_drawing_is_learned_as_the_line_reads_it(tmp_path: Path):
     """A drawing on a transparent ground is one on white paper, in training as later on the line."""
     write_product(tmp_path / "valve", drawings=0)

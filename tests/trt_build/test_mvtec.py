@@ -62,11 +62,55 @@ def test_good_parts_alone_are_enough_to_train(folder: Path):
     assert (len(parts.train), parts.test) == (4, [])
 
 
-def test_other_files_are_left_alone(folder: Path):
-    """A licence, a table of thumbnails and hidden files are no parts."""
+def test_other_files_are_left_alone_but_named(folder: Path, caplog: pytest.LogCaptureFixture):
+    """A table of thumbnails is no part, and one is told so; a licence and hidden files nobody took for one."""
     for name in ("license.txt", "train/good/Thumbs.db", "test/.DS_Store", "test/good/._000.png"):
         (folder / name).write_bytes(b"not a picture")
     assert len(read_parts(folder).train) == 4
+    (warning,) = caplog.messages
+    assert warning == f"left out, since OpenCV finds no picture in them: {folder}/train/good/Thumbs.db"
+
+
+def test_pictures_beside_the_folders_are_named(folder: Path, caplog: pytest.LogCaptureFixture):
+    """A folder of another layout does not go unnoticed."""
+    draw(folder / "validation/good/000.png", 40)
+    draw(folder / "overview.png", 41)
+    assert len(read_parts(folder).train) == 4
+    assert f"{folder}/overview.png, {folder}/validation" in caplog.text
+
+
+@pytest.mark.parametrize("ending", [".webp", ".jfif", ".PNG", ".ppm", ""])
+def test_a_part_is_read_whatever_its_ending(folder: Path, ending: str):
+    """Whatever OpenCV reads is a picture, in training as in the test."""
+    picture = np.random.default_rng(50).integers(0, 256, (24, 32, 3), np.uint8)
+    coded = cv2.imencode({".jfif": ".jpg", "": ".png"}.get(ending, ending), picture)
+    (folder / f"train/good/more{ending}").write_bytes(coded[1].tobytes())
+    assert [part.name for part in read_parts(folder).train][-1] == "good/more"
+
+
+def test_everything_that_is_wrong_is_told_at_once(folder: Path):
+    """One corrects a folder once, and not once a file."""
+    for damage in (_no_mask, _broken, _two_sizes, _twice_in_training, _defective_in_training, _deeper):
+        damage(folder)
+    with pytest.raises(DatasetError) as error:
+        read_parts(folder)
+    first, *said = str(error.value).splitlines()
+    assert first == "6 mistakes:"
+    assert sorted(line.strip().removeprefix(f"{folder}/").split(": ")[0] for line in said) == [
+        "test/crack/001.png",
+        "test/crack/monday",
+        "test/good/001.png",
+        "train/good/002.png",
+        "train/good/004.png",
+        "train/scratch",
+    ]
+
+
+def test_the_usual_size_is_the_one_that_most_pictures_have(folder: Path):
+    """Where the first picture is the odd one, the others are not told to be."""
+    draw(folder / "train/good/000.png", 0, (24, 40))
+    with pytest.raises(DatasetError, match=r"^\S*/train/good/000\.png: is 40x24, most pictures are 32x24"):
+        read_parts(folder)
 
 
 def _no_good_ones(folder: Path) -> None:
@@ -132,6 +176,15 @@ def _without_label(folder: Path) -> None:
     draw(folder / "test/000.png", 30)
 
 
+def _deeper(folder: Path) -> None:
+    draw(folder / "test/crack/monday/000.png", 31)
+
+
+def _deeper_training(folder: Path) -> None:
+    for i in range(2):
+        draw(folder / f"train/good/monday/{i:03}.png", 31 + i)
+
+
 def _same_name(folder: Path) -> None:
     draw(folder / "test/crack/001.bmp", 30)
 
@@ -148,12 +201,17 @@ def _same_name(folder: Path) -> None:
         (_broken, r"train/good/002\.png: .*save it anew, or take it out"),
         (_truncated, r"test/good/001\.png: truncated.*save it anew"),
         (_deep, r"train/good/002\.png: expected 8 bits .*uint16: save it so"),
-        (_two_sizes, r"test/good/001\.png: is 40x24, 000\.png is 32x24: .*--mixed-sizes"),
+        (_two_sizes, r"test/good/001\.png: is 40x24, most pictures are 32x24: .*--mixed-sizes"),
         (_leak, r"test/good/001\.png: is byte for byte the training picture .*train/good/003\.png.*take one"),
         (_twice_in_training, r"train/good/004\.png: is byte for byte .*003\.png.*take one"),
         (_two_labels, r"test/good/007\.png: is labelled 'good'.*crack/001\.png, labelled 'crack': take"),
-        (_defective_in_training, r"train/scratch/000\.png: only good parts.*move its folder to .*test"),
+        (
+            _defective_in_training,
+            r"train/scratch: only good parts .* and 1 here are labelled 'scratch': move the folder to .*test",
+        ),
         (_without_label, r"test/000\.png: lies in no label's folder: move it to .*test/good"),
+        (_deeper, r"test/crack/monday: a folder with 1 file, where .*test/crack alone: move them up"),
+        (_deeper_training, r"train/good/monday: a folder with 2 files, where .*train/good alone: move"),
         (_same_name, r"test/crack/001\.png: 001\.bmp has the same name: rename"),
     ],
     ids=lambda value: value.__name__.strip("_") if callable(value) else "",
