@@ -63,7 +63,7 @@ def main() -> None:
         trt_build("render", pairs, "--boards", given.boards, "--seed", 1)
     write_shown(folder)
     trt_build("train", "comparator", pairs, folder / "run", "--epochs", given.epochs)
-    trt_build("export", folder / "run" / "checkpoint.pt", draft, "--data", pairs)
+    trt_build("export", folder / "run" / "checkpoint.pt", draft, "--data", pairs, "--small")
     trt_build("calibrate", draft, pairs)
     shown = ("--masters", folder / "masters", "--golden", folder / "golden")
     trt_build("pack", draft, bundle, "--data", pairs, *shown, "--precision", "int8")

@@ -23,10 +23,9 @@ from edge.bundle import Bundle, read_bundle
 from edge.golden import scores
 from edge.messages import Verdict
 from edge.recipe import EngineChoice
-from trt_build.cases import Case, evenly
+from trt_build.cases import Case, evenly, judge_all
 from trt_build.drawings import DRAWING, PHOTO, Pictures
 from trt_build.products import held_out
-from trt_build.verify import judge_all
 
 
 def write_frames(folder: Path, data: Path, photos: Pictures) -> tuple[int, ...]:

@@ -9,11 +9,12 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
-from .engines import take_engine
+from . import processor
+from .arming import armed_engine
+from .capacity import Capacity, Timing, capacity_of, time_engine
 from .errors import SourceEnded, SourceError
-from .golden import check_golden
 from .judges import Judge, read_line
-from .recipe import Recipe
+from .recipe import Folder, Recipe, Synthetic
 from .sources import open_source
 
 FIRST_FRAME_S = 10.0
@@ -31,8 +32,7 @@ def check_line(path: Path) -> None:
 
     recipe, digest, judges = read_line(path)
     passed("recipe", f"line {recipe.line!r}, SHA-256 {digest[:12]}")
-    for judge in judges:
-        _check_judge(judge, recipe, passed, noted)
+    timings = [_check_judge(judge, recipe, passed, noted) for judge in judges]
     view = _first_view(recipe)
     passed(
         "source", f"{recipe.source.camera} delivers {recipe.source.width}x{recipe.source.height}, view {view!r}"
@@ -42,12 +42,34 @@ def check_line(path: Path) -> None:
         if masters is not None:
             masters.get(view)
             passed("master", f"of view {view!r} fits")
+    capacity = capacity_of(timings, recipe.timing.guard_ms)
+    passed("speed", f"{processor.name()}, {processor.usable_cores()} cores: it holds {capacity}")
+    for shortage in shortages(recipe, capacity):
+        console.print(f"[yellow]!![/yellow]  {'speed':<9} {escape(shortage)}")
+
+
+def shortages(recipe: Recipe, capacity: Capacity) -> list[str]:
+    """In words, what the recipe asks for and this machine cannot hold."""
+    found = []
+    source = recipe.source
+    if isinstance(source, Synthetic | Folder) and source.fps > capacity.parts_per_s:
+        found.append(
+            f"source.fps: {source.fps:g} parts a second come, and some will be `overrun` or `late`: let fewer "
+            "come, or judge them on a faster machine, with smaller pictures or in a faster precision"
+        )
+    if recipe.timing.deadline_ms < capacity.deadline_ms:
+        found.append(
+            f"timing.deadline_ms: {recipe.timing.deadline_ms:g} ms are shorter, and parts will be `late`: put "
+            "the ejector further away, or judge on a faster machine, with smaller pictures or in another "
+            "precision"
+        )
+    return found
 
 
 def _check_judge(
     judge: Judge, recipe: Recipe, passed: Callable[[str, str], None], noted: Callable[[str, str], None]
-) -> None:
-    """Its bundle, its rule, its engine and, for a matcher, its drawings."""
+) -> Timing:
+    """Its bundle, its rule, its engine and, for a matcher, its drawings; how long its engine takes."""
     manifest = judge.bundle.manifest
     passed(
         "bundle",
@@ -56,14 +78,18 @@ def _check_judge(
     thresholds = ", ".join(f"{kind} {threshold:g}" for kind, threshold in judge.rule.thresholds.items())
     promise = f"; {manifest.calibration.note}" if manifest.calibration else ""
     passed("rule", f"reject from {thresholds}{promise}")
-    taken = take_engine(recipe.engine, judge.bundle)
-    for kind, why in taken.left_out.items():
-        noted("engine", f"{kind} left out: {why}")
-    with taken.open(recipe.engine, judge.bundle) as engine:
-        check_golden(engine, judge.bundle)
-        passed("engine", f"{engine.name} {engine.precision} reproduces {len(manifest.golden)} golden frames")
+    if shortcoming := processor.shortcoming():
+        noted("processor", shortcoming)
+    with armed_engine(recipe.engine, judge.bundle) as armed:
+        engine = armed.engine
+        for name, why in armed.left_out.items():
+            noted("engine", f"{name} left out: {why}")
+        timing = time_engine(engine, judge.bundle)
+        said = f"reproduces {len(manifest.golden)} golden frames, {timing.one_ms:.3g} ms a part"
+        passed("engine", f"{engine.name} {engine.precision} {said}")
     if manifest.method == "matcher":
         passed("drawings", f"{len(judge.drawings(recipe))} of the product")
+    return timing
 
 
 def _first_view(recipe: Recipe) -> str:

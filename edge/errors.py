@@ -4,7 +4,8 @@ EdgeError
 ├── RecipeError (ValueError)      a recipe that cannot be run as written
 ├── BundleError (ValueError)      a model bundle that is incomplete, altered or does not fit the recipe
 ├── EngineError (RuntimeError)    an engine that cannot load, run or reproduce the golden predictions
-│   └── EngineLost                its device does not answer any more
+│   ├── EngineLost                its device does not answer any more
+│   └── NotReproduced             it runs, and answers otherwise than the FP32 model
 ├── SourceError (OSError)         a camera, file or stream that cannot be opened or stopped delivering
 ├── SourceEnded (EOFError)        a file source that has delivered its last frame
 ├── LineError (RuntimeError)      the line cannot start or go on: name taken, port in use, stage broken
@@ -40,6 +41,10 @@ class EngineError(EdgeError, RuntimeError):
 
 class EngineLost(EngineError):
     """The device behind an engine does not answer any more: only a new process can go on."""
+
+
+class NotReproduced(EngineError):
+    """An engine that runs and answers a golden frame otherwise than the FP32 model did."""
 
 
 class SourceError(EdgeError, OSError):

@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 
 from .bundle import Bundle, Golden
 from .engines.base import Engine, Image, Outputs, Sample, ask
-from .errors import EngineError
+from .errors import EngineError, NotReproduced
 from .gallery import Gallery
 from .kernels import Laying
 from .manifest import Manifest
 
 
 def check_golden(engine: Engine, bundle: Bundle) -> None:
-    """Run every golden case; EngineError names the frame, and what was expected and found.
+    """Run every golden case; NotReproduced names the frame, and what was expected and found.
 
-    A bundle without golden cases is refused, unless it is a constant, which reproduces nothing.
+    A bundle without golden cases is refused, an EngineError, unless it is a constant, which reproduces nothing.
     """
     manifest = bundle.manifest
     if not manifest.golden and manifest.method != "constant":
@@ -36,7 +36,7 @@ def check_golden(engine: Engine, bundle: Bundle) -> None:
         for name, difference in differences(found, case.expected, manifest).items():
             tolerance = manifest.tolerances[engine.precision][name]
             if difference > tolerance:
-                raise EngineError(
+                raise NotReproduced(
                     f"{where}: {name} lies {difference:.4g} from the expected, more than {tolerance:g}: "
                     "this engine does not compute this model; take another one or pack the bundle anew"
                 )
@@ -44,7 +44,7 @@ def check_golden(engine: Engine, bundle: Bundle) -> None:
         if flipped.any():
             kind = manifest.kinds[int(flipped.argmax())]
             expected, got = (float(scores(o)[flipped.argmax()]) for o in (case.expected, found))
-            raise EngineError(
+            raise NotReproduced(
                 f"{where}: expected a score of {expected:.4f} for {kind!r}, found {got:.4f}: it crosses the "
                 f"threshold {manifest.thresholds[kind]:g}; take another engine or pack the bundle anew"
             )
@@ -93,10 +93,10 @@ def judge(engine: Engine, manifest: Manifest, image: Image, master: Image | None
 
 
 def check_numbers(where: str, outputs: Outputs) -> None:
-    """EngineError if an output is not finite everywhere."""
+    """NotReproduced if an output is not finite everywhere."""
     for name, output in outputs.items():
         if not np.isfinite(output).all():
-            raise EngineError(f"{where}: {name} is not a number everywhere: this engine cannot be used")
+            raise NotReproduced(f"{where}: {name} is not a number everywhere: this engine cannot be used")
 
 
 def differences(found: Outputs, expected: Outputs, manifest: Manifest) -> dict[str, float]:

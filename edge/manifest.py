@@ -14,6 +14,7 @@ from .errors import BundleError, EngineError, together
 from .mistakes import mistakes
 
 FORMAT = 1
+MOST_TOLERANCE = 0.5  # of a score, in parts of the lowest threshold
 #: What a model is asked for; each but the last is made by `trt-build train`.
 Method = Literal["comparator", "matcher", "autoencoder", "stpm", "pfm", "constant"]
 
@@ -135,6 +136,17 @@ class Manifest(_Entry, frozen=True, kw_only=True):
         return files | {f"masters.{view}": file for view, file in self.masters.items()}
 
 
+def check_tolerance(precision: Precision, score: float, thresholds: dict[str, float]) -> None:
+    """Raise BundleError if scores may differ by so much that reproducing golden frames would show nothing."""
+    most = MOST_TOLERANCE * min(abs(threshold) for threshold in thresholds.values())
+    if score > most:
+        raise BundleError(
+            f"tolerances.{precision}.score: expected at most {most:.4g}, which is {MOST_TOLERANCE:.0%} of the "
+            f"lowest threshold, found {score:.4g}: this precision is too coarse for the model: export it with "
+            "more pictures, or without this precision"
+        )
+
+
 def parse_manifest(data: bytes) -> Manifest:
     """The manifest in JSON text; BundleError names the keys that are wrong and says what to do."""
     try:
@@ -165,9 +177,11 @@ def _check(manifest: Manifest) -> None:
         raise BundleError(f"thresholds: expected one for each of {kinds}, found {sorted(manifest.thresholds)}")
     _check_graphs(manifest)
     for precision in manifest.precisions() if manifest.golden else ():
-        missing = {*manifest.outputs, "score"} - set(manifest.tolerances.get(precision, {}))
+        tolerances = manifest.tolerances.get(precision, {})
+        missing = {*manifest.outputs, "score"} - set(tolerances)
         if missing:
             raise BundleError(f"tolerances.{precision}: none for {sorted(missing)}: pack the bundle anew")
+        check_tolerance(precision, tolerances["score"], manifest.thresholds)
     if (known := manifest.calibration) and [*known.scores] != sorted(known.scores):
         raise BundleError("calibration.scores: expected them rising: calibrate anew")
     if known and len(known.scores) != known.n:
@@ -205,6 +219,11 @@ def _check_graphs(manifest: Manifest) -> None:
     for role in needed:
         if role not in roles:
             raise BundleError(f"artifacts: no graph for the role {role!r}: export the model anew")
+    if manifest.artifacts and "fp32" not in manifest.precisions():
+        raise BundleError(
+            f"artifacts: expected a judge in fp32 beside {', '.join(manifest.precisions())}, to which a "
+            "line falls back: export the model anew, and pack it with a later version"
+        )
     for precision in manifest.precisions() if "reference" in needed else ():
         if ("reference", precision) not in graphs:
             raise BundleError(f"artifacts: a judge in {precision}, but no reference: export the model anew")

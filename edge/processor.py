@@ -50,6 +50,14 @@ def computes_bfloat16() -> bool:
     return bool(BFLOAT16 & instructions())
 
 
+def shortcoming() -> str:
+    """What this processor lacks for a line, in words; empty where it lacks nothing."""
+    known = instructions()
+    if platform.machine() in ("x86_64", "AMD64") and known and "avx2" not in known:
+        return f"the processor, {name()}, has no AVX2: engines are much slower here, and were not tried"
+    return ""
+
+
 def usable_cores() -> int:
     """How many cores this process may keep busy: those it is pinned to, or fewer by a container's quota.
 

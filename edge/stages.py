@@ -13,12 +13,12 @@ from pathlib import Path
 
 import msgspec
 
+from .arming import armed_engine
 from .capture import Capture, run_capture
 from .cores import engine_cores, leave_to_engine
-from .engines import Taken, take_engine
+from .engines.base import Engine
 from .errors import EdgeError, LineError
 from .gallery import Gallery
-from .golden import check_golden
 from .infer import Infer, Layer, References, Seat
 from .judges import Judge, digest_of, read_judges
 from .ledger import Ledger
@@ -77,15 +77,15 @@ def _infer(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, r
     with ExitStack() as opened:
         with engine_cores(threads):
             judges = _judges(plan)
-            taken = [take_engine(plan.recipe.engine, judge.bundle) for judge in judges]
-            seats = [_seat(*each, plan.recipe, opened) for each in zip(judges, taken, strict=True)]
+            armed = [opened.enter_context(armed_engine(plan.recipe.engine, judge.bundle)) for judge in judges]
+            seats = [_seat(judge, each.engine, plan.recipe) for judge, each in zip(judges, armed, strict=True)]
         hurry(PRIORITY["infer"])
         leave_to_engine(threads)
         running = Running(
             engine=", ".join(dict.fromkeys(seat.engine.name for seat in seats)),
             precision=", ".join(dict.fromkeys(seat.engine.precision for seat in seats)),
             laid_by_engine=tuple(seat.engine.lays for seat in seats),
-            left_out={kind: why for each in taken for kind, why in each.left_out.items()},
+            left_out={kind: why for each in armed for kind, why in each.left_out.items()},
         )
         (folder / RUNNING).write_bytes(msgspec.json.encode(running))
         inbox = wires.inbox("infer")
@@ -94,11 +94,9 @@ def _infer(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, r
         relay("infer", life, inbox, wires.to("publish"), wires.to("publish"), step, _guard_ns(plan))
 
 
-def _seat(judge: Judge, taken: Taken, recipe: Recipe, opened: ExitStack) -> Seat:
-    """The judge's engine, proved on the golden frames, with what it compares parts with."""
+def _seat(judge: Judge, engine: Engine, recipe: Recipe) -> Seat:
+    """The judge's engine with what it compares parts with."""
     manifest = judge.bundle.manifest
-    engine = opened.enter_context(taken.open(recipe.engine, judge.bundle))
-    check_golden(engine, judge.bundle)
     promise, running = manifest.calibration, f"{engine.name} {engine.precision}"
     if promise and promise.engine != running:
         log.warning(

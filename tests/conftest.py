@@ -11,10 +11,24 @@ import numpy as np
 import pytest
 from bundles import KINDS, board, comparator_manifest, write_anomaly, write_comparator, write_matcher
 from cuda import machine
+from cuda.host import HostKernels
 from cuda.machine import Machine
 from lines import write_boards, write_recipe
+from nvml import FakeNvml
 
 from edge.bundle import write_manifest
+
+#: The fixtures that compile, or download, what they give.
+BUILT = {"bench", "host_kernels", "nvml"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are selected by their markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `built` each test that asks for such a fixture, so that none can slip into the default run."""
+    for item in items:
+        if BUILT & set(getattr(item, "fixturenames", ())):
+            item.add_marker("built")
+            item.add_marker(pytest.mark.timeout(600))
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +87,18 @@ def pcb_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bench() -> Machine:
     """A machine with a fake GPU; takes two minutes where pycuda is not in the cache yet."""
     return machine.built()
+
+
+@pytest.fixture(scope="session")
+def host_kernels(tmp_path_factory: pytest.TempPathFactory) -> HostKernels:
+    """The line's CUDA kernels, compiled for the host."""
+    return HostKernels(tmp_path_factory.mktemp("kernels"))
+
+
+@pytest.fixture(scope="module")
+def nvml(tmp_path_factory: pytest.TempPathFactory) -> FakeNvml:
+    """A driver's NVML with a GPU at work."""
+    return FakeNvml(tmp_path_factory.mktemp("nvml"))
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from edge.bundle import read_bundle
 from edge.errors import BundleError, EdgeError
 from trt_build.console import console, print_figures
 from trt_build.engine_commands import build, verify
+from trt_build.progress import working
 from trt_build.steps import steps_of
 
 app = typer.Typer(
@@ -83,8 +84,7 @@ def render(
     """Render boards with known defects as labelled pairs, for a first model without pictures of your own."""
     from trt_build.pairs import write_pairs
 
-    with console.status(f"rendering {boards} boards"):
-        write_pairs(folder, boards, size, seed)
+    write_pairs(folder, boards, size, seed)
 
 
 @app.command()
@@ -186,6 +186,12 @@ def export(
             help="Write an FP8 graph too, for GPUs from Ada and Hopper on; coarser than INT8. Needs --data.",
         ),
     ] = False,
+    small: Annotated[
+        bool,
+        typer.Option(
+            "--small", help="Store the FP32 graph's weights as FP16, which halves its file; computed is FP32."
+        ),
+    ] = False,
     width: Annotated[
         int,
         typer.Option(
@@ -206,19 +212,24 @@ def export(
     from trt_build.float8 import float8 as add_float8
     from trt_build.halve import halve
     from trt_build.quantize import quantize
+    from trt_build.small_weights import round_weights, store_weights
 
-    with console.status("exporting FP32"):
+    with working("exporting FP32"):
         export_checkpoint(checkpoint, draft, height=height, width=width)
+        if small:
+            round_weights(draft)
     manifest = read_bundle(draft).manifest
     shown = steps_of(manifest.method).ranges(data, manifest.input) if data else []
-    with console.status("halving to FP16"):
+    with working("halving to FP16"):
         halve(draft, shown)
     if data:
-        with console.status("rounding to INT8"):
+        with working("rounding to INT8"):
             quantize(draft, shown)
     if float8:
-        with console.status("rounding to FP8"):
+        with working("rounding to FP8"):
             add_float8(draft)
+    if small:
+        store_weights(draft)
     console.print(f"draft in {draft}; next: trt-build calibrate")
 
 
@@ -251,7 +262,7 @@ def calibrate(
     from trt_build.promise import Promise
 
     method = read_bundle(draft).manifest.method
-    with console.status("judging pictures kept for this"):
+    with working("judging pictures kept for this"):
         promise = Promise(rate=rate, how=how, confidence=confidence)
         said = steps_of(method).calibrate(draft, data, promise)
     print_figures("threshold", read_bundle(draft).manifest.thresholds)
@@ -288,7 +299,7 @@ def pack(
     precision: Annotated[
         Literal["fp32", "fp16", "int8", "fp8"] | None,
         typer.Option(
-            help="Put in the graphs of this precision alone, for a smaller bundle; left out, all of them."
+            help="Put in the graphs of this precision and of FP32 alone, for a smaller bundle; left out, all."
         ),
     ] = None,
     notice: Annotated[
@@ -301,7 +312,7 @@ def pack(
     from trt_build.pack import pack as pack_bundle
 
     manifest = read_bundle(draft).manifest
-    with console.status("judging pictures kept from training"):
+    with working("judging pictures kept from training"):
         packed = pack_bundle(
             draft,
             bundle,
@@ -351,7 +362,7 @@ def evaluate(
     from trt_build import examine
 
     method = "comparator" if model.is_file() else read_bundle(model).manifest.method
-    with console.status("judging labelled pictures"):
+    with working("judging labelled pictures"):
         if method == "comparator":
             _refuse(method, run=run, verdicts=verdicts)
             found = examine.examine_boards(model, data, chosen_on=chosen_on, report=report)

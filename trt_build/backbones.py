@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from trt_build.models.efficientnet import EfficientNetLite
 from trt_build.models.mobilenet import MobileNet
 from trt_build.models.resnet import ResNet
 from trt_build.models.squeezenet import SqueezeNet
@@ -52,7 +53,13 @@ class _Recipe:
 
 
 _TENSORFLOW = (128.0, 128.0, 128.0)
+_LITE = (127.0, 127.0, 127.0)
 BACKBONES = {
+    "efficientnet_lite0": _Recipe(build=EfficientNetLite, mean=_LITE, deviation=_TENSORFLOW),
+    "efficientnet_lite1": _Recipe(build=lambda: EfficientNetLite(depth=1.1), mean=_LITE, deviation=_TENSORFLOW),
+    "efficientnet_lite2": _Recipe(
+        build=lambda: EfficientNetLite(width=1.1, depth=1.2), mean=_LITE, deviation=_TENSORFLOW
+    ),
     "resnet18": _Recipe(build=lambda: ResNet((2, 2, 2, 2))),
     "resnet34": _Recipe(build=lambda: ResNet((3, 4, 6, 3))),
     "resnet50": _Recipe(build=lambda: ResNet((3, 4, 6, 3), width=64)),

@@ -14,12 +14,14 @@ from edge.engines.base import Outputs
 from edge.golden import scores
 from edge.manifest import Calibration, InputSpec
 from edge.recipe import EngineChoice
-from trt_build.cases import Case, answer, evenly, pair_cases
+from trt_build.cases import Case, answer, evenly, judge_all, pair_cases
 from trt_build.dataset import DatasetError, Pair, read_pairs, split
 from trt_build.evaluate import choose_thresholds, figures, find_all
 from trt_build.metrics import Boxes
+from trt_build.progress import counted
 from trt_build.promise import Promise, calibrated, promised, read_draft
-from trt_build.verify import REFERENCE, Measure
+from trt_build.saturation import REFERENCE, Lost, checked_int8
+from trt_build.verify import LOST, Measure
 
 RANGES = 100  # pairs that show INT8 its ranges
 LEAST_GOOD = 19  # good boards from which p-values are worth keeping
@@ -57,10 +59,9 @@ def set_thresholds(draft: Path, pairs: Sequence[Pair], promise: Promise) -> Cali
     score is the map's highest value of any kind over that kind's threshold.
     """
     source = read_draft(draft)
-    with open_engine(REFERENCE, source) as reference:
-        answers = [
-            answer(reference, source.manifest, case) for case in pair_cases(pairs, source.manifest.input)
-        ]
+    cases = list(pair_cases(pairs, source.manifest.input))
+    source = checked_int8(source, cases, _quality_lost(measure_of(pairs)))
+    answers = judge_all(source, REFERENCE, cases)
     boxes = [boxes_of(outputs, pair) for outputs, pair in zip(answers, pairs, strict=True)]
     thresholds = choose_thresholds(pairs, boxes)
     good = [pair for pair in pairs if not len(pair.kinds)]
@@ -70,7 +71,7 @@ def set_thresholds(draft: Path, pairs: Sequence[Pair], promise: Promise) -> Cali
         with open_engine(EngineChoice(), source) as engine:
             found = [
                 float((scores(answer(engine, source.manifest, case)) / np.maximum(limits, 1e-6)).max())
-                for case in pair_cases(good, source.manifest.input)
+                for case in counted(pair_cases(good, source.manifest.input), "judging good boards", len(good))
             ]
             calibration = promised(source, engine, np.array(found), promise)
         calibration = msgspec.structs.replace(calibration, note=NOTE)
@@ -87,6 +88,18 @@ def measure_of(pairs: Sequence[Pair]) -> Measure:
         return figures(pairs, found, cut=0)["map33"]
 
     return measure
+
+
+def _quality_lost(measure: Measure) -> Lost:
+    """Say so if INT8 finds less than FP32 does; a comparator's scores are all alike where there are defects."""
+
+    def lost(fp32: Sequence[Outputs], int8: Sequence[Outputs]) -> str | None:
+        points = measure(fp32) - measure(int8)
+        return (
+            None if points <= LOST else f"it loses {points:.2f} points of AP against FP32, more than {LOST:g}"
+        )
+
+    return lost
 
 
 def labelled(data: Path, bundle: Bundle) -> tuple[Iterator[Case], Measure]:

@@ -16,8 +16,9 @@ from edge.engines.compiled import Compiled, Target, kept, key, read_plan
 from edge.engines.trt import nothing_collected
 from edge.errors import EngineError
 from edge.manifest import File, Precision, Role
-from trt_build.build_progress import build_progress, monitor_of
+from trt_build.build_progress import monitor_of
 from trt_build.interrupt import keeping_ctrl_c
+from trt_build.progress import bars, working
 from trt_build.timing_cache import keep_timings, timing_file, use_timings
 
 USUAL_BATCH = 8  # parts at once, where the graph leaves it free
@@ -178,8 +179,8 @@ def _build(
         use_timings(config, timings)
     elif target.compute_capability is not None:
         _for_this_gpu(trt, config)
-    with build_progress() as bars, keeping_ctrl_c() as stop_if_asked:
-        config.progress_monitor = monitor_of(trt, bars, stop_if_asked)
+    with working(f"building {path.name}"), bars() as shown, keeping_ctrl_c() as stop_if_asked:
+        config.progress_monitor = monitor_of(trt, shown, stop_if_asked)
         plan = _run(builder, network, config)
         stop_if_asked()
     if plan is None:

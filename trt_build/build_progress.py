@@ -5,22 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-
-
-def build_progress() -> Progress:
-    """Bars on a terminal; elsewhere nothing."""
-    console = Console()
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
+from rich.progress import Progress, TaskID
 
 
 def monitor_of(trt: Any, bars: Progress, stop_if_asked: Callable[[], None]) -> Any:

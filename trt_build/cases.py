@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from edge.bundle import Bundle
+from edge.engines import open_engine
 from edge.engines.base import Engine, Outputs
 from edge.golden import check_numbers, judge
 from edge.manifest import InputSpec, Manifest
+from edge.recipe import EngineChoice
 from trt_build.dataset import Pair
 from trt_build.mvtec import Part, picture
+from trt_build.progress import counted
 
 Image = npt.NDArray[np.uint8]
 T = TypeVar("T")
@@ -51,3 +55,15 @@ def answer(engine: Engine, manifest: Manifest, case: Case) -> Outputs:
     found = judge(engine, manifest, case.image, case.master)
     check_numbers(f"{case.name} on {engine.name} {engine.precision}", found)
     return found
+
+
+def judge_all(bundle: Bundle, choice: EngineChoice, cases: Iterable[Case]) -> list[Outputs]:
+    """What an engine answers to each case, in their order."""
+    with open_engine(choice, bundle) as engine:
+        return answers_of(engine, bundle.manifest, cases)
+
+
+def answers_of(engine: Engine, manifest: Manifest, cases: Iterable[Case]) -> list[Outputs]:
+    """What an open engine answers to each case, in their order."""
+    shown = counted(cases, f"judging on {engine.name} {engine.precision}")
+    return [answer(engine, manifest, case) for case in shown]

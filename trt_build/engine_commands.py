@@ -11,6 +11,7 @@ from edge.bundle import Bundle, read_bundle
 from edge.errors import EngineError
 from edge.recipe import EngineChoice
 from trt_build.console import console, print_figures
+from trt_build.progress import working
 from trt_build.steps import steps_of
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def verify(
 
     read = read_bundle(bundle)
     cases, measure = steps_of(read.manifest.method).labelled(data, read) if data else ((), lambda answers: 0.0)
-    with console.status(f"judging {len(read.manifest.golden)} golden frames and what is labelled"):
+    with working(f"judging {len(read.manifest.golden)} golden frames and what is labelled"):
         found = verify_bundle(read, EngineChoice(kind=engine, precision=precision), cases, measure)
     console.print(f"all {len(read.manifest.golden)} golden frames are reproduced")
     if found:

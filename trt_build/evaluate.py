@@ -5,7 +5,7 @@ Thresholds are chosen on pairs kept from training and only applied to those that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ GREEN, RED, INK = (0, 150, 0), (0, 0, 255), (30, 30, 30)
 TITLE_PX = 22
 
 
-def find_all(judge: Judge, pairs: Sequence[Pair], *, floor: float = FLOOR) -> list[Boxes]:
+def find_all(judge: Judge, pairs: Iterable[Pair], *, floor: float = FLOOR) -> list[Boxes]:
     """What the judge finds on each board, strongest first."""
     thresholds = dict.fromkeys(KINDS, floor)
     found = []

@@ -14,6 +14,7 @@ from edge.golden import judge
 from edge.recipe import EngineChoice
 from trt_build.dataset import DatasetError
 from trt_build.evaluate import FloatArray, Judge, Picture
+from trt_build.progress import counted
 
 SAID_BY_REPORT = ("image_auroc", "escape", "overkill")  # of itself, with intervals
 
@@ -38,8 +39,8 @@ def examine_boards(model: Path, data: Path, *, chosen_on: Path | None, report: P
     test = read_pairs(data)
     kept = held_out(chosen_on) if chosen_on else []
     with _open_judge(model) as ask:
-        cut = choose_cut(kept, find_all(ask, kept)) if kept else 0.5
-        found = find_all(ask, test)
+        cut = choose_cut(kept, find_all(ask, counted(kept, "choosing the cut"))) if kept else 0.5
+        found = find_all(ask, counted(test, "judging boards"))
     measured = figures(test, found, cut=cut)
     if not report:
         return Examined(figures=measured)

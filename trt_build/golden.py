@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
 from edge.bundle import Bundle
-from edge.engines import ON_CPU, open_engine
-from edge.engines.base import Engine, Outputs
+from edge.engines.base import Outputs
 from edge.errors import BundleError
 from edge.golden import decisions, differences, scores
-from edge.manifest import Manifest, Precision
-from edge.recipe import EngineChoice
-from trt_build.building import compiled_here
-from trt_build.cases import Case, answer
+from edge.manifest import Manifest, Precision, check_tolerance
+from trt_build.cases import Case
+from trt_build.runs import runs_of
+from trt_build.saturation import check_computed
 
 GOLDEN = 4  # cases
 CLEAR = 0.1  # a score over its threshold is so far over it in a golden case; one under it is half of it
@@ -29,42 +27,35 @@ LEAST_EXTENT_PX = 0.2
 def compare_engines(
     draft: Bundle, manifest: Manifest, answers: Sequence[tuple[Case, Outputs]]
 ) -> tuple[dict[Precision, dict[str, float]], list[bool]]:
-    """By precision, what each output may differ by: more than it did on any case and either engine.
+    """By precision, what each output may differ by: more than it did on any case, however it was computed.
 
-    And of each case whether all of them decide as the FP32 model does, which gave the `answers`.
+    And of each case whether all ways decide as the FP32 model does, which gave the `answers`. EngineError where
+    an engine saturates, BundleError where a precision differs so much that its tolerance would tell nothing.
     """
-    least = {name: LEAST_EXTENT_PX if name == "extents" else LEAST for name in (*answers[0][1], "score")}
-    if "score" in manifest.outputs:
-        largest = {name: max(float(np.abs(wanted[name]).max()) for _, wanted in answers) for name in least}
-        least = {name: LEAST * value for name, value in largest.items()}
+    cases, meant = [case for case, _ in answers], [wanted for _, wanted in answers]
     tolerances: dict[Precision, dict[str, float]] = {}
     agreed = [True] * len(answers)
     for precision in manifest.precisions():
-        apart = dict(least)
-        for unopened in engines_of(draft, precision):
-            with unopened as engine:
-                for i, (case, wanted) in enumerate(answers):
-                    found = answer(engine, manifest, case)
-                    for name, difference in differences(found, wanted, manifest).items():
-                        apart[name] = max(apart[name], float(f"{MARGIN * difference:.3g}"))
-                    agreed[i] &= bool((decisions(found, manifest) == decisions(wanted, manifest)).all())
+        apart = _least(manifest, meant)
+        exact: list[Outputs] = []
+        for name, found in runs_of(draft, precision, cases):
+            exact = exact or found
+            if precision == "int8":
+                check_computed(name, manifest, found, exact, meant)
+            for i, (ours, wanted) in enumerate(zip(found, meant, strict=True)):
+                for output, difference in differences(ours, wanted, manifest).items():
+                    apart[output] = max(apart[output], float(f"{MARGIN * difference:.3g}"))
+                agreed[i] &= bool((decisions(ours, manifest) == decisions(wanted, manifest)).all())
+        check_tolerance(precision, apart["score"], manifest.thresholds)
         tolerances[precision] = apart
     return tolerances, agreed
 
 
-def engines_of(bundle: Bundle, precision: Precision) -> list[Engine]:
-    """What computes a precision here, to be entered by `with`.
-
-    A GPU alone runs FP16 and FP8 on the line; here they are run by what rounds as it does. The engines that
-    were built for this device count too: what they differ by is what the line will see.
-    """
-    built = compiled_here(bundle, precision)
-    if precision in ON_CPU:
-        kinds: tuple[Literal["openvino", "onnxruntime"], ...] = ("openvino", "onnxruntime")
-        return [*(open_engine(EngineChoice(kind=kind, precision=precision), bundle) for kind in kinds), *built]
-    from trt_build.stepwise import Stepwise  # here, for packing FP32 and INT8 needs no onnx
-
-    return [Stepwise(bundle, precision), *built]
+def _least(manifest: Manifest, meant: Sequence[Outputs]) -> dict[str, float]:
+    least = {name: LEAST_EXTENT_PX if name == "extents" else LEAST for name in (*meant[0], "score")}
+    if "score" in manifest.outputs:
+        return {name: LEAST * max(float(np.abs(wanted[name]).max()) for wanted in meant) for name in least}
+    return least
 
 
 def choose_golden(

@@ -21,8 +21,11 @@ from edge.golden import check_golden
 from edge.manifest import File, GoldenCase, InputSpec, Manifest, Precision
 from trt_build.building import copy_engines
 from trt_build.cases import Case, answer
-from trt_build.golden import choose_golden, compare_engines, engines_of
-from trt_build.verify import REFERENCE
+from trt_build.golden import choose_golden, compare_engines
+from trt_build.overflow import check_sums
+from trt_build.progress import counted
+from trt_build.runs import engines_of
+from trt_build.saturation import REFERENCE
 
 
 def pack(
@@ -39,8 +42,9 @@ def pack(
 
     `cases` are pictures that the model was not trained with: tolerances are measured on them and on `golden`,
     from which the golden cases come, or else from `cases`. With a `precision`, the graphs in every other one
-    are left out, for a small bundle. Raises BundleError where the folder exists, the draft is not calibrated
-    or no case makes a golden one, and EngineError where an engine does not reproduce them.
+    but FP32 are left out, for a small bundle. Raises BundleError where the folder exists, the draft is not
+    calibrated or no case makes a golden one, SumsOverflow for an INT8 graph that some processors cannot
+    compute, and EngineError where an engine saturates or does not reproduce the golden cases.
     """
     if folder.exists():
         raise BundleError(f"{folder}: exists, and a bundle never changes: choose another name")
@@ -49,14 +53,22 @@ def pack(
         source.manifest,
         name=folder.name,
         artifacts=tuple(
-            artifact for artifact in source.manifest.artifacts if precision in (None, artifact.precision)
+            artifact
+            for artifact in source.manifest.artifacts
+            if precision is None or artifact.precision in (precision, "fp32")
         ),
         notice=notice,
     )
     _check_calibrated(draft, manifest)
+    for artifact in manifest.artifacts:
+        if artifact.precision == "int8":
+            check_sums(draft / artifact.path)
     pictures, meant = list(cases), list(golden)
     with open_engine(REFERENCE, source) as reference:
-        answers = [(case, answer(reference, source.manifest, case)) for case in (*pictures, *meant)]
+        answers = [
+            (case, answer(reference, source.manifest, case))
+            for case in counted((*pictures, *meant), "judging on the reference")
+        ]
     tolerances, agreed = compare_engines(source, manifest, answers)
     manifest = msgspec.structs.replace(manifest, tolerances=tolerances)
     start = len(pictures) if meant else 0
@@ -141,5 +153,9 @@ def _read(path: Path) -> NDArray[np.uint8]:
 
 def _write_picture(part: Path, name: str, picture: NDArray[np.uint8]) -> File:
     (part / name).parent.mkdir(exist_ok=True)
-    cv2.imwrite(str(part / name), picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    cv2.imwrite(
+        str(part / name),
+        picture,
+        [cv2.IMWRITE_PNG_COMPRESSION, 9, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE],
+    )
     return File(**describe(part, name))

@@ -15,6 +15,7 @@ from edge.recipe import Preprocess
 from edge.sources.board import design
 from edge.sources.defects import KINDS, Box, add_defect
 from edge.sources.photo import Pose, master, photograph
+from trt_build.progress import counted
 
 FIRST_DESIGN = 1000  # the designs below are the line's: no model has seen them
 
@@ -26,7 +27,7 @@ def write_pairs(folder: Path, boards: int, size: int, seed: int) -> None:
     is good; the others have three to eight defects.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for index in range(boards):
+    for index in counted(range(boards), "rendering boards"):
         plan = design(FIRST_DESIGN + 100_000 * seed + index, size, size)
         rng = np.random.default_rng([11, seed, index])
         art, temp = plan.art.copy(), master(plan)

@@ -18,6 +18,7 @@ from edge.recipe import EngineChoice
 from trt_build.cases import Case, answer, evenly, part_cases
 from trt_build.dataset import DatasetError
 from trt_build.mvtec import Part, mask_of, picture, read_parts, split_good
+from trt_build.progress import counted
 from trt_build.promise import Promise, last_passed, set_threshold
 from trt_build.ranking import escape_and_overkill, image_auroc, lay_map, sweep, sweep_pixels
 from trt_build.verify import Measure
@@ -95,7 +96,7 @@ def evaluate(bundle: Bundle, data: Path, choice: EngineChoice) -> Evaluation:
     (threshold,) = manifest.thresholds.values()
     judged = []
     with open_engine(choice, bundle) as engine:
-        for part in tested(data):
+        for part in counted(tested(data), f"judging on {engine.name} {engine.precision}"):
             outputs = answer(engine, manifest, Case(name=part.name, image=picture(part, manifest.input)))
             judged.append(Judged(part=part, score=float(outputs["score"][0]), map=outputs["map"][0]))
     return Evaluation(

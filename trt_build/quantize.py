@@ -1,14 +1,15 @@
 """A draft's FP32 graphs into INT8, as ONNX with Q/DQ nodes, calibrated on real pictures.
 
 Signed and symmetric throughout, as TensorRT asks: weights channel by channel, activations by tensor,
-all zero points zero, biases in float. Only what goes into convolutions is rounded, and into two kinds not even
-that, which are a few in a hundred of all multiplications: those that read the picture, of whose 256 levels INT8
+all zero points zero, biases in float. Weights have 7 bits, so that the sums overflow on no processor
+(`overflow.py`). Only what goes into convolutions is rounded, and into two kinds not even that, which are a few
+in a hundred of all multiplications: those that read the picture, of whose 256 levels INT8
 with a sign would keep half, and depthwise ones, whose rounding is what costs a MobileNet its accuracy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +23,8 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from edge.bundle import Bundle, describe, read_bundle, write_manifest
 from edge.manifest import Artifact, Role
 from trt_build.cases import Case
+from trt_build.overflow import check_sums
+from trt_build.progress import counted
 
 
 def quantize(draft: Path, cases: Sequence[Case]) -> None:
@@ -37,7 +40,7 @@ def quantize(draft: Path, cases: Sequence[Case]) -> None:
     write_manifest(draft, msgspec.structs.replace(bundle.manifest, artifacts=(*others, *int8), facts=facts))
 
 
-def inputs_of(bundle: Bundle, role: Role, cases: Sequence[Case]) -> Iterator[dict[str, Any]]:
+def inputs_of(bundle: Bundle, role: Role, cases: Iterable[Case]) -> Iterator[dict[str, Any]]:
     """What a graph of this role is given for each case, by the names of its inputs, one after another."""
     names = bundle.manifest.features
     if role == "reference" or not names:
@@ -58,10 +61,11 @@ def _quantized(bundle: Bundle, role: Role, cases: Sequence[Case]) -> Artifact:
         quantize_static(
             prepared,
             bundle.folder / name,
-            _Shown(inputs_of(bundle, role, cases)),
+            _Shown(inputs_of(bundle, role, counted(cases, f"showing pictures to {name}"))),
             op_types_to_quantize=["Conv"],
             nodes_to_exclude=_sensitive(onnx.load(prepared).graph),
             per_channel=True,
+            reduce_range=True,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
             extra_options={
@@ -71,6 +75,7 @@ def _quantized(bundle: Bundle, role: Role, cases: Sequence[Case]) -> Artifact:
                 "OpTypesToExcludeOutputQuantization": ["Conv"],
             },
         )
+    check_sums(bundle.folder / name)
     return Artifact(role=role, precision="int8", **describe(bundle.folder, name))
 
 

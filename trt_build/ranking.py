@@ -163,9 +163,9 @@ class Rate:
 
 def escape_and_overkill(good: FloatArray, bad: FloatArray, threshold: float) -> tuple[Rate, Rate]:
     """Defective parts passed and good parts rejected, where a score over the threshold rejects."""
-    limit = np.float64(threshold)  # or else it would be rounded to float32, maybe past a score
-    escaped = int((_scores("bad", bad) <= limit).sum())
-    killed = int((_scores("good", good) > limit).sum())
+    # As float64, or else the threshold would be rounded to float32, maybe past a score.
+    escaped = int((_scores("bad", bad).astype(np.float64) <= threshold).sum())
+    killed = int((_scores("good", good).astype(np.float64) > threshold).sum())
     return _rate(escaped, len(bad)), _rate(killed, len(good))
 
 

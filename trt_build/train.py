@@ -23,12 +23,13 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from edge.errors import EdgeError
+from edge.processor import computes_bfloat16
+from trt_build.console import console
 from trt_build.interrupt import keeping_ctrl_c
+from trt_build.progress import working
 
 CHECKPOINT, PROGRESS = "checkpoint.pt", "progress.jsonl"
 
@@ -70,7 +71,7 @@ class TrainConfig:
     average: float = 0.998  # of the running mean of the weights, a step
     check_every: int = 1  # epochs
     seed: int = 0
-    bf16: bool = True
+    bf16: bool = True  # where the CPU computes it; emulated, it takes several times as long as float32
 
 
 def fit(task: Task, folder: Path, config: TrainConfig, *, describe: Mapping[str, Any]) -> int:
@@ -84,14 +85,19 @@ def fit(task: Task, folder: Path, config: TrainConfig, *, describe: Mapping[str,
     torch.manual_seed(config.seed)
     run = _Run(task, config, describe)
     done = run.restore(folder / CHECKPOINT)
-    if done < config.epochs and not len(task.batches(done)):
+    steps = len(task.batches(done)) if done < config.epochs else 0
+    if done < config.epochs and not steps:
         raise TrainingError(f"{folder}: not trained: the pictures to train with do not fill a batch: give more")
     folder.mkdir(parents=True, exist_ok=True)
-    with _progress() as progress, keeping_ctrl_c() as stop_if_asked:
-        bar = progress.add_task("", total=config.epochs, completed=done, loss="")
+    total = config.epochs * steps
+    with (
+        working("training", total, done=done * steps, unit="step") as show,
+        keeping_ctrl_c() as stop_if_asked,
+    ):
 
-        def tell(at: float, loss: float) -> None:
-            progress.update(bar, completed=at, loss=f"{loss:.3f}")
+        def tell(epoch: int, step: int, loss: float) -> None:
+            where = f"epoch {epoch + 1} of {config.epochs}, step {step + 1} of {steps}, loss {loss:.3f}"
+            show(completed=epoch * steps + step + 1, where=where)
             stop_if_asked()
 
         for epoch in range(done, config.epochs):
@@ -99,7 +105,7 @@ def fit(task: Task, folder: Path, config: TrainConfig, *, describe: Mapping[str,
             run.save(folder / CHECKPOINT, epoch + 1)
             with _writing(folder / PROGRESS), (folder / PROGRESS).open("a") as log:
                 log.write(json.dumps(line) + "\n")
-            progress.console.print("  ".join(f"{name} {value}" for name, value in line.items()))
+            console.print("  ".join(f"{name} {value}" for name, value in line.items()))
             stop_if_asked()
     return max(done, config.epochs)
 
@@ -133,9 +139,10 @@ class _Run:
         self._model = task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._averaged = copy.deepcopy(self._model).eval()
         self._optimiser = _optimiser(self._model, config)
+        self._bf16 = config.bf16 and computes_bfloat16()
 
-    def epoch(self, epoch: int, tell: Callable[[float, float], object]) -> dict[str, float]:
-        """Trains for one epoch and returns its line of progress; tells epochs done and loss each step."""
+    def epoch(self, epoch: int, tell: Callable[[int, int, float], object]) -> dict[str, float]:
+        """Trains for one epoch and returns its line of progress; tells epoch, step and loss after each step."""
         started = time.monotonic()
         self._model.train()
         batches = self._task.batches(epoch)
@@ -148,7 +155,7 @@ class _Run:
                 raise TrainingError(f"the loss is {losses[-1]} {where}; lower the rate")
             steps = epoch * len(batches) + step
             _average(self._averaged, self._model, min(self._config.average, (steps + 1) / (steps + 10)))
-            tell(done, float(np.mean(losses[-50:])))
+            tell(epoch, step, float(np.mean(losses[-50:])))
         line = {"epoch": epoch + 1, "loss": round(float(np.mean(losses)), 4)}
         line["rate"] = round(self._optimiser.param_groups[0]["lr"], 6)
         line["seconds"] = round(time.monotonic() - started, 1)
@@ -203,7 +210,7 @@ class _Run:
         """One step of the optimiser, at the rate of the part `done` of all steps; the loss."""
         for group in self._optimiser.param_groups:
             group["lr"] = self._config.rate * rate_at(done, self._config.warm_up, self._config.cool_down)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._config.bf16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
             loss = self._task.loss(batch)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -248,16 +255,3 @@ def _average(averaged: nn.Module, model: nn.Module, keep: float) -> None:
             mean.lerp_(now, 1 - keep)
         else:
             mean.copy_(now)
-
-
-def _progress() -> Progress:
-    """A bar on a terminal; elsewhere only the lines, one an epoch."""
-    console = Console(width=None if Console().is_terminal else 200)
-    return Progress(
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("loss {task.fields[loss]}"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )

@@ -22,6 +22,7 @@ from trt_build.jacobian import exact, forward_projected, reverse_projected
 from trt_build.models.autoencoder import Autoencoder, AutoencoderConfig
 from trt_build.models.deviation import of_kind, unlike
 from trt_build.mvtec import Part, pictures, read_parts, split_good
+from trt_build.progress import counted
 from trt_build.train import CheckpointError, TrainConfig, fit, load
 
 TRAINING = TrainConfig(epochs=80, rate=3e-3, warm_up=0.05, check_every=10, bf16=False)
@@ -193,4 +194,5 @@ def load_autoencoder(checkpoint: Path) -> Autoencoder:
 
 @torch.inference_mode()
 def _look(model: Autoencoder, parts: list[Part]) -> Tensor:
-    return torch.cat([model.look(torch.from_numpy(pictures([part], model.config.spec))) for part in parts])
+    shown = counted(parts, "looking at pictures")
+    return torch.cat([model.look(torch.from_numpy(pictures([part], model.config.spec))) for part in shown])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from edge.processor import usable_cores
 from trt_build.augment import Augmentation, augment, augmentation_for
 from trt_build.dataset import KINDS, DatasetError, Pair, read_pairs, split
 from trt_build.evaluate import FloatArray, Judge, Picture, choose_cut, figures, find_all
 from trt_build.models.comparator import STRIDE, Comparator, ComparatorConfig
+from trt_build.progress import counted
 from trt_build.targets import extents_loss, heat_loss, targets_of
 from trt_build.train import CheckpointError, TrainConfig, fit, load
 
@@ -33,7 +35,7 @@ class ComparatorTask:
     augmentation: Augmentation
     batch: int = 16
     crops: int = 1  # of each pair, an epoch
-    workers: int = 1
+    workers: int = field(default_factory=lambda: min(1, usable_cores() - 1))  # one core trains alone
     seed: int = 0
 
     def batches(self, epoch: int) -> DataLoader[Any]:
@@ -52,7 +54,7 @@ class ComparatorTask:
             return heat_loss(logits.float(), heat) + 2.0 * extents_loss(extents.float(), sides)
 
     def check(self, model: nn.Module) -> Mapping[str, float]:
-        found = find_all(torch_judge(model), self.held_out)
+        found = find_all(torch_judge(model), counted(self.held_out, "judging boards kept from training"))
         result = figures(self.held_out, found, cut=choose_cut(self.held_out, found))
         return {name: result[name] for name in ("ap_pooled", "f", "map33", "map50", "cut")}
 

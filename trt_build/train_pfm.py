@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from trt_build.backbones import open_backbone
 from trt_build.models.pfm import PFM, Level, Pair, PFMConfig
 from trt_build.mvtec import Part, pictures, read_parts, split_good
+from trt_build.progress import counted
 from trt_build.train import CheckpointError, TrainConfig, fit, load
 
 TRAINING = TrainConfig(epochs=10, rate=3e-3, warm_up=0.05, average=0.98, check_every=10)
@@ -90,8 +91,9 @@ def train_pfm(
     first, second = weights or (None, None)
     model = PFM(network, (open_backbone(network.first, first), open_backbone(network.second, second)))
     images = _batches(good.fit, network)
-    model.learn_features(images)
-    seen = _together([_look(model, batch) for batch in images])
+    model.learn_features(counted(images, "learning what is usual", unit="step"))
+    shown = counted(images, "looking at pictures", unit="step")
+    seen = _together([_look(model, batch) for batch in shown])
     held_out = [_look(model, batch) for batch in _batches(good.validation, network)]
     task = PFMTask(model=model, seen=seen, held_out=held_out, places=places, steps=steps, seed=training.seed)
     return fit(task, folder, training, describe={"model": "pfm", "config": asdict(network)})

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from trt_build.backbones import open_backbone
 from trt_build.models.stpm import STPM, STPMConfig
 from trt_build.mvtec import Part, pictures, read_parts, split_good
+from trt_build.progress import counted
 from trt_build.train import CheckpointError, TrainConfig, fit, load
 
 #: The running mean of the weights is short: a training has a few hundred steps.
@@ -73,7 +74,7 @@ def train_stpm(
     names = [network.teacher] if network.second is None else [network.teacher, network.second]
     model = STPM(network, [open_backbone(name) for name in names]).eval()
     images, held_out = _pictures(good.fit, network), _pictures(good.validation, network)
-    model.learn_features(_batches(images))
+    model.learn_features(counted(_batches(images), "learning what is usual", unit="step"))
     seen, deepest = _seen(model, images)
     task = STPMTask(
         model=model, images=images, seen=seen, deepest=deepest, held_out=held_out, seed=training.seed
@@ -103,7 +104,7 @@ def _seen(model: STPM, images: Tensor) -> tuple[list[Tensor], Tensor | None]:
     """What the teachers see in all pictures, in float16: half the memory."""
     levels: list[list[Tensor]] = []
     deepest: list[Tensor] = []
-    for batch in _batches(images):
+    for batch in counted(_batches(images), "looking at pictures", unit="step"):
         seen, deep = model.look(batch)
         levels.append([level.half() for level in seen])
         deepest += [] if deep is None else [deep.half()]

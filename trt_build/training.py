@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from edge.processor import usable_cores
 from trt_build.dataset import KINDS, DatasetError
 from trt_build.models.autoencoder import AutoencoderConfig
 from trt_build.models.comparator import ComparatorConfig
@@ -15,6 +17,7 @@ from trt_build.models.matcher import MatcherConfig
 from trt_build.models.pfm import PFMConfig
 from trt_build.models.stpm import STPMConfig
 from trt_build.products import learned
+from trt_build.progress import bars
 from trt_build.train import TrainConfig
 from trt_build.train_autoencoder import TRAINING as AUTOENCODER
 from trt_build.train_autoencoder import train_autoencoder
@@ -51,7 +54,9 @@ def train_method(method: str, data: Path, folder: Path, asked: Asked) -> None:
         raise DatasetError(f"--position: only pfm takes it, the method {method} does not: leave it out")
     if "squeezenet" in (asked.backbone, asked.second):
         raise DatasetError("squeezenet: its cells are not those of the methods: take another network")
-    _TRAIN[method](data, folder, asked)
+    torch.set_num_threads(usable_cores())
+    with bars():
+        _TRAIN[method](data, folder, asked)
 
 
 def _comparator(data: Path, folder: Path, asked: Asked) -> None:

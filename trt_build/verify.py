@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 import numpy as np
 
 from edge.bundle import Bundle
 from edge.engines import open_engine
 from edge.engines.base import Outputs
-from edge.engines.onnxruntime import OnnxRuntime
 from edge.errors import EngineError
 from edge.golden import check_golden, decisions, differences, scores
 from edge.manifest import Manifest, Precision
 from edge.recipe import EngineChoice
-from trt_build.cases import Case, answer
+from trt_build.cases import Case, answers_of
+from trt_build.exact import Exact
+from trt_build.saturation import REFERENCE, check_saturation
 
-REFERENCE = EngineChoice(kind="onnxruntime", precision="fp32")
 LOST = 1.0  # points of quality that an engine may lose
 FLIPPED = 0.02  # part of cases of which the engine may decide otherwise
 #: How far an engine may be from another that runs the same graph, in parts of the output's largest value.
@@ -47,13 +48,17 @@ def verify(bundle: Bundle, choice: EngineChoice, cases: Iterable[Case], measure:
     """
     labelled = list(cases)
     with open_engine(choice, bundle) as engine:
+        if engine.precision == "int8" and find_spec("onnxruntime"):
+            golden = bundle.golden()
+            shown = [Case(name=case.name, image=case.image, master=case.master) for case in golden]
+            check_saturation(engine, bundle, shown, [case.expected for case in golden])
         check_golden(engine, bundle)
         if not labelled:
             return None
         with open_engine(REFERENCE, bundle) as reference:
             check_golden(reference, bundle)
-            theirs = [answer(reference, bundle.manifest, case) for case in labelled]
-        ours = [answer(engine, bundle.manifest, case) for case in labelled]
+            theirs = answers_of(reference, bundle.manifest, labelled)
+        ours = answers_of(engine, bundle.manifest, labelled)
         name = f"{engine.name} {engine.precision}"
     found = _compare(name, bundle, labelled, theirs, ours)
     expected, quality = measure(theirs), measure(ours)
@@ -78,11 +83,10 @@ def check_draft(draft: Bundle, choice: EngineChoice, cases: Iterable[Case]) -> C
     """
     shown = list(cases)
     with open_engine(choice, draft) as engine:
-        ours = [answer(engine, draft.manifest, case) for case in shown]
+        ours = answers_of(engine, draft.manifest, shown)
         name, precision = f"{engine.name} {engine.precision}", engine.precision
-    # Not by choice, which leaves out what a CPU would only be slow with.
-    with OnnxRuntime(draft, precision, lanes=1, threads=0) as same:
-        theirs = [answer(same, draft.manifest, case) for case in shown]
+    with Exact(draft, precision) as same:
+        theirs = answers_of(same, draft.manifest, shown)
     found = _compare(name, draft, shown, theirs, ours)
     for output, difference in found.differences.items():
         expected = [scores(one) if output == "score" else one[output] for one in theirs]
@@ -102,12 +106,6 @@ def noise(manifest: Manifest, count: int = 4) -> Iterator[Case]:
         image, other = rng.integers(0, 256, (2, *manifest.input.shape), np.uint8)
         compares = manifest.features or manifest.method == "matcher"
         yield Case(name=f"noise {number}", image=image, master=other if compares else None)
-
-
-def judge_all(bundle: Bundle, choice: EngineChoice, cases: Iterable[Case]) -> list[Outputs]:
-    """What an engine answers to each case, in their order."""
-    with open_engine(choice, bundle) as engine:
-        return [answer(engine, bundle.manifest, case) for case in cases]
 
 
 def _compare(

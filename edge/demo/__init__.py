@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +18,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from ..judges import read_judges
+from ..arming import armed_engine
+from ..capacity import capacity_of, time_engine
+from ..judges import Judge, read_judges
 from ..messages import Heartbeat, Verdict
 from ..metrics import Metrics
 from ..pipeline import Line
@@ -27,23 +30,31 @@ from .picture import draw_boards
 
 FOLDER = Path(__file__).parent
 
+_log = logging.getLogger(__name__)
+
 
 def run_demo(
     parts: int, seed: int, fps: float, *, picture: Path | None, stopping: Sequence[int], quiet: bool
 ) -> dict[str, Any]:
     """Judge `parts` rendered boards and report how that went.
 
-    The report has `parts`, `pass`, `reject`, `unknown`, `escapes` (defective boards that passed),
-    `overkill` (good boards that did not), `latency_ms` {p50, p99} from capture to publish, and `fps`.
+    A machine that cannot hold that rate or the demonstration's deadline is given a lower one or a later one,
+    with a word about it. The report has `engine`, `parts`, `pass`, `reject`, `unknown`, `escapes` (defective
+    boards that passed), `overkill` (good boards that did not), `latency_ms` {p50, p99} from capture to publish,
+    and `fps`.
     `picture` is where to write a PNG of some judged boards; nothing else but a temporary folder is
     written, and no port is opened.
     """
     with tempfile.TemporaryDirectory(prefix="linejudge-demo-") as temporary:
         folder = Path(temporary)
         recipe, digest = _recipe(folder, parts, seed, fps)
+        judges = read_judges(recipe)
+        engine, recipe = fitted(recipe, judges)
         metrics = Metrics(CollectorRegistry(), recipe.line, recipe.timing.slots)
         verdicts: list[Verdict] = []
-        table = LiveTable(f"linejudge demo: {parts} boards at {fps:g} a second, seed {seed}")
+        assert isinstance(recipe.source, Synthetic)
+        title = f"linejudge demo: {parts} boards at {recipe.source.fps:.3g} a second on {engine}, seed {seed}"
+        table = LiveTable(title)
         console = Console()
         show = Live(table.render(), console=console, refresh_per_second=8) if not quiet else nullcontext()
 
@@ -52,17 +63,15 @@ def run_demo(
             if isinstance(message, Verdict):
                 verdicts.append(message)
 
-        judges = read_judges(recipe)
         with show, Line(recipe, digest, judges, state=folder, metrics=metrics, hear=hear) as line:
             while not stopping and not line.ended:
                 line.tick()
                 if isinstance(show, Live):
                     show.update(table.render())
         if picture:
-            assert isinstance(recipe.source, Synthetic)
             draw_boards(verdicts, recipe.source, picture)
         truth = [json.loads(row)["good"] for row in (folder / "truth.jsonl").read_text().splitlines()]
-    report = _report(verdicts, truth)
+    report = {"engine": engine} | _report(verdicts, truth)
     if not quiet:
         console.print(_summary(report))
     return report
@@ -78,6 +87,31 @@ def _recipe(folder: Path, parts: int, seed: int, fps: float) -> tuple[Recipe, st
     publish = msgspec.structs.replace(recipe.publish, endpoints=(f"ipc://{folder}/verdicts.ipc",))
     line = f"demo-{folder.name.rpartition('-')[2]}"
     return msgspec.structs.replace(recipe, line=line, source=source, publish=publish), digest
+
+
+def fitted(recipe: Recipe, judges: Sequence[Judge]) -> tuple[str, Recipe]:
+    """The engine that judges, and the recipe at a rate and with a deadline that this machine can hold."""
+    assert isinstance(recipe.source, Synthetic)
+    (judge,) = judges
+    with armed_engine(recipe.engine, judge.bundle) as armed:
+        engine = f"{armed.engine.name} {armed.engine.precision}"
+        capacity = capacity_of([time_engine(armed.engine, judge.bundle)], recipe.timing.guard_ms)
+    source, timing = recipe.source, recipe.timing
+    if source.fps > capacity.parts_per_s:
+        source = msgspec.structs.replace(source, fps=capacity.parts_per_s)
+        _log.warning(
+            "this machine holds about %.3g boards a second on %s: the demonstration slows down to that",
+            capacity.parts_per_s,
+            engine,
+        )
+    if timing.deadline_ms < capacity.deadline_ms:
+        timing = msgspec.structs.replace(timing, deadline_ms=2 * capacity.deadline_ms)
+        _log.warning(
+            "a verdict takes about %.0f ms here: the demonstration's deadline is set to %.0f ms",
+            capacity.deadline_ms,
+            timing.deadline_ms,
+        )
+    return engine, msgspec.structs.replace(recipe, source=source, timing=timing)
 
 
 def _report(verdicts: list[Verdict], truth: list[bool]) -> dict[str, Any]:

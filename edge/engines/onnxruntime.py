@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..bundle import Bundle
 from ..errors import EngineError
 from ..manifest import Precision
+from ..processor import usable_cores
 from .base import Image, OnCpu, Outputs, Reference, Sample, check_samples
 
 
@@ -48,16 +49,21 @@ class OnnxRuntime(OnCpu):
     def _session(self, path: Path) -> Any:
         import onnxruntime as ort
 
+        try:
+            return ort.InferenceSession(str(path), self._options(), providers=["CPUExecutionProvider"])
+        except Exception as error:  # its errors have no base of their own
+            raise EngineError(f"onnxruntime cannot load {path}: {error}") from error
+
+    def _options(self) -> Any:
+        import onnxruntime as ort
+
         options = ort.SessionOptions()
-        options.intra_op_num_threads = self._threads
+        options.intra_op_num_threads = self._threads or usable_cores()
         options.add_free_dimension_override_by_name("batch", 1)  # a part at a time, as optimised as if fixed
         options.log_severity_level = 3  # errors; they are raised too
         # Threads that wait by spinning take the processor from the other stages between parts.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its errors have no base of their own
-            raise EngineError(f"onnxruntime cannot load {path}: {error}") from error
+        return options
 
     def __exit__(self, *_: object) -> None:
         self._worker.shutdown()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from ..bundle import Bundle
 from ..errors import EngineError
 from ..manifest import Precision, Role
+from ..processor import usable_cores
 from .base import Image, OnCpu, Outputs, Reference, Sample, check_samples
 
 
@@ -72,7 +72,7 @@ class OpenVINO(OnCpu):
             feature.tensor().set_element_type(Type.f16 if self.precision == "int8" else Type.f32)
         # On a CPU with bfloat16 the plugin would take it for float32, and the line would judge
         # otherwise than the machine on which the bundle was verified.
-        threads = self._threads or len(os.sched_getaffinity(0))
+        threads = self._threads or usable_cores()
         config = {
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": str(threads),

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from nvml import COMPILER, FakeNvml, needs_compiler
+from nvml import FakeNvml
 
 from edge.bundle import write_manifest
 from edge.manifest import InputSpec, Manifest
@@ -53,19 +53,11 @@ def eventually(ask: Callable[[], Any], what: str, within_s: float = 60) -> Any:
     return answer
 
 
-def asking(expressions: list[tuple[str, str]]) -> list[Any]:
-    """Parameters (expression, id), those about a GPU with what these need."""
-    return [
-        pytest.param(expression, id=name, marks=needs_compiler if "linejudge_gpu" in expression else ())
-        for expression, name in expressions
-    ]
-
-
 class Line:
     """`edge run` on synthetic boards with an engine that fails on every tenth, and with a GPU to look at."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
+    def __init__(self, folder: Path, gpu: FakeNvml) -> None:
+        self.folder, self.gpu, self.port = folder, gpu, free_port()
         (folder / "bundle").mkdir()
         facts = {"score": 0.2, "fault": "simulated", "every": 10}
         manifest = Manifest(
@@ -90,12 +82,11 @@ class Line:
             """
         )
         self.name = f"watched-{os.getpid()}"
-        self.gpu = FakeNvml(folder) if COMPILER else None
 
     def __enter__(self) -> "Line":
         self.process = subprocess.Popen(
             [sys.executable, "-m", "edge", "run", self.folder / "recipe.toml"],
-            env=os.environ | {"XDG_STATE_HOME": str(self.folder)} | (self.gpu.environment if self.gpu else {}),
+            env=os.environ | {"XDG_STATE_HOME": str(self.folder)} | self.gpu.environment,
             stderr=(log := open(self.folder / "edge.log", "w")),
         )
         log.close()
@@ -153,10 +144,10 @@ class Prometheus:
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+def watched(tmp_path_factory: pytest.TempPathFactory, nvml: FakeNvml) -> Iterator[Prometheus]:
     """A running line that has judged some parts, and the Prometheus that watches it."""
     folder = tmp_path_factory.mktemp("watched")
-    with Line(folder) as line, Prometheus(folder, line) as prometheus:
+    with Line(folder, nvml) as line, Prometheus(folder, line) as prometheus:
 
         def answers() -> bool:
             assert line.process.poll() is None, (folder / "edge.log").read_text()
@@ -172,14 +163,12 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
 
 @pytest.mark.parametrize(
     "expression",
-    asking(
-        [
-            (target["expr"], f"{panel['title']} {target['refId']}")
-            for panel in PANELS
-            for target in panel["targets"]
-            if ONLY_WITH_A_MODEL not in target["expr"]
-        ]
-    ),
+    [
+        pytest.param(target["expr"], id=f"{panel['title']} {target['refId']}")
+        for panel in PANELS
+        for target in panel["targets"]
+        if ONLY_WITH_A_MODEL not in target["expr"]
+    ],
 )
 def test_a_panel_shows_data(watched, expression):
     """No panel of the dashboard stays empty while the line runs."""
@@ -200,12 +189,7 @@ def test_a_recording_records(watched, name):
     eventually(lambda: watched.query(name), name)
 
 
-@pytest.mark.parametrize(
-    "selector",
-    asking(
-        [(selector, selector) for selector in sorted({s for r in RULES for s in SELECTOR.findall(r["expr"])})]
-    ),
-)
+@pytest.mark.parametrize("selector", sorted({s for r in RULES for s in SELECTOR.findall(r["expr"])}))
 def test_what_rules_look_at_exists(watched, selector):
     """No rule waits for a metric, label or value that a line never has."""
     eventually(lambda: watched.query(selector), selector)
@@ -232,7 +216,6 @@ def test_a_killed_stage_is_reported(watched):
     assert alert["annotations"]["summary"].startswith(f"Stage infer of line {watched.line.name} ended")
 
 
-@needs_compiler
 def test_a_gpu_that_falls_off_the_bus_is_noticed(watched):
     """Its values end at once instead of standing still, and that it is lost is there to alert on."""
     assert eventually(lambda: watched.query("linejudge_gpu_temperature_celsius"), "a temperature")

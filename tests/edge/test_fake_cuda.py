@@ -7,9 +7,6 @@ from pathlib import Path
 import pytest
 from cuda.machine import Machine
 
-pytestmark = pytest.mark.timeout(600)  # pycuda is compiled where it is not in the cache
-
-
 TWO_LANES = """
     streams, events = [cuda.Stream(), cuda.Stream()], [cuda.Event(), cuda.Event()]
     sent, got, memory = [pinned(0), pinned(0)], [pinned(9), pinned(9)], [on_device(0), on_device(0)]

@@ -7,9 +7,6 @@ import json
 import pytest
 from cuda.machine import Machine
 
-pytestmark = pytest.mark.timeout(600)  # pycuda is compiled where it is not in the cache
-
-
 PLAN = {
     "version": "10.13.3.9",
     "portable": False,

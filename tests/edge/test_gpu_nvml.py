@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from lines import until
-from nvml import FakeNvml, needs_compiler
 
 from edge.gpu import find_gpu
 
@@ -52,11 +51,6 @@ with GpuWatch(find_gpu, every_s=0.01) as watch:
         state = watch.latest()
         print(json.dumps(state and asdict(state), default=sorted), flush=True)
 """
-
-
-@pytest.fixture(scope="module")
-def nvml(tmp_path_factory: pytest.TempPathFactory) -> FakeNvml:
-    return FakeNvml(tmp_path_factory.mktemp("nvml"))
 
 
 class Reader:
@@ -100,7 +94,6 @@ def reader(tmp_path: Path) -> Callable[..., Reader]:
         reader._process.communicate()
 
 
-@needs_compiler
 def test_a_graphics_card_tells_all_there_is_to_tell(nvml, reader):
     """Memory, load, temperature and clock come in bytes, shares, degrees and hertz."""
     nvml.tell()
@@ -117,7 +110,6 @@ def test_a_graphics_card_tells_all_there_is_to_tell(nvml, reader):
     assert "GPU Fake GPU: its state is among the metrics" in asked.end()
 
 
-@needs_compiler
 def test_why_the_clock_is_held_down_is_told_apart(nvml, reader):
     """Heat and power each have their name; clocks that were set, or have nothing to do, are no throttling."""
     idle, set_clocks, power_cap, slowdown, sync_boost = 0x1, 0x2, 0x4, 0x8, 0x10
@@ -152,7 +144,6 @@ def test_why_the_clock_is_held_down_is_told_apart(nvml, reader):
     }
 
 
-@needs_compiler
 def test_what_a_card_does_not_support_is_not_made_up(nvml, reader):
     """A value that the GPU has not is absent, never 0; a 0 that it tells is 0."""
     nvml.tell(memory_used=None, utilization=0, temperature=None, clock=0, clock_max=None, reasons=None)
@@ -167,7 +158,6 @@ def test_what_a_card_does_not_support_is_not_made_up(nvml, reader):
     }
 
 
-@needs_compiler
 @pytest.mark.parametrize(("status", "said"), [(15, "GPU is lost"), (999, "Unknown Error")])
 def test_a_lost_gpu_is_an_error_that_says_where_to_look(nvml, reader, status, said):
     """A card that fell off the bus is not taken for an idle one; when it answers again it is read again."""
@@ -180,7 +170,6 @@ def test_a_lost_gpu_is_an_error_that_says_where_to_look(nvml, reader, status, sa
     assert asked.read()["clock_hz"] == 1530 * HZ
 
 
-@needs_compiler
 def test_a_driver_that_hangs_does_not_hang_the_line(nvml, reader):
     """While NVML does not return the line goes on, says that it knows nothing, and can be stopped."""
     nvml.tell()
@@ -191,7 +180,6 @@ def test_a_driver_that_hangs_does_not_hang_the_line(nvml, reader):
     assert watching.end() == ""
 
 
-@needs_compiler
 def test_a_driver_that_is_not_loaded_is_no_gpu(nvml, reader):
     """The line runs, and the log says why there is no GPU."""
     nvml.tell(init=9)

@@ -17,10 +17,11 @@ ROOT = Path(edge.__file__).parent
 ROWS = [
     {"__main__"},
     {"demo", "checkup"},
+    {"capacity"},
     {"pipeline", "watch"},
     {"stages", "child", "service"},
     {"judges"},
-    {"capture", "preprocess", "infer", "publish"},
+    {"capture", "preprocess", "infer", "publish", "arming"},
     {"fuse"},
     {"decide"},
     {"masters", "stage"},

@@ -23,11 +23,6 @@ COLORS = ("gray", "bgr", "rgb")
 interpolates = pytest.mark.skipif(cv2.__version__ < "5", reason="OpenCV 4 interpolates more coarsely")
 
 
-@pytest.fixture(scope="module")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> HostKernels:
-    return HostKernels(tmp_path_factory.mktemp("kernels"))
-
-
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """A frame, how it is to be laid, and what lies under it."""
@@ -117,19 +112,19 @@ def any_case(rng: np.random.Generator, how: str) -> Case:
 @pytest.mark.parametrize(
     "how", ["as it is", "a little", "to a whole part", "much", "one way much, the other not"]
 )
-def test_a_pixel_is_the_same_on_either(kernels: HostKernels, how: str) -> None:
+def test_a_pixel_is_the_same_on_either(host_kernels: HostKernels, how: str) -> None:
     """A threshold found on one machine holds on the other: no pixel differs by more than one grey level."""
     differing, pixels = 0, 0
     for number in range(250):
         case = any_case(np.random.default_rng([number, len(how)]), how)
-        apart = np.abs(case.by(kernels).astype(int) - case.on_host())
+        apart = np.abs(case.by(host_kernels).astype(int) - case.on_host())
         assert apart.max() <= 1, (number, case)
         differing, pixels = differing + np.count_nonzero(apart), pixels + apart.size
     assert differing < 0.003 * pixels
 
 
 @interpolates
-def test_a_large_picture_is_the_same_on_either(kernels: HostKernels) -> None:
+def test_a_large_picture_is_the_same_on_either(host_kernels: HostKernels) -> None:
     """So far from the first pixel, too, that coordinates have few digits behind the point."""
     rng, spec = np.random.default_rng(0), InputSpec(height=24, width=8000, color="bgr")
     case = Case(
@@ -139,12 +134,12 @@ def test_a_large_picture_is_the_same_on_either(kernels: HostKernels) -> None:
         pose=cv2.getRotationMatrix2D((4000, 12), 0.1, 1.0),
         under=noise(rng, *spec.shape),
     )
-    assert np.abs(case.by(kernels).astype(int) - case.on_host()).max() <= 1
+    assert np.abs(case.by(host_kernels).astype(int) - case.on_host()).max() <= 1
 
 
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("color", COLORS)
-def test_pixels_that_are_only_moved_are_the_same(kernels: HostKernels, source: str, color: Any) -> None:
+def test_pixels_that_are_only_moved_are_the_same(host_kernels: HostKernels, source: str, color: Any) -> None:
     """Lossless from sensor to model on a GPU, too, wherever the crop lies and in whatever colours."""
     for number in range(30):
         rng = np.random.default_rng(number)
@@ -161,24 +156,24 @@ def test_pixels_that_are_only_moved_are_the_same(kernels: HostKernels, source: s
             pose=np.column_stack([np.eye(2), shift]) if number % 3 else None,
             under=noise(rng, *spec.shape) if number % 2 else None,
         )
-        assert np.array_equal(case.by(kernels), case.on_host()), (number, crop, shift)
+        assert np.array_equal(case.by(host_kernels), case.on_host()), (number, crop, shift)
 
 
 @pytest.mark.parametrize("by", [2, 3, 4])
-def test_a_mean_of_whole_pixels_is_rounded_alike(kernels: HostKernels, by: int) -> None:
+def test_a_mean_of_whole_pixels_is_rounded_alike(host_kernels: HostKernels, by: int) -> None:
     """Halves, of which the means of four pixels have many, go the same way on either."""
     rng, spec = np.random.default_rng(by), InputSpec(height=61, width=83, color="rgb")
     case = Case(
         frame=noise(rng, 61 * by, 83 * by, 3), resampler=Resampler(None, spec), spec=spec, pose=None, under=None
     )
-    assert np.array_equal(case.by(kernels), case.on_host())
+    assert np.array_equal(case.by(host_kernels), case.on_host())
 
 
-def test_rows_that_follow_one_another_need_no_pitch(kernels: HostKernels) -> None:
+def test_rows_that_follow_one_another_need_no_pitch(host_kernels: HostKernels) -> None:
     """A frame from shared memory has no room between its rows."""
     frame, spec = noise(np.random.default_rng(0), 21, 35, 3), InputSpec(height=21, width=35, color="bgr")
     laying, out = Resampler(None, spec).laying(frame.shape), np.empty(spec.shape, np.uint8)
-    kernels.launch(
+    host_kernels.launch(
         "lay", address(frame), 0, address(out), *laying.arguments(), grid=laying.grid, block=laying.block
     )
     assert np.array_equal(out[0], np.moveaxis(frame, -1, 0))

@@ -17,8 +17,6 @@ from lines import Subscriber, judged, running, stop, until, write_recipe
 
 import edge
 
-pytestmark = pytest.mark.timeout(600)  # pycuda is compiled where it is not in the cache
-
 COMPARING, JUDGING = "with masters", "without masters"  # bundles of either kind
 THRESHOLD = 2.0**15  # the fake network's scores lie between 0 and twice that
 PIXELS = 64 * 64  # bytes of a picture

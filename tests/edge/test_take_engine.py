@@ -74,13 +74,11 @@ def take(bench: Machine, bundle: Path, kind: str = "auto") -> dict[str, Any]:
     return found
 
 
-@pytest.mark.timeout(600)  # pycuda is compiled where it is not in the cache
 def test_a_gpu_with_an_engine_is_taken_first(bench: Machine, built: Path) -> None:
     """Nothing is left out then, and the precision is one that was built, though the bundle has INT8 too."""
     assert take(bench, built) == {"kind": "tensorrt", "precision": "fp32", "left_out": {}}
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("variables", "why"),
     [
@@ -105,7 +103,6 @@ def test_a_gpu_that_cannot_be_used_is_left_out_and_named(
     assert why in take(here, built, "tensorrt")["error"]
 
 
-@pytest.mark.timeout(600)
 def test_a_bundle_without_engines_is_left_to_the_cpu(bench: Machine, tmp_path: Path) -> None:
     """And the command that builds one is named."""
     bundle = write_anomaly(tmp_path / "bundle")
@@ -114,7 +111,6 @@ def test_a_bundle_without_engines_is_left_to_the_cpu(bench: Machine, tmp_path: P
     assert take(bench, bundle, "tensorrt")["error"] == said
 
 
-@pytest.mark.timeout(600)
 def test_a_comparator_needs_the_engines_of_both_its_graphs(bench: Machine, built: Path) -> None:
     """One that can look at parts but at no master is not taken."""
     for path in (built / "engines").glob("reference.*"):
@@ -122,7 +118,6 @@ def test_a_comparator_needs_the_engines_of_both_its_graphs(bench: Machine, built
     assert "no fp32 engine of the reference" in take(bench, built)["left_out"]["tensorrt"]
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "damage", [lambda data: data[:-1], lambda data: data[:-1] + b"?"], ids=["cut", "altered"]
 )

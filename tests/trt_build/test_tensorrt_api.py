@@ -134,6 +134,7 @@ def own_chains(used: dict[str, Names]) -> Iterator[tuple[str, ...]]:
             yield from ((*base, method) for method in methods)
 
 
+@pytest.mark.built
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_name_is_in_each_version(used: dict[str, Names], version: str) -> None:
     """A line that goes from JetPack 6 to TensorRT 11 does not meet a name that is gone."""
@@ -143,6 +144,7 @@ def test_every_name_is_in_each_version(used: dict[str, Names], version: str) -> 
         pytest.skip(str(missing))
 
 
+@pytest.mark.built
 @pytest.mark.parametrize(
     ("version", "gone"),
     [

@@ -122,17 +122,17 @@ def test_bad_pictures_of_parts_are_named(
 def test_mixed_sizes_are_taken_where_that_is_meant(refused: Callable[..., str], parts: Path) -> None:
     """With the option that the error names, only the weights are still missing."""
     _two_sizes(parts)
-    assert "mobilenet_v2: found no" in refused("stpm", parts, "--mixed-sizes")
+    assert "resnet18: found no" in refused("stpm", parts, "--mixed-sizes", "--backbone", "resnet18")
 
 
 @pytest.mark.parametrize("method", ANOMALY)
 def test_without_a_backbones_file_one_reads_how_to_go_on(
     refused: Callable[..., str], part_folder: Path, nowhere: Path, method: str
 ) -> None:
-    """The usual network is not given out for download: the error names one that is, and where a file goes."""
-    said = refused(method, part_folder)
+    """Of one that nobody gives out the error names where a file goes, and one that comes with the extra."""
+    said = refused(method, part_folder, "--backbone", "mobilenet_v2")
     assert f"{PUBLISHED['mobilenet_v2'].file} in {nowhere}; put it into {nowhere}" in said
-    assert "trt-build fetch-backbone resnet18, then train with --backbone resnet18" in said
+    assert "comes with the extra `build`: train with --backbone efficientnet_lite0" in said
     assert "trt-build fetch-backbone resnet18, or" in refused(method, part_folder, "--backbone", "resnet18")
 
 

@@ -17,11 +17,11 @@ from edge.engines import open_engine
 from edge.errors import EngineError
 from edge.recipe import EngineChoice
 from trt_build import boards, parts, products
-from trt_build.cases import Case, answer, pair_cases
+from trt_build.cases import Case, answer, judge_all, pair_cases
 from trt_build.dataset import Pair, read_pairs
 from trt_build.drawings import PHOTO
 from trt_build.pack import pack
-from trt_build.verify import CLOSE, Measure, check_draft, judge_all, noise, verify
+from trt_build.verify import CLOSE, Measure, check_draft, noise, verify
 
 INT8 = EngineChoice(kind="openvino", precision="int8")
 Labelled = tuple[list[Case], Measure]
@@ -54,7 +54,7 @@ def coarser(folder: Path, tmp_path: Path, step: float) -> Bundle:
     model = onnx.load(copy / "judge.int8.onnx")
     for constant in model.graph.initializer:
         if constant.name == "step":
-            constant.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(constant) * 0 + step, "step"))
+            constant.CopyFrom(numpy_helper.from_array(np.array(step, np.float32), "step"))
     bundle = read_bundle(copy)
     onnx.save(model, copy / "judge.int8.onnx")
     tolerances = bundle.manifest.tolerances | {"int8": dict.fromkeys(("map", "extents", "score"), 1.0)}

@@ -1,0 +1,89 @@
+"""How many parts a second this machine can judge, and how soon, from a line's engines timed alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .bundle import Bundle
+from .engines.base import Engine, Sample, ask
+
+WARM_UP, LEAST, LONGEST_S = 3, 20, 1.5  # parts before, parts at least, and seconds at most after five of them
+#: Of what the engines judge alone, so much is left beside the line's other processes; 0.66 to 1 were measured.
+SHARE = 0.6
+#: For capture, the hops between processes and publish; preprocessing of 640x640 is in it. 4 to 6 were measured.
+LINE_MS = 12.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """One engine alone on this machine, in milliseconds."""
+
+    one_ms: float  # a part by itself, 99 of 100
+    each_ms: float  # from part to part, all lanes busy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capacity:
+    """What a line can hold here."""
+
+    parts_per_s: float
+    deadline_ms: float  # from capture to the verdict
+
+    def __str__(self) -> str:
+        return f"about {self.parts_per_s:.3g} parts a second and a deadline of {self.deadline_ms:.0f} ms"
+
+
+def time_engine(engine: Engine, bundle: Bundle) -> Timing:
+    """Judge golden frames over and over, one by one and then on all lanes; takes a second or two."""
+    samples = _samples(engine, bundle)
+    for sample in samples[:WARM_UP]:
+        ask(engine, sample.image, sample.reference)
+    one_ms: list[float] = []
+    started = time.perf_counter()
+    while _wanted(len(one_ms), started):
+        before, sample = time.perf_counter(), samples[len(one_ms) % len(samples)]
+        ask(engine, sample.image, sample.reference)
+        one_ms.append(1000 * (time.perf_counter() - before))
+    return Timing(one_ms=float(np.percentile(one_ms, 99)), each_ms=_each_ms(engine, samples))
+
+
+def capacity_of(timings: Sequence[Timing], guard_ms: float) -> Capacity:
+    """What a line with these judges can hold; they share the machine."""
+    return Capacity(
+        parts_per_s=SHARE * 1000 / sum(timing.each_ms for timing in timings),
+        deadline_ms=LINE_MS + guard_ms + sum(timing.one_ms for timing in timings),
+    )
+
+
+def _each_ms(engine: Engine, samples: Sequence[Sample]) -> float:
+    started, count = time.perf_counter(), 0
+    while _wanted(count, started):
+        lane = count % engine.lanes
+        if count >= engine.lanes:
+            engine.collect(lane)
+        engine.submit(lane, [samples[count % len(samples)]])
+        count += 1
+    for lane in range(min(engine.lanes, count)):
+        engine.collect(lane)
+    return 1000 * (time.perf_counter() - started) / count
+
+
+def _wanted(count: int, started: float) -> bool:
+    """Whether another part is to be judged: `LEAST` of them, but on a slow machine five are enough."""
+    return count < 5 or (count < LEAST and time.perf_counter() - started < LONGEST_S)
+
+
+def _samples(engine: Engine, bundle: Bundle) -> list[Sample]:
+    """The golden frames as the engine is shown them; a blank one for an engine that has none."""
+    spec = bundle.manifest.input
+    shown = [(case.image, case.master) for case in bundle.golden()]
+    blank = np.zeros(spec.shape, np.uint8)
+    compares = bool(bundle.manifest.features)
+    return [
+        Sample(image, engine.reference(master if master is not None else blank) if compares else None)
+        for image, master in shown or [(blank, blank)]
+    ]
