@@ -61,7 +61,7 @@ def fetch_backbone(
         str, typer.Argument(help="resnet18, resnet34, resnet50 or wide_resnet50_2.", show_default=False)
     ],
 ) -> None:
-    """Download a pre-trained network from its publisher and verify it; train finds it by its name."""
+    """Download a ResNet from its publisher and verify it; train --backbone finds it by its name."""
     from trt_build.published import fetch_backbone as fetch
 
     console.print(f"{name} is in {fetch(name)}")
@@ -78,7 +78,8 @@ def train(
     epochs: Annotated[int | None, typer.Option(min=1, help="Times that all pictures are seen.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same training.")] = 0,
     backbone: Annotated[
-        str | None, typer.Option(help="Pre-trained network to start from; see fetch-backbone.")
+        str | None,
+        typer.Option(help="Pre-trained network to start from; else one that the extra `build` brings."),
     ] = None,
     second: Annotated[
         str | None, typer.Option(help="The other one: of pfm, or of stpm's second pair, which it adds.")

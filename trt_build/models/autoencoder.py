@@ -46,7 +46,7 @@ class AutoencoderError(EdgeError, ValueError):
 class AutoencoderConfig:
     """The shape of the network; travels with the weights."""
 
-    backbone: str = "mobilenet_v2"  # a name of `trt_build.backbones`
+    backbone: str = "efficientnet_lite0"  # a name of `trt_build.backbones`
     in_channels: int = 3  # or 1, grey
     height: int = 256
     width: int = 256

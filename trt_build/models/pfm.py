@@ -36,8 +36,8 @@ Pair = tuple[Tensor, Tensor]  # of the first backbone and of the second
 class PFMConfig:
     """The shape of the projections; travels with the weights."""
 
-    first: str = "mobilenet_v2"  # names of `trt_build.backbones`
-    second: str = "mobilenet_v1"
+    first: str = "efficientnet_lite2"  # names of `trt_build.backbones`
+    second: str = "efficientnet_lite0"
     height: int = 256  # of a picture, in pixels
     width: int = 256
     strides: tuple[int, ...] = (8, 16)  # of `STRIDES`, finest first

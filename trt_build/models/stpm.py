@@ -41,7 +41,7 @@ GATE = 32  # channels of the second teacher's map of where to look, before it is
 class STPMConfig:
     """The shape of the networks; travels with the weights."""
 
-    teacher: str = "mobilenet_v2"  # names of `trt_build.backbones`
+    teacher: str = "efficientnet_lite0"  # names of `trt_build.backbones`
     second: str | None = None  # the second pair's teacher, None: STPM
     size: int = 256  # of a picture's sides, in pixels
     stem: int = 24
