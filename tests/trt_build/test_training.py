@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -197,7 +197,16 @@ SMALL: dict[str, Callable[..., object]] = {
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
+def _one_thread() -> Iterator[None]:
+    """On a busy machine two threads mostly wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, _one_thread: None) -> None:
     """Pictures of 64 pixels and little to learn, on the backbones that each method takes."""
     for name, config in SMALL.items():
         monkeypatch.setattr(training, name, config)
