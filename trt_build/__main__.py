@@ -126,7 +126,7 @@ def train(
         str | None,
         typer.Option(
             help="Pre-trained network to start from, for autoencoder, stpm and pfm; left out, the method's "
-            "own. Get one by fetch-backbone."
+            "own, which came with Linejudge. Get a ResNet by fetch-backbone."
         ),
     ] = None,
     second: Annotated[

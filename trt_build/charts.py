@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import cv2
@@ -14,10 +15,12 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from edge.resample import grey
 from trt_build.mvtec import frame_of, mask_of
 from trt_build.parts import Judged
+from trt_build.plain_names import plain_name
 from trt_build.ranking import escape_and_overkill, lay_map, sweep
 
 GOOD, BAD, INK, FAINT, TRUTH = "#2f6db5", "#d95f30", "#222222", "#9a9a9a", "#00a6d6"
@@ -44,7 +47,7 @@ def draw_training(progress: Path) -> Figure:
     names = list(dict.fromkeys(name for line in lines.values() for name in line))
     names = [name for name in names if name not in ("epoch", "rate", "seconds")]
     rows = max(1, math.ceil(len(names) / 3))
-    figure = Figure(figsize=(WIDTH_IN, 2.6 * rows), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 2.8 * rows), layout="constrained")
     panels = figure.subplots(rows, 3, squeeze=False).ravel()
     for axes, name in zip(panels, names, strict=False):
         epochs = [epoch for epoch in sorted(lines) if name in lines[epoch]]
@@ -52,7 +55,8 @@ def draw_training(progress: Path) -> Figure:
         axes.plot(epochs, values, color=INK, linewidth=1.4, marker="." if len(epochs) < 30 else "")
         if min(values) > 0 and max(values) > 20 * min(values):
             axes.set_yscale("log")
-        _plain(axes, title=name.replace("_", " "), x="epoch")
+        _plain(axes, title=fill(plain_name(name) or name.replace("_", " "), 48), x="epoch", y=name)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in panels[len(names) :]:
         axes.remove()
     return figure
@@ -85,8 +89,9 @@ def draw_scores(judged: Sequence[Judged], threshold: float) -> Figure:
         lower.scatter(chosen, lifts, s=14, color=GOOD if kind == "good" else BAD, alpha=0.75, linewidths=0)
     if spread:
         lower.set_xscale("log")
-    _plain(upper, y="parts")
-    _plain(lower, x="score")
+    _plain(upper, title="How many test parts have which score", y="number of parts")
+    _plain(lower, title="Each part, by kind", x="score (no unit; the higher, the less like a good part)")
+    upper.yaxis.set_major_locator(MaxNLocator(integer=True))
     upper.tick_params(bottom=False)
     lower.set_yticks(range(len(kinds)), [kind.replace("_", " ") for kind in kinds])
     lower.set_ylim(len(kinds) - 0.4, -0.6)
@@ -105,7 +110,7 @@ def draw_roc(good: npt.NDArray[np.float64], bad: npt.NDArray[np.float64], thresh
     escape, overkill = escape_and_overkill(good, bad, threshold)
     figure = Figure(figsize=(5.0, 5.2), layout="constrained")
     axes = figure.subplots()
-    axes.plot(*ranked.roc(), color=INK, linewidth=1.6)
+    axes.plot(*ranked.roc(), color=INK, linewidth=1.6, label="each threshold")
     x, y = overkill.rate, 1 - escape.rate
     axes.errorbar(
         x,
@@ -115,11 +120,18 @@ def draw_roc(good: npt.NDArray[np.float64], bad: npt.NDArray[np.float64], thresh
         color=BAD,
         marker="o",
         linewidth=1.2,
-        label="at the threshold, with 95 % intervals",
+        label=f"the threshold {threshold:.4g}, with 95 % intervals",
         clip_on=False,
     )
     axes.set(xlim=(-0.01, 1), ylim=(0, 1.01), aspect="equal")
-    _plain(axes, title=f"AUROC {ranked.auroc:.4f}", x="good parts rejected", y="defective parts rejected")
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    _plain(
+        axes,
+        title=f"What each threshold would reject (AUROC {ranked.auroc:.4f})",
+        x="good parts rejected: overkill",
+        y="defective parts rejected: 100 % less escapes",
+    )
     axes.legend(frameon=False, fontsize=9, loc="lower right")
     return figure
 
@@ -149,7 +161,7 @@ def draw_parts(judged: Sequence[Judged], scale: tuple[float, float]) -> Figure:
     bar.text(
         -0.015,
         0.4,
-        f"heat that {100 * (1 - USUAL):.3g} % of the pixels of good parts reach",
+        f"heat that {100 * (1 - USUAL):.3g} % of good parts' pixels reach",
         ha="right",
         **words,
     )
@@ -182,7 +194,7 @@ def _draw_part(one: Judged, frame: npt.NDArray[np.uint8], scale: tuple[float, fl
         axes.plot(x + shift, y, color="white", linewidth=2.4)
         axes.plot(x + shift, y, color=TRUTH, linewidth=1.2)
     axes.set(xlim=(0, shift + width), ylim=(height, 0), anchor="NW")
-    axes.set_title(f"{one.part.name}   {one.score:.4g}", size=8, color=INK, loc="left", pad=3)
+    axes.set_title(f"{one.part.name}   score {one.score:.3g}", size=8, color=INK, loc="left", pad=3)
     axes.set_axis_off()
 
 

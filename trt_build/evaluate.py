@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge.labels import FONT, WHITE, Color, Marked, draw_marked
 from edge.messages import Region
 from edge.regions import find_regions
 from trt_build.dataset import KINDS, Pair
@@ -25,7 +27,8 @@ Judge = Callable[[Picture, Picture], tuple[FloatArray, FloatArray]]
 
 FLOOR = 0.05  # weaker boxes are left out of the precision curve
 IOU = 0.33  # DeepPCB's
-GREEN, RED = (0, 170, 0), (0, 0, 255)
+GREEN, RED, INK = (0, 150, 0), (0, 0, 255), (30, 30, 30)
+TITLE_PX = 22
 
 
 def find_all(judge: Judge, pairs: Iterable[Pair], *, floor: float = FLOOR) -> list[Boxes]:
@@ -95,15 +98,40 @@ def _mistakes(truth: Boxes, found: Boxes) -> tuple[int, int]:
 
 
 def _side_by_side(pair: Pair, found: Boxes) -> Picture:
-    board = cv2.cvtColor(pair.board, cv2.COLOR_GRAY2BGR)
-    for box, kind in zip(pair.boxes.astype(int), pair.kinds, strict=True):
-        cv2.rectangle(board, (box[0], box[1]), (box[2], box[3]), GREEN, 2)
-        cv2.putText(board, KINDS[kind], (box[0], box[3] + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, GREEN, 1)
-    for box, kind, score in zip(found.boxes.astype(int), found.kinds, found.scores, strict=True):
-        cv2.rectangle(board, (box[0], box[1]), (box[2], box[3]), RED, 1)
-        label = f"{KINDS[kind]} {score:.2f}"
-        cv2.putText(board, label, (box[0], box[1] - 3), cv2.FONT_HERSHEY_SIMPLEX, 0.4, RED, 1)
-    return np.hstack((cv2.cvtColor(pair.master, cv2.COLOR_GRAY2BGR), board)).astype(np.uint8)
+    board = np.asarray(cv2.cvtColor(pair.board, cv2.COLOR_GRAY2BGR), np.uint8)
+    marked = [
+        Marked(box=_sides(box), text=KINDS[kind], color=GREEN)
+        for box, kind in zip(pair.boxes, pair.kinds, strict=True)
+    ]
+    marked += [
+        Marked(box=_sides(box), text=f"{KINDS[kind]} {score:.2f}", color=RED, line_px=1)
+        for box, kind, score in zip(found.boxes, found.kinds, found.scores, strict=True)
+    ]
+    draw_marked(board, marked, size=0.4)
+    master = np.asarray(cv2.cvtColor(pair.master, cv2.COLOR_GRAY2BGR), np.uint8)
+    return np.hstack(
+        (
+            _titled(master, [("master", INK)]),
+            _titled(board, [("board: ", INK), ("true defects, ", GREEN), ("found ones with their score", RED)]),
+        )
+    )
+
+
+def _titled(picture: Picture, words: Sequence[tuple[str, Color]]) -> Picture:
+    """The picture with a line above it."""
+    titled = np.asarray(
+        cv2.copyMakeBorder(picture, TITLE_PX, 0, 0, 0, cv2.BORDER_CONSTANT, value=WHITE), np.uint8
+    )
+    left = 6
+    for word, color in words:
+        cv2.putText(titled, word, (left, TITLE_PX - 7), FONT, 0.45, color, 1, cv2.LINE_AA)
+        left += cv2.getTextSize(word, FONT, 0.45, 1)[0][0]
+    return titled
+
+
+def _sides(box: npt.NDArray[Any]) -> tuple[int, int, int, int]:
+    left, top, right, bottom = (int(side) for side in box)
+    return left, top, right, bottom
 
 
 def as_boxes(regions: Sequence[Region]) -> Boxes:

@@ -21,6 +21,7 @@ from trt_build.charts import (
     heat_scale,
 )
 from trt_build.parts import Judged
+from trt_build.plain_names import plain_name
 from trt_build.ranking import Rate, escape_and_overkill, image_auroc
 
 PAGES = 2  # of the worst of either kind
@@ -31,7 +32,8 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1120px; mar
 h1 { font-size: 1.6em } h2 { font-size: 1.15em; margin: 2.2em 0 .6em }
 table { border-collapse: collapse }
 td, th { padding: .15em 1.4em .15em 0; text-align: left; font-weight: normal }
-th { color: #666 } td { font-variant-numeric: tabular-nums } img { max-width: 100%; display: block }
+th { color: #444 } code { color: #888; font-size: .85em } td { font-variant-numeric: tabular-nums }
+img { max-width: 100%; display: block }
 """
 
 
@@ -70,13 +72,13 @@ def write_report(
             old.unlink()
     body = [f"<h1>{escape(title)}</h1>"]
     if calibration is not None:
-        body.append(f"<p>Threshold {calibration.threshold:.6g}, set with {calibration.n} good parts. ")
+        body.append(f"<p>Threshold {calibration.threshold:.4g}, set with {calibration.n} good parts. ")
         body.append(f"{escape(calibration.note)}</p>")
     body.extend(_evaluation(folder, judged, calibration, dict(figures or {})))
     if progress is not None:
         body += ["<h2>Training</h2>", _picture(folder / "training.png", draw_training(progress))]
     if facts:
-        body += ["<h2>Facts</h2>", _table({name: str(value) for name, value in facts.items()})]
+        body += ["<h2>Facts</h2>", _table(dict(_flat(facts)))]
     page = folder / "report.html"
     page.write_text(
         "<!doctype html>\n"
@@ -94,11 +96,12 @@ def _evaluation(
     good = np.array([one.score for one in judged if one.part.is_good])
     bad = np.array([one.score for one in judged if not one.part.is_good])
     both = len(good) and len(bad)
-    said = {"image AUROC": f"{image_auroc(good, bad):.4f}"} if both else {}
-    said |= {name: f"{value:.4f}" for name, value in figures.items()}
+    said: dict[str, str] = {}
     if calibration is not None and both:
         escapes, overkills = escape_and_overkill(good, bad, calibration.threshold)
-        said |= {"escapes": _words(escapes), "overkill": _words(overkills)}
+        said |= {"escape": _words(escapes), "overkill": _words(overkills)}
+    said |= {"image_auroc": f"{image_auroc(good, bad):.4f}"} if both else {}
+    said |= {name: f"{value:.4f}" for name, value in figures.items() if name not in said}
     if said:
         yield _table(said)
     if calibration is None or not judged:
@@ -107,13 +110,14 @@ def _evaluation(
     yield "<h2>Scores</h2>"
     yield _picture(folder / "scores.png", draw_scores(judged, threshold))
     if both:
+        yield "<h2>Escapes against overkill</h2>"
         yield _picture(folder / "roc.png", draw_roc(good, bad, threshold))
     scale = heat_scale(judged)
     escaped = sorted((o for o in judged if not o.part.is_good and o.score <= threshold), key=lambda o: o.score)
     killed = sorted((o for o in judged if o.part.is_good and o.score > threshold), key=lambda o: -o.score)
     for name, heading, worst in (
-        ("escapes", "Escapes, the lowest score first", escaped),
-        ("overkills", "Overkill, the highest score first", killed),
+        ("escapes", "Escapes: defective parts that pass, the lowest score first", escaped),
+        ("overkills", "Overkill: good parts that are rejected, the highest score first", killed),
     ):
         shown = worst[: PAGES * ACROSS * DOWN]
         yield f"<h2>{heading}</h2>"
@@ -131,8 +135,30 @@ def _picture(path: Path, figure: Figure) -> str:
 
 
 def _table(rows: Mapping[str, str]) -> str:
-    cells = (f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows.items())
+    """Rows of plain name and value; of a figure its short name too, by which other programs print it."""
+    cells = (
+        f"<tr><th>{escape(plain_name(name) or _said(name))}</th><td>{escape(value)}</td>"
+        f"<td>{f'<code>{escape(name)}</code>' if plain_name(name) else ''}</td></tr>"
+        for name, value in rows.items()
+    )
     return "<table>" + "".join(cells) + "</table>"
+
+
+def _flat(facts: Mapping[str, object], before: str = "") -> Iterator[tuple[str, str]]:
+    """Facts and those within them, with sensible digits."""
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{name}, ")
+        elif value is None or isinstance(value, bool):
+            yield f"{before}{name}", "yes" if value else "no"
+        elif isinstance(value, list | tuple):
+            yield f"{before}{name}", ", ".join(map(str, value))
+        else:
+            yield f"{before}{name}", f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _said(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _words(rate: Rate) -> str:

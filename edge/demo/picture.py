@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LineError
-from ..messages import Verdict
+from ..labels import Marked, draw_marked
+from ..messages import Region, Verdict
 from ..recipe import Synthetic
 from ..resample import demosaiced
 from ..sources import open_source
@@ -55,17 +56,22 @@ def frames_of(source: Synthetic, wanted: set[int]) -> dict[int, NDArray[np.uint8
 
 def _tile(frame: NDArray[np.uint8], verdict: Verdict) -> NDArray[np.uint8]:
     scale = WIDTH / frame.shape[1]
-    small = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    picture = cv2.cvtColor(small, cv2.COLOR_GRAY2BGR) if small.ndim == 2 else small
+    small = np.asarray(cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    picture = np.asarray(cv2.cvtColor(small, cv2.COLOR_GRAY2BGR), np.uint8) if small.ndim == 2 else small
     color = COLOR[verdict.verdict]
-    for region in verdict.regions:
-        left, top, right, bottom = (
-            round(scale * side) for side in (region.x, region.y, region.x + region.w, region.y + region.h)
-        )
-        cv2.rectangle(picture, (left, top), (right, bottom), color, 2)
-        place = (min(left, WIDTH - 120), top - 5 if top > 20 else bottom + 14)
-        cv2.putText(picture, f"{region.kind} {region.score:.2f}", place, FONT, 0.45, color, 1, cv2.LINE_AA)
+    marked = [
+        Marked(box=_scaled(region, scale), text=f"{region.kind} {region.score:.2f}", color=color)
+        for region in verdict.regions
+    ]
+    draw_marked(picture, marked)
     caption = f"part {verdict.part_id}: {verdict.verdict}, {verdict.latency_us['total'] / 1000:.1f} ms"
     tile = cv2.copyMakeBorder(picture, MARGIN, CAPTION, MARGIN, MARGIN, cv2.BORDER_CONSTANT, value=WHITE)
     place = (MARGIN, tile.shape[0] - 9)
     return np.asarray(cv2.putText(tile, caption, place, FONT, 0.55, color, 1, cv2.LINE_AA), np.uint8)
+
+
+def _scaled(region: Region, scale: float) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom in the tile."""
+    sides = (region.x, region.y, region.x + region.w, region.y + region.h)
+    left, top, right, bottom = (round(scale * side) for side in sides)
+    return left, top, right, bottom

@@ -25,7 +25,7 @@ from trt_build.charts import (  # noqa: E402
     heat_scale,
 )
 from trt_build.mvtec import Part  # noqa: E402
-from trt_build.parts import Judged  # noqa: E402
+from trt_build.parts import Judged, figures_of  # noqa: E402
 from trt_build.report import DPI, write_report  # noqa: E402
 
 CALIBRATION = conformal(np.linspace(0, 1, 39), rate=0.05)  # the threshold is between 0.97 and 0.98
@@ -225,7 +225,7 @@ def test_the_roc_shows_what_the_threshold_chooses():
     axes = draw_roc(good, bad, 7.0).axes[0]
     (marked,) = [container for container in axes.containers]
     assert marked.lines[0].get_xydata().tolist() == [[0.2, 0.7]]
-    assert axes.get_title(loc="left") == "AUROC 0.8750"
+    assert axes.get_title(loc="left") == "What each threshold would reject (AUROC 0.8750)"
 
 
 def test_training_is_drawn_whatever_a_kill_left(tmp_path: Path):
@@ -239,3 +239,45 @@ def test_training_is_drawn_whatever_a_kill_left(tmp_path: Path):
     assert loss.lines[0].get_xydata().tolist() == [[1, 25.0], [2, 6.25], [3, 7.0], [4, 0.390625]]
     assert loss.get_yscale() == "log"
     assert (mean.get_title(loc="left"), mean.lines[0].get_xydata().tolist()) == ("map mean", [[4, 0.25]])
+
+
+def test_each_figure_is_said_in_plain_words(judged: list[Judged], tmp_path: Path):
+    """Beside the short name that programs print stands what the figure says."""
+    figures = figures_of(judged, (30, 40), 0.97)
+    path = write_report(tmp_path / "r", title="t", judged=judged, calibration=CALIBRATION, figures=figures)
+    rows = re.findall(r"<tr><th>(.*?)</th><td>(.*?)</td><td><code>(.*?)</code></td></tr>", path.read_text())
+    assert {short for _, _, short in rows} == set(figures)
+    for plain, _, _ in rows:
+        assert len(plain.split()) > 4
+        assert "_" not in plain
+
+
+def test_facts_are_told_with_sensible_digits(tmp_path: Path):
+    """Nobody reads Python's brackets or nine digits."""
+    facts = {"network": {"weight": 0.123456789, "layers": [1, 2], "second": None}, "calibrated": True}
+    page = write_report(tmp_path / "r", title="t", facts=facts).read_text()
+    rows = re.findall(r"<tr><th>(.*?)</th><td>(.*?)</td>", page)
+    assert rows == [
+        ("network, weight", "0.1235"),
+        ("network, layers", "1, 2"),
+        ("network, second", "no"),
+        ("calibrated", "yes"),
+    ]
+
+
+def test_every_chart_says_what_its_axes_are(judged: list[Judged], tmp_path: Path):
+    """A title, a name along each axis, and whole numbers where things are counted."""
+    (tmp_path / "p").write_text('{"epoch": 1, "loss": 2.0, "unlike": 3.0}\n{"epoch": 2, "loss": 1.0}\n')
+    upper, lower = draw_scores(judged, 0.97).axes
+    roc = draw_roc(np.arange(10.0), np.arange(5.0, 15.0), 7.0).axes
+    training = draw_training(tmp_path / "p").axes
+    for axes in (upper, lower, *roc, *training):
+        assert axes.get_title(loc="left")
+    for axes in (*roc, *training):
+        assert axes.get_xlabel()
+        assert axes.get_ylabel()
+    assert (upper.get_ylabel(), lower.get_xlabel().split(" (")[0]) == ("number of parts", "score")
+    assert [axes.get_ylabel() for axes in training] == ["loss", "unlike"]
+    counts = [*upper.get_yticks(), *training[0].get_xticks()]
+    assert counts == [round(count) for count in counts]
+    assert roc[0].get_legend().get_texts()[0].get_text() == "each threshold"
