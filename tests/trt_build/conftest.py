@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -24,9 +23,11 @@ from trt_build.dataset import read_pairs
 from trt_build.promise import Promise
 from trt_build.quantize import quantize
 
-if importlib.util.find_spec("torch"):
+try:
     import torch
-
+except ImportError:
+    torch = None
+else:
     torch.set_warn_always(True)  # else some come once a process, and fail whichever test comes first
     torch.set_num_threads(1)  # of networks this small two mostly wait for each other, most on a busy machine
 
@@ -143,7 +144,7 @@ def trt_build(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         return int(ended.value.code or 0), said.out, said.err
 
     yield run
-    if "torch" in sys.modules:
+    if torch:
         torch.set_num_threads(1)  # a training takes as many as there are cores
 
 
