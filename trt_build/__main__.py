@@ -96,7 +96,7 @@ def fetch_backbone(
         ),
     ],
 ) -> None:
-    """Download a pre-trained network from its publisher and verify it; train finds it by its name."""
+    """Download a ResNet from its publisher and verify it; train --backbone finds it by its name."""
     from trt_build.published import fetch_backbone as fetch
 
     console.print(f"{name} is in {fetch(name)}")

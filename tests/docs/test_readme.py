@@ -46,7 +46,7 @@ def test_the_commands_shown_are_commands(typed: str) -> None:
 def test_the_way_to_a_bundle_is_shown_whole() -> None:
     """Of a model of good parts and of a comparator: every step, in its order, and what a GPU needs after it."""
     steps = ["train", "export", "calibrate", "pack", "verify", "evaluate"]
-    assert [typed.split()[0] for typed in COMMANDS] == ["fetch-backbone", *steps, *steps, "build"]
+    assert [typed.split()[0] for typed in COMMANDS] == [*steps, *steps, "build"]
 
 
 def test_the_verdict_shown_is_a_verdict() -> None:

@@ -26,15 +26,16 @@ SIDE = 64
 
 _BOARD = ComparatorConfig(kinds=("open", "short"), stem=8, widths=(16, 16, 32, 32), blocks=(0, 1, 0, 0))
 _PRODUCT = MatcherConfig(size=40, widths=(16, 32), blocks=(0, 1), embedding=16)
-_GREY = AutoencoderConfig(height=SIDE, width=SIDE, in_channels=1, distance="both")
+_V1, _V2 = "mobilenet_v1", "mobilenet_v2"  # the shallowest backbones: exported soonest
+_GREY = AutoencoderConfig(backbone=_V2, height=SIDE, width=SIDE, in_channels=1, distance="both")
 
 #: By name, the method and what makes the network.
 NETWORKS: dict[str, tuple[Method, Callable[[], nn.Module]]] = {
     "comparator": ("comparator", lambda: Comparator(_BOARD)),
     "matcher": ("matcher", lambda: Matcher(_PRODUCT)),
     "autoencoder": ("autoencoder", lambda: Autoencoder(_GREY)),
-    "stpm": ("stpm", lambda: STPM(STPMConfig(size=SIDE, second="mobilenet_v1"))),
-    "pfm": ("pfm", lambda: PFM(PFMConfig(height=SIDE, width=SIDE, position=True))),
+    "stpm": ("stpm", lambda: STPM(STPMConfig(teacher=_V2, second=_V1, size=SIDE))),
+    "pfm": ("pfm", lambda: PFM(PFMConfig(first=_V2, second=_V1, height=SIDE, width=SIDE, position=True))),
 }
 
 

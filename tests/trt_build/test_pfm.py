@@ -141,7 +141,8 @@ def test_the_backbones_are_left_as_they_are(small: PFM):
 def test_the_order_of_backbones_is_the_order_of_channels():
     """A level is made for the channels of the backbones that the configuration names."""
     first, second = build_backbone("mobilenet_v2").channels, build_backbone("mobilenet_v1").channels
-    (level,) = PFM(PFMConfig(height=64, width=64, strides=(8,), latents=(4,))).levels
+    names = {"first": "mobilenet_v2", "second": "mobilenet_v1"}
+    (level,) = PFM(PFMConfig(**names, height=64, width=64, strides=(8,), latents=(4,))).levels
     shapes = [tuple(level.get_buffer(f"whitenings.{way}.mean").shape) for way in (0, 1)]
     assert shapes == [(first[1], 1), (second[1], 1)]
 

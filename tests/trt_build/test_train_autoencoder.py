@@ -25,7 +25,7 @@ from trt_build.train_autoencoder import (  # noqa: E402
     train_autoencoder,
 )
 
-SMALL = AutoencoderConfig(height=64, width=96, code=4, hidden=16)
+SMALL = AutoencoderConfig(backbone="mobilenet_v2", height=64, width=96, code=4, hidden=16)
 ALL = Batch(torch.arange(10), centred=True)
 
 

@@ -17,7 +17,8 @@ from trt_build.ranking import image_auroc  # noqa: E402
 from trt_build.train import CHECKPOINT, CheckpointError, TrainConfig, fit, load  # noqa: E402
 from trt_build.train_pfm import PFMTask, _at, load_pfm, train_pfm  # noqa: E402
 
-NETWORK = PFMConfig(height=64, width=64, latents=(8, 8))
+MOBILE = {"first": "mobilenet_v2", "second": "mobilenet_v1"}
+NETWORK = PFMConfig(**MOBILE, height=64, width=64, latents=(8, 8))
 SHORT = {"places": 256, "steps": 12}
 TRAINING = TrainConfig(epochs=2, rate=3e-3, average=0.9, check_every=2, bf16=False)
 
@@ -114,7 +115,7 @@ def test_places_are_read_where_they_lie():
 
 def test_epochs_differ_and_can_be_had_again():
     """An epoch has the same places each time it is asked for, another one others; each level has its own."""
-    model = PFM(PFMConfig(height=64, width=64, latents=(4, 4)))
+    model = PFM(PFMConfig(**MOBILE, height=64, width=64, latents=(4, 4)))
     shapes = (((3, 32, 8, 8), (3, 256, 8, 8)), ((3, 96, 4, 4), (3, 512, 4, 4)))
     seen = [(torch.zeros(first), torch.zeros(second)) for first, second in shapes]
     task = PFMTask(model=model, seen=seen, held_out=[], places=64, steps=2)
