@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,11 @@ from edge.bundle import write_manifest
 
 #: The fixtures that compile, or download, what they give.
 BUILT = {"bench", "host_kernels", "nvml"}
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the processes that tests start, although pytest in the background does not hear it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are selected by their markers

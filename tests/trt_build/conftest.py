@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +23,13 @@ from trt_build.dataset import read_pairs
 from trt_build.promise import Promise
 from trt_build.quantize import quantize
 
-if importlib.util.find_spec("torch"):
+try:
     import torch
-
+except ImportError:
+    torch = None
+else:
     torch.set_warn_always(True)  # else some come once a process, and fail whichever test comes first
+    torch.set_num_threads(1)  # of networks this small two mostly wait for each other, most on a busy machine
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -130,7 +132,7 @@ def calibrated_pcb(pcb_draft: Path, pcb_pairs: Path, tmp_path_factory: pytest.Te
 
 
 @pytest.fixture
-def trt_build(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def trt_build(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Runs a command; returns its status, output and errors."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
@@ -141,7 +143,9 @@ def trt_build(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         said = capsys.readouterr()
         return int(ended.value.code or 0), said.out, said.err
 
-    return run
+    yield run
+    if torch:
+        torch.set_num_threads(1)  # a training takes as many as there are cores
 
 
 @pytest.fixture

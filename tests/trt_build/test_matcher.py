@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +25,6 @@ from trt_build.train_matcher import (  # noqa: E402
 
 TINY = MatcherConfig(size=33, widths=(4, 8), blocks=(0, 1), embedding=16)
 TINY_SOURCE = MatcherConfig(branch="source", widths=(4, 4, 4, 4), blocks=(), embedding=16)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """On a busy machine two threads mostly wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def pictures(count: int, size: int, channels: int = 1) -> torch.Tensor:

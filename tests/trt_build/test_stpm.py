@@ -22,7 +22,7 @@ from trt_build.ranking import image_auroc  # noqa: E402
 from trt_build.train import CHECKPOINT, CheckpointError, TrainConfig, load  # noqa: E402
 from trt_build.train_stpm import load_stpm, train_stpm  # noqa: E402
 
-SMALL = {"size": 64, "stem": 8, "widths": (8, 12, 16)}
+SMALL = {"teacher": "mobilenet_v2", "size": 64, "stem": 8, "widths": (8, 12, 16)}
 ONE, TWO = STPMConfig(**SMALL), STPMConfig(**SMALL, second="mobilenet_v1")
 both = pytest.mark.parametrize("config", [ONE, TWO], ids=["stpm", "two pairs"])
 
@@ -161,3 +161,11 @@ def test_the_scale_is_that_of_good_parts() -> None:
     assert float((map_ > HEIGHT).float().mean()) == pytest.approx(0.005, abs=1e-3)
     highest = map_[0].flatten().sort(descending=True).values[:10]
     assert float(score[0]) == pytest.approx(float(highest.mean()), rel=1e-4)
+
+
+def test_a_level_that_is_the_same_everywhere_costs_no_score() -> None:
+    """Where a student has learned nothing on one level, the part's score is a number all the same."""
+    scale = MapScale(2, smoothings=0)
+    maps = [torch.rand(20, 1, 32, 32), torch.ones(20, 1, 32, 32)]
+    scale.learn([maps])
+    assert all(torch.isfinite(output).all() for output in scale(maps))

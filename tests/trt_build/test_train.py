@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import resource
 import signal
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -32,15 +31,6 @@ from trt_build.train import (  # noqa: E402
     rate_at,
 )
 from trt_build.train_comparator import ComparatorTask, load_comparator, torch_judge  # noqa: E402
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """On a busy machine two threads mostly wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def weights(folder: Path) -> list[float]:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +21,6 @@ MOBILE = {"first": "mobilenet_v2", "second": "mobilenet_v1"}
 NETWORK = PFMConfig(**MOBILE, height=64, width=64, latents=(8, 8))
 SHORT = {"places": 256, "steps": 12}
 TRAINING = TrainConfig(epochs=2, rate=3e-3, average=0.9, check_every=2, bf16=False)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """On a busy machine two threads mostly wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ class MapScale(nn.Module):
         last = cells.shape[1] - 1
         low, high = cells[:, round(LOW * last)], cells[:, round(HIGH * last)]
         self.low.copy_(low)
-        self.high.copy_(torch.maximum(high, low + 1e-12))  # a constant map has no scale
+        self.high.copy_(torch.maximum(high, low + 1e-12 + low.abs() * 1e-6))  # a constant map has no scale
 
     def _laid(self, maps: Sequence[Tensor]) -> Tensor:
         """`(N, K, h, w)`: all maps over the finest, smoothed by means of 3x3 cells."""
