@@ -163,11 +163,11 @@ def test_check_names_the_engine_that_was_left_out_and_what_the_machine_holds(
 ) -> None:
     """Before the line runs: which precision judges, why not the other, and which rate and deadline it holds."""
     bundle = with_step(Path(shutil.copytree(tiny_bundle, tmp_path / "ruined")), 0.4)
-    source = write_boards(tmp_path, {"0": True}, textured) + "\nfps = 9000"
-    recipe = write_recipe(tmp_path, bundle, source)
+    source = write_boards(tmp_path, {"0": True}, textured)
+    recipe = write_recipe(tmp_path, bundle, source, "[timing]\ndeadline_ms = 6\nguard_ms = 1")
     done = subprocess.run([sys.executable, "-m", "edge", "check", recipe], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "--  engine    openvino int8 left out: golden frame" in done.stdout
     assert "ok  engine    openvino fp32 reproduces 2 golden frames" in done.stdout
     assert f"{processor.name()}, {processor.usable_cores()} cores: it holds about" in done.stdout
-    assert "!!  speed     source.fps: 9000 parts a second come" in done.stdout
+    assert "!!  speed     timing.deadline_ms: 6 ms are shorter" in done.stdout
