@@ -19,6 +19,7 @@ from edge.golden import judge
 from edge.recipe import EngineChoice
 from trt_build import boards
 from trt_build.dataset import DatasetError, Pair, read_pairs, split
+from trt_build.evaluate import TITLE_PX
 from trt_build.examine import examine_boards
 from trt_build.promise import Promise
 
@@ -157,4 +158,8 @@ def test_a_cut_is_chosen_on_pairs_kept_from_training(pcb_draft: Path, pcb_pairs:
     assert chosen.figures["recall"] > plain.figures["recall"]
     pictures = list((tmp_path / "worst").glob("*_escaped1_overkill0.png"))
     assert plain.written == (f"{len(pictures)} pictures in {tmp_path / 'worst'}",)
-    assert cv2.imread(str(pictures[0])).shape == (64, 128, 3)
+    picture = cv2.imread(str(pictures[0]))
+    assert picture.shape == (TITLE_PX + 64, 128, 3)
+    name = pictures[0].name.partition("_")[0]
+    master = cv2.imread(str(pcb_pairs / f"{name}_temp.png"))
+    assert np.array_equal(picture[TITLE_PX:, :64], master)
