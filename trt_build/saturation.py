@@ -28,8 +28,8 @@ Floats = npt.NDArray[np.float64]
 Lost = Callable[[Sequence[Outputs], Sequence[Outputs]], str | None]
 
 REFERENCE = EngineChoice(kind="onnxruntime", precision="fp32")
-#: Least rank correlation of INT8's scores with FP32's on good parts. Three sound models had 0.96 and more, the same
-#: ones ruined 0.13 at most. Boards with defects all score alike, and a comparator is held by what it finds.
+#: Least rank correlation of INT8's scores with FP32's on good parts. Three sound models had 0.96 and more, the
+#: same ones ruined 0.13 at most. Boards with defects all score alike: a comparator is held by what it finds.
 ORDER = 0.9
 #: An engine may lie so many times as far from exact integers as these lie from FP32 (root mean square). On four
 #: models sound engines had 0.05 to 1.1, saturated ones 1.5 (a comparator on AVX2) and 3.6 to 143.
