@@ -99,6 +99,8 @@ def _part(entry: int, slot: int, generation: int) -> Part:
         camera="camera",
         view="view",
         captured_ns=0,
+        source_ref="",
+        skipped=0,
         captured_at_ns=0,
         deadline_ns=0,
         slot=slot,

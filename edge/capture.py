@@ -36,6 +36,8 @@ class Capture:
             sequence=self._sequence,
             camera=self._camera,
             view=trigger.view,
+            source_ref=trigger.source_ref,
+            skipped=trigger.skipped,
             captured_ns=trigger.captured_ns,
             captured_at_ns=trigger.captured_at_ns,
             deadline_ns=trigger.captured_ns + self._deadline_ns,

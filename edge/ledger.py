@@ -28,11 +28,15 @@ _ROW = np.dtype(
         ("deadline_ns", "<i8"),
         ("slot", "<i8"),
         ("generation", "<i8"),
+        ("skipped", "<i8"),
         ("recorded", "<i8"),  # bytes of the recorded verdict; 0: none yet
         ("camera", "S32"),
         ("view", "S128"),
+        ("source_ref", "S512"),
     ]
 )
+_NUMBERS = ("epoch", "sequence", "captured_ns", "captured_at_ns", "deadline_ns", "slot", "generation", "skipped")
+_TEXTS = ("camera", "view", "source_ref")
 _STAGE = np.dtype([("pid", "<i8"), ("ready", "<i8"), ("beat_ns", "<i8")])
 _CAPTURED, _PUBLISHED, _EPOCH = 0, 8, 16  # a cache line apart
 
@@ -93,9 +97,9 @@ class Ledger:
                 f"part {part.part_id} does not follow entry {self.captured}, or the ledger is full"
             )
         row = self._rows[part.entry % ROWS : part.entry % ROWS + 1]
-        for name in ("epoch", "sequence", "captured_ns", "captured_at_ns", "deadline_ns", "slot", "generation"):
+        for name in _NUMBERS:
             row[name] = getattr(part, name)
-        for name in ("camera", "view"):
+        for name in _TEXTS:
             text = getattr(part, name).encode()
             if len(text) > _ROW[name].itemsize:
                 raise ValueError(f"{name} {getattr(part, name)!r} is longer than {_ROW[name].itemsize} bytes")
@@ -112,15 +116,8 @@ class Ledger:
             raise ValueError(f"entry {entry} is not in the ledger")
         return Part(
             entry=entry,
-            epoch=int(row["epoch"]),
-            sequence=int(row["sequence"]),
-            slot=int(row["slot"]),
-            generation=int(row["generation"]),
-            camera=bytes(row["camera"]).decode(),
-            view=bytes(row["view"]).decode(),
-            captured_ns=int(row["captured_ns"]),
-            captured_at_ns=int(row["captured_at_ns"]),
-            deadline_ns=int(row["deadline_ns"]),
+            **{name: int(row[name]) for name in _NUMBERS},
+            **{name: bytes(row[name]).decode() for name in _TEXTS},
         )
 
     def last_sequence(self, epoch: int) -> int:

@@ -48,6 +48,8 @@ class Part(Struct, frozen=True, kw_only=True):
     sequence: int  # 1, 2, 3, ... within the epoch, without gaps
     camera: str
     view: str
+    source_ref: str  # what the source calls the picture, such as the name of its file; "": nothing
+    skipped: int  # frames that the source passed over since the part before
     captured_ns: int
     captured_at_ns: int  # wall clock, for people only
     deadline_ns: int
@@ -155,6 +157,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
     sequence: int
     camera: str
     view: str
+    source_ref: str  # what the source calls the picture, such as the name of its file; "": nothing
+    skipped: int  # frames that the source passed over since the part before
     verdict: VerdictKind
     reason: Reason
     detail: str  # for people: what was wrong with an unknown part; empty otherwise

@@ -180,6 +180,8 @@ class Publisher:
             sequence=part.sequence,
             camera=part.camera,
             view=part.view,
+            source_ref=part.source_ref,
+            skipped=part.skipped,
             verdict=judged.verdict if judged else "unknown",
             reason=said.reason,
             detail=said.detail[:300] if isinstance(said, Unknown) else "",

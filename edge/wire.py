@@ -7,7 +7,7 @@ import msgspec
 from .errors import WireError
 from .messages import Heartbeat, Message, Verdict
 
-VERSION = 1
+VERSION = 2
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

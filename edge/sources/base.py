@@ -22,6 +22,8 @@ class Trigger:
     view: str
     captured_ns: int  # monotonic
     captured_at_ns: int  # wall clock, for people only
+    source_ref: str = ""  # what the source calls the picture, such as the name of its file
+    skipped: int = 0  # frames that were passed over since the last trigger
 
 
 class Source(Protocol):

@@ -54,7 +54,7 @@ class FolderSource:
             self._ahead = decoded(path)
         match = self._view.fullmatch(str(path))
         view = match["view"] if match and "view" in match.groupdict() else self._section.camera
-        trigger = self._pace.wait(timeout_s, view)
+        trigger = self._pace.wait(timeout_s, view, str(path))
         if trigger is not None:
             self._shown, self._name, self._ahead = self._ahead, str(path), None
             self._next += 1

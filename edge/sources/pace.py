@@ -15,7 +15,7 @@ class Pace:
         self._start_ns = time.monotonic_ns()
         self._count = 0
 
-    def wait(self, timeout_s: float, view: str) -> Trigger | None:
+    def wait(self, timeout_s: float, view: str, source_ref: str = "") -> Trigger | None:
         """The next part's trigger, stamped with the instant at which it was due, or None until then."""
         due_ns = self._start_ns + round((self._count + 1) * self._period_ns)
         ahead_s = (due_ns - time.monotonic_ns()) / 1e9
@@ -25,4 +25,4 @@ class Pace:
             return None
         self._count += 1
         late_ns = time.monotonic_ns() - due_ns
-        return Trigger(view, due_ns, time.time_ns() - late_ns)
+        return Trigger(view, due_ns, time.time_ns() - late_ns, source_ref)

@@ -52,6 +52,15 @@ def test_pictures_come_in_the_order_people_count(tmp_path: Path) -> None:
     assert levels_shown(section(tmp_path)) == [10, 90, 100]
 
 
+def test_a_trigger_names_the_file(tmp_path: Path) -> None:
+    """A verdict can tell which picture it judged."""
+    cv2.imwrite(str(tmp_path / "part-1.png"), picture(10))
+    with open_source(section(tmp_path)) as source:
+        trigger = source.wait(10)
+        assert trigger
+        assert trigger.source_ref == str(tmp_path / "part-1.png")
+
+
 def test_repeat_begins_again_behind_the_last_picture(tmp_path: Path) -> None:
     """A demonstration can run all day on three pictures."""
     for level in (10, 20):

@@ -55,6 +55,8 @@ def verdict() -> Verdict:
         sequence=1042,
         camera="camera",
         view="a",
+        source_ref="",
+        skipped=0,
         verdict="unknown",
         reason="dark",
         detail="the picture's contrast is 2 grey levels",

@@ -22,6 +22,8 @@ def part_of(
         camera="camera",
         view=view,
         captured_ns=captured_ns,
+        source_ref="",
+        skipped=0,
         captured_at_ns=1_700_000_000_000_000_000 + captured_ns,
         deadline_ns=deadline_ns,
         slot=slot,
