@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import recipe
+from ..address import shown
 from ..errors import PartError, SourceEnded, SourceError
 from .base import Source, Trigger, deliver
 from .pace import Pace
@@ -40,7 +41,7 @@ def _opened(section: recipe.Video) -> cv2.VideoCapture:
     capture = cv2.VideoCapture(section.address, _BACKENDS[section.backend])
     if not capture.isOpened():
         raise SourceError(
-            f"{section.address}: cannot be opened with the backend {section.backend!r}: does it exist, "
+            f"{shown(section.address)}: cannot be opened with the backend {section.backend!r}: does it exist, "
             "and does this OpenCV have the backend (cv2.getBuildInformation)?"
         )
     return capture
@@ -56,7 +57,9 @@ class VideoFile:
         self._capture = _opened(self._section)
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         if self._section.paced and not rate > 0:
-            raise SourceError(f"{self._section.address}: tells no frame rate: set [source] paced = false")
+            raise SourceError(
+                f"{shown(self._section.address)}: tells no frame rate: set [source] paced = false"
+            )
         self._pace = Pace(rate) if self._section.paced else None
         self._grabbed, self._count = False, 0
         return self
@@ -68,7 +71,7 @@ class VideoFile:
 
     def wait(self, timeout_s: float) -> Trigger | None:
         if not self._grabbed and not self._capture.grab():
-            raise SourceEnded(f"{self._section.address}: all {self._count} frames have been shown")
+            raise SourceEnded(f"{shown(self._section.address)}: all {self._count} frames have been shown")
         self._grabbed = True
         view = self._section.camera
         trigger = (
@@ -82,7 +85,7 @@ class VideoFile:
         return trigger
 
     def read(self, out: NDArray[np.uint8]) -> None:
-        name = f"{self._section.address}, frame {self._count}"
+        name = f"{shown(self._section.address)}, frame {self._count}"
         done, frame = self._capture.retrieve(out if out.ndim == 3 else None)
         if not done:
             raise PartError("frame", f"{name}: cannot be decoded")
@@ -113,7 +116,7 @@ class LiveVideo:
             if self._heard_ns is None:
                 self._stopping = True
                 raise SourceError(
-                    f"{self._section.address}: did not open within {_OPEN_TIMEOUT_S:g} s: is it reachable?"
+                    f"{shown(self._section.address)}: did not open within {_OPEN_TIMEOUT_S:g} s: is it reachable?"
                 )
         return self
 
@@ -133,13 +136,13 @@ class LiveVideo:
             silent_ms = (time.monotonic_ns() - (self._heard_ns or 0)) // 1_000_000
         if silent_ms > self._section.timeout_ms:
             raise SourceError(
-                f"{self._section.address}: no frame for {silent_ms} ms, {self._section.timeout_ms} are "
+                f"{shown(self._section.address)}: no frame for {silent_ms} ms, {self._section.timeout_ms} are "
                 "allowed: look at camera and cable"
             )
         return None
 
     def read(self, out: NDArray[np.uint8]) -> None:
-        deliver(self._frame, out, self._section.address)
+        deliver(self._frame, out, shown(self._section.address))
 
     def _grab(self) -> None:
         """In the thread: keep the newest frame until told to stop or until the stream ends."""
@@ -152,7 +155,7 @@ class LiveVideo:
         while not self._stopping:
             if not capture.grab():
                 self._tell(
-                    failed=f"{self._section.address}: the stream ended or broke off: look at camera and cable"
+                    failed=f"{shown(self._section.address)}: the stream ended or broke off: look at camera and cable"
                 )
                 break
             trigger = Trigger(self._section.camera, time.monotonic_ns(), time.time_ns())

@@ -45,7 +45,7 @@ ROWS = [
     {"recipe"},
     {"mistakes"},
     {"messages", "toml", "wanted"},
-    {"errors", "labels", "processor", "text"},
+    {"address", "errors", "labels", "processor", "text"},
 ]
 RANK = {name: rank for rank, names in enumerate(ROWS) for name in names}
 
