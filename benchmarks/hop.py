@@ -27,8 +27,8 @@ from edge.errors import SlotOverwritten
 from edge.ledger import Ledger
 from edge.messages import Frame, Part
 from edge.ring import Ring, as_image
-from edge.stage import Wires
 from edge.wire import unpack
+from edge.wires import Wires
 
 WARM_UP = 30
 SLOTS = 8

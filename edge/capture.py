@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 from .errors import PartError, SourceEnded, SourceError
 from .ledger import Ledger
+from .life import TICK_MS, Life
 from .messages import Frame, Message, Part, Unknown
 from .ring import Ring, as_image
 from .sources.base import Source, Trigger
-from .stage import TICK_MS, Life, stamp
+from .stage import stamp
 
 
 class Capture:

@@ -8,6 +8,7 @@ recorded before it is sent, so a publisher that is killed in between sends the s
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,16 @@ _ROW = np.dtype(
         ("source_ref", "S512"),
     ]
 )
-_NUMBERS = ("epoch", "sequence", "captured_ns", "captured_at_ns", "deadline_ns", "slot", "generation", "skipped")
+_NUMBERS = (
+    "epoch",
+    "sequence",
+    "captured_ns",
+    "captured_at_ns",
+    "deadline_ns",
+    "slot",
+    "generation",
+    "skipped",
+)
 _TEXTS = ("camera", "view", "source_ref")
 _STAGE = np.dtype([("pid", "<i8"), ("ready", "<i8"), ("beat_ns", "<i8")])
 _CAPTURED, _PUBLISHED, _EPOCH = 0, 8, 16  # a cache line apart
@@ -114,11 +124,9 @@ class Ledger:
         row = self._rows[entry % ROWS]
         if not 0 <= self.captured - entry - 1 < ROWS:
             raise ValueError(f"entry {entry} is not in the ledger")
-        return Part(
-            entry=entry,
-            **{name: int(row[name]) for name in _NUMBERS},
-            **{name: bytes(row[name]).decode() for name in _TEXTS},
-        )
+        fields: dict[str, Any] = {name: int(row[name]) for name in _NUMBERS}
+        fields |= {name: bytes(row[name]).decode() for name in _TEXTS}
+        return Part(entry=entry, **fields)
 
     def last_sequence(self, epoch: int) -> int:
         """The sequence number of the part entered last, 0 if that was in another epoch or never."""

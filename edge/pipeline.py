@@ -6,11 +6,8 @@ its verdict. A stop first ends capture and lets the parts in flight have theirs.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import math
-import os
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -20,6 +17,7 @@ import msgspec
 import zmq
 
 from .child import Child
+from .epoch import next_epoch
 from .errors import LineError
 from .judges import Judge, digest_of
 from .ledger import STAGES, Ledger
@@ -28,6 +26,7 @@ from .metrics import Metrics
 from .plan import RUNNING, VERDICTS, Plan, Running
 from .recipe import Recipe
 from .ring import Ring
+from .run_folder import RunFolder
 from .wire import heartbeat_from, verdict_from
 
 log = logging.getLogger(__name__)
@@ -35,7 +34,6 @@ log = logging.getLogger(__name__)
 TICK_MS = 20
 STOP_S = 5.0  # for a stage to stop when told
 START_ORDER = tuple(reversed(STAGES))  # nobody sends before the next one listens
-SHARED_MEMORY = Path("/dev/shm")
 
 
 class Line:
@@ -64,7 +62,7 @@ class Line:
 
     def __enter__(self) -> Line:
         with ExitStack() as cleanup:
-            self._folder = cleanup.enter_context(_LineFolder(self._recipe.line))
+            self._folder = cleanup.enter_context(RunFolder(self._recipe.line))
             self._ledger = Ledger.create(self._folder / "ledger")
             self._ring = self._make_ring()
             digest = digest_of(self._judges)
@@ -172,19 +170,7 @@ class Line:
                 raise LineError("publish: no heartbeat came: is the ipc socket in /dev/shm blocked?")
 
     def _next_epoch(self) -> None:
-        """Count up the epoch, on disk first, so that no part_id ever comes twice."""
-        path = self._state / f"{self._recipe.line}.epoch"
-        try:
-            epoch = int(path.read_text()) + 1 if path.exists() else 1
-            new = path.with_suffix(".new")
-            with open(new, "w") as file:
-                file.write(str(epoch))
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(path)
-        except (OSError, ValueError) as error:
-            raise LineError(f"{path}: cannot count up the epoch: {error}: part_ids would repeat") from error
-        self._ledger.epoch = epoch
+        self._ledger.epoch = next_epoch(self._state, self._recipe.line)
 
     def _stop(self) -> None:
         """End capture, let the parts in flight have their verdict, then end the other stages."""
@@ -205,49 +191,6 @@ class Line:
     def _kill(self) -> None:
         for child in self._children.values():
             child.kill()
-
-
-class _LineFolder:
-    """The line's own folder in shared memory, 0700, under a lock that ends with its process."""
-
-    def __init__(self, line: str) -> None:
-        self._line = line
-        self._base = SHARED_MEMORY / f"linejudge-{os.getuid()}"
-        self._folder = self._base / line
-
-    def __enter__(self) -> Path:
-        self._base.mkdir(mode=0o700, exist_ok=True)
-        found = self._base.lstat()
-        if found.st_uid != os.getuid() or found.st_mode & 0o077 or self._base.is_symlink():
-            raise LineError(f"{self._base}: must be a folder of this user alone (0700): move it away")
-        self._lock = self._locked()
-        if any(self._folder.iterdir()):
-            log.warning("%s: cleared away what a killed run had left", self._folder)
-            for path in self._folder.iterdir():
-                path.unlink()
-        (self._folder / "pid").write_text(str(os.getpid()))
-        return self._folder
-
-    def _locked(self) -> int:
-        """The folder, made if need be, opened and locked; not one that its last user is just removing."""
-        while True:
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-            opened = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if self._folder.exists() and os.path.samestat(os.fstat(opened), self._folder.stat()):
-                    return opened
-            except BlockingIOError as error:
-                os.close(opened)
-                raise LineError(
-                    f"line {self._line!r} runs already (see {self._folder}/pid): "
-                    "stop it, or give this recipe another name under `line`"
-                ) from error
-            os.close(opened)
-
-    def __exit__(self, *error: object) -> None:
-        shutil.rmtree(self._folder)
-        os.close(self._lock)
 
 
 class _Verdicts:

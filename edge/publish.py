@@ -3,47 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Literal
 
-import msgspec
 import zmq
 
-from .decide import Judgement, Rule, decide
-from .errors import PartError, SlotOverwritten
-from .fuse import fuse
-from .ledger import RECORD_BYTES, ROWS, Ledger
-from .messages import Heartbeat, Judged, Laid, Message, Part, Prediction, Refused, Unknown, Verdict
-from .recipe import Fusion
-from .ring import Ring, as_outputs
-from .stage import TICK_MS, Life, refuse
-from .wire import action_topic, heartbeat_topic, unpack, verdict_bytes, verdict_from
+from .ledger import ROWS, Ledger
+from .life import TICK_MS, Life
+from .messages import Heartbeat, Message, Part, Prediction, Unknown, Verdict
+from .ring import Ring
+from .verdict import Answer, Bench, Identity, answer_of, record_of, utc
+from .wire import heartbeat_topic, unpack, verdict_bytes, verdict_from
 
 IDLE_NS = 2_000_000_000  # without a part for so long, the line is idle
 REJOIN_NS = 5_000_000_000  # subscribers that come so soon after a restart were there before it
 FORERUNNERS = 16  # verdicts before a restart that may still have been on their way
 BLIND_NS, BLIND_PARTS = 2_000_000_000, 3  # unknown without a break, so long and so many: the line is blind
-
-
-@dataclass(frozen=True, kw_only=True)
-class Identity:
-    """What every verdict of this line says of the line."""
-
-    line: str
-    recipe: str
-    bundle: str
-    accepted: frozenset[str]  # reasons for which an unknown part is let through
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bench:
-    """The judges' rules and the shapes of what they say, in the recipe's order, and how they agree."""
-
-    rules: tuple[Rule, ...]
-    outputs: tuple[dict[str, tuple[int, ...]], ...]  # name -> shape, in the order in which they lie
-    fusion: Fusion | None = None
 
 
 class Publisher:
@@ -53,7 +27,7 @@ class Publisher:
         self._ring, self._ledger, self._bench = ring, ledger, bench
         self._identity, self._guard_ns = identity, guard_ns
         self._first = ledger.published
-        self._answers: dict[int, tuple[Message, _Answer]] = {}
+        self._answers: dict[int, tuple[Message, Answer]] = {}
         self._judged: Verdict | None = None
         self._last_ns: int | None = None  # when the last part was captured
         self._unknowns = 0  # since a part was last judged
@@ -65,33 +39,11 @@ class Publisher:
         if part.entry < self._ledger.published or part.entry in self._answers:
             return
         if isinstance(message, Unknown):
-            self._answers[part.entry] = (message, _Answer(message))
+            self._answers[part.entry] = (message, Answer(message))
         elif isinstance(message, Prediction):
-            self._answers[part.entry] = (message, self._decide(message))
+            self._answers[part.entry] = (message, answer_of(message, self._ring, self._bench))
         else:
             raise TypeError(f"publish got a {type(message).__name__}")
-
-    def _decide(self, message: Prediction) -> _Answer:
-        said: list[Judgement | Refused] = []
-        for number, (input_, rule) in enumerate(zip(message.inputs, self._bench.rules, strict=True)):
-            if isinstance(input_, Refused):
-                said.append(input_)
-                continue
-            try:
-                with self._ring.area(message.part, "outputs", number) as area:
-                    outputs = as_outputs(area, self._bench.outputs[number])
-                    said.append(decide(outputs, input_.to_frame, rule))
-            except PartError as error:
-                said.append(Refused(reason=error.reason, detail=str(error)))
-            except SlotOverwritten as error:
-                return _Answer(refuse(message, error))
-        together, each = fuse(said, self._bench.fusion)
-        if isinstance(together, Judgement):
-            return _Answer(together, each)
-        unknown = Unknown(
-            part=message.part, reason=together.reason, detail=together.detail, done_ns=message.done_ns
-        )
-        return _Answer(unknown, each)
 
     def wait_ns(self, now_ns: int) -> int:
         """How long nothing is due, if no message comes."""
@@ -118,8 +70,8 @@ class Publisher:
             if now_ns < part.deadline_ns - self._guard_ns:
                 return None
             message = Unknown(part=part, reason="late", detail=self._whereabouts(part), done_ns={})
-            answer = _Answer(message)
-        self._ledger.record(entry, self._record(message, answer, now_ns))
+            answer = Answer(message)
+        self._ledger.record(entry, record_of(message, answer, self._bench, self._identity, now_ns))
         return self._ledger.recorded(entry)
 
     def sent(self, record: bytes) -> None:
@@ -154,7 +106,7 @@ class Publisher:
             line=self._identity.line,
             state=self._state(now_ns),
             part_id=judged.part_id if judged else None,
-            judged_at=_utc(time.time_ns() - (now_ns - judged.published_ns)) if judged else None,
+            judged_at=utc(time.time_ns() - (now_ns - judged.published_ns)) if judged else None,
             judged_ns=judged.published_ns if judged else None,
             published_ns=now_ns,
             parts=self._ledger.published,
@@ -169,93 +121,6 @@ class Publisher:
 
     def _whereabouts(self, part: Part) -> str:
         return f"no answer about part {part.part_id} came {self._guard_ns / 1e6:g} ms before its deadline"
-
-    def _record(self, message: Message, answer: _Answer, now_ns: int) -> bytes:
-        part, said = message.part, answer.said
-        judged = said if isinstance(said, Judgement) else None
-        verdict = Verdict(
-            line=self._identity.line,
-            part_id=part.part_id,
-            epoch=part.epoch,
-            sequence=part.sequence,
-            camera=part.camera,
-            view=part.view,
-            source_ref=part.source_ref,
-            skipped=part.skipped,
-            verdict=judged.verdict if judged else "unknown",
-            reason=said.reason,
-            detail=said.detail[:300] if isinstance(said, Unknown) else "",
-            score=judged.score if judged else None,
-            threshold=judged.threshold if judged else None,
-            p_value=_told(judged.p_value) if judged else None,
-            judges=[_judged(one, rule) for one, rule in zip(answer.each, self._bench.rules, strict=False)],
-            regions=judged.regions if judged else [],
-            captured_at=_utc(part.captured_at_ns),
-            captured_ns=part.captured_ns,
-            published_ns=now_ns,
-            deadline_ns=part.deadline_ns,
-            latency_us=_latencies(message, now_ns),
-            registration_px=_registration_px(message),
-            recipe=self._identity.recipe,
-            bundle=self._identity.bundle,
-        )
-        reasons = {said.reason} | {one.reason for one in answer.each if isinstance(one, Refused)}
-        accept = verdict.verdict == "pass" or (not judged and reasons <= self._identity.accepted)
-        head = action_topic(self._identity.line, accept=accept) + b"\n"
-        while len(body := verdict_bytes(verdict)) + len(head) > RECORD_BYTES:
-            verdict = msgspec.structs.replace(verdict, regions=verdict.regions[: len(verdict.regions) // 2])
-        return head + body
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """What is to be said of a part, and what each judge made of it, where they were asked."""
-
-    said: Judgement | Unknown
-    each: Sequence[Judgement | Refused] = ()
-
-
-def _judged(one: Judgement | Refused, rule: Rule) -> Judged:
-    judged = one if isinstance(one, Judgement) else None
-    return Judged(
-        name=rule.name,
-        verdict=judged.verdict if judged else "unknown",
-        reason=one.reason,
-        score=judged.score if judged else None,
-        threshold=judged.threshold if judged else min(rule.thresholds.values()),
-        p_value=_told(judged.p_value) if judged else None,
-        bundle=rule.bundle,
-    )
-
-
-def _told(p_value: float | None) -> float | None:
-    """To four digits."""
-    return None if p_value is None else float(f"{p_value:.4g}")
-
-
-def _registration_px(message: Message) -> float | None:
-    """The worst of any judge's; None where the part was laid onto no master."""
-    inputs = message.inputs if isinstance(message, Prediction) else ()
-    found = [input_.registration_px for input_ in inputs if isinstance(input_, Laid)]
-    return max((px for px in found if px is not None), default=None)
-
-
-def _latencies(message: Message, now_ns: int) -> dict[str, int]:
-    """Microseconds in each stage, waiting for it included; they add up to `total`."""
-    start, found = message.part.captured_ns, {}
-    for stage, done_ns in sorted(message.done_ns.items(), key=lambda item: item[1]):
-        found[stage] = (done_ns - message.part.captured_ns) // 1000 - (start - message.part.captured_ns) // 1000
-        start = done_ns
-    found["publish"] = (now_ns - message.part.captured_ns) // 1000 - (start - message.part.captured_ns) // 1000
-    if isinstance(message, Prediction):
-        found["engine"] = message.engine_ns // 1000
-    found["total"] = (now_ns - message.part.captured_ns) // 1000
-    return found
-
-
-def _utc(ns: int) -> str:
-    stamp = datetime.fromtimestamp(ns // 1_000_000_000, timezone.utc)
-    return f"{stamp:%Y-%m-%dT%H:%M:%S}.{ns // 1000 % 1_000_000:06d}Z"
 
 
 def run_publish(

@@ -1,4 +1,4 @@
-"""How a stage runs: receive, step, send, time, show life, stop.
+"""How a stage runs: receive, step, send, time.
 
 A stage is one process with one loop. It binds its inbox and connects to the inboxes it sends to, so
 messages wait for a stage that is being restarted. What it does with a message is its step's business;
@@ -8,126 +8,23 @@ the supervisor starts it anew.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import signal
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from types import FrameType
 from typing import Protocol
 
 import msgspec
 import zmq
 
-from .errors import EngineError, LineError, PartError, SlotOverwritten
-from .ledger import ROWS, Ledger
+from .errors import EngineError, PartError, SlotOverwritten
+from .life import TICK_MS, Life
 from .messages import Frame, Message, Prediction, Reason, Tensor, Unknown
 from .schedule import Schedule
-from .wire import pack, unpack
+from .wire import unpack
 
 log = logging.getLogger(__name__)
 
-TICK_MS = 100  # at most so long between two signs of life
-LINGER_MS = 200  # for what was sent last; a receiver may be gone for good
-PUBLISH_HWM = 10_000  # messages kept for a slow subscriber, some 10 MB
 ENGINE_FAILURES = 3  # in a row, after which the engine is loaded anew
-
-
-class Life:
-    """What the supervisor sees of a stage, and what the stage hears of its supervisor."""
-
-    def __init__(self, ledger: Ledger, stage: str) -> None:
-        self._row = ledger.stages[stage]
-        self._parent = os.getppid()
-        self.stopping = False
-
-    def __enter__(self) -> Life:
-        def stop(number: int, frame: FrameType | None) -> None:
-            self.stopping = True
-
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor, which stops us in order
-        self._row["pid"] = os.getpid()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._row["ready"] = 0
-
-    def ready(self) -> None:
-        """From here on the stage takes parts."""
-        self.beat()
-        self._row["ready"] = 1
-
-    def beat(self) -> None:
-        """Show life; stop where the supervisor is gone."""
-        self._row["beat_ns"] = time.monotonic_ns()
-        if os.getppid() != self._parent:
-            self.stopping = True
-
-
-def hurry(priority: int) -> None:
-    """Have this process run before ordinary ones when it is due, where the system allows it (LimitRTPRIO).
-
-    Without it a busy machine can hold up a verdict for longer than the guard before its deadline.
-    """
-    with contextlib.suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
-
-
-class Wires:
-    """The sockets of one stage: its inbox, and a way to each other stage's inbox."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._context = zmq.Context()
-        self._context.setsockopt(zmq.LINGER, LINGER_MS)  # for sockets that are closed before it, too
-
-    def __enter__(self) -> Wires:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._context.destroy()
-
-    def inbox(self, stage: str) -> zmq.Socket[bytes]:
-        """The socket on which `stage` receives; bounded by the rows of the ledger."""
-        socket = self._context.socket(zmq.PULL)
-        socket.set_hwm(ROWS)
-        socket.bind(f"ipc://{self._folder}/{stage}.ipc")
-        return socket
-
-    def publisher(self, endpoints: tuple[str, ...]) -> zmq.Socket[bytes]:
-        """The socket on which verdicts go out: a PUB that tells of each subscriber that comes.
-
-        A subscriber that falls PUBLISH_HWM messages behind loses the newest ones.
-        """
-        socket = self._context.socket(zmq.XPUB)
-        socket.set_hwm(PUBLISH_HWM)
-        socket.setsockopt(zmq.XPUB_VERBOSE, 1)
-        for endpoint in endpoints:
-            try:
-                socket.bind(endpoint)
-            except zmq.ZMQError as error:
-                raise LineError(
-                    f"publish.endpoints: cannot bind {endpoint}: {error.strerror}: "
-                    "give the line an endpoint of its own"
-                ) from error
-        return socket
-
-    def to(self, stage: str) -> Callable[[Message], None]:
-        """A function that sends to `stage`; it never waits: a part it cannot send turns `late`."""
-        socket = self._context.socket(zmq.PUSH)
-        socket.set_hwm(ROWS)
-        socket.connect(f"ipc://{self._folder}/{stage}.ipc")
-
-        def send(message: Message) -> None:
-            try:
-                socket.send(pack(message), zmq.NOBLOCK)
-            except zmq.Again:
-                log.error("part %s: %s takes no more messages", message.part.part_id, stage)
-
-        return send
 
 
 class Step(Protocol):

@@ -22,14 +22,17 @@ from .gallery import Gallery
 from .infer import Infer, Layer, References, Seat
 from .judges import Judge, digest_of, read_judges
 from .ledger import Ledger
+from .life import Life, hurry
 from .plan import RUNNING, VERDICTS, Plan, Running
 from .preprocess import PreprocessStep
-from .publish import Bench, Identity, Publisher, run_publish
+from .publish import Publisher, run_publish
 from .recipe import Recipe
 from .resample import Resampler
 from .ring import Ring
 from .sources import open_source
-from .stage import Life, Wires, hurry, relay
+from .stage import relay
+from .verdict import Bench, Identity
+from .wires import Wires
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,11 @@ from parts import part_of
 from edge.decide import Rule
 from edge.ledger import RECORD_BYTES, Ledger
 from edge.messages import Judged, Laid, Prediction, Refused, Unknown, Verdict
-from edge.publish import Bench as Judges
-from edge.publish import Identity, Publisher
+from edge.publish import Publisher
 from edge.recipe import MOST_JUDGES, Fusion
 from edge.ring import Ring, as_outputs
+from edge.verdict import Bench as Judges
+from edge.verdict import Identity
 from edge.wire import verdict_from
 
 SHAPES = {"map": (1, 1, 8, 8)}

@@ -21,7 +21,7 @@ import zmq
 from edge.errors import LineError
 from edge.ledger import STAGES, Ledger
 from edge.messages import Verdict
-from edge.pipeline import SHARED_MEMORY
+from edge.run_folder import SHARED_MEMORY
 from edge.wire import verdict_from
 
 PATIENCE_S = 60.0

@@ -1,0 +1,73 @@
+"""The sockets of one stage: an inbox, ways to other stages' inboxes, and the socket for subscribers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import zmq
+
+from .errors import LineError
+from .ledger import ROWS
+from .messages import Message
+from .wire import pack
+
+log = logging.getLogger(__name__)
+
+LINGER_MS = 200  # for what was sent last; a receiver may be gone for good
+PUBLISH_HWM = 10_000  # messages kept for a slow subscriber, some 10 MB
+
+
+class Wires:
+    """The sockets of one stage: its inbox, and a way to each other stage's inbox."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._context = zmq.Context()
+        self._context.setsockopt(zmq.LINGER, LINGER_MS)  # for sockets that are closed before it, too
+
+    def __enter__(self) -> Wires:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._context.destroy()
+
+    def inbox(self, stage: str) -> zmq.Socket[bytes]:
+        """The socket on which `stage` receives; bounded by the rows of the ledger."""
+        socket = self._context.socket(zmq.PULL)
+        socket.set_hwm(ROWS)
+        socket.bind(f"ipc://{self._folder}/{stage}.ipc")
+        return socket
+
+    def publisher(self, endpoints: tuple[str, ...]) -> zmq.Socket[bytes]:
+        """The socket on which verdicts go out: a PUB that tells of each subscriber that comes.
+
+        A subscriber that falls PUBLISH_HWM messages behind loses the newest ones.
+        """
+        socket = self._context.socket(zmq.XPUB)
+        socket.set_hwm(PUBLISH_HWM)
+        socket.setsockopt(zmq.XPUB_VERBOSE, 1)
+        for endpoint in endpoints:
+            try:
+                socket.bind(endpoint)
+            except zmq.ZMQError as error:
+                raise LineError(
+                    f"publish.endpoints: cannot bind {endpoint}: {error.strerror}: "
+                    "give the line an endpoint of its own"
+                ) from error
+        return socket
+
+    def to(self, stage: str) -> Callable[[Message], None]:
+        """A function that sends to `stage`; it never waits: a part it cannot send turns `late`."""
+        socket = self._context.socket(zmq.PUSH)
+        socket.set_hwm(ROWS)
+        socket.connect(f"ipc://{self._folder}/{stage}.ipc")
+
+        def send(message: Message) -> None:
+            try:
+                socket.send(pack(message), zmq.NOBLOCK)
+            except zmq.Again:
+                log.error("part %s: %s takes no more messages", message.part.part_id, stage)
+
+        return send
