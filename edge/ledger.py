@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .messages import Part
+from .messages import SOURCE_REF_BYTES, VIEW_BYTES, Part
 from .shared import SharedArrays, fence
 
 ROWS = 2048
@@ -32,8 +32,8 @@ _ROW = np.dtype(
         ("skipped", "<i8"),
         ("recorded", "<i8"),  # bytes of the recorded verdict; 0: none yet
         ("camera", "S32"),
-        ("view", "S128"),
-        ("source_ref", "S512"),
+        ("view", f"S{VIEW_BYTES}"),
+        ("source_ref", f"S{SOURCE_REF_BYTES}"),
     ]
 )
 _NUMBERS = (

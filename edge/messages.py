@@ -10,6 +10,8 @@ from typing import Literal, Union
 
 from msgspec import Struct
 
+VIEW_BYTES, SOURCE_REF_BYTES = 128, 512  # of UTF-8 that a part has room for
+
 VerdictKind = Literal["pass", "reject", "unknown"]
 
 #: Why a verdict is what it is. `clean` passes, `defect` and `product` reject, any other reason is `unknown`.

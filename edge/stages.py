@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from .arming import armed_engine
-from .capture import Capture, run_capture
+from .capture import Capture, run_capture, shown
 from .cores import engine_cores, leave_to_engine
 from .engines.base import Engine
 from .errors import EdgeError, LineError
@@ -59,7 +59,8 @@ def _capture(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger,
         shape=source.shape,
         deadline_ns=round(plan.recipe.timing.deadline_ms * 1e6),
     )
-    run_capture(life, open_source(source), capture, ledger, wires.to("preprocess"), wires.to("publish"))
+    opened = open_source(source, shown(ledger))
+    run_capture(life, opened, capture, ledger, wires.to("preprocess"), wires.to("publish"))
 
 
 def _preprocess(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, ring: Ring) -> None:
