@@ -12,7 +12,7 @@ from .messages import SOURCE_REF_BYTES, Frame, Message, Part, Unknown
 from .ring import Ring, as_image
 from .sources.base import Shown, Source, Trigger
 from .stage import stamp
-from .text import end_of, readable
+from .text import DETAIL_BYTES, end_of, fitted, readable
 
 
 class Capture:
@@ -46,8 +46,7 @@ class Capture:
             slot=slot,
             generation=generation,
         )
-        self._ledger.enter(part)
-        return part
+        return self._ledger.enter(part)
 
     def read(self, source: Source, part: Part) -> Frame | Unknown:
         """Have the triggered frame's pixels written into the part's slot."""
@@ -58,7 +57,7 @@ class Capture:
             with self._ring.area(part, "frame") as area:
                 source.read(as_image(area, self._shape))
         except PartError as error:
-            return Unknown(part=part, reason=error.reason, detail=readable(error.detail), done_ns={})
+            return Unknown(part=part, reason=error.reason, detail=error.detail, done_ns={})
         return Frame(part=part, shape=self._shape, done_ns={})
 
 
@@ -97,7 +96,7 @@ def run_capture(
             try:
                 message = capture.read(source, part)
             except SourceError as error:
-                said = Unknown(part=part, reason="frame", detail=readable(str(error)), done_ns={})
+                said = Unknown(part=part, reason="frame", detail=fitted(str(error), DETAIL_BYTES), done_ns={})
                 publish(stamp("capture", said))
                 raise
             (onward if isinstance(message, Frame) else publish)(stamp("capture", message))

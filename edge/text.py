@@ -6,6 +6,7 @@ import codecs
 import os
 
 ELLIPSIS = "…"
+DETAIL_BYTES = 300  # of the words that say what was wrong with a part
 
 
 def text_of(data: bytes) -> str:
@@ -34,3 +35,11 @@ def end_of(text: str, most: int) -> str:
     if len(data) <= most:
         return text
     return ELLIPSIS + data[len(data) - most + len(ELLIPSIS.encode()) :].decode("utf-8", "ignore")
+
+
+def fitted(text: str, most: int) -> str:
+    """The text, readable, or its beginning and an ellipsis, in at most so many bytes of UTF-8."""
+    data = (text if text.isprintable() else readable(text)).encode()
+    if len(data) <= most:
+        return data.decode()
+    return data[: most - len(ELLIPSIS.encode())].decode("utf-8", "ignore") + ELLIPSIS
