@@ -8,6 +8,7 @@ EdgeError
 │   └── NotReproduced             it runs, and answers otherwise than the FP32 model
 ├── SourceError (OSError)         a camera, file or stream that cannot be opened or stopped delivering
 ├── SourceEnded (EOFError)        a file source that has delivered its last frame
+├── PictureError (ValueError)     bytes that are no whole picture
 ├── LineError (RuntimeError)      the line cannot start or go on: name taken, port in use, stage broken
 ├── WireError (ValueError)        bytes that are no message of this version
 ├── SlotOverwritten (RuntimeError)  a slot was leased anew while an older part's data was wanted from it
@@ -19,10 +20,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .text import DETAIL_BYTES, fitted
-
 if TYPE_CHECKING:
-    from .messages import UnknownReason
+    from .messages import Reason
 
 
 class EdgeError(Exception):
@@ -57,6 +56,10 @@ class SourceEnded(EdgeError, EOFError):
     """A file source has delivered its last frame."""
 
 
+class PictureError(EdgeError, ValueError):
+    """Bytes that are no whole picture; says what was expected and what was found."""
+
+
 class LineError(EdgeError, RuntimeError):
     """The line cannot start or go on as a whole."""
 
@@ -72,9 +75,9 @@ class SlotOverwritten(EdgeError, RuntimeError):
 class PartError(EdgeError, ValueError):
     """One part cannot be judged: it becomes `unknown` with this reason."""
 
-    def __init__(self, reason: UnknownReason, detail: str) -> None:
-        super().__init__(detail := fitted(detail, DETAIL_BYTES))
-        self.reason: UnknownReason = reason
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason: Reason = reason
         self.detail = detail
 
 

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from .bundle import Bundle
-from .errors import BundleError, PartError, RecipeError
+from .errors import BundleError, PartError, PictureError, RecipeError
 from .manifest import InputSpec
+from .pictures import read
 from .recipe import Bayer, JudgeChoice, Preprocess, Recipe
 from .register import Template
 from .resample import Resampler, demosaiced, grey
@@ -79,9 +79,9 @@ def masters_of(recipe: Recipe, choice: JudgeChoice, preprocess: Preprocess, bund
     if manifest.method != "comparator":
         return None
     bayer = recipe.source.bayer
-    read = _from_files(choice.masters, bayer) if choice.masters else _from_bundle(bundle)
+    reader = _from_files(choice.masters, bayer) if choice.masters else _from_bundle(bundle)
     shape = (*recipe.source.shape, 3) if bayer else recipe.source.shape
-    return Masters(read, preprocess, manifest.input, shape, recipe.masters_kept)
+    return Masters(reader, preprocess, manifest.input, shape, recipe.masters_kept)
 
 
 def known_views(recipe: Recipe, choice: JudgeChoice, bundle: Bundle) -> list[str]:
@@ -99,13 +99,13 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     RecipeError for what is no such picture.
     """
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise RecipeError(f"{path}: cannot read the picture: {error.strerror}") from error
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
-    if picture is None or picture.dtype != np.uint8 or (picture.ndim == 3 and picture.shape[2] not in (3, 4)):
+        picture = read(path)
+    except PictureError as error:
+        raise RecipeError(f"{error}: save it anew, as PNG") from error
+    if picture.dtype != np.uint8 or (picture.ndim == 3 and picture.shape[2] not in (3, 4)):
         raise RecipeError(
-            f"{path}: not an 8-bit picture, grey or in colours, that OpenCV reads: save it as PNG"
+            f"{path}: expected 8 bits a channel, grey or in colours, found {picture.shape} {picture.dtype}: "
+            "save it so, as PNG"
         )
     found = np.asarray(picture, np.uint8)
     return _on_white(found) if found.ndim == 3 and found.shape[2] == 4 else found
@@ -120,24 +120,24 @@ def _on_white(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _from_files(pattern: str, bayer: Bayer | None) -> ReadMaster:
     """Masters as the line's camera takes them, so a picture in one channel is raw where frames are."""
 
-    def read(view: str) -> tuple[NDArray[np.uint8], str]:
+    def master(view: str) -> tuple[NDArray[np.uint8], str]:
         path = Path(pattern.replace("{view}", view))
         if not view or Path(view).name != view or not path.is_file():
             raise PartError("view", f"no master for view {view!r}: expected it in {path}")
         picture = read_picture(path)
         return demosaiced(picture, bayer) if bayer and picture.ndim == 2 else picture, str(path)
 
-    return read
+    return master
 
 
 def _from_bundle(bundle: Bundle) -> ReadMaster:
-    def read(view: str) -> tuple[NDArray[np.uint8], str]:
+    def master(view: str) -> tuple[NDArray[np.uint8], str]:
         try:
             return bundle.master(view), f"{bundle.folder}, master of {view!r}"
         except BundleError as error:
             raise PartError("view", str(error)) from error
 
-    return read
+    return master
 
 
 def _words(shape: tuple[int, ...]) -> str:

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge.errors import EdgeError, together
+from edge.errors import EdgeError, PictureError, together
+from edge.pictures import read
+from edge.resample import grey
+from edge.sources.base import one_channel
 from edge.text import text_of
 from trt_build.pictures import PICTURES, deeper, is_picture, seen, warn_left_out
 
@@ -32,6 +34,23 @@ class DatasetError(EdgeError, ValueError):
     def __init__(self, *said: str) -> None:
         super().__init__(together(said))
         self.said = said
+
+
+def decode(path: Path) -> npt.NDArray[np.uint8]:
+    """A picture as it is stored and as the line reads it, `(H, W)` grey or `(H, W, 3)` BGR.
+
+    DatasetError where it cannot be used.
+    """
+    try:
+        found = read(path)
+    except PictureError as error:
+        raise DatasetError(f"{error}: save it anew, or take it out") from error
+    if found.dtype != np.uint8 or (found.ndim == 3 and found.shape[2] != 3):
+        raise DatasetError(
+            f"{path}: expected 8 bits a channel, grey or three colours, found {found.shape} {found.dtype}: "
+            "save it so"
+        )
+    return found
 
 
 def refuse(said: Iterable[str]) -> None:
@@ -157,7 +176,4 @@ def _read_picture(folder: Path, files: Files, name: str, role: str) -> npt.NDArr
     if (name, role) not in files:
         raise DatasetError(f"{folder / name}_{role}.*: expected a picture ({', '.join(PICTURES)}), found none")
     path = files[name, role][0]
-    picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if picture is None:
-        raise DatasetError(f"{path}: is not a picture that can be read: save it anew, or take the pair out")
-    return np.asarray(picture, np.uint8)
+    return grey(one_channel(decode(path)))

@@ -21,9 +21,9 @@ import numpy.typing as npt
 
 from edge.manifest import InputSpec
 from edge.resample import Resampler
-from trt_build.dataset import DatasetError, refuse
+from trt_build.dataset import DatasetError, decode, refuse
 from trt_build.pictures import is_picture, seen
-from trt_build.unfit import GOOD, decode, unfit
+from trt_build.unfit import GOOD, unfit
 
 Picture = npt.NDArray[np.uint8]
 

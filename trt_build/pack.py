@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from edge.bundle import Bundle, describe, read_bundle, write_manifest
 from edge.engines import open_engine
 from edge.engines.base import Outputs
-from edge.errors import BundleError
+from edge.errors import BundleError, RecipeError
 from edge.golden import check_golden
 from edge.manifest import File, GoldenCase, InputSpec, Manifest, Precision
+from edge.masters import read_picture
 from trt_build.building import copy_engines
 from trt_build.cases import Case, answer
 from trt_build.golden import choose_golden, compare_engines
@@ -145,10 +146,10 @@ def _picture(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
 
 
 def _read(path: Path) -> NDArray[np.uint8]:
-    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if picture is None or picture.dtype != np.uint8:
-        raise BundleError(f"{path}: not an 8-bit picture that OpenCV reads: save the master as PNG")
-    return np.asarray(picture, np.uint8)
+    try:
+        return read_picture(path)
+    except RecipeError as error:
+        raise BundleError(str(error)) from error
 
 
 def _write_picture(part: Path, name: str, picture: NDArray[np.uint8]) -> File:

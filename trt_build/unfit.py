@@ -9,11 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from edge.errors import PartError
-from edge.sources.folder import decoded
-from trt_build.dataset import DatasetError, gather
+from trt_build.dataset import DatasetError, decode, gather
 from trt_build.pictures import PICTURES, deeper, is_picture, seen, warn_left_out
 
 if TYPE_CHECKING:
@@ -31,19 +28,6 @@ def unfit(folder: Path, train: Sequence[Part], test: Sequence[Part], *, mixed_si
     yield from _unreadable([*train, *test], mixed_sizes)
     yield from _copies(train, test)
     _warn(folder)
-
-
-def decode(path: Path) -> npt.NDArray[np.uint8]:
-    """A picture as it is stored, `(H, W)` grey or `(H, W, 3)` BGR; DatasetError where it cannot be used."""
-    found = decoded(path)
-    if isinstance(found, PartError):
-        raise DatasetError(f"{found.detail}: save it anew, or take it out") from found
-    if found.dtype != np.uint8 or (found.ndim == 3 and found.shape[2] != 3):
-        raise DatasetError(
-            f"{path}: expected 8 bits a channel, grey or three colours, found {found.shape} {found.dtype}: "
-            "save it so"
-        )
-    return found
 
 
 def _misplaced(folder: Path) -> Iterator[str]:

@@ -26,7 +26,7 @@ ROWS = [
     {"fuse"},
     {"decide"},
     {"masters", "stage"},
-    {"inbox", "life", "wires"},
+    {"life", "wires"},
     {"register", "resample"},
     {"align"},
     {
@@ -47,6 +47,7 @@ ROWS = [
     {"recipe"},
     {"mistakes"},
     {"messages", "toml", "wanted"},
+    {"pictures"},
     {"address", "errors", "labels", "processor", "text"},
 ]
 RANK = {name: rank for rank, names in enumerate(ROWS) for name in names}

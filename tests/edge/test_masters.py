@@ -87,7 +87,7 @@ def test_a_view_without_a_master_makes_the_part_unknown(
         (picture(0, 64, 64, 3), {}, "the master is 64x64 bgr, the frames of .source. are 64x64 gray"),
         (picture(0), {"color": "bgr"}, "the master is 64x64 gray, the frames of .source. are 64x64 bgr"),
         (np.full((64, 64), 90, np.uint8), {}, "shows nothing that a part could be laid onto"),
-        (picture(0).astype(np.uint16), {}, "not an 8-bit picture"),
+        (picture(0).astype(np.uint16), {}, "expected 8 bits a channel"),
     ],
     ids=["another size", "colour", "grey", "blank", "16 bits"],
 )
@@ -107,7 +107,7 @@ def test_a_file_that_is_no_picture_is_named(tiny_bundle: Path, tmp_path: Path) -
     (tmp_path / "a.png").write_text("no picture")
     masters = masters_of(line(tmp_path / "{view}.png"), read_bundle(tiny_bundle))
     assert masters
-    with pytest.raises(RecipeError, match=r"a\.png: not an 8-bit picture"):
+    with pytest.raises(RecipeError, match=r"a\.png: expected a picture"):
         masters.get("a")
 
 

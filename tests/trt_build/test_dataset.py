@@ -160,7 +160,7 @@ def test_a_broken_picture_is_named(tmp_path: Path):
     """A truncated file is an error, not an empty board."""
     write_pair(tmp_path, "a")
     (tmp_path / "a_test.png").write_bytes(b"\x89PNG\r\n")
-    with pytest.raises(DatasetError, match=r"a_test\.png: is not a picture"):
+    with pytest.raises(DatasetError, match=r"a_test\.png: expected a picture"):
         read_pairs(tmp_path)
 
 

@@ -83,7 +83,7 @@ def test_a_plants_folder_is_read_as_the_line_would_see_it(tmp_path: Path):
         pytest.param("drawing_0.png", None, r"b: expected at least one drawing", id="no drawing"),
         pytest.param("photo_0.jpg", None, r"b: expected at least one photo", id="no photo"),
         pytest.param("photo_0.jpg", "part_0.jpg", r"part_0\.jpg: expected .* rename", id="another name"),
-        pytest.param("photo_0.jpg", b"\xff\xd8", r"photo_0\.jpg: not an 8-bit picture", id="broken"),
+        pytest.param("photo_0.jpg", b"\xff\xd8", r"photo_0\.jpg: the JPEG is truncated", id="broken"),
     ],
 )
 def test_what_is_wrong_with_a_product_is_named(

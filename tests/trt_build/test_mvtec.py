@@ -199,7 +199,7 @@ def _same_name(folder: Path) -> None:
         (_stray_mask, r"001_mask\.png: belongs to no picture: .*take the mask out"),
         (_mask_of_a_good_one, r"good/000_mask\.png: belongs to no picture"),
         (_broken, r"train/good/002\.png: .*save it anew, or take it out"),
-        (_truncated, r"test/good/001\.png: truncated.*save it anew"),
+        (_truncated, r"test/good/001\.png: the PNG is truncated.*save it anew"),
         (_deep, r"train/good/002\.png: expected 8 bits .*uint16: save it so"),
         (_two_sizes, r"test/good/001\.png: is 40x24, most pictures are 32x24: .*--mixed-sizes"),
         (_leak, r"test/good/001\.png: is byte for byte the training picture .*train/good/003\.png.*take one"),

@@ -341,7 +341,7 @@ def test_a_master_that_is_no_picture_is_refused(
 ) -> None:
     """The error names the file, and no bundle is left."""
     (tmp_path / "top.png").write_bytes(b"not a picture")
-    with pytest.raises(BundleError, match=r"top\.png: not an 8-bit picture"):
+    with pytest.raises(BundleError, match=r"top\.png: expected a picture"):
         pack(calibrated_pcb, tmp_path / "bundle", cases=cases, masters={"top": tmp_path / "top.png"})
     assert not (tmp_path / "bundle").exists()
 
