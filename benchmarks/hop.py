@@ -27,10 +27,11 @@ from edge.errors import SlotOverwritten
 from edge.ledger import Ledger
 from edge.messages import Frame, Part
 from edge.ring import Ring, as_image
-from edge.wire import unpack
+from edge.wire import RUN_BYTES, unpack
 from edge.wires import Wires
 
 WARM_UP = 30
+RUN = bytes(RUN_BYTES)
 SLOTS = 8
 WAYS = ("ring", "imagezmq_pub", "imagezmq_req")
 
@@ -40,7 +41,7 @@ Image = np.ndarray[Any, np.dtype[np.uint8]]
 def ring_send(folder: Path, shape: tuple[int, ...], ticks: Iterator[int]) -> None:
     """The camera writes into the slot, so the frame is ready there; what is sent is its descriptor."""
     ring = Ring.open(folder / "ring")
-    with Wires(folder) as wires:
+    with Wires(folder, RUN) as wires:
         send = wires.to("receiver")
         for entry in ticks:
             slot, generation = ring.lease(entry, published=max(0, entry - SLOTS + 1)) or (-1, 0)
@@ -52,11 +53,11 @@ def ring_send(folder: Path, shape: tuple[int, ...], ticks: Iterator[int]) -> Non
 
 def ring_receive(folder: Path, shape: tuple[int, ...], seen: Callable[[Image], bool]) -> None:
     ring = Ring.open(folder / "ring")
-    with Wires(folder) as wires:
+    with Wires(folder, RUN) as wires:
         inbox = wires.inbox("receiver")
         more = True
         while more:
-            message = unpack(inbox.recv())
+            message = unpack(inbox.recv(), RUN)
             # Frames sent before this side listened are overwritten by now; they count as lost.
             with suppress(SlotOverwritten), ring.area(message.part, "frame") as area:
                 more = seen(as_image(area, shape))

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable
 
 from .errors import PartError, SourceEnded, SourceError
-from .ledger import Ledger
+from .ledger import ROWS, Ledger
 from .life import TICK_MS, Life
-from .messages import Frame, Message, Part, Unknown
+from .messages import SOURCE_REF_BYTES, Frame, Message, Part, Unknown
 from .ring import Ring, as_image
-from .sources.base import Source, Trigger
+from .sources.base import Shown, Source, Trigger
 from .stage import stamp
+from .text import DETAIL_BYTES, end_of, fitted, readable
 
 
 class Capture:
@@ -37,7 +38,7 @@ class Capture:
             sequence=self._sequence,
             camera=self._camera,
             view=trigger.view,
-            source_ref=trigger.source_ref,
+            source_ref=end_of(readable(trigger.source_ref), SOURCE_REF_BYTES),
             skipped=trigger.skipped,
             captured_ns=trigger.captured_ns,
             captured_at_ns=trigger.captured_at_ns,
@@ -45,8 +46,7 @@ class Capture:
             slot=slot,
             generation=generation,
         )
-        self._ledger.enter(part)
-        return part
+        return self._ledger.enter(part)
 
     def read(self, source: Source, part: Part) -> Frame | Unknown:
         """Have the triggered frame's pixels written into the part's slot."""
@@ -57,8 +57,14 @@ class Capture:
             with self._ring.area(part, "frame") as area:
                 source.read(as_image(area, self._shape))
         except PartError as error:
-            return Unknown(part=part, reason="frame", detail=error.detail, done_ns={})
+            return Unknown(part=part, reason=error.reason, detail=error.detail, done_ns={})
         return Frame(part=part, shape=self._shape, done_ns={})
+
+
+def shown(ledger: Ledger) -> list[Shown]:
+    """The pictures of the parts entered last, over all epochs of this run, oldest first."""
+    entries = range(max(0, ledger.captured - ROWS), ledger.captured)
+    return [Shown(part.source_ref, part.captured_at_ns) for part in map(ledger.part, entries)]
 
 
 def run_capture(
@@ -90,6 +96,7 @@ def run_capture(
             try:
                 message = capture.read(source, part)
             except SourceError as error:
-                publish(stamp("capture", Unknown(part=part, reason="frame", detail=str(error), done_ns={})))
+                said = Unknown(part=part, reason="frame", detail=fitted(str(error), DETAIL_BYTES), done_ns={})
+                publish(stamp("capture", said))
                 raise
             (onward if isinstance(message, Frame) else publish)(stamp("capture", message))

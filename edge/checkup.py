@@ -18,6 +18,7 @@ from .recipe import Folder, Recipe, Synthetic
 from .sources import open_source
 
 FIRST_FRAME_S = 10.0
+FIRST_PICTURE_S = 2.0  # in a folder that is watched, and where there need not be any yet
 
 
 def check_line(path: Path) -> None:
@@ -33,13 +34,15 @@ def check_line(path: Path) -> None:
     recipe, digest, judges = read_line(path)
     passed("recipe", f"line {recipe.line!r}, SHA-256 {digest[:12]}")
     timings = [_check_judge(judge, recipe, passed, noted) for judge in judges]
+    source = recipe.source
     view = _first_view(recipe)
-    passed(
-        "source", f"{recipe.source.camera} delivers {recipe.source.width}x{recipe.source.height}, view {view!r}"
-    )
+    if view is None:
+        noted("source", "no picture is in the folder that is watched")
+    else:
+        passed("source", f"{source.camera} delivers {source.width}x{source.height}, view {view!r}")
     for judge in judges:
         masters = judge.masters(recipe)
-        if masters is not None:
+        if masters is not None and view is not None:
             masters.get(view)
             passed("master", f"of view {view!r} fits")
     capacity = capacity_of(timings, recipe.timing.guard_ms)
@@ -92,14 +95,17 @@ def _check_judge(
     return timing
 
 
-def _first_view(recipe: Recipe) -> str:
-    """Open the source and read one frame; SourceError where none comes."""
+def _first_view(recipe: Recipe) -> str | None:
+    """Open the source and read one frame; SourceError where none comes, None where none has to be there yet."""
+    watched = isinstance(recipe.source, Folder) and recipe.source.watch
     frame = np.zeros(recipe.source.shape, np.uint8)
     with open_source(recipe.source) as source:
         try:
-            trigger = source.wait(FIRST_FRAME_S)
+            trigger = source.wait(FIRST_PICTURE_S if watched else FIRST_FRAME_S)
         except SourceEnded as error:
             raise SourceError(f"the source ends before its first frame: {error}") from error
+        if trigger is None and watched:
+            return None
         if trigger is None:
             raise SourceError(f"no frame came within {FIRST_FRAME_S:g} s: is the camera triggered?")
         source.read(frame)

@@ -40,6 +40,11 @@ class Child:
         return self.pid is not None and int(self._row["pid"][0]) == self.pid and bool(self._row["ready"][0])
 
     @property
+    def dropped(self) -> int:
+        """Messages that its processes have dropped."""
+        return int(self._row["dropped"][0])
+
+    @property
     def exit_code(self) -> int | None:
         """Of the process that ended last; None while it runs."""
         return self._process.poll() if self._process else None

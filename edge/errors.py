@@ -20,8 +20,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .text import DETAIL_BYTES, fitted
+
 if TYPE_CHECKING:
-    from .messages import Reason
+    from .messages import UnknownReason
 
 
 class EdgeError(Exception):
@@ -75,9 +77,9 @@ class SlotOverwritten(EdgeError, RuntimeError):
 class PartError(EdgeError, ValueError):
     """One part cannot be judged: it becomes `unknown` with this reason."""
 
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason: Reason = reason
+    def __init__(self, reason: UnknownReason, detail: str) -> None:
+        super().__init__(detail := fitted(detail, DETAIL_BYTES))
+        self.reason: UnknownReason = reason
         self.detail = detail
 
 

@@ -7,13 +7,17 @@ recorded before it is sent, so a publisher that is killed in between sends the s
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from .messages import Part
+from .messages import SOURCE_REF_BYTES, VIEW_BYTES, Part
 from .shared import SharedArrays, fence
+from .text import fitted
+from .wire import RUN_BYTES
 
 ROWS = 2048
 RECORD_BYTES = 8192
@@ -32,8 +36,8 @@ _ROW = np.dtype(
         ("skipped", "<i8"),
         ("recorded", "<i8"),  # bytes of the recorded verdict; 0: none yet
         ("camera", "S32"),
-        ("view", "S128"),
-        ("source_ref", "S512"),
+        ("view", f"S{VIEW_BYTES}"),
+        ("source_ref", f"S{SOURCE_REF_BYTES}"),
     ]
 )
 _NUMBERS = (
@@ -47,8 +51,8 @@ _NUMBERS = (
     "skipped",
 )
 _TEXTS = ("camera", "view", "source_ref")
-_STAGE = np.dtype([("pid", "<i8"), ("ready", "<i8"), ("beat_ns", "<i8")])
-_CAPTURED, _PUBLISHED, _EPOCH = 0, 8, 16  # a cache line apart
+_STAGE = np.dtype([("pid", "<i8"), ("ready", "<i8"), ("beat_ns", "<i8"), ("dropped", "<i8")])
+_CAPTURED, _PUBLISHED, _EPOCH, _RUN = 0, 8, 16, 24  # a cache line apart
 
 
 class Ledger:
@@ -65,17 +69,23 @@ class Ledger:
         arrays = SharedArrays.create(
             path,
             {
-                "counters": (np.int64, (24,)),
+                "counters": (np.int64, (32,)),
                 "stages": (_STAGE, (len(STAGES),)),
                 "rows": (_ROW, (ROWS,)),
                 "records": (np.uint8, (ROWS, RECORD_BYTES)),
             },
         )
+        arrays["counters"][_RUN : _RUN + 1] = np.frombuffer(os.urandom(RUN_BYTES), np.int64)
         return cls(arrays)
 
     @classmethod
     def open(cls, path: Path) -> Ledger:
         return cls(SharedArrays.open(path))
+
+    @property
+    def run(self) -> bytes:
+        """The number that this run drew, RUN_BYTES of it; no message of another run is about a part in here."""
+        return self._counters[_RUN : _RUN + 1].tobytes()
 
     @property
     def epoch(self) -> int:
@@ -100,24 +110,27 @@ class Ledger:
     def full(self) -> bool:
         return self.captured - self.published >= ROWS
 
-    def enter(self, part: Part) -> None:
-        """Enter the next part; from here on it will get exactly one verdict."""
+    def enter(self, part: Part) -> Part:
+        """Enter the next part; from here on it will get exactly one verdict.
+
+        Returns it as it stands here: texts that are longer than their place are cut with an ellipsis.
+        """
         if part.entry != self.captured or self.full:
             raise ValueError(
                 f"part {part.part_id} does not follow entry {self.captured}, or the ledger is full"
             )
+        texts = {name: fitted(getattr(part, name), _ROW[name].itemsize) for name in _TEXTS}
+        part = msgspec.structs.replace(part, **texts)
         row = self._rows[part.entry % ROWS : part.entry % ROWS + 1]
         for name in _NUMBERS:
             row[name] = getattr(part, name)
         for name in _TEXTS:
-            text = getattr(part, name).encode()
-            if len(text) > _ROW[name].itemsize:
-                raise ValueError(f"{name} {getattr(part, name)!r} is longer than {_ROW[name].itemsize} bytes")
-            row[name] = text
+            row[name] = texts[name].encode()
         row["recorded"] = 0
         row["entry"] = part.entry
         fence()
         self._counters[_CAPTURED] = part.entry + 1
+        return part
 
     def part(self, entry: int) -> Part:
         """The part that was entered with this number and is not overwritten yet."""
@@ -127,6 +140,10 @@ class Ledger:
         fields: dict[str, Any] = {name: int(row[name]) for name in _NUMBERS}
         fields |= {name: bytes(row[name]).decode() for name in _TEXTS}
         return Part(entry=entry, **fields)
+
+    def holds(self, part: Part) -> bool:
+        """Whether this, in every field, is a part that was entered and is not overwritten yet."""
+        return 0 <= self.captured - part.entry - 1 < ROWS and self.part(part.entry) == part
 
     def last_sequence(self, epoch: int) -> int:
         """The sequence number of the part entered last, 0 if that was in another epoch or never."""

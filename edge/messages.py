@@ -6,17 +6,16 @@ slot of the ring. Times are integer nanoseconds of the monotonic clock unless a 
 
 from __future__ import annotations
 
-from typing import Literal, Union
+from typing import Literal, Union, get_args
 
 from msgspec import Struct
 
+VIEW_BYTES, SOURCE_REF_BYTES = 128, 512  # of UTF-8 that a part has room for
+
 VerdictKind = Literal["pass", "reject", "unknown"]
 
-#: Why a verdict is what it is. `clean` passes, `defect` and `product` reject, any other reason is `unknown`.
-Reason = Literal[
-    "clean",  # judged, nothing over its threshold
-    "defect",  # judged, a score over its threshold
-    "product",  # it is not the product that the recipe names
+#: Why a part could not be judged.
+UnknownReason = Literal[
     "frame",  # picture missing, truncated, of another size or colour
     "dark",  # picture without light: lamp or shutter
     "view",  # no master for the view that the frame shows
@@ -27,17 +26,14 @@ Reason = Literal[
     "overwritten",  # the part's slot was leased anew while it was still wanted
     "late",  # no verdict had come shortly before the deadline
 ]
-UNKNOWN_REASONS: tuple[str, ...] = (
-    "frame",
-    "dark",
-    "view",
-    "registration",
-    "engine",
-    "score",
-    "overrun",
-    "overwritten",
-    "late",
-)
+UNKNOWN_REASONS: tuple[str, ...] = get_args(UnknownReason)
+#: Why a verdict is what it is.
+Reason = Literal[
+    "clean",  # judged, nothing over its threshold
+    "defect",  # judged, a score over its threshold
+    "product",  # it is not the product that the recipe names
+    UnknownReason,
+]
 
 
 class Part(Struct, frozen=True, kw_only=True):
@@ -87,7 +83,7 @@ class Posed(Struct, frozen=True, kw_only=True, tag=True):
 class Refused(Struct, frozen=True, kw_only=True, tag=True):
     """Why a judge cannot look at a part on which others may have something to say."""
 
-    reason: Reason
+    reason: UnknownReason
     detail: str
 
 
@@ -115,7 +111,7 @@ class Unknown(Struct, frozen=True, kw_only=True, tag=True):
     """A part that a stage could not judge, and why."""
 
     part: Part
-    reason: Reason
+    reason: UnknownReason
     detail: str
     done_ns: dict[str, int]
 

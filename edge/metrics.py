@@ -79,6 +79,10 @@ class Metrics:
         self._restarts = each(
             counter("stage_restarts_total", "Times a stage was started anew.", "stage"), STAGES
         )
+        self._dropped = each(
+            counter("messages_dropped_total", "Messages that were none of this run's.", "stage"), STAGES
+        )
+        self._dropped_so_far = dict.fromkeys(STAGES, 0)
         self._free = one(gauge("free_slots", "Slots that no part occupies."))
         self._free.set(slots)
         one(gauge("slots", "Slots for the pictures of parts.")).set(slots)
@@ -122,6 +126,11 @@ class Metrics:
 
     def restarted(self, stage: str) -> None:
         self._restarts[stage].inc()
+
+    def dropped(self, stage: str, so_far: int) -> None:
+        """Count the messages that a stage has dropped since the line started."""
+        self._dropped[stage].inc(so_far - self._dropped_so_far[stage])
+        self._dropped_so_far[stage] = so_far
 
     def stage_up(self, stage: str, up: bool) -> None:
         self._up[stage].set(up)

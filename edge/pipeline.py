@@ -109,6 +109,7 @@ class Line:
                 child.restart()
                 self._metrics.restarted(name)
             self._metrics.stage_up(name, child.ready)
+            self._metrics.dropped(name, child.dropped)
         self._tell_engine()
         self._metrics.free_slots(self._ring.free(self._ledger.published))
         self._verdicts.hear(TICK_MS, self._told)

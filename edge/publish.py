@@ -7,12 +7,13 @@ from typing import Literal
 
 import zmq
 
+from .inbox import Inbox
 from .ledger import ROWS, Ledger
 from .life import TICK_MS, Life
-from .messages import Heartbeat, Message, Part, Prediction, Unknown, Verdict
+from .messages import Heartbeat, Part, Unknown, Verdict
 from .ring import Ring
-from .verdict import Answer, Bench, Identity, answer_of, record_of, utc
-from .wire import heartbeat_topic, unpack, verdict_bytes, verdict_from
+from .verdict import Answer, Bench, Identity, Said, answer_of, record_of, utc
+from .wire import heartbeat_topic, verdict_bytes, verdict_from
 
 IDLE_NS = 2_000_000_000  # without a part for so long, the line is idle
 REJOIN_NS = 5_000_000_000  # subscribers that come so soon after a restart were there before it
@@ -27,23 +28,21 @@ class Publisher:
         self._ring, self._ledger, self._bench = ring, ledger, bench
         self._identity, self._guard_ns = identity, guard_ns
         self._first = ledger.published
-        self._answers: dict[int, tuple[Message, Answer]] = {}
+        self._answers: dict[int, tuple[Said, Answer]] = {}
         self._judged: Verdict | None = None
         self._last_ns: int | None = None  # when the last part was captured
         self._unknowns = 0  # since a part was last judged
         self._unknown_since_ns = 0  # captured_ns of the first of them
 
-    def take(self, message: Message) -> None:
+    def take(self, message: Said) -> None:
         """Note what a stage says of a part; a part that has its verdict already is passed over."""
         part = message.part
         if part.entry < self._ledger.published or part.entry in self._answers:
             return
         if isinstance(message, Unknown):
             self._answers[part.entry] = (message, Answer(message))
-        elif isinstance(message, Prediction):
-            self._answers[part.entry] = (message, answer_of(message, self._ring, self._bench))
         else:
-            raise TypeError(f"publish got a {type(message).__name__}")
+            self._answers[part.entry] = (message, answer_of(message, self._ring, self._bench))
 
     def wait_ns(self, now_ns: int) -> int:
         """How long nothing is due, if no message comes."""
@@ -69,8 +68,8 @@ class Publisher:
             part = self._ledger.part(entry)
             if now_ns < part.deadline_ns - self._guard_ns:
                 return None
-            message = Unknown(part=part, reason="late", detail=self._whereabouts(part), done_ns={})
-            answer = Answer(message)
+            late = Unknown(part=part, reason="late", detail=self._whereabouts(part), done_ns={})
+            message, answer = late, Answer(late)
         self._ledger.record(entry, record_of(message, answer, self._bench, self._identity, now_ns))
         return self._ledger.recorded(entry)
 
@@ -124,7 +123,7 @@ class Publisher:
 
 
 def run_publish(
-    life: Life, publisher: Publisher, inbox: zmq.Socket[bytes], socket: zmq.Socket[bytes], heartbeat_ns: int
+    life: Life, publisher: Publisher, inbox: Inbox[Said], socket: zmq.Socket[bytes], heartbeat_ns: int
 ) -> None:
     """Give out verdicts and heartbeats on a XPUB socket until told to stop.
 
@@ -139,15 +138,15 @@ def run_publish(
         socket.send_multipart((topic, body))
 
     either = zmq.Poller()
-    for one in (inbox, socket):
+    for one in (inbox.socket, socket):
         either.register(one, zmq.POLLIN)
     life.ready()
     while not life.stopping:
         life.beat()
         now_ns = time.monotonic_ns()
         wait_ns = min(publisher.wait_ns(now_ns), max(0, beat_due_ns - now_ns))
-        if inbox in dict(either.poll(-(-wait_ns // 1_000_000))):
-            publisher.take(unpack(inbox.recv()))
+        if inbox.socket in dict(either.poll(-(-wait_ns // 1_000_000))) and (said := inbox.take()) is not None:
+            publisher.take(said)
         while (record := publisher.next(time.monotonic_ns())) is not None:
             send(record)
             publisher.sent(record)

@@ -79,7 +79,7 @@ class Synthetic(_Source, frozen=True, kw_only=True, tag="synthetic"):
 
 
 class Folder(_Source, frozen=True, kw_only=True, tag="folder"):
-    """Plays the pictures of a folder at a steady rate, in the order of their names."""
+    """Plays the pictures of a folder at a steady rate: by name, or as they come where it is watched."""
 
     files: Annotated[
         str,
@@ -87,6 +87,7 @@ class Folder(_Source, frozen=True, kw_only=True, tag="folder"):
     ]
     fps: Annotated[float, Meta(gt=0, le=10000)] = 20.0
     repeat: bool = False
+    watch: bool = False  # go on with pictures that appear later, oldest first, each once
 
 
 class Video(_Source, frozen=True, kw_only=True, tag="video"):
@@ -241,6 +242,8 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
             '[source] color: a video comes without raw pixels: write "bgr" or "gray", or give raw pictures '
             'by kind = "folder"'
         )
+    if isinstance(source, Folder) and source.watch and source.repeat:
+        yield "[source] repeat: a folder that is watched has no last picture: take out repeat or watch"
     if timing.guard_ms >= timing.deadline_ms:
         yield (
             f"[timing] guard_ms: {timing.guard_ms:g} leaves nothing of deadline_ms, {timing.deadline_ms:g}: "

@@ -32,6 +32,9 @@ class Ring:
             area, _, number = name.partition(".")
             if number:
                 self._areas[area, int(number)] = arrays[name]
+        self._outputs = [
+            memory.view(np.float32) for (area, _), memory in self._areas.items() if area == "outputs"
+        ]
 
     @classmethod
     def create(
@@ -67,7 +70,8 @@ class Ring:
         """Give the slot that has been free longest to the part `entry`: (slot, generation), or None.
 
         `published` is how many parts have their verdict; verdicts come in order, so a slot is free once
-        its part's number is below it. Only capture leases.
+        its part's number is below it. Its outputs are NaN from here on, so that those which nobody writes
+        pass no part. Only capture leases.
         """
         slot = int(self._owner.argmin())
         if self._owner[slot] >= published:
@@ -75,6 +79,8 @@ class Ring:
         generation = int(self._generation[slot]) + 1
         self._generation[slot] = generation
         self._owner[slot] = entry
+        for output in self._outputs:
+            output[slot] = np.nan
         fence()
         return slot, generation
 

@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
-import zmq
 
 from .errors import EngineError, PartError, SlotOverwritten
+from .inbox import Inbox
 from .life import TICK_MS, Life
-from .messages import Frame, Message, Prediction, Reason, Tensor, Unknown
+from .messages import Frame, Message, Prediction, Tensor, Unknown, UnknownReason
 from .schedule import Schedule
-from .wire import unpack
+from .text import DETAIL_BYTES, fitted
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Step(Protocol):
 def relay(
     name: str,
     life: Life,
-    inbox: zmq.Socket[bytes],
+    inbox: Inbox[Frame] | Inbox[Tensor],
     onward: Callable[[Message], None],
     publish: Callable[[Message], None],
     step: Step,
@@ -62,7 +62,8 @@ def relay(
         while not life.stopping:
             life.beat()
             while schedule.has_room and inbox.poll(TICK_MS if schedule.is_idle else 0):
-                message = _taken(name, inbox)
+                if (message := inbox.take()) is None:
+                    break
                 schedule.enter(message, message.part.deadline_ns)
             outcomes: Sequence[Tensor | Prediction | Unknown] = ()
             if messages := schedule.next(time.monotonic_ns()):
@@ -86,23 +87,18 @@ def relay(
         raise
 
 
-def _taken(name: str, inbox: zmq.Socket[bytes]) -> Frame | Tensor:
-    message = unpack(inbox.recv())
-    if not isinstance(message, (Frame, Tensor)):
-        raise TypeError(f"{name} got a {type(message).__name__}")
-    return message
-
-
 def refuse(message: Message, error: PartError | SlotOverwritten | EngineError) -> Unknown:
     """The message's part as one that cannot be judged, with the error's reason and words."""
-    reason: Reason = "engine"
+    reason: UnknownReason = "engine"
     if isinstance(error, PartError):
         reason = error.reason
     elif isinstance(error, SlotOverwritten):
         reason = "overwritten"
     else:
         log.error("part %s: %s", message.part.part_id, error)
-    return Unknown(part=message.part, reason=reason, detail=str(error), done_ns=message.done_ns)
+    return Unknown(
+        part=message.part, reason=reason, detail=fitted(str(error), DETAIL_BYTES), done_ns=message.done_ns
+    )
 
 
 def stamp(name: str, message: Message) -> Message:

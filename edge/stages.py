@@ -10,19 +10,22 @@ import sys
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
+from typing import TypeGuard
 
 import msgspec
 
 from .arming import armed_engine
-from .capture import Capture, run_capture
+from .capture import Capture, run_capture, shown
 from .cores import engine_cores, leave_to_engine
 from .engines.base import Engine
 from .errors import EdgeError, LineError
 from .gallery import Gallery
+from .inbox import Inbox
 from .infer import Infer, Layer, References, Seat
 from .judges import Judge, digest_of, read_judges
 from .ledger import Ledger
 from .life import Life, hurry
+from .messages import Frame, Message, Tensor
 from .plan import RUNNING, VERDICTS, Plan, Running
 from .preprocess import PreprocessStep
 from .publish import Publisher, run_publish
@@ -31,7 +34,7 @@ from .resample import Resampler
 from .ring import Ring
 from .sources import open_source
 from .stage import relay
-from .verdict import Bench, Identity
+from .verdict import Bench, Identity, Said, is_said
 from .wires import Wires
 
 log = logging.getLogger(__name__)
@@ -46,7 +49,7 @@ def run_stage(folder: Path, stage: str) -> None:
         hurry(PRIORITY[stage])
         leave_to_engine(plan.recipe.engine.threads)
     ledger, ring = Ledger.open(folder / "ledger"), Ring.open(folder / "ring")
-    with Life(ledger, stage) as life, Wires(folder) as wires:
+    with Life(ledger, stage) as life, Wires(folder, ledger.run) as wires:
         _RUN[stage](plan, folder, life, wires, ledger, ring)
 
 
@@ -59,12 +62,18 @@ def _capture(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger,
         shape=source.shape,
         deadline_ns=round(plan.recipe.timing.deadline_ms * 1e6),
     )
-    run_capture(life, open_source(source), capture, ledger, wires.to("preprocess"), wires.to("publish"))
+    opened = open_source(source, shown(ledger))
+    run_capture(life, opened, capture, ledger, wires.to("preprocess"), wires.to("publish"))
 
 
 def _preprocess(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, ring: Ring) -> None:
     preparers = [judge.preparer(plan.recipe) for judge in _judges(plan)]
-    inbox = wires.inbox("preprocess")
+    shape = plan.recipe.source.shape
+
+    def fits(message: Message) -> TypeGuard[Frame]:
+        return isinstance(message, Frame) and message.shape == shape
+
+    inbox = Inbox(wires.inbox("preprocess"), ledger, "preprocess", fits)
     life.ready()
 
     @cache  # not before the first part comes: infer may still be loading
@@ -91,7 +100,11 @@ def _infer(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, r
             left_out={kind: why for each in armed for kind, why in each.left_out.items()},
         )
         (folder / RUNNING).write_bytes(msgspec.json.encode(running))
-        inbox = wires.inbox("infer")
+
+        def fits(message: Message) -> TypeGuard[Tensor]:
+            return isinstance(message, Tensor) and len(message.inputs) == len(judges)
+
+        inbox = Inbox(wires.inbox("infer"), ledger, "infer", fits)
         life.ready()
         step = Infer(ring, seats)
         relay("infer", life, inbox, wires.to("publish"), wires.to("publish"), step, _guard_ns(plan))
@@ -140,7 +153,11 @@ def _publish(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger,
         ),
         guard_ns=_guard_ns(plan),
     )
-    inbox = wires.inbox("publish")
+
+    def fits(message: Message) -> TypeGuard[Said]:
+        return is_said(message, len(judges))
+
+    inbox = Inbox(wires.inbox("publish"), ledger, "publish", fits)
     socket = wires.publisher((*recipe.publish.endpoints, f"ipc://{folder}/{VERDICTS}.ipc"))
     run_publish(life, publisher, inbox, socket, recipe.publish.heartbeat_ms * 1_000_000)
 

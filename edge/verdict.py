@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import chain
+from typing import TypeGuard, Union
 
 import msgspec
 
 from .decide import Judgement, Rule, decide
 from .errors import PartError, SlotOverwritten
 from .fuse import fuse
-from .ledger import RECORD_BYTES
+from .ledger import RECORD_BYTES, STAGES
 from .messages import Judged, Laid, Message, Prediction, Refused, Unknown, Verdict
 from .recipe import Fusion
 from .ring import Ring, as_outputs
 from .stage import refuse
+from .text import DETAIL_BYTES, fitted
 from .wire import action_topic, verdict_bytes
+
+Said = Union[Prediction, Unknown]  # noqa: UP007  (as messages.py has it)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +52,14 @@ class Answer:
     each: Sequence[Judgement | Refused] = ()
 
 
+def is_said(message: Message, judges: int) -> TypeGuard[Said]:
+    """Whether it is something that may be said of a part that so many judges look at."""
+    if isinstance(message, Prediction):
+        laid = [one.to_frame for one in message.inputs if isinstance(one, Laid)]
+        return len(message.inputs) == judges and all(map(math.isfinite, chain.from_iterable(laid)))
+    return isinstance(message, Unknown)
+
+
 def answer_of(message: Prediction, ring: Ring, bench: Bench) -> Answer:
     """What the judges' outputs, which lie in the part's slot, say of the part."""
     said: list[Judgement | Refused] = []
@@ -70,7 +84,7 @@ def answer_of(message: Prediction, ring: Ring, bench: Bench) -> Answer:
     return Answer(unknown, each)
 
 
-def record_of(message: Message, answer: Answer, bench: Bench, identity: Identity, now_ns: int) -> bytes:
+def record_of(message: Said, answer: Answer, bench: Bench, identity: Identity, now_ns: int) -> bytes:
     """The part's verdict as `topic \\n body`, which fits the ledger's record."""
     part, said = message.part, answer.said
     judged = said if isinstance(said, Judgement) else None
@@ -85,7 +99,7 @@ def record_of(message: Message, answer: Answer, bench: Bench, identity: Identity
         skipped=part.skipped,
         verdict=judged.verdict if judged else "unknown",
         reason=said.reason,
-        detail=said.detail[:300] if isinstance(said, Unknown) else "",
+        detail=fitted(said.detail, DETAIL_BYTES) if isinstance(said, Unknown) else "",
         score=judged.score if judged else None,
         threshold=judged.threshold if judged else None,
         p_value=_told(judged.p_value) if judged else None,
@@ -103,7 +117,7 @@ def record_of(message: Message, answer: Answer, bench: Bench, identity: Identity
     reasons = {said.reason} | {one.reason for one in answer.each if isinstance(one, Refused)}
     accept = verdict.verdict == "pass" or (not judged and reasons <= identity.accepted)
     head = action_topic(identity.line, accept=accept) + b"\n"
-    while len(body := verdict_bytes(verdict)) + len(head) > RECORD_BYTES:
+    while len(body := verdict_bytes(verdict)) + len(head) > RECORD_BYTES and verdict.regions:
         verdict = msgspec.structs.replace(verdict, regions=verdict.regions[: len(verdict.regions) // 2])
     return head + body
 
@@ -126,17 +140,18 @@ def _told(p_value: float | None) -> float | None:
     return None if p_value is None else float(f"{p_value:.4g}")
 
 
-def _registration_px(message: Message) -> float | None:
+def _registration_px(message: Said) -> float | None:
     """The worst of any judge's; None where the part was laid onto no master."""
     inputs = message.inputs if isinstance(message, Prediction) else ()
     found = [input_.registration_px for input_ in inputs if isinstance(input_, Laid)]
     return max((px for px in found if px is not None), default=None)
 
 
-def _latencies(message: Message, now_ns: int) -> dict[str, int]:
+def _latencies(message: Said, now_ns: int) -> dict[str, int]:
     """Microseconds in each stage, waiting for it included; they add up to `total`."""
     start, found = message.part.captured_ns, {}
-    for stage, done_ns in sorted(message.done_ns.items(), key=lambda item: item[1]):
+    done = {stage: message.done_ns[stage] for stage in STAGES if stage in message.done_ns}
+    for stage, done_ns in sorted(done.items(), key=lambda item: item[1]):
         found[stage] = (done_ns - message.part.captured_ns) // 1000 - (start - message.part.captured_ns) // 1000
         start = done_ns
     found["publish"] = (now_ns - message.part.captured_ns) // 1000 - (start - message.part.captured_ns) // 1000

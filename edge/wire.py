@@ -1,4 +1,4 @@
-"""Messages to bytes and back, versioned, and the topics of the reject socket; no sockets here."""
+"""Messages to bytes and back, under version and run, and the topics of the reject socket; no sockets here."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from .errors import WireError
 from .messages import Heartbeat, Message, Verdict
 
 VERSION = 2
+RUN_BYTES = 8  # a number that each run of a line draws anew
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
@@ -16,19 +17,21 @@ _verdict = msgspec.json.Decoder(Verdict)
 _heartbeat = msgspec.json.Decoder(Heartbeat)
 
 
-def pack(message: Message) -> bytes:
-    """One message between stages as one part: a version byte, then msgpack."""
-    return bytes((VERSION,)) + _encoder.encode(message)
+def pack(message: Message, run: bytes) -> bytes:
+    """One message between stages as one part: a version byte, the run's RUN_BYTES, then msgpack."""
+    return bytes((VERSION,)) + run + _encoder.encode(message)
 
 
-def unpack(data: bytes) -> Message:
-    """The message of `pack`; WireError for anything else."""
+def unpack(data: bytes, run: bytes) -> Message:
+    """The message of `pack` in the same run; WireError for anything else."""
     if data[:1] != bytes((VERSION,)):
         raise WireError(
             f"message of version {data[:1].hex() or 'none'}, expected {VERSION:02x}: restart the line"
         )
+    if data[1 : 1 + RUN_BYTES] != run:
+        raise WireError("message of another run of the line")
     try:
-        return _decoder.decode(data[1:])
+        return _decoder.decode(data[1 + RUN_BYTES :])
     except msgspec.MsgspecError as error:
         raise WireError(f"not a message between stages: {error}") from error
 

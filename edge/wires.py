@@ -22,8 +22,8 @@ PUBLISH_HWM = 10_000  # messages kept for a slow subscriber, some 10 MB
 class Wires:
     """The sockets of one stage: its inbox, and a way to each other stage's inbox."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, run: bytes) -> None:
+        self._folder, self._run = folder, run
         self._context = zmq.Context()
         self._context.setsockopt(zmq.LINGER, LINGER_MS)  # for sockets that are closed before it, too
 
@@ -66,7 +66,7 @@ class Wires:
 
         def send(message: Message) -> None:
             try:
-                socket.send(pack(message), zmq.NOBLOCK)
+                socket.send(pack(message, self._run), zmq.NOBLOCK)
             except zmq.Again:
                 log.error("part %s: %s takes no more messages", message.part.part_id, stage)
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import recipe
-from .base import Source, Trigger
+from .base import Shown, Source, Trigger
 from .folder import FolderSource
 from .synthetic import SyntheticSource
 from .video import open_video
 
-__all__ = ["Source", "Trigger", "open_source"]
+__all__ = ["Shown", "Source", "Trigger", "open_source"]
 
 _SOURCES: dict[type, Callable[[Any], Source]] = {
     recipe.Synthetic: SyntheticSource,
-    recipe.Folder: FolderSource,
     recipe.Video: open_video,
 }
 
 
-def open_source(section: recipe.Source) -> Source:
-    """The source that a recipe's [source] section names; it opens on `with`."""
+def open_source(section: recipe.Source, shown: Sequence[Shown] = ()) -> Source:
+    """The source that a recipe's [source] section names; it opens on `with`.
+
+    What was shown before capture was started anew matters to a folder, which goes on behind it.
+    """
+    if isinstance(section, recipe.Folder):
+        return FolderSource(section, shown)
     return _SOURCES[type(section)](section)

@@ -26,6 +26,14 @@ class Trigger:
     skipped: int = 0  # frames that were passed over since the last trigger
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A picture that became a part earlier in this run."""
+
+    source_ref: str  # as in the ledger
+    captured_at_ns: int
+
+
 class Source(Protocol):
     """Cheap to make; opened on `with`, where SourceError names what could not be opened."""
 

@@ -1,9 +1,9 @@
-"""Plays the pictures of a folder as if a camera took them, at a steady rate and in the order of their names."""
+"""Plays the pictures of a folder as if a camera took them: at a steady rate, by name or as they appear."""
 
 from __future__ import annotations
 
-import glob
-import re
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,29 +13,44 @@ from numpy.typing import NDArray
 
 from .. import recipe
 from ..errors import PartError, PictureError, SourceEnded, SourceError
+from ..ledger import ROWS
+from ..messages import VIEW_BYTES
 from ..pictures import read
-from .base import Trigger, deliver
+from .base import Shown, Trigger, deliver
+from .listing import Views, files_of, folder_of, listed, reference
 from .pace import Pace
+from .spool import POLL_S, Spool
 
-_STANDS_FOR = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]", "{view}": "(?P<view>[^/]+)"}
+POLL_REST = 4  # looking at a large folder takes at most a fifth of the time
 
 
 class FolderSource:
-    """A picture that cannot be read still is a part. Without `{view}` all show one view, the camera's name."""
+    """A picture that cannot be read still is a part. Without `{view}` all show one view, the camera's name.
 
-    def __init__(self, section: recipe.Folder) -> None:
-        self._section = section
+    It goes on behind the last picture of those shown before.
+    """
+
+    def __init__(self, section: recipe.Folder, shown: Sequence[Shown] = ()) -> None:
+        self._section, self._shown_before = section, shown
+        self._views = Views(section.files, section.camera)
 
     def __enter__(self) -> FolderSource:
         files = self._section.files
-        found = glob.glob(files.replace("[", "[[]").replace("{view}", "*"), recursive=True)
-        self._files = sorted((Path(name) for name in found if Path(name).is_file()), key=_natural)
-        if not self._files:
-            raise SourceError(f"{files}: no picture has such a name: correct [source] files")
-        self._view = _view_in(files)
-        self._next = 0
+        if not self._section.watch:
+            self._files = files_of(files)
+            if not self._files:
+                raise SourceError(f"{files}: no picture has such a name: correct [source] files")
+            self._next = _behind(self._files, self._shown_before)
+        elif not folder_of(files).is_dir():
+            raise SourceError(f"{folder_of(files)}: no such folder: make it, or correct [source] files")
+        else:
+            forgot = len(self._shown_before) >= ROWS
+            self._files, self._next = [], 0
+            self._spool = Spool(lambda: listed(files), self._shown_before, forgot)
+            self._poll_due_s = 0.0
         self._ahead: NDArray[Any] | PartError | None = None
         self._pace = Pace(self._section.fps)
+        self._count = 0
         return self
 
     def __exit__(
@@ -45,25 +60,61 @@ class FolderSource:
 
     def wait(self, timeout_s: float) -> Trigger | None:
         """Decode the next picture ahead of its time, then wait until it is due."""
-        if self._next == len(self._files):
-            if not self._section.repeat:
-                raise SourceEnded(f"all {len(self._files)} pictures of {self._section.files} have been shown")
-            self._next = 0
+        if self._next == len(self._files) and not self._more(timeout_s):
+            return None
         path = self._files[self._next]
-        if self._ahead is None:
+        if self._ahead is None and self._count:  # the first may be the one that ended the process before
             self._ahead = decoded(path)
-        match = self._view.fullmatch(str(path))
-        view = match["view"] if match and "view" in match.groupdict() else self._section.camera
-        trigger = self._pace.wait(timeout_s, view, str(path))
+        view = self._views.of(path)
+        fits = 0 < len(view.encode()) <= VIEW_BYTES
+        trigger = self._pace.wait(timeout_s, view if fits else "", str(path))
         if trigger is not None:
-            self._shown, self._name, self._ahead = self._ahead, str(path), None
+            self._shown, self._path, self._ahead = self._ahead, path, None
+            self._unfit = None if fits else PartError("view", _no_view(path, view))
             self._next += 1
+            self._count += 1
         return trigger
 
     def read(self, out: NDArray[np.uint8]) -> None:
-        if isinstance(self._shown, PartError):
-            raise self._shown
-        deliver(self._shown, out, self._name)
+        if self._unfit:
+            raise self._unfit
+        picture = decoded(self._path) if self._shown is None else self._shown
+        if isinstance(picture, PartError):
+            raise picture
+        deliver(picture, out, str(self._path))
+
+    def _more(self, timeout_s: float) -> bool:
+        """Begin again where the recipe says so, or look for new pictures, waiting until it is time to."""
+        if not self._section.watch:
+            if not self._section.repeat:
+                raise SourceEnded(f"all {len(self._files)} pictures of {self._section.files} have been shown")
+            self._next = 0
+            return True
+        end_s = time.monotonic() + timeout_s
+        while not self._files[self._next :]:
+            now_s = time.monotonic()
+            if self._poll_due_s > end_s:
+                time.sleep(max(0, end_s - now_s))
+                return False
+            time.sleep(max(0, self._poll_due_s - now_s))
+            start_s = time.monotonic()
+            self._files, self._next = self._spool.poll(), 0
+            took_s = time.monotonic() - start_s
+            self._poll_due_s = start_s + took_s + max(POLL_S, POLL_REST * took_s)
+        self._pace = Pace(self._section.fps)  # nothing was due while there was nothing
+        return True
+
+
+def _behind(files: Sequence[Path], shown: Sequence[Shown]) -> int:
+    """Where to go on: behind the picture shown last of those that are still there."""
+    places = {reference(path): place for place, path in enumerate(files)}
+    return next((places[one.source_ref] + 1 for one in reversed(shown) if one.source_ref in places), 0)
+
+
+def _no_view(path: Path, view: str) -> str:
+    if not view:
+        return f"{path}: its name does not tell the view: correct {{view}} in [source] files"
+    return f"{path}: the view in its name has {len(view.encode())} bytes, a part has room for {VIEW_BYTES}"
 
 
 def decoded(path: Path) -> NDArray[Any] | PartError:
@@ -72,14 +123,3 @@ def decoded(path: Path) -> NDArray[Any] | PartError:
         return read(path)
     except PictureError as error:
         return PartError("frame", str(error))
-
-
-def _view_in(pattern: str) -> re.Pattern[str]:
-    """Finds the part of a file's name that stands for `{view}`."""
-    pieces = re.split(r"(\*\*/|\*|\?|\{view\})", pattern)
-    return re.compile("".join(_STANDS_FOR.get(piece, re.escape(piece)) for piece in pieces))
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sorts `part-9` before `part-10`."""
-    return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in re.split(r"(\d+)", str(path))]

@@ -26,7 +26,7 @@ ROWS = [
     {"fuse"},
     {"decide"},
     {"masters", "stage"},
-    {"life", "wires"},
+    {"inbox", "life", "wires"},
     {"register", "resample"},
     {"align"},
     {

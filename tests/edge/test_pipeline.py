@@ -10,9 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zmq
 from lines import Subscriber, judged, running, stop, until, write_boards, write_recipe
 
-from edge.messages import Verdict
+from edge.ledger import STAGES
+from edge.messages import Tensor, Unknown, Verdict
+from edge.wire import pack
 
 BOARDS = {f"{i:03d}": i % 3 != 1 for i in range(30)}
 
@@ -242,3 +245,26 @@ def test_a_subscriber_hears_at_once_how_the_line_is(tmp_path: Path, endless: Cal
             until(lambda: subscriber.heartbeats, "a heartbeat is heard", line)
         stop(line)
     assert [heartbeat["v"] for heartbeat in subscriber.heartbeats] == [1]
+
+
+def test_messages_that_are_none_cost_a_line_nothing(tmp_path: Path, endless: Callable[..., Path]) -> None:
+    """Noise, and messages of another run, end no stage and change no verdict; the line counts them."""
+    with Subscriber(tmp_path) as subscriber, running(endless()) as line, zmq.Context() as context:
+        until(judged(subscriber, 5), "parts are judged", line)
+        ledger, pids = line.ledger(), {stage: line.pid(stage) for stage in STAGES}
+        stale = Unknown(part=ledger.part(ledger.captured - 1), reason="engine", detail="", done_ns={})
+        for stage in STAGES[1:]:
+            with context.socket(zmq.PUSH) as socket:
+                socket.connect(f"ipc://{line.folder}/{stage}.ipc")
+                for _ in range(100):
+                    socket.send(b"")
+                    socket.send(pack(stale, bytes(8)))
+                    socket.send(pack(Tensor(part=stale.part, inputs=(), done_ns={}), ledger.run))
+                until(
+                    lambda stage=stage: ledger.stages[stage]["dropped"][0] == 300, f"{stage} has dropped them"
+                )
+        until(judged(subscriber, 5), "parts are judged again", line)
+        assert pids == {stage: line.pid(stage) for stage in STAGES}
+        assert "dropped a message" in stop(line)
+    exactly_once(subscriber)
+    assert {verdict.reason for _, verdict in subscriber.verdicts} == {"clean"}

@@ -379,3 +379,24 @@ def test_a_verdict_has_room_for_as_many_judges_as_a_recipe_may_name(tmp_path: Pa
     bench.publisher.take(bench.predict(bench.enter(), *[refused] * MOST_JUDGES))
     bench.publisher.take(bench.predict(bench.enter(), *[0.7] * MOST_JUDGES))
     assert [len(verdict.judges) for _, verdict in bench.publish(12_000)] == [MOST_JUDGES] * 2
+
+
+def test_a_verdict_has_room_for_the_longest_texts(tmp_path: Path) -> None:
+    """Names that JSON doubles, a detail without end, times of stages that there are not: it fits its record."""
+    rule = Rule(name="j" * 31, bundle="1" * 64, thresholds={"spot": 1 / 3}, stride=4)
+    bench = Bench(tmp_path, (rule,) * MOST_JUDGES)
+    named = part_of(0, deadline_ns=50_000, view='"' * 999)
+    part = bench.ledger.enter(msgspec.structs.replace(named, camera='"' * 999, source_ref="\\" * 999))
+    refused = Refused(reason="registration", detail="cannot open \udcff, " + '"' * 9_999)
+    bench.publisher.take(
+        Prediction(
+            part=part,
+            inputs=(refused,) * MOST_JUDGES,
+            engine_ns=10**15,
+            done_ns={f"stage {number}": number for number in range(999)},
+        )
+    )
+    ((_, verdict),) = bench.publish(10**15)
+    assert len(verdict.judges) == MOST_JUDGES
+    assert verdict.detail.endswith("…")
+    assert len(verdict.source_ref) > 500

@@ -77,6 +77,13 @@ def test_each_kind_of_source_can_be_asked_for(tmp_path: Path, source: str, kind:
     assert (recipe.source.shape, recipe.source.nbytes) == ((10, 20, 3), 600)
 
 
+def test_a_folder_that_is_watched_has_no_end_to_begin_again_from(tmp_path: Path) -> None:
+    """One of the two is what was meant, and a person has to say which."""
+    source = "kind = 'folder'\nfiles = '*.png'\nwidth = 64\nheight = 64\nwatch = true\nrepeat = true"
+    with pytest.raises(RecipeError, match=r"\[source\] repeat: a folder that is watched has no last picture"):
+        read_recipe(recipe_of(tmp_path, f'line = "a"\nbundle = "b"\n[source]\n{source}\n'))
+
+
 WRONG = {
     "an unknown section": ("[engin]\nlanes = 2", "engin: unknown section: did you mean 'engine'?"),
     "an unknown key": ("[timing]\nslot = 3", "[timing] slot: unknown key: did you mean 'slots'?"),

@@ -223,7 +223,7 @@ CASES = {
     "a key of another kind of source": (
         GOOD.replace("files", "address"),
         '2 mistakes:\n  [source] address: unknown key: it is a key of kind = "video"; with kind = "folder" '
-        "known here are camera, width, height, color, files, fps, repeat\n"
+        "known here are camera, width, height, color, files, fps, repeat, watch\n"
         "  [source] files is missing: write a path with *, ** and ?, in which {view} may stand for the part "
         "that is the view",
     ),
@@ -237,7 +237,7 @@ CASES = {
     "a key of the recipe below a section": (
         GOOD + 'masters = "m/{view}.png"\n',
         "[source] masters: unknown key: it belongs to [[judge]] masters or the top, above the first section; "
-        "known here are camera, width, height, color, files, fps, repeat",
+        "known here are camera, width, height, color, files, fps, repeat, watch",
     ),
     "a key of another section": (
         GOOD + "[timing]\nlanes = 2\n",

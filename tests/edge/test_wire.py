@@ -12,6 +12,7 @@ from edge import wire
 from edge.errors import WireError
 from edge.messages import Frame, Laid, Prediction, Refused, Tensor, Unknown
 
+RUN = b"this-run"
 INPUTS = (
     Laid(to_frame=(1.0, 0.0, 0.5, 0.0, 1.0, -0.5), registration_px=0.25),
     Refused(reason="registration", detail="moved 40 px"),
@@ -28,7 +29,7 @@ MESSAGES = [
     Unknown(part=part_of(3), reason="dark", detail="no light", done_ns={}),
 ]
 GOLDEN = bytes.fromhex(
-    "0285a474797065a7556e6b6e6f776ea4706172748ca5656e74727903a565706f636801a873657175656e636504a663"
+    "02746869732d72756e85a474797065a7556e6b6e6f776ea4706172748ca5656e74727903a565706f636801a873657175656e636504a663"
     "616d657261a663616d657261a476696577a161aa736f757263655f726566a0a7736b697070656400ab636170747572"
     "65645f6e7300ae63617074757265645f61745f6e73cf17979cfe362a0000ab646561646c696e655f6e7300a4736c6f"
     "7400aa67656e65726174696f6e01a6726561736f6ea46461726ba664657461696ca86e6f206c69676874a7646f6e65"
@@ -39,35 +40,42 @@ GOLDEN = bytes.fromhex(
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
 def test_a_message_comes_back_as_it_was(message: Frame | Tensor | Prediction | Unknown) -> None:
     """What one stage sends, the next one receives."""
-    assert wire.unpack(wire.pack(message)) == message
-    assert len(wire.pack(message)) < 1000
+    assert wire.unpack(wire.pack(message, RUN), RUN) == message
+    assert len(wire.pack(message, RUN)) < 1000
 
 
 def test_the_format_is_what_it_was() -> None:
     """Bytes of this version do not change unnoticed."""
-    assert wire.pack(MESSAGES[-1]) == GOLDEN
-    assert wire.unpack(GOLDEN) == MESSAGES[-1]
+    assert wire.pack(MESSAGES[-1], RUN) == GOLDEN
+    assert wire.unpack(GOLDEN, RUN) == MESSAGES[-1]
 
 
 def test_another_version_is_refused() -> None:
     """A message of another version of Linejudge is not read as one of this."""
-    data = wire.pack(MESSAGES[0])
+    data = wire.pack(MESSAGES[0], RUN)
     with pytest.raises(WireError, match="version 03, expected 02"):
-        wire.unpack(b"\x03" + data[1:])
+        wire.unpack(b"\x03" + data[1:], RUN)
+
+
+def test_another_run_is_refused() -> None:
+    """A message that a process of an earlier run still sends is not about a part of this one."""
+    data = wire.pack(MESSAGES[0], RUN)
+    with pytest.raises(WireError, match="another run"):
+        wire.unpack(data, b"next-run")
 
 
 @given(st.binary(max_size=200))
 def test_noise_is_no_message(data: bytes) -> None:
     """Whatever bytes come, the answer is an error and never a part."""
     with pytest.raises(WireError):
-        wire.unpack(b"\x01" + data)
+        wire.unpack(b"\x02" + RUN + data, RUN)
 
 
 @pytest.mark.parametrize("cut", range(1, 120, 7))
 def test_half_a_message_is_no_message(cut: int) -> None:
     """A message that was cut off is refused."""
     with pytest.raises(WireError):
-        wire.unpack(wire.pack(MESSAGES[0])[:-cut])
+        wire.unpack(wire.pack(MESSAGES[0], RUN)[:-cut], RUN)
 
 
 def test_a_verdict_that_lacks_a_field_is_refused() -> None:
