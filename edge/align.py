@@ -19,6 +19,9 @@ from .recipe import Motion
 Floats = NDArray[np.float32]
 
 _SMALL_STEP = 0.08  # pixels of the level; the next step would be far smaller
+# Shares of the shorter side: within the first, edges that lie a little off cancel out; over the second,
+# differences add up.
+_BLUR, _WINDOW = 1 / 20, 1 / 4
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,14 @@ class Step:
     is_last: bool  # the next one would be too small to matter
     laid: Floats  # the part in that pose
     gain: float  # from the part's contrast to the master's
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Where a part is least like its master."""
+
+    value: float  # mean over a window, in standard deviations of the master
+    place: complex  # the window's middle, x + iy in pixels of the master
 
 
 class Level:
@@ -116,6 +127,22 @@ class Level:
     def residual_px(self, step: Step) -> float:
         """How far the worst quarter of the part would still have to move."""
         return max(math.hypot(*(solve @ (rows @ step.laid) * step.gain)) for solve, rows in self._quarters)
+
+    def difference(self, step: Step) -> Difference:
+        """How unlike the master the part is in the place where it is most so, gain and even light aside."""
+        plain_and_like = self._rows[-6:-2]  # a slope of gain would explain half a part that is covered
+        sums = plain_and_like @ step.laid
+        if sums[3] <= 0:
+            return Difference(value=math.inf, place=0j)
+        rest = (step.laid - sums @ plain_and_like) * (math.sqrt(step.laid.size) / float(sums[3]))
+        picture = rest.reshape(self._height - 2 * self._rim, -1)
+        side = min(self._height, self._width)
+        blur, window = max(1, round(side * _BLUR)), max(2, round(side * _WINDOW))
+        half = window // 2
+        means = cv2.blur(np.abs(cv2.blur(picture, (blur, blur))), (window, window))
+        _, value, _, (x, y) = cv2.minMaxLoc(means[half:-half, half:-half])  # whole windows alone
+        place = complex(self._scale[0] * (x + half + self._rim), self._scale[1] * (y + half + self._rim))
+        return Difference(value=float(value), place=place)
 
     def _matrix(self, pose: Pose) -> NDArray[np.float64]:
         """2x3, pixel of this level's inside -> pixel of the part at this level's size."""

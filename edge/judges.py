@@ -31,8 +31,19 @@ class Judge:
     rule: Rule
 
     def preprocess(self, recipe: Recipe) -> Preprocess:
-        """How its parts are laid out."""
-        return msgspec.structs.replace(recipe.preprocess, crop=self.choice.crop or recipe.preprocess.crop)
+        """How its parts are laid out, and how well they have to fit their masters."""
+        said, fit = recipe.preprocess.register, self.bundle.manifest.fit
+        register = (
+            said
+            if fit is None
+            else msgspec.structs.replace(
+                said,
+                max_residual_px=said.max_residual_px or fit.residual_px,
+                max_difference=said.max_difference or fit.difference,
+            )
+        )
+        crop = self.choice.crop or recipe.preprocess.crop
+        return msgspec.structs.replace(recipe.preprocess, crop=crop, register=register)
 
     def masters(self, recipe: Recipe) -> Masters | None:
         """The masters that it compares with; None for a model without."""

@@ -97,6 +97,13 @@ class Calibration(_Entry, frozen=True, kw_only=True):
     scores: tuple[float, ...]  # rising; of the n good parts
 
 
+class Fit(_Entry, frozen=True, kw_only=True):
+    """How well good parts fit their masters once they are registered; what fits worse is not judged."""
+
+    residual_px: Annotated[float, Meta(gt=0)]  # how far a quarter may still lie off
+    difference: Annotated[float, Meta(gt=0)]  # mean over a window, in standard deviations of the master
+
+
 class Manifest(_Entry, frozen=True, kw_only=True):
     """All that is known about the model."""
 
@@ -112,6 +119,7 @@ class Manifest(_Entry, frozen=True, kw_only=True):
     thresholds: dict[str, float]  # by kind: the least score that is rejected
     region_from: float | None = None  # from which value on a cell of an anomaly map is shown as a region
     calibration: Calibration | None = None  # of the threshold
+    fit: Fit | None = None  # of a comparator's parts
     golden: tuple[GoldenCase, ...] = ()
     tolerances: dict[Precision, dict[str, float]] = {}  # largest difference by output, and of the `score`
     masters: dict[str, File] = {}  # by view

@@ -20,6 +20,7 @@ UnknownReason = Literal[
     "dark",  # picture without light: lamp or shutter
     "view",  # no master for the view that the frame shows
     "registration",  # the part could not be laid onto its master
+    "difference",  # a large piece of the part is unlike its master: covered, missing, another product
     "engine",  # the engine failed on this part
     "score",  # the engine's answer is not a number
     "overrun",  # no free slot when the part came

@@ -117,6 +117,8 @@ class Register(_Section, frozen=True, kw_only=True):
     max_shift_px: Annotated[float, Meta(gt=0)] = 16.0
     max_rotation_deg: Annotated[float, Meta(ge=0, le=45)] = 3.0
     min_correlation: Annotated[float, Meta(ge=0, le=1)] = 0.5  # of part and master, once registered
+    max_residual_px: Annotated[float, Meta(gt=0)] | None = None  # of the worst quarter; else the bundle's
+    max_difference: Annotated[float, Meta(gt=0)] | None = None  # of the worst window; else the bundle's
 
 
 class Preprocess(_Section, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import recipe
-from .align import Floats, Level, Pose
+from .align import Difference, Floats, Level, Pose
 from .errors import PartError
 
 _MOST_STEPS = 10
@@ -28,6 +28,7 @@ class Registration:
     matrix: NDArray[np.float64]  # 2x3, pixel of the master -> pixel of the part
     correlation: float  # of part and master in this pose, gain, offset and slopes of light aside
     residual_px: float  # how far the worst quarter of the part still lies off its master
+    difference: Difference  # from the master, where it is greatest
     shift_px: float  # of the middle of the picture
     rotation_deg: float
 
@@ -56,6 +57,19 @@ def register(part: NDArray[np.uint8], template: Template) -> Registration:
         raise PartError(
             "registration",
             f"the part is turned by {found.rotation_deg:.1f} degrees, more than {limits.max_rotation_deg:g}",
+        )
+    if limits.max_residual_px is not None and found.residual_px > limits.max_residual_px:
+        raise PartError(
+            "registration",
+            f"a quarter of the part still lies {found.residual_px:.1f} px off its master after registration, "
+            f"more than {limits.max_residual_px:.1f}: bent, incomplete or another product",
+        )
+    if limits.max_difference is not None and found.difference.value > limits.max_difference:
+        x, y = found.difference.place.real, found.difference.place.imag
+        raise PartError(
+            "difference",
+            f"round {x:.0f}, {y:.0f} the part differs from its master by {found.difference.value:.2f}, more "
+            f"than {limits.max_difference:.2f}: covered, incomplete or another product",
         )
     return found
 
@@ -104,6 +118,7 @@ class Template:
             matrix=pose.matrix(self.shape),
             correlation=step.correlation,
             residual_px=level.residual_px(step),
+            difference=level.difference(step),
             shift_px=abs(pose.shift),
             rotation_deg=math.degrees(cmath.phase(pose.turn)),
         )

@@ -17,6 +17,7 @@ from edge.recipe import EngineChoice
 from trt_build.cases import Case, answer, evenly, judge_all, pair_cases
 from trt_build.dataset import DatasetError, Pair, read_pairs, split
 from trt_build.evaluate import choose_thresholds, figures, find_all
+from trt_build.fit import fit_of
 from trt_build.metrics import Boxes
 from trt_build.progress import counted
 from trt_build.promise import Promise, calibrated, promised, read_draft
@@ -53,7 +54,7 @@ def calibrate(draft: Path, data: Path, promise: Promise) -> Calibration | None:
 
 
 def set_thresholds(draft: Path, pairs: Sequence[Pair], promise: Promise) -> Calibration | None:
-    """For each kind the threshold that best parts true from false boxes.
+    """For each kind the threshold that best parts true from false boxes, and the limits of registration.
 
     Where there are enough boards without any defect among the pairs, their scores are kept for p-values: a
     score is the map's highest value of any kind over that kind's threshold.
@@ -76,7 +77,7 @@ def set_thresholds(draft: Path, pairs: Sequence[Pair], promise: Promise) -> Cali
             calibration = promised(source, engine, np.array(found), promise)
         calibration = msgspec.structs.replace(calibration, note=NOTE)
     facts = {"held_out": figures(pairs, boxes, cut=min(thresholds.values()))}
-    calibrated(draft, thresholds, calibration, facts=facts)
+    calibrated(draft, thresholds, calibration, fit=fit_of(pairs), facts=facts)
     return calibration
 
 

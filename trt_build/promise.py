@@ -16,7 +16,7 @@ from edge.engines import open_engine
 from edge.engines.base import Engine
 from edge.errors import BundleError
 from edge.golden import scores
-from edge.manifest import Calibration
+from edge.manifest import Calibration, Fit
 from edge.recipe import EngineChoice
 from trt_build.cases import Case, answer
 from trt_build.progress import counted
@@ -95,9 +95,10 @@ def calibrated(
     calibration: Calibration | None,
     *,
     region_from: float | None = None,
+    fit: Fit | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write thresholds into a draft's manifest."""
+    """Write thresholds, and how well a comparator's parts have to fit, into a draft's manifest."""
     manifest = read_bundle(draft).manifest
     write_manifest(
         draft,
@@ -106,6 +107,7 @@ def calibrated(
             thresholds=dict(thresholds),
             calibration=calibration,
             region_from=region_from,
+            fit=fit,
             facts=manifest.facts | {"calibrated": True} | dict(facts or {}),
         ),
     )
