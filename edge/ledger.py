@@ -35,6 +35,7 @@ _ROW = np.dtype(
         ("generation", "<i8"),
         ("skipped", "<i8"),
         ("recorded", "<i8"),  # bytes of the recorded verdict; 0: none yet
+        ("recorded_ns", "<i8"),
         ("camera", "S32"),
         ("view", f"S{VIEW_BYTES}"),
         ("source_ref", f"S{SOURCE_REF_BYTES}"),
@@ -52,7 +53,7 @@ _NUMBERS = (
 )
 _TEXTS = ("camera", "view", "source_ref")
 _STAGE = np.dtype([("pid", "<i8"), ("ready", "<i8"), ("beat_ns", "<i8"), ("dropped", "<i8")])
-_CAPTURED, _PUBLISHED, _EPOCH, _RUN = 0, 8, 16, 24  # a cache line apart
+_CAPTURED, _PUBLISHED, _EPOCH, _RUN, _SETTLED = 0, 8, 16, 24, 32  # a cache line apart
 
 
 class Ledger:
@@ -69,7 +70,7 @@ class Ledger:
         arrays = SharedArrays.create(
             path,
             {
-                "counters": (np.int64, (32,)),
+                "counters": (np.int64, (40,)),
                 "stages": (_STAGE, (len(STAGES),)),
                 "rows": (_ROW, (ROWS,)),
                 "records": (np.uint8, (ROWS, RECORD_BYTES)),
@@ -152,11 +153,12 @@ class Ledger:
         row = self._rows[(self.captured - 1) % ROWS]
         return int(row["sequence"]) if int(row["epoch"]) == epoch else 0
 
-    def record(self, entry: int, verdict: bytes) -> None:
+    def record(self, entry: int, verdict: bytes, now_ns: int) -> None:
         """Write a part's verdict down, once and for all; only for the next part to be published."""
         if entry != self.published or len(verdict) > RECORD_BYTES:
             raise ValueError(f"entry {entry}: not the next one, or {len(verdict)} bytes are too many")
         self._records[entry % ROWS, : len(verdict)] = np.frombuffer(verdict, np.uint8)
+        self._rows["recorded_ns"][entry % ROWS] = now_ns
         fence()
         self._rows["recorded"][entry % ROWS] = len(verdict)
 
@@ -164,6 +166,25 @@ class Ledger:
         """The verdict written down for a part, if there is one already."""
         length = int(self._rows["recorded"][entry % ROWS])
         return self._records[entry % ROWS, :length].tobytes() if length else None
+
+    def recorded_since(self, since_ns: int) -> list[bytes]:
+        """The verdicts that have been out since then, as far as they are still here, in order."""
+        found = []
+        for entry in range(self.published - 1, max(0, self.captured - ROWS) - 1, -1):
+            record = self.recorded(entry)
+            if record is None or int(self._rows["recorded_ns"][entry % ROWS]) < since_ns:
+                break
+            found.append(record)
+        return found[::-1]
+
+    @property
+    def settled_ns(self) -> int:
+        """What was given out before has been heard by whoever was there to hear it; set by publish."""
+        return int(self._counters[_SETTLED])
+
+    @settled_ns.setter
+    def settled_ns(self, value: int) -> None:
+        self._counters[_SETTLED] = value
 
     def set_published(self, entry: int) -> None:
         """The part's verdict is out; its slot is free."""

@@ -172,6 +172,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     registration_px: float | None  # the worst of any judge's; None where the part was laid onto no master
     recipe: str  # SHA-256 of the recipe file
     bundle: str  # SHA-256 of the bundle's manifest; of several bundles, SHA-256 of their digests
+    resent: bool = False  # given out before, at `published_ns`, by a publisher that has ended since
 
 
 class Heartbeat(Struct, frozen=True, kw_only=True):

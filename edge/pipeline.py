@@ -20,7 +20,7 @@ from .child import Child
 from .epoch import next_epoch
 from .errors import LineError
 from .judges import Judge, digest_of
-from .ledger import STAGES, Ledger
+from .ledger import ROWS, STAGES, Ledger
 from .messages import Heartbeat, Verdict
 from .metrics import Metrics
 from .plan import RUNNING, VERDICTS, Plan, Running
@@ -57,7 +57,7 @@ class Line:
         self._state, self._metrics, self._hear = state, metrics, hear
         self._cleanup = ExitStack()
         self._ended = False
-        self._told_place = (0, 0)
+        self._told_places: dict[tuple[int, int], None] = {}  # the last ones, in the order in which they came
         self._told_infer: int | None = None
 
     def __enter__(self) -> Line:
@@ -117,9 +117,11 @@ class Line:
     def _told(self, message: Verdict | Heartbeat) -> None:
         if isinstance(message, Verdict):
             place = (message.epoch, message.sequence)
-            if place <= self._told_place:
+            if place in self._told_places:
                 return  # sent again after publish was started anew
-            self._told_place = place
+            self._told_places[place] = None
+            if len(self._told_places) > 2 * ROWS:
+                del self._told_places[next(iter(self._told_places))]
             self._metrics.observe(message)
         else:
             self._metrics.heartbeat(message)

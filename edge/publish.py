@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Literal
 
 import zmq
 
 from .inbox import Inbox
-from .ledger import ROWS, Ledger
+from .ledger import Ledger
 from .life import TICK_MS, Life
 from .messages import Heartbeat, Part, Unknown, Verdict
 from .ring import Ring
-from .verdict import Answer, Bench, Identity, Said, answer_of, record_of, utc
+from .verdict import Answer, Bench, Identity, Said, answer_of, record_of, resent, utc
 from .wire import heartbeat_topic, verdict_bytes, verdict_from
 
 IDLE_NS = 2_000_000_000  # without a part for so long, the line is idle
-REJOIN_NS = 5_000_000_000  # subscribers that come so soon after a restart were there before it
-FORERUNNERS = 16  # verdicts before a restart that may still have been on their way
+REJOIN_NS = 5_000_000_000  # so long after a restart, whoever subscribes was there before it
 BLIND_NS, BLIND_PARTS = 2_000_000_000, 3  # unknown without a break, so long and so many: the line is blind
 
 
@@ -51,27 +51,30 @@ class Publisher:
         due_ns = self._ledger.part(self._ledger.published).deadline_ns - self._guard_ns
         return max(0, min(due_ns - now_ns, TICK_MS * 1_000_000))
 
-    def next(self, now_ns: int) -> bytes | None:
+    def next(self, clock: Callable[[], int]) -> bytes | None:
         """The next part's verdict as `topic \\n body`, recorded in the ledger, or None if it can wait.
 
-        The caller sends it and then calls `sent`. A verdict that was recorded before a restart comes
-        again as it was.
+        The caller sends it and then calls `sent`. A verdict that was recorded before a restart may have been
+        sent then, so it comes again as it was, and says so.
         """
         entry = self._ledger.published
         if entry == self._ledger.captured:
             return None
         if (recorded := self._ledger.recorded(entry)) is not None:
-            return recorded
+            return resent(recorded)
+        part = self._ledger.part(entry)
         if entry in self._answers:
             message, answer = self._answers[entry]
         else:
-            part = self._ledger.part(entry)
-            if now_ns < part.deadline_ns - self._guard_ns:
+            if clock() < part.deadline_ns - self._guard_ns:
                 return None
             late = Unknown(part=part, reason="late", detail=self._whereabouts(part), done_ns={})
             message, answer = late, Answer(late)
-        self._ledger.record(entry, record_of(message, answer, self._bench, self._identity, now_ns))
-        return self._ledger.recorded(entry)
+        record = record_of(message, answer, self._bench, self._identity, clock())
+        if (now_ns := clock()) >= part.deadline_ns:  # it has passed while the verdict was made
+            record = record_of(message, answer, self._bench, self._identity, now_ns)
+        self._ledger.record(entry, record, now_ns)
+        return record
 
     def sent(self, record: bytes) -> None:
         """The verdict is on the wire: the part is done and its slot free."""
@@ -93,10 +96,12 @@ class Publisher:
         return self._first > 0
 
     def again(self) -> list[bytes]:
-        """The verdicts that this publisher gave out, and a few that its forerunner may not have got rid of."""
-        first = max(0, self._first - FORERUNNERS, self._ledger.published - ROWS + 1)
-        recorded = [self._ledger.recorded(entry) for entry in range(first, self._ledger.published)]
-        return [record for record in recorded if record is not None]
+        """The verdicts that a subscriber may have missed, whoever gave them out; marked as resent."""
+        return [resent(record) for record in self._ledger.recorded_since(self._ledger.settled_ns)]
+
+    def settle(self, now_ns: int) -> None:
+        """Subscribers have had REJOIN_NS to come back: what was given out before that is heard."""
+        self._ledger.settled_ns = now_ns - REJOIN_NS
 
     def heartbeat(self, now_ns: int) -> Heartbeat:
         """What is to be said of the line now."""
@@ -127,8 +132,8 @@ def run_publish(
 ) -> None:
     """Give out verdicts and heartbeats on a XPUB socket until told to stop.
 
-    A subscriber that comes hears a heartbeat at once. A publisher that was started anew then sends what it has
-    given out so far again, so that nobody misses a verdict over it; some get one twice, with the same part_id.
+    A subscriber that comes hears a heartbeat at once. A publisher that was started anew then sends again what
+    was given out of late, so that nobody misses a verdict over it; some get one twice, with the same part_id.
     """
     beat_due_ns = time.monotonic_ns()
     rejoin_end_ns = beat_due_ns + REJOIN_NS if publisher.is_successor else 0
@@ -147,14 +152,16 @@ def run_publish(
         wait_ns = min(publisher.wait_ns(now_ns), max(0, beat_due_ns - now_ns))
         if inbox.socket in dict(either.poll(-(-wait_ns // 1_000_000))) and (said := inbox.take()) is not None:
             publisher.take(said)
-        while (record := publisher.next(time.monotonic_ns())) is not None:
+        while (record := publisher.next(time.monotonic_ns)) is not None:
             send(record)
             publisher.sent(record)
         if _subscribed(socket):
             beat_due_ns = 0
             for record in publisher.again() if time.monotonic_ns() < rejoin_end_ns else ():
                 send(record)
-        if (now_ns := time.monotonic_ns()) >= beat_due_ns:
+        if (now_ns := time.monotonic_ns()) >= rejoin_end_ns:
+            publisher.settle(now_ns)
+        if now_ns >= beat_due_ns:
             beat = publisher.heartbeat(now_ns)
             socket.send_multipart((heartbeat_topic(beat.line), verdict_bytes(beat)))
             beat_due_ns = now_ns + heartbeat_ns

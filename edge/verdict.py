@@ -20,7 +20,7 @@ from .recipe import Fusion
 from .ring import Ring, as_outputs
 from .stage import refuse
 from .text import DETAIL_BYTES, fitted
-from .wire import action_topic, verdict_bytes
+from .wire import action_topic, verdict_bytes, verdict_from
 
 Said = Union[Prediction, Unknown]  # noqa: UP007  (as messages.py has it)
 
@@ -85,8 +85,10 @@ def answer_of(message: Prediction, ring: Ring, bench: Bench) -> Answer:
 
 
 def record_of(message: Said, answer: Answer, bench: Bench, identity: Identity, now_ns: int) -> bytes:
-    """The part's verdict as `topic \\n body`, which fits the ledger's record."""
+    """The part's verdict as `topic \\n body`, which fits the ledger's record; `late` from its deadline on."""
     part, said = message.part, answer.said
+    if now_ns >= part.deadline_ns:
+        said = _too_late(message, said, now_ns)
     judged = said if isinstance(said, Judgement) else None
     verdict = Verdict(
         line=identity.line,
@@ -115,11 +117,28 @@ def record_of(message: Said, answer: Answer, bench: Bench, identity: Identity, n
         bundle=identity.bundle,
     )
     reasons = {said.reason} | {one.reason for one in answer.each if isinstance(one, Refused)}
-    accept = verdict.verdict == "pass" or (not judged and reasons <= identity.accepted)
+    rejected = isinstance(answer.said, Judgement) and answer.said.verdict == "reject"
+    accept = verdict.verdict == "pass" or (not judged and not rejected and reasons <= identity.accepted)
     head = action_topic(identity.line, accept=accept) + b"\n"
     while len(body := verdict_bytes(verdict)) + len(head) > RECORD_BYTES and verdict.regions:
         verdict = msgspec.structs.replace(verdict, regions=verdict.regions[: len(verdict.regions) // 2])
     return head + body
+
+
+def resent(record: bytes) -> bytes:
+    """A record as it is sent once more."""
+    head, _, body = record.partition(b"\n")
+    return head + b"\n" + verdict_bytes(msgspec.structs.replace(verdict_from(body), resent=True))
+
+
+def _too_late(message: Said, said: Judgement | Unknown, now_ns: int) -> Unknown:
+    """What is left to say of a part whose deadline has come; what was said of it stands in the detail."""
+    if isinstance(said, Unknown) and said.reason == "late":
+        return said
+    late_ms = (now_ns - message.part.deadline_ns) / 1e6
+    told = f"score {said.score:g}" if isinstance(said, Judgement) else said.detail
+    detail = f"said {late_ms:.1f} ms after the deadline: {said.reason}, {told}"
+    return Unknown(part=message.part, reason="late", detail=detail, done_ns=message.done_ns)
 
 
 def _judged(one: Judgement | Refused, rule: Rule) -> Judged:

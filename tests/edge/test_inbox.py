@@ -69,7 +69,7 @@ class Stand:
     def publish(self) -> list[str]:
         """The reasons of the verdicts that are due."""
         reasons = []
-        while (record := self.publisher.next(1_000)) is not None:
+        while (record := self.publisher.next(lambda: 1_000)) is not None:
             verdict = verdict_from(record.partition(b"\n")[2])
             reasons.append(verdict.reason)
             if verdict.verdict == "pass":
