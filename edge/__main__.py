@@ -39,10 +39,11 @@ def run(recipe: RecipePath) -> None:
     """
     from prometheus_client import CollectorRegistry
 
+    from .exposition import serve_metrics
     from .gpu import GpuWatch, find_gpu
     from .judges import read_line
     from .messages import Heartbeat, Verdict
-    from .metrics import Metrics, serve_metrics
+    from .metrics import Metrics
     from .pipeline import Line
     from .service import Service
 

@@ -54,7 +54,7 @@ class Child:
         """What the stage said when it ended."""
         try:
             return (self._folder / f"{self.stage}.error").read_text()
-        except FileNotFoundError:
+        except OSError:
             return f"ended with status {self.exit_code}"
 
     def start(self) -> None:
@@ -83,13 +83,17 @@ class Child:
             if now_ns - self._started_ns > STEADY_NS:
                 self._backoff_ns = BACKOFF_NS[0]
             log.error("%s: %s; starting it anew in %.1f s", self.stage, self.error, self._backoff_ns / 1e9)
-            self._due_ns = now_ns + self._backoff_ns
-            self._backoff_ns = min(2 * self._backoff_ns, BACKOFF_NS[1])
+            self.postpone(now_ns)
         return now_ns >= self._due_ns
 
+    def postpone(self, now_ns: int) -> None:
+        """Have it started anew later, and the next time later still."""
+        self._due_ns = now_ns + self._backoff_ns
+        self._backoff_ns = min(2 * self._backoff_ns, BACKOFF_NS[1])
+
     def restart(self) -> None:
-        self.restarts += 1
         self.start()
+        self.restarts += 1
 
     def terminate(self) -> None:
         if self._process and self._process.poll() is None:

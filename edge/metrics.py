@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
-from .errors import LineError
 from .gpu import LOST, THROTTLE_REASONS, GpuState
 from .ledger import STAGES
 from .messages import UNKNOWN_REASONS, Heartbeat, Verdict
@@ -184,24 +182,3 @@ class _Gpu(Collector):
             for reason in THROTTLE_REASONS:
                 family.add_metric((self._line, reason), reason in state.throttled)
             yield family
-
-
-@contextlib.contextmanager
-def serve_metrics(registry: CollectorRegistry, host: str, port: int) -> Iterator[int]:
-    """Serve `registry` over HTTP while in the block; yields the port, which the system chooses where it is 0.
-
-    Raises LineError, which names the recipe's key, where the address cannot be had.
-    """
-    try:
-        server, thread = start_http_server(port, host, registry)
-    except OSError as error:
-        raise LineError(
-            f"metrics.port: cannot serve metrics on {host}:{port}: {error.strerror or error}: "
-            "give the line a free port of its own under [metrics] in its recipe, or 0 for no metrics"
-        ) from error
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -17,6 +17,7 @@ import msgspec
 import zmq
 
 from .child import Child
+from .descriptors import raise_limit
 from .epoch import next_epoch
 from .errors import LineError
 from .judges import Judge, digest_of
@@ -32,6 +33,7 @@ from .wire import heartbeat_from, verdict_from
 log = logging.getLogger(__name__)
 
 TICK_MS = 20
+HEARD_AT_ONCE = 1000  # messages, before the stages are looked after again
 STOP_S = 5.0  # for a stage to stop when told
 START_ORDER = tuple(reversed(STAGES))  # nobody sends before the next one listens
 
@@ -61,6 +63,7 @@ class Line:
         self._told_infer: int | None = None
 
     def __enter__(self) -> Line:
+        raise_limit()
         with ExitStack() as cleanup:
             self._folder = cleanup.enter_context(RunFolder(self._recipe.line))
             self._ledger = Ledger.create(self._folder / "ledger")
@@ -104,15 +107,24 @@ class Line:
             if name == "capture" and (self._ended or child.exit_code == 0):
                 self._ended = True
             elif child.tick(now_ns):
-                if name == "capture":
-                    self._next_epoch()
-                child.restart()
-                self._metrics.restarted(name)
+                self._restart(name, child, now_ns)
             self._metrics.stage_up(name, child.ready)
             self._metrics.dropped(name, child.dropped)
         self._tell_engine()
         self._metrics.free_slots(self._ring.free(self._ledger.published))
         self._verdicts.hear(TICK_MS, self._told)
+
+    def _restart(self, name: str, child: Child, now_ns: int) -> None:
+        """Start a stage anew, or try again later where the machine has no room for it."""
+        try:
+            if name == "capture":
+                self._next_epoch()
+            child.restart()
+        except (OSError, LineError) as error:
+            log.error("%s: cannot be started: %s", name, error)
+            child.postpone(now_ns)
+        else:
+            self._metrics.restarted(name)
 
     def _told(self, message: Verdict | Heartbeat) -> None:
         if isinstance(message, Verdict):
@@ -160,8 +172,12 @@ class Line:
         """Tell what infer runs on, once for each of its processes: a restarted one may take another engine."""
         infer = self._children["infer"]
         if infer.ready and infer.pid != self._told_infer:
+            try:
+                running = msgspec.json.decode((self._folder / RUNNING).read_bytes(), type=Running)
+            except OSError as error:
+                log.warning("what infer runs on cannot be told: %s", error)
+                return
             self._told_infer = infer.pid
-            running = msgspec.json.decode((self._folder / RUNNING).read_bytes(), type=Running)
             self._metrics.engine(running, self._recipe_digest, digest_of(self._judges))
 
     def _await_heartbeat(self) -> None:
@@ -217,7 +233,9 @@ class _Verdicts:
 
     def hear(self, timeout_ms: int, told: Callable[[Verdict | Heartbeat], None]) -> None:
         """Pass on what was published, waiting up to the timeout for the first message."""
-        while self._socket.poll(timeout_ms):
+        for _ in range(HEARD_AT_ONCE):
+            if not self._socket.poll(timeout_ms):
+                break
             timeout_ms = 0
             self.heard += 1
             topic, body = self._socket.recv_multipart()

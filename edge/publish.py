@@ -13,6 +13,7 @@ from .ledger import Ledger
 from .life import TICK_MS, Life
 from .messages import Heartbeat, Part, Unknown, Verdict
 from .ring import Ring
+from .subscribers import HEED_NS, Subscribers
 from .verdict import Answer, Bench, Identity, Said, answer_of, record_of, resent, utc
 from .wire import heartbeat_topic, verdict_bytes, verdict_from
 
@@ -142,34 +143,26 @@ def run_publish(
         topic, _, body = record.partition(b"\n")
         socket.send_multipart((topic, body))
 
-    either = zmq.Poller()
-    for one in (inbox.socket, socket):
-        either.register(one, zmq.POLLIN)
+    subscribers, heed_due_ns = Subscribers(socket), 0
     life.ready()
     while not life.stopping:
         life.beat()
         now_ns = time.monotonic_ns()
-        wait_ns = min(publisher.wait_ns(now_ns), max(0, beat_due_ns - now_ns))
-        if inbox.socket in dict(either.poll(-(-wait_ns // 1_000_000))) and (said := inbox.take()) is not None:
+        wait_ns = min(publisher.wait_ns(now_ns), max(0, min(beat_due_ns, heed_due_ns) - now_ns))
+        if inbox.poll(-(-wait_ns // 1_000_000)) and (said := inbox.take()) is not None:
             publisher.take(said)
         while (record := publisher.next(time.monotonic_ns)) is not None:
             send(record)
             publisher.sent(record)
-        if _subscribed(socket):
-            beat_due_ns = 0
-            for record in publisher.again() if time.monotonic_ns() < rejoin_end_ns else ():
-                send(record)
+        if (now_ns := time.monotonic_ns()) >= heed_due_ns:
+            heed_due_ns = now_ns + HEED_NS
+            if subscribers.came():
+                beat_due_ns = 0
+                for record in publisher.again() if now_ns < rejoin_end_ns else ():
+                    send(record)
         if (now_ns := time.monotonic_ns()) >= rejoin_end_ns:
             publisher.settle(now_ns)
         if now_ns >= beat_due_ns:
             beat = publisher.heartbeat(now_ns)
             socket.send_multipart((heartbeat_topic(beat.line), verdict_bytes(beat)))
             beat_due_ns = now_ns + heartbeat_ns
-
-
-def _subscribed(socket: zmq.Socket[bytes]) -> bool:
-    """Whether a subscriber has come since the last time."""
-    came = False
-    while socket.poll(0):
-        came |= socket.recv().startswith(b"\x01")
-    return came

@@ -17,6 +17,6 @@ class Service:
     def notify(self, state: str) -> None:
         """Send a state; a service manager that does not listen is no reason to stop a line."""
         if self._address:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, contextlib.suppress(OSError):
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
                 sender.settimeout(PATIENCE_S)
                 sender.sendto(state.encode(), self._address)

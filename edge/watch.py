@@ -24,6 +24,7 @@ STYLE = {
     "blind": "bold red",
 }
 ROWS = 20
+MESSAGE_BYTES = 65_536  # more than any verdict has
 
 
 def watch_line(endpoint: str, count: int, as_json: bool, stopping: Sequence[int]) -> None:
@@ -92,6 +93,7 @@ def _messages(
     context = zmq.Context()
     socket = context.socket(zmq.SUB)
     try:
+        socket.maxmsgsize = MESSAGE_BYTES
         socket.subscribe(b"")
         try:
             socket.connect(endpoint)

@@ -17,6 +17,10 @@ log = logging.getLogger(__name__)
 
 LINGER_MS = 200  # for what was sent last; a receiver may be gone for good
 PUBLISH_HWM = 10_000  # messages kept for a slow subscriber, some 10 MB
+MESSAGE_BYTES = 65_536  # more than any message between stages has
+HEEDED_HWM = 1  # subscriptions of one subscriber that libzmq reads at once, and every one before it sends
+TOPIC_BYTES = 64  # of a subscription, and of what a subscriber says of itself when it connects
+HANDSHAKE_MS = 2000  # for a subscriber to say that it is one
 
 
 class Wires:
@@ -37,6 +41,7 @@ class Wires:
         """The socket on which `stage` receives; bounded by the rows of the ledger."""
         socket = self._context.socket(zmq.PULL)
         socket.set_hwm(ROWS)
+        socket.maxmsgsize = MESSAGE_BYTES
         socket.bind(f"ipc://{self._folder}/{stage}.ipc")
         return socket
 
@@ -47,6 +52,9 @@ class Wires:
         """
         socket = self._context.socket(zmq.XPUB)
         socket.set_hwm(PUBLISH_HWM)
+        socket.rcvhwm = HEEDED_HWM
+        socket.maxmsgsize = TOPIC_BYTES
+        socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         socket.setsockopt(zmq.XPUB_VERBOSE, 1)
         for endpoint in endpoints:
             try:

@@ -42,13 +42,13 @@ ROWS = [
         "wire",
         "plan",
     },
-    {"shared", "bundle", "cores", "gpu", "kernels", "schedule"},
+    {"shared", "bundle", "cores", "gpu", "kernels", "schedule", "exposition", "subscribers"},
     {"manifest"},
     {"recipe"},
     {"mistakes"},
     {"messages", "toml", "wanted"},
     {"pictures"},
-    {"address", "errors", "labels", "processor", "text"},
+    {"address", "errors", "labels", "processor", "text", "descriptors"},
 ]
 RANK = {name: rank for rank, names in enumerate(ROWS) for name in names}
 

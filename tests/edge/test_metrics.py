@@ -12,8 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from told import BUSY, RUNNING, Line
 
 from edge.errors import LineError
+from edge.exposition import serve_metrics
 from edge.messages import Heartbeat, Reason, Verdict, VerdictKind
-from edge.metrics import STAGES, STATES, VERDICTS, serve_metrics
+from edge.metrics import STAGES, STATES, VERDICTS
 
 MS = 1_000_000
 
