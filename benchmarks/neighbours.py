@@ -2,8 +2,8 @@
 
 A real line judges 50 parts a second by an engine that costs nothing. For each kind of flood
 (tests/support/floods.py) a subscriber that comes during it counts the parts that are judged, and so it does
-just before. Beside the ratio stand what the processes of publish and of the supervisor took of a core, and by how
-much the memory of publish grew. Ends with one line of JSON. Needs `pip install '.[test,bench]'`.
+just before. Beside the ratio stand what the processes of publish and of the supervisor took of a core, and
+by how much the memory of publish grew. Ends with one line of JSON. Needs `pip install '.[test,bench]'`.
 """
 
 from __future__ import annotations

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import get_args
 
 import msgspec
+import numpy as np
 import pytest
 import typer
+from lines import Subscriber, running, until, write_boards, write_recipe
 
 from edge.messages import Reason, Verdict
 from edge.recipe import Fusion, read_recipe
@@ -70,3 +74,33 @@ def test_what_is_linked_exists() -> None:
     links = re.findall(r"\]\(([^):]+)\)", README)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_gate_of_the_subscriber_shown_opens_for_accepted_parts_alone(
+    tmp_path: Path, tiny_bundle: Path, textured: np.ndarray
+) -> None:
+    """For each of them while the line lives; when the line is killed it stays shut, and the belt is stopped."""
+    (shown,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    source = write_boards(tmp_path, {"0": True, "1": False}, textured) + "\nfps = 20\nrepeat = true"
+    recipe = write_recipe(tmp_path, tiny_bundle, source, "[timing]\ndeadline_ms = 2000")
+    code = shown.replace("tcp://127.0.0.1:5571", f"ipc://{tmp_path}/verdicts.ipc")
+    gate = subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True)
+    assert gate.stdout
+    try:
+        with Subscriber(tmp_path) as subscriber, running(recipe) as line:
+            until(lambda: len(subscriber.verdicts) >= 40, "some verdicts", line)
+            line.process.kill()
+            opened: list[str] = []
+            while not opened or opened[0] == "stop the belt":  # as before the line was there
+                opened = [gate.stdout.readline().strip()]
+            while (said := gate.stdout.readline().strip()) != "stop the belt":
+                opened.append(said)
+            after = [gate.stdout.readline().strip() for _ in range(10)]
+        verdicts = {verdict.part_id: topic for topic, verdict in subscriber.verdicts}
+    finally:
+        gate.kill()
+        gate.communicate()
+    accepted = [part for part, topic in verdicts.items() if topic.startswith("accept.")]
+    assert opened == accepted
+    assert 10 < len(accepted) < len(verdicts)
+    assert after == ["stop the belt"] * 10
