@@ -138,14 +138,16 @@ def watch(
 
 
 def _stop_on_signals() -> list[int]:
-    """A list that is empty until SIGTERM or SIGINT comes."""
+    """A list that is empty until a signal comes that asks for an end; systemd's watchdog sends SIGABRT."""
     received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         received.append(number)
 
-    signal.signal(signal.SIGTERM, note)
-    signal.signal(signal.SIGINT, note)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGABRT):
+        signal.signal(number, note)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGHUP, note)
     return received
 
 

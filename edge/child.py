@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -14,7 +15,9 @@ log = logging.getLogger(__name__)
 
 HANG_NS = 5_000_000_000  # without a sign of life for so long, a stage is killed
 LOAD_NS = 120_000_000_000  # the same while it loads
-BACKOFF_NS = (100_000_000, 10_000_000_000)  # before the first restart, and at most
+#: The first restart is at once, the second waits so long, each further one twice as long, and at most so long.
+BACKOFF_NS, MOST_BACKOFF_NS = 100_000_000, 10_000_000_000
+PROMPT_BACKOFF_NS = {"capture": 500_000_000, "publish": 500_000_000}  # likewise; without them no part is seen
 STEADY_NS = 30_000_000_000  # after so long without a fault, the back-off begins anew
 
 
@@ -29,7 +32,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._started_ns = 0
         self._due_ns = 0
-        self._backoff_ns = BACKOFF_NS[0]
+        self._backoff_ns = 0
 
     @property
     def pid(self) -> int | None:
@@ -62,7 +65,7 @@ class Child:
         (self._folder / f"{self.stage}.error").unlink(missing_ok=True)
         self._row["ready"] = 0
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "edge.stages", str(self._folder), self.stage],
+            [sys.executable, "-m", "edge.start", str(self._folder), self.stage, str(os.getpid())],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
@@ -81,7 +84,7 @@ class Child:
             return False
         if not self._due_ns:
             if now_ns - self._started_ns > STEADY_NS:
-                self._backoff_ns = BACKOFF_NS[0]
+                self._backoff_ns = 0
             log.error("%s: %s; starting it anew in %.1f s", self.stage, self.error, self._backoff_ns / 1e9)
             self.postpone(now_ns)
         return now_ns >= self._due_ns
@@ -89,7 +92,8 @@ class Child:
     def postpone(self, now_ns: int) -> None:
         """Have it started anew later, and the next time later still."""
         self._due_ns = now_ns + self._backoff_ns
-        self._backoff_ns = min(2 * self._backoff_ns, BACKOFF_NS[1])
+        most_ns = PROMPT_BACKOFF_NS.get(self.stage, MOST_BACKOFF_NS)
+        self._backoff_ns = min(max(2 * self._backoff_ns, BACKOFF_NS), most_ns)
 
     def restart(self) -> None:
         self.start()

@@ -13,7 +13,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import DTypeLike
 
+from .errors import LineError
 from .messages import SOURCE_REF_BYTES, VIEW_BYTES, Part
 from .shared import SharedArrays, fence
 from .text import fitted
@@ -56,6 +58,14 @@ _STAGE = np.dtype([("pid", "<i8"), ("ready", "<i8"), ("beat_ns", "<i8"), ("dropp
 _CAPTURED, _PUBLISHED, _EPOCH, _RUN, _SETTLED = 0, 8, 16, 24, 32  # a cache line apart
 
 
+_LAYOUT: dict[str, tuple[DTypeLike, tuple[int, ...]]] = {
+    "counters": (np.int64, (40,)),
+    "stages": (_STAGE, (len(STAGES),)),
+    "rows": (_ROW, (ROWS,)),
+    "records": (np.uint8, (ROWS, RECORD_BYTES)),
+}
+
+
 class Ledger:
     """Rows by number of the part, the verdicts recorded for them, and the stages' signs of life."""
 
@@ -67,21 +77,19 @@ class Ledger:
 
     @classmethod
     def create(cls, path: Path) -> Ledger:
-        arrays = SharedArrays.create(
-            path,
-            {
-                "counters": (np.int64, (40,)),
-                "stages": (_STAGE, (len(STAGES),)),
-                "rows": (_ROW, (ROWS,)),
-                "records": (np.uint8, (ROWS, RECORD_BYTES)),
-            },
-        )
+        arrays = SharedArrays.create(path, _LAYOUT)
         arrays["counters"][_RUN : _RUN + 1] = np.frombuffer(os.urandom(RUN_BYTES), np.int64)
         return cls(arrays)
 
     @classmethod
     def open(cls, path: Path) -> Ledger:
-        return cls(SharedArrays.open(path))
+        """The ledger that `create` made; LineError where there is none, or one of another version."""
+        arrays = SharedArrays.open(path)
+        if {name: (arrays[name].dtype, arrays[name].shape) for name in arrays} != {
+            name: (np.dtype(dtype), shape) for name, (dtype, shape) in _LAYOUT.items()
+        }:
+            raise LineError(f"{path}: the ledger of another version of the line")
+        return cls(arrays)
 
     @property
     def run(self) -> bytes:

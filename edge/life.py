@@ -16,9 +16,9 @@ TICK_MS = 100  # at most so long between two signs of life
 class Life:
     """What the supervisor sees of a stage, and what the stage hears of its supervisor."""
 
-    def __init__(self, ledger: Ledger, stage: str) -> None:
+    def __init__(self, ledger: Ledger, stage: str, supervisor: int) -> None:
         self._row = ledger.stages[stage]
-        self._parent = os.getppid()
+        self._supervisor = supervisor
         self.stopping = False
 
     def __enter__(self) -> Life:
@@ -41,7 +41,7 @@ class Life:
     def beat(self) -> None:
         """Show life; stop where the supervisor is gone."""
         self._row["beat_ns"] = time.monotonic_ns()
-        if os.getppid() != self._parent:
+        if os.getppid() != self._supervisor:
             self.stopping = True
 
 

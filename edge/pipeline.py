@@ -24,7 +24,7 @@ from .judges import Judge, digest_of
 from .ledger import ROWS, STAGES, Ledger
 from .messages import Heartbeat, Verdict
 from .metrics import Metrics
-from .plan import RUNNING, VERDICTS, Plan, Running
+from .plan import PLAN, RUNNING, VERDICTS, Plan, Running
 from .recipe import Recipe
 from .ring import Ring
 from .run_folder import RunFolder
@@ -65,12 +65,18 @@ class Line:
     def __enter__(self) -> Line:
         raise_limit()
         with ExitStack() as cleanup:
-            self._folder = cleanup.enter_context(RunFolder(self._recipe.line))
+            self._run = cleanup.enter_context(RunFolder(self._recipe.line))
+            self._folder = self._run.path
             self._ledger = Ledger.create(self._folder / "ledger")
             self._ring = self._make_ring()
             digest = digest_of(self._judges)
-            plan = Plan(recipe=self._recipe, recipe_digest=self._recipe_digest, bundle_digest=digest)
-            (self._folder / "plan.json").write_bytes(msgspec.json.encode(plan))
+            plan = Plan(
+                recipe=self._recipe,
+                recipe_digest=self._recipe_digest,
+                bundle_digest=digest,
+                left=tuple(map(str, self._run.left)),
+            )
+            (self._folder / PLAN).write_bytes(msgspec.json.encode(plan))
             self._verdicts = cleanup.enter_context(_Verdicts(self._folder))
             self._children = {name: Child(self._folder, name, self._ledger) for name in STAGES}
             cleanup.callback(self._kill)
@@ -101,7 +107,15 @@ class Line:
         return self._children[stage].pid
 
     def tick(self) -> None:
-        """Look after the stages and hear what is published; takes at most about TICK_MS."""
+        """Look after the stages and hear what is published; takes at most about TICK_MS.
+
+        Raises LineError where the line cannot go on: its folder was removed.
+        """
+        if not self._run.is_there:
+            raise LineError(f"{self._folder}: the folder of the running line was removed: start it anew")
+        self._tick()
+
+    def _tick(self) -> None:
         now_ns = time.monotonic_ns()
         for name, child in self._children.items():
             if name == "capture" and (self._ended or child.exit_code == 0):
@@ -198,7 +212,7 @@ class Line:
         self._ended = True
         end_ns = time.monotonic_ns() + round(self._recipe.timing.deadline_ms * 1e6 + STOP_S * 1e9)
         while not self.ended and time.monotonic_ns() < end_ns:
-            self.tick()
+            self._tick()
         if not self.ended:
             log.error("%d parts are left without a verdict", self._ledger.captured - self._ledger.published)
         self._verdicts.hear(TICK_MS, self._told)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
 from .recipe import Recipe
 
+PLAN = "plan.json"
 RUNNING = "engine.json"  # what infer tells of itself
 VERDICTS = "verdicts"  # the ipc name of the socket on which the supervisor itself hears the verdicts
 
@@ -16,6 +19,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     recipe: Recipe
     recipe_digest: str
     bundle_digest: str  # of all that judge
+    left: tuple[str, ...] = ()  # folders of killed runs, whose parts are to have their verdict
+
+
+def read_plan(folder: Path) -> Plan:
+    """The plan of the run in this folder; OSError, or MsgspecError where it is of another version."""
+    return msgspec.json.decode((folder / PLAN).read_bytes(), type=Plan)
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ import zmq
 
 from .inbox import Inbox
 from .ledger import Ledger
+from .leftovers import Leftovers
 from .life import TICK_MS, Life
 from .messages import Heartbeat, Part, Unknown, Verdict
 from .ring import Ring
@@ -92,6 +93,11 @@ class Publisher:
         self._ledger.set_published(entry)
 
     @property
+    def is_done(self) -> bool:
+        """Whether every part that was captured has its verdict."""
+        return self._ledger.published == self._ledger.captured
+
+    @property
     def is_successor(self) -> bool:
         """Whether another publisher was there before in this run."""
         return self._first > 0
@@ -129,15 +135,21 @@ class Publisher:
 
 
 def run_publish(
-    life: Life, publisher: Publisher, inbox: Inbox[Said], socket: zmq.Socket[bytes], heartbeat_ns: int
+    life: Life,
+    publisher: Publisher,
+    inbox: Inbox[Said],
+    socket: zmq.Socket[bytes],
+    heartbeat_ns: int,
+    left: Leftovers,
 ) -> None:
-    """Give out verdicts and heartbeats on a XPUB socket until told to stop.
+    """Give out verdicts and heartbeats on a XPUB socket until told to stop and all that is captured is out.
 
     A subscriber that comes hears a heartbeat at once. A publisher that was started anew then sends again what
     was given out of late, so that nobody misses a verdict over it; some get one twice, with the same part_id.
+    So does the first one of a run with what killed runs have left.
     """
     beat_due_ns = time.monotonic_ns()
-    rejoin_end_ns = beat_due_ns + REJOIN_NS if publisher.is_successor else 0
+    rejoin_end_ns = beat_due_ns + REJOIN_NS if publisher.is_successor or left.records else 0
 
     def send(record: bytes) -> None:
         topic, _, body = record.partition(b"\n")
@@ -145,7 +157,7 @@ def run_publish(
 
     subscribers, heed_due_ns = Subscribers(socket), 0
     life.ready()
-    while not life.stopping:
+    while not (life.stopping and publisher.is_done):
         life.beat()
         now_ns = time.monotonic_ns()
         wait_ns = min(publisher.wait_ns(now_ns), max(0, min(beat_due_ns, heed_due_ns) - now_ns))
@@ -158,10 +170,11 @@ def run_publish(
             heed_due_ns = now_ns + HEED_NS
             if subscribers.came():
                 beat_due_ns = 0
-                for record in publisher.again() if now_ns < rejoin_end_ns else ():
+                for record in (*left.records, *publisher.again()) if now_ns < rejoin_end_ns else ():
                     send(record)
         if (now_ns := time.monotonic_ns()) >= rejoin_end_ns:
             publisher.settle(now_ns)
+            left.settle(now_ns)
         if now_ns >= beat_due_ns:
             beat = publisher.heartbeat(now_ns)
             socket.send_multipart((heartbeat_topic(beat.line), verdict_bytes(beat)))

@@ -1,12 +1,12 @@
 """The process of one stage: puts it together from the line's plan and runs it.
 
-Started as `python -m edge.stages FOLDER STAGE` by the supervisor, never by hand.
+The process begins in start.py.
 """
 
 from __future__ import annotations
 
 import logging
-import sys
+import time
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ import msgspec
 from .arming import armed_engine
 from .capture import Capture, run_capture, shown
 from .cores import engine_cores, leave_to_engine
+from .endpoint import claim
 from .engines.base import Engine
 from .errors import EdgeError, LineError
 from .gallery import Gallery
@@ -24,14 +25,16 @@ from .inbox import Inbox
 from .infer import Infer, Layer, References, Seat
 from .judges import Judge, digest_of, read_judges
 from .ledger import Ledger
+from .leftovers import Leftovers
 from .life import Life, hurry
 from .messages import Frame, Message, Tensor
-from .plan import RUNNING, VERDICTS, Plan, Running
+from .plan import RUNNING, VERDICTS, Plan, Running, read_plan
 from .preprocess import PreprocessStep
 from .publish import Publisher, run_publish
 from .recipe import Recipe
 from .resample import Resampler
 from .ring import Ring
+from .run_folder import hold
 from .sources import open_source
 from .stage import relay
 from .verdict import Bench, Identity, Said, is_said
@@ -42,14 +45,14 @@ log = logging.getLogger(__name__)
 PRIORITY = {"publish": 20, "capture": 10, "preprocess": 5, "infer": 5}  # of what has to be prompt
 
 
-def run_stage(folder: Path, stage: str) -> None:
+def run_stage(folder: Path, stage: str, supervisor: int) -> None:
     """Run one stage until it is told to stop or, for capture, until the source ends."""
-    plan = msgspec.json.decode((folder / "plan.json").read_bytes(), type=Plan)
+    plan = read_plan(folder)
     if stage != "infer":  # whose engine comes first
         hurry(PRIORITY[stage])
         leave_to_engine(plan.recipe.engine.threads)
     ledger, ring = Ledger.open(folder / "ledger"), Ring.open(folder / "ring")
-    with Life(ledger, stage) as life, Wires(folder, ledger.run) as wires:
+    with Life(ledger, stage, supervisor) as life, Wires(folder, ledger.run) as wires:
         _RUN[stage](plan, folder, life, wires, ledger, ring)
 
 
@@ -137,29 +140,43 @@ def _seat(judge: Judge, engine: Engine, recipe: Recipe) -> Seat:
 
 def _publish(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, ring: Ring) -> None:
     recipe, judges = plan.recipe, _judges(plan)
-    publisher = Publisher(
-        ring,
-        ledger,
-        Bench(
-            rules=tuple(judge.rule for judge in judges),
-            outputs=tuple(judge.bundle.manifest.answers for judge in judges),
-            fusion=recipe.fusion,
-        ),
-        Identity(
-            line=recipe.line,
-            recipe=plan.recipe_digest,
-            bundle=plan.bundle_digest,
-            accepted=frozenset(reason for reason, action in recipe.rule.unknown.items() if action == "accept"),
-        ),
-        guard_ns=_guard_ns(plan),
+    bench = Bench(
+        rules=tuple(judge.rule for judge in judges),
+        outputs=tuple(judge.bundle.manifest.answers for judge in judges),
+        fusion=recipe.fusion,
     )
+    publisher = Publisher(ring, ledger, bench, _identity(plan), guard_ns=_guard_ns(plan))
 
     def fits(message: Message) -> TypeGuard[Said]:
         return is_said(message, len(judges))
 
     inbox = Inbox(wires.inbox("publish"), ledger, "publish", fits)
+    hold(folder)
+    for endpoint in recipe.publish.endpoints:
+        claim(endpoint)
     socket = wires.publisher((*recipe.publish.endpoints, f"ipc://{folder}/{VERDICTS}.ipc"))
-    run_publish(life, publisher, inbox, socket, recipe.publish.heartbeat_ms * 1_000_000)
+    left = Leftovers([_left(Path(path), plan) for path in plan.left], bench, time.monotonic_ns())
+    run_publish(life, publisher, inbox, socket, recipe.publish.heartbeat_ms * 1_000_000, left)
+
+
+def _left(folder: Path, plan: Plan) -> tuple[Ledger, Identity]:
+    """The ledger of a run that was killed, and what its verdicts say of the line."""
+    try:
+        of_then = read_plan(folder)
+    except (OSError, msgspec.MsgspecError) as error:
+        log.warning("%s: %s: its parts are told as those of this run", folder, error)
+        of_then = plan
+    return Ledger.open(folder / "ledger"), _identity(of_then)
+
+
+def _identity(plan: Plan) -> Identity:
+    unknown = plan.recipe.rule.unknown
+    return Identity(
+        line=plan.recipe.line,
+        recipe=plan.recipe_digest,
+        bundle=plan.bundle_digest,
+        accepted=frozenset(reason for reason, action in unknown.items() if action == "accept"),
+    )
 
 
 _RUN = {"capture": _capture, "preprocess": _preprocess, "infer": _infer, "publish": _publish}
@@ -177,17 +194,12 @@ def _judges(plan: Plan) -> tuple[Judge, ...]:
     return judges
 
 
-def main() -> int:
-    """Run the stage; what ended it, if anything, goes to `<stage>.error` for the supervisor to tell."""
-    folder, stage = Path(sys.argv[1]), sys.argv[2]
+def run_stage_of(folder: Path, stage: str, supervisor: int) -> int:
+    """Run a stage; what ended it, if anything, goes to `<stage>.error` for the supervisor to tell."""
     logging.basicConfig(level=logging.INFO, format=f"%(levelname)s {stage}: %(message)s")
     try:
-        run_stage(folder, stage)
+        run_stage(folder, stage, supervisor)
     except EdgeError as error:
         (folder / f"{stage}.error").write_text(str(error))
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -259,7 +259,7 @@ def test_messages_that_are_none_cost_a_line_nothing(tmp_path: Path, endless: Cal
         stale = Unknown(part=ledger.part(ledger.captured - 1), reason="engine", detail="", done_ns={})
         for stage in STAGES[1:]:
             with context.socket(zmq.PUSH) as socket:
-                socket.connect(f"ipc://{line.folder}/{stage}.ipc")
+                socket.connect(f"ipc://{line.run}/{stage}.ipc")
                 for _ in range(100):
                     socket.send(b"")
                     socket.send(pack(stale, bytes(8)))

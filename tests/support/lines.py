@@ -27,13 +27,18 @@ from edge.wire import verdict_from
 PATIENCE_S = 60.0
 
 
+def line_name(folder: Path) -> str:
+    """What the line of a recipe in this folder is called."""
+    return f"t{abs(hash(str(folder))) % 10**9}"
+
+
 def write_recipe(folder: Path, bundle: Path | None, source: str, more: str = "") -> Path:
     """A recipe in `folder` that publishes on an ipc socket there; its line's name is unique to the folder.
 
     A comparator's masters are those that `write_boards` wrote. Without a bundle, what is `more` has [[judge]]
     sections.
     """
-    name = f"t{abs(hash(str(folder))) % 10**9}"
+    name = line_name(folder)
     path = folder / "recipe.toml"
     model = f'bundle = "{bundle}"\n' if bundle else ""
     if bundle and json.loads((bundle / "manifest.json").read_text())["method"] == "comparator":
@@ -108,10 +113,16 @@ class RunningLine:
     def __init__(self, recipe: Path, process: subprocess.Popen[str]) -> None:
         self.process = process
         name = recipe.read_text().split('"')[1]
+        #: Where the runs of the line lie.
         self.folder = SHARED_MEMORY / f"linejudge-{os.getuid()}" / name
 
+    @property
+    def run(self) -> Path:
+        """The folder of the run that goes on."""
+        return self.folder / (self.folder / "run").read_text()
+
     def ledger(self) -> Ledger:
-        return Ledger.open(self.folder / "ledger")
+        return Ledger.open(self.run / "ledger")
 
     def pid(self, stage: str) -> int:
         """Of a stage that is ready."""

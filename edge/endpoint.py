@@ -1,0 +1,37 @@
+"""Keeps an ipc endpoint for one process: ZeroMQ itself takes such a socket from whoever has it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from .errors import LineError
+
+
+def claim(endpoint: str) -> None:
+    """Claim an `ipc://` endpoint until this process ends, by a lock beside its socket.
+
+    What a process that has ended leaves is taken over. Raises LineError where a living one has it. Endpoints of
+    other kinds, which the system keeps for one process by itself, need none.
+    """
+    path = endpoint.removeprefix("ipc://")
+    if path == endpoint or path.startswith("@"):
+        return
+    try:
+        opened = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise LineError(
+            f"publish.endpoints: {endpoint}: cannot make {path}.lock: {error.strerror}: "
+            "make its folder, and let the line's user write there"
+        ) from error
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        owner = os.pread(opened, 20, 0).decode(errors="replace").strip()
+        os.close(opened)
+        raise LineError(
+            f"publish.endpoints: {endpoint} belongs to process {owner or 'unknown'}, which is running: "
+            "stop it, or give the line an endpoint of its own"
+        ) from error
+    os.ftruncate(opened, 0)
+    os.pwrite(opened, str(os.getpid()).encode(), 0)
