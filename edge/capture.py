@@ -29,7 +29,7 @@ class Capture:
     def enter(self, trigger: Trigger) -> Part:
         """The part of this trigger: in the ledger, and with a slot if one is free (else slot -1)."""
         entry = self._ledger.captured
-        lease = self._ring.lease(entry, self._ledger.published)
+        lease = None if trigger.lost else self._ring.lease(entry, self._ledger.published)
         slot, generation = lease or (-1, 0)
         self._sequence += 1
         part = Part(
@@ -48,10 +48,10 @@ class Capture:
         )
         return self._ledger.enter(part)
 
-    def read(self, source: Source, part: Part) -> Frame | Unknown:
-        """Have the triggered frame's pixels written into the part's slot."""
+    def read(self, source: Source, part: Part, lost: str = "") -> Frame | Unknown:
+        """Have the triggered frame's pixels written into the part's slot; `lost` says why there are none."""
         if part.slot < 0:
-            detail = f"all {self._ring.slots} slots hold parts that wait for a verdict"
+            detail = lost or f"all {self._ring.slots} slots hold parts that wait for a verdict"
             return Unknown(part=part, reason="overrun", detail=detail, done_ns={})
         try:
             with self._ring.area(part, "frame") as area:
@@ -94,7 +94,7 @@ def run_capture(
                 continue
             part = capture.enter(trigger)
             try:
-                message = capture.read(source, part)
+                message = capture.read(source, part, trigger.lost)
             except SourceError as error:
                 said = Unknown(part=part, reason="frame", detail=fitted(str(error), DETAIL_BYTES), done_ns={})
                 publish(stamp("capture", said))

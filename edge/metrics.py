@@ -53,6 +53,9 @@ class Metrics:
 
         parts = counter("parts_total", "Parts by verdict and its reason.", "verdict", "reason")
         self._parts = {pair: parts.labels(line, *pair) for pair in VERDICTS}
+        self._skipped = one(
+            counter("frames_skipped_total", "Frames that a camera gave and that were passed over.")
+        )
         self._misses = one(counter("deadline_misses_total", "Verdicts that came after their deadline."))
         self._latency = one(histogram("latency_seconds", "From capture to the published verdict.", _SECONDS))
         self._stage_latency = each(
@@ -96,6 +99,7 @@ class Metrics:
         self._parts[verdict.verdict, verdict.reason].inc()
         self._latency.observe((verdict.published_ns - verdict.captured_ns) / 1e9)
         self._deadline.set((verdict.deadline_ns - verdict.captured_ns) / 1e9)
+        self._skipped.inc(verdict.skipped)
         if verdict.published_ns > verdict.deadline_ns:
             self._misses.inc()
         if verdict.reason != "late":  # where a late part spent its time is not known

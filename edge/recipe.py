@@ -91,14 +91,18 @@ class Folder(_Source, frozen=True, kw_only=True, tag="folder"):
 
 
 class Video(_Source, frozen=True, kw_only=True, tag="video"):
-    """A video file, an RTSP address, a V4L2 device or a GStreamer string, read through OpenCV."""
+    """A video file, an HTTP or RTSP address, a V4L2 device or a GStreamer string."""
 
     address: Annotated[
-        str, Meta(description="a path, rtsp://..., /dev/video0, or a GStreamer pipeline that ends in appsink")
+        str,
+        Meta(
+            description="a path, http:// or rtsp://..., /dev/video0, or a GStreamer string that ends in appsink"
+        ),
     ]
     backend: Literal["auto", "ffmpeg", "v4l2", "gstreamer"] = "auto"
     timeout_ms: Annotated[int, Meta(ge=50, le=60000)] = 2000  # no frame for so long: the camera is lost
     paced: bool = False  # play a file at its own rate instead of as fast as it reads
+    newest: bool = False  # of a camera: frames that nobody took are passed over, not `unknown`
 
 
 Source = Union[Synthetic, Folder, Video]  # noqa: UP007  (msgspec reads it on Python 3.10 too)

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import PartError
+from ..errors import PartError, PictureError
+from .shot import Shot
 
 _COLOURLESS = 6  # grey levels by which a video codec may part the channels of a grey picture
 
@@ -24,6 +25,7 @@ class Trigger:
     captured_at_ns: int  # wall clock, for people only
     source_ref: str = ""  # what the source calls the picture, such as the name of its file
     skipped: int = 0  # frames that were passed over since the last trigger
+    lost: str = ""  # why there are no pixels, where more frames came than were taken; the part is `overrun`
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,15 @@ def deliver(picture: NDArray[Any], out: NDArray[np.uint8], name: str) -> None:
     if found.shape != out.shape or found.dtype != out.dtype:
         raise PartError("frame", f"{name}: expected {_words(out)}, found {_words(found)}")
     np.copyto(out, found)
+
+
+def deliver_shot(shot: Shot, out: NDArray[np.uint8], name: str) -> None:
+    """Decode a stream's frame and copy it into `out`, or say by PartError why not."""
+    try:
+        picture = shot.pixels()
+    except PictureError as error:
+        raise PartError("frame", str(error)) from error
+    deliver(picture, out, f"{name}, {shot.ref}")
 
 
 def one_channel(picture: NDArray[Any]) -> NDArray[Any]:

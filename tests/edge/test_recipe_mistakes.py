@@ -232,7 +232,7 @@ CASES = {
         .replace("files =", "fps = 5 #")
         .replace("height", 'address = ""\nheight'),
         '[source] fps: unknown key: it is a key of kind = "synthetic" and kind = "folder"; with kind = "video" '
-        "known here are camera, width, height, color, address, backend, timeout_ms, paced",
+        "known here are camera, width, height, color, address, backend, timeout_ms, paced, newest",
     ),
     "a key of the recipe below a section": (
         GOOD + 'masters = "m/{view}.png"\n',

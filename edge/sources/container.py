@@ -1,0 +1,125 @@
+"""Opens what FFmpeg demuxes - a film, an RTSP stream, a V4L2 device - and gives its frames, checked.
+
+Pictures that come encoded one by one (MJPEG, PNG) go to the reader of pictures; FFmpeg decodes only the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import av
+import av.logging
+
+from ..address import shown
+from ..errors import SourceError
+from .coded import Coded, lazy, warnings_of
+from .shot import Shot, damaged, decoded, encoded
+
+_PICTURES = ("mjpeg", "png")
+_OPTIONS = {
+    # FFmpeg looks at a stream for a second before it shows the first frame; a fifth is enough for a camera.
+    "rtsp": {"rtsp_transport": "tcp", "analyzeduration": "200000", "probesize": "100000"},
+}
+
+av.logging.set_level(av.logging.WARNING)  # else nobody is told what a decoder made up
+av.logging.set_skip_repeated(False)
+logging.getLogger("libav").setLevel(logging.CRITICAL)  # what matters of that is told with the frame
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A stream that is open."""
+
+    fps: float  # 0 where the stream tells none
+    shots: Iterator[Shot]
+
+
+def open_container(
+    address: str, *, live: bool, timeout_s: float = 0.0, size: tuple[int, int] | None = None
+) -> Opened:
+    """The frames of a film or, if `live`, of a camera, which begins with the first key frame that comes.
+
+    `size`, width and height, is what a V4L2 device is asked for. Raises SourceError where it cannot be opened.
+    """
+    name = shown(address)
+    options, format = dict(_OPTIONS.get(address.partition(":")[0], {})), None
+    if address.startswith("/dev/video"):
+        format = "v4l2"
+        if size:
+            options["video_size"] = f"{size[0]}x{size[1]}"
+    with av.logging.Capture() as logged:
+        try:
+            container = av.open(address, format=format, options=options, timeout=timeout_s or None)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            said = "; ".join(
+                [str(error.strerror if isinstance(error, OSError) else error), *warnings_of(logged)]
+            )
+            raise SourceError(f"{name}: cannot be opened: {shown(said)}: is it there?") from error
+    if not container.streams.video:
+        container.close()
+        raise SourceError(f"{name}: cannot be opened: there is no video in it")
+    stream = container.streams.video[0]
+    early = warnings_of(logged, av.logging.ERROR)  # FFmpeg may meet a short film's end while it looks at it
+    return Opened(float(stream.average_rate or 0), _shots(_Demuxed(container, stream, early), name, live))
+
+
+@dataclass(frozen=True)
+class _Demuxed:
+    container: av.container.InputContainer
+    stream: av.VideoStream
+    early: list[str]  # what went wrong before the first packet
+
+    def __iter__(self) -> Iterator[tuple[av.Packet[av.VideoStream] | None, list[str]]]:
+        """Packets and, behind the last one, None, each with what FFmpeg warned of on its way there."""
+        packets, count = self.container.demux(self.stream), 0
+        while True:
+            with av.logging.Capture() as logged:
+                try:
+                    packet, broke = next(packets, None), list[str]()
+                except (av.FFmpegError, OSError) as error:
+                    packet, broke = None, [str(error.strerror)]
+            said = [*warnings_of(logged), *broke]
+            if packet is None or not packet.size:
+                if count < self.stream.frames:
+                    said.append(f"expected {self.stream.frames} frames, found {count}")
+                yield None, [*self.early, *said]
+                return
+            count += 1
+            yield packet, said
+
+
+def _shots(demuxed: _Demuxed, name: str, live: bool) -> Iterator[Shot]:
+    pictures = demuxed.stream.codec_context.name in _PICTURES
+    frames = _pictures(demuxed) if pictures else _decoded(demuxed, live)
+    with demuxed.container:
+        for count, (pixels, wrong) in enumerate(frames, start=1):
+            ref = f"frame {count}"
+            if wrong or pixels is None:
+                yield damaged(wrong, name, ref)
+            elif isinstance(pixels, bytes):
+                yield encoded(pixels, name, ref)
+            else:
+                yield decoded(lazy(pixels, f"{name}, {ref}"), ref)
+
+
+def _pictures(demuxed: _Demuxed) -> Iterator[tuple[bytes | None, str]]:
+    """Each packet's picture, and what is wrong with it."""
+    for packet, said in demuxed:
+        if packet is None and said:
+            yield None, f"the stream breaks off: {'; '.join(said)}"
+        elif packet is not None:
+            wrong = "; ".join(said) or ("a packet is not whole" if packet.is_corrupt else "")
+            yield bytes(packet), wrong and f"the stream is damaged: {wrong}"
+
+
+def _decoded(demuxed: _Demuxed, live: bool) -> Iterator[tuple[av.VideoFrame | None, str]]:
+    """Each frame, or None where there should be one, and what is wrong with it."""
+    coded = Coded(demuxed.stream)
+    for packet, said in demuxed:
+        for one in coded.feed(packet, said):
+            if coded.began or not live:
+                yield one.frame, one.wrong
+        if packet is None and said:
+            yield None, f"the stream breaks off: {'; '.join(said)}"

@@ -1,0 +1,57 @@
+"""Plays a film frame by frame: every frame is a part, as fast as it is asked for or at the film's own rate."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import recipe
+from ..address import shown
+from ..errors import SourceEnded, SourceError
+from .base import Trigger, deliver_shot
+from .container import open_container
+from .pace import Pace
+from .shot import Shot
+
+
+class Film:
+    """A frame that is damaged still is a part, as is the last one of a film that ends in its middle."""
+
+    def __init__(self, section: recipe.Video) -> None:
+        self._section = section
+        self._name = shown(section.address)
+
+    def __enter__(self) -> Film:
+        opened = open_container(self._section.address, live=False)
+        if self._section.paced and not opened.fps > 0:
+            raise SourceError(f"{self._name}: tells no frame rate: set [source] paced = false")
+        self._pace = Pace(opened.fps) if self._section.paced else None
+        self._shots, self._count = opened.shots, 0
+        self._next: Shot | None = None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del self._shots  # which closes the film
+
+    def wait(self, timeout_s: float) -> Trigger | None:
+        self._next = self._next or next(self._shots, None)
+        if self._next is None:
+            raise SourceEnded(f"{self._name}: all {self._count} frames have been shown")
+        view, ref = self._section.camera, self._next.ref
+        trigger = (
+            self._pace.wait(timeout_s, view, ref)
+            if self._pace
+            else Trigger(view, time.monotonic_ns(), time.time_ns(), ref)
+        )
+        if trigger is not None:
+            self._shown, self._next = self._next, None
+            self._count += 1
+        return trigger
+
+    def read(self, out: NDArray[np.uint8]) -> None:
+        deliver_shot(self._shown, out, self._name)

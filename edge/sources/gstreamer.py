@@ -1,0 +1,37 @@
+"""Reads a GStreamer pipeline through OpenCV; of what comes out only size and colour can be checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import cv2
+import numpy as np
+
+from .. import recipe
+from ..address import shown
+from ..errors import SourceError
+from .shot import Shot, decoded
+
+
+def open_gstreamer(section: recipe.Video, timeout_s: float) -> Iterator[Shot]:
+    """The frames of a pipeline that ends in appsink; SourceError where it cannot be opened."""
+    capture = cv2.VideoCapture(section.address, cv2.CAP_GSTREAMER)
+    if not capture.isOpened():
+        raise SourceError(
+            f"{shown(section.address)}: cannot be opened as a GStreamer pipeline: does it run in "
+            "gst-launch-1.0, and does this OpenCV have GStreamer (cv2.getBuildInformation)?"
+        )
+    return _shots(capture)
+
+
+def _shots(capture: cv2.VideoCapture) -> Iterator[Shot]:
+    count = 0
+    try:
+        while capture.grab():
+            done, frame = capture.retrieve()
+            if done:
+                count += 1
+                yield decoded(partial(np.asarray, frame), f"frame {count}")
+    finally:
+        capture.release()

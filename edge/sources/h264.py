@@ -1,0 +1,146 @@
+"""Reads as much of an H.264 stream (ITU-T H.264) as tells whether a reference frame is missing.
+
+FFmpeg conceals a lost frame and tells nobody where the next one is no reference; its number (7.4.3) tells.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+_SLICE, _IDR, _SPS = 1, 5, 7
+_SEEN = 48  # bytes of a slice that hold its header's beginning
+_WITH_CHROMA = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)  # profiles (7.3.2.1.1)
+
+
+class FrameNumbers:
+    """Follows frame numbers from packet to packet; `header` is what the container says once, if it does."""
+
+    def __init__(self, header: bytes) -> None:
+        self._in_mp4 = header[:1] == b"\x01" and len(header) > 6
+        self._size = (header[4] & 3) + 1 if self._in_mp4 else 0
+        self._bits = 0  # of a frame number; 0 until a sequence's parameters came
+        self._frames_only, self._planes = True, False
+        self._last: int | None = None  # number of the last reference frame
+        for unit in _from_mp4_header(header) if self._in_mp4 else _by_start_codes(header):
+            self._learn(unit)
+
+    def look(self, packet: bytes) -> tuple[bool, str]:
+        """Whether the packet holds a key frame, and what is missing before it, or an empty text."""
+        key, missing, first = True, "", True
+        units = _by_lengths(packet, self._size) if self._in_mp4 else _by_start_codes(packet)
+        for unit in units:
+            self._learn(unit)
+            if unit[0] & 31 not in (_SLICE, _IDR) or not self._bits:
+                continue
+            bits = _Bits(unit[1:_SEEN])
+            bits.exp_golomb()  # first macroblock
+            key &= bits.exp_golomb() % 5 == 2 or unit[0] & 31 == _IDR
+            bits.exp_golomb()  # picture parameters
+            if self._planes:
+                bits.take(2)
+            number = bits.take(self._bits)
+            field = not self._frames_only and bits.take(1)
+            if first:
+                missing, first = self._gap(number, unit[0] & 31 == _IDR, bool(field)), False
+                if unit[0] >> 5 & 3:
+                    self._last = number
+        return key and not first, missing
+
+    def _gap(self, number: int, idr: bool, field: bool) -> str:
+        if idr or self._last is None or (field and number == self._last):
+            return ""
+        expected = (self._last + 1) % (1 << self._bits)
+        return "" if number == expected else f"a frame is missing: expected number {expected}, found {number}"
+
+    def _learn(self, unit: bytes) -> None:
+        """Take over what a sequence's parameters (7.3.2.1.1) say of slices."""
+        if unit[0] & 31 != _SPS:
+            return
+        bits = _Bits(unit[1:])
+        profile = bits.take(8)
+        bits.take(16)
+        bits.exp_golomb()
+        self._planes = False
+        if profile in _WITH_CHROMA:
+            chroma = bits.exp_golomb()
+            self._planes = chroma == 3 and bool(bits.take(1))
+            bits.exp_golomb()
+            bits.exp_golomb()
+            bits.take(1)
+            if bits.take(1):
+                for index in range(12 if chroma == 3 else 8):
+                    if bits.take(1):
+                        _skip_scaling(bits, 16 if index < 6 else 64)
+        self._bits = bits.exp_golomb() + 4
+        order = bits.exp_golomb()
+        if order == 0:
+            bits.exp_golomb()
+        elif order == 1:
+            bits.take(1)
+            bits.exp_golomb()
+            bits.exp_golomb()
+            for _ in range(bits.exp_golomb()):
+                bits.exp_golomb()
+        bits.exp_golomb()
+        bits.take(1)
+        bits.exp_golomb()
+        bits.exp_golomb()
+        self._frames_only = bool(bits.take(1))
+
+
+class _Bits:
+    """Bits of a NAL unit, without the bytes that keep start codes out of it (7.4.1); zeros behind its end."""
+
+    def __init__(self, unit: bytes) -> None:
+        data = unit.replace(b"\0\0\3", b"\0\0")
+        self._value, self._left = int.from_bytes(data, "big"), 8 * len(data)
+
+    def take(self, count: int) -> int:
+        self._left -= count
+        value = self._value >> self._left if self._left >= 0 else self._value << -self._left
+        return value & ((1 << count) - 1)
+
+    def exp_golomb(self) -> int:
+        """ue(v) and, since only its length matters where it is signed, se(v) too (9.1)."""
+        zeros = 0
+        while zeros < 32 and not self.take(1):
+            zeros += 1
+        return (1 << zeros) - 1 + self.take(zeros)
+
+
+def _skip_scaling(bits: _Bits, size: int) -> None:
+    last = following = 8
+    for _ in range(size):
+        if following:
+            code = bits.exp_golomb()
+            following = (last + ((code + 1) // 2 if code % 2 else -(code // 2))) % 256
+        last = following or last
+
+
+def _by_start_codes(data: bytes) -> Iterator[bytes]:
+    """NAL units of Annex B; a slice is cut to its beginning."""
+    for found in re.finditer(rb"\x00\x00\x01(?=[^\x00])", data):
+        kind = data[found.end()] & 31
+        yield data[found.end() : found.end() + (512 if kind == _SPS else _SEEN)]
+
+
+def _by_lengths(data: bytes, size: int) -> Iterator[bytes]:
+    """NAL units of an MP4's packet, each behind its length."""
+    at = 0
+    while at + size < len(data):
+        length = int.from_bytes(data[at : at + size], "big")
+        at += size
+        if data[at : at + length]:
+            yield data[at : at + length]
+        at += length
+
+
+def _from_mp4_header(header: bytes) -> Iterator[bytes]:
+    """The sequence's parameters of an AVCDecoderConfigurationRecord (ISO/IEC 14496-15)."""
+    at = 6
+    for _ in range(header[5] & 31):
+        length = int.from_bytes(header[at : at + 2], "big")
+        if unit := header[at + 2 : at + 2 + length]:
+            yield unit
+        at += 2 + length
