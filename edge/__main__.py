@@ -50,6 +50,14 @@ def run(recipe: RecipePath) -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     stopping = _stop_on_signals()
     read, digest, judges = read_line(recipe)
+    state = _state_folder()
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        said = (
+            f"{state}: cannot make the state folder: {error.strerror}: set STATE_DIRECTORY to one that is kept"
+        )
+        raise LineError(said) from error
     registry = CollectorRegistry()
     metrics = Metrics(registry, read.line, read.timing.slots)
     service = Service(os.environ.get("NOTIFY_SOCKET"))
@@ -68,9 +76,7 @@ def run(recipe: RecipePath) -> None:
         if read.metrics.port:
             opened.enter_context(serve_metrics(registry, read.metrics.host, read.metrics.port))
             metrics.gpu(opened.enter_context(GpuWatch(find_gpu)).latest)
-        line = opened.enter_context(
-            Line(read, digest, judges, state=_state_folder(), metrics=metrics, hear=hear)
-        )
+        line = opened.enter_context(Line(read, digest, judges, state=state, metrics=metrics, hear=hear))
         logging.info("line %s is armed; verdicts on %s", read.line, ", ".join(read.publish.endpoints))
         service.notify("READY=1")
         while not stopping and not line.ended:
@@ -85,7 +91,7 @@ def check(recipe: RecipePath) -> None:
     from .checkup import check_line
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    check_line(recipe)
+    check_line(recipe, _state_folder())
 
 
 @app.command()
@@ -153,16 +159,17 @@ def _stop_on_signals() -> list[int]:
 
 def _state_folder() -> Path:
     """Where the epochs are kept: systemd's StateDirectory, or the user's state folder."""
-    given = os.environ.get("STATE_DIRECTORY")
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    folder = Path(given) if given else Path(home) / "linejudge"
+    if given := os.environ.get("STATE_DIRECTORY"):
+        return Path(given)
+    if home := os.environ.get("XDG_STATE_HOME"):
+        return Path(home) / "linejudge"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+        return Path.home() / ".local" / "state" / "linejudge"
+    except RuntimeError as error:
         raise LineError(
-            f"{folder}: cannot make the state folder: {error.strerror}: set XDG_STATE_HOME"
+            f"the user {os.getuid()} has no home folder, and epochs must outlast the line, or part_ids would "
+            "repeat: set STATE_DIRECTORY to a folder that is kept"
         ) from error
-    return folder
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
@@ -15,13 +16,14 @@ from .capacity import Capacity, Timing, capacity_of, time_engine
 from .errors import SourceEnded, SourceError
 from .judges import Judge, read_line
 from .recipe import Folder, Recipe, Synthetic
+from .rehearsal import rehearse
 from .sources import open_source
 
 FIRST_FRAME_S = 10.0
 FIRST_PICTURE_S = 2.0  # in a folder that is watched, and where there need not be any yet
 
 
-def check_line(path: Path) -> None:
+def check_line(path: Path, state: Path) -> None:
     """Print what is found, step by step; the first thing that is wrong is raised as an EdgeError."""
     console = Console(soft_wrap=True, highlight=False)
 
@@ -33,6 +35,10 @@ def check_line(path: Path) -> None:
 
     recipe, digest, judges = read_line(path)
     passed("recipe", f"line {recipe.line!r}, SHA-256 {digest[:12]}")
+    if rehearse(recipe, state):
+        passed("machine", f"ports and folders are free; epochs are kept in {state}")
+    else:
+        noted("machine", "the line runs now: its ports and folders are its own")
     timings = [_check_judge(judge, recipe, passed, noted) for judge in judges]
     source = recipe.source
     view = _first_view(recipe)
@@ -42,9 +48,11 @@ def check_line(path: Path) -> None:
         passed("source", f"{source.camera} delivers {source.width}x{source.height}, view {view!r}")
     for judge in judges:
         masters = judge.masters(recipe)
-        if masters is not None and view is not None:
-            masters.get(view)
-            passed("master", f"of view {view!r} fits")
+        if masters is not None:
+            views = {view: None for view in (*judge.views(recipe), view) if view is not None}
+            for one in views:
+                masters.get(one)
+            passed("masters", f"of {len(views)} views fit: {', '.join(map(repr, views))}")
     capacity = capacity_of(timings, recipe.timing.guard_ms)
     passed("speed", f"{processor.name()}, {processor.usable_cores()} cores: it holds {capacity}")
     for shortage in shortages(recipe, capacity):
@@ -98,8 +106,12 @@ def _check_judge(
 def _first_view(recipe: Recipe) -> str | None:
     """Open the source and read one frame; SourceError where none comes, None where none has to be there yet."""
     watched = isinstance(recipe.source, Folder) and recipe.source.watch
-    frame = np.zeros(recipe.source.shape, np.uint8)
-    with open_source(recipe.source) as source:
+    frame, section = np.zeros(recipe.source.shape, np.uint8), recipe.source
+    if isinstance(section, Synthetic) and section.truth:
+        if not Path(section.truth).parent.is_dir():
+            raise SourceError(f"{section.truth}: cannot write the truth of [source]: make its folder")
+        section = msgspec.structs.replace(section, truth="")  # the one that is there is kept
+    with open_source(section) as source:
         try:
             trigger = source.wait(FIRST_PICTURE_S if watched else FIRST_FRAME_S)
         except SourceEnded as error:

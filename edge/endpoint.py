@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 
 from .errors import LineError
 
@@ -15,8 +16,18 @@ def claim(endpoint: str) -> None:
     other kinds, which the system keeps for one process by itself, need none.
     """
     path = endpoint.removeprefix("ipc://")
-    if path == endpoint or path.startswith("@"):
+    if path == endpoint:
         return
+    if not path.startswith("@"):
+        _lock(endpoint, path)
+    if _is_heard(path):
+        raise LineError(
+            f"publish.endpoints: another process listens on {endpoint}: stop it, or give the line an endpoint "
+            "of its own"
+        )
+
+
+def _lock(endpoint: str, path: str) -> None:
     try:
         opened = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -35,3 +46,14 @@ def claim(endpoint: str) -> None:
         ) from error
     os.ftruncate(opened, 0)
     os.pwrite(opened, str(os.getpid()).encode(), 0)
+
+
+def _is_heard(path: str) -> bool:
+    """Whether somebody listens on a socket, line or not."""
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.settimeout(1)
+        try:
+            caller.connect("\0" + path[1:] if path.startswith("@") else path)
+        except OSError:
+            return False
+    return True

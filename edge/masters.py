@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import glob
+import os
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -88,9 +90,14 @@ def known_views(recipe: Recipe, choice: JudgeChoice, bundle: Bundle) -> list[str
     """Views that have a master now, at most as many as are kept; what a line makes ready before it is armed."""
     if not choice.masters:
         return sorted(bundle.manifest.masters)[: recipe.masters_kept]
-    before, _, after = choice.masters.partition("{view}")
-    found = glob.glob(f"{glob.escape(before)}*{glob.escape(after)}")
-    return sorted(path[len(before) : len(path) - len(after)] for path in found)[: recipe.masters_kept]
+    first, *more = choice.masters.split("{view}")
+    if not more:
+        return [recipe.source.camera]  # one master for all, and for a source that tells no views
+    found = glob.glob("*".join(map(glob.escape, (first, *more))))
+    ends = "".join(f"(?P=view){re.escape(piece)}" for piece in more[1:])
+    view = re.compile(f"{re.escape(first)}(?P<view>[^/]+){re.escape(more[0])}{ends}", re.DOTALL)
+    matches = [view.fullmatch(path) for path in found if os.path.isfile(path)]
+    return sorted(match["view"] for match in matches if match)[: recipe.masters_kept]
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:

@@ -20,11 +20,13 @@ from msgspec import Meta, Struct, field
 from .errors import RecipeError, together
 from .messages import UNKNOWN_REASONS
 from .mistakes import mistakes
+from .text import readable
 from .toml import read_toml, toml_key
 
 Motion = Literal["none", "shift", "rigid"]
 PositiveInt = Annotated[int, Meta(ge=1)]
-Port = Annotated[int, Meta(ge=0, le=65535)]
+MOST_PORT = 65_535
+Port = Annotated[int, Meta(ge=0, le=MOST_PORT)]
 Crop = Annotated[
     tuple[int, int, int, int], Meta(description="a list of 4 whole numbers: x, y, width and height in pixels")
 ]
@@ -226,7 +228,12 @@ def read_recipe(path: Path) -> tuple[Recipe, str]:
         recipe = _recipe_of(read_toml(data))
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from error
-    return _absolute(recipe, path.parent.resolve()), hashlib.sha256(data).hexdigest()
+    folder = path.parent.resolve()
+    if readable(str(folder)) != str(folder):
+        raise RecipeError(
+            f"{readable(str(path))}: the folder is {readable(str(folder))}: move it to one whose name is UTF-8"
+        )
+    return _absolute(recipe, folder), hashlib.sha256(data).hexdigest()
 
 
 def _recipe_of(document: dict[str, Any]) -> Recipe:
@@ -264,7 +271,10 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
             known = ", ".join(UNKNOWN_REASONS)
             yield f"[rule.unknown] {reason}: is no reason for `unknown`; known are {known}"
     for endpoint in recipe.publish.endpoints:
-        if not re.match(r"^(ipc://.+|tcp://(127\.\d+\.\d+\.\d+|localhost|\[::1\]):(\d+|\*))$", endpoint):
+        place = re.match(r"^(?:ipc://.+|tcp://(?:127\.\d+\.\d+\.\d+|localhost|\[::1\]):(\d+|\*))$", endpoint)
+        if place and (place[1] or "*") != "*" and int(place[1]) > MOST_PORT:
+            yield f"[publish] endpoints: {endpoint!r} has a port above {MOST_PORT}: write one that there is"
+        elif not place:
             yield (
                 f"[publish] endpoints: {endpoint!r} is neither ipc:// nor tcp:// on the loopback: verdicts "
                 "without keys are not put on a network. Bind 127.0.0.1 and forward it by a tunnel that has keys"

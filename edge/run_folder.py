@@ -24,6 +24,37 @@ MOST_LEFT = 8  # runs whose parts may wait for their verdict, some 20 MB each
 PATIENCE_S = 10.0  # with the publish of a killed run, beyond the last deadline that it has to wait for
 
 
+def runs(line: str) -> bool:
+    """Whether a line of this name and user runs now."""
+    try:
+        opened = os.open(_base() / line, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(opened)
+    return False
+
+
+def make_base() -> None:
+    """Make the folder of all lines of this user; LineError where it cannot be, or is another's."""
+    base = _base()
+    try:
+        base.mkdir(mode=0o700, exist_ok=True)
+        found = base.lstat()
+    except OSError as error:
+        raise LineError(f"{base}: cannot make the folder of this user's lines: {error.strerror}") from error
+    if found.st_uid != os.getuid() or found.st_mode & 0o077 or base.is_symlink():
+        raise LineError(f"{base}: must be a folder of this user alone (0700): move it away")
+
+
+def _base() -> Path:
+    return SHARED_MEMORY / f"linejudge-{os.getuid()}"
+
+
 class RunFolder:
     """The folder of a new run, 0700; `left` are those of runs that were killed and left parts to publish.
 
@@ -32,16 +63,13 @@ class RunFolder:
 
     def __init__(self, line: str) -> None:
         self._line = line
-        self._base = SHARED_MEMORY / f"linejudge-{os.getuid()}"
+        self._base = _base()
         self._folder = self._base / line
         self.path = self._folder / os.urandom(8).hex()
         self.left: tuple[Path, ...] = ()
 
     def __enter__(self) -> RunFolder:
-        self._base.mkdir(mode=0o700, exist_ok=True)
-        found = self._base.lstat()
-        if found.st_uid != os.getuid() or found.st_mode & 0o077 or self._base.is_symlink():
-            raise LineError(f"{self._base}: must be a folder of this user alone (0700): move it away")
+        make_base()
         self._lock = self._locked()
         self.left = self._cleared()
         self.path.mkdir(mode=0o700)

@@ -8,6 +8,8 @@ from typing import Any
 
 from msgspec import inspect
 
+from .address import shown
+
 Number = (inspect.IntType, inspect.FloatType)
 _MANY = {
     inspect.IntType: "whole numbers",
@@ -60,11 +62,11 @@ def found(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f"the text {_short(repr(value))}"
+        return f"the text {_short(repr(shown(value)))}"
     if isinstance(value, dict):
         return "a section"
     if isinstance(value, list):
-        return "a list of sections" if _of_sections(value) else f"the list {_short(str(value))}"
+        return "a list of sections" if _of_sections(value) else f"the list {_short(shown(str(value)))}"
     return "null" if value is None else str(value)
 
 

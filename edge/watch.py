@@ -94,6 +94,7 @@ def _messages(
     socket = context.socket(zmq.SUB)
     try:
         socket.maxmsgsize = MESSAGE_BYTES
+        socket.ipv6 = "[" in endpoint
         socket.subscribe(b"")
         try:
             socket.connect(endpoint)

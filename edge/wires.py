@@ -50,21 +50,22 @@ class Wires:
 
         A subscriber that falls PUBLISH_HWM messages behind loses the newest ones.
         """
-        socket = self._context.socket(zmq.XPUB)
-        socket.set_hwm(PUBLISH_HWM)
-        socket.rcvhwm = HEEDED_HWM
-        socket.maxmsgsize = TOPIC_BYTES
-        socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-        socket.setsockopt(zmq.XPUB_VERBOSE, 1)
+        found = self._context.socket(zmq.XPUB)
+        found.set_hwm(PUBLISH_HWM)
+        found.rcvhwm = HEEDED_HWM
+        found.maxmsgsize = TOPIC_BYTES
+        found.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+        found.setsockopt(zmq.XPUB_VERBOSE, 1)
         for endpoint in endpoints:
+            found.ipv6 = "[" in endpoint
             try:
-                socket.bind(endpoint)
+                found.bind(endpoint)
             except zmq.ZMQError as error:
                 raise LineError(
                     f"publish.endpoints: cannot bind {endpoint}: {error.strerror}: "
                     "give the line an endpoint of its own"
                 ) from error
-        return socket
+        return found
 
     def to(self, stage: str) -> Callable[[Message], None]:
         """A function that sends to `stage`; it never waits: a part it cannot send turns `late`."""

@@ -17,7 +17,7 @@ ROOT = Path(edge.__file__).parent
 ROWS = [
     {"__main__"},
     {"demo", "checkup"},
-    {"capacity"},
+    {"capacity", "rehearsal"},
     {"pipeline", "watch"},
     {"start", "child", "service"},
     {"stages"},
