@@ -102,13 +102,15 @@ def check_numbers(where: str, outputs: Outputs) -> None:
 def differences(found: Outputs, expected: Outputs, manifest: Manifest) -> dict[str, float]:
     """How far outputs lie apart at most, by name, and the `score` of any kind.
 
-    Extents count only where the expected map is over a threshold: nobody reads the others.
+    Extents count only where the expected map is over a threshold: nobody reads the others. Scores count up to
+    twice the threshold: a part that scores higher is rejected, however much higher.
     """
     apart = {name: np.abs(found[name] - expected[name]) for name in manifest.outputs}
     if "extents" in apart:
         sure = (expected["map"] >= _limits(manifest)[:, np.newaxis, np.newaxis]).any(axis=1, keepdims=True)
         apart["extents"] = apart["extents"] * sure
-    apart["score"] = np.abs(scores(found) - scores(expected))
+    most = _limits(manifest) + np.abs(_limits(manifest))
+    apart["score"] = np.abs(np.minimum(scores(found), most) - np.minimum(scores(expected), most))
     return {name: float(array.max()) for name, array in apart.items()}
 
 

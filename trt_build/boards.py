@@ -12,7 +12,7 @@ from edge.bundle import Bundle
 from edge.engines import open_engine
 from edge.engines.base import Outputs
 from edge.golden import scores
-from edge.manifest import Calibration, InputSpec
+from edge.manifest import Calibration, Fit, InputSpec
 from edge.recipe import EngineChoice
 from trt_build.cases import Case, answer, evenly, judge_all, pair_cases
 from trt_build.dataset import DatasetError, Pair, read_pairs, split
@@ -25,6 +25,7 @@ from trt_build.saturation import REFERENCE, Lost, checked_int8
 from trt_build.verify import LOST, Measure
 
 RANGES = 100  # pairs that show INT8 its ranges
+FITTED = 300  # pairs that show how well good boards fit their masters
 LEAST_GOOD = 19  # good boards from which p-values are worth keeping
 NOTE = "The thresholds best tell true from false boxes and promise no rate; good boards' scores give p-values."
 
@@ -49,12 +50,15 @@ def kept(data: Path, spec: InputSpec) -> Iterator[Case]:
 
 
 def calibrate(draft: Path, data: Path, promise: Promise) -> Calibration | None:
-    """As `set_thresholds`, on the pairs that are kept from training."""
-    return set_thresholds(draft, held_out(data), promise)
+    """As `set_thresholds`, on the pairs that are kept from training; limits of registration are of all pairs."""
+    fit = fit_of(evenly(read_pairs(data), FITTED))
+    return set_thresholds(draft, held_out(data), promise, fit)
 
 
-def set_thresholds(draft: Path, pairs: Sequence[Pair], promise: Promise) -> Calibration | None:
-    """For each kind the threshold that best parts true from false boxes, and the limits of registration.
+def set_thresholds(
+    draft: Path, pairs: Sequence[Pair], promise: Promise, fit: Fit | None = None
+) -> Calibration | None:
+    """For each kind the threshold that best parts true from false boxes.
 
     Where there are enough boards without any defect among the pairs, their scores are kept for p-values: a
     score is the map's highest value of any kind over that kind's threshold.
@@ -77,7 +81,7 @@ def set_thresholds(draft: Path, pairs: Sequence[Pair], promise: Promise) -> Cali
             calibration = promised(source, engine, np.array(found), promise)
         calibration = msgspec.structs.replace(calibration, note=NOTE)
     facts = {"held_out": figures(pairs, boxes, cut=min(thresholds.values()))}
-    calibrated(draft, thresholds, calibration, fit=fit_of(pairs), facts=facts)
+    calibrated(draft, thresholds, calibration, fit=fit or fit_of(pairs), facts=facts)
     return calibration
 
 

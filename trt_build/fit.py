@@ -15,7 +15,7 @@ from edge.register import Registration, Template, register
 from trt_build.dataset import DatasetError, Pair
 from trt_build.progress import counted
 
-MARGIN = 1.5  # over the worst that any good board showed
+MARGIN = 1.25  # over the worst that any good board showed
 LEAST_RESIDUAL_PX = 2.0  # less is no sign of another part, however still the boards of the data set lay
 
 

@@ -123,6 +123,21 @@ def test_an_engine_that_answers_nan_is_refused(tiny_bundle: Path, constant_bundl
         check_golden(engine, WithCases(folder=bundle.folder, manifest=bundle.manifest, digest=""))
 
 
+@pytest.mark.parametrize(
+    ("found", "expected", "apart"),
+    [(0.25, 0.30, 0.05), (0.9, 0.95, 0.05), (1.9, 2.4, 0.1), (2.4, 9.0, 0.0)],
+    ids=["below", "near", "partly beyond", "beyond"],
+)
+def test_scores_far_over_the_threshold_may_differ(
+    score_bundle: Path, found: float, expected: float, apart: float
+) -> None:
+    """From twice the threshold on a part is rejected, however high it scores."""
+    manifest = msgspec.structs.replace(read_bundle(score_bundle).manifest, thresholds={"anomaly": 1.0})
+    blank = {name: np.zeros(shape, np.float32) for name, shape in manifest.outputs.items()}
+    ours, meant = ({**blank, "score": np.array([score], np.float32)} for score in (found, expected))
+    assert differences(ours, meant, manifest)["score"] == pytest.approx(apart, abs=1e-6)
+
+
 def test_differences_are_named_by_output(tiny_bundle: Path) -> None:
     """Each output has its own figure, and so has the score."""
     manifest: Manifest = read_bundle(tiny_bundle).manifest

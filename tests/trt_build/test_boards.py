@@ -21,6 +21,7 @@ from trt_build import boards
 from trt_build.dataset import DatasetError, Pair, read_pairs, split
 from trt_build.evaluate import TITLE_PX
 from trt_build.examine import examine_boards
+from trt_build.fit import fit_of
 from trt_build.promise import Promise
 
 
@@ -67,7 +68,7 @@ def test_thresholds_come_from_pairs_kept_from_training_alone(
     draft = copy(pcb_draft)
     boards.calibrate(draft, pcb_pairs, Promise())
     other = Path(shutil.copytree(pcb_draft, tmp_path / "other"))
-    boards.set_thresholds(other, kept, Promise())
+    boards.set_thresholds(other, kept, Promise(), fit_of(read_pairs(pcb_pairs)))
     assert (draft / "manifest.json").read_bytes() == (other / "manifest.json").read_bytes()
 
 
