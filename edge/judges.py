@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -16,7 +16,7 @@ from .bundle import Bundle, read_bundle
 from .decide import Rule
 from .errors import RecipeError
 from .fuse import ROUNDING, suffices
-from .masters import Masters, known_views, masters_of, read_picture
+from .masters import Masters, digest_of_picture, known_views, master_files, masters_of, read_picture
 from .preprocess import Preparer
 from .pvalue import combine
 from .recipe import JudgeChoice, Preprocess, Recipe, read_recipe
@@ -29,6 +29,7 @@ class Judge:
     choice: JudgeChoice
     bundle: Bundle
     rule: Rule
+    pictures: dict[str, str] = field(default_factory=dict)  # as `pictures_of` found them when the line started
 
     def preprocess(self, recipe: Recipe) -> Preprocess:
         """How its parts are laid out, and how well they have to fit their masters."""
@@ -47,7 +48,7 @@ class Judge:
 
     def masters(self, recipe: Recipe) -> Masters | None:
         """The masters that it compares with; None for a model without."""
-        return masters_of(recipe, self.choice, self.preprocess(recipe), self.bundle)
+        return masters_of(recipe, self.choice, self.preprocess(recipe), self.bundle, self.pictures)
 
     def views(self, recipe: Recipe) -> list[str]:
         """Views that have a master now."""
@@ -61,9 +62,14 @@ class Judge:
                 masters.get(view)  # one that does not fit is said before the line is armed
         return Preparer(self.preprocess(recipe), self.bundle.manifest.input, masters, recipe.source.bayer)
 
+    @property
+    def drawing_files(self) -> list[str]:
+        """The files that the recipe's `drawings` names."""
+        return sorted(glob.glob(self.choice.drawings))
+
     def drawings(self, recipe: Recipe) -> list[NDArray[np.uint8]]:
         """The drawings of the product, as a matcher takes them; RecipeError where there are none."""
-        found = [read_picture(Path(path)) for path in sorted(glob.glob(self.choice.drawings))]
+        found = [read_picture(Path(path)) for path in self.drawing_files]
         if not found:
             raise RecipeError(
                 f"{recipe.key(self.choice, 'drawings')}: {self.choice.drawings!r} names no file, and "
@@ -103,6 +109,12 @@ def digest_of(judges: tuple[Judge, ...]) -> str:
     """The identity of what judges: the bundle's digest or, of several, the SHA-256 of their digests."""
     digests = [judge.bundle.digest for judge in judges]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def pictures_of(judges: tuple[Judge, ...]) -> dict[str, str]:
+    """SHA-256 of each master and drawing that the recipe names, by its path; bundles look after their own."""
+    paths = [path for judge in judges for path in (*master_files(judge.choice), *judge.drawing_files)]
+    return {path: digest_of_picture(path) for path in paths}
 
 
 def rule_of(choice: JudgeChoice, bundle: Bundle, recipe: Recipe) -> Rule:

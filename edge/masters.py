@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,13 +76,22 @@ class Masters:
         return Master(template=Template(crop, self._preprocess.register), input=image)
 
 
-def masters_of(recipe: Recipe, choice: JudgeChoice, preprocess: Preprocess, bundle: Bundle) -> Masters | None:
-    """A judge's masters: the recipe's or, if it names none, the bundle's; None for a model without."""
+def masters_of(
+    recipe: Recipe,
+    choice: JudgeChoice,
+    preprocess: Preprocess,
+    bundle: Bundle,
+    pictures: Mapping[str, str] | None = None,
+) -> Masters | None:
+    """A judge's masters: the recipe's or, if it names none, the bundle's; None for a model without.
+
+    A file whose SHA-256 is not the one that `pictures` tells of it is no master any more.
+    """
     manifest = bundle.manifest
     if manifest.method != "comparator":
         return None
     bayer = recipe.source.bayer
-    reader = _from_files(choice.masters, bayer) if choice.masters else _from_bundle(bundle)
+    reader = _from_files(choice.masters, bayer, pictures or {}) if choice.masters else _from_bundle(bundle)
     shape = (*recipe.source.shape, 3) if bayer else recipe.source.shape
     return Masters(reader, preprocess, manifest.input, shape, recipe.masters_kept)
 
@@ -90,14 +100,34 @@ def known_views(recipe: Recipe, choice: JudgeChoice, bundle: Bundle) -> list[str
     """Views that have a master now, at most as many as are kept; what a line makes ready before it is armed."""
     if not choice.masters:
         return sorted(bundle.manifest.masters)[: recipe.masters_kept]
-    first, *more = choice.masters.split("{view}")
-    if not more:
+    if "{view}" not in choice.masters:
         return [recipe.source.camera]  # one master for all, and for a source that tells no views
+    return _views_of(choice.masters)[: recipe.masters_kept]
+
+
+def _views_of(pattern: str) -> list[str]:
+    """The views for which there is a file, sorted."""
+    first, *more = pattern.split("{view}")
     found = glob.glob("*".join(map(glob.escape, (first, *more))))
     ends = "".join(f"(?P=view){re.escape(piece)}" for piece in more[1:])
     view = re.compile(f"{re.escape(first)}(?P<view>[^/]+){re.escape(more[0])}{ends}", re.DOTALL)
     matches = [view.fullmatch(path) for path in found if os.path.isfile(path)]
-    return sorted(match["view"] for match in matches if match)[: recipe.masters_kept]
+    return sorted(match["view"] for match in matches if match)
+
+
+def master_files(choice: JudgeChoice) -> list[str]:
+    """The files that the recipe's `masters` names, of whatever view; none where it names none."""
+    if "{view}" not in choice.masters:
+        return [choice.masters] if choice.masters else []
+    return [str(Path(choice.masters.replace("{view}", view))) for view in _views_of(choice.masters)]
+
+
+def digest_of_picture(path: str) -> str:
+    """SHA-256 of a file; empty where there is none."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
@@ -124,13 +154,15 @@ def _on_white(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return ((picture[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def _from_files(pattern: str, bayer: Bayer | None) -> ReadMaster:
+def _from_files(pattern: str, bayer: Bayer | None, pictures: Mapping[str, str]) -> ReadMaster:
     """Masters as the line's camera takes them, so a picture in one channel is raw where frames are."""
 
     def master(view: str) -> tuple[NDArray[np.uint8], str]:
         path = Path(pattern.replace("{view}", view))
         if not view or Path(view).name != view or not path.is_file():
             raise PartError("view", f"no master for view {view!r}: expected it in {path}")
+        if pictures.get(str(path), found := digest_of_picture(str(path))) != found:
+            raise PartError("view", f"{path}: has changed since the line was started: restart the line")
         picture = read_picture(path)
         return demosaiced(picture, bayer) if bayer and picture.ndim == 2 else picture, str(path)
 

@@ -41,7 +41,7 @@ class Part(Struct, frozen=True, kw_only=True):
     """One triggered item: who it is, where its data lie and until when it must be judged."""
 
     entry: int  # its row in the ledger; counts all parts of the run, over all epochs
-    epoch: int  # counted up at each start of capture
+    epoch: int  # rises with each start of capture
     sequence: int  # 1, 2, 3, ... within the epoch, without gaps
     camera: str
     view: str

@@ -20,7 +20,7 @@ from .child import Child
 from .descriptors import raise_limit
 from .epoch import next_epoch
 from .errors import LineError
-from .judges import Judge, digest_of
+from .judges import Judge, digest_of, pictures_of
 from .ledger import ROWS, STAGES, Ledger
 from .messages import Heartbeat, Verdict
 from .metrics import Metrics
@@ -74,6 +74,7 @@ class Line:
                 recipe=self._recipe,
                 recipe_digest=self._recipe_digest,
                 bundle_digest=digest,
+                pictures=pictures_of(self._judges),
                 left=tuple(map(str, self._run.left)),
             )
             (self._folder / PLAN).write_bytes(msgspec.json.encode(plan))
@@ -203,6 +204,9 @@ class Line:
                 raise LineError("publish: no heartbeat came: is the ipc socket in /dev/shm blocked?")
 
     def _next_epoch(self) -> None:
+        """Count up the epoch, unless the last one has no part: a camera that is away uses up none."""
+        if self._ledger.epoch and not self._ledger.last_sequence(self._ledger.epoch):
+            return
         self._ledger.epoch = next_epoch(self._state, self._recipe.line)
 
     def _stop(self) -> None:

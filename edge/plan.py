@@ -19,6 +19,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     recipe: Recipe
     recipe_digest: str
     bundle_digest: str  # of all that judge
+    pictures: dict[str, str] = {}  # SHA-256 of each master and drawing that the recipe names, by its path
     left: tuple[str, ...] = ()  # folders of killed runs, whose parts are to have their verdict
 
 

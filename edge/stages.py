@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TypeGuard
@@ -27,6 +28,7 @@ from .judges import Judge, digest_of, read_judges
 from .ledger import Ledger
 from .leftovers import Leftovers
 from .life import Life, hurry
+from .masters import digest_of_picture
 from .messages import Frame, Message, Tensor
 from .plan import RUNNING, VERDICTS, Plan, Running, read_plan
 from .preprocess import PreprocessStep
@@ -70,7 +72,7 @@ def _capture(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger,
 
 
 def _preprocess(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, ring: Ring) -> None:
-    preparers = [judge.preparer(plan.recipe) for judge in _judges(plan)]
+    preparers = [judge.preparer(plan.recipe) for judge in _looking_judges(plan)]
     shape = plan.recipe.source.shape
 
     def fits(message: Message) -> TypeGuard[Frame]:
@@ -91,7 +93,7 @@ def _infer(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, r
     threads = plan.recipe.engine.threads
     with ExitStack() as opened:
         with engine_cores(threads):
-            judges = _judges(plan)
+            judges = _looking_judges(plan)
             armed = [opened.enter_context(armed_engine(plan.recipe.engine, judge.bundle)) for judge in judges]
             seats = [_seat(judge, each.engine, plan.recipe) for judge, each in zip(judges, armed, strict=True)]
         hurry(PRIORITY["infer"])
@@ -191,7 +193,15 @@ def _judges(plan: Plan) -> tuple[Judge, ...]:
     if digest_of(judges) != plan.bundle_digest:
         names = ", ".join(judge.choice.bundle for judge in judges)
         raise LineError(f"{names}: a bundle has changed since the line was started: restart it")
-    return judges
+    return tuple(replace(judge, pictures=plan.pictures) for judge in judges)
+
+
+def _looking_judges(plan: Plan) -> tuple[Judge, ...]:
+    """The judges of a stage that compares parts with pictures; LineError where these are not what they were."""
+    for path, digest in plan.pictures.items():
+        if digest_of_picture(path) != digest:
+            raise LineError(f"{path}: has changed since the line was started: restart the line")
+    return _judges(plan)
 
 
 def run_stage_of(folder: Path, stage: str, supervisor: int) -> int:

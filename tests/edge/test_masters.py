@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from edge.bundle import Bundle, read_bundle
 from edge.errors import PartError, RecipeError
-from edge.judges import Judge, rule_of
+from edge.judges import Judge, pictures_of, rule_of
 from edge.manifest import InputSpec
 from edge.masters import Masters
 from edge.recipe import Preprocess, Recipe, Synthetic
@@ -135,3 +136,21 @@ def test_memory_is_bounded_and_the_least_used_goes_first() -> None:
     for view in ("a", "b", "a", "c", "a", "b"):
         masters.get(view)
     assert read == ["a", "b", "c", "b"]
+
+
+def test_a_master_that_has_changed_since_the_start_is_none(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Wherever it is read anew; one that came since then is taken."""
+    for name in "ab":
+        cv2.imwrite(str(tmp_path / f"{name}.png"), picture(0))
+    recipe, bundle = line(tmp_path / "{view}.png"), read_bundle(tiny_bundle)
+    choice = recipe.judges[0]
+    judge = Judge(choice=choice, bundle=bundle, rule=rule_of(choice, bundle, recipe))
+    masters = replace(judge, pictures=pictures_of((judge,))).masters(recipe)
+    assert masters
+    masters.get("a")
+    for name in "abc":
+        cv2.imwrite(str(tmp_path / f"{name}.png"), picture(1))
+    masters.get("a")  # kept ready as it was
+    masters.get("c")
+    with pytest.raises(PartError, match=r"b\.png: has changed since the line was started"):
+        masters.get("b")

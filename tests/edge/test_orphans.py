@@ -46,10 +46,11 @@ def stages(line: RunningLine) -> list[int]:
 
 
 def heard_once(subscriber: Subscriber) -> dict[int, Verdict]:
-    """The verdicts of epoch 1 by sequence; what came twice is the same and says so."""
+    """The verdicts of the first epoch by sequence; what came twice is the same and says so."""
     found: dict[int, Verdict] = {}
+    first = min((verdict.epoch for _, verdict in subscriber.verdicts), default=0)
     for _, verdict in subscriber.verdicts:
-        if verdict.epoch == 1:
+        if verdict.epoch == first:
             assert verdict.sequence not in found or verdict.resent
             found.setdefault(verdict.sequence, verdict)
     return found

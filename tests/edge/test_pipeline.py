@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Callable
@@ -272,3 +273,20 @@ def test_messages_that_are_none_cost_a_line_nothing(tmp_path: Path, endless: Cal
         assert "dropped a message" in stop(line)
     exactly_once(subscriber)
     assert {verdict.reason for _, verdict in subscriber.verdicts} == {"clean"}
+
+
+def test_a_master_that_changes_under_a_line_is_refused(
+    tmp_path: Path, tiny_bundle: Path, textured: np.ndarray
+) -> None:
+    """An infer that is started anew would hold old parts against it; it says so, and nothing passes."""
+    source = write_boards(tmp_path, {"0": False}, textured) + "\nfps = 20\nrepeat = true"
+    recipe = write_recipe(tmp_path, tiny_bundle, source, "[timing]\ndeadline_ms = 1000")
+    with Subscriber(tmp_path) as subscriber, running(recipe) as line:
+        until(judged(subscriber, 5), "parts are judged", line)
+        shutil.copyfile(next((tmp_path / "frames").iterdir()), tmp_path / "masters/a.png")
+        captured = line.ledger().captured
+        line.kill("infer")
+        until(lambda: line.ledger().published > captured + 40, "verdicts go on", line)
+        assert "a.png: has changed since the line was started" in stop(line)
+    assert {verdict.verdict for _, verdict in subscriber.verdicts} == {"reject", "unknown"}
+    assert exactly_once(subscriber)

@@ -104,7 +104,9 @@ class Subscriber:
                         self.verdicts.append((topic.decode(), verdict_from(body)))
 
     def ids(self) -> list[str]:
-        return [verdict.part_id for _, verdict in self.verdicts]
+        """The part_ids heard, with 1 for the first epoch, 2 for the second, and so on."""
+        epochs = sorted({verdict.epoch for _, verdict in self.verdicts})
+        return [f"{epochs.index(verdict.epoch) + 1}-{verdict.sequence}" for _, verdict in self.verdicts]
 
 
 class RunningLine:
