@@ -118,7 +118,7 @@ def _views_of(pattern: str) -> list[str]:
 def master_files(choice: JudgeChoice) -> list[str]:
     """The files that the recipe's `masters` names, of whatever view; none where it names none."""
     if "{view}" not in choice.masters:
-        return [choice.masters] if choice.masters else []
+        return [str(Path(choice.masters))] if choice.masters else []
     return [str(Path(choice.masters.replace("{view}", view))) for view in _views_of(choice.masters)]
 
 
