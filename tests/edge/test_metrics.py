@@ -96,6 +96,13 @@ def test_a_part_is_counted_under_its_verdict_and_reason_only(line):
     assert counts["reject", "defect"] == 1
 
 
+def test_frames_that_were_passed_over_are_counted(line):
+    """With the parts they are the frames that the camera gave."""
+    line.metrics.observe(JUDGED)
+    line.metrics.observe(msgspec.structs.replace(JUDGED, skipped=3))
+    assert line["frames_skipped_total"] == 3
+
+
 def test_times_are_told_in_seconds(line):
     """A latency of 40 ms and its stages' shares show up as seconds."""
     line.metrics.observe(JUDGED)

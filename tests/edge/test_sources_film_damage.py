@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from films import FRAMES, HEIGHT, KEY_EVERY, WIDTH, write
@@ -50,6 +51,7 @@ def check(shown: Shown, whole: Shown) -> list[int]:
 FILMS = [
     ("libx264", ".mp4", 0),
     ("libx264", ".mp4", 2),
+    ("libx264", ".mp4", 3),
     ("libx264", ".ts", 2),
     ("libx264", ".mkv", 0),
     ("libx265", ".mp4", 2),
@@ -131,6 +133,17 @@ def test_a_film_that_ends_in_mid_frame_ends_with_a_part_without_a_picture(
     assert isinstance(shown[-1], str)
     places = check(shown, whole(codec, ending, between))
     assert between or places == list(range(len(places)))
+
+
+def test_a_film_that_ends_behind_a_frame_but_names_more_is_not_over_silently(tmp_path: Path) -> None:
+    """Its index knows how many there should be."""
+    path = write(tmp_path / "film.mp4", "libx264")
+    with av.open(str(path)) as film:
+        places = [packet.pos for packet in film.demux(video=0) if packet.size]
+    path.write_bytes(path.read_bytes()[: places[-4]])
+    shown = play(path)
+    assert len(shown) == FRAMES - 4 + 1
+    assert str(shown[-1]).endswith(f"the stream breaks off: expected {FRAMES} frames, found {FRAMES - 4}")
 
 
 def test_the_text_says_which_frame_is_damaged_and_how(tmp_path: Path) -> None:

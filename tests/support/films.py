@@ -22,12 +22,12 @@ def scene(number: int) -> NDArray[np.uint8]:
 
 
 def write(path: Path, codec: str, spoil: Spoil = lambda _, data: data, between: int = 0) -> Path:
-    """Write a film with so many B-frames at a time.
+    """Write a film with so many B-frames at a time; of three, some are made of pictures across a key frame.
 
     `spoil` turns each packet, by its number, into what is written of it, if anything.
     """
     options = {
-        "libx264": {"preset": "fast"},
+        "libx264": {"preset": "fast", "x264-params": f"open-gop={int(between > 2)}"},
         "libx265": {"x265-params": f"{_X265}:bframes={between}"},
     }
     container_options = {"movflags": "faststart"} if path.suffix == ".mp4" else {}
