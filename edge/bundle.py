@@ -120,9 +120,20 @@ def read_bundle(folder: Path) -> Bundle:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `manifest.json`, laid out for people."""
+    """Write `manifest.json`, laid out for people; the one that was there stays where that fails.
+
+    BundleError where the disk is full, or nothing may be written.
+    """
     text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-    (folder / MANIFEST).write_bytes(text + b"\n")
+    beside = folder / f"{MANIFEST}.part"
+    try:
+        beside.write_bytes(text + b"\n")
+        beside.replace(folder / MANIFEST)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise BundleError(
+            f"{folder / MANIFEST}: cannot be written: {error.strerror}: make room, or make its folder writable"
+        ) from error
 
 
 def describe(folder: Path, path: str) -> dict[str, Any]:

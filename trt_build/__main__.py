@@ -11,10 +11,12 @@ import typer
 
 from edge.bundle import read_bundle
 from edge.errors import BundleError, EdgeError
+from edge.text import text_of
 from trt_build.console import console, print_figures
 from trt_build.engine_commands import build, verify
 from trt_build.progress import working
 from trt_build.steps import steps_of
+from trt_build.whole import REFUSALS, whole
 
 app = typer.Typer(
     add_completion=False,
@@ -214,22 +216,23 @@ def export(
     from trt_build.quantize import quantize
     from trt_build.small_weights import round_weights, store_weights
 
-    with working("exporting FP32"):
-        export_checkpoint(checkpoint, draft, height=height, width=width)
+    with whole(draft) as part:
+        with working("exporting FP32"):
+            export_checkpoint(checkpoint, part, height=height, width=width)
+            if small:
+                round_weights(part)
+        manifest = read_bundle(part).manifest
+        shown = steps_of(manifest.method).ranges(data, manifest.input) if data else []
+        with working("halving to FP16"):
+            halve(part, shown)
+        if data:
+            with working("rounding to INT8"):
+                quantize(part, shown)
+        if float8:
+            with working("rounding to FP8"):
+                add_float8(part)
         if small:
-            round_weights(draft)
-    manifest = read_bundle(draft).manifest
-    shown = steps_of(manifest.method).ranges(data, manifest.input) if data else []
-    with working("halving to FP16"):
-        halve(draft, shown)
-    if data:
-        with working("rounding to INT8"):
-            quantize(draft, shown)
-    if float8:
-        with working("rounding to FP8"):
-            add_float8(draft)
-    if small:
-        store_weights(draft)
+            store_weights(part)
     console.print(f"draft in {draft}; next: trt-build calibrate")
 
 
@@ -320,9 +323,16 @@ def pack(
             golden=pair_cases(read_pairs(golden), manifest.input) if golden else (),
             masters=_by_view(masters) if masters else {},
             precision=precision,
-            notice=notice.read_text() if notice else "",
+            notice=_notice(notice) if notice else "",
         )
     console.print(f"bundle {packed.folder}, SHA-256 {packed.digest}")
+
+
+def _notice(path: Path) -> str:
+    try:
+        return text_of(path.read_bytes())
+    except ValueError as error:
+        raise BundleError(f"{path}: {error}") from error
 
 
 app.command()(verify)
@@ -404,9 +414,11 @@ def main() -> None:
         print("trt-build:", "\n  ".join(lines), file=sys.stderr)
         sys.exit(1)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in REFUSALS:
             raise
-        print(f"trt-build: {error.filename}: {error.strerror}", file=sys.stderr)
+        place = f"{error.filename}: " if error.filename else ""
+        remedy = ": make room on that disk, or name a folder on another" if error.errno in REFUSALS else ""
+        print(f"trt-build: {place}{error.strerror}{remedy}", file=sys.stderr)
         sys.exit(1)
     except ModuleNotFoundError as error:
         library = (error.name or "").partition(".")[0]

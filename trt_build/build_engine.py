@@ -177,7 +177,7 @@ def _build(
     timings = timing_file(target) if measures else None
     if timings:
         use_timings(config, timings)
-    elif target.compute_capability is not None:
+    if not measures and target.compute_capability is not None:
         _for_this_gpu(trt, config)
     with working(f"building {path.name}"), bars() as shown, keeping_ctrl_c() as stop_if_asked:
         config.progress_monitor = monitor_of(trt, shown, stop_if_asked)

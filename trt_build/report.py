@@ -85,6 +85,7 @@ def write_report(
         f'<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style></head>\n<body>\n" + "\n".join(body) + "\n</body></html>\n",
         encoding="utf-8",
+        errors="backslashreplace",  # names of files may hold what UTF-8 does not
     )
     return page
 

@@ -5,27 +5,32 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from edge.engines.compiled import Target
+from trt_build.caches import user_cache
 
 _log = logging.getLogger(__name__)
 _DIGEST = hashlib.sha256().digest_size
 
 
-def timing_file(target: Target) -> Path:
-    """Where it is kept for this user; measurements of one GPU or version say nothing of another."""
-    cache = os.environ.get("XDG_CACHE_HOME")
-    folder = (Path(cache) if cache else Path.home() / ".cache") / "linejudge" / "timing"
+def timing_file(target: Target) -> Path | None:
+    """Where it is kept for this user, if anywhere; one GPU or version has nothing to say of another."""
+    folder = user_cache("timing")
     major, minor = target.compute_capability or (0, 0)
-    return folder / f"{target.runtime}-{target.version}-sm{major}{minor}.cache"
+    return folder and folder / f"{target.runtime}-{target.version}-sm{major}{minor}.cache"
 
 
 def use_timings(config: Any, path: Path) -> None:
     """Give a builder's `config` the measurements in the file; none where it is missing or damaged."""
     # TensorRT checks only the header of what it is given, so a digest before it vouches for the rest.
-    data = path.read_bytes() if path.is_file() else b""
+    try:
+        data = path.read_bytes() if os.path.isfile(path) else b""
+    except OSError as error:
+        _log.warning("%s: cannot be read: %s: measuring anew", path, error.strerror)
+        data = b""
     digest, timings = data[:_DIGEST], data[_DIGEST:]
     if data and hashlib.sha256(timings).digest() != digest:
         _log.warning("%s: was cut short or altered: measuring anew", path)
@@ -37,12 +42,17 @@ def use_timings(config: Any, path: Path) -> None:
 
 
 def keep_timings(config: Any, path: Path) -> None:
-    """Put what the builder has measured by now in the file's place, whole."""
+    """Put what the builder has measured by now in the file's place, whole; only warns where it cannot."""
     cache = config.get_timing_cache()
     if cache is None:
         return
     timings = bytes(cache.serialize())
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_bytes(hashlib.sha256(timings).digest() + timings)
-    part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(hashlib.sha256(timings).digest() + timings)
+        part.replace(path)
+    except OSError as error:
+        _log.warning("%s: cannot be kept: %s: the next build measures anew", path, error.strerror)
+        with suppress(OSError):
+            part.unlink()

@@ -169,6 +169,7 @@ def test_measurements_are_kept_for_the_next_build(
     builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
     first, second, third = (builder.create_builder_config() for _ in range(3))
     path = timing_file(anywhere)
+    assert path
     use_timings(first, path)
     keep_timings(first, path)
     sound = path.read_bytes()
