@@ -44,7 +44,8 @@ app = typer.Typer(
     "    train/good/*             good parts, about 150\n"
     "    test/good/*              more good parts, for verify and evaluate\n"
     "    test/<kind>/*            defective parts, a folder for each kind\n"
-    "    ground_truth/<kind>/<id>_mask.png   not black where the defect is\n"
+    "    ground_truth/<kind>/<id>_mask.png   not black where the defect is;\n"
+    "                             without the folder, no figures of pixels\n"
     "  matcher       is this the product of the drawing?\n"
     "    <product>/drawing*.png   its drawings\n"
     "    <product>/photo*.png     photos of it",

@@ -5,7 +5,8 @@
     test/<kind>/<id>.*                   defective parts, a folder for each kind of defect
     ground_truth/<kind>/<id>_mask.png    of its picture's size, not 0 where the defect is
 
-A mask may be empty: that part counts as defective, and no place on it does.
+A mask may be empty: that part counts as defective, and no place on it does. Without any ground_truth/ there are
+no masks, and no figures of pixels.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Part:
     name: str  # "crack/012": its kind and its file's name
     kind: str  # "good", or the folder's name
     path: Path
-    mask: Path | None = None  # of a defective part
+    mask: Path | None = None  # of a defective part, where the folder has masks
 
     @property
     def is_good(self) -> bool:
@@ -106,7 +107,7 @@ def pictures(parts: Sequence[Part], spec: InputSpec) -> Picture:
 
 
 def mask_of(part: Part, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Where the defect is, `(H, W)` of this shape, by nearest neighbour; nowhere on a good part."""
+    """Where the defect is, `(H, W)` of this shape, by nearest neighbour; nowhere without a mask."""
     if part.mask is None:
         return np.zeros(shape, bool)
     mask = decode(part.mask)
@@ -121,12 +122,13 @@ def frame_of(part: Part) -> Picture:
 
 def _labelled(folder: Path, half: str) -> list[Part]:
     """The parts of `train` or `test`."""
+    has_masks = bool(seen(folder / "ground_truth"))
     return [
         Part(
             name=f"{label.name}/{path.stem}",
             kind=label.name,
             path=path,
-            mask=None if label.name == GOOD else _mask(folder, label.name, path),
+            mask=None if label.name == GOOD or not has_masks else _mask(folder, label.name, path),
         )
         for label in seen(folder / half)
         for path in seen(label)

@@ -107,21 +107,32 @@ def evaluate(bundle: Bundle, data: Path, choice: EngineChoice) -> Evaluation:
 
 
 def figures_of(judged: Sequence[Judged], size: tuple[int, int], threshold: float) -> dict[str, float]:
-    """Image and pixel figures at the model's input size, and the rates at the least score that rejects."""
+    """Image and pixel figures at the model's input size, and the rates at the least score that rejects.
+
+    Without masks there are none of pixels.
+    """
     good = np.array([one.score for one in judged if one.part.is_good])
     bad = np.array([one.score for one in judged if not one.part.is_good])
     escapes, overkill = escape_and_overkill(good, bad, last_passed(threshold))
     images = sweep(good, bad)
-    pixels = sweep_pixels(
-        [lay_map(one.map, size) for one in judged], [mask_of(one.part, size) for one in judged]
-    )
     return {
         "image_auroc": images.auroc,
         "image_f1_max": images.f1_max[0],
+        **_of_pixels(judged, size),
+        "escape": escapes.rate,
+        "overkill": overkill.rate,
+    }
+
+
+def _of_pixels(judged: Sequence[Judged], size: tuple[int, int]) -> dict[str, float]:
+    """None where no defective part has a mask."""
+    if not any(one.part.mask for one in judged):
+        return {}
+    maps, masks = [lay_map(one.map, size) for one in judged], [mask_of(one.part, size) for one in judged]
+    pixels = sweep_pixels(maps, masks)
+    return {
         "pixel_auroc": pixels.auroc,
         "pixel_ap": pixels.ap,
         "aupro30": pixels.aupro(0.3),
         "aupro05": pixels.aupro(0.05),
-        "escape": escapes.rate,
-        "overkill": overkill.rate,
     }
