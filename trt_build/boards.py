@@ -50,7 +50,7 @@ def kept(data: Path, spec: InputSpec) -> Iterator[Case]:
 
 
 def calibrate(draft: Path, data: Path, promise: Promise) -> Calibration | None:
-    """As `set_thresholds`, on the pairs that are kept from training; limits of registration are of all pairs."""
+    """As `set_thresholds`, on the pairs that are kept from training; limits of registration of all."""
     fit = fit_of(evenly(read_pairs(data), FITTED))
     return set_thresholds(draft, held_out(data), promise, fit)
 

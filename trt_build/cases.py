@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from edge.arming import armed_engine
 from edge.bundle import Bundle
 from edge.engines import open_engine
 from edge.engines.base import Engine, Outputs
@@ -55,6 +57,16 @@ def answer(engine: Engine, manifest: Manifest, case: Case) -> Outputs:
     found = judge(engine, manifest, case.image, case.master)
     check_numbers(f"{case.name} on {engine.name} {engine.precision}", found)
     return found
+
+
+@contextmanager
+def judging_engine(choice: EngineChoice, bundle: Bundle) -> Iterator[Engine]:
+    """The engine that a line would take; of a draft, which has no golden frames yet, without their proof."""
+    with ExitStack() as opened:
+        if bundle.manifest.golden:
+            yield opened.enter_context(armed_engine(choice, bundle)).engine
+        else:
+            yield opened.enter_context(open_engine(choice, bundle))
 
 
 def judge_all(bundle: Bundle, choice: EngineChoice, cases: Iterable[Case]) -> list[Outputs]:

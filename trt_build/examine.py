@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.bundle import read_bundle
-from edge.engines import open_engine
 from edge.golden import judge
 from edge.recipe import EngineChoice
+from trt_build.cases import judging_engine
 from trt_build.dataset import DatasetError
 from trt_build.evaluate import FloatArray, Judge, Picture
 from trt_build.progress import counted
@@ -103,7 +103,7 @@ def _open_judge(model: Path) -> Iterator[Judge]:
         return
     bundle = read_bundle(model)
     tensor = bundle.manifest.input.tensor
-    with open_engine(EngineChoice(), bundle) as engine:
+    with judging_engine(EngineChoice(), bundle) as engine:
 
         def ask(master: Picture, board: Picture) -> tuple[FloatArray, FloatArray]:
             outputs = judge(engine, bundle.manifest, tensor(board), tensor(master))

@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.bundle import Bundle, read_bundle
-from edge.engines import open_engine
 from edge.engines.base import Outputs
 from edge.golden import scores
 from edge.manifest import Calibration, InputSpec
 from edge.recipe import EngineChoice
-from trt_build.cases import Case, answer, evenly, part_cases
+from trt_build.cases import Case, answer, evenly, judging_engine, part_cases
 from trt_build.dataset import DatasetError
 from trt_build.mvtec import Part, mask_of, picture, read_parts, split_good
 from trt_build.progress import counted
@@ -91,11 +90,11 @@ class Evaluation:
 
 
 def evaluate(bundle: Bundle, data: Path, choice: EngineChoice) -> Evaluation:
-    """Judge the test parts of a folder on an engine, by the bundle's threshold."""
+    """Judge the test parts of a folder on the engine that a line would take, by the bundle's threshold."""
     manifest = bundle.manifest
     (threshold,) = manifest.thresholds.values()
     judged = []
-    with open_engine(choice, bundle) as engine:
+    with judging_engine(choice, bundle) as engine:
         for part in counted(tested(data), f"judging on {engine.name} {engine.precision}"):
             outputs = answer(engine, manifest, Case(name=part.name, image=picture(part, manifest.input)))
             judged.append(Judged(part=part, score=float(outputs["score"][0]), map=outputs["map"][0]))

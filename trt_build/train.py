@@ -35,7 +35,7 @@ CHECKPOINT, PROGRESS = "checkpoint.pt", "progress.jsonl"
 
 
 class Batches(Protocol):
-    """A list, or a `DataLoader`."""
+    """A list, or batches that are made when they are asked for."""
 
     def __len__(self) -> int: ...
 

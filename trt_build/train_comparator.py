@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from edge.processor import usable_cores
+from trt_build.ahead import Ahead
 from trt_build.augment import Augmentation, augment, augmentation_for
 from trt_build.dataset import KINDS, DatasetError, Pair, read_pairs, split
 from trt_build.evaluate import FloatArray, Judge, Picture, choose_cut, figures, find_all
@@ -35,14 +34,12 @@ class ComparatorTask:
     augmentation: Augmentation
     batch: int = 16
     crops: int = 1  # of each pair, an epoch
-    workers: int = field(default_factory=lambda: min(1, usable_cores() - 1))  # one core trains alone
+    ahead: int = field(default_factory=lambda: 4 if usable_cores() > 1 else 0)  # batches made before their turn
     seed: int = 0
 
-    def batches(self, epoch: int) -> DataLoader[Any]:
+    def batches(self, epoch: int) -> Ahead[Batch]:
         crops = _Crops(self, epoch)
-        return DataLoader(
-            crops, self.batch, num_workers=self.workers, prefetch_factor=4 if self.workers else None
-        )
+        return Ahead(crops.batch, crops.batches, self.ahead)
 
     def loss(self, batch: Batch) -> Tensor:
         master, board, heat, sides = batch
@@ -84,20 +81,23 @@ def torch_judge(model: nn.Module) -> Judge:
     return judge
 
 
-class _Crops(Dataset[Any]):
+class _Crops:
     """The crops of one epoch in their shuffled order; each depends on seed, epoch and its number only."""
 
     def __init__(self, task: ComparatorTask, epoch: int) -> None:
         self._task, self._epoch = task, epoch
-        count = len(task.pairs) * task.crops // task.batch * task.batch
+        self.batches = len(task.pairs) * task.crops // task.batch
         order = np.random.default_rng((task.seed, epoch)).permutation(len(task.pairs) * task.crops)
-        self._order = order[:count] % len(task.pairs)
+        self._order = order % len(task.pairs)
 
-    def __len__(self) -> int:
-        return len(self._order)
+    def batch(self, number: int) -> Batch:
+        """Masters, boards `(B, 1, h, w)` uint8; maps `(B, K, h/4, w/4)`, sides `(B, 4, h/4, w/4)` float32."""
+        size = self._task.batch
+        crops = [self._crop(index) for index in range(number * size, (number + 1) * size)]
+        master, board, heat, sides = (torch.from_numpy(np.stack(each)) for each in zip(*crops, strict=True))
+        return master, board, heat, sides
 
-    def __getitem__(self, index: int) -> tuple[Any, ...]:
-        cv2.setNumThreads(0)
+    def _crop(self, index: int) -> tuple[Any, ...]:
         task = self._task
         rng = np.random.default_rng((task.seed, self._epoch, index))
         master, board, boxes, kinds = augment(task.pairs[self._order[index]], task.augmentation, rng)

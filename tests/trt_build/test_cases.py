@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from drafts import SIZE
@@ -17,7 +19,7 @@ from edge.errors import EngineError
 from edge.gallery import Gallery
 from edge.manifest import InputSpec
 from edge.recipe import EngineChoice
-from trt_build.cases import Case, answer, evenly, pair_cases, part_cases
+from trt_build.cases import Case, answer, evenly, judging_engine, pair_cases, part_cases
 from trt_build.dataset import read_pairs
 from trt_build.mvtec import Part
 
@@ -30,6 +32,22 @@ def test_an_even_choice_leaves_no_end_out(of: int, count: int) -> None:
     assert len(chosen) == count
     assert chosen[0] == 0
     assert steps.max() - steps.min() <= 1
+
+
+def test_figures_are_of_the_engine_that_a_line_would_take(tiny_bundle: Path) -> None:
+    """Where INT8 is not reproduced, a line judges in FP32, and so does who measures."""
+    bundle = read_bundle(tiny_bundle)
+    strict = {precision: dict.fromkeys(each, 0.0) for precision, each in bundle.manifest.tolerances.items()}
+    exact = replace(
+        bundle,
+        manifest=msgspec.structs.replace(
+            bundle.manifest, tolerances=bundle.manifest.tolerances | {"int8": strict["int8"]}
+        ),
+    )
+    draft = replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, golden=()))
+    for source, precision in ((bundle, "int8"), (exact, "fp32"), (draft, "int8")):
+        with judging_engine(EngineChoice(), source) as engine:
+            assert engine.precision == precision
 
 
 def test_fewer_than_wanted_are_all_taken() -> None:

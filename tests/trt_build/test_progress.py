@@ -176,18 +176,18 @@ def test_bfloat16_is_used_where_the_cpu_computes_it(
     assert rounded == [used] * 20
 
 
-@pytest.mark.parametrize(("cores", "workers"), [(1, 0), (2, 1), (8, 1)])
+@pytest.mark.parametrize(("cores", "ahead"), [(1, 0), (2, 4), (8, 4)])
 def test_a_training_takes_the_cores_that_are_free(
-    trt_build: Run, pcb_pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, workers: int
+    trt_build: Run, pcb_pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, ahead: int
 ) -> None:
-    """As many threads as cores, whatever the machine has beside; on one core no process cuts pictures out."""
+    """As many threads as cores, whatever the machine has beside; on one core nothing is made ahead."""
     torch = pytest.importorskip("torch", reason="needs torch, which only building models uses")
     from trt_build import train_comparator
 
     seen = []
 
     def fit(task: train_comparator.ComparatorTask, *_: object, **__: object) -> int:
-        seen.append((torch.get_num_threads(), task.workers, task.batches(0).num_workers))
+        seen.append((torch.get_num_threads(), task.ahead, task.batches(0).ahead))
         return 0
 
     monkeypatch.setattr(train_comparator, "fit", fit)
@@ -198,4 +198,4 @@ def test_a_training_takes_the_cores_that_are_free(
         assert trt_build("train", "comparator", pcb_pairs, tmp_path / "run")[0] == 0
     finally:
         torch.set_num_threads(threads)
-    assert seen == [(cores, workers, workers)]
+    assert seen == [(cores, ahead, ahead)]

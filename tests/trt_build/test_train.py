@@ -211,7 +211,7 @@ def spot_task(tmp_path_factory: pytest.TempPathFactory) -> tuple[ComparatorTask,
         held_out=spots(8, 1),
         augmentation=plain,
         batch=8,
-        workers=0,
+        ahead=0,
     )
     describe = {"model": "comparator", "config": asdict(network)}
     fit(task, folder, TrainConfig(epochs=48, rate=5e-3, average=0.9, check_every=48), describe=describe)

@@ -1,0 +1,43 @@
+"""Makes the next batches on a thread while the last one is trained on.
+
+A thread, not a process: a forked process inherits the locks that torch's threads hold, and can wait for ever.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Ahead(Generic[T]):
+    """The results of `make(0)` to `make(count - 1)`, in order, up to `ahead` of them made before their turn.
+
+    What `make` raises is raised where its result is asked for. With `ahead` 0 there is no thread.
+    """
+
+    def __init__(self, make: Callable[[int], T], count: int, ahead: int) -> None:
+        self.ahead = ahead
+        self._make, self._count = make, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[T]:
+        if not self.ahead:
+            yield from map(self._make, range(self._count))
+            return
+        waiting: deque[Future[T]] = deque()
+        pool = ThreadPoolExecutor(1, "batches")
+        try:
+            for number in range(self._count):
+                waiting.append(pool.submit(self._make, number))
+                if len(waiting) > self.ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
