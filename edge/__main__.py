@@ -45,7 +45,7 @@ def run(recipe: RecipePath) -> None:
     from .messages import Heartbeat, Verdict
     from .metrics import Metrics
     from .pipeline import Line
-    from .service import Service
+    from .service import Service, feeding_ms
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     stopping = _stop_on_signals()
@@ -61,6 +61,8 @@ def run(recipe: RecipePath) -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry, read.line, read.timing.slots)
     service = Service(os.environ.get("NOTIFY_SOCKET"))
+    if period_ms := feeding_ms(os.environ):
+        read = read.beating(period_ms)
     verdicts: Counter[str] = Counter()
 
     def hear(message: Verdict | Heartbeat) -> None:
@@ -70,7 +72,7 @@ def run(recipe: RecipePath) -> None:
             counts = ", ".join(f"{verdicts[kind]} {kind}" for kind in ("pass", "reject", "unknown"))
             service.notify(f"WATCHDOG=1\nSTATUS={message.state}: {counts}")
         else:
-            service.notify("STATUS=blind: parts come, but none can be judged")
+            service.notify(f"STATUS=blind: {message.reason}")
 
     with ExitStack() as opened:
         if read.metrics.port:

@@ -83,6 +83,7 @@ class Child:
                 self.kill()
             return False
         if not self._due_ns:
+            self._row["ready"], self._row["failed_ns"] = 0, now_ns
             if now_ns - self._started_ns > STEADY_NS:
                 self._backoff_ns = 0
             log.error("%s: %s; starting it anew in %.1f s", self.stage, self.error, self._backoff_ns / 1e9)

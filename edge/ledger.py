@@ -54,7 +54,16 @@ _NUMBERS = (
     "skipped",
 )
 _TEXTS = ("camera", "view", "source_ref")
-_STAGE = np.dtype([("pid", "<i8"), ("ready", "<i8"), ("beat_ns", "<i8"), ("dropped", "<i8")])
+_STAGE = np.dtype(
+    [
+        ("pid", "<i8"),
+        ("ready", "<i8"),
+        ("ready_ns", "<i8"),  # since when
+        ("beat_ns", "<i8"),  # the last sign of life
+        ("failed_ns", "<i8"),  # when its supervisor last found it ended
+        ("dropped", "<i8"),  # messages that were none
+    ]
+)
 _CAPTURED, _PUBLISHED, _EPOCH, _RUN, _SETTLED = 0, 8, 16, 24, 32  # a cache line apart
 
 

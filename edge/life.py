@@ -36,6 +36,7 @@ class Life:
     def ready(self) -> None:
         """From here on the stage takes parts."""
         self.beat()
+        self._row["ready_ns"] = time.monotonic_ns()
         self._row["ready"] = 1
 
     def beat(self) -> None:

@@ -12,6 +12,8 @@ from msgspec import Struct
 
 VIEW_BYTES, SOURCE_REF_BYTES = 128, 512  # of UTF-8 that a part has room for
 
+#: blind: parts come and none has been judged of late, or none would be seen since the camera failed.
+StateKind = Literal["idle", "judging", "blind"]
 VerdictKind = Literal["pass", "reject", "unknown"]
 
 #: Why a part could not be judged.
@@ -176,13 +178,16 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 
 class Heartbeat(Struct, frozen=True, kw_only=True):
-    """When the line last judged a part; the JSON body of `heartbeat.<line>`."""
+    """How the line is, and when it last judged a part; the JSON body of `heartbeat.<line>`."""
 
     v: int = 1
     line: str
-    state: Literal["idle", "judging", "blind"]  # blind: parts come, and none has been judged of late
+    state: StateKind
+    reason: str = ""  # why it is blind, for people; empty otherwise
     part_id: str | None  # the part last judged
     judged_at: str | None
     judged_ns: int | None
     published_ns: int
     parts: int  # verdicts published since the line started
+    epoch: int | None = None  # of the part published last: a subscriber that has not heard of it missed it
+    sequence: int | None = None

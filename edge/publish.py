@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Literal
 
 import zmq
 
@@ -12,29 +11,34 @@ from .inbox import Inbox
 from .ledger import Ledger
 from .leftovers import Leftovers
 from .life import TICK_MS, Life
-from .messages import Heartbeat, Part, Unknown, Verdict
+from .messages import Heartbeat, Part, Unknown
 from .ring import Ring
+from .state import State
 from .subscribers import HEED_NS, Subscribers
 from .verdict import Answer, Bench, Identity, Said, answer_of, record_of, resent, utc
 from .wire import heartbeat_topic, verdict_bytes, verdict_from
 
-IDLE_NS = 2_000_000_000  # without a part for so long, the line is idle
+PATIENCE_NS = 5_000_000_000  # with a source that failed and was opened anew, until it is trusted to be well
 REJOIN_NS = 5_000_000_000  # so long after a restart, whoever subscribes was there before it
-BLIND_NS, BLIND_PARTS = 2_000_000_000, 3  # unknown without a break, so long and so many: the line is blind
 
 
 class Publisher:
     """Takes what the stages say of parts and gives out verdicts; no sockets, and the time is an argument."""
 
-    def __init__(self, ring: Ring, ledger: Ledger, bench: Bench, identity: Identity, guard_ns: int) -> None:
+    def __init__(
+        self,
+        ring: Ring,
+        ledger: Ledger,
+        bench: Bench,
+        identity: Identity,
+        guard_ns: int,
+        patience_ns: int = PATIENCE_NS,
+    ) -> None:
         self._ring, self._ledger, self._bench = ring, ledger, bench
         self._identity, self._guard_ns = identity, guard_ns
         self._first = ledger.published
         self._answers: dict[int, tuple[Said, Answer]] = {}
-        self._judged: Verdict | None = None
-        self._last_ns: int | None = None  # when the last part was captured
-        self._unknowns = 0  # since a part was last judged
-        self._unknown_since_ns = 0  # captured_ns of the first of them
+        self._state = State(ledger.stages["capture"], patience_ns)
 
     def take(self, message: Said) -> None:
         """Note what a stage says of a part; a part that has its verdict already is passed over."""
@@ -82,14 +86,7 @@ class Publisher:
         """The verdict is on the wire: the part is done and its slot free."""
         entry = self._ledger.published
         self._answers.pop(entry, None)
-        verdict = verdict_from(record.partition(b"\n")[2])
-        self._last_ns = verdict.captured_ns
-        if verdict.verdict != "unknown":
-            self._judged, self._unknowns = verdict, 0
-        else:
-            self._unknowns += 1
-            if self._unknowns == 1:
-                self._unknown_since_ns = verdict.captured_ns
+        self._state.note(verdict_from(record.partition(b"\n")[2]))
         self._ledger.set_published(entry)
 
     @property
@@ -112,23 +109,20 @@ class Publisher:
 
     def heartbeat(self, now_ns: int) -> Heartbeat:
         """What is to be said of the line now."""
-        judged = self._judged
+        state, reason = self._state.at(now_ns)
+        judged, last = self._state.judged, self._state.last
         return Heartbeat(
             line=self._identity.line,
-            state=self._state(now_ns),
+            state=state,
+            reason=reason,
             part_id=judged.part_id if judged else None,
             judged_at=utc(time.time_ns() - (now_ns - judged.published_ns)) if judged else None,
             judged_ns=judged.published_ns if judged else None,
             published_ns=now_ns,
             parts=self._ledger.published,
+            epoch=last.epoch if last else None,
+            sequence=last.sequence if last else None,
         )
-
-    def _state(self, now_ns: int) -> Literal["idle", "judging", "blind"]:
-        if self._last_ns is None:
-            return "idle"
-        if self._unknowns >= BLIND_PARTS and self._last_ns - self._unknown_since_ns >= BLIND_NS:
-            return "blind"
-        return "judging" if now_ns - self._last_ns < IDLE_NS else "idle"
 
     def _whereabouts(self, part: Part) -> str:
         return f"no answer about part {part.part_id} came {self._guard_ns / 1e6:g} ms before its deadline"

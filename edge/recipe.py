@@ -39,6 +39,7 @@ Name = Annotated[
         description="a name of letters, digits, - and _, starting with a letter or digit, at most 31",
     ),
 ]
+LEAST_HEARTBEAT_MS = 50
 MOST_JUDGES = 16  # a verdict names each, and has to fit the ledger's record
 
 
@@ -169,7 +170,7 @@ class Rule(_Section, frozen=True, kw_only=True):
 
 class Publish(_Section, frozen=True, kw_only=True):
     endpoints: tuple[str, ...] = ("tcp://127.0.0.1:5571",)
-    heartbeat_ms: Annotated[int, Meta(ge=50, le=60000)] = 1000
+    heartbeat_ms: Annotated[int, Meta(ge=LEAST_HEARTBEAT_MS, le=60000)] = 1000
 
 
 class MetricsPort(_Section, frozen=True, kw_only=True):
@@ -200,6 +201,13 @@ class Recipe(_Section, frozen=True, kw_only=True):
         if self.judge:
             return f'[[judge]] "{judge.name}" {key}'
         return f"[rule.{key}]" if key == "thresholds" else key
+
+    def beating(self, period_ms: int) -> Recipe:
+        """The recipe with a heartbeat at least so often, as far as it may be."""
+        heartbeat_ms = min(self.publish.heartbeat_ms, max(period_ms, LEAST_HEARTBEAT_MS))
+        return msgspec.structs.replace(
+            self, publish=msgspec.structs.replace(self.publish, heartbeat_ms=heartbeat_ms)
+        )
 
     @property
     def judges(self) -> tuple[JudgeChoice, ...]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
+from collections.abc import Mapping
 
+FEEDINGS = 3  # of the watchdog in the time after which it ends the line
 PATIENCE_S = 1.0  # with a service manager whose queue is full
 
 
@@ -20,3 +23,11 @@ class Service:
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
                 sender.settimeout(PATIENCE_S)
                 sender.sendto(state.encode(), self._address)
+
+
+def feeding_ms(environment: Mapping[str, str]) -> int | None:
+    """How often to feed the service manager's watchdog, by sd_watchdog_enabled(3); None where there is none."""
+    if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    microseconds = environment.get("WATCHDOG_USEC", "")
+    return max(1, int(microseconds) // FEEDINGS // 1000) if microseconds.isdecimal() else None

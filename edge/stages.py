@@ -32,8 +32,8 @@ from .masters import digest_of_picture
 from .messages import Frame, Message, Tensor
 from .plan import RUNNING, VERDICTS, Plan, Running, read_plan
 from .preprocess import PreprocessStep
-from .publish import Publisher, run_publish
-from .recipe import Recipe
+from .publish import PATIENCE_NS, Publisher, run_publish
+from .recipe import Recipe, Video
 from .resample import Resampler
 from .ring import Ring
 from .run_folder import hold
@@ -147,7 +147,7 @@ def _publish(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger,
         outputs=tuple(judge.bundle.manifest.answers for judge in judges),
         fusion=recipe.fusion,
     )
-    publisher = Publisher(ring, ledger, bench, _identity(plan), guard_ns=_guard_ns(plan))
+    publisher = Publisher(ring, ledger, bench, _identity(plan), _guard_ns(plan), _patience_ns(recipe))
 
     def fits(message: Message) -> TypeGuard[Said]:
         return is_said(message, len(judges))
@@ -182,6 +182,11 @@ def _identity(plan: Plan) -> Identity:
 
 
 _RUN = {"capture": _capture, "preprocess": _preprocess, "infer": _infer, "publish": _publish}
+
+
+def _patience_ns(recipe: Recipe) -> int:
+    """Within this time a camera that was opened and delivers nothing is given up."""
+    return PATIENCE_NS + (recipe.source.timeout_ms * 1_000_000 if isinstance(recipe.source, Video) else 0)
 
 
 def _guard_ns(plan: Plan) -> int:

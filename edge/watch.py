@@ -49,14 +49,14 @@ class LiveTable:
         self._title = title
         self._last: deque[Verdict] = deque(maxlen=ROWS)
         self._counts: Counter[str] = Counter()
-        self._state = "waiting for the first heartbeat"
+        self._state, self._reason = "waiting for the first heartbeat", ""
 
     def add(self, message: Verdict | Heartbeat) -> None:
         if isinstance(message, Verdict):
             self._last.append(message)
             self._counts[message.verdict] += 1
         else:
-            self._state = message.state
+            self._state, self._reason = message.state, message.reason
 
     def render(self) -> Group:
         table = Table(title=self._title, expand=True)
@@ -73,7 +73,8 @@ class LiveTable:
                 _regions(verdict) or verdict.detail,
             )
         counts = "   ".join(f"{self._counts[kind]} {kind}" for kind in ("pass", "reject", "unknown"))
-        return Group(table, Text.assemble(counts, "   ", (self._state, STYLE.get(self._state, "dim"))))
+        state = f"{self._state}: {self._reason}" if self._reason else self._state
+        return Group(table, Text.assemble(counts, "   ", (state, STYLE.get(self._state, "dim"))))
 
 
 def _line(verdict: Verdict) -> str:

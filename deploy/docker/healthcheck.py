@@ -1,5 +1,6 @@
-"""Tells Docker whether the line of a recipe judges or idles: status 1 if it is blind or gives no answer."""
+"""Tells Docker whether a recipe's line judges or idles: status 1 if it is blind, lacks a stage or is silent."""
 
+import re
 import sys
 import urllib.request
 from pathlib import Path
@@ -17,3 +18,5 @@ if not any(
     f'linejudge_state{{line="{recipe.line}",state="{state}"}} 1.0' in text for state in ("idle", "judging")
 ):
     sys.exit(f"line {recipe.line} is blind, or has only just started")
+for away in re.findall(rf'linejudge_stage_up{{line="{recipe.line}",stage="(\w+)"}} 0.0', text):
+    sys.exit(f"line {recipe.line} is without its stage {away}")

@@ -7,6 +7,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry
+
+from edge.exposition import serve_metrics
+from edge.ledger import STAGES
+from edge.messages import Heartbeat
+from edge.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "deploy" / "docker"
@@ -83,3 +89,37 @@ def test_nothing_listens_on_the_network():
 def test_pictures_have_room_in_shared_memory():
     """Docker's 64 MB of /dev/shm are raised, since pictures lie there."""
     assert COMPOSE["services"]["line"]["shm_size"] == "1gb"
+
+
+def test_the_health_of_a_line_is_that_it_sees_and_judges(tmp_path):
+    """Healthy while it judges or idles with all its stages; not while it is blind, lacks one or is silent."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, "pcb", 3)
+    recipe = tmp_path / "line.toml"
+
+    def health() -> str:
+        done = subprocess.run(
+            [sys.executable, DOCKER / "healthcheck.py", recipe], text=True, capture_output=True, check=False
+        )
+        return "healthy" if done.returncode == 0 else done.stderr.strip()
+
+    def beat(state: str) -> None:
+        metrics.heartbeat(
+            Heartbeat(
+                line="pcb", state=state, part_id=None, judged_at=None, judged_ns=None, published_ns=0, parts=0
+            )
+        )
+
+    with serve_metrics(registry, "127.0.0.1", 0) as port:
+        recipe.write_text(
+            'line = "pcb"\nbundle = "b"\n[source]\nkind = "synthetic"\nwidth = 64\nheight = 64\n'
+            f"[metrics]\nport = {port}\n"
+        )
+        for stage in STAGES:
+            metrics.stage_up(stage, True)
+        for state, said in (("idle", "healthy"), ("blind", "is blind"), ("judging", "healthy")):
+            beat(state)
+            assert said in health()
+        metrics.stage_up("publish", False)
+        assert "without its stage publish" in health()
+    assert f"127.0.0.1:{port}" in health()

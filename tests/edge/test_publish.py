@@ -295,12 +295,15 @@ def test_the_heartbeat_tells_blindness_from_idleness(desk: Desk) -> None:
     desk.publish(1_000)
     beat = desk.publisher.heartbeat(second)
     assert (beat.state, beat.part_id, beat.judged_ns, beat.parts) == ("judging", "1-1", 1_000, 1)
+    assert (beat.epoch, beat.sequence) == (1, 1)
     assert desk.publisher.heartbeat(4 * second).state == "idle"
     for entry in (1, 2, 3):
         desk.enter(entry * second)
         desk.publish(entry * second + 60_000)
     assert desk.publisher.heartbeat(3 * second).state == "blind"
-    assert desk.publisher.heartbeat(60 * second).state == "blind"
+    blind = desk.publisher.heartbeat(60 * second)
+    assert (blind.state, blind.part_id, blind.sequence) == ("blind", "1-1", 4)
+    assert blind.reason == "3 parts, none judged: late"
     desk.enter(4 * second)
     desk.publisher.take(desk.predict(4, 0.1))
     desk.publish(4 * second)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from lines import Subscriber, judged, running, stop, until
 
-from edge.service import Service
+from edge.service import Service, feeding_ms
 
 
 class Manager:
@@ -72,6 +74,38 @@ def test_the_watchdog_starves_while_the_line_is_blind(
         until(lambda: len(subscriber.heartbeats) >= beats + 3, "three more heartbeats", line)
         assert manager.heard.count("WATCHDOG=1") == fed
         stop(line)
+
+
+def test_a_line_with_rare_heartbeats_feeds_its_watchdog_all_the_same(
+    tmp_path: Path, endless: Callable[..., Path], manager: Manager
+) -> None:
+    """It gives them as often as systemd says that it has to hear of it, to its subscribers too."""
+    recipe = endless()
+    recipe.write_text(recipe.read_text().replace("heartbeat_ms = 200", "heartbeat_ms = 25000"))
+    watchdog = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "900000"}
+    with Subscriber(tmp_path) as subscriber, running(recipe, **watchdog) as line:
+        until(lambda: manager.heard.count("WATCHDOG=1") >= 8, "the watchdog is fed", line)
+        until(judged(subscriber, 5), "parts are judged", line)
+        stop(line)
+    beats = [int(str(beat["published_ns"])) for beat in subscriber.heartbeats]
+    assert beats
+    assert max(np.diff(beats), default=0) < 25e9 / 10
+
+
+@pytest.mark.parametrize(
+    ("environment", "period_ms"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "10000000"}, 3333),
+        ({"WATCHDOG_USEC": "10000000", "WATCHDOG_PID": str(os.getpid())}, 3333),
+        ({"WATCHDOG_USEC": "10000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": "1"}, 1),
+    ],
+)
+def test_how_often_to_feed_follows_the_watchdog(environment: dict[str, str], period_ms: int | None) -> None:
+    """Three times before it ends the line, and not at all where it watches another process or none."""
+    assert feeding_ms(environment) == period_ms
 
 
 def test_without_a_service_manager_nothing_is_said() -> None:
