@@ -1,0 +1,78 @@
+"""A frame of an RTSP stream of which a packet was lost is no picture, nor is what is made of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from films import FRAMES, HEIGHT, KEY_EVERY, WIDTH, write
+from rtsp import rtsp_camera
+
+from edge import recipe
+from edge.errors import PartError
+from edge.sources import open_source
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """Packets of a film, each a frame, the first of each KEY_EVERY with the stream's parameters."""
+    found: list[bytes] = []
+
+    def keep(number: int, data: bytes) -> bytes:
+        found.append(data)
+        return data
+
+    write(tmp_path_factory.mktemp("film") / "film.h264", "libx264", keep)
+    return found
+
+
+def watch(address: str, count: int) -> list[bytes | str]:
+    """Of so many parts: the picture, or why there is none."""
+    section = recipe.Video(address=address, width=WIDTH, height=HEIGHT, color="bgr", timeout_ms=20_000)
+    shown: list[bytes | str] = []
+    with open_source(section) as source:
+        while len(shown) < count:
+            assert source.wait(20)
+            out = np.zeros(section.shape, np.uint8)
+            try:
+                source.read(out)
+                shown.append(out.tobytes())
+            except PartError as error:
+                shown.append(error.detail)
+    return shown
+
+
+def test_a_whole_stream_is_shown_from_its_first_key_frame_on(frames: list[bytes]) -> None:
+    """Every frame is a part with its picture."""
+    with rtsp_camera(frames) as camera:
+        shown = watch(camera.address, 2 * FRAMES)
+    assert not [one for one in shown if isinstance(one, str)]
+    assert shown[FRAMES:] == shown[:FRAMES]
+    assert len(set(shown)) == FRAMES
+
+
+def test_a_stream_that_is_joined_in_its_middle_begins_with_a_key_frame(frames: list[bytes]) -> None:
+    """What came before it could not be decoded, and is no part."""
+    with rtsp_camera(frames, lambda frame, _: frame > 2) as camera:
+        shown = watch(camera.address, FRAMES)
+    assert not [one for one in shown if isinstance(one, str)]
+
+
+@pytest.mark.parametrize("all_of_it", [False, True], ids=["a fragment", "a frame"])
+def test_what_is_lost_on_the_way_is_unknown_up_to_the_next_key_frame(
+    frames: list[bytes], all_of_it: bool
+) -> None:
+    """The decoder would show the frame before in its place, and go on from there."""
+    lost = FRAMES + (3 if all_of_it else KEY_EVERY)  # in the second round
+
+    def keep(frame: int, fragment: int) -> bool:
+        return frame != lost or not (all_of_it or fragment == 5)
+
+    with rtsp_camera(frames) as camera:
+        whole = set(watch(camera.address, FRAMES))
+    with rtsp_camera(frames, keep) as camera:
+        shown = watch(camera.address, 3 * FRAMES)
+    unknown = [number for number, one in enumerate(shown) if isinstance(one, str)]
+    assert {one for one in shown if not isinstance(one, str)} == whole
+    assert unknown == list(range(unknown[0], unknown[-1] + 1))
+    assert len(unknown) == (KEY_EVERY - 4 if all_of_it else KEY_EVERY)
+    assert "hidden" not in "".join(one for one in shown if isinstance(one, str))
