@@ -72,7 +72,9 @@ class FrameNumbers:
                 for index in range(12 if chroma == 3 else 8):
                     if bits.take(1):
                         _skip_scaling(bits, 16 if index < 6 else 64)
-        self._bits = bits.exp_golomb() + 4
+        if (more := bits.exp_golomb()) > 12:
+            return  # no such parameters: the decoder will say so
+        self._bits = more + 4
         order = bits.exp_golomb()
         if order == 0:
             bits.exp_golomb()
@@ -80,7 +82,7 @@ class FrameNumbers:
             bits.take(1)
             bits.exp_golomb()
             bits.exp_golomb()
-            for _ in range(bits.exp_golomb()):
+            for _ in range(min(bits.exp_golomb(), 255)):
                 bits.exp_golomb()
         bits.exp_golomb()
         bits.take(1)
