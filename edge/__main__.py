@@ -142,7 +142,10 @@ def watch(
     """Show a line's verdicts as they come: a live table, or plain lines where the output is no terminal."""
     from .watch import watch_line
 
-    watch_line(endpoint, count, as_json, _stop_on_signals())
+    try:
+        watch_line(endpoint, count, as_json, _stop_on_signals())
+    except BrokenPipeError:  # whoever read along has ended, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _stop_on_signals() -> list[int]:

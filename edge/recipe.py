@@ -263,6 +263,10 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
             '[source] color: a video comes without raw pixels: write "bgr" or "gray", or give raw pictures '
             'by kind = "folder"'
         )
+    if isinstance(source, Video):
+        port = re.match(r"^\w+://[^/?#\s]*:(\d+)(?:[/?#]|$)", source.address)
+        if port and int(port[1]) > MOST_PORT:
+            yield f"[source] address: the port {port[1]} is above {MOST_PORT}: write the camera's"
     if isinstance(source, Folder) and source.watch and source.repeat:
         yield "[source] repeat: a folder that is watched has no last picture: take out repeat or watch"
     if timing.guard_ms >= timing.deadline_ms:

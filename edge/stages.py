@@ -215,6 +215,7 @@ def run_stage_of(folder: Path, stage: str, supervisor: int) -> int:
     try:
         run_stage(folder, stage, supervisor)
     except EdgeError as error:
-        (folder / f"{stage}.error").write_text(str(error))
+        said = str(error).encode("utf-8", "backslashreplace")  # names of files may hold what UTF-8 does not
+        (folder / f"{stage}.error").write_bytes(said)
         return 1
     return 0

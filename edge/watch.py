@@ -106,11 +106,15 @@ def _messages(
         seen = 0
         while not stopping and (not count or seen < count):
             if socket.poll(100):
-                topic, body = socket.recv_multipart()
-                if topic.startswith(b"heartbeat."):
-                    yield heartbeat_from(body), body
-                else:
-                    seen += 1
-                    yield verdict_from(body), body
+                try:
+                    topic, body = socket.recv_multipart()
+                    message = heartbeat_from(body) if topic.startswith(b"heartbeat.") else verdict_from(body)
+                except ValueError as error:  # other parts than two, or no such JSON
+                    raise LineError(
+                        f"{endpoint}: what comes from there is no verdict of this version: is it a line's "
+                        "endpoint, as its recipe says under [publish]?"
+                    ) from error
+                seen += isinstance(message, Verdict)
+                yield message, body
     finally:
         context.destroy(linger=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import time
 import urllib.error
@@ -88,6 +89,7 @@ def test_idle_connections_keep_nobody_out(port: int) -> None:
     """Ten times as many as there is room for; the oldest go, and soon all of them."""
     idle = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(10 * CONNECTIONS)]
     assert asked(port, b"GET / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 200 OK")
+    assert len(select.select(idle, [], [], 0)[0]) > 8 * CONNECTIONS  # were ended to make room
     start_s = time.monotonic()
     assert all(opened.recv(1) == b"" for opened in idle)
     assert time.monotonic() - start_s < 10 * PATIENCE_S

@@ -20,9 +20,14 @@ COMMON = ("subscriptions", "large_topic", "idle_scrapers")
 
 @pytest.fixture(scope="module")
 def flooded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningLine, int, int]]:
-    with line_on_ports(tmp_path_factory.mktemp("line"), FPS) as found:
-        yield found
-        stop(found[0])
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (500, limits[1]))  # as few as most systems give at first
+    try:
+        with line_on_ports(tmp_path_factory.mktemp("line"), FPS) as found:
+            yield found
+            stop(found[0])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,27 @@ def test_a_folder_that_is_watched_has_no_end_to_begin_again_from(tmp_path: Path)
         read_recipe(recipe_of(tmp_path, f'line = "a"\nbundle = "b"\n[source]\n{source}\n'))
 
 
+@pytest.mark.parametrize(
+    ("address", "is_right"),
+    [
+        ("rtsp://camera:99999/a", False),
+        ("http://user:99999@camera:65536", False),
+        ("rtsp://user:99999@camera:554/a", True),
+        ("rtsp://camera/a:99999", True),
+        ("rtsp://[::1]:554/", True),
+    ],
+)
+def test_a_port_that_no_camera_has_is_told(tmp_path: Path, address: str, is_right: bool) -> None:
+    """The system would take another one, without a word."""
+    source = f"kind = 'video'\naddress = '{address}'\nwidth = 64\nheight = 64"
+    path = recipe_of(tmp_path, f'line = "a"\nbundle = "b"\n[source]\n{source}\n')
+    if is_right:
+        read_recipe(path)
+        return
+    with pytest.raises(RecipeError, match=r"\[source\] address: the port \d+ is above 65535"):
+        read_recipe(path)
+
+
 WRONG = {
     "an unknown section": ("[engin]\nlanes = 2", "engin: unknown section: did you mean 'engine'?"),
     "an unknown key": ("[timing]\nslot = 3", "[timing] slot: unknown key: did you mean 'slots'?"),

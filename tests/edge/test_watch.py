@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import zmq
 from lines import Subscriber, judged, running, stop, until
 from rich.console import Console
 
@@ -44,6 +45,37 @@ def test_an_endpoint_that_is_none_is_said() -> None:
     assert done.returncode == 1
     assert "'127.0.0.1:5571' is no endpoint" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("said", [[b"alone"], [b"reject.x", b"text"], [b"a", b"b", b"c"]], ids=len)
+def test_an_endpoint_of_something_else_is_said(tmp_path: Path, said: list[bytes]) -> None:
+    """What is no verdict is one clear line."""
+    with zmq.Context() as context, context.socket(zmq.XPUB) as other:
+        other.bind(f"ipc://{tmp_path}/other.ipc")
+        command = [sys.executable, "-m", "edge", "watch", f"ipc://{tmp_path}/other.ipc"]
+        watching = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert other.poll(60_000)
+        other.send_multipart(said)
+        _, errors = watching.communicate(timeout=60)
+    assert watching.returncode == 1
+    assert errors.startswith(f"edge: ipc://{tmp_path}/other.ipc: what comes from there is no verdict")
+    assert "Traceback" not in errors
+
+
+def test_who_stops_reading_along_ends_the_watch(tmp_path: Path, endless: Callable[..., Path]) -> None:
+    """As in `edge watch ... | head`: no traceback."""
+    with Subscriber(tmp_path) as subscriber, running(endless()) as line:
+        until(judged(subscriber, 1), "a part is judged", line)
+        command = [sys.executable, "-m", "edge", "watch", f"ipc://{tmp_path}/verdicts.ipc"]
+        watching = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert watching.stdout
+        assert watching.stderr
+        watching.stdout.readline()
+        watching.stdout.close()
+        assert watching.wait(60) == 0
+        assert watching.stderr.read() == ""
+        watching.stderr.close()
+        stop(line)
 
 
 @pytest.fixture
