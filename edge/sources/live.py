@@ -74,7 +74,8 @@ class Live:
         """In the thread: take over frames until told to stop or until there are none."""
         said = f"{self._name}: the stream ended or broke off: look at camera and cable"
         try:
-            shots = self._open(self._section, _OPEN_TIMEOUT_S)
+            # Longer than the recipe lets the camera be silent, which `wait` notices by itself.
+            shots = self._open(self._section, max(_OPEN_TIMEOUT_S, self._section.timeout_ms / 1000 + 1))
         except SourceError as error:
             self._failed = str(error)
             self._opened.set()

@@ -6,12 +6,17 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from camera import BOUNDARY, Camera, camera, part
+from films import FRAMES as FILM
+from films import write
 
 from edge import recipe
 from edge.errors import PartError, SourceError
@@ -147,9 +152,10 @@ def test_the_boundary_is_understood_as_cameras_write_it(boundary: str) -> None:
         assert seen(source) == 50
 
 
-def test_a_password_opens_the_camera_and_is_told_nobody() -> None:
+@pytest.mark.parametrize("digest", [False, True])
+def test_a_password_opens_the_camera_and_is_told_nobody(digest: bool) -> None:
     """Neither a detail nor an error shows it."""
-    with camera(password="h/idden") as one:
+    with camera(password="h/idden", digest=digest) as one:
         address = f"http://admin:h%2Fidden@{one.host}/stream"
         with open_source(section(address)) as source:
             one.send(part(b"busy"))
@@ -163,6 +169,37 @@ def test_a_password_opens_the_camera_and_is_told_nobody() -> None:
     with camera(password="hidden") as one, pytest.raises(SourceError, match="HTTP Error 401") as refused:
         open_source(section(f"http://admin:wrong@{one.host}/stream")).__enter__()
     assert "wrong" not in str(refused.value)
+
+
+def test_a_camera_may_be_silent_as_long_as_the_recipe_lets_it(
+    a_camera: Camera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is triggered seldom is not taken for lost by what reads it."""
+    monkeypatch.setattr("edge.sources.live._OPEN_TIMEOUT_S", 0.5)
+    with open_source(section(a_camera.address)) as source:
+        assert source.wait(1.5) is None
+        a_camera.send(part(jpeg(50)))
+        next_of(source)
+        assert seen(source) == 50
+
+
+def test_a_film_over_http_is_read_like_any_other(tmp_path: Path) -> None:
+    """Only an answer in parts is a camera's MJPEG."""
+    write(tmp_path / "film.mkv", "libx264")
+    handler = partial(Quiet, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with open_source(section(f"http://127.0.0.1:{server.server_port}/film.mkv", color="bgr")) as source:
+            refs = [next_of(source).source_ref for _ in range(FILM)]
+            said = failure_of(source)
+        server.shutdown()
+    assert refs == [f"frame {number}" for number in range(1, FILM + 1)]
+    assert "film.mkv: the stream ended" in said
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *said: object) -> None:
+        pass
 
 
 def test_a_silent_camera_is_lost_after_the_timeout(a_camera: Camera) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 BOUNDARY = b"--frame"
+MULTIPART = "multipart/x-mixed-replace; boundary=frame"
 
 
 def part(data: bytes, length: int | None = -1, kind: bytes = b"image/jpeg") -> bytes:
@@ -18,13 +20,12 @@ def part(data: bytes, length: int | None = -1, kind: bytes = b"image/jpeg") -> b
 
 
 class Camera:
-    """Answers one request; `password`, of the user `admin`, is asked for if there is one."""
+    """Answers one request; `password`, of the user `admin`, is asked for if there is one, `digest` or plain."""
 
-    def __init__(
-        self, password: str = "", content_type: str = "multipart/x-mixed-replace; boundary=frame"
-    ) -> None:
+    def __init__(self, password: str, content_type: str, digest: bool) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))
-        self._wanted = b"Basic " + base64.b64encode(f"admin:{password}".encode()) if password else b""
+        self._wanted = _authorization(password, digest) if password else b""
+        self._challenge = b'Digest realm="camera", nonce="1"' if digest else b'Basic realm="camera"'
         self._type = content_type.encode()
         self.host = f"127.0.0.1:{self._server.getsockname()[1]}"
         self.address = f"http://{self.host}/stream"
@@ -40,7 +41,7 @@ class Camera:
                 return
             asked = client.recv(4096)
             if self._wanted not in asked:
-                client.sendall(b'HTTP/1.0 401 No\r\nWWW-Authenticate: Basic realm="camera"\r\n\r\n')
+                client.sendall(b"HTTP/1.0 401 No\r\nWWW-Authenticate: " + self._challenge + b"\r\n\r\n")
                 client.close()
                 continue
             self._client = client
@@ -64,12 +65,21 @@ class Camera:
         self._server.close()
 
 
+def _authorization(password: str, digest: bool) -> bytes:
+    """What a client has to send (RFC 7617; RFC 2617 without qop)."""
+
+    def md5(text: str) -> str:
+        return hashlib.md5(text.encode()).hexdigest()
+
+    if not digest:
+        return b"Basic " + base64.b64encode(f"admin:{password}".encode())
+    return md5(f"{md5(f'admin:camera:{password}')}:1:{md5('GET:/stream')}").encode()
+
+
 @contextmanager
-def camera(
-    password: str = "", content_type: str = "multipart/x-mixed-replace; boundary=frame"
-) -> Iterator[Camera]:
+def camera(password: str = "", content_type: str = MULTIPART, digest: bool = False) -> Iterator[Camera]:
     """A camera while in the block."""
-    one = Camera(password, content_type)
+    one = Camera(password, content_type, digest)
     try:
         yield one
     finally:
