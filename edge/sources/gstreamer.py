@@ -11,27 +11,31 @@ import numpy as np
 from .. import recipe
 from ..address import shown
 from ..errors import SourceError
-from .shot import Shot, decoded
+from .shot import Shot, damaged, decoded
 
 
 def open_gstreamer(section: recipe.Video, timeout_s: float) -> Iterator[Shot]:
     """The frames of a pipeline that ends in appsink; SourceError where it cannot be opened."""
+    name = shown(section.address)
     capture = cv2.VideoCapture(section.address, cv2.CAP_GSTREAMER)
     if not capture.isOpened():
         raise SourceError(
-            f"{shown(section.address)}: cannot be opened as a GStreamer pipeline: does it run in "
+            f"{name}: cannot be opened as a GStreamer pipeline: does it run in "
             "gst-launch-1.0, and does this OpenCV have GStreamer (cv2.getBuildInformation)?"
         )
-    return _shots(capture)
+    return _shots(capture, name)
 
 
-def _shots(capture: cv2.VideoCapture) -> Iterator[Shot]:
+def _shots(capture: cv2.VideoCapture, name: str) -> Iterator[Shot]:
     count = 0
     try:
         while capture.grab():
             done, frame = capture.retrieve()
+            count += 1
+            ref = f"frame {count}"
             if done:
-                count += 1
-                yield decoded(partial(np.asarray, frame), f"frame {count}")
+                yield decoded(partial(np.asarray, frame), ref)
+            else:
+                yield damaged("OpenCV made no picture of it", name, ref)
     finally:
         capture.release()

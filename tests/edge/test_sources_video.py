@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
 from typing import Any
 
 import cv2
@@ -65,8 +65,19 @@ def test_a_film_of_another_size_is_not_resized(film: str, height: int, color: st
             source.read(np.zeros(wanted.shape, np.uint8))
 
 
-@pytest.mark.parametrize("address", ["nowhere.mp4", "/dev/video99"])
-def test_what_cannot_be_opened_is_named(address: str, tmp_path: Path) -> None:
-    """A wrong address is an error before the line starts."""
-    with pytest.raises(SourceError, match=f"{address}: cannot be opened"):
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("nowhere.mp4", "nowhere.mp4"),
+        ("/dev/video99", "/dev/video99"),
+        ("rtsp://admin:hidden@127.0.0.1:9/live", "rtsp://***@127.0.0.1:9/live"),
+        ("http://admin:hidden@127.0.0.1:9/live", "http://***@127.0.0.1:9/live"),
+        ("nosuchsrc user-pw=hidden ! appsink", "nosuchsrc user-pw=*** ! appsink"),
+    ],
+    ids=["film", "device", "rtsp", "http", "gstreamer"],
+)
+def test_what_cannot_be_opened_is_named(address: str, told: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """A wrong address is an error before the line starts, which tells no password."""
+    with pytest.raises(SourceError, match=f"^{re.escape(told)}: cannot be opened") as error:
         open_source(section(address)).__enter__()
+    assert "hidden" not in f"{error.value} {capfd.readouterr()}"
