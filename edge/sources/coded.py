@@ -117,7 +117,10 @@ def pixels_of(frame: av.VideoFrame) -> NDArray[Any]:
     if bits > 8:
         raise PictureError(f"expected 8 bits a channel, found {bits} ({frame.format.name})")
     grey = frame.format.name in ("gray", "gray8")
-    return np.asarray(frame.to_ndarray(format="gray" if grey else "bgr24"))
+    try:
+        return np.asarray(frame.to_ndarray(format="gray" if grey else "bgr24"))
+    except (av.FFmpegError, ValueError) as error:
+        raise PictureError(f"cannot be turned into pixels ({frame.format.name}): {error}") from error
 
 
 def lazy(frame: av.VideoFrame, name: str) -> partial[NDArray[Any]]:

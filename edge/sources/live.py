@@ -90,4 +90,5 @@ class Live:
                     break
         except SourceError as error:
             said = str(error)
-        self._backlog.end(said)
+        finally:
+            self._backlog.end(said)

@@ -153,3 +153,10 @@ def test_the_text_says_which_frame_is_damaged_and_how(tmp_path: Path) -> None:
     said = "a frame is missing: expected number 3, found 4"
     assert shown[3] == f"{path}, frame 4: {said}"
     assert shown[4] == f"{path}, frame 5: {said}, in a frame that this one is made of"
+
+
+@pytest.mark.parametrize(("codec", "form", "bits"), [("ffv1", "gray16le", 16), ("ffv1", "yuv420p10le", 10)])
+def test_more_than_8_bits_are_not_darkened(tmp_path: Path, codec: str, form: str, bits: int) -> None:
+    """The text says what was expected and what came."""
+    path = write(tmp_path / "film.mkv", codec, form=form)
+    assert play(path)[0] == f"{path}, frame 1: expected 8 bits a channel, found {bits} ({form})"

@@ -21,7 +21,9 @@ def scene(number: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.roll(np.kron(blocks, np.ones((4, 4, 3), np.uint8)), 3 * number, axis=1))
 
 
-def write(path: Path, codec: str, spoil: Spoil = lambda _, data: data, between: int = 0) -> Path:
+def write(
+    path: Path, codec: str, spoil: Spoil = lambda _, data: data, between: int = 0, form: str = ""
+) -> Path:
     """Write a film with so many B-frames at a time; of three, some are made of pictures across a key frame.
 
     `spoil` turns each packet, by its number, into what is written of it, if anything.
@@ -34,7 +36,7 @@ def write(path: Path, codec: str, spoil: Spoil = lambda _, data: data, between: 
     with av.open(str(path), "w", options=container_options) as container:
         stream = container.add_stream(codec, rate=25, options=options.get(codec, {}))
         stream.width, stream.height = WIDTH, HEIGHT
-        stream.pix_fmt = {"mjpeg": "yuvj420p", "png": "rgb24"}.get(codec, "yuv420p")
+        stream.pix_fmt = form or ("yuvj420p" if codec == "mjpeg" else "yuv420p")
         stream.codec_context.gop_size, stream.codec_context.max_b_frames = KEY_EVERY, between
         count = 0
         for number in range(FRAMES + 1):
