@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from .. import recipe
 from .base import Shown, Source, Trigger
 from .folder import FolderSource
 from .synthetic import SyntheticSource
-from .video import open_video
 
 __all__ = ["Shown", "Source", "Trigger", "open_source"]
-
-_SOURCES: dict[type, Callable[[Any], Source]] = {
-    recipe.Synthetic: SyntheticSource,
-    recipe.Video: open_video,
-}
 
 
 def open_source(section: recipe.Source, shown: Sequence[Shown] = ()) -> Source:
@@ -26,4 +19,8 @@ def open_source(section: recipe.Source, shown: Sequence[Shown] = ()) -> Source:
     """
     if isinstance(section, recipe.Folder):
         return FolderSource(section, shown)
-    return _SOURCES[type(section)](section)
+    if isinstance(section, recipe.Synthetic):
+        return SyntheticSource(section)
+    from .video import open_video  # FFmpeg loads for a third of a second, and only capture needs it
+
+    return open_video(section)
