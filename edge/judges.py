@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from .bench import Bench
 from .bundle import Bundle, read_bundle
 from .decide import Rule
 from .errors import RecipeError
@@ -19,7 +20,7 @@ from .fuse import ROUNDING, suffices
 from .masters import Masters, digest_of_picture, known_views, master_files, masters_of, read_picture
 from .preprocess import Preparer
 from .pvalue import combine
-from .recipe import JudgeChoice, Preprocess, Recipe, read_recipe
+from .recipe import Fusion, JudgeChoice, Preprocess, Recipe, read_recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +110,15 @@ def digest_of(judges: tuple[Judge, ...]) -> str:
     """The identity of what judges: the bundle's digest or, of several, the SHA-256 of their digests."""
     digests = [judge.bundle.digest for judge in judges]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def bench_of(judges: tuple[Judge, ...], fusion: Fusion | None) -> Bench:
+    """How verdicts are made of what the judges say."""
+    return Bench(
+        rules=tuple(judge.rule for judge in judges),
+        outputs=tuple(judge.bundle.manifest.answers for judge in judges),
+        fusion=fusion,
+    )
 
 
 def pictures_of(judges: tuple[Judge, ...]) -> dict[str, str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .bench import Bench
 from .ledger import Ledger
 from .messages import Unknown
-from .verdict import Answer, Bench, Identity, record_of, resent
+from .verdict import Answer, Identity, record_of, resent
 
 
 class Leftovers:

@@ -16,11 +16,12 @@ from pathlib import Path
 import msgspec
 import zmq
 
+from .bench import write_bench
 from .child import Child
 from .descriptors import raise_limit
 from .epoch import next_epoch
 from .errors import LineError
-from .judges import Judge, digest_of, pictures_of
+from .judges import Judge, bench_of, digest_of, pictures_of
 from .ledger import ROWS, STAGES, Ledger
 from .messages import Heartbeat, Verdict
 from .metrics import Metrics
@@ -78,6 +79,7 @@ class Line:
                 left=tuple(map(str, self._run.left)),
             )
             (self._folder / PLAN).write_bytes(msgspec.json.encode(plan))
+            write_bench(self._folder, bench_of(self._judges, self._recipe.fusion))
             self._verdicts = cleanup.enter_context(_Verdicts(self._folder))
             self._children = {name: Child(self._folder, name, self._ledger) for name in STAGES}
             cleanup.callback(self._kill)

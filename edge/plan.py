@@ -22,6 +22,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     pictures: dict[str, str] = {}  # SHA-256 of each master and drawing that the recipe names, by its path
     left: tuple[str, ...] = ()  # folders of killed runs, whose parts are to have their verdict
 
+    @property
+    def guard_ns(self) -> int:
+        return round(self.recipe.timing.guard_ms * 1e6)
+
 
 def read_plan(folder: Path) -> Plan:
     """The plan of the run in this folder; OSError, or MsgspecError where it is of another version."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import zmq
 
+from .bench import Bench
 from .inbox import Inbox
 from .ledger import Ledger
 from .leftovers import Leftovers
@@ -15,7 +16,7 @@ from .messages import Heartbeat, Part, Unknown
 from .ring import Ring
 from .state import State
 from .subscribers import HEED_NS, Subscribers
-from .verdict import Answer, Bench, Identity, Said, answer_of, record_of, resent, utc
+from .verdict import Answer, Identity, Said, answer_of, record_of, resent, utc
 from .wire import heartbeat_topic, verdict_bytes, verdict_from
 
 PATIENCE_NS = 5_000_000_000  # with a source that failed and was opened anew, until it is trusted to be well

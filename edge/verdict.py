@@ -11,12 +11,12 @@ from typing import TypeGuard, Union
 
 import msgspec
 
+from .bench import Bench
 from .decide import Judgement, Rule, decide
 from .errors import PartError, SlotOverwritten
 from .fuse import fuse
 from .ledger import RECORD_BYTES, STAGES
 from .messages import Judged, Laid, Message, Prediction, Refused, Unknown, Verdict
-from .recipe import Fusion
 from .ring import Ring, as_outputs
 from .stage import refuse
 from .text import DETAIL_BYTES, fitted
@@ -33,15 +33,6 @@ class Identity:
     recipe: str
     bundle: str
     accepted: frozenset[str]  # reasons for which an unknown part is let through
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bench:
-    """The judges' rules and the shapes of what they say, in the recipe's order, and how they agree."""
-
-    rules: tuple[Rule, ...]
-    outputs: tuple[dict[str, tuple[int, ...]], ...]  # name -> shape, in the order in which they lie
-    fusion: Fusion | None = None
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ ROWS = [
     {"capture", "preprocess", "infer", "publish", "arming"},
     {"leftovers"},
     {"verdict"},
+    {"bench"},
     {"state"},
     {"fuse"},
     {"decide"},

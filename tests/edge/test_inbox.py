@@ -13,13 +13,14 @@ import pytest
 import zmq
 from parts import part_of
 
+from edge.bench import Bench
 from edge.decide import Rule
 from edge.inbox import Inbox
 from edge.ledger import ROWS, Ledger
 from edge.messages import Frame, Laid, Message, Part, Prediction, Tensor, Unknown
 from edge.publish import Publisher
 from edge.ring import Ring, as_outputs
-from edge.verdict import Bench, Identity, Said, is_said
+from edge.verdict import Identity, Said, is_said
 from edge.wire import RUN_BYTES, pack, verdict_from
 from edge.wires import Wires
 

@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from parts import part_of
 
+from edge.bench import Bench as Judges
+from edge.bench import read_bench, write_bench
 from edge.decide import Rule
 from edge.ledger import RECORD_BYTES, Ledger
 from edge.messages import Judged, Laid, Prediction, Refused, Unknown, Verdict
 from edge.publish import Publisher
 from edge.recipe import MOST_JUDGES, Fusion
 from edge.ring import Ring, as_outputs
-from edge.verdict import Bench as Judges
 from edge.verdict import Identity
 from edge.wire import verdict_from
 
@@ -471,3 +472,21 @@ def test_a_verdict_has_room_for_the_longest_texts(tmp_path: Path) -> None:
     assert len(verdict.judges) == MOST_JUDGES
     assert verdict.detail.endswith("…")
     assert len(verdict.source_ref) > 500
+
+
+def test_how_verdicts_are_made_is_written_down_whole(tmp_path: Path) -> None:
+    """A publisher that is started anew makes the same verdicts, to the last digit, without a bundle."""
+    good = np.linspace(0.0, 1 / 3, 29)
+    rules = tuple(
+        Rule(name=name, bundle="1" * 64, thresholds={"spot": 1 / 3, "cut": 0.1}, stride=4, calibration=array)
+        for name, array in (("a", good), ("b", None))
+    )
+    desk = Desk(tmp_path, rules, Fusion(how="fisher", false_reject=0.01))
+    write_bench(tmp_path, desk.judges)
+    read = read_bench(tmp_path)
+    assert np.array_equal(read.rules[0].calibration, good)
+    assert dataclasses.replace(read.rules[0], calibration=None) == dataclasses.replace(
+        rules[0], calibration=None
+    )
+    assert (read.rules[1], read.outputs, read.fusion) == (rules[1], desk.judges.outputs, desk.judges.fusion)
+    assert list(read.rules[0].thresholds) == ["spot", "cut"]

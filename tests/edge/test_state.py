@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from parts import part_of
 
+from edge.bench import Bench
 from edge.ledger import Ledger
 from edge.messages import Unknown, Verdict
 from edge.state import State
-from edge.verdict import Answer, Bench, Identity, record_of
+from edge.verdict import Answer, Identity, record_of
 from edge.wire import verdict_from
 
 SECOND = 1_000_000_000

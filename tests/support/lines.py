@@ -164,9 +164,11 @@ def running(recipe: Path, **more: str) -> Iterator[RunningLine]:
         process.communicate()
 
 
-def until(true: Callable[[], object], what: str, line: RunningLine | None = None) -> None:
+def until(
+    true: Callable[[], object], what: str, line: RunningLine | None = None, patience_s: float = PATIENCE_S
+) -> None:
     """Wait until something is true; fails, with what the line said, if the line ends or it takes too long."""
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + patience_s
     while True:
         try:
             if true():
@@ -175,7 +177,7 @@ def until(true: Callable[[], object], what: str, line: RunningLine | None = None
             pass  # the line's files are not there yet
         if line is not None and line.process.poll() is not None:
             raise AssertionError(f"the line ended before {what}: {line.process.communicate()[1]}")
-        assert time.monotonic() < end, f"not within {PATIENCE_S} s: {what}"
+        assert time.monotonic() < end, f"not within {patience_s} s: {what}"
         time.sleep(0.02)
 
 
