@@ -11,7 +11,7 @@ import typer
 
 from edge.bundle import read_bundle
 from edge.errors import BundleError, EdgeError
-from edge.text import text_of
+from edge.text import readable, text_of
 from trt_build.console import console, print_figures
 from trt_build.engine_commands import build, verify
 from trt_build.progress import working
@@ -389,7 +389,7 @@ def evaluate(
 
 
 def _by_view(masters: Path) -> dict[str, Path]:
-    found = {path.stem: path for path in sorted(masters.glob("*.png"))}
+    found = {readable(path.stem): path for path in sorted(masters.glob("*.png"))}
     if not found:
         raise BundleError(f"{masters}: expected masters, <view>.png each, found none")
     return found

@@ -19,7 +19,7 @@ from edge.errors import EdgeError, PictureError, together
 from edge.pictures import read
 from edge.resample import grey
 from edge.sources.base import one_channel
-from edge.text import text_of
+from edge.text import readable, text_of
 from trt_build.pictures import PICTURES, deeper, is_picture, seen, warn_left_out
 
 KINDS = ("open", "short", "mousebite", "spur", "copper", "pin-hole")
@@ -169,7 +169,7 @@ def _read_pair(folder: Path, files: Files, name: str) -> Pair:
             f"{folder / name}: the master is {master.shape}, the board {board.shape}; expected one size"
         )
     boxes, kinds = read_boxes(files[name, "txt"][0], (board.shape[0], board.shape[1]))
-    return Pair(name=name, master=master, board=board, boxes=boxes, kinds=kinds)
+    return Pair(name=readable(name), master=master, board=board, boxes=boxes, kinds=kinds)
 
 
 def _read_picture(folder: Path, files: Files, name: str, role: str) -> npt.NDArray[np.uint8]:

@@ -21,6 +21,7 @@ from edge.errors import RecipeError
 from edge.manifest import InputSpec
 from edge.masters import read_picture
 from edge.resample import Resampler
+from edge.text import readable
 from trt_build.dataset import DatasetError, gather, refuse
 from trt_build.pictures import PICTURES, deeper, is_picture, seen, warn_left_out
 
@@ -82,7 +83,7 @@ def read_products(folder: Path, spec: InputSpec) -> Pictures:
     ]
     rows, wrong = gather(lambda one: (_read(one[2]), one[0], 0, one[1]), shown)
     refuse([*_misplaced(folder), *(said for product in folders for said in _incomplete(product)), *wrong])
-    return _labelled(rows, [product.name for product in folders], spec)
+    return _labelled(rows, [readable(product.name) for product in folders], spec)
 
 
 def read_qmul(path: Path, spec: InputSpec, *, held_out: float = 0.12) -> Split:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from edge.manifest import InputSpec
 from edge.resample import Resampler
+from edge.text import readable
 from trt_build.dataset import DatasetError, decode, refuse
 from trt_build.pictures import is_picture, seen
 from trt_build.unfit import GOOD, unfit
@@ -125,8 +126,8 @@ def _labelled(folder: Path, half: str) -> list[Part]:
     has_masks = bool(seen(folder / "ground_truth"))
     return [
         Part(
-            name=f"{label.name}/{path.stem}",
-            kind=label.name,
+            name=readable(f"{label.name}/{path.stem}"),
+            kind=readable(label.name),
             path=path,
             mask=None if label.name == GOOD or not has_masks else _mask(folder, label.name, path),
         )
