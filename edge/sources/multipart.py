@@ -87,7 +87,9 @@ class Splitter:
         if found := self._boundary.search(self._buffer, self._looked, limit):
             return self._part(found.start(), self._cut_at(found.start()))
         if self._length is not None and len(self._buffer) >= limit:
-            return self._part(limit, go_on=self._begun(limit))
+            begun = self._begun(limit)
+            wrong = self._cut_at(begun) if b"-" in self._buffer[begun:limit] else ""
+            return self._part(limit, wrong, go_on=begun)
         if self._length is None and _is_whole(self._buffer):  # no need to wait for the next part's boundary
             return self._part(len(self._buffer))
         if len(self._buffer) > MOST_BYTES:

@@ -49,7 +49,7 @@ def test_bytes_that_are_no_picture_are_refused_in_words(
 
 
 @given(
-    bodies=st.lists(st.sampled_from([JPEG, b"", b"busy", JPEG[:200], b"--fram\r\n", b"\r\n--"]), max_size=5),
+    bodies=st.lists(st.sampled_from([JPEG, b"", b"busy", JPEG[:200], b"--fram\r\n"]), max_size=5),
     told=st.booleans(),
     cuts=st.lists(st.floats(0, 1), max_size=8),
 )

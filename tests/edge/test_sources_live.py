@@ -91,16 +91,19 @@ def test_a_part_that_is_cut_is_unknown_and_the_stream_goes_on(a_camera: Camera, 
     assert re.match(r"frame: http://127.* frame 2: (the JPEG is truncated|expected \d+ bytes)", str(shown[1]))
 
 
-@pytest.mark.parametrize("kept", range(1, 12))
-def test_a_boundary_across_the_told_length_is_seen(a_camera: Camera, kept: int) -> None:
-    """A part that lacks a few bytes takes no following part with it."""
+@pytest.mark.parametrize("missing", range(1, 12))
+def test_a_boundary_across_the_told_length_is_seen(a_camera: Camera, missing: int) -> None:
+    """A part that lacks a few bytes of its middle takes no following part with it.
+
+    One or two are what the line end before a boundary makes up for: some cameras count it, some do not.
+    """
     whole = part(jpeg(100))
-    at = len(whole) - 2 - kept
+    at = len(whole) // 2
     with open_source(section(a_camera.address)) as source:
-        a_camera.send(part(jpeg(50)), whole[:at] + b"\r\n", part(jpeg(150)))
+        a_camera.send(part(jpeg(50)), whole[: at - missing] + whole[at:], part(jpeg(150)))
         shown = [(next_of(source), seen(source))[1] for _ in range(3)]
     assert (shown[0], shown[2]) == (50, 150)
-    assert str(shown[1]).startswith("frame: ")
+    assert missing < 3 or re.search(r"frame 2: expected \d+ bytes, found a boundary after", str(shown[1]))
 
 
 def test_a_hole_with_the_end_marker_in_place_is_unknown(a_camera: Camera) -> None:
