@@ -255,9 +255,15 @@ def cost(repeats: int) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=500, help="of each kind of damage")
-    parser.add_argument("--films", type=int, default=30, help="of each codec")
-    parser.add_argument("--repeats", type=int, default=40, help="of each timing")
+    parser.add_argument(
+        "--trials", type=int, default=500, help="damaged pictures of each kind (default %(default)s)"
+    )
+    parser.add_argument(
+        "--films", type=int, default=30, help="films that lose packets, of each codec (default %(default)s)"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=40, help="how often each check is timed (default %(default)s)"
+    )
     asked = parser.parse_args()
     logging.disable()
     cv2.utils.logging.setLogLevel(0)
