@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -70,7 +71,7 @@ class Ear:
         before_ns = max(now_ns for now_ns, _ in list(self.heard.values()) if now_ns <= kill_ns)
         until(lambda: self.last_ns > kill_ns + 20_000_000, "a verdict is heard")
         times = sorted(now_ns for now_ns, _ in list(self.heard.values()) if now_ns >= before_ns)
-        return max(b - a for a, b in zip(times, times[1:], strict=False)) / 1e9
+        return max(b - a for a, b in pairwise(times)) / 1e9
 
 
 class Bench:

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 TICK_MS = 20
 HEARD_AT_ONCE = 1000  # messages, before the stages are looked after again
 STOP_S = 5.0  # for a stage to stop when told
+KILLED = 3  # so often a stage may be killed while the line starts
 START_ORDER = tuple(reversed(STAGES))  # nobody sends before the next one listens
 
 
@@ -179,9 +180,10 @@ class Line:
                     child = self._children[name]
                     if child.exit_code == 0 and name == "capture":
                         return  # a short source, over already
-                    if child.exit_code is not None:
+                    if child.exit_code is not None and (child.exit_code >= 0 or child.restarts == KILLED):
                         raise LineError(f"{name}: {child.error}")
-                    child.tick(time.monotonic_ns())
+                    if child.tick(now_ns := time.monotonic_ns()):  # it was killed, for want of memory say
+                        self._restart(name, child, now_ns)
                 self._verdicts.hear(TICK_MS, self._told)
         self._tell_engine()
 

@@ -193,3 +193,14 @@ def test_a_claim_lasts_as_long_as_its_process(held: str) -> None:
         claim(endpoint)
     with pytest.raises(LineError, match="make its folder"):
         claim("ipc:///no/such/folder/verdicts.ipc")
+
+
+def test_a_stage_that_is_killed_while_the_line_starts_is_started_anew(
+    tmp_path: Path, endless: Callable[..., Path]
+) -> None:
+    """The line comes up all the same; one that ends by itself has a reason, which ends the line."""
+    with Subscriber(tmp_path) as subscriber, running(endless()) as line:
+        until(lambda: len(children(line.process.pid)) >= 3, "stages are being started", line)
+        for pid in children(line.process.pid):
+            os.kill(pid, signal.SIGKILL)
+        until(judged(subscriber, 3), "parts are judged", line)
