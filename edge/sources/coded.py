@@ -54,9 +54,9 @@ class Coded:
                 frames = self._context.decode(packet)
             except av.FFmpegError as error:
                 frames = []
-                self._hurt.setdefault(self._count, f"the decoder says: {error.strerror}")
+                self._note_damage(self._count, f"the decoder says: {error.strerror}")
         if warnings := warnings_of(logged):
-            self._hurt.setdefault(self._count, f"the decoder says: {'; '.join(warnings)}")
+            self._note_damage(self._count, f"the decoder says: {'; '.join(warnings)}")
         for frame in frames:
             yield from self._shown(frame)
         if packet is None:
@@ -75,18 +75,24 @@ class Coded:
             self._keys = [*self._keys[-2:], (self._count, packet.pts)]
             self._hurt = {number: text for number, text in self._hurt.items() if number >= self._keys[0][0]}
         if said:
-            self._hurt[self._count] = f"the stream is damaged: {'; '.join(said)}"
+            self._note_damage(self._count, f"the stream is damaged: {'; '.join(said)}")
         elif packet.is_corrupt:
-            self._hurt[self._count] = "the stream is damaged: a packet is not whole"
+            self._note_damage(self._count, "the stream is damaged: a packet is not whole")
         elif missing:
-            self._hurt[self._count] = missing
+            self._note_damage(self._count, missing)
         self._unseen.add(self._count)
+
+    def _note_damage(self, number: int, wrong: str) -> None:
+        """Of a packet; only the first since its key frame matters, and a stream may have no other key frame."""
+        since = self._keys[-1][0] if self._keys else 0
+        if not any(since <= at <= number for at in self._hurt):
+            self._hurt[number] = wrong
 
     def _shown(self, frame: av.VideoFrame) -> Iterator[Decoded]:
         number = frame.opaque if isinstance(frame.opaque, int) else self._count
         self._unseen.discard(number)
         if frame.is_corrupt:
-            self._hurt.setdefault(number, "the decoder made up a part of it")
+            self._note_damage(number, "the decoder made up a part of it")
         if any(number == key for key, _ in self._keys):
             yield from self._lost(number)
         yield Decoded(frame, self._wrong(frame, number))

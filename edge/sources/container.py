@@ -61,15 +61,16 @@ def open_container(
         container.close()
         raise SourceError(f"{name}: cannot be opened: there is no video in it")
     stream = container.streams.video[0]
-    early = warnings_of(logged, av.logging.ERROR)  # FFmpeg may meet a short film's end while it looks at it
-    return Opened(float(stream.average_rate or 0), _shots(_Demuxed(container, stream, early), name, live))
+    demuxed = _Demuxed(container, stream, live, warnings_of(logged, av.logging.ERROR))
+    return Opened(float(stream.average_rate or 0), _shots(demuxed, name))
 
 
 @dataclass(frozen=True)
 class _Demuxed:
     container: av.container.InputContainer
     stream: av.VideoStream
-    early: list[str]  # what went wrong before the first packet
+    live: bool
+    early: list[str]  # what FFmpeg found wrong while it looked at the first frames
 
     def __iter__(self) -> Iterator[tuple[av.Packet[av.VideoStream] | None, list[str]]]:
         """Packets and, behind the last one, None, each with what FFmpeg warned of on its way there."""
@@ -84,15 +85,18 @@ class _Demuxed:
             if packet is None or not packet.size:
                 if count < self.stream.frames:
                     said.append(f"expected {self.stream.frames} frames, found {count}")
-                yield None, [*self.early, *said]
+                yield (
+                    None,
+                    said if self.live else [*self.early, *said],
+                )  # the early ones of a short film are its end
                 return
             count += 1
             yield packet, said
 
 
-def _shots(demuxed: _Demuxed, name: str, live: bool) -> Iterator[Shot]:
+def _shots(demuxed: _Demuxed, name: str) -> Iterator[Shot]:
     pictures = demuxed.stream.codec_context.name in _PICTURES
-    frames = _pictures(demuxed) if pictures else _decoded(demuxed, live)
+    frames = _pictures(demuxed) if pictures else _decoded(demuxed)
     with demuxed.container:
         for count, (pixels, wrong) in enumerate(frames, start=1):
             ref = f"frame {count}"
@@ -105,21 +109,24 @@ def _shots(demuxed: _Demuxed, name: str, live: bool) -> Iterator[Shot]:
 
 
 def _pictures(demuxed: _Demuxed) -> Iterator[tuple[bytes | None, str]]:
-    """Each packet's picture, and what is wrong with it."""
+    """Each packet's picture, or None where one was lost, and what is wrong with it."""
+    if demuxed.live and demuxed.early:
+        yield None, f"the stream is damaged: {'; '.join(demuxed.early)}"
     for packet, said in demuxed:
         if packet is None and said:
             yield None, f"the stream breaks off: {'; '.join(said)}"
         elif packet is not None:
-            wrong = "; ".join(said) or ("a packet is not whole" if packet.is_corrupt else "")
-            yield bytes(packet), wrong and f"the stream is damaged: {wrong}"
+            if said and not packet.is_corrupt:  # the reader of pictures finds what is wrong with this one
+                yield None, f"the stream is damaged: {'; '.join(said)}"
+            yield bytes(packet), "; ".join(said or ["a packet is not whole"]) if packet.is_corrupt else ""
 
 
-def _decoded(demuxed: _Demuxed, live: bool) -> Iterator[tuple[av.VideoFrame | None, str]]:
+def _decoded(demuxed: _Demuxed) -> Iterator[tuple[av.VideoFrame | None, str]]:
     """Each frame, or None where there should be one, and what is wrong with it."""
     coded = Coded(demuxed.stream)
     for packet, said in demuxed:
         for one in coded.feed(packet, said):
-            if coded.began or not live:
+            if coded.began or not demuxed.live:
                 yield one.frame, one.wrong
         if packet is None and said:
             yield None, f"the stream breaks off: {'; '.join(said)}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
-from films import FRAMES, HEIGHT, KEY_EVERY, WIDTH, write
+from films import FRAMES, HEIGHT, KEY_EVERY, WIDTH, scene, write
 from rtsp import rtsp_camera
 
 from edge import recipe
@@ -23,6 +24,12 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 
     write(tmp_path_factory.mktemp("film") / "film.h264", "libx264", keep)
     return found
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a busy machine take its time."""
+    monkeypatch.setattr("edge.sources.backlog.MOST", 10_000)
 
 
 def watch(address: str, count: int) -> list[bytes | str]:
@@ -76,3 +83,16 @@ def test_what_is_lost_on_the_way_is_unknown_up_to_the_next_key_frame(
     assert unknown == list(range(unknown[0], unknown[-1] + 1))
     assert len(unknown) == (KEY_EVERY - 4 if all_of_it else KEY_EVERY)
     assert "hidden" not in "".join(one for one in shown if isinstance(one, str))
+
+
+@pytest.mark.parametrize("lost", [1, 40], ids=["while it is opened", "later"])
+def test_of_mjpeg_only_the_frame_that_lost_a_packet_is_unknown(lost: int) -> None:
+    """What arrives is read like any JPEG, and all other frames are shown as they were sent."""
+    factors = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420)  # RTP knows no other
+    frames = [cv2.imencode(".jpg", scene(number), factors)[1].tobytes() for number in range(6)]
+    whole = [cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).tobytes() for data in frames]
+    with rtsp_camera(frames, lambda frame, fragment: (frame, fragment) != (lost, 2)) as camera:
+        shown = watch(camera.address, 48)
+    expected = 8 * whole
+    assert [one for one in shown if not isinstance(one, str)] == expected[:lost] + expected[lost + 1 :]
+    assert lost < 10 or isinstance(shown[lost], str)
