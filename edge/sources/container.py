@@ -61,14 +61,15 @@ def open_container(
         container.close()
         raise SourceError(f"{name}: cannot be opened: there is no video in it")
     stream = container.streams.video[0]
-    demuxed = _Demuxed(container, stream, live, warnings_of(logged, av.logging.ERROR))
-    return Opened(float(stream.average_rate or 0), _shots(demuxed, name))
+    demuxed = _Demuxed(container, stream, name, live, warnings_of(logged, av.logging.ERROR))
+    return Opened(float(stream.average_rate or 0), _shots(demuxed))
 
 
 @dataclass(frozen=True)
 class _Demuxed:
     container: av.container.InputContainer
     stream: av.VideoStream
+    name: str
     live: bool
     early: list[str]  # what FFmpeg found wrong while it looked at the first frames
 
@@ -83,20 +84,24 @@ class _Demuxed:
                     packet, broke = None, [str(error.strerror)]
             said = [*warnings_of(logged), *broke]
             if packet is None or not packet.size:
-                if count < self.stream.frames:
-                    said.append(f"expected {self.stream.frames} frames, found {count}")
-                yield (
-                    None,
-                    said if self.live else [*self.early, *said],
-                )  # the early ones of a short film are its end
+                yield None, [] if self.live else self._end_of_film(count, said)
+                if self.live:
+                    told = "; ".join(["the stream ended or broke off", *said])
+                    raise SourceError(f"{self.name}: {told}: look at camera and cable")
                 return
             count += 1
             yield packet, said
 
+    def _end_of_film(self, count: int, said: list[str]) -> list[str]:
+        """What tells that it should go on; FFmpeg may meet a short one's end while it looks at its start."""
+        short = f"expected {self.stream.frames} frames, found {count}"
+        return [*self.early, *said, *([short] if count < self.stream.frames else [])]
 
-def _shots(demuxed: _Demuxed, name: str) -> Iterator[Shot]:
+
+def _shots(demuxed: _Demuxed) -> Iterator[Shot]:
     pictures = demuxed.stream.codec_context.name in _PICTURES
     frames = _pictures(demuxed) if pictures else _decoded(demuxed)
+    name = demuxed.name
     with demuxed.container:
         for count, (pixels, wrong) in enumerate(frames, start=1):
             ref = f"frame {count}"

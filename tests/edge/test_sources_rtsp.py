@@ -6,11 +6,13 @@ import cv2
 import numpy as np
 import pytest
 from films import FRAMES, HEIGHT, KEY_EVERY, WIDTH, scene, write
+from msgspec.structs import replace
 from rtsp import rtsp_camera
 
 from edge import recipe
-from edge.errors import PartError
-from edge.sources import open_source
+from edge.address import shown
+from edge.errors import PartError, SourceError
+from edge.sources import Source, open_source
 
 
 @pytest.fixture(scope="module")
@@ -35,33 +37,38 @@ def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
 def watch(address: str, count: int) -> list[bytes | str]:
     """Of so many parts: the picture, or why there is none."""
     section = recipe.Video(address=address, width=WIDTH, height=HEIGHT, color="bgr", timeout_ms=20_000)
-    shown: list[bytes | str] = []
+    seen: list[bytes | str] = []
     with open_source(section) as source:
-        while len(shown) < count:
+        while len(seen) < count:
             assert source.wait(20)
-            out = np.zeros(section.shape, np.uint8)
-            try:
-                source.read(out)
-                shown.append(out.tobytes())
-            except PartError as error:
-                shown.append(error.detail)
-    return shown
+            seen.append(shown_by(source))
+    return seen
+
+
+def shown_by(source: Source) -> bytes | str:
+    """The picture of a part that was triggered, or why there is none."""
+    out = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    try:
+        source.read(out)
+    except PartError as error:
+        return error.detail
+    return out.tobytes()
 
 
 def test_a_whole_stream_is_shown_from_its_first_key_frame_on(frames: list[bytes]) -> None:
     """Every frame is a part with its picture."""
     with rtsp_camera(frames) as camera:
-        shown = watch(camera.address, 2 * FRAMES)
-    assert not [one for one in shown if isinstance(one, str)]
-    assert shown[FRAMES:] == shown[:FRAMES]
-    assert len(set(shown)) == FRAMES
+        seen = watch(camera.address, 2 * FRAMES)
+    assert not [one for one in seen if isinstance(one, str)]
+    assert seen[FRAMES:] == seen[:FRAMES]
+    assert len(set(seen)) == FRAMES
 
 
 def test_a_stream_that_is_joined_in_its_middle_begins_with_a_key_frame(frames: list[bytes]) -> None:
     """What came before it could not be decoded, and is no part."""
     with rtsp_camera(frames, lambda frame, _: frame > 2) as camera:
-        shown = watch(camera.address, FRAMES)
-    assert not [one for one in shown if isinstance(one, str)]
+        seen = watch(camera.address, FRAMES)
+    assert not [one for one in seen if isinstance(one, str)]
 
 
 @pytest.mark.parametrize("all_of_it", [False, True], ids=["a fragment", "a frame"])
@@ -77,22 +84,41 @@ def test_what_is_lost_on_the_way_is_unknown_up_to_the_next_key_frame(
     with rtsp_camera(frames) as camera:
         whole = set(watch(camera.address, FRAMES))
     with rtsp_camera(frames, keep) as camera:
-        shown = watch(camera.address, 3 * FRAMES)
-    unknown = [number for number, one in enumerate(shown) if isinstance(one, str)]
-    assert {one for one in shown if not isinstance(one, str)} == whole
+        seen = watch(camera.address, 3 * FRAMES)
+    unknown = [number for number, one in enumerate(seen) if isinstance(one, str)]
+    assert {one for one in seen if not isinstance(one, str)} == whole
     assert unknown == list(range(unknown[0], unknown[-1] + 1))
     assert len(unknown) == (KEY_EVERY - 4 if all_of_it else KEY_EVERY)
-    assert "hidden" not in "".join(one for one in shown if isinstance(one, str))
+    assert "hidden" not in "".join(one for one in seen if isinstance(one, str))
 
 
 @pytest.mark.parametrize("lost", [1, 40], ids=["while it is opened", "later"])
 def test_of_mjpeg_only_the_frame_that_lost_a_packet_is_unknown(lost: int) -> None:
-    """What arrives is read like any JPEG, and all other frames are shown as they were sent."""
+    """What arrives is read like any JPEG, and all other frames are seen as they were sent."""
     factors = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420)  # RTP knows no other
     frames = [cv2.imencode(".jpg", scene(number), factors)[1].tobytes() for number in range(6)]
     whole = [cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).tobytes() for data in frames]
     with rtsp_camera(frames, lambda frame, fragment: (frame, fragment) != (lost, 2)) as camera:
-        shown = watch(camera.address, 48)
+        seen = watch(camera.address, 48)
     expected = 8 * whole
-    assert [one for one in shown if not isinstance(one, str)] == expected[:lost] + expected[lost + 1 :]
-    assert lost < 10 or isinstance(shown[lost], str)
+    assert [one for one in seen if not isinstance(one, str)] == expected[:lost] + expected[lost + 1 :]
+    assert lost < 10 or isinstance(seen[lost], str)
+
+
+def test_a_camera_that_hangs_up_is_lost_behind_its_last_frame(frames: list[bytes]) -> None:
+    """What it delivered is seen, but for a last frame that may lack its end, and no part is made up."""
+    section = recipe.Video(address="", width=WIDTH, height=HEIGHT, color="bgr", timeout_ms=20_000)
+    seen = []
+    with rtsp_camera(frames) as camera, open_source(replace(section, address=camera.address)) as source:
+        said = ""
+        while not said:
+            try:
+                if source.wait(20):
+                    seen.append(shown_by(source))
+            except SourceError as error:
+                said = str(error)
+            if len(seen) == FRAMES:
+                camera.closing.set()
+    assert said.startswith(f"{shown(camera.address)}: the stream ended or broke off")
+    assert not [one for one in seen[:-1] if isinstance(one, str)]
+    assert FRAMES <= len(seen) <= camera.sent

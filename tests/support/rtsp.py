@@ -21,6 +21,7 @@ class RtspCamera:
 
     def __init__(self, frames: Sequence[bytes], keep: Keep) -> None:
         self._frames, self._keep = frames, keep
+        self.sent = 0  # frames
         self._coding = JPEG if frames[0].startswith(b"\xff\xd8") else H264
         self._server = socket.create_server(("127.0.0.1", 0))
         self.address = f"rtsp://admin:hidden@127.0.0.1:{self._server.getsockname()[1]}/live"
@@ -74,6 +75,7 @@ class RtspCamera:
                 if self._keep(frame, number):
                     client.sendall(b"$\0" + struct.pack(">H", len(head + payload)) + head + payload)
             frame += 1
+            self.sent = frame
 
 
 @dataclass(frozen=True)
