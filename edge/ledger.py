@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -43,17 +42,8 @@ _ROW = np.dtype(
         ("source_ref", f"S{SOURCE_REF_BYTES}"),
     ]
 )
-_NUMBERS = (
-    "epoch",
-    "sequence",
-    "captured_ns",
-    "captured_at_ns",
-    "deadline_ns",
-    "slot",
-    "generation",
-    "skipped",
-)
-_TEXTS = ("camera", "view", "source_ref")
+_TEXTS = {name: _ROW[name].itemsize for name in ("camera", "view", "source_ref")}
+_OF_PART = tuple(name for name in _ROW.names or () if name not in ("recorded", "recorded_ns"))
 _STAGE = np.dtype(
     [
         ("pid", "<i8"),
@@ -137,27 +127,24 @@ class Ledger:
             raise ValueError(
                 f"part {part.part_id} does not follow entry {self.captured}, or the ledger is full"
             )
-        texts = {name: fitted(getattr(part, name), _ROW[name].itemsize) for name in _TEXTS}
-        part = msgspec.structs.replace(part, **texts)
-        row = self._rows[part.entry % ROWS : part.entry % ROWS + 1]
-        for name in _NUMBERS:
-            row[name] = getattr(part, name)
-        for name in _TEXTS:
-            row[name] = texts[name].encode()
-        row["recorded"] = 0
-        row["entry"] = part.entry
+        part = msgspec.structs.replace(
+            part, **{k: fitted(getattr(part, k), most) for k, most in _TEXTS.items()}
+        )
+        fields = {**msgspec.structs.asdict(part), "recorded": 0, "recorded_ns": 0}
+        fields |= {name: fields[name].encode() for name in _TEXTS}
+        self._rows[part.entry % ROWS] = tuple(fields[name] for name in _ROW.names or ())
         fence()
         self._counters[_CAPTURED] = part.entry + 1
         return part
 
     def part(self, entry: int) -> Part:
         """The part that was entered with this number and is not overwritten yet."""
-        row = self._rows[entry % ROWS]
         if not 0 <= self.captured - entry - 1 < ROWS:
             raise ValueError(f"entry {entry} is not in the ledger")
-        fields: dict[str, Any] = {name: int(row[name]) for name in _NUMBERS}
-        fields |= {name: bytes(row[name]).decode() for name in _TEXTS}
-        return Part(entry=entry, **fields)
+        fields = dict(zip(_ROW.names or (), self._rows[entry % ROWS].item(), strict=True))
+        for name in _TEXTS:
+            fields[name] = fields[name].decode(errors="replace")  # a row that is just being used again
+        return Part(**{name: fields[name] for name in _OF_PART})
 
     def holds(self, part: Part) -> bool:
         """Whether this, in every field, is a part that was entered and is not overwritten yet."""

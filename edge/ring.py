@@ -70,8 +70,8 @@ class Ring:
         """Give the slot that has been free longest to the part `entry`: (slot, generation), or None.
 
         `published` is how many parts have their verdict; verdicts come in order, so a slot is free once
-        its part's number is below it. Its outputs are NaN from here on, so that those which nobody writes
-        pass no part. Only capture leases.
+        its part's number is below it. Of its outputs each page begins with a NaN from here on, so that what
+        nobody writes passes no part. Only capture leases.
         """
         slot = int(self._owner.argmin())
         if self._owner[slot] >= published:
@@ -80,7 +80,7 @@ class Ring:
         self._generation[slot] = generation
         self._owner[slot] = entry
         for output in self._outputs:
-            output[slot] = np.nan
+            output[slot, :: PAGE // 4] = np.nan
         fence()
         return slot, generation
 

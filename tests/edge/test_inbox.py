@@ -20,6 +20,7 @@ from edge.ledger import ROWS, Ledger
 from edge.messages import Frame, Laid, Message, Part, Prediction, Tensor, Unknown
 from edge.publish import Publisher
 from edge.ring import Ring, as_outputs
+from edge.shared import PAGE
 from edge.verdict import Identity, Said, is_said
 from edge.wire import RUN_BYTES, pack, verdict_from
 from edge.wires import Wires
@@ -174,12 +175,12 @@ def test_a_part_is_known_by_its_texts_whatever_they_are(stand: Stand) -> None:
 
 
 def test_outputs_are_no_number_from_the_lease_on(tmp_path: Path) -> None:
-    """Of every judge, in the slot that was leased and in no other."""
-    ring = Ring.create(tmp_path / "ring", slots=4, frame=8, tensors=[8, 8], outputs=[256, 64])
+    """Of every judge, from page to page, in the slot that was leased and in no other."""
+    ring = Ring.create(tmp_path / "ring", slots=4, frame=8, tensors=[8, 8], outputs=[9000, 64])
     for number in (0, 1):
         ring.memory("outputs", number)[:] = 0
     slot, _ = ring.lease(0, 0) or (-1, 0)
     for number in (0, 1):
         outputs = ring.memory("outputs", number).view(np.float32)
-        assert np.isnan(outputs[slot]).all()
+        assert np.isnan(outputs[slot].reshape(-1, PAGE // 4)[:, 0]).all()
         assert not np.isnan(np.delete(outputs, slot, axis=0)).any()
