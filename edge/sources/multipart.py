@@ -15,6 +15,7 @@ from ..pictures import check_jpeg
 MOST_BYTES = 64 * 2**20  # of one part
 _MOST_HEAD = 16 * 2**10
 _BEGINS = re.compile(rb"\r?\n-*([^-\r\n][^\r\n]*)?\r?\Z|\r\Z")
+_HEAD_END = re.compile(rb"\A\r?\n|\r?\n\r?\n")
 _LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(\d{1,9})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 
 
@@ -68,17 +69,22 @@ class Splitter:
         else:
             self._go_on(max(0, len(self._buffer) - self._longest), self._between)
 
-    def _head(self) -> None:
-        found = re.search(rb"\A\r?\n|\r?\n\r?\n", self._buffer)
-        if found:
-            told = re.search(
-                rb"(?im)^content-length[ \t]*:[ \t]*(\d{1,9})[ \t]*\r?$", self._buffer[: found.end()]
-            )
-            self._length = int(told[1]) if told and int(told[1]) <= MOST_BYTES else None
-            self._since_ns = 0
-            self._go_on(found.end(), self._body)
-        elif len(self._buffer) > _MOST_HEAD:
+    def _head(self) -> BodyPart | None:
+        self._length, self._since_ns = None, 0
+        found = _HEAD_END.search(self._buffer)
+        end = found.end() if found else len(self._buffer)
+        following = self._boundary.search(self._buffer, 0, end)
+        if following and not following.start():  # some cameras send each boundary twice
             self._go_on(0, self._between)
+        elif following:
+            return self._part(following.start(), "expected a head and a picture, found the next boundary")
+        elif found:
+            told = _LENGTH.search(self._buffer, 0, end)
+            self._length = int(told[1]) if told and int(told[1]) <= MOST_BYTES else None
+            self._go_on(end, self._body)
+        elif end > _MOST_HEAD:
+            return self._part(end, f"expected a head, found more than {_MOST_HEAD} bytes")
+        return None
 
     def _body(self) -> BodyPart | None:
         if self._buffer and not self._since_ns:

@@ -136,11 +136,20 @@ def test_frames_that_change_their_size_are_unknown_with_both_sizes(a_camera: Cam
     assert "frame 2: expected 64x48 gray, found 32x24 gray" in str(shown[1])
 
 
+def test_a_part_that_breaks_off_in_its_head_is_unknown(a_camera: Camera) -> None:
+    """Nor is the head of the next one taken for its own."""
+    with open_source(section(a_camera.address)) as source:
+        a_camera.send(part(jpeg(50)), BOUNDARY + b"\r\nContent-Type: image", b"\r\n" + part(jpeg(150)))
+        shown = [(next_of(source), seen(source))[1] for _ in range(3)]
+    assert shown[::2] == [50, 150]
+    assert "frame 2: expected a head and a picture" in str(shown[1])
+
+
 def test_what_stands_between_parts_does_not_matter(a_camera: Camera) -> None:
     """Cameras differ in dashes, blanks, line ends and what they put first."""
     plain = part(jpeg(100)).replace(b"\r\n", b"\n", 4)
     with open_source(section(a_camera.address)) as source:
-        a_camera.send(b"\r\nhello\r\n", part(jpeg(50)), b"\r\n", plain, b"--" + part(jpeg(150)))
+        a_camera.send(b"\r\nhello\r\n", part(jpeg(50)), BOUNDARY, b"\r\n", plain, b"--" + part(jpeg(150)))
         a_camera.send(BOUNDARY + b"--\r\n")
         assert [(next_of(source), seen(source))[1] for _ in range(3)] == [50, 100, 150]
 
