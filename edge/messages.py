@@ -25,7 +25,7 @@ UnknownReason = Literal[
     "difference",  # a large piece of the part is unlike its master: covered, missing, another product
     "engine",  # the engine failed on this part
     "score",  # the engine's answer is not a number
-    "overrun",  # no free slot when the part came
+    "overrun",  # no free slot when the part came, or more frames came than were taken
     "overwritten",  # the part's slot was leased anew while it was still wanted
     "late",  # no verdict had come shortly before the deadline
 ]

@@ -230,3 +230,13 @@ def test_a_file_whose_middle_is_lost_is_refused() -> None:
         pytest.skip("needs the cases that lie beside EDGE_DATA")
     with pytest.raises(PictureError, match="do not decode"):
         read(path)
+
+
+def test_four_colours_are_told_apart() -> None:
+    """A JPEG for printers is no picture of a camera."""
+    data = jpeg(channels=3).replace(b"\xff\xc0\x00\x11\x08", b"\xff\xc0\x00\x14\x08")
+    at = data.index(b"\xff\xc0") + 2 + 17
+    data = data[:at] + b"\x04\x11\x00" + data[at:]
+    data = data[: at - 10] + b"\x04" + data[at - 9 :]
+    with pytest.raises(PictureError, match="grey or three colours, found 4 components"):
+        decode(data, "part")
