@@ -120,9 +120,15 @@ class RunFolder:
         return tuple(left[-MOST_LEFT:])
 
     def __exit__(self, *error: object) -> None:
+        kept = [
+            path for path in self.left if is_left(path)
+        ]  # the line may have ended before they were heard of
         if self.is_there and not _is_all_out(self.path):
+            kept.append(self.path)
             (self.path / "ring").unlink(missing_ok=True)
-        else:
+        for path in {self.path, *self.left} - set(kept):
+            shutil.rmtree(path, ignore_errors=True)
+        if not kept:
             shutil.rmtree(self._folder, ignore_errors=True)
         os.close(self._lock)
 
@@ -131,7 +137,8 @@ def is_left(folder: Path) -> bool:
     """Whether a subscriber may not have heard of a part of the run in this folder."""
     try:
         ledger = Ledger.open(folder / "ledger")
-    except LineError:
+    except LineError as error:
+        log.error("its parts get no verdict: %s", error)
         return False
     return ledger.published < ledger.captured or bool(ledger.recorded_since(ledger.settled_ns))
 

@@ -11,6 +11,7 @@ import msgspec
 
 from ..bench import read_bench
 from ..endpoint import claim
+from ..errors import LineError
 from ..inbox import Inbox
 from ..ledger import Ledger
 from ..leftovers import Leftovers
@@ -39,18 +40,24 @@ def run(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, ring
     for endpoint in recipe.publish.endpoints:
         claim(endpoint)
     socket = wires.publisher((*recipe.publish.endpoints, f"ipc://{folder}/{VERDICTS}.ipc"))
-    left = Leftovers([_left(Path(path), plan) for path in plan.left], bench, time.monotonic_ns())
+    found = [_left(Path(path), plan) for path in plan.left]
+    left = Leftovers([run for run in found if run is not None], bench, time.monotonic_ns())
     run_publish(life, publisher, inbox, socket, recipe.publish.heartbeat_ms * 1_000_000, left)
 
 
-def _left(folder: Path, plan: Plan) -> tuple[Ledger, Identity]:
-    """The ledger of a run that was killed, and what its verdicts say of the line."""
+def _left(folder: Path, plan: Plan) -> tuple[Ledger, Identity] | None:
+    """The ledger of a run that was killed, if it is still there, and what its verdicts say of the line."""
+    try:
+        ledger = Ledger.open(folder / "ledger")
+    except LineError as error:
+        log.error("its parts get no verdict: %s", error)
+        return None
     try:
         of_then = read_plan(folder)
     except (OSError, msgspec.MsgspecError) as error:
         log.warning("%s: %s: its parts are told as those of this run", folder, error)
         of_then = plan
-    return Ledger.open(folder / "ledger"), _identity(of_then)
+    return ledger, _identity(of_then)
 
 
 def _identity(plan: Plan) -> Identity:

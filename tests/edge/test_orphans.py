@@ -91,6 +91,11 @@ def test_what_a_line_killed_as_a_whole_left_is_published_by_the_next(
             ledger = Ledger.open(folder / "ledger")
             captured = ledger.captured
             assert ledger.published < captured
+        endpoint = f"ipc://{tmp_path}/verdicts.ipc"
+        broken = recipe.with_name("broken.toml")
+        broken.write_text(recipe.read_text().replace(endpoint, "ipc:///no/such/folder/verdicts.ipc"))
+        with running(broken) as line:  # a start that fails costs them nothing
+            assert line.wait()[0] == 1
         with running(recipe) as line:
             until(judged(subscriber, 3), "parts are judged again", line)
             verdicts = heard_once(subscriber)
