@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Generic, TypeGuard, TypeVar
 
 import zmq
 
 from .errors import WireError
 from .ledger import Ledger
-from .messages import Message
+from .messages import Input, Message, Posed, Refused
 from .wire import unpack
 
 log = logging.getLogger(__name__)
@@ -57,3 +59,10 @@ class Inbox(Generic[M]):
         if not self._told:
             log.warning("%s: dropped a message, and will others without a word: %s", self._stage, what)
             self._told = True
+
+
+def are_finite(inputs: Iterable[Input]) -> bool:
+    """Whether each judge's input, if it has one, lies somewhere in the frame."""
+    places = [one.to_frame for one in inputs if not isinstance(one, Refused)]
+    places += [one.pose for one in inputs if isinstance(one, Posed) and one.pose]
+    return all(map(math.isfinite, chain.from_iterable(places)))

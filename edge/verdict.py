@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from itertools import chain
 from typing import TypeGuard, Union
 
 import msgspec
@@ -15,6 +13,7 @@ from .bench import Bench
 from .decide import Judgement, Rule, decide
 from .errors import PartError, SlotOverwritten
 from .fuse import fuse
+from .inbox import are_finite
 from .ledger import RECORD_BYTES, STAGES
 from .messages import Judged, Laid, Message, Prediction, Refused, Unknown, Verdict
 from .ring import Ring, as_outputs
@@ -46,8 +45,7 @@ class Answer:
 def is_said(message: Message, judges: int) -> TypeGuard[Said]:
     """Whether it is something that may be said of a part that so many judges look at."""
     if isinstance(message, Prediction):
-        laid = [one.to_frame for one in message.inputs if isinstance(one, Laid)]
-        return len(message.inputs) == judges and all(map(math.isfinite, chain.from_iterable(laid)))
+        return len(message.inputs) == judges and are_finite(message.inputs)
     return isinstance(message, Unknown)
 
 

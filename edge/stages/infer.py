@@ -13,7 +13,7 @@ from ..arming import armed_engine
 from ..cores import engine_cores, leave_to_engine
 from ..engines.base import Engine
 from ..gallery import Gallery
-from ..inbox import Inbox
+from ..inbox import Inbox, are_finite
 from ..infer import Infer, Layer, References, Seat
 from ..judges import Judge
 from ..ledger import Ledger
@@ -49,7 +49,9 @@ def run(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, ring
         (folder / RUNNING).write_bytes(msgspec.json.encode(running))
 
         def fits(message: Message) -> TypeGuard[Tensor]:
-            return isinstance(message, Tensor) and len(message.inputs) == len(judges)
+            if not isinstance(message, Tensor):
+                return False
+            return len(message.inputs) == len(judges) and are_finite(message.inputs)
 
         inbox = Inbox(wires.inbox("infer"), ledger, "infer", fits)
         life.ready()

@@ -15,9 +15,9 @@ from parts import part_of
 
 from edge.bench import Bench
 from edge.decide import Rule
-from edge.inbox import Inbox
+from edge.inbox import Inbox, are_finite
 from edge.ledger import ROWS, Ledger
-from edge.messages import Frame, Laid, Message, Part, Prediction, Tensor, Unknown
+from edge.messages import Frame, Laid, Message, Part, Posed, Prediction, Refused, Tensor, Unknown
 from edge.publish import Publisher
 from edge.ring import Ring, as_outputs
 from edge.shared import PAGE
@@ -184,3 +184,21 @@ def test_outputs_are_no_number_from_the_lease_on(tmp_path: Path) -> None:
         outputs = ring.memory("outputs", number).view(np.float32)
         assert np.isnan(outputs[slot].reshape(-1, PAGE // 4)[:, 0]).all()
         assert not np.isnan(np.delete(outputs, slot, axis=0)).any()
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_what_lies_nowhere_in_the_frame_is_no_input(number: float) -> None:
+    """Neither as laid nor as it is to be laid; a judge that was refused lies nowhere and is none to ask."""
+    good, bad = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), (1.0, 0.0, number, 0.0, 1.0, 0.0)
+    dark = Refused(reason="dark", detail="")
+    laid, posed = (
+        Laid(to_frame=good, registration_px=None),
+        Posed(pose=good, to_frame=good, registration_px=None),
+    )
+    assert are_finite((dark, laid, posed, msgspec.structs.replace(posed, pose=None)))
+    for wrong in (
+        msgspec.structs.replace(laid, to_frame=bad),
+        msgspec.structs.replace(posed, to_frame=bad),
+        msgspec.structs.replace(posed, pose=bad),
+    ):
+        assert not are_finite((dark, laid, wrong))
