@@ -35,7 +35,7 @@ def check_line(path: Path, state: Path) -> None:
 
     recipe, digest, judges = read_line(path)
     passed("recipe", f"line {recipe.line!r}, SHA-256 {digest[:12]}")
-    if rehearse(recipe, state):
+    if rehearse(recipe, judges, state):
         passed("machine", f"ports and folders are free; epochs are kept in {state}")
     else:
         noted("machine", "the line runs now: its ports and folders are its own")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import glob
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
 import msgspec
 import numpy as np
@@ -199,3 +201,21 @@ def _check_fusion(recipe: Recipe, judges: list[Judge]) -> None:
             f"[fusion] false_reject: {fusion.false_reject:g}: the judges were calibrated on {counts} parts and "
             "could never reject, not even all together: calibrate on more"
         )
+
+
+class Areas(TypedDict):
+    """Bytes of what a slot holds of a part: its frame, and of each judge its input and outputs."""
+
+    frame: int
+    tensors: list[int]
+    outputs: list[int]
+
+
+def areas_of(recipe: Recipe, judges: Sequence[Judge]) -> Areas:
+    """What a part takes in shared memory."""
+    manifests = [judge.bundle.manifest for judge in judges]
+    return Areas(
+        frame=recipe.source.nbytes,
+        tensors=[math.prod(manifest.input.shape) for manifest in manifests],
+        outputs=[sum(4 * math.prod(shape) for shape in m.answers.values()) for m in manifests],
+    )

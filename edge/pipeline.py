@@ -7,7 +7,6 @@ its verdict. A stop first ends capture and lets the parts in flight have theirs.
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -21,7 +20,7 @@ from .child import Child
 from .descriptors import raise_limit
 from .epoch import next_epoch
 from .errors import LineError
-from .judges import Judge, bench_of, digest_of, pictures_of
+from .judges import Judge, areas_of, bench_of, digest_of, pictures_of
 from .ledger import ROWS, STAGES, Ledger
 from .messages import Heartbeat, Verdict
 from .metrics import Metrics
@@ -158,14 +157,8 @@ class Line:
         self._hear(message)
 
     def _make_ring(self) -> Ring:
-        manifests = [judge.bundle.manifest for judge in self._judges]
-        return Ring.create(
-            self._folder / "ring",
-            slots=self._recipe.timing.slots,
-            frame=self._recipe.source.nbytes,
-            tensors=[math.prod(manifest.input.shape) for manifest in manifests],
-            outputs=[sum(4 * math.prod(shape) for shape in m.answers.values()) for m in manifests],
-        )
+        slots, areas = self._recipe.timing.slots, areas_of(self._recipe, self._judges)
+        return Ring.create(self._folder / "ring", slots=slots, **areas)
 
     def _start(self) -> None:
         """Start all but capture at once, and capture when they are ready."""

@@ -16,7 +16,7 @@ from trt_build.console import console, print_figures
 from trt_build.engine_commands import build, verify
 from trt_build.progress import working
 from trt_build.steps import steps_of
-from trt_build.whole import REFUSALS, whole
+from trt_build.whole import REFUSALS, whole, writing
 
 app = typer.Typer(
     add_completion=False,
@@ -87,7 +87,8 @@ def render(
     """Render boards with known defects as labelled pairs, for a first model without pictures of your own."""
     from trt_build.pairs import write_pairs
 
-    write_pairs(folder, boards, size, seed)
+    with writing(folder):
+        write_pairs(folder, boards, size, seed)
 
 
 @app.command()
@@ -376,13 +377,15 @@ def evaluate(
     with working("judging labelled pictures"):
         if method == "comparator":
             _refuse(method, run=run, verdicts=verdicts)
-            found = examine.examine_boards(model, data, chosen_on=chosen_on, report=report)
+            with writing(report or model):
+                found = examine.examine_boards(model, data, chosen_on=chosen_on, report=report)
         elif method == "matcher":
             _refuse(method, chosen_on=chosen_on, report=report, run=run, verdicts=verdicts)
             found = examine.examine_products(model, data)
         else:
             _refuse(method, chosen_on=chosen_on)
-            found = examine.examine_parts(model, data, report=report, run=run, verdicts=verdicts)
+            with writing(report or verdicts or model):
+                found = examine.examine_parts(model, data, report=report, run=run, verdicts=verdicts)
     print_figures("figure", found.figures)
     for line in found.written:
         console.print(line)

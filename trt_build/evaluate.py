@@ -18,6 +18,7 @@ from edge.messages import Region
 from edge.regions import find_regions
 from trt_build.dataset import KINDS, Pair
 from trt_build.metrics import Boxes, best_cut, class_mean_ap, official_score, overlaps
+from trt_build.pictures import save
 
 FloatArray = npt.NDArray[np.float32]
 Picture = npt.NDArray[np.uint8]
@@ -87,7 +88,7 @@ def draw_worst(
         if escapes + overkills == 0:
             break
         path = folder / f"{pairs[i].name}_escaped{escapes}_overkill{overkills}.png"
-        cv2.imwrite(str(path), _side_by_side(pairs[i], found[i].from_score(cut)))
+        save(path, _side_by_side(pairs[i], found[i].from_score(cut)))
         written.append(path)
     return written
 

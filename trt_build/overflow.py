@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from edge.engines.openvino import load_openvino
 from edge.errors import EdgeError
 
 LARGEST_ACTIVATION = 255
@@ -38,7 +39,7 @@ def worst_sums(path: Path) -> dict[str, WorstSums]:
     Weights are `(N, K, ...)`: N filters. Of a matrix `(N, K)`, which may be used either way round, the worse.
     Read by OpenVINO, which is there on every machine that packs.
     """
-    import openvino as ov
+    ov = load_openvino()
 
     found = {}
     for node in ov.Core().read_model(path).get_ops():

@@ -24,6 +24,7 @@ from trt_build.building import copy_engines
 from trt_build.cases import Case, answer
 from trt_build.golden import choose_golden, compare_engines
 from trt_build.overflow import check_sums
+from trt_build.pictures import save
 from trt_build.progress import counted
 from trt_build.runs import engines_of
 from trt_build.saturation import REFERENCE
@@ -153,6 +154,6 @@ def _read(path: Path) -> NDArray[np.uint8]:
 
 def _write_picture(part: Path, name: str, picture: NDArray[np.uint8]) -> File:
     (part / name).parent.mkdir(exist_ok=True)
-    told = [cv2.IMWRITE_PNG_COMPRESSION, 9, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
-    (part / name).write_bytes(cv2.imencode(".png", picture, told)[1].tobytes())  # imwrite tells of no full disk
+    smallest = (cv2.IMWRITE_PNG_COMPRESSION, 9, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
+    save(part / name, picture, *smallest)
     return File(**describe(part, name))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +14,7 @@ from edge.recipe import Preprocess
 from edge.sources.board import design
 from edge.sources.defects import KINDS, Box, add_defect
 from edge.sources.photo import Pose, master, photograph
+from trt_build.pictures import save
 from trt_build.progress import counted
 
 FIRST_DESIGN = 1000  # the designs below are the line's: no model has seen them
@@ -41,8 +41,8 @@ def write_pairs(folder: Path, boards: int, size: int, seed: int) -> None:
         part = photograph(art, plan, Pose.any(rng), rng)
         test = registered(part, temp)
         name = f"{seed:02d}{index:05d}"
-        cv2.imwrite(str(folder / f"{name}_temp.png"), temp)
-        cv2.imwrite(str(folder / f"{name}_test.png"), test)
+        save(folder / f"{name}_temp.png", temp)
+        save(folder / f"{name}_test.png", test)
         (folder / f"{name}.txt").write_text("".join(line + "\n" for line in lines))
 
 

@@ -7,12 +7,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 #: Endings of what has to be a picture; with any other ending a file is one if OpenCV finds one in it.
 PICTURES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".tif", ".tiff", ".webp")
 NAMED = 10  # files in one warning
 
 log = logging.getLogger(__name__)
+
+
+def save(path: Path, picture: NDArray[np.uint8], *told: int) -> None:
+    """Write a picture as PNG; OSError where the disk does not take it, which OpenCV itself does not tell."""
+    path.write_bytes(cv2.imencode(".png", picture, told)[1].tobytes())
 
 
 def seen(folder: Path) -> list[Path]:

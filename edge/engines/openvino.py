@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,14 @@ class _Lane:
     image: Image | None = None  # what it is judging, read in place; None: idle
 
 
+def load_openvino() -> Any:
+    """The library, without its telemetry: that needs a home folder, and a line reports to nobody."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # as if it was not installed
+    import openvino
+
+    return openvino
+
+
 class OpenVINO(OnCpu):
     """Each lane is a stream with its share of the cores; with one lane a part gets all of them.
 
@@ -41,7 +50,7 @@ class OpenVINO(OnCpu):
         self._bundle, self._threads = bundle, threads
 
     def __enter__(self) -> OpenVINO:
-        import openvino as ov
+        ov = load_openvino()
 
         self._tensor = ov.Tensor
         try:

@@ -16,6 +16,7 @@ import pytest
 import zmq
 from floods import free_port
 from lines import Subscriber, judged, running, stop, until, write_boards, write_recipe
+from nobody import USER, of_nobody
 
 
 def edge(command: str, recipe: Path, **more: str) -> subprocess.CompletedProcess[str]:
@@ -85,6 +86,13 @@ def ipc_nowhere(recipe: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
+def more_slots_than_memory(recipe: Path) -> Iterator[str]:
+    change(recipe, "width = 64\nheight = 64", "width = 16384\nheight = 16384")
+    recipe.write_text(recipe.read_text() + "[timing]\nslots = 1024\n")
+    yield "/dev/shm"
+
+
+@contextlib.contextmanager
 def port_that_is_none(recipe: Path) -> Iterator[str]:
     change(recipe, f"ipc://{recipe.parent}/verdicts.ipc", "tcp://127.0.0.1:99999")
     yield "[publish] endpoints: 'tcp://127.0.0.1:99999' has a port above 65535"
@@ -109,6 +117,7 @@ REFUSED = (
     endpoint_taken,
     ipc_taken,
     ipc_nowhere,
+    more_slots_than_memory,
     port_that_is_none,
     another_master_of_another_size,
     epoch_that_is_no_number,
@@ -162,18 +171,17 @@ def test_check_writes_no_truth(tmp_path: Path, constant_bundle: Callable[..., Pa
     assert (tmp_path / "truth.jsonl").read_text() == "kept"
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user that has no entry")
-def test_epochs_need_a_place_that_is_kept() -> None:
+def test_epochs_need_a_place_that_is_kept(recipe: Path) -> None:
     """A user without a home folder, as in a container, is told what to set; no folder is guessed."""
-    code = (
-        "import os, pwd, edge.__main__ as main, edge.errors\n"
-        "os.environ.pop('HOME', None), os.environ.pop('XDG_STATE_HOME', None), os.setuid(54321)\n"
-        "try: main._state_folder()\n"
-        "except edge.errors.LineError as error: print(error)\n"
-        "os.environ['STATE_DIRECTORY'] = '/kept'; print(main._state_folder())"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    said, folder = done.stdout.splitlines()
-    assert said.startswith("the user 54321 has no home folder")
-    assert "set STATE_DIRECTORY" in said
-    assert folder == "/kept"
+    for command in ("check", "run"):
+        done = of_nobody("-m", "edge", command, str(recipe))
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"edge: the user {USER} has no home folder")
+        assert "set STATE_DIRECTORY" in done.stderr
+
+
+def test_a_user_without_a_home_folder_runs_lines() -> None:
+    """Nothing but the epochs needs one: no library either."""
+    done = of_nobody("-m", "edge", "demo", "--parts", "3", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr

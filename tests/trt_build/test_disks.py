@@ -6,13 +6,13 @@ import os
 import resource
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from nobody import USER, of_nobody
 
 from edge.bundle import read_bundle
 from edge.engines.compiled import Target
@@ -20,8 +20,6 @@ from trt_build.timing_cache import keep_timings, timing_file, use_timings
 from trt_build.whole import DiskError, whole
 
 Run = Callable[..., tuple[int, str, str]]
-#: Has this process be one of a user that the machine does not know, as in a container.
-NOBODY = ["unshare", "-U", "--map-user=54321", "--map-group=54321", "env", "-u", "HOME", "-u", "XDG_CACHE_HOME"]
 
 
 @contextmanager
@@ -52,6 +50,14 @@ def test_a_bundle_that_does_not_fit_is_not_there(
     assert "cannot be written: File too large: make room" in said
     assert [path.name for path in tmp_path.iterdir()] == ["draft"]
     assert contents(draft) == contents(calibrated_anomaly)
+
+
+def test_pairs_that_do_not_fit_are_told(trt_build: Run, tmp_path: Path) -> None:
+    """A board without its picture would be trained with by nobody, and no one would know."""
+    with files_end_at(500):
+        status, _, said = trt_build("render", tmp_path / "pairs", "--boards", "1", "--size", "64")
+    assert (status, f"{tmp_path}/pairs: cannot be written: File too large: make room" in said) == (1, True)
+    assert not list(tmp_path.rglob("*.txt"))
 
 
 def test_a_draft_keeps_its_manifest_where_a_new_one_does_not_fit(
@@ -108,27 +114,20 @@ def test_a_disk_that_is_full_or_read_only_is_told(tmp_path: Path) -> None:
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def of_nobody(code: str) -> list[str]:
-    """What a program says as a user without a home folder and without an entry."""
-    done = subprocess.run([*NOBODY, sys.executable, "-c", code], capture_output=True, text=True)
-    if done.returncode and "unshare" in done.stderr:
-        pytest.skip("this machine has no user namespaces")
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
-
-
 def test_a_user_without_a_home_folder_is_told_where_files_could_be_kept() -> None:
     """Fetching says what to set; what is not needed is not kept."""
-    said = of_nobody(
+    done = of_nobody(
+        "-c",
         "from trt_build.caches import user_cache\n"
         "from trt_build.published import BackboneError, fetch_backbone, find_backbone\n"
         "print(user_cache('timing'))\n"
         "for ask in (fetch_backbone, find_backbone):\n"
         "    try: ask('resnet18')\n"
-        "    except BackboneError as error: print(error)\n"
+        "    except BackboneError as error: print(error)\n",
     )
-    assert said[0] == "None"
-    assert said[1].startswith("the user 54321 has no home folder: set XDG_CACHE_HOME")
+    said = done.stdout.splitlines()
+    assert said[0] == "None", done.stderr
+    assert said[1].startswith(f"the user {USER} has no home folder: set XDG_CACHE_HOME")
     assert "into $XDG_CACHE_HOME/linejudge/backbones" in said[2]
 
 
