@@ -83,7 +83,7 @@ class _Demuxed:
                 except (av.FFmpegError, OSError) as error:
                     packet, broke = None, [str(error.strerror)]
             said = [*warnings_of(logged), *broke]
-            if packet is None or not packet.size:
+            if packet is None or (packet.dts is packet.pts is None and not packet.size):
                 yield None, [] if self.live else self._end_of_film(count, said)
                 if self.live:
                     told = "; ".join(["the stream ended or broke off", *said])
@@ -120,16 +120,21 @@ def _pictures(demuxed: _Demuxed) -> Iterator[tuple[bytes | None, str]]:
     for packet, said in demuxed:
         if packet is None and said:
             yield None, f"the stream breaks off: {'; '.join(said)}"
+        elif packet is not None and (packet.is_corrupt or not packet.size):
+            yield None, f"the stream is damaged: {'; '.join(said or ['a packet is not whole'])}"
         elif packet is not None:
-            if said and not packet.is_corrupt:  # the reader of pictures finds what is wrong with this one
+            if said:  # of what came before: the reader of pictures finds what is wrong with this one
                 yield None, f"the stream is damaged: {'; '.join(said)}"
-            yield bytes(packet), "; ".join(said or ["a packet is not whole"]) if packet.is_corrupt else ""
+            yield bytes(packet), ""
 
 
 def _decoded(demuxed: _Demuxed) -> Iterator[tuple[av.VideoFrame | None, str]]:
     """Each frame, or None where there should be one, and what is wrong with it."""
     coded = Coded(demuxed.stream)
     for packet, said in demuxed:
+        if packet is not None and not packet.size:  # to a decoder it would be the end
+            yield None, f"the stream is damaged: {'; '.join(said or ['a packet is not whole'])}"
+            continue
         for one in coded.feed(packet, said):
             if coded.began or not demuxed.live:
                 yield one.frame, one.wrong

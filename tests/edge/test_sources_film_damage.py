@@ -104,6 +104,19 @@ def test_a_packet_that_is_cut_is_no_picture(
         check(shown, whole(codec, ending, between))
 
 
+@pytest.mark.parametrize("codec", ["mjpeg", "libx264"])
+def test_an_empty_packet_is_not_the_end(
+    tmp_path: Path, whole: Callable[[str, str, int], Shown], codec: str
+) -> None:
+    """Where a driver or recorder had nothing to give, one part has no picture, and the film goes on."""
+    path = write(tmp_path / "film.nut", codec, lambda n, data: b"" if n == 5 else data)
+    shown = play(path)
+    assert len(shown) == FRAMES
+    assert "frame 6: the stream is damaged: a packet is not whole" in str(shown[5])
+    after = range(6, FRAMES) if codec == "mjpeg" else range(KEY_EVERY, FRAMES)
+    assert check(shown, whole(codec, ".avi" if codec == "mjpeg" else ".mp4", 0)) == [*range(5), *after]
+
+
 def test_h265_is_held_to_the_md5_that_it_brings(
     tmp_path: Path, whole: Callable[[str, str, int], Shown]
 ) -> None:
