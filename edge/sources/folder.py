@@ -17,7 +17,7 @@ from ..ledger import ROWS
 from ..messages import VIEW_BYTES
 from ..pictures import read
 from .base import Shown, Trigger, deliver
-from .listing import Views, files_of, folder_of, listed, reference
+from .listing import Views, check_folder, files_of, folder_of, listed, reference
 from .pace import Pace
 from .spool import POLL_S, Spool
 
@@ -41,9 +41,8 @@ class FolderSource:
             if not self._files:
                 raise SourceError(f"{files}: no picture has such a name: correct [source] files")
             self._next = _behind(self._files, self._shown_before)
-        elif not folder_of(files).is_dir():
-            raise SourceError(f"{folder_of(files)}: no such folder: make it, or correct [source] files")
         else:
+            check_folder(folder_of(files))
             forgot = len(self._shown_before) >= ROWS
             self._files, self._next = [], 0
             self._spool = Spool(lambda: listed(files), self._shown_before, forgot)
@@ -98,6 +97,7 @@ class FolderSource:
                 return False
             time.sleep(max(0, self._poll_due_s - now_s))
             start_s = time.monotonic()
+            check_folder(folder_of(self._section.files))  # or one whose disk is gone would look idle
             self._files, self._next = self._spool.poll(), 0
             took_s = time.monotonic() - start_s
             self._poll_due_s = start_s + took_s + max(POLL_S, POLL_REST * took_s)

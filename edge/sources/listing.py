@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 
+from ..errors import SourceError
 from ..messages import SOURCE_REF_BYTES
 from ..text import end_of, readable
 
@@ -27,6 +28,16 @@ def files_of(pattern: str) -> list[Path]:
 def folder_of(pattern: str) -> Path:
     """The folder in which everything lies that a pattern can name."""
     return Path(re.split(r"[*?]|\{view\}", pattern)[0] + "x").parent
+
+
+def check_folder(folder: Path) -> None:
+    """Raise SourceError where there is no such folder, or none that can be read."""
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        raise SourceError(
+            f"{folder}: no such folder to watch: {error.strerror}: make it, mount it, or correct [source] files"
+        ) from error
 
 
 def natural(path: Path) -> list[tuple[int, str]]:

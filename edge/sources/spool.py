@@ -12,6 +12,7 @@ from .base import Shown
 from .listing import natural, reference
 
 POLL_S = 0.25  # a file is complete once size and times stayed the same for so long
+MOST_GONE = 50_000  # files that are no longer there and may come back, as those of a share do; some 15 MB
 
 
 class _Seen(NamedTuple):
@@ -42,7 +43,8 @@ class Spool:
         new = {path: seen for path, seen in now.items() if self._done.get(path) != seen}
         complete = [path for path, seen in new.items() if self._growing.get(path) == seen]
         self._growing = new
-        self._done = {path: seen for path, seen in self._done.items() if path in now}
+        if len(self._done) > len(now) + MOST_GONE:
+            self._done = {path: seen for path, seen in self._done.items() if path in now}
         self._done.update((path, new[path]) for path in complete)
         return sorted(complete, key=lambda path: (new[path].mtime_ns, natural(path)))
 

@@ -317,5 +317,33 @@ def test_pictures_that_come_late_are_not_late_parts(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there_cannot_be_watched(tmp_path: Path) -> None:
     """A mistyped path is no empty folder."""
-    with pytest.raises(SourceError, match="nowhere: no such folder: make it"):
+    with pytest.raises(
+        SourceError, match="nowhere: no such folder to watch: No such file or directory: make it"
+    ):
         open_source(section(tmp_path, "nowhere/*.png", watch=True)).__enter__()
+
+
+def test_a_folder_that_goes_away_is_no_idle_one(tmp_path: Path) -> None:
+    """A share that is unmounted stops the line's judging, and has to be told."""
+    folder = tmp_path / "share"
+    folder.mkdir()
+    put(folder / "1.png", 10)
+    with open_source(section(folder, watch=True)) as source:
+        assert refs_shown(source, 1) == ["1.png"]
+        folder.rename(tmp_path / "gone")
+        with pytest.raises(SourceError, match="share: no such folder to watch"):
+            source.wait(10)
+
+
+def test_pictures_that_go_away_and_come_back_are_the_same(tmp_path: Path) -> None:
+    """As those of a share that was away for a moment, and left an empty folder."""
+    (tmp_path / "share").mkdir()
+    put(tmp_path / "share/1.png", 10)
+    with open_source(section(tmp_path, "share/*.png", watch=True)) as source:
+        assert refs_shown(source, 1) == ["1.png"]
+        (tmp_path / "share/1.png").rename(tmp_path / "kept.png")
+        assert source.wait(3 * POLL_S) is None
+        (tmp_path / "kept.png").rename(tmp_path / "share/1.png")
+        assert source.wait(3 * POLL_S) is None
+        put(tmp_path / "share/2.png", 10)
+        assert refs_shown(source, 1) == ["2.png"]
