@@ -72,20 +72,22 @@ def test_more_topics_than_any_crowd_has_end_the_socket(monkeypatch: pytest.Monke
             heed(socket, subscribers)
 
 
-def test_a_supervisor_that_may_open_no_file_goes_on(flooded: tuple[RunningLine, int, int]) -> None:
+@pytest.mark.parametrize("stage", ["publish", "capture", "infer"])
+def test_a_supervisor_that_may_open_no_file_goes_on(flooded: tuple[RunningLine, int, int], stage: str) -> None:
     """A stage that cannot be started is started once there is room."""
-    line, _, _ = flooded
+    line, publish, _ = flooded
     pid = line.process.pid
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    infer = line.pid("infer")
+    before = line.pid(stage)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, limits[1]))
     try:
-        line.kill("infer")
+        line.kill(stage)
         said = iter(line.process.stderr.readline, "")  # type: ignore[union-attr]
-        assert any("infer: cannot be started: " in text for text in said)
+        assert any(f"{stage}: cannot be started: " in text for text in said)
     finally:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
-    until(lambda: line.pid("infer") != infer, "infer is back", line)
+    until(lambda: line.pid(stage) != before, f"{stage} is back", line)
+    until(lambda: judged(publish, 0.2), "parts are judged again", line)
 
 
 def test_a_line_may_open_what_the_system_grants(flooded: tuple[RunningLine, int, int]) -> None:
