@@ -2,9 +2,10 @@
 
 Signed and symmetric throughout, as TensorRT asks: weights channel by channel, activations by tensor,
 all zero points zero, biases in float. Weights have 7 bits, so that the sums overflow on no processor
-(`overflow.py`). Only what goes into convolutions is rounded, and into two kinds not even that, which are a few
-in a hundred of all multiplications: those that read the picture, of whose 256 levels INT8
-with a sign would keep half, and depthwise ones, whose rounding is what costs a MobileNet its accuracy.
+(`overflow.py`). Only what goes into convolutions is rounded, and into three kinds not even that, which are few
+of all multiplications: those that read the picture, of whose 256 levels INT8 with a sign would keep half,
+depthwise ones, whose rounding is what costs a MobileNet its accuracy, and those whose rounding spoils what the
+model says of the pictures that are shown (`rounding.py`).
 """
 
 from __future__ import annotations
@@ -22,9 +23,12 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edge.bundle import Bundle, describe, read_bundle, write_manifest
 from edge.manifest import Artifact, Role
-from trt_build.cases import Case
+from trt_build.cases import Case, evenly
 from trt_build.overflow import check_sums
 from trt_build.progress import counted
+from trt_build.rounding import harmful
+
+LOOKED_AT = 6  # pictures on which each convolution is rounded by itself
 
 
 def quantize(draft: Path, cases: Sequence[Case]) -> None:
@@ -63,7 +67,7 @@ def _quantized(bundle: Bundle, role: Role, cases: Sequence[Case]) -> Artifact:
             bundle.folder / name,
             _Shown(inputs_of(bundle, role, counted(cases, f"showing pictures to {name}"))),
             op_types_to_quantize=["Conv"],
-            nodes_to_exclude=_sensitive(onnx.load(prepared).graph),
+            nodes_to_exclude=_sensitive(prepared, inputs_of(bundle, role, evenly(cases, LOOKED_AT))),
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QInt8,
@@ -79,8 +83,14 @@ def _quantized(bundle: Bundle, role: Role, cases: Sequence[Case]) -> Artifact:
     return Artifact(role=role, precision="int8", **describe(bundle.folder, name))
 
 
-def _sensitive(graph: onnx.GraphProto) -> list[str]:
-    """The names of the convolutions that stay as they are: those of the picture, and depthwise ones."""
+def _sensitive(path: Path, inputs: Iterable[dict[str, Any]]) -> list[str]:
+    """The names of the convolutions that stay as they are."""
+    known = _of_kind(onnx.load(path).graph)
+    return [*known, *harmful(path, list(inputs), known)]
+
+
+def _of_kind(graph: onnx.GraphProto) -> list[str]:
+    """Those that read the picture, and depthwise ones."""
     picture = {put.name for put in graph.input if put.type.tensor_type.elem_type == onnx.TensorProto.UINT8}
     names = []
     for node in graph.node:
