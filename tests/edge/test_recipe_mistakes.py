@@ -364,3 +364,16 @@ def test_a_recipe_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
 def test_a_recipe_that_is_not_utf_8_is_told_so(tmp_path: Path, data: bytes, expected: str) -> None:
     """The byte that is none, its line, and how to save the file."""
     assert said_of(tmp_path, data) == f"not UTF-8: {expected}: save the file as UTF-8"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['address = ["rtsp://user:secret@camera/a"]', "address = rtsp://user:secret@camera/a"],
+    ids=["another type", "without quotes"],
+)
+def test_a_mistake_tells_no_password(tmp_path: Path, line: str) -> None:
+    """What is quoted of the recipe goes into logs, and to who is asked for help."""
+    text = f'line = "a"\nbundle = "b"\n[source]\nkind = "video"\n{line}\nwidth = 64\nheight = 64\n'
+    said = said_of(tmp_path, text)
+    assert "rtsp://***@camera/a" in said
+    assert "secret" not in said
