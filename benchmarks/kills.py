@@ -232,9 +232,11 @@ def main() -> None:
                 "unheard": len(bench.captured.keys() - ear.heard.keys()),
                 "passed": len(passes),
                 "passed_sent_late": sum(v.published_ns >= v.deadline_ns for _, v in passes),
-                "passed_heard_late": sum(
-                    now_ns >= verdict.deadline_ns and not verdict.resent for now_ns, verdict in passes
-                ),
+                "passed_heard_late_ms": [
+                    round((now_ns - verdict.deadline_ns) / 1e6, 1)
+                    for now_ns, verdict in passes
+                    if now_ns >= verdict.deadline_ns and not verdict.resent
+                ],
                 "passed_resent_late": sum(
                     now_ns >= verdict.deadline_ns and verdict.resent for now_ns, verdict in passes
                 ),
