@@ -20,6 +20,7 @@ from .verdict import Answer, Identity, Said, answer_of, record_of, resent, utc
 from .wire import heartbeat_topic, verdict_bytes, verdict_from
 
 PATIENCE_NS = 5_000_000_000  # with a source that failed and was opened anew, until it is trusted to be well
+ALONE_NS = 200_000_000  # so long after a restart, subscribers have hardly come back: ZeroMQ tries every 100 ms
 REJOIN_NS = 5_000_000_000  # so long after a restart, whoever subscribes was there before it
 
 
@@ -58,9 +59,10 @@ class Publisher:
         due_ns = self._ledger.part(self._ledger.published).deadline_ns - self._guard_ns
         return max(0, min(due_ns - now_ns, TICK_MS * 1_000_000))
 
-    def next(self, clock: Callable[[], int]) -> bytes | None:
+    def next(self, clock: Callable[[], int], *, alone: bool = False) -> bytes | None:
         """The next part's verdict as `topic \\n body`, recorded in the ledger, or None if it can wait.
 
+        What is judged waits only while the publisher is `alone`, since nobody would hear it in time.
         The caller sends it and then calls `sent`. A verdict that was recorded before a restart may have been
         sent then, so it comes again as it was, and says so.
         """
@@ -70,11 +72,12 @@ class Publisher:
         if (recorded := self._ledger.recorded(entry)) is not None:
             return resent(recorded)
         part = self._ledger.part(entry)
-        if entry in self._answers:
+        answered = entry in self._answers
+        if (alone or not answered) and clock() < part.deadline_ns - self._guard_ns:
+            return None
+        if answered:
             message, answer = self._answers[entry]
         else:
-            if clock() < part.deadline_ns - self._guard_ns:
-                return None
             late = Unknown(part=part, reason="late", detail=self._whereabouts(part), done_ns={})
             message, answer = late, Answer(late)
         record = record_of(message, answer, self._bench, self._identity, clock())
@@ -144,6 +147,7 @@ def run_publish(
     So does the first one of a run with what killed runs have left.
     """
     beat_due_ns = time.monotonic_ns()
+    alone_end_ns = beat_due_ns + ALONE_NS if publisher.is_successor else 0
     rejoin_end_ns = beat_due_ns + REJOIN_NS if publisher.is_successor or left.records else 0
 
     def send(record: bytes) -> None:
@@ -158,7 +162,8 @@ def run_publish(
         wait_ns = min(publisher.wait_ns(now_ns), max(0, min(beat_due_ns, heed_due_ns) - now_ns))
         if inbox.poll(-(-wait_ns // 1_000_000)) and (said := inbox.take()) is not None:
             publisher.take(said)
-        while (record := publisher.next(time.monotonic_ns)) is not None:
+        alone = now_ns < alone_end_ns
+        while (record := publisher.next(time.monotonic_ns, alone=alone)) is not None:
             send(record)
             publisher.sent(record)
         if (now_ns := time.monotonic_ns()) >= heed_due_ns:

@@ -189,6 +189,16 @@ def test_what_was_given_out_of_late_is_sent_again_whoever_gave_it_out(desk: Desk
     assert desk.publisher.again() == records[2:]
 
 
+def test_a_publisher_that_is_alone_waits_as_long_as_there_is_time(desk: Desk) -> None:
+    """A verdict that nobody hears would be heard too late, and is not lost for having waited."""
+    desk.publisher.take(desk.predict(desk.enter(), 0.1))
+    assert desk.publisher.next(lambda: 50_000 - GUARD_NS - 1, alone=True) is None
+    assert desk.publisher.wait_ns(50_000 - GUARD_NS - 1) == 1
+    record = desk.publisher.next(lambda: 50_000 - GUARD_NS, alone=True)
+    assert record is not None
+    assert verdict_from(record.partition(b"\n")[2]).verdict == "pass"
+
+
 def test_verdicts_come_in_the_order_of_the_parts(desk: Desk) -> None:
     """A part that is judged first waits for the ones before it, at most until their deadline."""
     first, second = desk.enter(), desk.enter()
