@@ -2,6 +2,8 @@
 
 Pictures of boards are cut, get holes, get bytes of another kind, or lose bits; films lose packets. Whatever is
 not refused has to be the picture that it was. `passed` counts what is another one, by the size of the damage.
+`verdicts` are those of the demonstration's line on damaged JPEGs of a board with one small defect and of a good
+one.
 """
 
 from __future__ import annotations
@@ -14,20 +16,25 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
+from covered import Clean, Line
 from numpy.typing import NDArray
 
 from edge import processor, recipe
+from edge.bundle import read_bundle
+from edge.demo import FOLDER
 from edge.errors import PartError, PictureError, SourceEnded
 from edge.pictures import check_jpeg, decode, decode_jpeg
 from edge.pictures.png import check_png
 from edge.sources import open_source
 from edge.sources.board import design
 from edge.sources.multipart import Splitter
+from edge.sources.photo import master
 from edge.sources.synthetic import render
 
 Image = NDArray[np.uint8]
@@ -140,6 +147,41 @@ def mjpeg(trials: int) -> dict[str, object]:
         return decode(parts[1].data, "")
 
     return {how: tried(whole, damage, read, trials) for how, damage in damages(data, other).items()}
+
+
+def verdicts(trials: int) -> dict[str, object]:
+    """What the demonstration's line makes of a damaged JPEG, and the largest change of what passed.
+
+    The change is the share of pixels, in percent, that are off by more than 16 grey levels.
+    """
+    section, plan = recipe.Synthetic(height=640, width=640), design(0, 640, 640)
+    clean = Clean(name=plan.view, picture=master(plan), master=master(plan))
+    found: dict[str, object] = {}
+    with ExitStack() as opened:
+        line = Line(read_bundle(FOLDER / "bundle"), recipe.read_recipe(FOLDER / "recipe.toml")[0], opened)
+        shown = [render(section, plan, sequence) for sequence in range(1, 60)]
+        good = next(board for board, defects in shown if not defects and line.verdict(clean, board) == "pass")
+        bad = next(board for board, defects in shown if len(defects) == 1)
+        assert line.verdict(clean, bad) == "reject"
+        for what, picture in (("a board with a defect", bad), ("a good board", good)):
+            for kind in FORMATS:
+                data = coded(picture, kind)
+                whole, said, change = decode(data, ""), Counter[str](), 0.0
+                for damage in damages(data, coded(shown[1][0], kind)).values():
+                    rng = np.random.default_rng(0)
+                    for damaged in (damage(rng)[0] for _ in range(trials)):
+                        try:
+                            left = decode(damaged, "")
+                        except PictureError:
+                            said["refused"] += 1
+                            continue
+                        verdict = line.verdict(clean, left)
+                        said[verdict] += 1
+                        if verdict == "pass":
+                            off = np.abs(left.astype(int) - whole) > 16
+                            change = max(change, 100 * float(off.mean()))
+                found[f"{what}, {kind}"] = {**said, "largest change that passed": round(change, 3)}
+    return found
 
 
 def bit_flips(trials: int) -> dict[str, object]:
@@ -273,6 +315,7 @@ def main() -> None:
         "cost at 2448x2048": cost(asked.repeats),
         "pictures": pictures(asked.trials),
         "a part of an MJPEG stream": mjpeg(asked.trials),
+        "verdicts": verdicts(asked.trials // 5),
         "bit flips": bit_flips(asked.trials),
         "lost packets": lost_packets(asked.films),
     }
