@@ -22,7 +22,7 @@ from trt_build.progress import counted
 Floats = npt.NDArray[np.float32]
 
 LEVELS, WEIGHT_LEVELS = 127, 63  # of each sign: eight bits, and seven for weights
-HARM = 0.01  # that all rounded convolutions together may do
+HARM = 0.005  # that all rounded convolutions together may do
 SHARE = 0.15  # of all multiplications that may be left out for it
 
 
