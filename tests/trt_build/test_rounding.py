@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from trt_build import rounding
-from trt_build.rounding import chosen, harmful
+from trt_build.rounding import HARM, chosen, harmful
 
 SIZE, CHANNELS = 24, 16
 WORK = {"a": 100, "b": 100, "c": 1000, "d": 1000, "e": 10_000}
@@ -20,14 +20,14 @@ WORK = {"a": 100, "b": 100, "c": 1000, "d": 1000, "e": 10_000}
 
 def test_the_most_harmful_for_their_work_are_left_out() -> None:
     """A cheap one goes before a dear one that does as much harm."""
-    harms = {"a": 0.03, "b": 0.0, "c": 0.04, "d": 0.001, "e": 0.005}
+    harms = {"a": 3 * HARM, "b": 0.0, "c": 4 * HARM, "d": 0.2 * HARM, "e": 0.7 * HARM}
     assert chosen(harms, WORK) == ["a", "c"]
 
 
 def test_where_little_is_spoilt_all_are_rounded() -> None:
     """Small harms together may come up to the limit."""
-    assert chosen(dict.fromkeys(WORK, rounding.HARM / 5), WORK) == []
-    assert chosen(dict.fromkeys(WORK, rounding.HARM / 4), WORK) == ["a"]
+    assert chosen(dict.fromkeys(WORK, HARM / 5), WORK) == []
+    assert chosen(dict.fromkeys(WORK, HARM / 4), WORK) == ["a"]
 
 
 def test_no_more_work_is_left_out_than_may_be() -> None:
