@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,11 @@ from bundles import KINDS, board, comparator_manifest, write_anomaly, write_comp
 from cuda import machine
 from cuda.host import HostKernels
 from cuda.machine import Machine
-from lines import write_boards, write_recipe
+from lines import line_name, write_boards, write_recipe
 from nvml import FakeNvml
 
 from edge.bundle import write_manifest
+from edge.run_folder import SHARED_MEMORY
 
 #: The fixtures that compile, or download, what they give.
 BUILT = {"bench", "host_kernels", "nvml"}
@@ -118,6 +121,15 @@ def constant_bundle(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_in_shared_memory(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a line that was killed in a test has left is removed with the test."""
+    named = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    if named is not None:
+        shutil.rmtree(SHARED_MEMORY / f"linejudge-{os.getuid()}" / line_name(named), ignore_errors=True)
 
 
 @pytest.fixture

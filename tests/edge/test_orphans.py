@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from lines import RunningLine, Subscriber, judged, line_name, running, until
+from lines import RunningLine, Subscriber, judged, running, until
 
 from edge.endpoint import claim
 from edge.errors import LineError
 from edge.ledger import STAGES, Ledger
 from edge.messages import Verdict
-from edge.run_folder import SHARED_MEMORY
-
-
-@pytest.fixture(autouse=True)
-def _cleared(tmp_path: Path) -> Iterator[None]:
-    """What the lines that were killed here have left is removed."""
-    yield
-    shutil.rmtree(SHARED_MEMORY / f"linejudge-{os.getuid()}" / line_name(tmp_path), ignore_errors=True)
 
 
 def children(pid: int) -> list[int]:
