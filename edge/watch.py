@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 
@@ -13,6 +15,7 @@ from rich.text import Text
 
 from .errors import LineError
 from .messages import Heartbeat, Verdict
+from .recipe import MOST_PORT
 from .wire import heartbeat_from, verdict_from
 
 STYLE = {
@@ -98,6 +101,9 @@ def _messages(
         socket.ipv6 = "[" in endpoint
         socket.subscribe(b"")
         try:
+            port = re.fullmatch(r"tcp://.*:(\d+)", endpoint)
+            if port and int(port[1]) > MOST_PORT:  # of which the system would take another one
+                raise zmq.ZMQError(errno.EINVAL)
             socket.connect(endpoint)
         except zmq.ZMQError as error:
             raise LineError(

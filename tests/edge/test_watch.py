@@ -39,11 +39,12 @@ def test_a_line_can_be_watched(tmp_path: Path, endless: Callable[..., Path]) -> 
     assert all(heard[verdict.part_id] == verdict for verdict in told)
 
 
-def test_an_endpoint_that_is_none_is_said() -> None:
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:5571", "tcp://127.0.0.1:99999", "tcp://127.0.0.1", ""])
+def test_an_endpoint_that_is_none_is_said(endpoint: str) -> None:
     """A mistyped address is one clear line."""
-    done = watch("127.0.0.1:5571")
+    done = watch(endpoint)
     assert done.returncode == 1
-    assert "'127.0.0.1:5571' is no endpoint" in done.stderr
+    assert f"{endpoint!r} is no endpoint" in done.stderr
     assert "Traceback" not in done.stderr
 
 
