@@ -25,6 +25,11 @@ class Film:
         self._name = shown(section.address)
 
     def __enter__(self) -> Film:
+        if self._section.newest:
+            raise SourceError(
+                f"{self._name}: [source] newest is for cameras; each frame of a film is a part: "
+                "take the key out"
+            )
         opened = open_container(self._section.address, live=False)
         if self._section.paced and not opened.fps > 0:
             raise SourceError(f"{self._name}: tells no frame rate: set [source] paced = false")

@@ -48,6 +48,15 @@ def test_every_frame_of_a_film_is_a_part(film: str, color: str) -> None:
     assert levels == [30, 60, 90, 120, 150]
 
 
+def test_a_film_passes_no_frame_over(film: str) -> None:
+    """Who asks for the newest frames of a file is told that all of them count."""
+    with (
+        pytest.raises(SourceError, match=r"\[source\] newest is for cameras"),
+        open_source(section(film, newest=True)),
+    ):
+        pass
+
+
 def test_a_paced_film_keeps_its_own_rate(film: str) -> None:
     """Its parts are due a fiftieth of a second after each other."""
     with open_source(section(film, paced=True)) as source:
