@@ -27,8 +27,9 @@ BUILT = {"bench", "host_kernels", "nvml"}
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach the processes that tests start, although pytest in the background does not hear it."""
+    """Let signals reach the processes that tests start, although pytest in the background does not hear them."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # or no line would hear it where pytest runs under nohup
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are selected by their markers

@@ -29,6 +29,7 @@ def test_parts_may_have_any_name(
     trt_build: Run, calibrated_anomaly: Path, part_folder: Path, renamed: Callable[..., Path], tmp_path: Path
 ) -> None:
     """A bundle is made of them, and the report names them readably."""
+    pytest.importorskip("matplotlib", reason="needs matplotlib, which draws reports")
     data, bundle, report = renamed(part_folder, "*/*/*.png"), tmp_path / "bundle", tmp_path / "report"
     assert trt_build("pack", calibrated_anomaly, bundle, "--data", data)[0] == 0
     verdicts = tmp_path / "verdicts.jsonl"

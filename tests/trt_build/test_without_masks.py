@@ -24,6 +24,7 @@ def test_good_and_bad_are_enough_for_every_step(
     trt_build: Run, anomaly_draft: Path, without_masks: Path, copy: Callable[[Path], Path], tmp_path: Path
 ) -> None:
     """Thresholds, a bundle, and figures of pictures alone, with a report."""
+    pytest.importorskip("matplotlib", reason="needs matplotlib, which draws reports")
     draft, bundle, report = copy(anomaly_draft), tmp_path / "bundle", tmp_path / "report"
     assert trt_build("calibrate", draft, without_masks, "--rate", "0.2")[0] == 0
     assert trt_build("pack", draft, bundle, "--data", without_masks)[0] == 0
