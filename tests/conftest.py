@@ -27,7 +27,7 @@ BUILT = {"bench", "host_kernels", "nvml"}
 
 
 def pytest_configure() -> None:
-    """Let signals reach the processes that tests start, although pytest in the background does not hear them."""
+    """Let signals reach the processes that tests start, although pytest itself may not hear them."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # or no line would hear it where pytest runs under nohup
 
