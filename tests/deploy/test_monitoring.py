@@ -100,7 +100,7 @@ class Line:
         """The process of a stage."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         for pid in children:
-            if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(f"\0{name}\0".encode()):
+            if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(f"\0{name}\0{self.process.pid}\0".encode()):
                 return int(pid)
         return None
 
