@@ -112,7 +112,7 @@ def compare(boards: Sequence[Board], verdicts: Sequence[Verdict]) -> dict[str, o
     return {
         "parts": len(boards),
         "verdicts": len(verdicts),
-        "exactly_once": ids == [f"1-{number}" for number in range(1, len(boards) + 1)],
+        "exactly_once": ids == [f"{verdicts[0].epoch}-{number}" for number in range(1, len(boards) + 1)],
         **{kind: sum(v.verdict == kind for v in verdicts) for kind in ("pass", "reject", "unknown")},
         "unknown_reasons": Counter(v.reason for v in verdicts if v.verdict == "unknown"),
         "boards": sum(board.pair is not None for board in boards),

@@ -90,7 +90,9 @@ def main() -> int:
         judge = f'bundle = "{given.bundle.resolve()}"'
         recipe = write_recipe(folder, judge, width=width, height=height, color="bgr", fps=given.fps)
         verdicts = play(recipe, f"ipc://{folder}/verdicts.ipc", len(parts))
-    once = [verdict.part_id for verdict in verdicts] == [f"1-{n}" for n in range(1, len(parts) + 1)]
+    once = [verdict.part_id for verdict in verdicts] == [
+        f"{verdicts[0].epoch}-{n}" for n in range(1, len(parts) + 1)
+    ]
     differ = [
         said["part"]
         for said, verdict in zip(expected, verdicts, strict=True)

@@ -84,7 +84,9 @@ def main() -> int:
             color = "bgr" if colors else "gray"
             recipe = write_recipe(folder, judge, width=width, height=height, color=color, fps=given.fps)
             verdicts = play(recipe, f"ipc://{folder}/verdicts.ipc", len(photos))
-        once = once and [v.part_id for v in verdicts] == [f"1-{n}" for n in range(1, len(photos) + 1)]
+        once = once and [v.part_id for v in verdicts] == [
+            f"{verdicts[0].epoch}-{n}" for n in range(1, len(photos) + 1)
+        ]
         passed = np.array([v.verdict == "pass" for v in verdicts])
         rejects = expected(bundle, photos, drawings)
         differ += [
