@@ -97,7 +97,7 @@ class Splitter:
             wrong = self._cut_at(begun) if b"-" in self._buffer[begun:limit] else ""
             return self._part(limit, wrong, go_on=begun)
         if self._length is None and _is_whole(self._buffer):  # no need to wait for the next part's boundary
-            return self._part(len(self._buffer))
+            return self._part(len(self._buffer.rstrip(b"\r\n")))  # which may begin that boundary
         if len(self._buffer) > MOST_BYTES:
             return self._part(len(self._buffer), f"expected a picture, found more than {MOST_BYTES} bytes")
         self._looked = max(0, len(self._buffer) - self._longest)
