@@ -21,19 +21,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import processor
-from edge.arming import armed_engine
 from edge.bundle import Bundle, read_bundle
-from edge.decide import decide
 from edge.demo import FOLDER
+from edge.engines import processor
 from edge.errors import PartError
-from edge.golden import judge
-from edge.judges import Judge, rule_of
-from edge.masters import Masters
-from edge.preprocess import Preparer
+from edge.image.masters import Masters
+from edge.judges.arming import armed_engine
+from edge.judges.decide import decide
+from edge.judges.golden import judge
+from edge.judges.judge import Judge, rule_of
 from edge.recipe import Recipe, Synthetic, read_recipe
-from edge.sources.board import design
-from edge.sources.photo import Pose, master, photograph
+from edge.render.board import design
+from edge.render.photo import Pose, master, photograph
+from edge.stages.preprocess import Preparer
 from trt_build.progress import counted
 
 Picture = NDArray[np.uint8]

@@ -25,16 +25,17 @@ import numpy as np
 from covered import Clean, Line
 from numpy.typing import NDArray
 
-from edge import processor, recipe
+from edge import recipe
 from edge.bundle import read_bundle
 from edge.demo import FOLDER
+from edge.engines import processor
 from edge.errors import PartError, PictureError, SourceEnded
 from edge.pictures import check_jpeg, decode, decode_jpeg
 from edge.pictures.png import check_png
+from edge.render.board import design
+from edge.render.photo import master
 from edge.sources import open_source
-from edge.sources.board import design
-from edge.sources.multipart import Splitter
-from edge.sources.photo import master
+from edge.sources.streams.multipart import Splitter
 from edge.sources.synthetic import render
 
 Image = NDArray[np.uint8]

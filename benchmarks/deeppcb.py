@@ -19,8 +19,8 @@ from pathlib import Path
 from edge.bundle import Bundle, read_bundle
 from edge.engines import open_engine
 from edge.engines.base import Engine, Sample
+from edge.judges.regions import find_regions
 from edge.recipe import EngineChoice
-from edge.regions import find_regions
 from trt_build.dataset import KINDS, Pair, read_pairs, split
 from trt_build.evaluate import FLOOR, as_boxes, choose_cut, draw_worst, figures
 from trt_build.metrics import Boxes

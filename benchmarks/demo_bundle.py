@@ -17,9 +17,9 @@ import numpy as np
 
 from edge.demo import FOLDER
 from edge.recipe import Synthetic, read_recipe
-from edge.sources.board import design
-from edge.sources.defects import KINDS, add_defect
-from edge.sources.photo import Pose, master, photograph
+from edge.render.board import design
+from edge.render.defects import KINDS, add_defect
+from edge.render.photo import Pose, master, photograph
 from trt_build.pairs import registered
 
 #: Designs and the defect on each of their golden boards: three, for a bundle under 5 MB with FP32 in it.

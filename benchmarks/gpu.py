@@ -27,8 +27,8 @@ from edge.engines.cuda import Pinned, driver_library, open_device
 from edge.engines.lanes import Lane
 from edge.engines.trt import TensorRT, TensorRTRTX
 from edge.errors import EngineError
-from edge.gpu import find_gpu
 from edge.manifest import Precision
+from edge.monitoring.gpu import find_gpu
 
 RUNTIMES = {"tensorrt": TensorRT, "tensorrt_rtx": TensorRTRTX}
 COPIED = 64 << 20  # bytes that tell the bandwidth

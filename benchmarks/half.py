@@ -19,7 +19,7 @@ import numpy as np
 
 from edge.bundle import read_bundle
 from edge.engines import open_engine
-from edge.golden import scores
+from edge.judges.golden import scores
 from edge.manifest import Precision
 from trt_build.cases import answer
 from trt_build.export_onnx import export_checkpoint

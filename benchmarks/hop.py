@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 
 from edge.errors import SlotOverwritten
-from edge.ledger import Ledger
+from edge.memory.ledger import Ledger
+from edge.memory.ring import Ring, as_image
 from edge.messages import Frame, Part
-from edge.ring import Ring, as_image
+from edge.stages.sockets import Wires
 from edge.wire import RUN_BYTES, unpack
-from edge.wires import Wires
 
 WARM_UP = 30
 RUN = bytes(RUN_BYTES)

@@ -17,9 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge import processor
 from edge.bundle import Bundle, read_bundle
-from edge.engines import open_engine
+from edge.engines import open_engine, processor
 from edge.engines.base import Outputs, Sample, ask
 from edge.manifest import Precision
 from edge.recipe import EngineChoice

@@ -33,11 +33,11 @@ from bundles import KINDS, comparator_manifest
 from lines import line_name, until, write_boards, write_recipe
 
 from edge.bundle import write_manifest
+from edge.engines.processor import name as processor_name
 from edge.errors import LineError
-from edge.ledger import ROWS, STAGES, Ledger
+from edge.line.run_folder import SHARED_MEMORY
+from edge.memory.ledger import ROWS, STAGES, Ledger
 from edge.messages import Part, Verdict
-from edge.processor import name as processor_name
-from edge.run_folder import SHARED_MEMORY
 from edge.wire import verdict_from
 
 FPS = 25.0
@@ -123,7 +123,7 @@ class Bench:
             children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
             for pid in children:
                 command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-                if len(command) > 5 and command[2] == b"edge.start":
+                if len(command) > 5 and command[2] == b"edge.line.start":
                     found[command[4].decode()] = int(pid)
         return found
 
@@ -178,7 +178,7 @@ def at_random(bench: Bench, ear: Ear, kills: int, rng: random.Random) -> dict[st
 
 def _is_stage(pid: int) -> bool:
     try:
-        return b"edge.start" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"edge.line.start" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from floods import FLOODS, flooding, judged, line_on_ports
 from lines import RunningLine
 
-from edge.processor import name as processor_name
+from edge.engines.processor import name as processor_name
 
 SETTLE_S = 0.5
 console = Console(stderr=True)

@@ -33,10 +33,10 @@ from edge.bundle import Bundle, read_bundle
 from edge.demo import FOLDER as DEMO
 from edge.engines import open_engine
 from edge.engines.base import Sample
-from edge.judges import read_judges
+from edge.judges.judge import read_judges
+from edge.line.supervisor import Line
 from edge.messages import Heartbeat, Verdict
-from edge.metrics import Metrics
-from edge.pipeline import Line
+from edge.monitoring.metrics import Metrics
 from edge.recipe import EngineChoice, Folder, Recipe, Register, Timing, read_recipe
 from edge.sources import open_source
 

@@ -20,7 +20,7 @@ from deeppcb_line import play
 from parts_line import write_recipe
 
 from edge.bundle import Bundle, read_bundle
-from edge.golden import scores
+from edge.judges.golden import scores
 from edge.messages import Verdict
 from edge.recipe import EngineChoice
 from trt_build.cases import Case, evenly, judge_all

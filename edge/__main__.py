@@ -39,13 +39,13 @@ def run(recipe: RecipePath) -> None:
     """
     from prometheus_client import CollectorRegistry
 
-    from .exposition import serve_metrics
-    from .gpu import GpuWatch, find_gpu
-    from .judges import read_line
+    from .judges.judge import read_line
+    from .line.supervisor import Line
     from .messages import Heartbeat, Verdict
-    from .metrics import Metrics
-    from .pipeline import Line
-    from .service import Service, feeding_ms
+    from .monitoring.exposition import serve_metrics
+    from .monitoring.gpu import GpuWatch, find_gpu
+    from .monitoring.metrics import Metrics
+    from .monitoring.systemd import Service, feeding_ms
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     stopping = _stop_on_signals()
@@ -90,7 +90,7 @@ def run(recipe: RecipePath) -> None:
 @app.command()
 def check(recipe: RecipePath) -> None:
     """Read a recipe, load its bundle, judge the golden frames and look at the source; change nothing."""
-    from .checkup import check_line
+    from .check import check_line
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     check_line(recipe, _state_folder())

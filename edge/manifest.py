@@ -10,8 +10,8 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
+from .documents.mistakes import mistakes
 from .errors import BundleError, EngineError, together
-from .mistakes import mistakes
 
 FORMAT = 1
 MOST_TOLERANCE = 0.5  # of a score, in parts of the lowest threshold

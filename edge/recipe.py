@@ -17,11 +17,11 @@ from typing import Annotated, Any, Literal, Union, cast
 import msgspec
 from msgspec import Meta, Struct, field
 
+from .documents.mistakes import mistakes
+from .documents.toml import read_toml, toml_key
 from .errors import RecipeError, together
 from .messages import UNKNOWN_REASONS
-from .mistakes import mistakes
 from .text import readable
-from .toml import read_toml, toml_key
 
 Motion = Literal["none", "shift", "rigid"]
 PositiveInt = Annotated[int, Meta(ge=1)]

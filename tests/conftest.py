@@ -20,7 +20,7 @@ from lines import line_name, write_boards, write_recipe
 from nvml import FakeNvml
 
 from edge.bundle import write_manifest
-from edge.run_folder import SHARED_MEMORY
+from edge.line.run_folder import SHARED_MEMORY
 
 #: The fixtures that compile, or download, what they give.
 BUILT = {"bench", "host_kernels", "nvml"}

@@ -11,7 +11,7 @@ import numpy as np
 from edge.bundle import Bundle
 from edge.engines import open_engine
 from edge.engines.base import Outputs
-from edge.golden import scores
+from edge.judges.golden import scores
 from edge.manifest import Calibration, Fit, InputSpec
 from edge.recipe import EngineChoice
 from trt_build.cases import Case, answer, evenly, judge_all, pair_cases

@@ -18,7 +18,7 @@ from edge.engines.compiled import ENGINES, Compiled, Runtime, Target, kept
 from edge.engines.cuda import Device, open_device
 from edge.engines.trt import PACKAGES, built_precisions, load_runtime, target
 from edge.errors import EngineError
-from edge.kernels import fatbin
+from edge.image.kernel import fatbin
 from edge.manifest import Manifest, Precision, Role
 from edge.recipe import EngineChoice
 from trt_build.build_engine import Asked, Built, build_engine, files_of

@@ -47,7 +47,7 @@ def conformal(scores: FloatArray, *, rate: float, strict: bool = True) -> Calibr
 
     Needs scores `(n,)` of good parts that are exchangeable with those to come, and nothing else: any
     distribution, any score. With fewer than 1/rate - 1 there is no such threshold: CalibrationError, or
-    if not `strict` one that rejects nothing. `edge.pvalue` gives the p-value that goes with it; Bates et
+    if not `strict` one that rejects nothing. `edge.judges.pvalue` gives the p-value that goes with it; Bates et
     al., Annals of Statistics 51, 2023 (arXiv 2104.08279).
     """
     ranked = _ranked(scores, rate)

@@ -10,11 +10,11 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from edge.arming import armed_engine
 from edge.bundle import Bundle
 from edge.engines import open_engine
 from edge.engines.base import Engine, Outputs
-from edge.golden import check_numbers, judge
+from edge.judges.arming import armed_engine
+from edge.judges.golden import check_numbers, judge
 from edge.manifest import InputSpec, Manifest
 from edge.recipe import EngineChoice
 from trt_build.dataset import Pair

@@ -17,7 +17,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from edge.resample import grey
+from edge.image.warp import grey
 from trt_build.mvtec import frame_of, mask_of
 from trt_build.parts import Judged
 from trt_build.plain_names import plain_name

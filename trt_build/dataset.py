@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.errors import EdgeError, PictureError, together
+from edge.image.warp import grey
 from edge.pictures import read
-from edge.resample import grey
 from edge.sources.base import one_channel
 from edge.text import readable, text_of
 from trt_build.pictures import PICTURES, deeper, is_picture, seen, warn_left_out

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.errors import RecipeError
+from edge.image.masters import read_picture
+from edge.image.warp import Resampler
 from edge.manifest import InputSpec
-from edge.masters import read_picture
-from edge.resample import Resampler
 from edge.text import readable
 from trt_build.dataset import DatasetError, gather, refuse
 from trt_build.pictures import PICTURES, deeper, is_picture, seen, warn_left_out

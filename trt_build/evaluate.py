@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge.labels import FONT, WHITE, Color, Marked, draw_marked
+from edge.image.labels import FONT, WHITE, Color, Marked, draw_marked
+from edge.judges.regions import find_regions
 from edge.messages import Region
-from edge.regions import find_regions
 from trt_build.dataset import KINDS, Pair
 from trt_build.metrics import Boxes, best_cut, class_mean_ap, official_score, overlaps
 from trt_build.pictures import save

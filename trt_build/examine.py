@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.bundle import read_bundle
-from edge.golden import judge
+from edge.judges.golden import judge
 from edge.recipe import EngineChoice
 from trt_build.cases import judging_engine
 from trt_build.dataset import DatasetError

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.errors import PartError
+from edge.image.register import Registration, Template, register
 from edge.manifest import Fit
 from edge.recipe import Register
-from edge.register import Registration, Template, register
 from trt_build.dataset import DatasetError, Pair
 from trt_build.progress import counted
 

@@ -9,7 +9,7 @@ import numpy as np
 from edge.bundle import Bundle
 from edge.engines.base import Outputs
 from edge.errors import BundleError
-from edge.golden import decisions, differences, scores
+from edge.judges.golden import decisions, differences, scores
 from edge.manifest import Manifest, Precision, check_tolerance
 from trt_build.cases import Case
 from trt_build.runs import runs_of

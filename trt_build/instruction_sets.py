@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from edge import processor
 from edge.bundle import Bundle
-from edge.engines import open_engine
+from edge.engines import open_engine, processor
 from edge.engines.base import Outputs
 from edge.manifest import Precision
 from edge.recipe import EngineChoice

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from edge.errors import EngineError
-from edge.kernels import SOURCE, fatbin_name
+from edge.image.kernel import SOURCE, fatbin_name
 
 #: Compute capabilities from Turing on, 8.7 and 11.0 (before CUDA 13: 10.1) those of Jetsons; cards between them
 #: run what is compiled for the one below, later cards what the driver makes of the newest one's PTX.
@@ -19,7 +19,7 @@ INSTALLED = Path("/usr/local/cuda")  # by NVIDIA's own packages
 
 
 def compile_kernels(folder: Path) -> Path:
-    """Write the compiled kernels into a folder under the name by which `edge.kernels.fatbin` finds them.
+    """Write the compiled kernels into a folder under the name by which `edge.image.kernel.fatbin` finds them.
 
     Takes some ten seconds and no GPU. EngineError where there is no nvcc, or in its words where it fails.
     """

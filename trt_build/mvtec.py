@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge.image.warp import Resampler
 from edge.manifest import InputSpec
-from edge.resample import Resampler
 from edge.text import readable
 from trt_build.dataset import DatasetError, decode, refuse
 from trt_build.pictures import is_picture, seen

@@ -17,9 +17,9 @@ from edge.bundle import Bundle, describe, read_bundle, write_manifest
 from edge.engines import open_engine
 from edge.engines.base import Outputs
 from edge.errors import BundleError, RecipeError
-from edge.golden import check_golden
+from edge.image.masters import read_picture
+from edge.judges.golden import check_golden
 from edge.manifest import File, GoldenCase, InputSpec, Manifest, Precision
-from edge.masters import read_picture
 from trt_build.building import copy_engines
 from trt_build.cases import Case, answer
 from trt_build.golden import choose_golden, compare_engines

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.image.masters import Masters
 from edge.manifest import InputSpec
-from edge.masters import Masters
-from edge.preprocess import Preparer
 from edge.recipe import Preprocess
-from edge.sources.board import design
-from edge.sources.defects import KINDS, Box, add_defect
-from edge.sources.photo import Pose, master, photograph
+from edge.render.board import design
+from edge.render.defects import KINDS, Box, add_defect
+from edge.render.photo import Pose, master, photograph
+from edge.stages.preprocess import Preparer
 from trt_build.pictures import save
 from trt_build.progress import counted
 

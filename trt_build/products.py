@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from edge.bundle import Bundle, read_bundle
 from edge.engines.base import Outputs
-from edge.golden import scores
+from edge.judges.golden import scores
 from edge.manifest import Calibration, InputSpec
 from edge.recipe import EngineChoice
 from trt_build.cases import Case, evenly, judge_all

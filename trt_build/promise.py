@@ -15,7 +15,7 @@ from edge.bundle import Bundle, read_bundle, write_manifest
 from edge.engines import open_engine
 from edge.engines.base import Engine
 from edge.errors import BundleError
-from edge.golden import scores
+from edge.judges.golden import scores
 from edge.manifest import Calibration, Fit
 from edge.recipe import EngineChoice
 from trt_build.cases import Case, answer

@@ -17,7 +17,7 @@ from edge.bundle import Bundle, read_bundle, write_manifest
 from edge.engines import open_engine
 from edge.engines.base import Engine, Outputs
 from edge.errors import EngineError
-from edge.golden import scores
+from edge.judges.golden import scores
 from edge.manifest import Manifest
 from edge.recipe import EngineChoice
 from trt_build.cases import Case, answers_of, judge_all

@@ -25,8 +25,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edge.engines.processor import computes_bfloat16
 from edge.errors import EdgeError
-from edge.processor import computes_bfloat16
 from trt_build.console import console
 from trt_build.interrupt import keeping_ctrl_c
 from trt_build.progress import working

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edge.processor import usable_cores
+from edge.engines.processor import usable_cores
 from trt_build.ahead import Ahead
 from trt_build.augment import Augmentation, augment, augmentation_for
 from trt_build.dataset import KINDS, DatasetError, Pair, read_pairs, split

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edge.processor import usable_cores
+from edge.engines.processor import usable_cores
 from trt_build.dataset import KINDS, DatasetError
 from trt_build.models.autoencoder import AutoencoderConfig
 from trt_build.models.comparator import ComparatorConfig

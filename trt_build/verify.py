@@ -12,7 +12,7 @@ from edge.bundle import Bundle
 from edge.engines import open_engine
 from edge.engines.base import Outputs
 from edge.errors import EngineError
-from edge.golden import check_golden, decisions, differences, scores
+from edge.judges.golden import check_golden, decisions, differences, scores
 from edge.manifest import Manifest, Precision
 from edge.recipe import EngineChoice
 from trt_build.cases import Case, answers_of

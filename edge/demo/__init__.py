@@ -18,12 +18,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from ..arming import armed_engine
 from ..capacity import capacity_of, time_engine
-from ..judges import Judge, read_judges
+from ..judges.arming import armed_engine
+from ..judges.judge import Judge, read_judges
+from ..line.supervisor import Line
 from ..messages import Heartbeat, Verdict
-from ..metrics import Metrics
-from ..pipeline import Line
+from ..monitoring.metrics import Metrics
 from ..recipe import Recipe, Synthetic, read_recipe
 from ..watch import LiveTable
 from .picture import draw_boards

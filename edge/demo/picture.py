@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LineError
-from ..labels import Marked, draw_marked
+from ..image.labels import Marked, draw_marked
+from ..image.warp import demosaiced
 from ..messages import Region, Verdict
 from ..recipe import Synthetic
-from ..resample import demosaiced
 from ..sources import open_source
 
 COLUMNS, WIDTH = 3, 420  # boards in a row, and pixels of one

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EngineError
-from ..kernels import Laying
+from ..image.kernel import Laying
 from ..manifest import Manifest, Precision
 
 Image = NDArray[np.uint8]

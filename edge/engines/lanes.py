@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EngineError
-from ..kernels import Laying
+from ..image.kernel import Laying
 from .base import Outputs, Sample
 from .cuda import ALIGNMENT, NON_BLOCKING, Pinned, driver_library, said
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from ..bundle import Bundle
 from ..errors import EngineError
 from ..manifest import Precision
-from ..processor import usable_cores
 from .base import Image, OnCpu, Outputs, Reference, Sample, check_samples
+from .processor import usable_cores
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import numpy as np
 from ..bundle import Bundle
 from ..errors import EngineError
 from ..manifest import Precision, Role
-from ..processor import usable_cores
 from .base import Image, OnCpu, Outputs, Reference, Sample, check_samples
+from .processor import usable_cores
 
 
 @dataclass(frozen=True)

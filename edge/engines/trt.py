@@ -15,7 +15,7 @@ import numpy as np
 
 from ..bundle import Bundle
 from ..errors import EngineError
-from ..kernels import fatbin
+from ..image.kernel import fatbin
 from ..manifest import Precision, Role
 from .base import Image, Outputs, Reference, Sample, check_samples
 from .compiled import ENGINES, Compiled, Runtime, Target, fitting, kept, read_plan

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import recipe
-from ..address import shown
+from ..documents.address import shown
 from ..errors import SourceEnded, SourceError
 from .base import Trigger, deliver_shot
-from .container import open_container
 from .pace import Pace
 from .shot import Shot
+from .streams.container import open_container
 
 
 class Film:

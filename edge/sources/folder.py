@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .. import recipe
 from ..errors import PartError, PictureError, SourceEnded, SourceError
-from ..ledger import ROWS
+from ..memory.ledger import ROWS
 from ..messages import VIEW_BYTES
 from ..pictures import read
 from .base import Shown, Trigger, deliver

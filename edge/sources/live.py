@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import recipe
-from ..address import shown
+from ..documents.address import shown
 from ..errors import SourceError
 from .backlog import Backlog
 from .base import Trigger, deliver_shot

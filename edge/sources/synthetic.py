@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from .. import recipe
 from ..errors import SourceEnded, SourceError
+from ..render.board import Design, design
+from ..render.defects import KINDS, Box, add_defect
+from ..render.photo import Pose, master, mosaic, photograph
 from .base import Trigger, deliver
-from .board import Design, design
-from .defects import KINDS, Box, add_defect
 from .pace import Pace
-from .photo import Pose, master, mosaic, photograph
 
 
 class SyntheticSource:

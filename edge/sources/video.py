@@ -7,12 +7,12 @@ from pathlib import Path
 
 from .. import recipe
 from .base import Source
-from .container import open_container
 from .film import Film
-from .gstreamer import open_gstreamer
-from .http_camera import open_http
 from .live import Live
 from .shot import Shot
+from .streams.container import open_container
+from .streams.gstreamer import open_gstreamer
+from .streams.http_camera import open_http
 
 
 def open_video(section: recipe.Video) -> Source:

@@ -1,26 +1,102 @@
-"""Puts capture together."""
+"""Capture: source -> Frame. Each trigger is entered in the ledger before any of its pixels move."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import time
+from collections.abc import Callable
 
-from ..capture import Capture, run_capture, shown
-from ..ledger import Ledger
-from ..life import Life
-from ..plan import Plan
-from ..ring import Ring
-from ..sources import open_source
-from ..wires import Wires
+from ..errors import PartError, SourceEnded, SourceError
+from ..memory.ledger import ROWS, Ledger
+from ..memory.ring import Ring, as_image
+from ..messages import SOURCE_REF_BYTES, Frame, Message, Part, Unknown
+from ..sources.base import Shown, Source, Trigger
+from ..text import DETAIL_BYTES, end_of, fitted, readable
+from .heartbeat import TICK_MS, Life
+from .loop import stamp
 
 
-def run(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, ring: Ring) -> None:
-    source = plan.recipe.source
-    capture = Capture(
-        ring,
-        ledger,
-        camera=source.camera,
-        shape=source.shape,
-        deadline_ns=round(plan.recipe.timing.deadline_ms * 1e6),
-    )
-    opened = open_source(source, shown(ledger))
-    run_capture(life, opened, capture, ledger, wires.to("preprocess"), wires.to("publish"))
+class Capture:
+    """Leases a slot for each trigger, enters the part and has the source write its pixels there."""
+
+    def __init__(
+        self, ring: Ring, ledger: Ledger, *, camera: str, shape: tuple[int, ...], deadline_ns: int
+    ) -> None:
+        self._ring, self._ledger = ring, ledger
+        self._camera, self._shape, self._deadline_ns = camera, shape, deadline_ns
+        self._epoch = ledger.epoch
+        self._sequence = ledger.last_sequence(self._epoch)
+
+    def enter(self, trigger: Trigger) -> Part:
+        """The part of this trigger: in the ledger, and with a slot if one is free (else slot -1)."""
+        entry = self._ledger.captured
+        lease = None if trigger.lost else self._ring.lease(entry, self._ledger.published)
+        slot, generation = lease or (-1, 0)
+        self._sequence += 1
+        part = Part(
+            entry=entry,
+            epoch=self._epoch,
+            sequence=self._sequence,
+            camera=self._camera,
+            view=trigger.view,
+            source_ref=end_of(readable(trigger.source_ref), SOURCE_REF_BYTES),
+            skipped=trigger.skipped,
+            captured_ns=trigger.captured_ns,
+            captured_at_ns=trigger.captured_at_ns,
+            deadline_ns=trigger.captured_ns + self._deadline_ns,
+            slot=slot,
+            generation=generation,
+        )
+        return self._ledger.enter(part)
+
+    def read(self, source: Source, part: Part, lost: str = "") -> Frame | Unknown:
+        """Have the triggered frame's pixels written into the part's slot; `lost` says why there are none."""
+        if part.slot < 0:
+            detail = lost or f"all {self._ring.slots} slots hold parts that wait for a verdict"
+            return Unknown(part=part, reason="overrun", detail=detail, done_ns={})
+        try:
+            with self._ring.area(part, "frame") as area:
+                source.read(as_image(area, self._shape))
+        except PartError as error:
+            return Unknown(part=part, reason=error.reason, detail=error.detail, done_ns={})
+        return Frame(part=part, shape=self._shape, done_ns={})
+
+
+def shown(ledger: Ledger) -> list[Shown]:
+    """The pictures of the parts entered last, over all epochs of this run, oldest first."""
+    entries = range(max(0, ledger.captured - ROWS), ledger.captured)
+    return [Shown(part.source_ref, part.captured_at_ns) for part in map(ledger.part, entries)]
+
+
+def run_capture(
+    life: Life,
+    source: Source,
+    capture: Capture,
+    ledger: Ledger,
+    onward: Callable[[Message], None],
+    publish: Callable[[Message], None],
+) -> None:
+    """Enter and send on every part that the source triggers, until its end or until told to stop.
+
+    While the ledger is full, that is, while nothing is published, no part is taken on.
+    """
+    with source:
+        life.ready()
+        while not life.stopping:
+            life.beat()
+            if ledger.full:
+                time.sleep(TICK_MS / 1000)
+                continue
+            try:
+                trigger = source.wait(TICK_MS / 1000)
+            except SourceEnded:
+                return
+            if trigger is None:
+                continue
+            part = capture.enter(trigger)
+            try:
+                message = capture.read(source, part, trigger.lost)
+            except SourceError as error:
+                said = Unknown(part=part, reason="frame", detail=fitted(str(error), DETAIL_BYTES), done_ns={})
+                publish(stamp("capture", said))
+                raise
+            (onward if isinstance(message, Frame) else publish)(stamp("capture", message))

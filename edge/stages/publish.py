@@ -1,75 +1,181 @@
-"""Puts publish together, which needs no bundle: the supervisor has written down how verdicts are made."""
+"""Publish: one verdict for each part in the ledger, in order and before its deadline, whatever comes."""
 
 from __future__ import annotations
 
-import logging
 import time
-from pathlib import Path
-from typing import TypeGuard
+from collections.abc import Callable
 
-import msgspec
+import zmq
 
-from ..bench import read_bench
-from ..endpoint import claim
-from ..errors import LineError
-from ..inbox import Inbox
-from ..ledger import Ledger
-from ..leftovers import Leftovers
-from ..life import Life
-from ..messages import Message
-from ..plan import VERDICTS, Plan, read_plan
-from ..publish import PATIENCE_NS, Publisher, run_publish
-from ..recipe import Recipe, Video
-from ..ring import Ring
-from ..run_folder import hold
-from ..verdict import Identity, Said, is_said
-from ..wires import Wires
+from ..judges.rules import Bench
+from ..memory.ledger import Ledger
+from ..memory.ring import Ring
+from ..messages import Heartbeat, Part, Unknown
+from ..wire import heartbeat_topic, verdict_bytes, verdict_from
+from .heartbeat import TICK_MS, Life
+from .inbox import Inbox
+from .leftovers import Leftovers
+from .state import State
+from .subscribers import HEED_NS, Subscribers
+from .verdict import Answer, Identity, Said, answer_of, record_of, resent, utc
 
-log = logging.getLogger(__name__)
+PATIENCE_NS = 5_000_000_000  # with a source that failed and was opened anew, until it is trusted to be well
+ALONE_NS = 200_000_000  # so long after a restart, subscribers have hardly come back: ZeroMQ tries every 100 ms
+REJOIN_NS = 5_000_000_000  # so long after a restart, whoever subscribes was there before it
 
 
-def run(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, ring: Ring) -> None:
-    recipe, bench = plan.recipe, read_bench(folder)
-    publisher = Publisher(ring, ledger, bench, _identity(plan), plan.guard_ns, _patience_ns(recipe))
+class Publisher:
+    """Takes what the stages say of parts and gives out verdicts; no sockets, and the time is an argument."""
 
-    def fits(message: Message) -> TypeGuard[Said]:
-        return is_said(message, len(bench.rules))
+    def __init__(
+        self,
+        ring: Ring,
+        ledger: Ledger,
+        bench: Bench,
+        identity: Identity,
+        guard_ns: int,
+        patience_ns: int = PATIENCE_NS,
+    ) -> None:
+        self._ring, self._ledger, self._bench = ring, ledger, bench
+        self._identity, self._guard_ns = identity, guard_ns
+        self._first = ledger.published
+        self._answers: dict[int, tuple[Said, Answer]] = {}
+        self._state = State(ledger.stages["capture"], patience_ns)
 
-    inbox = Inbox(wires.inbox("publish"), ledger, "publish", fits)
-    hold(folder)
-    for endpoint in recipe.publish.endpoints:
-        claim(endpoint)
-    socket = wires.publisher((*recipe.publish.endpoints, f"ipc://{folder}/{VERDICTS}.ipc"))
-    found = [_left(Path(path), plan) for path in plan.left]
-    left = Leftovers([run for run in found if run is not None], bench, time.monotonic_ns())
-    run_publish(life, publisher, inbox, socket, recipe.publish.heartbeat_ms * 1_000_000, left)
+    def take(self, message: Said) -> None:
+        """Note what a stage says of a part; a part that has its verdict already is passed over."""
+        part = message.part
+        if part.entry < self._ledger.published or part.entry in self._answers:
+            return
+        if isinstance(message, Unknown):
+            self._answers[part.entry] = (message, Answer(message))
+        else:
+            self._answers[part.entry] = (message, answer_of(message, self._ring, self._bench))
+
+    def wait_ns(self, now_ns: int) -> int:
+        """How long nothing is due, if no message comes."""
+        if self._ledger.published == self._ledger.captured:
+            return TICK_MS * 1_000_000
+        due_ns = self._ledger.part(self._ledger.published).deadline_ns - self._guard_ns
+        return max(0, min(due_ns - now_ns, TICK_MS * 1_000_000))
+
+    def next(self, clock: Callable[[], int], *, alone: bool = False) -> bytes | None:
+        """The next part's verdict as `topic \\n body`, recorded in the ledger, or None if it can wait.
+
+        What is judged waits only while the publisher is `alone`, since nobody would hear it in time.
+        The caller sends it and then calls `sent`. A verdict that was recorded before a restart may have been
+        sent then, so it comes again as it was, and says so.
+        """
+        entry = self._ledger.published
+        if entry == self._ledger.captured:
+            return None
+        if (recorded := self._ledger.recorded(entry)) is not None:
+            return resent(recorded)
+        part = self._ledger.part(entry)
+        answered = entry in self._answers
+        if (alone or not answered) and clock() < part.deadline_ns - self._guard_ns:
+            return None
+        if answered:
+            message, answer = self._answers[entry]
+        else:
+            late = Unknown(part=part, reason="late", detail=self._whereabouts(part), done_ns={})
+            message, answer = late, Answer(late)
+        record = record_of(message, answer, self._bench, self._identity, clock())
+        if (now_ns := clock()) >= part.deadline_ns:  # it has passed while the verdict was made
+            record = record_of(message, answer, self._bench, self._identity, now_ns)
+        self._ledger.record(entry, record, now_ns)
+        return record
+
+    def sent(self, record: bytes) -> None:
+        """The verdict is on the wire: the part is done and its slot free."""
+        entry = self._ledger.published
+        self._answers.pop(entry, None)
+        self._state.note(verdict_from(record.partition(b"\n")[2]))
+        self._ledger.set_published(entry)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every part that was captured has its verdict."""
+        return self._ledger.published == self._ledger.captured
+
+    @property
+    def is_successor(self) -> bool:
+        """Whether another publisher was there before in this run."""
+        return self._first > 0
+
+    def again(self) -> list[bytes]:
+        """The verdicts that a subscriber may have missed, whoever gave them out; marked as resent."""
+        return [resent(record) for record in self._ledger.recorded_since(self._ledger.settled_ns)]
+
+    def settle(self, now_ns: int) -> None:
+        """Subscribers have had REJOIN_NS to come back: what was given out before that is heard."""
+        self._ledger.settled_ns = now_ns - REJOIN_NS
+
+    def heartbeat(self, now_ns: int) -> Heartbeat:
+        """What is to be said of the line now."""
+        state, reason = self._state.at(now_ns)
+        judged, last = self._state.judged, self._state.last
+        return Heartbeat(
+            line=self._identity.line,
+            state=state,
+            reason=reason,
+            part_id=judged.part_id if judged else None,
+            judged_at=utc(time.time_ns() - (now_ns - judged.published_ns)) if judged else None,
+            judged_ns=judged.published_ns if judged else None,
+            published_ns=now_ns,
+            parts=self._ledger.published,
+            epoch=last.epoch if last else None,
+            sequence=last.sequence if last else None,
+        )
+
+    def _whereabouts(self, part: Part) -> str:
+        return f"no answer about part {part.part_id} came {self._guard_ns / 1e6:g} ms before its deadline"
 
 
-def _left(folder: Path, plan: Plan) -> tuple[Ledger, Identity] | None:
-    """The ledger of a run that was killed, if it is still there, and what its verdicts say of the line."""
-    try:
-        ledger = Ledger.open(folder / "ledger")
-    except LineError as error:
-        log.error("its parts get no verdict: %s", error)
-        return None
-    try:
-        of_then = read_plan(folder)
-    except (OSError, msgspec.MsgspecError) as error:
-        log.warning("%s: %s: its parts are told as those of this run", folder, error)
-        of_then = plan
-    return ledger, _identity(of_then)
+def run_publish(
+    life: Life,
+    publisher: Publisher,
+    inbox: Inbox[Said],
+    socket: zmq.Socket[bytes],
+    heartbeat_ns: int,
+    left: Leftovers,
+) -> None:
+    """Give out verdicts and heartbeats on a XPUB socket until told to stop and all that is captured is out.
 
+    A subscriber that comes hears a heartbeat at once. A publisher that was started anew then sends again what
+    was given out of late, so that nobody misses a verdict over it; some get one twice, with the same part_id.
+    So does the first one of a run with what killed runs have left.
+    """
+    beat_due_ns = time.monotonic_ns()
+    alone_end_ns = beat_due_ns + ALONE_NS if publisher.is_successor else 0
+    rejoin_end_ns = beat_due_ns + REJOIN_NS if publisher.is_successor or left.records else 0
 
-def _identity(plan: Plan) -> Identity:
-    unknown = plan.recipe.rule.unknown
-    return Identity(
-        line=plan.recipe.line,
-        recipe=plan.recipe_digest,
-        bundle=plan.bundle_digest,
-        accepted=frozenset(reason for reason, action in unknown.items() if action == "accept"),
-    )
+    def send(record: bytes) -> None:
+        topic, _, body = record.partition(b"\n")
+        socket.send_multipart((topic, body))
 
-
-def _patience_ns(recipe: Recipe) -> int:
-    """Within this time a camera that was opened and delivers nothing is given up."""
-    return PATIENCE_NS + (recipe.source.timeout_ms * 1_000_000 if isinstance(recipe.source, Video) else 0)
+    subscribers, heed_due_ns = Subscribers(socket), 0
+    life.ready()
+    while not (life.stopping and publisher.is_done):
+        life.beat()
+        now_ns = time.monotonic_ns()
+        wait_ns = min(publisher.wait_ns(now_ns), max(0, min(beat_due_ns, heed_due_ns) - now_ns))
+        if inbox.poll(-(-wait_ns // 1_000_000)) and (said := inbox.take()) is not None:
+            publisher.take(said)
+        alone = now_ns < alone_end_ns
+        while (record := publisher.next(time.monotonic_ns, alone=alone)) is not None:
+            send(record)
+            publisher.sent(record)
+        if (now_ns := time.monotonic_ns()) >= heed_due_ns:
+            heed_due_ns = now_ns + HEED_NS
+            if subscribers.came():
+                beat_due_ns = 0
+                for record in (*left.records, *publisher.again()) if now_ns < rejoin_end_ns else ():
+                    send(record)
+        if (now_ns := time.monotonic_ns()) >= rejoin_end_ns:
+            publisher.settle(now_ns)
+            left.settle(now_ns)
+        if now_ns >= beat_due_ns:
+            beat = publisher.heartbeat(now_ns)
+            socket.send_multipart((heartbeat_topic(beat.line), verdict_bytes(beat)))
+            beat_due_ns = now_ns + heartbeat_ns

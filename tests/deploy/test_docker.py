@@ -9,10 +9,10 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from edge.exposition import serve_metrics
-from edge.ledger import STAGES
+from edge.memory.ledger import STAGES
 from edge.messages import Heartbeat
-from edge.metrics import Metrics
+from edge.monitoring.exposition import serve_metrics
+from edge.monitoring.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "deploy" / "docker"

@@ -13,7 +13,11 @@ ROOT = Path(__file__).parents[2]
 
 def collected(*options: str) -> str:
     """The tests that pytest would run of files of both kinds."""
-    files = ("tests/edge/test_gpu_nvml.py", "tests/edge/test_lanes.py", "tests/trt_build/test_kernels.py")
+    files = (
+        "tests/edge/monitoring/gpu/test_nvml.py",
+        "tests/edge/engines/test_lanes.py",
+        "tests/trt_build/test_kernels.py",
+    )
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *options]
     return subprocess.run([*command, *files], cwd=ROOT, check=True, capture_output=True, text=True).stdout
 

@@ -11,10 +11,10 @@ import pytest
 
 from edge.bundle import read_bundle
 from edge.capacity import LINE_MS, SHARE, Capacity, Timing, capacity_of, time_engine
-from edge.checkup import shortages
+from edge.check import shortages
 from edge.demo import FOLDER, fitted
 from edge.engines import open_engine
-from edge.judges import Judge, read_judges
+from edge.judges.judge import Judge, read_judges
 from edge.recipe import EngineChoice, Recipe, Video, read_recipe
 
 

@@ -18,11 +18,11 @@ from edge.engines import open_engine
 from edge.engines.base import Sample
 from edge.engines.cuda import Device, Pinned, driver_library, open_device
 from edge.engines.lanes import Binding, Lane
-from edge.golden import check_golden
-from edge.kernels import Laying
+from edge.image.kernel import Laying
+from edge.image.warp import Resampler
+from edge.judges.golden import check_golden
 from edge.manifest import InputSpec
 from edge.recipe import EngineChoice
-from edge.resample import Resampler
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 

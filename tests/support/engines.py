@@ -14,7 +14,7 @@ from edge.bundle import Bundle, describe, read_bundle, write_manifest
 from edge.engines.compiled import ENGINES, Compiled, Target, kept
 from edge.engines.cuda import open_device
 from edge.errors import EngineError
-from edge.kernels import fatbin_name
+from edge.image.kernel import fatbin_name
 from edge.manifest import Artifact
 from edge.recipe import EngineChoice
 from trt_build.build_engine import Asked

@@ -19,9 +19,9 @@ import numpy as np
 import zmq
 
 from edge.errors import LineError
-from edge.ledger import STAGES, Ledger
+from edge.line.run_folder import SHARED_MEMORY
+from edge.memory.ledger import STAGES, Ledger
 from edge.messages import Verdict
-from edge.run_folder import SHARED_MEMORY
 from edge.wire import verdict_from
 
 PATIENCE_S = 60.0

@@ -2,9 +2,9 @@
 
 from prometheus_client import CollectorRegistry
 
-from edge.gpu import GpuState
-from edge.metrics import Metrics
-from edge.plan import Running
+from edge.line.plan import Running
+from edge.monitoring.gpu import GpuState
+from edge.monitoring.metrics import Metrics
 
 RUNNING = Running(
     engine="openvino",

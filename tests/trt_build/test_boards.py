@@ -13,9 +13,9 @@ import pytest
 from bundles import board
 
 from edge.bundle import read_bundle
-from edge.decide import Rule, decide
 from edge.engines import open_engine
-from edge.golden import judge
+from edge.judges.decide import Rule, decide
+from edge.judges.golden import judge
 from edge.recipe import EngineChoice
 from trt_build import boards
 from trt_build.dataset import DatasetError, Pair, read_pairs, split

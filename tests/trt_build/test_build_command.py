@@ -15,8 +15,8 @@ from edge.bundle import Bundle, read_bundle
 from edge.engines import open_engine
 from edge.engines.compiled import ENGINES, Target, fitting, kept
 from edge.errors import EngineError
-from edge.golden import check_golden
-from edge.kernels import fatbin_name
+from edge.image.kernel import fatbin_name
+from edge.judges.golden import check_golden
 from edge.recipe import EngineChoice
 from trt_build.build_engine import files_of
 from trt_build.building import chosen_precisions, copy_engines

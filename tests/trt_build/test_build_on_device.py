@@ -21,7 +21,7 @@ from cuda.plans import CAPABILITY, DRIVER, VERSION, answer, write_engines
 
 from edge.bundle import Bundle, describe, read_bundle, write_manifest
 from edge.engines.compiled import ENGINES, Compiled, kept
-from edge.kernels import fatbin_name
+from edge.image.kernel import fatbin_name
 from edge.manifest import File, parse_manifest
 from trt_build.build_engine import files_of
 

@@ -12,7 +12,7 @@ pytest.importorskip("scipy", reason="needs scipy, which only building models use
 
 from scipy import stats
 
-from edge.pvalue import p_value
+from edge.judges.pvalue import p_value
 from trt_build.calibrate import (
     Calibration,
     CalibrationError,

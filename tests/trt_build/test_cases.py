@@ -16,7 +16,7 @@ from edge.bundle import read_bundle
 from edge.engines import open_engine
 from edge.engines.base import Sample
 from edge.errors import EngineError
-from edge.gallery import Gallery
+from edge.judges.gallery import Gallery
 from edge.manifest import InputSpec
 from edge.recipe import EngineChoice
 from trt_build.cases import Case, answer, evenly, judging_engine, pair_cases, part_cases

@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch, which only building models uses")
 
-from edge.regions import find_regions  # noqa: E402
+from edge.judges.regions import find_regions  # noqa: E402
 from trt_build.models.comparator import STRIDE, Comparator, ComparatorConfig  # noqa: E402
 from trt_build.targets import extents_loss, heat_loss, targets_of  # noqa: E402
 

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.image.masters import read_picture
 from edge.manifest import InputSpec
-from edge.masters import read_picture
 from trt_build.dataset import DatasetError
 from trt_build.drawings import (
     DRAWING,

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.labels import FONT, place_labels
+from edge.image.labels import FONT, place_labels
 from trt_build.dataset import KINDS, Pair
 from trt_build.evaluate import GREEN, RED, TITLE_PX, draw_worst, figures
 from trt_build.metrics import Boxes

@@ -21,7 +21,7 @@ from networks import NETWORKS  # noqa: E402  (only where torch is)
 from edge.bundle import Bundle, read_bundle  # noqa: E402
 from edge.engines import open_engine  # noqa: E402
 from edge.engines.base import Sample  # noqa: E402
-from edge.golden import differences  # noqa: E402
+from edge.judges.golden import differences  # noqa: E402
 from edge.manifest import InputSpec  # noqa: E402
 from edge.recipe import EngineChoice  # noqa: E402
 from trt_build.cases import Case, pair_cases  # noqa: E402

@@ -10,10 +10,10 @@ import pytest
 
 from edge.bundle import read_bundle
 from edge.errors import PartError
+from edge.image.register import Template, register
 from edge.recipe import Register
-from edge.register import Template, register
-from edge.sources.board import design
-from edge.sources.photo import Pose, master, photograph
+from edge.render.board import design
+from edge.render.photo import Pose, master, photograph
 from trt_build.dataset import DatasetError, Pair
 from trt_build.fit import LEAST_RESIDUAL_PX, MARGIN, fit_of
 

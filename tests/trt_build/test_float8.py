@@ -12,7 +12,7 @@ from onnx import TensorProto, numpy_helper
 
 from edge.bundle import Bundle
 from edge.errors import BundleError
-from edge.golden import differences
+from edge.judges.golden import differences
 from trt_build.cases import Case, answer
 from trt_build.float8 import BLOCK, LARGEST, LEAST_SCALE, float8
 from trt_build.stepwise import Stepwise

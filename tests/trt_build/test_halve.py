@@ -17,7 +17,7 @@ pytest.importorskip("modelopt", reason="nvidia-modelopt is not installed: pip in
 
 from edge.bundle import Bundle, describe, read_bundle, write_manifest
 from edge.engines.onnxruntime import OnnxRuntime
-from edge.golden import differences
+from edge.judges.golden import differences
 from edge.manifest import Artifact
 from trt_build import parts
 from trt_build.cases import Case, answer

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import EngineError
-from edge.kernels import fatbin
+from edge.image.kernel import fatbin
 from trt_build import kernels
 from trt_build.kernels import CAPABILITIES, compile_kernels
 

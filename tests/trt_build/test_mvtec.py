@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.image.warp import Resampler
 from edge.manifest import InputSpec
-from edge.resample import Resampler
 from trt_build.dataset import DatasetError
 from trt_build.mvtec import ENOUGH, LEAST, Part, mask_of, picture, pictures, read_parts, split_good
 

@@ -17,7 +17,7 @@ import trt_build.pack
 from edge.bundle import describe, read_bundle, write_manifest
 from edge.engines import compiled, open_engine
 from edge.errors import BundleError
-from edge.golden import check_golden, decisions, scores
+from edge.judges.golden import check_golden, decisions, scores
 from edge.manifest import InputSpec, Manifest, parse_manifest
 from edge.recipe import EngineChoice
 from trt_build import parts, products

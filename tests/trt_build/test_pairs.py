@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.sources.board import design
+from edge.render.board import design
 from trt_build.dataset import read_pairs
 from trt_build.pairs import FIRST_DESIGN, write_pairs
 

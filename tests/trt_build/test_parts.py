@@ -13,9 +13,9 @@ import pytest
 from drafts import SIZE, part, write_parts
 
 from edge.bundle import Bundle, read_bundle
-from edge.decide import Rule, decide
 from edge.engines import open_engine
 from edge.engines.base import Sample
+from edge.judges.decide import Rule, decide
 from edge.recipe import EngineChoice
 from trt_build import parts, ranking
 from trt_build.dataset import DatasetError

@@ -14,8 +14,8 @@ from drafts import write_products
 from edge.bundle import Bundle, read_bundle
 from edge.engines import open_engine
 from edge.engines.base import Engine, Sample
-from edge.gallery import Gallery
-from edge.golden import scores
+from edge.judges.gallery import Gallery
+from edge.judges.golden import scores
 from edge.recipe import EngineChoice
 from trt_build import products, ranking
 from trt_build.cases import judge_all

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from edge import processor
 from edge.bundle import read_bundle
+from edge.engines import processor
 from edge.recipe import EngineChoice
 from trt_build import cases, parts, progress
 

@@ -12,10 +12,10 @@ import pytest
 from bundles import altered
 
 from edge.bundle import Bundle, read_bundle
-from edge.decide import Judgement, Rule, decide
 from edge.engines import open_engine
 from edge.errors import BundleError
-from edge.golden import scores
+from edge.judges.decide import Judgement, Rule, decide
+from edge.judges.golden import scores
 from edge.manifest import Calibration
 from edge.recipe import EngineChoice
 from trt_build.calibrate import CalibrationError

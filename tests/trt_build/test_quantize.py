@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from edge.bundle import read_bundle
 from edge.engines import open_engine
 from edge.engines.base import Sample
-from edge.golden import differences
+from edge.judges.golden import differences
 from edge.recipe import EngineChoice
 from trt_build.cases import Case, answer
 from trt_build.quantize import quantize

@@ -15,8 +15,8 @@ import pytest
 from drafts import describe_again, widen, write_wide_draft
 from onnx import numpy_helper
 
-from edge import processor
 from edge.bundle import read_bundle
+from edge.engines import processor
 from edge.engines.base import Outputs
 from edge.errors import EngineError
 from edge.manifest import Manifest

@@ -20,7 +20,7 @@ from pathlib import Path
 PYCUDA = "2026.1"
 HERE = Path(__file__).parent
 DRIVER = tuple(HERE / name for name in ("fake_driver.cpp", "fake_queues.cpp"))
-SHIPPED = HERE.parents[2] / "edge" / "kernels"  # kernels_host.cpp takes them in
+SHIPPED = HERE.parents[2] / "edge" / "image"  # kernels_host.cpp takes them in
 KERNELS = tuple(HERE / name for name in ("network_host.cpp", "kernels_host.cpp"))
 
 FLAGS = ("-shared", "-fPIC", "-O1")

@@ -1,4 +1,4 @@
-// The kernels of edge/kernels as functions of the host, a thread after another: for tests without a GPU.
+// The kernel of edge/image as functions of the host, a thread after another: for tests without a GPU.
 //
 //     g++ -std=c++17 -O2 -shared -fPIC -o kernels.so tests/support/cuda/kernels_host.cpp
 
@@ -15,7 +15,7 @@ struct Index {
 };
 static thread_local Index blockIdx, threadIdx, blockDim, gridDim;
 
-#include "../../../edge/kernels/lay.cu"
+#include "../../../edge/image/warp.cu"
 
 template <typename Call> static void each(Index size, Index &index, Call call) {
     for (index.z = 0; index.z < size.z; ++index.z)

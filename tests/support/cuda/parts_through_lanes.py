@@ -26,11 +26,11 @@ from parts import part_of
 from edge.bundle import read_bundle
 from edge.engines.trt import TensorRT
 from edge.errors import EngineError
-from edge.infer import Infer, Layer, References, Seat
+from edge.image.warp import Resampler
 from edge.manifest import Manifest
+from edge.memory.ring import Ring, as_image, as_outputs
 from edge.messages import Laid, Part, Posed, Prediction, Tensor, Unknown
-from edge.resample import Resampler
-from edge.ring import Ring, as_image, as_outputs
+from edge.stages.infer import Infer, Layer, References, Seat
 
 FRAME, CROP = (80, 80), (8, 8, 64, 64)  # of the frame; whole pixels are copied, so results can be told exactly
 LAID = Laid(to_frame=(1, 0, 0, 0, 1, 0), registration_px=0.0)

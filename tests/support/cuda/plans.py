@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edge.bundle import describe, read_bundle, write_manifest
 from edge.engines.compiled import ENGINES, Compiled, Target
-from edge.kernels import fatbin_name
+from edge.image.kernel import fatbin_name
 from edge.manifest import File, Manifest, Role
 
 VERSION, CAPABILITY, DRIVER = "10.13.3.9", (8, 7), 13000  # of the fakes

@@ -1,0 +1,124 @@
+"""A look at a line before it runs: its recipe, bundle, engine, masters and source, without starting it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+
+from .capacity import Capacity, Timing, capacity_of, time_engine
+from .engines import processor
+from .errors import SourceEnded, SourceError
+from .judges.arming import armed_engine
+from .judges.judge import Judge, read_line
+from .line.rehearsal import rehearse
+from .recipe import Folder, Recipe, Synthetic
+from .sources import open_source
+
+FIRST_FRAME_S = 10.0
+FIRST_PICTURE_S = 2.0  # in a folder that is watched, and where there need not be any yet
+
+
+def check_line(path: Path, state: Path) -> None:
+    """Print what is found, step by step; the first thing that is wrong is raised as an EdgeError."""
+    console = Console(soft_wrap=True, highlight=False)
+
+    def passed(what: str, found: str) -> None:
+        console.print(f"[green]ok[/green]  {what:<9} {escape(found)}")
+
+    def noted(what: str, found: str) -> None:
+        console.print(f"[dim]--[/dim]  {what:<9} {escape(found)}")
+
+    recipe, digest, judges = read_line(path)
+    passed("recipe", f"line {recipe.line!r}, SHA-256 {digest[:12]}")
+    if rehearse(recipe, judges, state):
+        passed("machine", f"ports and folders are free; epochs are kept in {state}")
+    else:
+        noted("machine", "the line runs now: its ports and folders are its own")
+    timings = [_check_judge(judge, recipe, passed, noted) for judge in judges]
+    source = recipe.source
+    view = _first_view(recipe)
+    if view is None:
+        noted("source", "no picture is in the folder that is watched")
+    else:
+        passed("source", f"{source.camera} delivers {source.width}x{source.height}, view {view!r}")
+    for judge in judges:
+        masters = judge.masters(recipe)
+        if masters is not None:
+            views = {view: None for view in (*judge.views(recipe), view) if view is not None}
+            for one in views:
+                masters.get(one)
+            passed("masters", f"of {len(views)} views fit: {', '.join(map(repr, views))}")
+    capacity = capacity_of(timings, recipe.timing.guard_ms)
+    passed("speed", f"{processor.name()}, {processor.usable_cores()} cores: it holds {capacity}")
+    for shortage in shortages(recipe, capacity):
+        console.print(f"[yellow]!![/yellow]  {'speed':<9} {escape(shortage)}")
+
+
+def shortages(recipe: Recipe, capacity: Capacity) -> list[str]:
+    """In words, what the recipe asks for and this machine cannot hold."""
+    found = []
+    source = recipe.source
+    if isinstance(source, Synthetic | Folder) and source.fps > capacity.parts_per_s:
+        found.append(
+            f"source.fps: {source.fps:g} parts a second come, and some will be `overrun` or `late`: let fewer "
+            "come, or judge them on a faster machine, with smaller pictures or in a faster precision"
+        )
+    if recipe.timing.deadline_ms < capacity.deadline_ms:
+        found.append(
+            f"timing.deadline_ms: {recipe.timing.deadline_ms:g} ms are shorter, and parts will be `late`: put "
+            "the ejector further away, or judge on a faster machine, with smaller pictures or in another "
+            "precision"
+        )
+    return found
+
+
+def _check_judge(
+    judge: Judge, recipe: Recipe, passed: Callable[[str, str], None], noted: Callable[[str, str], None]
+) -> Timing:
+    """Its bundle, its rule, its engine and, for a matcher, its drawings; how long its engine takes."""
+    manifest = judge.bundle.manifest
+    passed(
+        "bundle",
+        f"{manifest.name}, {manifest.method}, {', '.join(manifest.kinds)}, SHA-256 {judge.bundle.digest[:12]}",
+    )
+    thresholds = ", ".join(f"{kind} {threshold:g}" for kind, threshold in judge.rule.thresholds.items())
+    promise = f"; {manifest.calibration.note}" if manifest.calibration else ""
+    passed("rule", f"reject from {thresholds}{promise}")
+    if shortcoming := processor.shortcoming():
+        noted("processor", shortcoming)
+    with armed_engine(recipe.engine, judge.bundle) as armed:
+        engine = armed.engine
+        for name, why in armed.left_out.items():
+            noted("engine", f"{name} left out: {why}")
+        timing = time_engine(engine, judge.bundle)
+        said = f"reproduces {len(manifest.golden)} golden frames, {timing.one_ms:.3g} ms a part"
+        passed("engine", f"{engine.name} {engine.precision} {said}")
+    if manifest.method == "matcher":
+        passed("drawings", f"{len(judge.drawings(recipe))} of the product")
+    return timing
+
+
+def _first_view(recipe: Recipe) -> str | None:
+    """Open the source and read one frame; SourceError where none comes, None where none has to be there yet."""
+    watched = isinstance(recipe.source, Folder) and recipe.source.watch
+    frame, section = np.zeros(recipe.source.shape, np.uint8), recipe.source
+    if isinstance(section, Synthetic) and section.truth:
+        if not Path(section.truth).parent.is_dir():
+            raise SourceError(f"{section.truth}: cannot write the truth of [source]: make its folder")
+        section = msgspec.structs.replace(section, truth="")  # the one that is there is kept
+    with open_source(section) as source:
+        try:
+            trigger = source.wait(FIRST_PICTURE_S if watched else FIRST_FRAME_S)
+        except SourceEnded as error:
+            raise SourceError(f"the source ends before its first frame: {error}") from error
+        if trigger is None and watched:
+            return None
+        if trigger is None:
+            raise SourceError(f"no frame came within {FIRST_FRAME_S:g} s: is the camera triggered?")
+        source.read(frame)
+    return trigger.view

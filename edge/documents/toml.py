@@ -1,0 +1,82 @@
+"""The bytes of a TOML file into a table, and its keys by the names under which a person finds them there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ..errors import RecipeError
+from ..text import text_of
+from .address import shown
+
+#: What to do, by the beginning of the parser's words.
+_REMEDIES = {
+    "Invalid value": "put text into quotes, write true and false in small letters, and close every list",
+    "Cannot": "this key or section is there twice: take one out",
+    "Unescaped": "put the text into single quotes, in which \\ stands for itself, as in 'C:\\parts'",
+    "Invalid hex": "put the text into single quotes, in which \\ stands for itself, as in 'C:\\users'",
+    "Illegal character '\\n'": "close the quotes at the end of the text",
+    "Expected '='": 'write key = value, as in line = "pcb"',
+    "Expected newline": "write one key = value a line, and put a list into square brackets",
+    "Expected ']": "close the brackets of the section, as in [source]",
+    "Unclosed": "close the brackets",
+}
+
+
+def read_toml(data: bytes) -> dict[str, Any]:
+    """The table in a file of UTF-8, with a byte-order mark or without.
+
+    RecipeError for anything else: line, column, what stands there and what to do.
+    """
+    try:
+        text = text_of(data)
+    except ValueError as error:
+        raise RecipeError(str(error)) from error
+    try:
+        table: dict[str, Any] = msgspec.toml.decode(text)
+    except msgspec.DecodeError as error:
+        raise RecipeError(f"not a TOML file: {_explain(text, str(error))}") from error
+    return table
+
+
+def _explain(text: str, said: str) -> str:
+    """The parser's message with its place in front, the line as it is written, and what to do."""
+    lines = text.splitlines() or [""]
+    place = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", said)
+    what = said[: place.start()] if place else said
+    line = int(place[1]) if place and place[1] else len(lines)
+    column = int(place[2]) if place and place[2] else len(lines[-1]) + 1
+    remedy = next((f": {text}" for begin, text in _REMEDIES.items() if what.startswith(begin)), "")
+    found = shown(lines[min(line, len(lines)) - 1].strip())
+    return f"line {line}, column {column}: {what[:1].lower()}{what[1:]}, in `{found}`{remedy}"
+
+
+def toml_key(document: dict[str, Any], path: Sequence[str | int]) -> str:
+    """A key by its place in the file: `[source] color`, `[[judge]] "odd" crop`, `[publish] endpoints, entry 2`.
+
+    One of several sections is told by its `name` or, where another is called the same, by its number.
+    """
+    *section, key = path
+    if isinstance(key, int):
+        return f"{toml_key(document, section)}, entry {key + 1}"
+    return f"{_section(document, section)} {key}" if section else key
+
+
+def _section(document: dict[str, Any], path: list[str | int]) -> str:
+    """The heading of a section, of one of several with what tells it from the others."""
+    numbers = [at for at, step in enumerate(path) if isinstance(step, int)]
+    if not numbers:
+        return f"[{'.'.join(map(str, path))}]"
+    outer, number, rest = path[: numbers[-1]], int(path[numbers[-1]]), path[numbers[-1] + 1 :]
+    told = f"[[{'.'.join(map(str, outer))}]]"
+    if number >= 0:
+        entries: Any = document
+        for step in outer:
+            entries = entries[step]
+        names = [entry.get("name") if isinstance(entry, dict) else None for entry in entries]
+        own = isinstance(names[number], str) and names.count(names[number]) == 1
+        told += f' "{names[number]}"' if own else f" number {number + 1}"
+    return " ".join([told, *map(str, rest)])

@@ -1,0 +1,184 @@
+"""Keeps the masters by view, prepared for comparison: read once, the least recently used go first."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle import Bundle
+from ..errors import BundleError, PartError, PictureError, RecipeError
+from ..manifest import InputSpec
+from ..pictures import read
+from ..recipe import Bayer, JudgeChoice, Preprocess, Recipe
+from ..sources.base import one_channel
+from .register import Template
+from .warp import Resampler, demosaiced, grey
+
+#: Turns a view into its master's picture and where that came from; PartError where the view has none.
+ReadMaster = Callable[[str], tuple[NDArray[np.uint8], str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Master:
+    """The defect-free picture that parts of one view are compared with."""
+
+    template: Template  # of its crop, for registration
+    input: NDArray[np.uint8]  # (1, C, H, W), laid out like a part
+
+
+class Masters:
+    """Masters for frames of `shape`, `(H, W)` grey or `(H, W, 3)` BGR."""
+
+    def __init__(
+        self, read: ReadMaster, preprocess: Preprocess, spec: InputSpec, shape: tuple[int, ...], kept: int = 64
+    ) -> None:
+        self._read, self._preprocess, self._spec, self._shape = read, preprocess, spec, shape
+        self._kept = kept
+        self._resampler = Resampler(preprocess.crop, spec)
+        self._ready: OrderedDict[str, Master] = OrderedDict()
+
+    def get(self, view: str) -> Master:
+        """The master of a view.
+
+        Raises PartError where there is none, RecipeError where it does not fit the frames.
+        """
+        if view not in self._ready:
+            self._ready[view] = self._prepare(*self._read(view))
+            if len(self._ready) > self._kept:
+                self._ready.popitem(last=False)
+        self._ready.move_to_end(view)
+        return self._ready[view]
+
+    def _prepare(self, picture: NDArray[np.uint8], name: str) -> Master:
+        if len(self._shape) == 2:
+            picture = one_channel(picture)
+        if picture.shape != self._shape:
+            raise RecipeError(
+                f"{name}: the master is {_words(picture.shape)}, the frames of [source] are "
+                f"{_words(self._shape)}: take the master with the line's own camera, or correct [source]"
+            )
+        crop = grey(self._resampler.crop(picture))
+        if int(crop.max()) - int(crop.min()) < self._preprocess.min_contrast:
+            raise RecipeError(
+                f"{name}: the master shows nothing that a part could be laid onto: take it anew, in light"
+            )
+        image = np.empty(self._spec.shape, np.uint8)
+        self._resampler.lay(picture, image)
+        return Master(template=Template(crop, self._preprocess.register), input=image)
+
+
+def masters_of(
+    recipe: Recipe,
+    choice: JudgeChoice,
+    preprocess: Preprocess,
+    bundle: Bundle,
+    pictures: Mapping[str, str] | None = None,
+) -> Masters | None:
+    """A judge's masters: the recipe's or, if it names none, the bundle's; None for a model without.
+
+    A file whose SHA-256 is not the one that `pictures` tells of it is no master any more.
+    """
+    manifest = bundle.manifest
+    if manifest.method != "comparator":
+        return None
+    bayer = recipe.source.bayer
+    reader = _from_files(choice.masters, bayer, pictures or {}) if choice.masters else _from_bundle(bundle)
+    shape = (*recipe.source.shape, 3) if bayer else recipe.source.shape
+    return Masters(reader, preprocess, manifest.input, shape, recipe.masters_kept)
+
+
+def known_views(recipe: Recipe, choice: JudgeChoice, bundle: Bundle) -> list[str]:
+    """Views that have a master now, at most as many as are kept; what a line makes ready before it is armed."""
+    if not choice.masters:
+        return sorted(bundle.manifest.masters)[: recipe.masters_kept]
+    if "{view}" not in choice.masters:
+        return [recipe.source.camera]  # one master for all, and for a source that tells no views
+    return _views_of(choice.masters)[: recipe.masters_kept]
+
+
+def _views_of(pattern: str) -> list[str]:
+    """The views for which there is a file, sorted."""
+    first, *more = pattern.split("{view}")
+    found = glob.glob("*".join(map(glob.escape, (first, *more))))
+    ends = "".join(f"(?P=view){re.escape(piece)}" for piece in more[1:])
+    view = re.compile(f"{re.escape(first)}(?P<view>[^/]+){re.escape(more[0])}{ends}", re.DOTALL)
+    matches = [view.fullmatch(path) for path in found if os.path.isfile(path)]
+    return sorted(match["view"] for match in matches if match)
+
+
+def master_files(choice: JudgeChoice) -> list[str]:
+    """The files that the recipe's `masters` names, of whatever view; none where it names none."""
+    if "{view}" not in choice.masters:
+        return [str(Path(choice.masters))] if choice.masters else []
+    return [str(Path(choice.masters.replace("{view}", view))) for view in _views_of(choice.masters)]
+
+
+def digest_of_picture(path: str) -> str:
+    """SHA-256 of a file; empty where there is none."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """A master or drawing, `(H, W)` grey or `(H, W, 3)` BGR; what is transparent in the file is white.
+
+    RecipeError for what is no such picture.
+    """
+    try:
+        picture = read(path)
+    except PictureError as error:
+        raise RecipeError(f"{error}: save it anew, as PNG") from error
+    if picture.dtype != np.uint8 or (picture.ndim == 3 and picture.shape[2] not in (3, 4)):
+        raise RecipeError(
+            f"{path}: expected 8 bits a channel, grey or in colours, found {picture.shape} {picture.dtype}: "
+            "save it so, as PNG"
+        )
+    found = np.asarray(picture, np.uint8)
+    return _on_white(found) if found.ndim == 3 and found.shape[2] == 4 else found
+
+
+def _on_white(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """`(H, W, 4)` BGRA as `(H, W, 3)`."""
+    alpha = picture[..., 3:].astype(np.uint16)
+    return ((picture[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _from_files(pattern: str, bayer: Bayer | None, pictures: Mapping[str, str]) -> ReadMaster:
+    """Masters as the line's camera takes them, so a picture in one channel is raw where frames are."""
+
+    def master(view: str) -> tuple[NDArray[np.uint8], str]:
+        path = Path(pattern.replace("{view}", view))
+        if not view or Path(view).name != view or not path.is_file():
+            raise PartError("view", f"no master for view {view!r}: expected it in {path}")
+        if pictures.get(str(path), found := digest_of_picture(str(path))) != found:
+            raise PartError("view", f"{path}: has changed since the line was started: restart the line")
+        picture = read_picture(path)
+        return demosaiced(picture, bayer) if bayer and picture.ndim == 2 else picture, str(path)
+
+    return master
+
+
+def _from_bundle(bundle: Bundle) -> ReadMaster:
+    def master(view: str) -> tuple[NDArray[np.uint8], str]:
+        try:
+            return bundle.master(view), f"{bundle.folder}, master of {view!r}"
+        except BundleError as error:
+            raise PartError("view", str(error)) from error
+
+    return master
+
+
+def _words(shape: tuple[int, ...]) -> str:
+    colour = "gray" if len(shape) == 2 else "bgr"
+    return f"{shape[1]}x{shape[0]} {colour}"

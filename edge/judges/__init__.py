@@ -1,0 +1,1 @@
+"""What models say of a part, checked and held against rules."""

@@ -1,0 +1,51 @@
+"""Takes a judge's engine, and lets it near the line once it has reproduced the bundle's golden frames.
+
+What a person asked for by name is refused where it does not. Where `auto` took INT8, FP32 is tried next: a
+processor on which INT8 is not what it should be judges more slowly, not wrongly.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from ..bundle import Bundle
+from ..engines import processor, take_engine
+from ..engines.base import Engine
+from ..errors import NotReproduced
+from ..recipe import EngineChoice
+from .golden import check_golden
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Armed:
+    """An open engine that reproduced the golden frames, and why not those that would be faster."""
+
+    engine: Engine
+    left_out: dict[str, str]
+
+
+@contextmanager
+def armed_engine(choice: EngineChoice, bundle: Bundle) -> Iterator[Armed]:
+    """Open the engine that a recipe asks for; EngineError where none reproduces the golden frames."""
+    taken = take_engine(choice, bundle)
+    left_out = dict(taken.left_out)
+    if shortcoming := processor.shortcoming():
+        _log.warning("%s", shortcoming)
+    with ExitStack() as opened:
+        for precision in taken.precisions:
+            engine = opened.enter_context(taken.open(choice, bundle, precision))
+            try:
+                check_golden(engine, bundle)
+                break
+            except NotReproduced as error:
+                if precision == taken.precisions[-1]:
+                    raise
+                opened.close()
+                left_out[f"{taken.kind} {precision}"] = str(error)
+                _log.warning("%s %s left out, the next precision is tried: %s", taken.kind, precision, error)
+        yield Armed(engine=engine, left_out=left_out)

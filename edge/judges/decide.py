@@ -1,0 +1,134 @@
+"""Decide: Prediction -> verdict, a pure function of what the network said and of the rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import PartError
+from ..messages import Reason, Region, VerdictKind
+from .pvalue import p_value
+from .regions import find_regions
+
+MAX_REGIONS = 48  # a verdict names the strongest ones; a part that is all defects is not described further
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """When a judge's outputs become `reject`."""
+
+    name: str  # of the judge
+    bundle: str  # its digest
+    thresholds: dict[str, float]  # by kind, in the order of the map's channels: the least that is rejected
+    stride: int  # input pixels between neighbouring cells of the map
+    min_area_px: int = 0  # in frame pixels
+    region_from: float | None = None  # likewise a region's least value, where a score decides
+    calibration: NDArray[np.float64] | None = None  # scores of good parts, rising
+    calibrated_at: dict[str, float] | None = None  # a map's are in parts of these; None: of `thresholds`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What the rule says of one part; regions in frame pixels, strongest first."""
+
+    verdict: VerdictKind
+    reason: Reason
+    score: float
+    threshold: float
+    p_value: float | None  # None where the judge is not calibrated
+    charge: Literal["defect", "product"]  # what it rejects a part for
+    regions: list[Region]  # what looks wrong, whether it is enough to reject or not
+
+
+def decide(
+    outputs: dict[str, NDArray[np.float32]],
+    to_frame: tuple[float, float, float, float, float, float],
+    rule: Rule,
+) -> Judgement:
+    """Hold one judge's outputs against its rule.
+
+    `outputs["score"]` `(1,)`, if there, decides, and `outputs["map"]` `(1, 1, h, w)` shows where. Else
+    `outputs["map"]` `(1, K, h, w)` decides, kind by kind, and `outputs["extents"]`, if there, `(1, 4, h, w)`
+    tells how far defects reach; the score is the map's highest value of the kind that comes nearest to, or
+    furthest over, its threshold. All are float32; `to_frame` is the 2x3 matrix, row by row, from model input
+    to frame pixels. Raises PartError `score` where an output is not a number.
+    """
+    for name, array in outputs.items():
+        if not np.isfinite(array.sum()):  # a tenth of the time that asking each value takes
+            raise PartError("score", f"the engine's output {name!r} is not finite everywhere")
+    if "score" in outputs:
+        return _by_score(outputs, to_frame, rule)
+    heat = outputs["map"][0]
+    regions = _regions(heat, outputs.get("extents"), rule.thresholds, to_frame, rule)
+    peaks = heat.reshape(len(heat), -1).max(axis=1)
+    limits = np.array(list(rule.thresholds.values()), np.float32)
+    nearest = int((peaks / np.maximum(limits, 1e-6)).argmax())
+    calibrated = np.array(list((rule.calibrated_at or rule.thresholds).values()), np.float32)
+    exhausted = float((peaks / np.maximum(calibrated, 1e-6)).max())  # 1: at the threshold of a kind
+    return Judgement(
+        verdict="reject" if regions else "pass",
+        reason="defect" if regions else "clean",
+        score=round(float(peaks[nearest]), 5),
+        threshold=float(list(rule.thresholds.values())[nearest]),
+        p_value=_p_value(exhausted, rule),
+        charge="defect",
+        regions=regions[:MAX_REGIONS],
+    )
+
+
+def _by_score(
+    outputs: dict[str, NDArray[np.float32]],
+    to_frame: tuple[float, float, float, float, float, float],
+    rule: Rule,
+) -> Judgement:
+    (kind, threshold), score = next(iter(rule.thresholds.items())), float(outputs["score"][0])
+    rejected = score >= np.float32(threshold)
+    charge: Literal["defect", "product"] = "product" if kind == "product" else "defect"
+    regions = []
+    if "map" in outputs and rule.region_from is not None:
+        regions = _regions(outputs["map"][0], None, {kind: rule.region_from}, to_frame, rule)
+    return Judgement(
+        verdict="reject" if rejected else "pass",
+        reason=charge if rejected else "clean",
+        score=round(score, 5),
+        threshold=threshold,
+        p_value=_p_value(score, rule),
+        charge=charge,
+        regions=regions[:MAX_REGIONS],
+    )
+
+
+def _p_value(score: float, rule: Rule) -> float | None:
+    return None if rule.calibration is None else float(p_value(score, rule.calibration))
+
+
+def _regions(
+    heat: NDArray[np.float32],
+    extents: NDArray[np.float32] | None,
+    thresholds: dict[str, float],
+    to_frame: tuple[float, float, float, float, float, float],
+    rule: Rule,
+) -> list[Region]:
+    beside = None if extents is None else extents[0]
+    found = find_regions(heat, beside, thresholds=thresholds, stride=rule.stride)
+    regions = [_in_frame(region, to_frame) for region in found]
+    return [region for region in regions if region.area_px >= rule.min_area_px]
+
+
+def _in_frame(region: Region, to_frame: tuple[float, float, float, float, float, float]) -> Region:
+    """The upright box round the region once it is laid back into the frame."""
+    a, b, c, d, e, f = to_frame
+    xs = [a * x + b * y + c for x in (region.x, region.x + region.w) for y in (region.y, region.y + region.h)]
+    ys = [d * x + e * y + f for x in (region.x, region.x + region.w) for y in (region.y, region.y + region.h)]
+    return Region(
+        x=round(min(xs), 2),
+        y=round(min(ys), 2),
+        w=round(max(xs) - min(xs), 2),
+        h=round(max(ys) - min(ys), 2),
+        area_px=round(region.area_px * abs(a * e - b * d)),
+        score=round(region.score, 5),
+        kind=region.kind,
+    )

@@ -1,0 +1,128 @@
+"""Golden cases against an engine: it may judge parts only once it has said what the FP32 model said.
+
+INT8 and FP32, and the same graph on two CPUs, differ a little, so the bundle states how far outputs
+and scores may lie apart. A decision may not differ at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle import Bundle, Golden
+from ..engines.base import Engine, Image, Outputs, Sample, ask
+from ..errors import EngineError, NotReproduced
+from ..image.kernel import Laying
+from ..manifest import Manifest
+from .gallery import Gallery
+
+
+def check_golden(engine: Engine, bundle: Bundle) -> None:
+    """Run every golden case; NotReproduced names the frame, and what was expected and found.
+
+    A bundle without golden cases is refused, an EngineError, unless it is a constant, which reproduces nothing.
+    """
+    manifest = bundle.manifest
+    if not manifest.golden and manifest.method != "constant":
+        raise EngineError(f"{bundle.folder}: no golden cases, so nothing shows that it judges rightly: pack it")
+    for case in bundle.golden():
+        if engine.lays:
+            _check_laying(engine, manifest, case)
+        found = judge(engine, manifest, case.image, case.master)
+        where = f"golden frame {case.name} on {engine.name} {engine.precision}"
+        check_numbers(where, found)
+        for name, difference in differences(found, case.expected, manifest).items():
+            tolerance = manifest.tolerances[engine.precision][name]
+            if difference > tolerance:
+                raise NotReproduced(
+                    f"{where}: {name} lies {difference:.4g} from the expected, more than {tolerance:g}: "
+                    "this engine does not compute this model; take another one or pack the bundle anew"
+                )
+        flipped = decisions(found, manifest) != decisions(case.expected, manifest)
+        if flipped.any():
+            kind = manifest.kinds[int(flipped.argmax())]
+            expected, got = (float(scores(o)[flipped.argmax()]) for o in (case.expected, found))
+            raise NotReproduced(
+                f"{where}: expected a score of {expected:.4f} for {kind!r}, found {got:.4f}: it crosses the "
+                f"threshold {manifest.thresholds[kind]:g}; take another engine or pack the bundle anew"
+            )
+
+
+def _check_laying(engine: Engine, manifest: Manifest, case: Golden) -> None:
+    """A golden picture that the engine lays into its input as it is has to give the very same outputs."""
+    planes = case.image[0, ::-1] if manifest.input.color == "rgb" else case.image[0]
+    frame = np.ascontiguousarray(planes[0] if len(planes) == 1 else np.moveaxis(planes, 0, -1))
+    height, width = frame.shape[:2]
+    laying = Laying(
+        frame=frame.shape,
+        source="gray" if frame.ndim == 2 else "bgr",
+        color=manifest.input.color,
+        input=(height, width),
+        region=(0, 0, width, height),
+        picture=(width, height),
+        warp=np.eye(2, 3),
+        to_frame=(1, 0, 0, 0, 1, 0),
+    )
+    reference = engine.reference(case.master) if manifest.features and case.master is not None else None
+    plain = {name: np.array(output) for name, output in ask(engine, case.image, reference).items()}
+    engine.submit(0, [Sample(frame, reference, laying)])
+    (laid,) = engine.collect(0)
+    for name, output in laid.items():
+        if not np.array_equal(output, plain[name]):
+            raise EngineError(
+                f"golden frame {case.name} on {engine.name}: laid out by the GPU it gives another {name}: "
+                "delete the kernels in the bundle's engines/ and run trt-build build anew"
+            )
+
+
+def judge(engine: Engine, manifest: Manifest, image: Image, master: Image | None) -> Outputs:
+    """One picture's outputs, on the first lane, as arrays of their own; a matcher's with the `score`.
+
+    `master` is what it is compared with; for a matcher drawings of its product, `(V, C, H, W)`.
+    """
+    if manifest.method == "matcher":
+        if master is None:
+            raise EngineError(f"{manifest.name} compares with a drawing: received none")
+        gallery = Gallery(engine, master[:, np.newaxis])
+        found = {name: np.array(output) for name, output in ask(engine, image).items()}
+        return found | gallery.score(found)
+    reference = None if master is None else engine.reference(master)
+    return {name: np.array(output) for name, output in ask(engine, image, reference).items()}
+
+
+def check_numbers(where: str, outputs: Outputs) -> None:
+    """NotReproduced if an output is not finite everywhere."""
+    for name, output in outputs.items():
+        if not np.isfinite(output).all():
+            raise NotReproduced(f"{where}: {name} is not a number everywhere: this engine cannot be used")
+
+
+def differences(found: Outputs, expected: Outputs, manifest: Manifest) -> dict[str, float]:
+    """How far outputs lie apart at most, by name, and the `score` of any kind.
+
+    Extents count only where the expected map is over a threshold: nobody reads the others. Scores count up to
+    twice the threshold: a part that scores higher is rejected, however much higher.
+    """
+    apart = {name: np.abs(found[name] - expected[name]) for name in manifest.outputs}
+    if "extents" in apart:
+        sure = (expected["map"] >= _limits(manifest)[:, np.newaxis, np.newaxis]).any(axis=1, keepdims=True)
+        apart["extents"] = apart["extents"] * sure
+    most = _limits(manifest) + np.abs(_limits(manifest))
+    apart["score"] = np.abs(np.minimum(scores(found), most) - np.minimum(scores(expected), most))
+    return {name: float(array.max()) for name, array in apart.items()}
+
+
+def scores(outputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """`(K,)`: the score itself where the model gives one, else the map's highest value of each kind."""
+    return outputs["score"] if "score" in outputs else outputs["map"][0].max(axis=(1, 2))
+
+
+def decisions(outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest) -> NDArray[np.bool_]:
+    """`(K,)`: for which kinds the part would be rejected."""
+    return scores(outputs) >= _limits(manifest)
+
+
+def _limits(manifest: Manifest) -> NDArray[np.float32]:
+    return np.array([manifest.thresholds[kind] for kind in manifest.kinds], np.float32)

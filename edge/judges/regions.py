@@ -1,0 +1,131 @@
+"""A network's map, and extents where it has them, into the regions that look wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ..messages import Region
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.intp]
+Boxes = npt.NDArray[np.float64]
+
+SAME_KIND = 0.3  # two boxes of one kind that overlap more (IoU) are one defect
+ANY_KIND = 0.5  # likewise of different kinds: the stronger says which
+MOST = 200  # peaks looked at; more than this is no list of defects but a wrong picture
+MOST_CELLS = 4000  # likewise cells over their threshold, the strongest
+
+
+def find_regions(
+    map_: FloatArray, extents: FloatArray | None, *, thresholds: Mapping[str, float], stride: int
+) -> list[Region]:
+    """Regions in input pixels, strongest first; the same maps always give the same list.
+
+    `map_` is `(K, h, w)` float32, a score for each kind and cell; `thresholds` names the K kinds in the
+    map's order and the least score of each; a cell covers `stride` pixels along each axis. `extents`
+    `(4, h, w)` float32 are the distances in pixels from a cell's centre to the left, top, right and
+    bottom side of what lies there: each local peak becomes a box. Without them each connected patch of
+    cells (8-connected) becomes one.
+    """
+    if map_.ndim != 3 or len(map_) != len(thresholds):
+        raise ValueError(f"expected a map ({len(thresholds)}, h, w) for {list(thresholds)}, found {map_.shape}")
+    if extents is None:
+        return _patches(map_, thresholds, stride)
+    if extents.shape != (4, *map_.shape[1:]):
+        raise ValueError(f"expected extents {(4, *map_.shape[1:])}, found {extents.shape}")
+    return _peaks(map_, extents, thresholds, stride)
+
+
+def _peaks(map_: FloatArray, extents: FloatArray, thresholds: Mapping[str, float], stride: int) -> list[Region]:
+    kinds, rows, columns = _local_peaks(map_, thresholds)
+    if not len(kinds):
+        return []
+    scores = map_[kinds, rows, columns]
+    order = np.lexsort((columns, rows, kinds, -scores))[:MOST]
+    kinds, rows, columns, scores = kinds[order], rows[order], columns[order], scores[order]
+    boxes = _boxes(map_, extents, kinds, rows, columns, stride)
+    names = list(thresholds)
+    return [_region(boxes[i], float(scores[i]), names[kinds[i]]) for i in _distinct(boxes, kinds)]
+
+
+def _local_peaks(map_: FloatArray, thresholds: Mapping[str, float]) -> tuple[IntArray, IntArray, IntArray]:
+    """Kind, row and column of each cell over its threshold that none of its eight neighbours exceeds."""
+    limits = np.fromiter(thresholds.values(), np.float32)
+    cells = np.flatnonzero(map_ >= limits[:, None, None])
+    if len(cells) > MOST_CELLS:
+        cells = cells[np.argpartition(map_.ravel()[cells], -MOST_CELLS)[-MOST_CELLS:]]
+    kinds, rows, columns = np.unravel_index(cells, map_.shape)
+    near_rows, near_columns = _neighbours(rows, columns, map_.shape[1:])
+    highest = map_[kinds[:, None, None], near_rows, near_columns].max(axis=(1, 2))
+    peaks = map_[kinds, rows, columns] == highest
+    return kinds[peaks], rows[peaks], columns[peaks]
+
+
+def _neighbours(rows: IntArray, columns: IntArray, size: tuple[int, ...]) -> tuple[IntArray, IntArray]:
+    """Rows `(P, 3, 1)` and columns `(P, 1, 3)` of the 3x3 cells around each of P, kept inside the map."""
+    around = np.arange(-1, 2)
+    near_rows = np.clip(rows[:, None] + around, 0, size[0] - 1)
+    near_columns = np.clip(columns[:, None] + around, 0, size[1] - 1)
+    return near_rows[:, :, None], near_columns[:, None, :]
+
+
+def _boxes(
+    map_: FloatArray, extents: FloatArray, kinds: IntArray, rows: IntArray, columns: IntArray, stride: int
+) -> Boxes:
+    """Left, top, right, bottom: what the 3x3 cells around each peak say, weighted with their heat."""
+    height, width = map_.shape[1:]
+    near_rows, near_columns = _neighbours(rows, columns, map_.shape[1:])
+    weight = map_[kinds[:, None, None], near_rows, near_columns].astype(np.float64)
+    weight /= weight.sum(axis=(1, 2), keepdims=True)
+    x, y = (near_columns + 0.5) * stride, (near_rows + 0.5) * stride
+    left, top, right, bottom = extents[:, near_rows, near_columns]
+    sides = np.stack((x - left, y - top, x + right, y + bottom), axis=-1)
+    boxes: Boxes = (sides * weight[..., None]).sum(axis=(1, 2))
+    return np.clip(boxes, 0, np.array([width, height, width, height]) * stride)
+
+
+def _distinct(boxes: Boxes, kinds: IntArray) -> list[int]:
+    """Which boxes stay, given strongest first, when each takes away those that say the same again."""
+    sides = np.minimum(boxes[:, None, 2:], boxes[:, 2:]) - np.maximum(boxes[:, None, :2], boxes[:, :2])
+    both = np.prod(np.maximum(sides, 0), axis=2)
+    areas = np.diagonal(both)
+    overlap = both / np.maximum(areas[:, None] + areas - both, 1e-9)
+    again = overlap > np.where(kinds[:, None] == kinds, SAME_KIND, ANY_KIND)
+    gone = np.zeros(len(boxes), bool)
+    for i in range(len(boxes)):
+        if not gone[i]:
+            gone[i + 1 :] |= again[i, i + 1 :]
+    return [int(i) for i in np.flatnonzero(~gone)]
+
+
+def _patches(map_: FloatArray, thresholds: Mapping[str, float], stride: int) -> list[Region]:
+    found = []
+    for (kind, threshold), heat in zip(thresholds.items(), map_, strict=True):
+        over = (heat >= threshold).astype(np.uint8)
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(over, connectivity=8)
+        for label in range(1, count):
+            x, y, w, h, cells = (int(value) for value in stats[label])
+            patch = labels[y : y + h, x : x + w] == label
+            score = float(heat[y : y + h, x : x + w][patch].max())
+            found.append(
+                Region(
+                    x=float(x * stride),
+                    y=float(y * stride),
+                    w=float(w * stride),
+                    h=float(h * stride),
+                    area_px=cells * stride * stride,
+                    score=score,
+                    kind=kind,
+                )
+            )
+    return sorted(found, key=lambda region: (-region.score, region.kind, region.y, region.x))
+
+
+def _region(box: Boxes, score: float, kind: str) -> Region:
+    x, y, right, bottom = (float(value) for value in box)
+    area = round((right - x) * (bottom - y))
+    return Region(x=x, y=y, w=right - x, h=bottom - y, area_px=area, score=score, kind=kind)

@@ -1,0 +1,59 @@
+"""Keeps an ipc endpoint for one process: ZeroMQ itself takes such a socket from whoever has it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+
+from ..errors import LineError
+
+
+def claim(endpoint: str) -> None:
+    """Claim an `ipc://` endpoint until this process ends, by a lock beside its socket.
+
+    What a process that has ended leaves is taken over. Raises LineError where a living one has it. Endpoints of
+    other kinds, which the system keeps for one process by itself, need none.
+    """
+    path = endpoint.removeprefix("ipc://")
+    if path == endpoint:
+        return
+    if not path.startswith("@"):
+        _lock(endpoint, path)
+    if _is_heard(path):
+        raise LineError(
+            f"publish.endpoints: another process listens on {endpoint}: stop it, or give the line an endpoint "
+            "of its own"
+        )
+
+
+def _lock(endpoint: str, path: str) -> None:
+    try:
+        opened = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise LineError(
+            f"publish.endpoints: {endpoint}: cannot make {path}.lock: {error.strerror}: "
+            "make its folder, and let the line's user write there"
+        ) from error
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        owner = os.pread(opened, 20, 0).decode(errors="replace").strip()
+        os.close(opened)
+        raise LineError(
+            f"publish.endpoints: {endpoint} belongs to process {owner or 'unknown'}, which is running: "
+            "stop it, or give the line an endpoint of its own"
+        ) from error
+    os.ftruncate(opened, 0)
+    os.pwrite(opened, str(os.getpid()).encode(), 0)
+
+
+def _is_heard(path: str) -> bool:
+    """Whether somebody listens on a socket, line or not."""
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.settimeout(1)
+        try:
+            caller.connect("\0" + path[1:] if path.startswith("@") else path)
+        except OSError:
+            return False
+    return True

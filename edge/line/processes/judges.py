@@ -1,0 +1,26 @@
+"""The judges of a stage that looks at parts, as they were when the line was started."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...errors import LineError
+from ...image.masters import digest_of_picture
+from ...judges.judge import Judge, digest_of, read_judges
+from ..plan import Plan
+
+
+def judges_of(plan: Plan) -> tuple[Judge, ...]:
+    judges = read_judges(plan.recipe)
+    if digest_of(judges) != plan.bundle_digest:
+        names = ", ".join(judge.choice.bundle for judge in judges)
+        raise LineError(f"{names}: a bundle has changed since the line was started: restart it")
+    return tuple(replace(judge, pictures=plan.pictures) for judge in judges)
+
+
+def looking_judges(plan: Plan) -> tuple[Judge, ...]:
+    """The judges of a stage that compares parts with pictures; LineError where these are not what they were."""
+    for path, digest in plan.pictures.items():
+        if digest_of_picture(path) != digest:
+            raise LineError(f"{path}: has changed since the line was started: restart the line")
+    return judges_of(plan)

@@ -1,0 +1,75 @@
+"""Puts publish together, which needs no bundle: the supervisor has written down how verdicts are made."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import TypeGuard
+
+import msgspec
+
+from ...errors import LineError
+from ...judges.rules import read_bench
+from ...memory.ledger import Ledger
+from ...memory.ring import Ring
+from ...messages import Message
+from ...recipe import Recipe, Video
+from ...stages.heartbeat import Life
+from ...stages.inbox import Inbox
+from ...stages.leftovers import Leftovers
+from ...stages.publish import PATIENCE_NS, Publisher, run_publish
+from ...stages.sockets import Wires
+from ...stages.verdict import Identity, Said, is_said
+from ..endpoint import claim
+from ..plan import VERDICTS, Plan, read_plan
+from ..run_folder import hold
+
+log = logging.getLogger(__name__)
+
+
+def run(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, ring: Ring) -> None:
+    recipe, bench = plan.recipe, read_bench(folder)
+    publisher = Publisher(ring, ledger, bench, _identity(plan), plan.guard_ns, _patience_ns(recipe))
+
+    def fits(message: Message) -> TypeGuard[Said]:
+        return is_said(message, len(bench.rules))
+
+    inbox = Inbox(wires.inbox("publish"), ledger, "publish", fits)
+    hold(folder)
+    for endpoint in recipe.publish.endpoints:
+        claim(endpoint)
+    socket = wires.publisher((*recipe.publish.endpoints, f"ipc://{folder}/{VERDICTS}.ipc"))
+    found = [_left(Path(path), plan) for path in plan.left]
+    left = Leftovers([run for run in found if run is not None], bench, time.monotonic_ns())
+    run_publish(life, publisher, inbox, socket, recipe.publish.heartbeat_ms * 1_000_000, left)
+
+
+def _left(folder: Path, plan: Plan) -> tuple[Ledger, Identity] | None:
+    """The ledger of a run that was killed, if it is still there, and what its verdicts say of the line."""
+    try:
+        ledger = Ledger.open(folder / "ledger")
+    except LineError as error:
+        log.error("its parts get no verdict: %s", error)
+        return None
+    try:
+        of_then = read_plan(folder)
+    except (OSError, msgspec.MsgspecError) as error:
+        log.warning("%s: %s: its parts are told as those of this run", folder, error)
+        of_then = plan
+    return ledger, _identity(of_then)
+
+
+def _identity(plan: Plan) -> Identity:
+    unknown = plan.recipe.rule.unknown
+    return Identity(
+        line=plan.recipe.line,
+        recipe=plan.recipe_digest,
+        bundle=plan.bundle_digest,
+        accepted=frozenset(reason for reason, action in unknown.items() if action == "accept"),
+    )
+
+
+def _patience_ns(recipe: Recipe) -> int:
+    """Within this time a camera that was opened and delivers nothing is given up."""
+    return PATIENCE_NS + (recipe.source.timeout_ms * 1_000_000 if isinstance(recipe.source, Video) else 0)

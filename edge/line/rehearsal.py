@@ -1,0 +1,46 @@
+"""What `edge run` will ask of the machine, asked for beforehand and given back: ports, sockets and folders."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import LineError
+from ..judges.judge import Judge, areas_of
+from ..monitoring.exposition import listening
+from ..recipe import Recipe
+from ..stages.sockets import Wires
+from .endpoint import claim
+from .epoch import check_epoch
+from .run_folder import SHARED_MEMORY, make_base, runs
+
+
+def rehearse(recipe: Recipe, judges: Sequence[Judge], state: Path) -> bool:
+    """Whether all is to be had; False where the line runs already, and so has it.
+
+    Raises LineError for what is not, as the run would.
+    """
+    if runs(recipe.line):
+        return False
+    make_base()
+    with Wires(Path(), b"") as wires:
+        for endpoint in recipe.publish.endpoints:
+            claim(endpoint)
+        wires.publisher(recipe.publish.endpoints)
+        if recipe.metrics.port:
+            listening(recipe.metrics.host, recipe.metrics.port).close()
+    check_epoch(state, recipe.line)
+    _check_memory(recipe, judges)
+    return True
+
+
+def _check_memory(recipe: Recipe, judges: Sequence[Judge]) -> None:
+    areas = areas_of(recipe, judges)
+    needed = recipe.timing.slots * (areas["frame"] + sum(areas["tensors"]) + sum(areas["outputs"]))
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    if needed > free:
+        raise LineError(
+            f"{SHARED_MEMORY}: has {free / 1e6:.0f} MB free, and {recipe.timing.slots} parts take "
+            f"{needed / 1e6:.0f}: write fewer [timing] slots, or make it larger"
+        )

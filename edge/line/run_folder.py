@@ -1,0 +1,179 @@
+"""Where a run of a line lies in shared memory, under a lock that keeps the line from running twice.
+
+linejudge-<user>/<line>/pid       the supervisor's process
+linejudge-<user>/<line>/run       the name of the run's folder
+linejudge-<user>/<line>/<run>/    ledger, ring, plan and sockets of that run
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import time
+from pathlib import Path
+
+from ..errors import LineError
+from ..memory.ledger import Ledger
+
+log = logging.getLogger(__name__)
+
+SHARED_MEMORY = Path("/dev/shm")
+MOST_LEFT = 8  # runs whose parts may wait for their verdict, some 20 MB each
+PATIENCE_S = 10.0  # with the publish of a killed run, beyond the last deadline that it has to wait for
+
+
+def runs(line: str) -> bool:
+    """Whether a line of this name and user runs now."""
+    try:
+        opened = os.open(_base() / line, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(opened)
+    return False
+
+
+def make_base() -> None:
+    """Make the folder of all lines of this user; LineError where it cannot be, or is another's."""
+    base = _base()
+    try:
+        base.mkdir(mode=0o700, exist_ok=True)
+        found = base.lstat()
+    except OSError as error:
+        raise LineError(f"{base}: cannot make the folder of this user's lines: {error.strerror}") from error
+    if found.st_uid != os.getuid() or found.st_mode & 0o077 or base.is_symlink():
+        raise LineError(f"{base}: must be a folder of this user alone (0700): move it away")
+
+
+def _base() -> Path:
+    return SHARED_MEMORY / f"linejudge-{os.getuid()}"
+
+
+class RunFolder:
+    """The folder of a new run, 0700; `left` are those of runs that were killed and left parts to publish.
+
+    At the end it is removed, unless parts are left in it.
+    """
+
+    def __init__(self, line: str) -> None:
+        self._line = line
+        self._base = _base()
+        self._folder = self._base / line
+        self.path = self._folder / os.urandom(8).hex()
+        self.left: tuple[Path, ...] = ()
+
+    def __enter__(self) -> RunFolder:
+        make_base()
+        self._lock = self._locked()
+        self.left = self._cleared()
+        self.path.mkdir(mode=0o700)
+        (self._folder / "pid").write_text(str(os.getpid()))
+        (self._folder / "run").write_text(self.path.name)
+        return self
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the ledger is still where the stages look for it."""
+        return (self.path / "ledger").exists()
+
+    def _locked(self) -> int:
+        """The line's folder, made if need be, opened and locked; not one that is just being removed."""
+        while True:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            opened = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if self._folder.exists() and os.path.samestat(os.fstat(opened), self._folder.stat()):
+                    return opened
+            except BlockingIOError as error:
+                os.close(opened)
+                raise LineError(
+                    f"line {self._line!r} runs already (see {self._folder}/pid): "
+                    "stop it, or give this recipe another name under `line`"
+                ) from error
+            os.close(opened)
+
+    def _cleared(self) -> tuple[Path, ...]:
+        """Clear away what earlier runs left, but for the parts of which a subscriber may not have heard."""
+        left, found = [], list(self._folder.iterdir())
+        for path in sorted(found, key=lambda path: path.stat().st_mtime_ns):
+            if not path.is_dir():
+                path.unlink()
+                continue
+            _await_publish(path)
+            if is_left(path):
+                left.append(path)
+                (path / "ring").unlink(missing_ok=True)
+            else:
+                shutil.rmtree(path)
+        for path in left[:-MOST_LEFT]:
+            log.error("%s: too many runs were killed: its parts get no verdict", path)
+            shutil.rmtree(path)
+        if found:
+            log.warning("%s: cleared away what a killed run had left", self._folder)
+        return tuple(left[-MOST_LEFT:])
+
+    def __exit__(self, *error: object) -> None:
+        kept = [
+            path for path in self.left if is_left(path)
+        ]  # the line may have ended before they were heard of
+        if self.is_there and not _is_all_out(self.path):
+            kept.append(self.path)
+            (self.path / "ring").unlink(missing_ok=True)
+        for path in {self.path, *self.left} - set(kept):
+            shutil.rmtree(path, ignore_errors=True)
+        if not kept:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        os.close(self._lock)
+
+
+def is_left(folder: Path) -> bool:
+    """Whether a subscriber may not have heard of a part of the run in this folder."""
+    try:
+        ledger = Ledger.open(folder / "ledger")
+    except LineError as error:
+        log.error("its parts get no verdict: %s", error)
+        return False
+    return ledger.published < ledger.captured or bool(ledger.recorded_since(ledger.settled_ns))
+
+
+def _is_all_out(folder: Path) -> bool:
+    ledger = Ledger.open(folder / "ledger")
+    return ledger.published == ledger.captured
+
+
+def hold(folder: Path) -> None:
+    """Tell whoever looks that a publisher of the run is at work, until this process ends."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(opened, fcntl.LOCK_SH)
+
+
+def _await_publish(folder: Path) -> None:
+    """Wait for the publisher of a killed run, which is giving out what was captured."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    end_ns = 0
+    try:
+        while True:
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError as error:
+                ledger = Ledger.open(folder / "ledger")
+                if not end_ns:
+                    last_ns = ledger.part(ledger.captured - 1).deadline_ns if ledger.captured else 0
+                    end_ns = max(time.monotonic_ns(), last_ns) + round(PATIENCE_S * 1e9)
+                    log.warning("%s: waiting for the publish of a killed run", folder)
+                if time.monotonic_ns() > end_ns:
+                    pid = int(ledger.stages["publish"]["pid"][0])
+                    raise LineError(
+                        f"{folder}: the publish of a killed run, process {pid}, does not end: kill it"
+                    ) from error
+                time.sleep(0.02)
+    finally:
+        os.close(opened)

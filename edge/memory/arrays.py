@@ -1,0 +1,122 @@
+"""A file in shared memory as named numpy arrays, which every process of the line maps alike.
+
+Not `multiprocessing.shared_memory`: before Python 3.13 the exit of any reader unlinks the segment.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ..errors import LineError
+
+PAGE = mmap.PAGESIZE
+_MAGIC = b"linejdg1"
+
+
+class _Field(msgspec.Struct, frozen=True):
+    name: str
+    dtype: list[tuple[str, str]] | str
+    shape: tuple[int, ...]
+    offset: int
+
+
+class SharedArrays:
+    """Named arrays in one file; big ones begin at a page, so that a driver can pin them.
+
+    The file describes itself: whoever opens it needs no more than its path. The memory is claimed when
+    the file is made, so a full /dev/shm is an error at the start and not a crash in mid-run.
+    """
+
+    def __init__(self, path: Path, memory: mmap.mmap, fields: list[_Field]) -> None:
+        self.path = path
+        self._arrays: dict[str, NDArray[Any]] = {}
+        for field in fields:
+            dtype = _dtype(field.dtype)
+            count = int(np.prod(field.shape))
+            flat = np.frombuffer(memory, dtype, count=count, offset=field.offset)
+            self._arrays[field.name] = flat.reshape(field.shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._arrays[name]
+
+    @classmethod
+    def create(cls, path: Path, arrays: dict[str, tuple[DTypeLike, tuple[int, ...]]]) -> SharedArrays:
+        """Make the file, all zeros; LineError where it exists or the memory is not to be had."""
+        fields, offset = [], PAGE
+        for name, (dtype, shape) in arrays.items():
+            given = np.dtype(dtype)
+            step = PAGE if given.itemsize * int(np.prod(shape)) >= PAGE else 64
+            offset = -(-offset // step) * step
+            described = [(str(n), str(given[n].str)) for n in given.names] if given.names else given.str
+            fields.append(_Field(name, described, shape, offset))
+            offset += given.itemsize * int(np.prod(shape))
+        head = msgspec.msgpack.encode(fields)
+        if len(head) + 12 > PAGE:
+            raise ValueError(f"the description of {path.name} does not fit one page")
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise LineError(f"{path}: cannot make shared memory: {error.strerror}") from error
+        try:
+            os.posix_fallocate(fd, 0, offset)
+            os.pwrite(fd, _MAGIC + len(head).to_bytes(4, "little") + head, 0)
+            memory = mmap.mmap(fd, offset)
+        except OSError as error:
+            path.unlink()
+            raise LineError(
+                f"{path}: {offset / 2**20:.0f} MiB of shared memory are not to be had ({error.strerror}): "
+                "lower timing.slots or the frame size, or give /dev/shm more room"
+            ) from error
+        finally:
+            os.close(fd)
+        return cls(path, memory, fields)
+
+    @classmethod
+    def open(cls, path: Path) -> SharedArrays:
+        """Map a file that `create` made; LineError where it is missing or something else."""
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise LineError(
+                f"{path}: cannot open shared memory: {error.strerror}: is the line running?"
+            ) from error
+        try:
+            size = os.fstat(fd).st_size
+            head = os.pread(fd, PAGE, 0)
+            length = int.from_bytes(head[8:12], "little")
+            if head[:8] != _MAGIC or length + 12 > len(head):
+                raise LineError(f"{path}: not shared memory of a line, or of another version")
+            fields = msgspec.msgpack.decode(head[12 : 12 + length], type=list[_Field])
+            return cls(path, mmap.mmap(fd, size), fields)
+        finally:
+            os.close(fd)
+
+
+def _dtype(described: list[tuple[str, str]] | str) -> np.dtype[Any]:
+    return np.dtype(described)
+
+
+_order = (threading.Lock(), threading.Lock())
+
+
+def fence() -> None:
+    """Make what was stored before visible to other cores before what is stored after.
+
+    x86 keeps that order by itself, Arm does not. Python has no barrier of its own; the release of one
+    lock followed by the acquisition of another is one on both (Arm ARM, release/acquire consistency).
+    """
+    for lock in _order:
+        lock.acquire()
+        lock.release()

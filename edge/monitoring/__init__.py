@@ -1,0 +1,1 @@
+"""What people and programs see of a running line: metrics, systemd, the state of the GPU."""

@@ -1,0 +1,104 @@
+"""A Jetson's GPU, as its drivers show it in sysfs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from ...errors import EngineError
+from .base import GpuState
+
+
+def find_jetson(root: Path) -> Jetson | None:
+    """The GPU of the Jetson that this machine is, None where it is another machine."""
+    if "nvidia,tegra" not in _text(root / "sys/firmware/devicetree/base/compatible"):
+        return None
+    # 17000000.gpu on Orin, with JetPack 5 17000000.ga10b, 17000000.gv11b on Xavier, gpu-gpc-0 on Thor
+    known = ("gpu", "ga10b", "gv11b", "gp10b")
+    nodes = sorted((root / "sys/class/devfreq").glob("*"))
+    return next((Jetson(root, node) for node in nodes if any(part in node.name for part in known)), None)
+
+
+class Jetson:
+    """The GPU in a Jetson, as L4T's drivers show it in sysfs by NVIDIA's documentation; tried on no board yet.
+
+    Its memory is that of the machine. Over-current events, which throttle CPU and GPU for an instant, are
+    counted by the driver: `power` is that some came since the reading before.
+    """
+
+    def __init__(self, root: Path, devfreq: Path) -> None:
+        system = root / "sys"
+        self.name = f"{devfreq.name} (Jetson)"
+        self._devfreq, self._meminfo = devfreq, root / "proc/meminfo"
+        self._loads = (
+            devfreq / "device/load",
+            system / "devices/platform/gpu.0/load",
+            system / "devices/gpu.0/load",
+        )
+        thermal = system / "class/thermal"
+        self._temperatures = [path / "temp" for path in _typed(thermal.glob("thermal_zone*"), "gpu-therm")]
+        alerts = _typed(thermal.glob("cooling_device*"), "gpu-throttle-alert")
+        self._alerts = [path / "cur_state" for path in alerts]
+        self._events = sorted(system.glob("class/hwmon/hwmon*/oc*_event_cnt"))
+        self._counted: int | None = None
+
+    def read(self) -> GpuState:
+        load = _first(self._loads)
+        temperature_m = _first(self._temperatures)
+        clock_hz = _first([self._devfreq / "cur_freq"])
+        if load is None and temperature_m is None and clock_hz is None:
+            raise EngineError(f"{self._devfreq}: neither load nor clock can be read: `dmesg` says more")
+        total, free = self._memory()
+        return GpuState(
+            memory_used_bytes=None if total is None or free is None else total - free,
+            memory_total_bytes=total,
+            utilization=None if load is None else load / 1000,
+            # A sensor without power reads as far below freezing.
+            temperature_c=None if temperature_m is None or temperature_m < -100_000 else temperature_m / 1000,
+            clock_hz=clock_hz,
+            clock_max_hz=_first([self._devfreq / "max_freq"]),
+            throttled=self._throttled(),
+        )
+
+    def _memory(self) -> tuple[int | None, int | None]:
+        """Bytes in all and available."""
+        kib = dict(re.findall(r"^(MemTotal|MemAvailable): +(\d+) kB$", _text(self._meminfo), re.MULTILINE))
+        total, available = (
+            int(kib[name]) * 1024 if name in kib else None for name in ("MemTotal", "MemAvailable")
+        )
+        return total, available
+
+    def _throttled(self) -> frozenset[str] | None:
+        if not self._alerts and not self._events:
+            return None
+        counts = [_first([path]) or 0 for path in self._events if self._throttles(path)]
+        counted, self._counted = self._counted, sum(counts)
+        found = {"power"} if counted is not None and self._counted > counted else set()
+        return frozenset(found | {"thermal" for path in self._alerts if _first([path])})
+
+    @staticmethod
+    def _throttles(event: Path) -> bool:
+        return _first([event.with_name(event.name.replace("event_cnt", "throt_en"))]) != 0
+
+
+def _typed(paths: Iterable[Path], kind: str) -> list[Path]:
+    """Those whose file `type` begins with the kind."""
+    return [path for path in sorted(paths) if _text(path / "type").lower().startswith(kind)]
+
+
+def _first(paths: Iterable[Path]) -> int | None:
+    """The number in the first of these files that has one."""
+    for path in paths:
+        with suppress(ValueError):
+            return int(_text(path))
+    return None
+
+
+def _text(path: Path) -> str:
+    """What the file says, nothing where it cannot be read: a driver's file may be there and refuse."""
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,188 @@
+"""Turns a line's verdicts and states into Prometheus metrics; every metric's name is in this file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.registry import Collector
+
+from ..line.plan import Running
+from ..memory.ledger import STAGES
+from ..messages import UNKNOWN_REASONS, Heartbeat, Verdict
+from .gpu import LOST, THROTTLE_REASONS, GpuState
+
+STATES = ("idle", "judging", "blind")
+VERDICTS = (
+    ("pass", "clean"),
+    ("reject", "defect"),
+    ("reject", "product"),
+    *(("unknown", reason) for reason in UNKNOWN_REASONS),
+)
+
+_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.5, 1.0)
+_PIXELS = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+_SHARES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, *(step / 10 for step in range(1, 11)))
+_SCORES = (*(step / 20 for step in range(1, 21)), 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
+
+Metric = TypeVar("Metric", bound=MetricWrapperBase)
+
+
+class Metrics:
+    """What one line reports. All series that can be known beforehand exist from the start, at 0."""
+
+    def __init__(self, registry: CollectorRegistry, line: str, slots: int) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"linejudge_{name}", text, ("line", *labels), registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"linejudge_{name}", text, ("line", *labels), registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"linejudge_{name}", text, ("line", *labels), registry=registry, buckets=buckets)
+
+        def one(metric: Metric) -> Metric:
+            return metric.labels(line)
+
+        def each(metric: Metric, values: Iterable[str]) -> dict[str, Metric]:
+            return {value: metric.labels(line, value) for value in values}
+
+        parts = counter("parts_total", "Parts by verdict and its reason.", "verdict", "reason")
+        self._parts = {pair: parts.labels(line, *pair) for pair in VERDICTS}
+        self._skipped = one(
+            counter("frames_skipped_total", "Frames that a camera gave and that were passed over.")
+        )
+        self._misses = one(counter("deadline_misses_total", "Verdicts that came after their deadline."))
+        self._latency = one(histogram("latency_seconds", "From capture to the published verdict.", _SECONDS))
+        self._stage_latency = each(
+            histogram("stage_latency_seconds", "A part's time in each stage.", _SECONDS, "stage"), STAGES
+        )
+        self._engine = one(histogram("engine_seconds", "The engine's own time on a part.", _SECONDS))
+        self._deadline = one(
+            gauge("deadline_seconds", "From capture to the deadline; 0 before the first part.")
+        )
+        self._registration = one(
+            histogram("registration_error_pixels", "How far a registered part lies from its master.", _PIXELS)
+        )
+        self._score = one(histogram("score", "Score of each judged part, in parts of its threshold.", _SCORES))
+        self._p_value = one(
+            histogram("p_value", "Share of good parts that would score as high as the part.", _SHARES)
+        )
+        self._judged = one(
+            gauge("last_judged_timestamp_seconds", "When a part was last judged; 0 before the first.")
+        )
+        self._state = each(gauge("state", "1 for the state that the line is in, else 0.", "state"), STATES)
+        self._up = each(gauge("stage_up", "1 while the stage runs, else 0.", "stage"), STAGES)
+        self._restarts = each(
+            counter("stage_restarts_total", "Times a stage was started anew.", "stage"), STAGES
+        )
+        self._dropped = each(
+            counter("messages_dropped_total", "Messages that were none of this run's.", "stage"), STAGES
+        )
+        self._dropped_so_far = dict.fromkeys(STAGES, 0)
+        self._free = one(gauge("free_slots", "Slots that no part occupies."))
+        self._free.set(slots)
+        one(gauge("slots", "Slots for the pictures of parts.")).set(slots)
+        self._running = one(Info("linejudge_engine", "What is running.", ("line",), registry=registry))
+        self._left_out = gauge(
+            "engine_left_out", "1 for each engine that was not taken, and why not.", "engine", "reason"
+        )
+        self._registry, self._line = registry, line
+
+    def observe(self, verdict: Verdict) -> None:
+        """Count one published verdict."""
+        latency_us = verdict.latency_us
+        self._parts[verdict.verdict, verdict.reason].inc()
+        self._latency.observe((verdict.published_ns - verdict.captured_ns) / 1e9)
+        self._deadline.set((verdict.deadline_ns - verdict.captured_ns) / 1e9)
+        self._skipped.inc(verdict.skipped)
+        if verdict.published_ns > verdict.deadline_ns:
+            self._misses.inc()
+        if verdict.reason != "late":  # where a late part spent its time is not known
+            for stage in latency_us.keys() & self._stage_latency:
+                self._stage_latency[stage].observe(latency_us[stage] / 1e6)
+        if "engine" in latency_us:
+            self._engine.observe(latency_us["engine"] / 1e6)
+        if verdict.registration_px is not None:
+            self._registration.observe(verdict.registration_px)
+        score, threshold = verdict.score, verdict.threshold
+        if score is not None and threshold is not None and threshold > 0:
+            self._score.observe(score / threshold)  # all models' scores are on one scale
+        if verdict.p_value is not None:
+            self._p_value.observe(verdict.p_value)
+
+    def heartbeat(self, heartbeat: Heartbeat) -> None:
+        """Take over the line's state and when it last judged a part."""
+        for state, gauge in self._state.items():
+            gauge.set(state == heartbeat.state)
+        if heartbeat.judged_at is not None:
+            judged_at = heartbeat.judged_at.replace("Z", "+00:00")  # Python 3.10 does not know Z
+            self._judged.set(datetime.fromisoformat(judged_at).timestamp())
+
+    def free_slots(self, count: int) -> None:
+        self._free.set(count)
+
+    def restarted(self, stage: str) -> None:
+        self._restarts[stage].inc()
+
+    def dropped(self, stage: str, so_far: int) -> None:
+        """Count the messages that a stage has dropped since the line started."""
+        self._dropped[stage].inc(so_far - self._dropped_so_far[stage])
+        self._dropped_so_far[stage] = so_far
+
+    def stage_up(self, stage: str, up: bool) -> None:
+        self._up[stage].set(up)
+
+    def engine(self, running: Running, recipe_digest: str, bundle_digest: str) -> None:
+        """Say what is running, and of each engine that was left out why; verdicts name the same digests."""
+        told = {"engine": running.engine, "precision": running.precision}
+        self._running.info({**told, "recipe": recipe_digest, "bundle": bundle_digest})
+        self._left_out.clear()  # whatever kept an engine out before may be mended
+        for engine, reason in running.left_out.items():
+            self._left_out.labels(self._line, engine, reason).set(1)
+
+    def gpu(self, latest: Callable[[], GpuState | None]) -> None:
+        """Tell the state of the GPU from now on, asked for at each scrape; nothing while there is no GPU."""
+        self._registry.register(_Gpu(self._line, latest))
+
+
+class _Gpu(Collector):
+    """The GPU's series: what it does not tell has none, and a lost one has none but `gpu_up` at 0.
+
+    A last value that stayed, or a NaN, would look like an answer.
+    """
+
+    def __init__(self, line: str, latest: Callable[[], GpuState | None]) -> None:
+        self._line, self._latest = line, latest
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        state = self._latest()
+        if state is None:
+            return
+        for name, text, value in (
+            ("up", "1 while the GPU's state can be read, else 0.", state != LOST),
+            (
+                "memory_used_bytes",
+                "Memory in use, by whomever; on a Jetson the machine's.",
+                state.memory_used_bytes,
+            ),
+            ("memory_total_bytes", "Memory in all.", state.memory_total_bytes),
+            ("utilization_ratio", "Share of the time in which the GPU was busy.", state.utilization),
+            ("temperature_celsius", "The GPU's temperature.", state.temperature_c),
+            ("clock_hertz", "Clock of the GPU's processors.", state.clock_hz),
+            ("clock_max_hertz", "The clock that they may reach.", state.clock_max_hz),
+        ):
+            if value is not None:
+                family = GaugeMetricFamily(f"linejudge_gpu_{name}", text, labels=("line",))
+                family.add_metric((self._line,), value)
+                yield family
+        if state.throttled is not None:
+            text = "1 while this holds the GPU's clock down, else 0."
+            family = GaugeMetricFamily("linejudge_gpu_throttled", text, labels=("line", "reason"))
+            for reason in THROTTLE_REASONS:
+                family.add_metric((self._line, reason), reason in state.throttled)
+            yield family

@@ -1,0 +1,1 @@
+"""Bare boards, drawn and photographed: pictures whose defects are known."""

@@ -1,0 +1,146 @@
+"""Decodes a video codec's packets and knows of each frame whether anything that it was made of is damaged.
+
+A frame is good if no packet from its key frame to its own was damaged, missing or as much as warned of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import av
+import av.logging
+import numpy as np
+from av.codec.context import Flags
+from numpy.typing import NDArray
+
+from ...errors import PictureError
+from .h264 import FrameNumbers
+
+_EVERY_PACKET_SHOWS = ("h264", "hevc")  # of these, each packet gives a frame
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A frame, or None where a packet gave none, and what is wrong with it."""
+
+    frame: av.VideoFrame | None
+    wrong: str
+
+
+class Coded:
+    """Packets in, frames out, in the order in which they are to be shown."""
+
+    def __init__(self, stream: av.VideoStream) -> None:
+        self._context = stream.codec_context
+        self._context.thread_count = 1  # a frame comes out as soon as it can, and its warnings with it
+        self._context.flags |= Flags.output_corrupt | Flags.copy_opaque
+        self._context.options = {"err_detect": "crccheck+bitstream+buffer"}
+        self._every_packet_shows = self._context.name in _EVERY_PACKET_SHOWS
+        self._numbers = FrameNumbers(self._context.extradata or b"") if self._context.name == "h264" else None
+        self._count = 0
+        self._keys: list[tuple[int, int | None]] = []  # packet's number and its time, the last few
+        self._hurt: dict[int, str] = {}  # by packet's number
+        self._unseen: set[int] = set()
+
+    def feed(self, packet: av.Packet[av.VideoStream] | None, said: Sequence[str]) -> Iterator[Decoded]:
+        """What comes out with this packet, of which the demuxer said something; None at the end."""
+        if packet is not None:
+            self._note(packet, said)
+        with av.logging.Capture() as logged:
+            try:
+                frames = self._context.decode(packet)
+            except av.FFmpegError as error:
+                frames = []
+                self._note_damage(self._count, f"the decoder says: {error.strerror}")
+        if warnings := warnings_of(logged):
+            self._note_damage(self._count, f"the decoder says: {'; '.join(warnings)}")
+        for frame in frames:
+            yield from self._shown(frame)
+        if packet is None:
+            yield from self._lost(self._count + 1)
+
+    @property
+    def began(self) -> bool:
+        """Whether a key frame came."""
+        return bool(self._keys)
+
+    def _note(self, packet: av.Packet[av.VideoStream], said: Sequence[str]) -> None:
+        self._count += 1
+        packet.opaque = self._count
+        key, missing = self._numbers.look(bytes(packet)) if self._numbers else (packet.is_keyframe, "")
+        if key:
+            self._keys = [*self._keys[-2:], (self._count, packet.pts)]
+            self._hurt = {number: text for number, text in self._hurt.items() if number >= self._keys[0][0]}
+        if said:
+            self._note_damage(self._count, f"the stream is damaged: {'; '.join(said)}")
+        elif packet.is_corrupt:
+            self._note_damage(self._count, "the stream is damaged: a packet is not whole")
+        elif missing:
+            self._note_damage(self._count, missing)
+        self._unseen.add(self._count)
+
+    def _note_damage(self, number: int, wrong: str) -> None:
+        """Of a packet; only the first since its key frame matters, and a stream may have no other key frame."""
+        since = self._keys[-1][0] if self._keys else 0
+        if not any(since <= at <= number for at in self._hurt):
+            self._hurt[number] = wrong
+
+    def _shown(self, frame: av.VideoFrame) -> Iterator[Decoded]:
+        number = frame.opaque if isinstance(frame.opaque, int) else self._count
+        self._unseen.discard(number)
+        if frame.is_corrupt:
+            self._note_damage(number, "the decoder made up a part of it")
+        if any(number == key for key, _ in self._keys):
+            yield from self._lost(number)
+        yield Decoded(frame, self._wrong(frame, number))
+
+    def _lost(self, before: int) -> Iterator[Decoded]:
+        """Packets that should have been shown by now."""
+        for number in sorted(number for number in self._unseen if number < before):
+            self._unseen.discard(number)
+            if self._every_packet_shows:
+                yield Decoded(None, self._hurt.get(number, "the decoder made no frame of it"))
+
+    def _wrong(self, frame: av.VideoFrame, number: int) -> str:
+        keys = [key for key in self._keys if key[0] <= number]
+        if keys and frame.pts is not None and keys[-1][1] is not None and frame.pts < keys[-1][1]:
+            keys.pop()  # shown before the last key frame, it may be made of what came before that
+        if not keys:
+            return "its key frame is missing"
+        hurt = [at for at in self._hurt if keys[-1][0] <= at <= number]
+        if not hurt:
+            return ""
+        first = min(hurt)
+        return self._hurt[first] + ("" if first == number else ", in a frame that this one is made of")
+
+
+def pixels_of(frame: av.VideoFrame) -> NDArray[Any]:
+    """`(H, W)` grey or `(H, W, 3)` BGR in its own size; PictureError where it has more than 8 bits."""
+    bits = max(component.bits for component in frame.format.components)
+    if bits > 8:
+        raise PictureError(f"expected 8 bits a channel, found {bits} ({frame.format.name})")
+    grey = frame.format.name in ("gray", "gray8")
+    try:
+        return np.asarray(frame.to_ndarray(format="gray" if grey else "bgr24"))
+    except (av.FFmpegError, ValueError) as error:
+        raise PictureError(f"cannot be turned into pixels ({frame.format.name}): {error}") from error
+
+
+def lazy(frame: av.VideoFrame, name: str) -> partial[NDArray[Any]]:
+    """`pixels_of`, once they are wanted, with a name in its errors."""
+    return partial(_named_pixels, frame, name)
+
+
+def _named_pixels(frame: av.VideoFrame, name: str) -> NDArray[Any]:
+    try:
+        return pixels_of(frame)
+    except PictureError as error:
+        raise PictureError(f"{name}: {error}") from error
+
+
+def warnings_of(logged: Sequence[tuple[int, str, str]], most: int = av.logging.WARNING) -> list[str]:
+    """What FFmpeg warned of, each once."""
+    return list(dict.fromkeys(text.strip() for level, _, text in logged if level <= most))

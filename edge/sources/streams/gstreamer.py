@@ -1,0 +1,41 @@
+"""Reads a GStreamer pipeline through OpenCV; of what comes out only size and colour can be checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import cv2
+import numpy as np
+
+from ... import recipe
+from ...documents.address import shown
+from ...errors import SourceError
+from ..shot import Shot, damaged, decoded
+
+
+def open_gstreamer(section: recipe.Video, timeout_s: float) -> Iterator[Shot]:
+    """The frames of a pipeline that ends in appsink; SourceError where it cannot be opened."""
+    name = shown(section.address)
+    capture = cv2.VideoCapture(section.address, cv2.CAP_GSTREAMER)
+    if not capture.isOpened():
+        raise SourceError(
+            f"{name}: cannot be opened as a GStreamer pipeline: does it run in "
+            "gst-launch-1.0, and does this OpenCV have GStreamer (cv2.getBuildInformation)?"
+        )
+    return _shots(capture, name)
+
+
+def _shots(capture: cv2.VideoCapture, name: str) -> Iterator[Shot]:
+    count = 0
+    try:
+        while capture.grab():
+            done, frame = capture.retrieve()
+            count += 1
+            ref = f"frame {count}"
+            if done:
+                yield decoded(partial(np.asarray, frame), ref)
+            else:
+                yield damaged("OpenCV made no picture of it", name, ref)
+    finally:
+        capture.release()

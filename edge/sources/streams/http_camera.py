@@ -1,0 +1,73 @@
+"""Reads MJPEG over HTTP as network cameras give it: one part of the answer is one frame."""
+
+from __future__ import annotations
+
+import time
+import urllib.request
+from collections.abc import Iterator
+from http.client import HTTPException, HTTPResponse
+from typing import cast
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from ...documents.address import shown
+from ...errors import SourceError
+from ..shot import Shot, encoded
+from .multipart import BodyPart, Splitter
+
+_CHUNK = 64 * 2**10
+
+
+def open_http(address: str, timeout_s: float) -> Iterator[Shot] | None:
+    """The frames of an address; None where it answers with something else than one part after the other.
+
+    Raises SourceError where nothing answers, then where the answer ends or nothing comes for so long.
+    """
+    name = shown(address)
+    bare, opener = _opener(address)
+    try:
+        response = cast(HTTPResponse, opener.open(bare, timeout=timeout_s))
+    except (OSError, HTTPException, ValueError) as error:
+        raise SourceError(f"{name}: cannot be opened: {shown(str(error))}: is it reachable?") from error
+    if not response.headers.get_content_type().startswith("multipart/"):
+        response.close()
+        return None
+    boundary = response.headers.get_boundary()
+    if not boundary:
+        response.close()
+        raise SourceError(f"{name}: expected a boundary in the answer's type, found none")
+    return _shots(response, Splitter(boundary), name)
+
+
+def _opener(address: str) -> tuple[str, urllib.request.OpenerDirector]:
+    """The address without user and password, and what sends these when asked for them."""
+    split = urlsplit(address)
+    credentials, _, host = split.netloc.rpartition("@")
+    bare = urlunsplit(split._replace(netloc=host))
+    user, _, password = credentials.partition(":")
+    passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
+    if credentials:
+        passwords.add_password(None, bare, unquote(user), unquote(password))
+    return bare, urllib.request.build_opener(
+        urllib.request.ProxyHandler({}),  # a camera stands beside the line
+        urllib.request.HTTPBasicAuthHandler(passwords),
+        urllib.request.HTTPDigestAuthHandler(passwords),
+    )
+
+
+def _shots(response: HTTPResponse, splitter: Splitter, name: str) -> Iterator[Shot]:
+    count = 0
+
+    def shot(part: BodyPart) -> Shot:
+        nonlocal count
+        count += 1
+        return encoded(part.data, name, f"frame {count}", part.wrong, part.since_ns)
+
+    with response:
+        try:
+            while data := response.read1(_CHUNK):
+                yield from map(shot, splitter.feed(data, time.monotonic_ns()))
+            said = "the stream ended"
+        except (OSError, HTTPException) as error:
+            said = f"the stream broke off: {error or type(error).__name__}"
+        yield from map(shot, splitter.end())
+    raise SourceError(f"{name}: {said}: look at camera and cable")

@@ -1,0 +1,136 @@
+"""Splits a camera's multipart/x-mixed-replace answer (RFC 2046) into its parts; knows no socket and no clock.
+
+Content-Length and boundaries are both held against each other, since either alone lets half a picture through.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ...errors import PictureError
+from ...pictures import check_jpeg
+
+MOST_BYTES = 64 * 2**20  # of one part
+_MOST_HEAD = 16 * 2**10
+_BEGINS = re.compile(rb"\r?\n-*([^-\r\n][^\r\n]*)?\r?\Z|\r\Z")
+_HEAD_END = re.compile(rb"\A\r?\n|\r?\n\r?\n")
+_LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(\d{1,9})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class BodyPart:
+    """One part of the answer: its bytes, and what is known to be wrong with it."""
+
+    data: bytes
+    wrong: str
+    since_ns: int  # when its first bytes came
+
+
+class Splitter:
+    """Takes bytes as they come and gives parts once they are there."""
+
+    def __init__(self, boundary: str) -> None:
+        # Cameras disagree whether the two dashes before each boundary belong to its name.
+        self._name = boundary.strip().strip('"').lstrip("-").encode("latin-1", "replace")
+        self._boundary = re.compile(rb"(?:\A|\r?\n)--+" + re.escape(self._name) + rb"(?:--)?[ \t]*\r?\n")
+        self._longest = len(self._name) + 80
+        self._buffer = bytearray()
+        self._looked = 0  # up to here there is no boundary in the buffer
+        self._length: int | None = None
+        self._since_ns = 0
+        self._now_ns = 0
+        self._step: Callable[[], BodyPart | None] = self._between
+
+    def feed(self, data: bytes, now_ns: int) -> Iterator[BodyPart]:
+        """All parts that are complete with these bytes, which came now."""
+        self._buffer += data
+        self._now_ns = now_ns
+        while True:
+            step = self._step
+            if (part := step()) is not None:
+                yield part
+            elif self._step == step:
+                return
+
+    def end(self) -> Iterator[BodyPart]:
+        """What is left of a part where the answer ends."""
+        if self._step == self._body and self._buffer:
+            expected = f"{self._length} bytes" if self._length is not None else "a boundary"
+            wrong = f"expected {expected}, found the stream's end after {len(self._buffer)} bytes"
+            yield BodyPart(bytes(self._buffer), wrong, self._since_ns)
+
+    def _between(self) -> None:
+        """Skip whatever stands before the next boundary."""
+        found = self._boundary.search(self._buffer, self._looked)
+        if found:
+            self._go_on(found.end(), self._head)
+        else:
+            self._go_on(max(0, len(self._buffer) - self._longest), self._between)
+
+    def _head(self) -> BodyPart | None:
+        self._length, self._since_ns = None, 0
+        found = _HEAD_END.search(self._buffer)
+        end = found.end() if found else len(self._buffer)
+        following = self._boundary.search(self._buffer, 0, end)
+        if following and not following.start():  # some cameras send each boundary twice
+            self._go_on(0, self._between)
+        elif following:
+            return self._part(following.start(), "expected a head and a picture, found the next boundary")
+        elif found:
+            told = _LENGTH.search(self._buffer, 0, end)
+            self._length = int(told[1]) if told and int(told[1]) <= MOST_BYTES else None
+            self._go_on(end, self._body)
+        elif end > _MOST_HEAD:
+            return self._part(end, f"expected a head, found more than {_MOST_HEAD} bytes")
+        return None
+
+    def _body(self) -> BodyPart | None:
+        if self._buffer and not self._since_ns:
+            self._since_ns = self._now_ns
+        limit = len(self._buffer) if self._length is None else self._length
+        if found := self._boundary.search(self._buffer, self._looked, limit):
+            return self._part(found.start(), self._cut_at(found.start()))
+        if self._length is not None and len(self._buffer) >= limit:
+            begun = self._begun(limit)
+            wrong = self._cut_at(begun) if b"-" in self._buffer[begun:limit] else ""
+            return self._part(limit, wrong, go_on=begun)
+        if self._length is None and _is_whole(self._buffer):  # no need to wait for the next part's boundary
+            return self._part(len(self._buffer.rstrip(b"\r\n")))  # which may begin that boundary
+        if len(self._buffer) > MOST_BYTES:
+            return self._part(len(self._buffer), f"expected a picture, found more than {MOST_BYTES} bytes")
+        self._looked = max(0, len(self._buffer) - self._longest)
+        return None
+
+    def _cut_at(self, end: int) -> str:
+        return "" if self._length is None else f"expected {self._length} bytes, found a boundary after {end}"
+
+    def _begun(self, end: int) -> int:
+        """Where a line begins that may be a boundary that goes on behind the told end; else that end.
+
+        It belongs to no picture, and if it were taken with this part, the next one would be lost.
+        """
+        found = _BEGINS.search(self._buffer, max(0, end - self._longest), end)
+        return found.start() if found and self._name.startswith((found[1] or b"").rstrip(b"\r-")) else end
+
+    def _part(self, end: int, wrong: str = "", go_on: int | None = None) -> BodyPart:
+        part = BodyPart(bytes(self._buffer[:end]), wrong, self._since_ns or self._now_ns)
+        self._go_on(end if go_on is None else go_on, self._between)
+        return part
+
+    def _go_on(self, at: int, step: Callable[[], BodyPart | None]) -> None:
+        del self._buffer[:at]
+        self._looked, self._step = 0, step
+
+
+def _is_whole(buffer: bytearray) -> bool:
+    """Whether a JPEG's own structure says that it ends here."""
+    data = bytes(buffer[-4:]).rstrip(b"\r\n")
+    if not data.endswith(b"\xff\xd9"):
+        return False
+    try:
+        check_jpeg(bytes(buffer))
+    except PictureError:
+        return False
+    return True

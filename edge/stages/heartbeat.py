@@ -1,0 +1,55 @@
+"""A stage's life: the signs of it that its supervisor reads, and when it is to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from types import FrameType
+
+from ..memory.ledger import Ledger
+
+TICK_MS = 100  # at most so long between two signs of life
+
+
+class Life:
+    """What the supervisor sees of a stage, and what the stage hears of its supervisor."""
+
+    def __init__(self, ledger: Ledger, stage: str, supervisor: int) -> None:
+        self._row = ledger.stages[stage]
+        self._supervisor = supervisor
+        self.stopping = False
+
+    def __enter__(self) -> Life:
+        def stop(number: int, frame: FrameType | None) -> None:
+            self.stopping = True
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor, which stops us in order
+        self._row["pid"] = os.getpid()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._row["ready"] = 0
+
+    def ready(self) -> None:
+        """From here on the stage takes parts."""
+        self.beat()
+        self._row["ready_ns"] = time.monotonic_ns()
+        self._row["ready"] = 1
+
+    def beat(self) -> None:
+        """Show life; stop where the supervisor is gone."""
+        self._row["beat_ns"] = time.monotonic_ns()
+        if os.getppid() != self._supervisor:
+            self.stopping = True
+
+
+def hurry(priority: int) -> None:
+    """Have this process run before ordinary ones when it is due, where the system allows it (LimitRTPRIO).
+
+    Without it a busy machine can hold up a verdict for longer than the guard before its deadline.
+    """
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))

@@ -1,0 +1,98 @@
+"""Programs on the same machine that flood a line's ports take no verdict from those who listen."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+
+import pytest
+import zmq
+from floods import FLOODS, flooding, judged, line_on_ports
+from lines import RunningLine, stop, until
+
+import edge.stages.subscribers
+from edge.errors import LineError
+from edge.stages.subscribers import Subscribers
+
+FPS, SECONDS = 50.0, 2.0
+COMMON = ("subscriptions", "large_topic", "idle_scrapers")
+
+
+@pytest.fixture(scope="module")
+def flooded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningLine, int, int]]:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (500, limits[1]))  # as few as most systems give at first
+    try:
+        with line_on_ports(tmp_path_factory.mktemp("line"), FPS) as found:
+            yield found
+            stop(found[0])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in COMMON else pytest.param(name, marks=pytest.mark.slow) for name in FLOODS]
+)
+def test_a_flood_takes_no_verdict_away(flooded: tuple[RunningLine, int, int], name: str) -> None:
+    """Who subscribes while a neighbour floods hears all but a hundredth of what is heard without it."""
+    line, publish, metrics = flooded
+    before = line.pid("publish")
+    alone = judged(publish, SECONDS)
+    with flooding(name, publish, metrics):
+        until(lambda: judged(publish, 0.1), "the flood has begun", line)
+        among = judged(publish, SECONDS)
+    assert among >= 0.99 * alone - 1, (among, alone)  # one more or less may fall into the time
+    assert alone >= 0.8 * FPS * SECONDS
+    assert line.pid("publish") == before
+
+
+def heed(socket: zmq.Socket[bytes], subscribers: Subscribers) -> None:
+    """Until nothing more comes."""
+    while socket.poll(1000):
+        subscribers.came()
+
+
+def test_more_topics_than_any_crowd_has_end_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What libzmq keeps for them cannot grow for ever; those that are taken back do not count."""
+    monkeypatch.setattr(edge.stages.subscribers, "MOST_TOPICS", 100)
+    with zmq.Context() as context, context.socket(zmq.XPUB) as socket, context.socket(zmq.SUB) as other:
+        port = socket.bind_to_random_port("tcp://127.0.0.1")
+        other.connect(f"tcp://127.0.0.1:{port}")
+        subscribers = Subscribers(socket)
+        other.subscribe(b"first")
+        until(subscribers.came, "the first is heard")
+        for number in range(300):
+            other.subscribe(b"%d" % number)
+            other.unsubscribe(b"%d" % number)
+        other.subscribe(b"last")
+        heed(socket, subscribers)
+        for number in range(101):
+            other.subscribe(b"%d" % number)
+        with pytest.raises(LineError, match="more than 100 topics"):
+            heed(socket, subscribers)
+
+
+@pytest.mark.parametrize("stage", ["publish", "capture", "infer"])
+def test_a_supervisor_that_may_open_no_file_goes_on(flooded: tuple[RunningLine, int, int], stage: str) -> None:
+    """A stage that cannot be started is started once there is room."""
+    line, publish, _ = flooded
+    pid = line.process.pid
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    before = line.pid(stage)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        line.kill(stage)
+        said = iter(line.process.stderr.readline, "")  # type: ignore[union-attr]
+        assert any(f"{stage}: cannot be started: " in text for text in said)
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    until(lambda: line.pid(stage) != before, f"{stage} is back", line)
+    until(lambda: judged(publish, 0.2), "parts are judged again", line)
+
+
+def test_a_line_may_open_what_the_system_grants(flooded: tuple[RunningLine, int, int]) -> None:
+    """A crowd of subscribers is no lack of descriptors."""
+    line, _, _ = flooded
+    for pid in (line.process.pid, line.pid("publish")):
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        assert soft == min(hard, 65_536)

@@ -1,0 +1,144 @@
+"""What is read of a Jetson: from files as L4T's drivers put them under /sys."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from edge.errors import EngineError
+from edge.monitoring.gpu import GpuState, find_gpu
+from edge.monitoring.gpu.jetson import Jetson
+
+MIB = 1 << 20
+
+
+HZ = 1_000_000
+
+
+ORIN = {
+    "sys/firmware/devicetree/base/compatible": "nvidia,p3737-0000+p3701-0005\0nvidia,tegra234\0",
+    "sys/class/devfreq/15340000.vic/cur_freq": 729600000,
+    "sys/class/devfreq/17000000.gpu/cur_freq": 612000000,
+    "sys/class/devfreq/17000000.gpu/max_freq": 1300500000,
+    "sys/class/devfreq/17000000.gpu/device/load": 437,
+    "sys/class/thermal/thermal_zone0/type": "cpu-thermal",
+    "sys/class/thermal/thermal_zone0/temp": 88000,
+    "sys/class/thermal/thermal_zone1/type": "gpu-thermal",
+    "sys/class/thermal/thermal_zone1/temp": 54656,
+    "sys/class/thermal/cooling_device0/type": "pwm-fan",
+    "sys/class/thermal/cooling_device0/cur_state": 2,
+    "sys/class/thermal/cooling_device1/type": "cpu-throttle-alert",
+    "sys/class/thermal/cooling_device1/cur_state": 1,
+    "sys/class/thermal/cooling_device2/type": "gpu-throttle-alert",
+    "sys/class/thermal/cooling_device2/cur_state": 0,
+    "sys/class/hwmon/hwmon3/oc1_event_cnt": 0,
+    "sys/class/hwmon/hwmon3/oc1_throt_en": 1,
+    "sys/class/hwmon/hwmon3/oc2_event_cnt": 3,
+    "sys/class/hwmon/hwmon3/oc2_throt_en": 0,
+    "sys/class/hwmon/hwmon3/oc3_event_cnt": 27390,
+    "sys/class/hwmon/hwmon3/oc3_throt_en": 1,
+    "proc/meminfo": "MemTotal:       1048576 kB\nMemFree:   10 kB\nMemAvailable:   786432 kB\n",
+}
+
+
+class Board:
+    """A folder with a Jetson's files."""
+
+    def __init__(self, root: Path, files: dict[str, str | int]) -> None:
+        self.root = root
+        for path, text in files.items():
+            self[path] = text
+
+    def __setitem__(self, path: str, text: str | int) -> None:
+        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / path).write_text(text if path.endswith("compatible") else f"{text}\n")
+
+
+@pytest.fixture
+def orin(tmp_path: Path) -> Board:
+    return Board(tmp_path, ORIN)
+
+
+def test_a_jetson_is_read_from_its_files(orin, caplog):
+    """Load in per mille, millidegrees and kibibytes become shares, degrees and bytes, and of the GPU only."""
+    caplog.set_level(logging.INFO)
+    jetson = find_gpu(orin.root)
+    assert jetson.read() == GpuState(
+        memory_used_bytes=256 * MIB,
+        memory_total_bytes=1024 * MIB,
+        utilization=0.437,
+        temperature_c=54.656,
+        clock_hz=612 * HZ,
+        clock_max_hz=1_300_500_000,
+        throttled=frozenset(),
+    )
+    assert "GPU 17000000.gpu (Jetson)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("node", "load", "zone"),
+    [
+        ("17000000.ga10b", "sys/class/devfreq/17000000.ga10b/device/load", "GPU-therm"),
+        ("17000000.gv11b", "sys/devices/gpu.0/load", "GPU-therm"),
+        ("gpu-gpc-0", "sys/devices/platform/gpu.0/load", "gpu-thermal"),
+    ],
+    ids=["Orin on JetPack 5", "Xavier", "Thor"],
+)
+def test_other_jetsons_keep_the_same_under_other_names(tmp_path, node, load, zone):
+    """Boards and JetPacks name their GPU differently."""
+    board = Board(
+        tmp_path,
+        {
+            "sys/firmware/devicetree/base/compatible": "nvidia,tegra",
+            f"sys/class/devfreq/{node}/cur_freq": 500 * HZ,
+            "sys/class/thermal/thermal_zone4/type": zone,
+            "sys/class/thermal/thermal_zone4/temp": 41000,
+            load: 1000,
+        },
+    )
+    found = find_gpu(board.root).read()
+    assert found == GpuState(utilization=1.0, temperature_c=41.0, clock_hz=500 * HZ)
+
+
+def test_a_gpu_of_another_maker_is_not_read(orin):
+    """Many boards have a device that is called a GPU; engines run on NVIDIA's."""
+    orin["sys/firmware/devicetree/base/compatible"] = "rockchip,rk3588\0"
+    assert not isinstance(find_gpu(orin.root), Jetson)
+
+
+def test_a_hot_jetson_is_throttled(orin):
+    """The alert of the GPU counts, not that of the CPU and not the fan's speed."""
+    jetson = find_gpu(orin.root)
+    orin["sys/class/thermal/cooling_device2/cur_state"] = 1
+    assert jetson.read().throttled == {"thermal"}
+    orin["sys/class/thermal/cooling_device2/cur_state"] = 0
+    assert jetson.read().throttled == frozenset()
+
+
+def test_over_current_is_throttling_while_it_is_counted(orin):
+    """What was counted before the line looked, or what throttles nothing, does not show."""
+    jetson = find_gpu(orin.root)
+    assert jetson.read().throttled == frozenset()
+    orin["sys/class/hwmon/hwmon3/oc3_event_cnt"] = 27391
+    assert jetson.read().throttled == {"power"}
+    assert jetson.read().throttled == frozenset()
+    orin["sys/class/hwmon/hwmon3/oc2_event_cnt"] = 4
+    assert jetson.read().throttled == frozenset()
+
+
+def test_a_sensor_without_power_has_no_temperature(orin):
+    """A Jetson whose GPU sleeps does not report 256 degrees below zero."""
+    orin["sys/class/thermal/thermal_zone1/temp"] = -256000
+    assert find_gpu(orin.root).read().temperature_c is None
+
+
+def test_a_jetson_whose_files_are_gone_is_lost(orin):
+    """A driver that was taken away is an error that names the place, not a GPU without load."""
+    jetson = find_gpu(orin.root)
+    for path in orin.root.glob("sys/class/**/*"):
+        if path.is_file():
+            path.unlink()
+    with pytest.raises(EngineError, match=r"17000000\.gpu: neither load nor clock"):
+        jetson.read()

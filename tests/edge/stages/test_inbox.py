@@ -1,0 +1,204 @@
+"""What reaches a stage: messages of this run about parts as the ledger has them, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import zmq
+from parts import part_of
+
+from edge.judges.decide import Rule
+from edge.judges.rules import Bench
+from edge.memory.arrays import PAGE
+from edge.memory.ledger import ROWS, Ledger
+from edge.memory.ring import Ring, as_outputs
+from edge.messages import Frame, Laid, Message, Part, Posed, Prediction, Refused, Tensor, Unknown
+from edge.stages.inbox import Inbox, are_finite
+from edge.stages.publish import Publisher
+from edge.stages.sockets import Wires
+from edge.stages.verdict import Identity, Said, is_said
+from edge.wire import RUN_BYTES, pack, verdict_from
+
+SHAPES = {"map": (1, 1, 8, 8)}
+RULE = Rule(name="spots", bundle="1" * 64, thresholds={"spot": 0.5}, stride=4)
+BENCH = Bench(rules=(RULE,), outputs=(SHAPES,))
+IDENTITY = Identity(line="pcb", recipe="r" * 64, bundle="b" * 64, accepted=frozenset())
+LAID = Laid(to_frame=(1, 0, 0, 0, 1, 0), registration_px=0.5)
+PARTS = 16
+SLOTS = 8
+
+
+class Stand:
+    """A publisher behind its inbox, on a real socket, ring and ledger; its parts are due in the far future."""
+
+    def __init__(self, folder: Path, wires: Wires, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.ring = Ring.create(folder / "ring", slots=SLOTS, frame=8, tensors=[8], outputs=[256])
+        self.publisher = Publisher(self.ring, ledger, BENCH, IDENTITY, guard_ns=10)
+        self.inbox: Inbox[Said] = Inbox(
+            wires.inbox("publish"), ledger, "publish", lambda message: is_said(message, 1)
+        )
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.PUSH)
+        self._socket.connect(f"ipc://{folder}/publish.ipc")
+        self.passed: list[str] = []
+
+    def close(self) -> None:
+        self._context.destroy(linger=0)
+
+    def enter(self) -> Part:
+        entry = self.ledger.captured
+        slot, generation = self.ring.lease(entry, self.ledger.published) or (-1, 0)
+        return self.ledger.enter(part_of(entry, slot=slot, generation=generation, deadline_ns=10**18))
+
+    def write(self, part: Part, heat: float) -> None:
+        with self.ring.area(part, "outputs") as area:
+            as_outputs(area, SHAPES)["map"][:] = heat
+
+    def send(self, data: bytes) -> None:
+        """Send and have the stage take it."""
+        self._socket.send(data)
+        assert self.inbox.poll(10_000)
+        if (said := self.inbox.take()) is not None:
+            self.publisher.take(said)
+
+    def publish(self) -> list[str]:
+        """The reasons of the verdicts that are due."""
+        reasons = []
+        while (record := self.publisher.next(lambda: 1_000)) is not None:
+            verdict = verdict_from(record.partition(b"\n")[2])
+            reasons.append(verdict.reason)
+            if verdict.verdict == "pass":
+                self.passed.append(verdict.part_id)
+            self.publisher.sent(record)
+        return reasons
+
+    @property
+    def dropped(self) -> int:
+        return int(self.ledger.stages["publish"]["dropped"][0])
+
+
+@pytest.fixture
+def stand(tmp_path: Path) -> Iterator[Stand]:
+    ledger = Ledger.create(tmp_path / "ledger")
+    with Wires(tmp_path, ledger.run) as wires:
+        made = Stand(tmp_path, wires, ledger)
+        yield made
+        made.close()
+
+
+def prediction(part: Part, **more: object) -> Prediction:
+    made = Prediction(part=part, inputs=(LAID,), engine_ns=5, done_ns={"infer": 7})
+    return msgspec.structs.replace(made, **more)
+
+
+def test_of_a_thousand_messages_that_are_none_not_one_passes_a_part(stand: Stand) -> None:
+    """Stale, forged, garbled, of the past, of the future: each is dropped and counted, and says nothing."""
+    rng = random.Random(5)
+    run, past = stand.ledger.run, part_of(0)
+    for _ in range(ROWS + 3):  # parts that are overwritten by now
+        stand.send(pack(Unknown(part=stand.enter(), reason="dark", detail="", done_ns={}), run))
+        stand.publish()
+    parts = [stand.enter() for _ in range(PARTS)]
+
+    def other(part: Part) -> Part:
+        name = rng.choice([name for name in Part.__struct_fields__ if name != "entry"])
+        value = getattr(part, name)
+        changed = value + "x" if isinstance(value, str) else value + rng.choice((-1, 1, 1000))
+        return msgspec.structs.replace(part, **{name: changed})
+
+    def message(part: Part) -> bytes:
+        match rng.randrange(9):
+            case 0:
+                return pack(prediction(part), os.urandom(RUN_BYTES))
+            case 1 | 2 | 3:
+                return pack(prediction(other(part)), run)
+            case 4:
+                return pack(Unknown(part=other(part), reason="engine", detail="", done_ns={}), run)
+            case 5:
+                later = msgspec.structs.replace(part, entry=stand.ledger.captured + rng.randrange(10**9))
+                return pack(prediction(rng.choice((past, later))), run)
+            case 6:
+                flat = Laid(to_frame=(float("nan"), 0, 0, 0, 1, 0), registration_px=None)
+                return pack(prediction(part, inputs=rng.choice(((), (LAID, LAID), (flat,)))), run)
+            case 7:
+                wrong: Message = Frame(part=part, shape=(2, 4), done_ns={})
+                if rng.random() < 0.5:
+                    wrong = Tensor(part=part, inputs=(LAID,), done_ns={})
+                return pack(wrong, run)
+            case _:
+                data = pack(prediction(part), run)
+                return rng.choice((data[: rng.randrange(len(data))], rng.randbytes(rng.randrange(300))))
+
+    for _ in range(1_000):
+        stand.send(message(rng.choice(parts)))
+    assert stand.dropped == 1_000
+    assert stand.publish() == []
+    for part in parts[:SLOTS]:  # and what is true is still heard
+        stand.write(part, 0.1)
+        stand.send(pack(prediction(part), run))
+    assert stand.publish() == ["clean"] * SLOTS
+    assert stand.passed == [part.part_id for part in parts[:SLOTS]]
+
+
+def test_outputs_that_nobody_wrote_pass_no_part(stand: Stand) -> None:
+    """Not those of a new slot, and not those that an earlier part left there."""
+    for round_ in range(3):
+        parts = [stand.enter() for _ in range(SLOTS)]
+        for part in parts:
+            if round_ == 1:
+                stand.write(part, 0.1)
+            stand.send(pack(prediction(part), stand.ledger.run))
+        assert stand.publish() == ["clean" if round_ == 1 else "score"] * SLOTS
+    assert stand.dropped == 0
+
+
+def test_a_part_is_known_by_its_texts_whatever_they_are(stand: Stand) -> None:
+    """A name that does not fit the ledger, or is no text, is cut alike everywhere, and ends nothing."""
+    for view in ("v" * 500, "é" * 100, "a\0b\n", "\udcff.png", ""):
+        entry = stand.ledger.captured
+        slot, generation = stand.ring.lease(entry, stand.ledger.published) or (-1, 0)
+        named = part_of(entry, slot=slot, generation=generation, deadline_ns=10**18, view=view)
+        part = stand.ledger.enter(msgspec.structs.replace(named, camera=view * 2, source_ref=view * 9))
+        stand.write(part, 0.1)
+        stand.send(pack(prediction(part), stand.ledger.run))
+        assert stand.publish() == ["clean"]
+        assert len(part.view.encode()) <= 128
+        assert part.view.isprintable()
+    assert stand.dropped == 0
+
+
+def test_outputs_are_no_number_from_the_lease_on(tmp_path: Path) -> None:
+    """Of every judge, from page to page, in the slot that was leased and in no other."""
+    ring = Ring.create(tmp_path / "ring", slots=4, frame=8, tensors=[8, 8], outputs=[9000, 64])
+    for number in (0, 1):
+        ring.memory("outputs", number)[:] = 0
+    slot, _ = ring.lease(0, 0) or (-1, 0)
+    for number in (0, 1):
+        outputs = ring.memory("outputs", number).view(np.float32)
+        assert np.isnan(outputs[slot].reshape(-1, PAGE // 4)[:, 0]).all()
+        assert not np.isnan(np.delete(outputs, slot, axis=0)).any()
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_what_lies_nowhere_in_the_frame_is_no_input(number: float) -> None:
+    """Neither as laid nor as it is to be laid; a judge that was refused lies nowhere and is none to ask."""
+    good, bad = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), (1.0, 0.0, number, 0.0, 1.0, 0.0)
+    dark = Refused(reason="dark", detail="")
+    laid, posed = (
+        Laid(to_frame=good, registration_px=None),
+        Posed(pose=good, to_frame=good, registration_px=None),
+    )
+    assert are_finite((dark, laid, posed, msgspec.structs.replace(posed, pose=None)))
+    for wrong in (
+        msgspec.structs.replace(laid, to_frame=bad),
+        msgspec.structs.replace(posed, to_frame=bad),
+        msgspec.structs.replace(posed, pose=bad),
+    ):
+        assert not are_finite((dark, laid, wrong))

@@ -1,0 +1,502 @@
+"""The publisher's promise, with the time as an argument: one verdict a part, in order, before its deadline."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import jsonschema
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from parts import part_of
+
+from edge.judges.decide import Rule
+from edge.judges.rules import Bench as Judges
+from edge.judges.rules import read_bench, write_bench
+from edge.memory.ledger import RECORD_BYTES, Ledger
+from edge.memory.ring import Ring, as_outputs
+from edge.messages import Judged, Laid, Prediction, Refused, Unknown, Verdict
+from edge.recipe import MOST_JUDGES, Fusion
+from edge.stages.publish import Publisher
+from edge.stages.verdict import Identity
+from edge.wire import verdict_from
+
+SHAPES = {"map": (1, 1, 8, 8)}
+RULE = Rule(name="spots", bundle="1" * 64, thresholds={"spot": 0.5}, stride=4)
+LAID = Laid(to_frame=(1, 0, 0, 0, 1, 0), registration_px=0.5)
+GUARD_NS = 10
+DARK = Refused(reason="dark", detail="the picture's contrast is 2 grey levels")
+IDENTITY = Identity(line="pcb", recipe="r" * 64, bundle="b" * 64, accepted=frozenset({"dark"}))
+
+
+class Desk:
+    """A publisher on a real ring and ledger; a part is due 50 us after its capture."""
+
+    def __init__(
+        self,
+        folder: Path,
+        rules: tuple[Rule, ...] = (RULE,),
+        fusion: Fusion | None = None,
+        accepted: str = "dark",
+    ) -> None:
+        self.folder = folder
+        self.identity = dataclasses.replace(IDENTITY, accepted=frozenset({accepted}))
+        self.judges = Judges(rules=rules, outputs=(SHAPES,) * len(rules), fusion=fusion)
+        sizes = {"tensors": [8] * len(rules), "outputs": [256] * len(rules)}
+        self.ring = Ring.create(folder / "ring", slots=8, frame=8, **sizes)
+        self.ledger = Ledger.create(folder / "ledger")
+        self.publisher = self.publisher_anew()
+
+    def publisher_anew(self) -> Publisher:
+        ring, ledger = Ring.open(self.folder / "ring"), Ledger.open(self.folder / "ledger")
+        return Publisher(ring, ledger, self.judges, self.identity, GUARD_NS)
+
+    def enter(self, at_ns: int = 0) -> int:
+        entry = self.ledger.captured
+        lease = self.ring.lease(entry, self.ledger.published)
+        slot, generation = lease or (-1, 0)
+        part = part_of(entry, slot=slot, generation=generation, captured_ns=at_ns, deadline_ns=at_ns + 50_000)
+        self.ledger.enter(part)
+        return entry
+
+    def predict(self, entry: int, *said: float | Refused) -> Prediction:
+        """Each judge's hottest cell, or why it could not look."""
+        part = self.ledger.part(entry)
+        for number, heat in enumerate(said):
+            if not isinstance(heat, Refused):
+                with self.ring.area(part, "outputs", number) as area:
+                    as_outputs(area, SHAPES)["map"][:] = 0
+                    as_outputs(area, SHAPES)["map"][0, 0, 2, 2] = heat
+        done_ns = {"capture": part.captured_ns + 2_500, "infer": part.captured_ns + 9_100}
+        return Prediction(
+            part=part,
+            inputs=tuple(heat if isinstance(heat, Refused) else LAID for heat in said),
+            engine_ns=4_000,
+            done_ns=done_ns,
+        )
+
+    def publish(self, now_ns: int) -> list[tuple[str, Verdict]]:
+        found = []
+        while (record := self.publisher.next(lambda: now_ns)) is not None:
+            topic, _, body = record.partition(b"\n")
+            found.append((topic.decode(), verdict_from(body)))
+            self.publisher.sent(record)
+        return found
+
+
+def marked(record: bytes | None) -> bytes:
+    assert record is not None
+    assert record.count(b'"resent":false') == 1
+    return record.replace(b'"resent":false', b'"resent":true')
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def test_a_judged_part_is_published_at_once(desk: Desk) -> None:
+    """A prediction becomes a verdict on its topic, with its times, digests and region."""
+    desk.publisher.take(desk.predict(desk.enter(), 0.9))
+    ((topic, verdict),) = desk.publish(12_000)
+    assert topic == "reject.pcb"
+    assert (verdict.verdict, verdict.reason, verdict.part_id) == ("reject", "defect", "1-1")
+    assert verdict.latency_us == {"capture": 2, "infer": 7, "publish": 3, "engine": 4, "total": 12}
+    assert (verdict.recipe, verdict.bundle) == (IDENTITY.recipe, IDENTITY.bundle)
+    assert [region.kind for region in verdict.regions] == ["spot"]
+    assert verdict.captured_at == "2023-11-14T22:13:20.000000Z"
+
+
+def test_a_clean_part_is_accepted(desk: Desk) -> None:
+    """Only a pass goes out under `accept`."""
+    desk.publisher.take(desk.predict(desk.enter(), 0.1))
+    ((topic, verdict),) = desk.publish(12_000)
+    assert (topic, verdict.verdict, verdict.reason) == ("accept.pcb", "pass", "clean")
+
+
+def test_a_part_without_an_answer_is_unknown_before_its_deadline(desk: Desk) -> None:
+    """Silence turns into `unknown` and a reject, guard_ms before the deadline and not sooner."""
+    desk.enter()
+    assert desk.publish(50_000 - GUARD_NS - 1) == []
+    assert desk.publisher.wait_ns(50_000 - GUARD_NS - 3) == 3
+    ((topic, verdict),) = desk.publish(50_000 - GUARD_NS)
+    assert (topic, verdict.verdict, verdict.reason) == ("reject.pcb", "unknown", "late")
+    assert verdict.published_ns < verdict.deadline_ns
+    assert verdict.score is None
+
+
+def test_an_answer_after_the_verdict_changes_nothing(desk: Desk) -> None:
+    """A late prediction gives the part no second verdict."""
+    late = desk.predict(desk.enter(), 0.1)
+    assert len(desk.publish(60_000)) == 1
+    desk.publisher.take(late)
+    assert desk.publish(70_000) == []
+
+
+@pytest.mark.parametrize(
+    ("heat", "told"), [(0.1, "clean, score 0.1"), (0.9, "defect, score 0.9"), (DARK, f"dark, {DARK.detail}")]
+)
+def test_what_is_said_after_the_deadline_is_late(desk: Desk, heat: float | Refused, told: str) -> None:
+    """From the deadline on, at the moment of sending, nothing passes; what was judged stands in the detail."""
+    for now_ns in (49_999, 50_000, 9_000_000):
+        desk.publisher.take(desk.predict(desk.enter(), heat))
+        ((topic, verdict),) = desk.publish(now_ns)
+        if now_ns < 50_000:
+            assert verdict.reason == told.partition(",")[0]
+            continue
+        assert (topic, verdict.verdict, verdict.reason) == ("reject.pcb", "unknown", "late")
+        assert verdict.detail.endswith(told)
+        assert (verdict.score, verdict.regions) == (None, [])
+
+
+def test_a_deadline_that_comes_while_the_verdict_is_made_counts(desk: Desk) -> None:
+    """The time is read once more when all that is left is to send it."""
+    desk.publisher.take(desk.predict(desk.enter(), 0.1))
+    times = iter((49_000, 51_000, 52_000))
+    record = desk.publisher.next(lambda: next(times))
+    assert record is not None
+    assert verdict_from(record.partition(b"\n")[2]).reason == "late"
+    assert desk.ledger.recorded(0) == record
+
+
+def test_a_defect_found_too_late_is_never_let_through(tmp_path: Path) -> None:
+    """Where the recipe lets late parts through, it means those of which nothing is known."""
+    desk = Desk(tmp_path, accepted="late")
+    desk.publisher.take(desk.predict(desk.enter(), 0.9))
+    desk.publisher.take(desk.predict(desk.enter(), 0.1))
+    desk.enter()
+    assert [topic for topic, _ in desk.publish(60_000)] == ["reject.pcb", "accept.pcb", "accept.pcb"]
+
+
+def test_what_was_given_out_of_late_is_sent_again_whoever_gave_it_out(desk: Desk) -> None:
+    """Publishers that die soon one after the other lose nothing between them; what was heard is left out."""
+    second, records = 1_000_000_000, []
+    for number in range(12):
+        now_ns = number * second
+        desk.publisher.take(desk.predict(desk.enter(now_ns), 0.1))
+        record = desk.publisher.next(lambda now_ns=now_ns: now_ns + 20_000)
+        assert record is not None
+        records.append(marked(record))
+        desk.publisher.sent(record)
+        if number < 8:
+            desk.publisher.settle(now_ns)
+        else:
+            desk.publisher = desk.publisher_anew()  # it dies before subscribers are back
+            assert desk.publisher.is_successor
+    assert desk.publisher.again() == records[2:]
+
+
+def test_a_publisher_that_is_alone_waits_as_long_as_there_is_time(desk: Desk) -> None:
+    """A verdict that nobody hears would be heard too late, and is not lost for having waited."""
+    desk.publisher.take(desk.predict(desk.enter(), 0.1))
+    assert desk.publisher.next(lambda: 50_000 - GUARD_NS - 1, alone=True) is None
+    assert desk.publisher.wait_ns(50_000 - GUARD_NS - 1) == 1
+    record = desk.publisher.next(lambda: 50_000 - GUARD_NS, alone=True)
+    assert record is not None
+    assert verdict_from(record.partition(b"\n")[2]).verdict == "pass"
+
+
+def test_verdicts_come_in_the_order_of_the_parts(desk: Desk) -> None:
+    """A part that is judged first waits for the ones before it, at most until their deadline."""
+    first, second = desk.enter(), desk.enter()
+    desk.publisher.take(desk.predict(second, 0.1))
+    assert desk.publish(20_000) == []
+    desk.publisher.take(desk.predict(first, 0.1))
+    assert [verdict.sequence for _, verdict in desk.publish(20_000)] == [1, 2]
+
+
+def test_what_a_stage_could_not_judge_says_why(desk: Desk) -> None:
+    """The reason and the words of the stage reach the verdict."""
+    part = desk.ledger.part(desk.enter())
+    desk.publisher.take(Unknown(part=part, reason="registration", detail="moved 40 px", done_ns={}))
+    ((topic, verdict),) = desk.publish(1_000)
+    assert (topic, verdict.reason, verdict.detail) == ("reject.pcb", "registration", "moved 40 px")
+
+
+def test_the_recipe_may_let_an_unknown_through_for_a_reason(desk: Desk) -> None:
+    """`rule.unknown` changes the action, not the verdict, and for that reason alone."""
+    part = desk.ledger.part(desk.enter())
+    desk.publisher.take(Unknown(part=part, reason="dark", detail="", done_ns={}))
+    ((topic, verdict),) = desk.publish(1_000)
+    assert (topic, verdict.verdict) == ("accept.pcb", "unknown")
+
+
+def test_outputs_of_a_slot_leased_anew_are_not_judged(desk: Desk) -> None:
+    """A prediction whose slot belongs to a later part is `unknown`, reason `overwritten`."""
+    entry = desk.enter()
+    prediction = desk.predict(entry, 0.1)
+    for later in range(1, 9):
+        desk.ring.lease(later, published=later)
+    desk.publisher.take(prediction)
+    ((_, verdict),) = desk.publish(1_000)
+    assert (verdict.verdict, verdict.reason) == ("unknown", "overwritten")
+
+
+def test_a_publisher_killed_before_it_sent_gives_the_same_verdict_again(desk: Desk) -> None:
+    """What was recorded is what goes out, marked as sent again, whatever the next publisher hears."""
+    desk.publisher.take(desk.predict(desk.enter(), 0.9))
+    recorded = desk.publisher.next(lambda: 12_000)
+    heir = desk.publisher_anew()
+    heir.take(Unknown(part=desk.ledger.part(0), reason="engine", detail="", done_ns={}))
+    for now_ns in (30_000, 90_000):  # the subscriber may have heard it before the deadline
+        assert heir.next(lambda now_ns=now_ns: now_ns) == marked(recorded)
+
+
+def test_a_publisher_killed_with_answers_in_hand_loses_no_part(desk: Desk) -> None:
+    """Answers that died with it are answered by the deadline."""
+    desk.publisher.take(desk.predict(desk.enter(), 0.1))
+    desk.publisher = desk.publisher_anew()
+    assert desk.publish(20_000) == []
+    assert [verdict.reason for _, verdict in desk.publish(49_990)] == ["late"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_every_part_gets_exactly_one_verdict(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Whatever order, loss, repetition and death there is: sequence without gaps, none twice, none late."""
+    desk = Desk(tmp_path_factory.mktemp("desk"))
+    now_ns, published = 0, []
+    answers: list[Prediction] = []
+    for _ in range(data.draw(st.integers(5, 60))):
+        match data.draw(st.sampled_from(["part", "part", "answer", "repeat", "death", "time", "time"])):
+            case "part":
+                entry = desk.enter(now_ns)
+                if desk.ledger.part(entry).slot >= 0:
+                    answers.append(desk.predict(entry, data.draw(st.sampled_from([0.1, 0.9, float("nan")]))))
+            case "answer" | "repeat" as what if answers:
+                answer = data.draw(st.sampled_from(answers))
+                desk.publisher.take(answer)
+                if what == "answer":
+                    answers.remove(answer)
+            case "death":
+                desk.publisher = desk.publisher_anew()
+            case "time":
+                now_ns += min(data.draw(st.integers(0, 30_000)), desk.publisher.wait_ns(now_ns))
+        published += desk.publish(now_ns)
+    while desk.ledger.published < desk.ledger.captured:
+        now_ns += desk.publisher.wait_ns(now_ns)
+        published += desk.publish(now_ns)
+    assert [verdict.sequence for _, verdict in published] == list(range(1, desk.ledger.captured + 1))
+    assert all(verdict.published_ns < verdict.deadline_ns for _, verdict in published)
+    assert all((topic == "accept.pcb") == (verdict.verdict == "pass") for topic, verdict in published)
+
+
+def test_a_verdict_with_very_many_regions_still_fits(desk: Desk) -> None:
+    """A verdict stays within its record, and keeps its strongest regions."""
+    part = desk.ledger.part(desk.enter())
+    shapes = {"map": (1, 1, 8, 8)}
+    with desk.ring.area(part, "outputs") as area:
+        as_outputs(area, shapes)["map"][:] = np.linspace(0.6, 0.9, 64, dtype=np.float32).reshape(1, 1, 8, 8)
+    desk.publisher.take(msgspec.structs.replace(desk.predict(0, 0.9), part=part))
+    record = desk.publisher.next(lambda: 1_000)
+    assert record is not None
+    assert len(record) <= RECORD_BYTES
+
+
+def test_the_heartbeat_tells_blindness_from_idleness(desk: Desk) -> None:
+    """Idle before parts come, judging with them, blind when all of them are unknown for seconds."""
+    second = 1_000_000_000
+    assert desk.publisher.heartbeat(0).state == "idle"
+    desk.publisher.take(desk.predict(desk.enter(), 0.1))
+    desk.publish(1_000)
+    beat = desk.publisher.heartbeat(second)
+    assert (beat.state, beat.part_id, beat.judged_ns, beat.parts) == ("judging", "1-1", 1_000, 1)
+    assert (beat.epoch, beat.sequence) == (1, 1)
+    assert desk.publisher.heartbeat(4 * second).state == "idle"
+    for entry in (1, 2, 3):
+        desk.enter(entry * second)
+        desk.publish(entry * second + 60_000)
+    assert desk.publisher.heartbeat(3 * second).state == "blind"
+    blind = desk.publisher.heartbeat(60 * second)
+    assert (blind.state, blind.part_id, blind.sequence) == ("blind", "1-1", 4)
+    assert blind.reason == "3 parts, none judged: late"
+    desk.enter(4 * second)
+    desk.publisher.take(desk.predict(4, 0.1))
+    desk.publish(4 * second)
+    assert desk.publisher.heartbeat(4 * second).state == "judging"
+
+
+def test_a_verdict_is_what_its_schema_says(desk: Desk) -> None:
+    """The published JSON Schema accepts a real verdict and refuses one without its part."""
+    schema = msgspec.json.schema(Verdict)
+    desk.publisher.take(desk.predict(desk.enter(), 0.9))
+    ((_, verdict),) = desk.publish(12_000)
+    body = msgspec.to_builtins(verdict)
+    jsonschema.validate(body, schema)
+    del body["part_id"]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(body, schema)
+
+
+MOVED = Refused(reason="registration", detail="moved 40 px")
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Desk:
+    """With a judge that rejects spots from 0.5 on, and one that rejects stains from 0.7 on."""
+    return Desk(tmp_path, (RULE, Rule(name="stains", bundle="2" * 64, thresholds={"stain": 0.7}, stride=4)))
+
+
+def test_a_verdict_tells_what_each_judge_made_of_the_part(two: Desk) -> None:
+    """By the judge's name, in the recipe's order, with its score, threshold and bundle."""
+    two.publisher.take(two.predict(two.enter(), 0.6, 0.6))
+    ((topic, verdict),) = two.publish(12_000)
+    assert (topic, verdict.verdict, verdict.score, verdict.threshold) == ("reject.pcb", "reject", 0.6, 0.5)
+    assert verdict.judges == [
+        Judged(
+            name="spots",
+            verdict="reject",
+            reason="defect",
+            score=0.6,
+            threshold=0.5,
+            p_value=None,
+            bundle="1" * 64,
+        ),
+        Judged(
+            name="stains",
+            verdict="pass",
+            reason="clean",
+            score=0.6,
+            threshold=0.7,
+            p_value=None,
+            bundle="2" * 64,
+        ),
+    ]
+    assert [region.kind for region in verdict.regions] == ["spot"]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ((0.1, 0.1), ("accept.pcb", "pass", "clean")),
+        ((0.1, MOVED), ("reject.pcb", "unknown", "registration")),
+        ((MOVED, 0.1), ("reject.pcb", "unknown", "registration")),
+        ((0.1, float("nan")), ("reject.pcb", "unknown", "score")),
+        ((MOVED, 0.9), ("reject.pcb", "reject", "defect")),
+        ((float("nan"), 0.9), ("reject.pcb", "reject", "defect")),
+        ((MOVED, DARK), ("reject.pcb", "unknown", "registration")),
+    ],
+    ids=[
+        "both clean",
+        "second moved",
+        "first moved",
+        "second no number",
+        "moved and defect",
+        "no number and defect",
+        "neither",
+    ],
+)
+def test_a_part_passes_only_where_every_judge_passed_it(
+    two: Desk, said: tuple[float | Refused, ...], expected: tuple[str, str, str]
+) -> None:
+    """A judge that could not look leaves the others their say; where they find nothing, the part is unknown."""
+    two.publisher.take(two.predict(two.enter(), *said))
+    ((topic, verdict),) = two.publish(12_000)
+    assert (topic, verdict.verdict, verdict.reason) == expected
+    assert [judged.name for judged in verdict.judges] == ["spots", "stains"]
+    for judged, heat in zip(verdict.judges, said, strict=True):
+        refused = isinstance(heat, Refused) or np.isnan(heat)
+        assert (judged.verdict == "unknown") == (judged.score is None) == refused
+    if verdict.verdict == "unknown":
+        assert verdict.detail
+        assert verdict.score is None
+
+
+def test_an_unknown_is_let_through_only_if_all_its_reasons_are(two: Desk) -> None:
+    """The recipe lets dark parts through; one that another judge could not look at for its own is not."""
+    two.publisher.take(two.predict(two.enter(), DARK, 0.1))
+    two.publisher.take(two.predict(two.enter(), DARK, DARK))
+    two.publisher.take(two.predict(two.enter(), DARK, MOVED))
+    two.publisher.take(two.predict(two.enter(), MOVED, DARK))
+    two.publisher.take(two.predict(two.enter(), DARK, 0.9))
+    found = two.publish(12_000)
+    assert [topic for topic, _ in found] == ["accept.pcb"] * 2 + ["reject.pcb"] * 3
+    assert [verdict.verdict for _, verdict in found] == ["unknown"] * 4 + ["reject"]
+
+
+def test_the_registration_told_is_the_worst_of_any_judge(two: Desk) -> None:
+    """A judge whose part lies badly is not hidden behind one that lies well; one that was refused has none."""
+    worse = Laid(to_frame=LAID.to_frame, registration_px=0.8)
+    for inputs in ((LAID, worse), (worse, LAID), (MOVED, LAID)):
+        prediction = two.predict(two.enter(), 0.1, 0.1)
+        two.publisher.take(msgspec.structs.replace(prediction, inputs=inputs))
+    assert [verdict.registration_px for _, verdict in two.publish(12_000)] == [0.8, 0.8, 0.5]
+
+
+def test_a_part_that_no_judge_registers_has_no_registration(two: Desk) -> None:
+    """A model without masters does not make a part look as if it lay perfectly, nor hide another's figure."""
+    alone = Laid(to_frame=LAID.to_frame, registration_px=None)
+    for inputs in ((alone, alone), (MOVED, alone), (alone, LAID)):
+        prediction = two.predict(two.enter(), 0.1, 0.1)
+        two.publisher.take(msgspec.structs.replace(prediction, inputs=inputs))
+    assert [verdict.registration_px for _, verdict in two.publish(12_000)] == [None, None, 0.5]
+
+
+def test_p_values_of_all_judges_decide_together(tmp_path: Path) -> None:
+    """With a fusion the verdict has the p-value of all, each judge its own, to four digits."""
+    good = np.linspace(0.0, 0.29, 29)
+    rules = tuple(
+        Rule(name=name, bundle="1" * 64, thresholds={"spot": 1.0}, stride=4, calibration=good) for name in "ab"
+    )
+    desk = Desk(tmp_path, rules, Fusion(how="fisher", false_reject=0.01))
+    desk.publisher.take(desk.predict(desk.enter(), 0.3, 0.3))
+    desk.publisher.take(desk.predict(desk.enter(), 0.3, 0.05))
+    (_, odd), (_, usual) = desk.publish(12_000)
+    assert (odd.verdict, odd.reason, odd.p_value) == ("reject", "defect", 0.008669)
+    assert [judged.p_value for judged in odd.judges] == [0.03333, 0.03333]
+    assert usual.verdict == "pass"
+    assert usual.p_value == 0.1273
+
+
+def test_a_verdict_has_room_for_as_many_judges_as_a_recipe_may_name(tmp_path: Path) -> None:
+    """With the longest names there are, and words that no JSON likes, it fits the ledger's record."""
+    rule = Rule(name="j" * 31, bundle="1" * 64, thresholds={"spot": 1 / 3}, stride=4)
+    desk = Desk(tmp_path, (rule,) * MOST_JUDGES)
+    refused = Refused(reason="registration", detail="\x00" * 500)
+    desk.publisher.take(desk.predict(desk.enter(), *[refused] * MOST_JUDGES))
+    desk.publisher.take(desk.predict(desk.enter(), *[0.7] * MOST_JUDGES))
+    assert [len(verdict.judges) for _, verdict in desk.publish(12_000)] == [MOST_JUDGES] * 2
+
+
+def test_a_verdict_has_room_for_the_longest_texts(tmp_path: Path) -> None:
+    """Names that JSON doubles, a detail without end, times of stages that there are not: it fits its record."""
+    rule = Rule(name="j" * 31, bundle="1" * 64, thresholds={"spot": 1 / 3}, stride=4)
+    desk = Desk(tmp_path, (rule,) * MOST_JUDGES)
+    named = part_of(0, deadline_ns=50_000, view='"' * 999)
+    part = desk.ledger.enter(msgspec.structs.replace(named, camera='"' * 999, source_ref="\\" * 999))
+    refused = Refused(reason="registration", detail="cannot open \udcff, " + '"' * 9_999)
+    desk.publisher.take(
+        Prediction(
+            part=part,
+            inputs=(refused,) * MOST_JUDGES,
+            engine_ns=10**15,
+            done_ns={f"stage {number}": number for number in range(999)},
+        )
+    )
+    ((_, verdict),) = desk.publish(49_000)
+    assert len(verdict.judges) == MOST_JUDGES
+    assert verdict.detail.endswith("…")
+    assert len(verdict.source_ref) > 500
+
+
+def test_how_verdicts_are_made_is_written_down_whole(tmp_path: Path) -> None:
+    """A publisher that is started anew makes the same verdicts, to the last digit, without a bundle."""
+    good = np.linspace(0.0, 1 / 3, 29)
+    rules = tuple(
+        Rule(name=name, bundle="1" * 64, thresholds={"spot": 1 / 3, "cut": 0.1}, stride=4, calibration=array)
+        for name, array in (("a", good), ("b", None))
+    )
+    desk = Desk(tmp_path, rules, Fusion(how="fisher", false_reject=0.01))
+    write_bench(tmp_path, desk.judges)
+    read = read_bench(tmp_path)
+    assert np.array_equal(read.rules[0].calibration, good)
+    assert dataclasses.replace(read.rules[0], calibration=None) == dataclasses.replace(
+        rules[0], calibration=None
+    )
+    assert (read.rules[1], read.outputs, read.fusion) == (rules[1], desk.judges.outputs, desk.judges.fusion)
+    assert list(read.rules[0].thresholds) == ["spot", "cut"]

@@ -1,0 +1,121 @@
+"""How the line is: what it says while capture is away, and while nothing can be judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from parts import part_of
+
+from edge.judges.rules import Bench
+from edge.memory.ledger import Ledger
+from edge.messages import Unknown, Verdict
+from edge.stages.state import State
+from edge.stages.verdict import Answer, Identity, record_of
+from edge.wire import verdict_from
+
+SECOND = 1_000_000_000
+PATIENCE_S = 5
+
+
+class Eye:
+    """A state, and capture's row in the ledger as capture and supervisor write it; times in seconds."""
+
+    def __init__(self, folder: Path) -> None:
+        self.row = Ledger.create(folder / "ledger").stages["capture"]
+        self.state = State(self.row, PATIENCE_S * SECOND)
+
+    def ready(self, at: float) -> None:
+        self.row["ready"], self.row["ready_ns"] = 1, at * SECOND
+        self.beats(at)
+
+    def beats(self, at: float) -> None:
+        self.row["beat_ns"] = at * SECOND
+
+    def fails(self, at: float) -> None:
+        self.row["ready"], self.row["failed_ns"] = 0, at * SECOND
+
+    def part(self, at: float, judged: bool = True) -> None:
+        self.state.note(_verdict(round(at * SECOND), judged))
+
+    def at(self, at: float) -> str:
+        kind, reason = self.state.at(round(at * SECOND))
+        assert bool(reason) == (kind == "blind")
+        return f"{kind}: {reason}" if reason else kind
+
+
+def _verdict(captured_ns: int, judged: bool) -> Verdict:
+    part = part_of(0, captured_ns=captured_ns, deadline_ns=captured_ns + SECOND)
+    unknown = Unknown(part=part, reason="dark", detail="", done_ns={})
+    identity = Identity(line="l", recipe="", bundle="", accepted=frozenset())
+    record = record_of(unknown, Answer(unknown), Bench(rules=(), outputs=()), identity, captured_ns)
+    verdict = verdict_from(record.partition(b"\n")[2])
+    return verdict if not judged else Verdict(**{**_fields(verdict), "verdict": "pass", "reason": "clean"})
+
+
+def _fields(verdict: Verdict) -> dict[str, object]:
+    return {name: getattr(verdict, name) for name in verdict.__struct_fields__}
+
+
+@pytest.fixture
+def eye(tmp_path: Path) -> Eye:
+    return Eye(tmp_path)
+
+
+def test_a_line_without_parts_is_idle(eye: Eye) -> None:
+    """Before capture is started, while it waits for the first part, and after the last one."""
+    assert eye.at(0) == "idle"
+    eye.ready(1)
+    assert eye.at(2) == "idle"
+    eye.part(2.5)
+    eye.beats(2.5)
+    assert eye.at(3) == "judging"
+    eye.beats(9)
+    assert eye.at(9) == "idle"
+
+
+def test_a_capture_that_failed_is_blind_until_a_part_comes(eye: Eye) -> None:
+    """While it is away, while it is opened anew, and while it stands but has shown nothing."""
+    eye.ready(1)
+    eye.part(2)
+    eye.fails(10)
+    assert eye.at(11) == "blind: capture failed 1 s ago, and no part has come since"
+    eye.ready(12)
+    assert eye.at(13).startswith("blind")
+    eye.part(13.5)
+    eye.beats(14)
+    assert eye.at(14) == "judging"
+
+
+def test_a_capture_that_stands_long_enough_sees_again(eye: Eye) -> None:
+    """On a line to which no parts come; a camera that flaps never stands for so long."""
+    for failed in (10, 13, 16):
+        eye.fails(failed)
+        eye.ready(failed + 1)
+        for at in np.arange(failed + 1, failed + 3, 0.5):
+            eye.beats(float(at))
+            assert eye.at(float(at)).startswith("blind: capture failed"), at
+    eye.beats(22.5)
+    assert eye.at(22.5) == "idle"
+
+
+def test_a_capture_that_hangs_is_blind(eye: Eye) -> None:
+    """It stands in its driver for ever, say; also where parts came shortly before."""
+    eye.ready(1)
+    eye.part(2)
+    eye.beats(2)
+    assert eye.at(3.9) == "judging"
+    assert eye.at(4.5) == "blind: capture has shown no sign of life for 2 s"
+
+
+def test_parts_that_cannot_be_judged_make_a_line_blind(eye: Eye) -> None:
+    """So many in so long a time, all of them; one that is judged ends it."""
+    eye.ready(1)
+    for at in (2, 3, 4):
+        eye.beats(at)
+        assert eye.at(at) in ("judging", "idle")
+        eye.part(at, judged=False)
+    assert eye.at(4) == "blind: 3 parts, none judged: dark"
+    eye.part(4.5)
+    assert eye.at(4.5) == "judging"
