@@ -34,7 +34,7 @@ from edge.recipe import Recipe, Synthetic, read_recipe
 from edge.render.board import design
 from edge.render.photo import Pose, master, photograph
 from edge.stages.preprocess import Preparer
-from trt_build.progress import counted
+from trt_build.terminal.progress import counted
 
 Picture = NDArray[np.uint8]
 

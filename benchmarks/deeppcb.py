@@ -21,9 +21,9 @@ from edge.engines import open_engine
 from edge.engines.base import Engine, Sample
 from edge.judges.regions import find_regions
 from edge.recipe import EngineChoice
-from trt_build.dataset import KINDS, Pair, read_pairs, split
-from trt_build.evaluate import FLOOR, as_boxes, choose_cut, draw_worst, figures
-from trt_build.metrics import Boxes
+from trt_build.data.pairs import KINDS, Pair, read_pairs, split
+from trt_build.figures.boards import FLOOR, as_boxes, choose_cut, draw_worst, figures
+from trt_build.figures.boxes import Boxes
 
 WARM_UP = 20
 BATCH = 50  # pairs whose masters' features are kept at once

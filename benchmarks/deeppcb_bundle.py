@@ -15,7 +15,7 @@ from pathlib import Path
 
 import cv2
 
-from trt_build.pairs import write_pairs
+from trt_build.data.rendered import write_pairs
 
 NOTICE = Path(__file__).parent / "bundles" / "NOTICE.txt"
 BOARDS = 24

@@ -24,8 +24,8 @@ import numpy as np
 
 from edge.messages import Verdict
 from edge.wire import verdict_from
-from trt_build.dataset import KINDS, Pair, read_pairs
-from trt_build.metrics import overlaps
+from trt_build.data.pairs import KINDS, Pair, read_pairs
+from trt_build.figures.boxes import overlaps
 
 BUNDLE = Path(__file__).parent / "bundles" / "deeppcb"
 OVERLAP = 0.33

@@ -20,7 +20,7 @@ from edge.recipe import Synthetic, read_recipe
 from edge.render.board import design
 from edge.render.defects import KINDS, add_defect
 from edge.render.photo import Pose, master, photograph
-from trt_build.pairs import registered
+from trt_build.data.rendered import registered
 
 #: Designs and the defect on each of their golden boards: three, for a bundle under 5 MB with FP32 in it.
 GOLDEN = {0: ("copper",), 1: ("open",), 2: ("pin-hole",)}

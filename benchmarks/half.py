@@ -1,8 +1,8 @@
 """What FP16 decides otherwise than FP32 on labelled pictures, on a CPU that rounds as a GPU's FP16 does.
 
 A checkpoint is exported in FP32 and FP16, its thresholds are set by FP32's scores, and every labelled picture
-is judged by both, FP16 node by node (`trt_build/stepwise.py`), since a CPU's runtimes would not round. It is an
-emulation: a GPU adds up in another order. With --float8 FP8 is judged so too. Ends with one line of JSON.
+is judged by both, FP16 node by node (`trt_build/engines/emulated.py`), since a CPU's runtimes would not round.
+It is an emulation: a GPU adds up in another order. With --float8 FP8 is judged so too. Ends with one line of JSON.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from edge.bundle import read_bundle
 from edge.engines import open_engine
 from edge.judges.golden import scores
 from edge.manifest import Precision
-from trt_build.cases import answer
-from trt_build.export_onnx import export_checkpoint
-from trt_build.float8 import float8
-from trt_build.halve import halve
-from trt_build.promise import Promise
-from trt_build.quantize import quantize
-from trt_build.steps import steps_of
-from trt_build.stepwise import Stepwise
-from trt_build.verify import REFERENCE
+from trt_build.data.cases import answer
+from trt_build.engines.emulated import Stepwise
+from trt_build.engines.verify import REFERENCE
+from trt_build.graphs.fp8 import float8
+from trt_build.graphs.fp16 import halve
+from trt_build.graphs.fp32 import export_checkpoint
+from trt_build.graphs.int8 import quantize
+from trt_build.methods.steps import steps_of
+from trt_build.packing.threshold import Promise
 
 
 def compare(draft: Path, tested: Path, precisions: Sequence[Precision]) -> dict[str, object]:

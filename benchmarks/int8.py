@@ -22,9 +22,9 @@ from edge.engines import open_engine, processor
 from edge.engines.base import Outputs, Sample, ask
 from edge.manifest import Precision
 from edge.recipe import EngineChoice
-from trt_build.cases import Case, answer
-from trt_build.steps import steps_of
-from trt_build.verify import Measure
+from trt_build.data.cases import Case, answer
+from trt_build.engines.verify import Measure
+from trt_build.methods.steps import steps_of
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 KINDS = ("openvino", "onnxruntime")

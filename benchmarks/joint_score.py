@@ -20,12 +20,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from trt_build.backbones import Backbone, open_backbone
-from trt_build.models.autoencoder import Autoencoder, AutoencoderConfig
-from trt_build.mvtec import Part, pictures, read_parts, split_good
-from trt_build.ranking import image_auroc
-from trt_build.train import CHECKPOINT, fit
-from trt_build.train_autoencoder import TRAINING, AutoencoderTask, Learning, load_autoencoder
+from trt_build.backbones.open import Backbone, open_backbone
+from trt_build.data.parts import Part, pictures, read_parts, split_good
+from trt_build.figures.ranking import image_auroc
+from trt_build.methods.autoencoder.network import Autoencoder, AutoencoderConfig
+from trt_build.methods.autoencoder.train import TRAINING, AutoencoderTask, Learning, load_autoencoder
+from trt_build.methods.loop import CHECKPOINT, fit
 
 VARIANTS: Mapping[str, tuple[AutoencoderConfig, Learning]] = {
     "none": (AutoencoderConfig(), Learning(jacobian="none")),

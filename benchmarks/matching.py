@@ -25,15 +25,15 @@ from edge.engines import open_engine
 from edge.engines.base import Image, Sample
 from edge.manifest import InputSpec
 from edge.recipe import EngineChoice
-from trt_build import products
-from trt_build.cases import Case, evenly
-from trt_build.drawings import Split, read_omniglot, read_qmul
-from trt_build.export_onnx import export_checkpoint
-from trt_build.models.matcher import SOURCE, MatcherConfig
-from trt_build.quantize import quantize
-from trt_build.train import CHECKPOINT, TrainConfig
-from trt_build.train_matcher import CHARACTERS, SINGLE_PAIRS, Lessons, train_matcher
-from trt_build.verification import Embed, measure_omniglot, measure_products
+from trt_build.data.cases import Case, evenly
+from trt_build.data.products import Split, read_omniglot, read_qmul
+from trt_build.figures.matching import Embed, measure_omniglot, measure_products
+from trt_build.graphs.fp32 import export_checkpoint
+from trt_build.graphs.int8 import quantize
+from trt_build.methods.loop import CHECKPOINT, TrainConfig
+from trt_build.methods.matcher import steps as products
+from trt_build.methods.matcher.network import SOURCE, MatcherConfig
+from trt_build.methods.matcher.train import CHARACTERS, SINGLE_PAIRS, Lessons, train_matcher
 
 
 @dataclass(frozen=True, kw_only=True)

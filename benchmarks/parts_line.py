@@ -20,7 +20,7 @@ import numpy as np
 from deeppcb_line import play
 
 from edge.bundle import read_bundle
-from trt_build.mvtec import Part, frame_of, picture, read_parts
+from trt_build.data.parts import Part, frame_of, picture, read_parts
 
 RECIPE = """\
 line = "parts-{pid}"

@@ -22,9 +22,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from edge.manifest import InputSpec
-from trt_build.backbones import Backbone, open_backbone
-from trt_build.mvtec import Part, mask_of, picture, read_parts, split_good
-from trt_build.ranking import image_auroc, lay_map, sweep_pixels
+from trt_build.backbones.open import Backbone, open_backbone
+from trt_build.data.parts import Part, mask_of, picture, read_parts, split_good
+from trt_build.figures.ranking import image_auroc, lay_map, sweep_pixels
 
 SETS = ("mvtec/bottle", "mvtec/pill", "magtile")
 MIXED = ("magtile",)  # tiles of all sizes

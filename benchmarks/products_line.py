@@ -23,9 +23,9 @@ from edge.bundle import Bundle, read_bundle
 from edge.judges.golden import scores
 from edge.messages import Verdict
 from edge.recipe import EngineChoice
-from trt_build.cases import Case, evenly, judge_all
-from trt_build.drawings import DRAWING, PHOTO, Pictures
-from trt_build.products import held_out
+from trt_build.data.cases import Case, evenly, judge_all
+from trt_build.data.products import DRAWING, PHOTO, Pictures
+from trt_build.methods.matcher.steps import held_out
 
 
 def write_frames(folder: Path, data: Path, photos: Pictures) -> tuple[int, ...]:

@@ -12,10 +12,10 @@ import typer
 from edge.bundle import read_bundle
 from edge.errors import BundleError, EdgeError
 from edge.text import readable, text_of
-from trt_build.console import console, print_figures
-from trt_build.engine_commands import build, verify
-from trt_build.progress import working
-from trt_build.steps import steps_of
+from trt_build.commands.build import build, verify
+from trt_build.methods.steps import steps_of
+from trt_build.terminal.console import console, print_figures
+from trt_build.terminal.progress import working
 from trt_build.whole import REFUSALS, whole, writing
 
 app = typer.Typer(
@@ -85,7 +85,7 @@ def render(
     ] = 0,
 ) -> None:
     """Render boards with known defects as labelled pairs, for a first model without pictures of your own."""
-    from trt_build.pairs import write_pairs
+    from trt_build.data.rendered import write_pairs
 
     with writing(folder):
         write_pairs(folder, boards, size, seed)
@@ -101,7 +101,7 @@ def fetch_backbone(
     ],
 ) -> None:
     """Download a ResNet from its publisher and verify it; train --backbone finds it by its name."""
-    from trt_build.published import fetch_backbone as fetch
+    from trt_build.backbones.published import fetch_backbone as fetch
 
     console.print(f"{name} is in {fetch(name)}")
 
@@ -155,7 +155,7 @@ def train(
 ) -> None:
     """Train a model of one of the methods, on the CPU. Needs the extra `build`."""
     try:
-        from trt_build.training import Asked, train_method
+        from trt_build.commands.train import Asked, train_method
 
         asked = Asked(
             epochs=epochs,
@@ -212,11 +212,11 @@ def export(
     """Turn a checkpoint into ONNX graphs, FP32, FP16 and INT8: a draft, for `calibrate` and then `pack`."""
     if float8 and not data:
         raise typer.BadParameter("needs --data, whose ranges it takes", param_hint="--fp8")
-    from trt_build.export_onnx import export_checkpoint
-    from trt_build.float8 import float8 as add_float8
-    from trt_build.halve import halve
-    from trt_build.quantize import quantize
-    from trt_build.small_weights import round_weights, store_weights
+    from trt_build.graphs.fp8 import float8 as add_float8
+    from trt_build.graphs.fp16 import halve
+    from trt_build.graphs.fp32 import export_checkpoint
+    from trt_build.graphs.int8 import quantize
+    from trt_build.graphs.small_weights import round_weights, store_weights
 
     with whole(draft) as part:
         with working("exporting FP32"):
@@ -264,7 +264,7 @@ def calibrate(
     A comparator's thresholds are those that best tell its kinds of defect on
     the pairs that were not trained with; they promise no rate.
     """
-    from trt_build.promise import Promise
+    from trt_build.packing.threshold import Promise
 
     method = read_bundle(draft).manifest.method
     with working("judging pictures kept for this"):
@@ -312,9 +312,9 @@ def pack(
     ] = None,
 ) -> None:
     """Make a bundle of a draft: golden frames with tolerances, masters, digests."""
-    from trt_build.cases import pair_cases
-    from trt_build.dataset import read_pairs
-    from trt_build.pack import pack as pack_bundle
+    from trt_build.data.cases import pair_cases
+    from trt_build.data.pairs import read_pairs
+    from trt_build.packing.pack import pack as pack_bundle
 
     manifest = read_bundle(draft).manifest
     with working("judging pictures kept from training"):
@@ -371,7 +371,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Print a model's figures on labelled pictures; a bundle is run on its fastest engine."""
-    from trt_build import examine
+    from trt_build.commands import evaluate as examine
 
     method = "comparator" if model.is_file() else read_bundle(model).manifest.method
     with working("judging labelled pictures"):

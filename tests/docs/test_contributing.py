@@ -16,7 +16,7 @@ def collected(*options: str) -> str:
     files = (
         "tests/edge/monitoring/gpu/test_nvml.py",
         "tests/edge/engines/test_lanes.py",
-        "tests/trt_build/test_kernels.py",
+        "tests/trt_build/engines/test_kernels.py",
     )
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *options]
     return subprocess.run([*command, *files], cwd=ROOT, check=True, capture_output=True, text=True).stdout

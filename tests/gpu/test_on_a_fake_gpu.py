@@ -10,7 +10,7 @@ from cuda.machine import Machine
 from cuda.plans import write_engines
 
 from edge.errors import EngineError
-from trt_build.kernels import nvcc
+from trt_build.engines.kernels import nvcc
 
 HERE = Path(__file__).parent
 BENCHMARK = HERE.parents[1] / "benchmarks" / "gpu.py"

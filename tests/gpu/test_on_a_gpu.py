@@ -87,7 +87,7 @@ def test_each_of_a_thousand_parts_gets_its_own_result(device: Device, lanes: int
 @pytest.fixture(scope="session")
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The compiled kernels."""
-    from trt_build.kernels import compile_kernels
+    from trt_build.engines.kernels import compile_kernels
 
     return compile_kernels(tmp_path_factory.mktemp("kernels"))
 

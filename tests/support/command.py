@@ -11,8 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trt_build import __main__, published, train, train_autoencoder, training
-from trt_build.models.autoencoder import AutoencoderConfig
+from trt_build import __main__
+from trt_build.backbones import published
+from trt_build.commands import train as training
+from trt_build.methods import loop as train
+from trt_build.methods.autoencoder import train as train_autoencoder
+from trt_build.methods.autoencoder.network import AutoencoderConfig
 
 SMALL = partial(AutoencoderConfig, backbone="mobilenet_v2", height=32, width=32, code=4, hidden=16)
 

@@ -17,9 +17,9 @@ from edge.errors import EngineError
 from edge.image.kernel import fatbin_name
 from edge.manifest import Artifact
 from edge.recipe import EngineChoice
-from trt_build.build_engine import Asked
-from trt_build.building import Result, build_engines
-from trt_build.verify import Comparison
+from trt_build.engines.build import Result, build_engines
+from trt_build.engines.tensorrt_builder import Asked
+from trt_build.engines.verify import Comparison
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -11,16 +11,16 @@ from torch import nn
 
 from edge.bundle import Bundle, read_bundle
 from edge.manifest import Method
-from trt_build.cases import Case
-from trt_build.export_onnx import export_alone, export_comparator
-from trt_build.float8 import float8
-from trt_build.halve import halve
-from trt_build.models.autoencoder import Autoencoder, AutoencoderConfig
-from trt_build.models.comparator import Comparator, ComparatorConfig
-from trt_build.models.matcher import Matcher, MatcherConfig
-from trt_build.models.pfm import PFM, PFMConfig
-from trt_build.models.stpm import STPM, STPMConfig
-from trt_build.quantize import quantize
+from trt_build.data.cases import Case
+from trt_build.graphs.fp8 import float8
+from trt_build.graphs.fp16 import halve
+from trt_build.graphs.fp32 import export_alone, export_comparator
+from trt_build.graphs.int8 import quantize
+from trt_build.methods.autoencoder.network import Autoencoder, AutoencoderConfig
+from trt_build.methods.comparator.network import Comparator, ComparatorConfig
+from trt_build.methods.matcher.network import Matcher, MatcherConfig
+from trt_build.methods.pfm.network import PFM, PFMConfig
+from trt_build.methods.stpm.network import STPM, STPMConfig
 
 SIDE = 64
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from trt_build.train import TrainConfig, fit
+from trt_build.methods.loop import TrainConfig, fit
 
 
 class Line:

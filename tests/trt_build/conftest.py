@@ -16,12 +16,14 @@ from engines import changed, freed, with_kernels
 from edge.bundle import Bundle, read_bundle
 from edge.engines.compiled import Target
 from edge.engines.trt import load_runtime
-from trt_build import boards, parts, products
 from trt_build.__main__ import main
-from trt_build.cases import Case
-from trt_build.dataset import read_pairs
-from trt_build.promise import Promise
-from trt_build.quantize import quantize
+from trt_build.data.cases import Case
+from trt_build.data.pairs import read_pairs
+from trt_build.graphs.int8 import quantize
+from trt_build.methods.comparator import steps as boards
+from trt_build.methods.good_parts import steps as parts
+from trt_build.methods.matcher import steps as products
+from trt_build.packing.threshold import Promise
 
 try:
     import torch
@@ -54,7 +56,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A backbone's file with weights that were never trained: enough to train on what it sees."""
     from safetensors.torch import save_file
 
-    from trt_build.backbones import build_backbone
+    from trt_build.backbones.open import build_backbone
 
     torch.manual_seed(5)
     path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"

@@ -13,7 +13,7 @@ from bundles import altered
 
 from edge.bundle import read_bundle
 from trt_build.__main__ import app
-from trt_build.dataset import read_pairs
+from trt_build.data.pairs import read_pairs
 
 Run = Callable[..., tuple[int, str, str]]
 COMMANDS = ("render", "fetch-backbone", "train", "export", "calibrate", "pack", "verify", "evaluate")

@@ -16,7 +16,7 @@ from nobody import USER, of_nobody
 
 from edge.bundle import read_bundle
 from edge.engines.compiled import Target
-from trt_build.timing_cache import keep_timings, timing_file, use_timings
+from trt_build.engines.timing_cache import keep_timings, timing_file, use_timings
 from trt_build.whole import DiskError, whole
 
 Run = Callable[..., tuple[int, str, str]]
@@ -74,7 +74,7 @@ def test_a_draft_keeps_its_manifest_where_a_new_one_does_not_fit(
 def test_a_draft_that_does_not_fit_leaves_the_one_that_was_there(trt_build: Run, tmp_path: Path) -> None:
     """Exporting anew replaces a draft whole or not at all."""
     torch = pytest.importorskip("torch")
-    from trt_build.models.matcher import Matcher, MatcherConfig
+    from trt_build.methods.matcher.network import Matcher, MatcherConfig
 
     config = MatcherConfig(size=32, in_channels=1, widths=(4, 8), blocks=(0, 0), embedding=12)
     describe = {"model": "matcher", "config": asdict(config)}
@@ -119,7 +119,7 @@ def test_a_user_without_a_home_folder_is_told_where_files_could_be_kept() -> Non
     done = of_nobody(
         "-c",
         "from trt_build.caches import user_cache\n"
-        "from trt_build.published import BackboneError, fetch_backbone, find_backbone\n"
+        "from trt_build.backbones.published import BackboneError, fetch_backbone, find_backbone\n"
         "print(user_cache('timing'))\n"
         "for ask in (fetch_backbone, find_backbone):\n"
         "    try: ask('resnet18')\n"

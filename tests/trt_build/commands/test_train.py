@@ -1,0 +1,302 @@
+"""`trt-build train`: what it refuses before it spends an hour on it, in one line that says what to do."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs torch, which only building models uses")
+pytest.importorskip("safetensors", reason="needs safetensors, which only building models uses")
+
+from drafts import part, write_products  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
+
+from trt_build.backbones.open import build_backbone  # noqa: E402
+from trt_build.backbones.published import PUBLISHED, cache_folder  # noqa: E402
+from trt_build.commands import train as training  # noqa: E402
+from trt_build.methods.autoencoder.network import AutoencoderConfig  # noqa: E402
+from trt_build.methods.loop import CHECKPOINT, load  # noqa: E402
+from trt_build.methods.pfm.network import PFMConfig  # noqa: E402
+from trt_build.methods.pfm.train import load_pfm  # noqa: E402
+from trt_build.methods.stpm.network import STPMConfig  # noqa: E402
+
+Run = Callable[..., tuple[int, str, str]]
+RESNET = PUBLISHED["resnet18"]
+ANOMALY = ("autoencoder", "stpm", "pfm")
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine that holds no weights; where the user's would lie."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("EDGE_DATA", raising=False)
+    cache_folder().mkdir(parents=True)
+    return cache_folder()
+
+
+@pytest.fixture
+def refused(trt_build: Run, tmp_path: Path) -> Callable[..., str]:
+    """Runs `trt-build train` with what it cannot take; the one line that it says."""
+
+    def run(method: str, data: Path, *options: str) -> str:
+        status, _, said = trt_build("train", method, data, tmp_path / "run", *options)
+        assert (status, said.count("\n")) == (1, 1), said
+        assert said.startswith("trt-build: ")
+        assert not (tmp_path / "run").exists()
+        return said
+
+    return run
+
+
+@pytest.fixture
+def parts(part_folder: Path, tmp_path: Path) -> Path:
+    """Parts that a test may damage."""
+    return Path(shutil.copytree(part_folder, tmp_path / "parts"))
+
+
+def _no_good_ones(parts: Path) -> None:
+    shutil.rmtree(parts / "train")
+
+
+def _few(parts: Path) -> None:
+    for path in sorted((parts / "train/good").iterdir())[30:]:
+        path.unlink()
+
+
+def _unreadable(parts: Path) -> None:
+    (parts / "train/good/007.png").write_bytes(b"no picture")
+
+
+def _two_sizes(parts: Path) -> None:
+    cv2.imwrite(str(parts / "train/good/007.png"), part(7)[:, :30])
+
+
+def _small_mask(parts: Path) -> None:
+    cv2.imwrite(str(parts / "ground_truth/spot/003_mask.png"), np.zeros((16, 16), np.uint8))
+
+
+def _defective_in_training(parts: Path) -> None:
+    (parts / "test/spot").rename(parts / "train/spot")
+    shutil.rmtree(parts / "ground_truth")
+
+
+def _without_label(parts: Path) -> None:
+    (parts / "train/good/007.png").rename(parts / "train/007.png")
+
+
+@pytest.mark.parametrize("method", ANOMALY)
+@pytest.mark.parametrize(
+    ("damage", "found", "remedy"),
+    [
+        (_no_good_ones, "train/good: expected pictures of good parts", "put them there"),
+        (_few, "30 good parts give ", "take more pictures of good parts"),
+        (_unreadable, "train/good/007.png: expected a picture", "take it out"),
+        (_two_sizes, "train/good/007.png: is 30x32, most pictures are 32x32", "--mixed-sizes"),
+        (_small_mask, "spot/003_mask.png: is 16x16, its picture 32x32", "draw the mask anew"),
+        (_defective_in_training, "train/spot: only good parts are trained with", "move the folder to"),
+        (_without_label, "train/007.png: lies in no label's folder", "move it to"),
+    ],
+    ids=lambda value: value.__name__.strip("_") if callable(value) else "",
+)
+def test_bad_pictures_of_parts_are_named(
+    refused: Callable[..., str],
+    parts: Path,
+    method: str,
+    damage: Callable[[Path], None],
+    found: str,
+    remedy: str,
+) -> None:
+    """Whatever the method: the file, what is wrong with it, and what to do."""
+    damage(parts)
+    said = refused(method, parts)
+    assert found in said
+    assert remedy in said
+
+
+def test_mixed_sizes_are_taken_where_that_is_meant(refused: Callable[..., str], parts: Path) -> None:
+    """With the option that the error names, only the weights are still missing."""
+    _two_sizes(parts)
+    said = refused("stpm", parts, "--mixed-sizes", "--backbone", "mobilenet_v2")
+    assert "mobilenet_v2: found no" in said
+
+
+@pytest.mark.parametrize("method", ANOMALY)
+def test_without_a_backbones_file_one_reads_how_to_go_on(
+    refused: Callable[..., str], part_folder: Path, nowhere: Path, method: str
+) -> None:
+    """One that nobody gives out: the error names one that the extra brings, and where a file goes."""
+    said = refused(method, part_folder, "--backbone", "mobilenet_v2")
+    assert f"{PUBLISHED['mobilenet_v2'].file} in {nowhere}; put it into {nowhere}" in said
+    assert "comes with the extra `build`: --backbone efficientnet_lite0" in said
+    assert "trt-build fetch-backbone resnet18, or" in refused(method, part_folder, "--backbone", "resnet18")
+
+
+@pytest.mark.parametrize("method", ANOMALY)
+def test_an_altered_backbone_is_refused(
+    refused: Callable[..., str], part_folder: Path, nowhere: Path, method: str
+) -> None:
+    """A download that was cut short is not half used."""
+    (nowhere / RESNET.file).write_bytes(b"cut short")
+    said = refused(method, part_folder, "--backbone", "resnet18")
+    assert f"{RESNET.file}: expected a SHA-256 that begins with {RESNET.sha256}" in said
+    assert "delete it, then get it with: trt-build fetch-backbone resnet18" in said
+
+
+@pytest.mark.parametrize("method", ANOMALY)
+def test_weights_of_another_network_are_refused(
+    refused: Callable[..., str],
+    part_folder: Path,
+    nowhere: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+) -> None:
+    """Also where the file is what the table says it is."""
+    path = nowhere / "other.safetensors"
+    save_file(build_backbone("mobilenet_v1").network.state_dict(), path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setitem(PUBLISHED, "resnet18", replace(RESNET, file=path.name, sha256=digest))
+    said = refused(method, part_folder, "--backbone", "resnet18")
+    assert "other.safetensors: not the weights of resnet18" in said
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "said"),
+    [
+        ("stpm", ("--backbone", "resnet19"), "no backbone 'resnet19'; expected one of efficientnet_lite0, "),
+        ("autoencoder", ("--backbone", "squeezenet"), "squeezenet: its cells are not those of the methods"),
+        ("pfm", ("--second", "squeezenet"), "squeezenet: its cells are not those of the methods"),
+        (
+            "autoencoder",
+            ("--second", "resnet18"),
+            "--second: the method autoencoder has no second network: leave it out",
+        ),
+        ("comparator", ("--backbone", "resnet18"), "--backbone: the method comparator has none: leave it out"),
+        ("stpm", ("--position",), "--position: only pfm takes it, the method stpm does not: leave it out"),
+    ],
+)
+def test_a_network_that_does_not_fit_is_refused(
+    refused: Callable[..., str], part_folder: Path, method: str, options: tuple[str, ...], said: str
+) -> None:
+    """A slip of the pen costs one look."""
+    assert said in refused(method, part_folder, *options)
+
+
+SMALL: dict[str, Callable[..., object]] = {
+    "AutoencoderConfig": partial(AutoencoderConfig, height=64, width=64, hidden=16),
+    "STPMConfig": partial(STPMConfig, size=64, stem=8, widths=(8, 12, 16)),
+    "PFMConfig": partial(PFMConfig, height=64, width=64, strides=(16,), latents=(8,)),
+}
+
+
+@pytest.fixture
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """On a busy machine two threads mostly wait for each other."""
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(training, "usable_cores", lambda: 1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, _one_thread: None) -> None:
+    """Pictures of 64 pixels and little to learn, on the backbones that each method takes."""
+    for name, config in SMALL.items():
+        monkeypatch.setattr(training, name, config)
+
+
+OWN = {
+    "autoencoder": {"backbone": "efficientnet_lite0"},
+    "stpm": {"teacher": "efficientnet_lite0"},
+    "pfm": {"first": "efficientnet_lite2", "second": "efficientnet_lite0"},
+}
+
+
+@pytest.mark.parametrize("method", ANOMALY)
+def test_a_method_brings_its_own_backbone(
+    trt_build: Run, part_folder: Path, tmp_path: Path, nowhere: Path, small: None, method: str
+) -> None:
+    """With the extra `build` a training needs no download and no option, and writes nothing but its run."""
+    status, _, said = trt_build("train", method, part_folder, tmp_path / "run", "--epochs", "1")
+    assert status == 0, said
+    assert list(nowhere.iterdir()) == []
+    network = load(tmp_path / "run" / CHECKPOINT)["describe"]["config"]
+    named = {key: network[key] for key in ("backbone", "teacher", "first", "second") if network.get(key)}
+    assert named == OWN[method]
+
+
+def test_pfm_is_told_where_a_place_lies(trt_build: Run, part_folder: Path, tmp_path: Path, small: None) -> None:
+    """Where it is asked for on the command line, the trained model has codes of places."""
+    for words, placed in (((), False), (("--position",), True)):
+        run = tmp_path / str(placed)
+        status, _, said = trt_build("train", "pfm", part_folder, run, "--epochs", "1", *words)
+        assert status == 0, said
+        assert all(level.placed is placed for level in load_pfm(run / CHECKPOINT).levels)
+
+
+def test_a_folder_of_another_training_is_refused(
+    trt_build: Run, pcb_pairs: Path, tmp_path: Path, nowhere: Path
+) -> None:
+    """A network never goes on from the weights of one of another method."""
+    torch.save({"weights": {}, "describe": {"model": "stpm"}, "epoch": 3}, tmp_path / CHECKPOINT)
+    status, _, said = trt_build("train", "comparator", pcb_pairs, tmp_path)
+    assert (status, said.count("\n")) == (1, 1)
+    assert f"{tmp_path / CHECKPOINT}: of another training: expected {{'model': 'comparator'" in said
+
+
+def _wrong_kind(pairs: Path) -> None:
+    (pairs / "07.txt").write_text("4 4 8 8 9\n")
+
+
+def _half_a_pair(pairs: Path) -> None:
+    (pairs / "07_temp.png").unlink()
+
+
+def _unreadable_board(pairs: Path) -> None:
+    (pairs / "07_test.png").write_bytes(b"no picture")
+
+
+def _few_pairs(pairs: Path) -> None:
+    for path in pairs.glob("[1-5]*"):
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        (_wrong_kind, "07.txt:1: expected a type of 1..6, found 9"),
+        (_half_a_pair, "07_temp.*: expected a picture"),
+        (_unreadable_board, "07_test.png: expected a picture"),
+        (_few_pairs, "expected at least 16 pairs to train with and one to measure by, found "),
+    ],
+    ids=lambda value: value.__name__.strip("_") if callable(value) else "",
+)
+def test_bad_pairs_are_named(
+    refused: Callable[..., str], pcb_pairs: Path, tmp_path: Path, damage: Callable[[Path], None], found: str
+) -> None:
+    """A comparator learns from whole pairs, and from enough of them to fill a batch."""
+    pairs = Path(shutil.copytree(pcb_pairs, tmp_path / "pairs"))
+    damage(pairs)
+    assert found in refused("comparator", pairs)
+
+
+def test_too_few_products_are_refused(refused: Callable[..., str], tmp_path: Path) -> None:
+    """A matcher learns by telling many products apart, and by others how well it does."""
+    products = write_products(tmp_path / "products", products=20, photos=1)
+    assert "expected at least 64 products to train with and 2 to measure by, found " in refused(
+        "matcher", products
+    )
+
+
+def test_a_broken_picture_of_a_product_is_named(refused: Callable[..., str], tmp_path: Path) -> None:
+    """Before anything is learned from the others."""
+    products = write_products(tmp_path / "products", products=2, photos=1)
+    (products / "product-01/photo-0.png").write_bytes(b"no picture")
+    assert "product-01/photo-0.png: expected a picture" in refused("matcher", products)

@@ -1,0 +1,181 @@
+"""`trt-build build` with TensorRT on a device, from the graph to the engine that a line takes.
+
+Real pycuda on the fake driver, and a TensorRT whose engines compute what `cuda.plans` says, not what the graph
+says: so they reproduce the golden frames of a bundle that was made for them, and of no other.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+from cuda.machine import Machine
+from cuda.plans import CAPABILITY, DRIVER, VERSION, answer, write_engines
+
+from edge.bundle import Bundle, describe, read_bundle, write_manifest
+from edge.engines.compiled import ENGINES, Compiled, kept
+from edge.image.kernel import fatbin_name
+from edge.manifest import File, parse_manifest
+from trt_build.engines.tensorrt_builder import files_of
+
+COMMAND = "import sys; from trt_build.__main__ import main; sys.argv[0] = 'trt-build'; main()"
+TAKEN = """
+import sys
+from pathlib import Path
+from edge.bundle import read_bundle
+from edge.engines import open_engine
+from edge.recipe import EngineChoice
+
+with open_engine(EngineChoice(), read_bundle(Path(sys.argv[1]))) as engine:
+    print(engine.name, engine.precision, engine.batch)
+"""
+
+
+@pytest.fixture
+def device(bench: Machine, tmp_path: Path) -> Machine:
+    """A machine with the fake GPU; its cache is empty."""
+    return bench.having(XDG_CACHE_HOME=tmp_path / "cache")
+
+
+@pytest.fixture
+def usual(score_bundle: Path, tmp_path: Path) -> Bundle:
+    """The anomaly model as it is, with a free batch: the fake's engines do not compute it."""
+    folder = Path(shutil.copytree(score_bundle, tmp_path / "usual"))
+    model = onnx.load(folder / "judge.fp32.onnx")
+    for put in (*model.graph.input, *model.graph.output):
+        put.type.tensor_type.shape.dim[0].dim_param = "batch"
+    onnx.save(model, folder / "judge.fp32.onnx")
+    manifest = parse_manifest((folder / "manifest.json").read_bytes())
+    judge = msgspec.structs.replace(manifest.artifacts[0], **describe(folder, "judge.fp32.onnx"))
+    write_manifest(folder, msgspec.structs.replace(manifest, artifacts=(judge,)))
+    (folder / ENGINES).mkdir()
+    (folder / ENGINES / fatbin_name()).write_bytes(b".version 8.0")  # as the fake driver takes them
+    return read_bundle(folder)
+
+
+@pytest.fixture
+def made_for_it(usual: Bundle) -> Bundle:
+    """The same, whose golden frames expect what the fake's engines answer."""
+    golden = []
+    for case, known in zip(usual.manifest.golden, usual.golden(), strict=True):
+        shapes = {name: shape[1:] for name, shape in usual.manifest.outputs.items()}
+        said = answer({"image": known.image}, shapes)
+        arrays = {name: array[np.newaxis] for name, array in said.items()}
+        np.savez_compressed(usual.folder / case.expected.path, **arrays)
+        expected = File(**describe(usual.folder, case.expected.path))
+        golden.append(msgspec.structs.replace(case, expected=expected))
+    write_manifest(usual.folder, msgspec.structs.replace(usual.manifest, golden=tuple(golden)))
+    return read_bundle(usual.folder)
+
+
+def build(device: Machine, bundle: Bundle, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command there."""
+    return device.run(COMMAND, "build", str(bundle.folder), "--runtime", "tensorrt", *words)
+
+
+def engines(bundle: Bundle) -> list[Compiled]:
+    return [found for _, found in kept(bundle.folder) if isinstance(found, Compiled)]
+
+
+def asked_of(bundle: Bundle, engine: Compiled) -> dict[str, Any]:
+    """What the builder was asked for when it made this engine."""
+    return dict(json.loads((bundle.folder / ENGINES / engine.file.path).read_bytes())["asked"])
+
+
+def test_an_engine_is_verified_on_the_device_and_the_line_takes_it(
+    device: Machine, made_for_it: Bundle
+) -> None:
+    """What it was built for is known, what became of its layers is told, and `auto` prefers it."""
+    done = build(device, made_for_it)
+    assert done.returncode == 0, done.stderr
+    assert "frames are laid by the CPU" not in done.stderr
+    assert f"for tensorrt {VERSION}, sm_87, CUDA driver 13.0" in done.stdout
+    assert "fp32: kept: all 2 golden frames are reproduced" in done.stdout
+    assert done.stdout.endswith("next: edge run\n")
+    (engine,) = engines(made_for_it)
+    assert (engine.target.compute_capability, engine.target.driver) == (CAPABILITY, DRIVER)
+    report = json.loads((made_for_it.folder / ENGINES / files_of(engine)[1]).read_text())
+    assert report == {"Layers": ["score", "map"], "Bindings": ["image"]}
+    assert device.run(TAKEN, str(made_for_it.folder)).stdout == "tensorrt fp32 8\n"
+    done = device.run(COMMAND, "verify", str(made_for_it.folder), "--engine", "tensorrt")
+    assert (done.returncode, done.stdout) == (0, "all 2 golden frames are reproduced\n")
+
+
+def test_precision_is_in_the_graph_alone(device: Machine, made_for_it: Bundle) -> None:
+    """The network is strongly typed, FP32 is no TF32; up to a batch of parts is taken, tuned for a full one."""
+    assert build(device, made_for_it, "--batch", "4").returncode == 0
+    asked = asked_of(made_for_it, *engines(made_for_it))
+    assert (asked["flags"], asked["network"], asked["verbosity"]) == ([], 1 << 1, "DETAILED")
+    assert asked["profile"] == {"image": [[1, 1, 64, 64], [4, 1, 64, 64], [4, 1, 64, 64]]}
+
+
+def test_a_portable_engine_is_asked_for_and_known_as_such(device: Machine, made_for_it: Bundle) -> None:
+    """So that a later version takes it."""
+    assert build(device, made_for_it, "--portable").returncode == 0
+    (engine,) = engines(made_for_it)
+    assert (engine.portable, asked_of(made_for_it, engine)["flags"]) == (True, ["VERSION_COMPATIBLE"])
+    later = device.having(FAKE_TENSORRT_VERSION="10.16.1")
+    assert later.run(TAKEN, str(made_for_it.folder)).stdout == "tensorrt fp32 8\n"
+
+
+def test_the_next_build_knows_what_the_first_has_measured(
+    device: Machine, made_for_it: Bundle, tmp_path: Path
+) -> None:
+    """For each device in a file of its own; what is up to date is verified again and not built."""
+    for batch in ("2", "4", "2"):
+        assert build(device, made_for_it, "--batch", batch).returncode == 0
+    by_batch = {engine.batch: asked_of(made_for_it, engine)["timings"] for engine in engines(made_for_it)}
+    assert by_batch == {2: 0, 4: 1}
+    (kept_timings,) = (tmp_path / "cache" / "linejudge" / "timing").iterdir()
+    assert kept_timings.name == f"tensorrt-{VERSION}-sm87.cache"
+
+
+@pytest.mark.parametrize("up_to_date", [False, True], ids=["just built", "built before"])
+def test_an_engine_that_judges_otherwise_is_deleted(device: Machine, usual: Bundle, up_to_date: bool) -> None:
+    """With status 1, and words for what differs; no line can take it."""
+    if up_to_date:
+        write_engines(usual.folder, batch=8)
+        (known,) = engines(usual)
+        path = usual.folder / ENGINES / f"judge.fp32.{known.key}.engine"
+        (usual.folder / ENGINES / known.file.path).rename(path)
+        (usual.folder / ENGINES / f"{known.file.path}.json").unlink()
+        file = msgspec.structs.replace(known.file, path=path.name)
+        path.with_name(f"{path.name}.json").write_bytes(
+            msgspec.json.encode(msgspec.structs.replace(known, file=file))
+        )
+    done = build(device, usual)
+    assert done.returncode == 1
+    assert ("up to date" in done.stdout.replace("kernels: up to date", "")) is up_to_date
+    assert "fp32: deleted: golden frame golden/usual.png on tensorrt fp32: " in done.stdout
+    assert done.stderr.endswith("1 of 1 engines judge otherwise and were deleted; see above\n")
+    assert {path.name for path in (usual.folder / ENGINES).iterdir()} == {fatbin_name()}
+
+
+def test_an_engine_of_a_draft_is_held_against_its_graph(device: Machine, usual: Bundle) -> None:
+    """Where there are no golden frames yet, ONNX Runtime tells what the graph computes."""
+    write_manifest(usual.folder, msgspec.structs.replace(usual.manifest, golden=(), tolerances={}))
+    done = build(device, usual)
+    assert done.returncode == 1
+    assert "this engine does not compute it" in done.stdout
+    assert engines(usual) == []
+
+
+def test_a_draft_is_calibrated_on_its_engine(
+    device: Machine, anomaly_draft: Path, part_folder: Path, tmp_path: Path
+) -> None:
+    """The threshold is of the scores that the line will see, not of the CPU's."""
+    draft = write_engines(Path(shutil.copytree(anomaly_draft, tmp_path / "draft")))
+    done = device.run(COMMAND, "calibrate", str(draft), str(part_folder), "--rate", "0.2")
+    assert done.returncode == 0, done.stderr
+    known = read_bundle(draft).manifest.calibration
+    assert known is not None
+    assert known.engine == "tensorrt fp32"
+    assert known.artifact == read_bundle(draft).digest_of_graph("judge", "fp32")
+    assert max(known.scores) > 1, "the graph's own are all less"

@@ -1,0 +1,85 @@
+"""FP8 rounds what INT8 rounds, as far as GPUs multiply it, and the rest is as FP16 has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from edge.bundle import Bundle
+from edge.errors import BundleError
+from edge.judges.golden import differences
+from trt_build.data.cases import Case, answer
+from trt_build.engines.emulated import Stepwise
+from trt_build.graphs.fp8 import BLOCK, LARGEST, LEAST_SCALE, float8
+
+
+@pytest.fixture
+def stpm(network: Callable[[str], Bundle]) -> Bundle:
+    """Small and untrained, in all precisions."""
+    return network("stpm")
+
+
+def graph_of(bundle: Bundle, precision: str) -> tuple[onnx.GraphProto, dict[str, onnx.TensorProto]]:
+    """A judge and its constants."""
+    graph = onnx.load(bundle.artifact("judge", precision)).graph
+    return graph, {tensor.name: tensor for tensor in graph.initializer}
+
+
+def rounded(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
+    """By the name of each convolution whose input is rounded, the node that rounds it."""
+    made_by = {name: node for node in graph.node for name in node.output}
+    found = {}
+    for node in graph.node:
+        before = made_by.get(node.input[0]) if node.op_type == "Conv" else None
+        if before is not None and before.op_type == "DequantizeLinear":
+            found[node.name] = made_by[before.input[0]]
+    return found
+
+
+def test_it_rounds_what_int8_rounds_with_its_ranges(stpm: Bundle) -> None:
+    """But for convolutions of odd channels; the largest value that was shown is the largest kept.
+
+    Very small ones aside, whose scale FP16 could not hold.
+    """
+    (graph, constants), (int8, scales) = (graph_of(stpm, precision) for precision in ("fp8", "int8"))
+    weights = {node.name: scales_of(int8, node) for node in int8.node if node.op_type == "Conv"}
+    fit = {name for name in rounded(int8) if not any(size % BLOCK for size in weights[name][:2])}
+    assert fit
+    assert rounded(graph).keys() == fit
+    for name, node in rounded(graph).items():
+        assert constants[node.input[2]].data_type == TensorProto.FLOAT8E4M3FN
+        mine = LARGEST * float(numpy_helper.to_array(constants[node.input[1]]))
+        shown = 127 * float(numpy_helper.to_array(scales[rounded(int8)[name].input[1]]))
+        assert mine == pytest.approx(max(shown, LARGEST * LEAST_SCALE), rel=0.01)
+
+
+def scales_of(graph: onnx.GraphProto, node: onnx.NodeProto) -> list[int]:
+    """The shape of a convolution's weights, whether they are rounded or not."""
+    constants = {tensor.name: [*tensor.dims] for tensor in graph.initializer}
+    made_by = {name: one for one in graph.node for name in one.output}
+    name = node.input[1]
+    return constants[name] if name in constants else constants[made_by[name].input[0]]
+
+
+def test_the_rest_is_as_in_fp16(stpm: Bundle) -> None:
+    """Scores and maps stay near, though a step is wide, and no weight is kept twice."""
+    image = np.random.default_rng(1).integers(0, 256, stpm.manifest.input.shape, np.uint8)
+    said = []
+    for precision in ("fp16", "fp8"):
+        with Stepwise(stpm, precision) as engine:
+            said.append(answer(engine, stpm.manifest, Case(name="noise", image=image)))
+    apart = differences(said[1], said[0], stpm.manifest)["map"]
+    assert 0 < apart < 0.1 * float(np.abs(said[0]["map"]).max())
+    sizes = [stpm.artifact("judge", precision).stat().st_size for precision in ("fp8", "fp16")]
+    assert sizes[0] < 0.8 * sizes[1]
+
+
+def test_what_it_is_made_of_has_to_be_there(anomaly_draft: Path) -> None:
+    """The error names what is missing."""
+    with pytest.raises(BundleError, match="FP8 is made of FP16 and INT8, found no fp16"):
+        float8(anomaly_draft)

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs torch, which only building models uses")
+
+from edge.judges.regions import find_regions  # noqa: E402
+from trt_build.methods.comparator.network import STRIDE, Comparator, ComparatorConfig  # noqa: E402
+from trt_build.methods.comparator.targets import extents_loss, heat_loss, targets_of  # noqa: E402
+
+TINY = ComparatorConfig(kinds=("open", "short"), stem=4, widths=(4, 8, 8, 8), blocks=(0, 0, 1, 0))
+
+
+@pytest.fixture
+def tiny() -> Comparator:
+    torch.manual_seed(0)
+    return Comparator(TINY).eval()
+
+
+def picture(height: int, width: int, channels: int = 1, seed: int = 0) -> torch.Tensor:
+    return torch.randint(
+        0, 256, (1, channels, height, width), dtype=torch.uint8, generator=torch.manual_seed(seed)
+    )
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (96, 160)])
+def test_every_cell_gets_scores_and_extents(tiny: Comparator, height: int, width: int):
+    """The map holds a chance for each kind, the extents four distances, for each 4x4 pixels."""
+    with torch.inference_mode():
+        map_, extents = tiny(picture(height, width), picture(height, width, seed=1))
+    assert map_.shape == (1, 2, height // STRIDE, width // STRIDE)
+    assert extents.shape == (1, 4, height // STRIDE, width // STRIDE)
+    assert 0 <= map_.min() <= map_.max() <= 1
+    assert extents.min() >= 0
+
+
+def test_a_master_encoded_once_serves_every_board(tiny: Comparator):
+    """Kept features give to the bit what both pictures together give."""
+    master = picture(64, 64)
+    with torch.inference_mode():
+        features = tiny.encode(master)
+        for seed in (1, 2):
+            board = picture(64, 64, seed=seed)
+            for kept, whole in zip(tiny.compare(features, board), tiny(master, board), strict=True):
+                assert torch.equal(kept, whole)
+
+
+def test_colour_pictures_can_be_compared():
+    """Three channels in are a matter of configuration."""
+    model = Comparator(ComparatorConfig(kinds=("stain",), stem=4, widths=(4, 4, 4, 4), in_channels=3)).eval()
+    map_, _ = model(picture(64, 64, 3), picture(64, 64, 3, seed=1))
+    assert map_.shape == (1, 1, 16, 16)
+
+
+def test_an_untrained_comparator_reports_nothing(tiny: Comparator):
+    """Before training no cell is over half: the first steps are not spent on unlearning noise."""
+    map_, _ = tiny(picture(64, 64), picture(64, 64, seed=1))
+    assert map_.max() < 0.1
+
+
+def test_targets_read_back_are_the_boxes():
+    """What the network is taught is what `find_regions` turns into the boxes it was made of."""
+    boxes = np.array([[10, 12, 50, 40], [70, 60, 101, 97], [3, 80, 30, 120]], np.float32)
+    heat, sides = targets_of(boxes, np.array([0, 1, 0]), (128, 128), 2, STRIDE)
+    regions = find_regions(heat, sides[1:], thresholds={"open": 0.9, "short": 0.9}, stride=STRIDE)
+    found = sorted([r.x, r.y, r.x + r.w, r.y + r.h] for r in regions)
+    assert found == [pytest.approx(box) for box in sorted(boxes.tolist())]
+    assert sides[0].sum() == pytest.approx(3, abs=1e-4)
+
+
+def test_the_loss_is_least_at_the_truth():
+    """A map and extents as they should be cost next to nothing, anything else more."""
+    boxes, kinds = np.array([[10, 12, 50, 40]], np.float32), np.array([1])
+    heat, sides = (torch.from_numpy(a)[None] for a in targets_of(boxes, kinds, (64, 64), 2, STRIDE))
+    sure = torch.logit(heat.clamp(1e-6, 1 - 1e-6))
+    assert heat_loss(sure, heat) < 0.1 < heat_loss(torch.zeros_like(heat), heat)
+    assert extents_loss(sides[:, 1:].clamp(min=0), sides) == pytest.approx(0, abs=1e-5)
+    assert extents_loss(sides[:, 1:].clamp(min=0) + 5, sides) > 0.2
+    assert heat_loss(sure.flip(1), heat) > 1
+
+
+def test_a_board_without_defects_has_a_finite_loss():
+    """Clean crops, with no box in them, train too."""
+    empty = np.empty((0, 4), np.float32), np.empty(0, np.int64)
+    heat, sides = (torch.from_numpy(a)[None] for a in targets_of(*empty, (64, 64), 2, STRIDE))
+    logits = torch.zeros_like(heat, requires_grad=True)
+    loss = heat_loss(logits, heat) + extents_loss(torch.ones(1, 4, 16, 16), sides)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert logits.grad.abs().sum() > 0

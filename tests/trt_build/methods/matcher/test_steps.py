@@ -1,0 +1,150 @@
+"""A photo is nearer to its own drawings than to another's; by how much, products kept from training say."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drafts import write_products
+
+from edge.bundle import Bundle, read_bundle
+from edge.engines import open_engine
+from edge.engines.base import Engine, Sample
+from edge.judges.gallery import Gallery
+from edge.judges.golden import scores
+from edge.recipe import EngineChoice
+from trt_build.data.cases import judge_all
+from trt_build.data.pairs import DatasetError
+from trt_build.data.products import DRAWING, PHOTO, Pictures
+from trt_build.figures import ranking
+from trt_build.methods.matcher import steps as products
+from trt_build.packing.threshold import Promise
+
+
+@pytest.fixture(scope="module")
+def calibrated(calibrated_matcher: Path) -> Bundle:
+    return read_bundle(calibrated_matcher)
+
+
+@pytest.fixture(scope="module")
+def kept(calibrated: Bundle, product_folder: Path) -> Pictures:
+    """The pictures of the products that were not trained with."""
+    return products.learned(product_folder, calibrated.manifest.input)[1]
+
+
+def galleries(engine: Engine, pictures: Pictures) -> list[Gallery]:
+    """The drawings of each product, as the line keeps them."""
+    drawn = pictures.hand == DRAWING
+    return [
+        Gallery(engine, pictures.pictures[drawn & (pictures.product == product)][:, np.newaxis])
+        for product in np.unique(pictures.product)
+    ]
+
+
+def test_each_photo_is_nearest_to_its_own_product(calibrated: Bundle, product_folder: Path) -> None:
+    """The golden cases are a photo with its own drawing, and the same photo with another's."""
+    cases = list(products.kept(product_folder, calibrated.manifest.input))
+    found = {
+        case.name: float(scores(outputs)[0])
+        for case, outputs in zip(cases, judge_all(calibrated, EngineChoice(), cases), strict=True)
+    }
+    own = [name for name in found if not name.endswith("-other")]
+    assert len(own) == len(found) / 2 > 8
+    for name in own:
+        assert found[name] < found[f"{name}-other"]
+    assert all(case.master is not None and len(case.master) == 1 for case in cases)
+
+
+def test_the_threshold_keeps_its_rate_on_products_not_trained_with(calibrated: Bundle, kept: Pictures) -> None:
+    """Of photos of these, held against all drawings of their product as on the line, so many are rejected."""
+    said = calibrated.manifest.calibration
+    assert said is not None
+    found = []
+    with open_engine(EngineChoice(), calibrated) as engine:
+        of = dict(zip(np.unique(kept.product), galleries(engine, kept), strict=True))
+        for photo in np.flatnonzero(kept.hand == PHOTO):
+            engine.submit(0, [Sample(kept.pictures[photo : photo + 1])])
+            found.append(float(of[kept.product[photo]].score(engine.collect(0)[0])["score"][0]))
+    assert list(said.scores) == sorted(found)
+    rejected = np.array(found, np.float32) >= np.float32(calibrated.manifest.thresholds["product"])
+    assert rejected.sum() == math.floor((len(found) + 1) * 0.2) - 1
+
+
+def test_the_promise_is_of_the_graph_that_judges(calibrated: Bundle) -> None:
+    """INT8, named by its digest."""
+    said = calibrated.manifest.calibration
+    assert said is not None
+    assert (said.engine, said.artifact) == ("openvino int8", calibrated.digest_of_graph("judge", "int8"))
+
+
+def test_int8_is_shown_products_that_were_trained_with(
+    calibrated: Bundle, product_folder: Path, kept: Pictures
+) -> None:
+    """And no more pictures than are wanted, evenly chosen."""
+    shown = products.ranges(product_folder, calibrated.manifest.input)
+    held_out = {picture.tobytes() for picture in kept.pictures}
+    assert len(shown) == products.RANGES
+    assert not held_out & {case.image.tobytes() for case in shown}
+
+
+def test_the_figures_are_those_of_the_scores(calibrated: Bundle, kept: Pictures, product_folder: Path) -> None:
+    """Every photo once with its product's drawings and once with another product's."""
+    own, other = [], []
+    with open_engine(EngineChoice(), calibrated) as engine:
+        of = galleries(engine, kept)
+        for photo in np.flatnonzero(kept.hand == PHOTO):
+            at = int(np.searchsorted(np.unique(kept.product), kept.product[photo]))
+            engine.submit(0, [Sample(kept.pictures[photo : photo + 1])])
+            outputs = engine.collect(0)[0]
+            own.append(float(of[at].score(outputs)["score"][0]))
+            other.append(float(of[(at + 1) % len(of)].score(outputs)["score"][0]))
+    threshold = np.float32(calibrated.manifest.thresholds["product"])
+    found = products.evaluate(calibrated, product_folder, EngineChoice())
+    assert found == {
+        "auroc": pytest.approx(ranking.image_auroc(np.array(own), np.array(other))),
+        "escape": (np.array(other, np.float32) < threshold).mean(),
+        "overkill": (np.array(own, np.float32) >= threshold).mean(),
+    }
+    assert 0.5 < found["auroc"] <= 1
+    assert 0 < found["overkill"] <= 0.2
+
+    cases, measure = products.labelled(product_folder, calibrated)
+    assert measure(judge_all(calibrated, EngineChoice(), cases)) == pytest.approx(100 * found["auroc"])
+
+
+@pytest.mark.parametrize("step", ["calibrate", "kept", "labelled", "evaluate"])
+def test_too_few_products_leave_the_draft_as_it_was(
+    matcher_draft: Path, copy: Callable[[Path], Path], tmp_path: Path, step: str
+) -> None:
+    """What another product looks like is not known where none was kept; the error says how many would do."""
+    folder = write_products(tmp_path / "few", products=3, drawings=1, photos=1)
+    draft = copy(matcher_draft)
+    before = (draft / "manifest.json").read_bytes()
+    bundle = read_bundle(draft)
+    with pytest.raises(DatasetError, match=r"products \d were kept from training, .* give more, about 25"):
+        {
+            "calibrate": lambda: products.calibrate(draft, folder, Promise()),
+            "kept": lambda: list(products.kept(folder, bundle.manifest.input)),
+            "labelled": lambda: products.labelled(folder, bundle),
+            "evaluate": lambda: products.evaluate(bundle, folder, EngineChoice()),
+        }[step]()
+    assert (draft / "manifest.json").read_bytes() == before
+
+
+def test_a_product_that_is_added_moves_no_other(
+    calibrated: Bundle, product_folder: Path, tmp_path: Path
+) -> None:
+    """What was kept from training stays kept, so a threshold is never set with what was trained with later."""
+    spec = calibrated.manifest.input
+    more = Path(shutil.copytree(product_folder, tmp_path / "more"))
+    shutil.copytree(more / "product-00", more / "a-new-one")
+
+    def held_out(folder: Path) -> set[str]:
+        pictures = products.held_out(folder, spec)
+        return {pictures.names[product] for product in pictures.product}
+
+    assert held_out(more) - {"a-new-one"} == held_out(product_folder)

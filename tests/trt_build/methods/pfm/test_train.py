@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs torch, which only building models uses")
+
+from safetensors.torch import save_file  # noqa: E402
+
+from trt_build.backbones.open import build_backbone  # noqa: E402
+from trt_build.data.parts import pictures, read_parts, split_good  # noqa: E402
+from trt_build.figures.ranking import image_auroc  # noqa: E402
+from trt_build.methods.loop import CHECKPOINT, CheckpointError, TrainConfig, fit, load  # noqa: E402
+from trt_build.methods.pfm.network import PFM, PFMConfig  # noqa: E402
+from trt_build.methods.pfm.train import PFMTask, _at, load_pfm, train_pfm  # noqa: E402
+
+MOBILE = {"first": "mobilenet_v2", "second": "mobilenet_v1"}
+NETWORK = PFMConfig(**MOBILE, height=64, width=64, latents=(8, 8))
+SHORT = {"places": 256, "steps": 12}
+TRAINING = TrainConfig(epochs=2, rate=3e-3, average=0.9, check_every=2, bf16=False)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Backbones that have seen nothing, as files: random filters are features too."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    paths = []
+    for name in ("mobilenet_v2", "mobilenet_v1"):
+        network = build_backbone(name).network
+        for weight in network.parameters():
+            torch.nn.init.kaiming_normal_(weight) if weight.ndim > 1 else torch.nn.init.normal_(weight, std=0.1)
+        paths.append(folder / f"random_{name}.safetensors")
+        save_file(network.state_dict(), paths[-1])
+    return paths[0], paths[1]
+
+
+@pytest.fixture(scope="module")
+def trained(part_folder: Path, weights: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training of some seconds."""
+    folder = tmp_path_factory.mktemp("pfm")
+    assert train_pfm(part_folder, folder, network=NETWORK, training=TRAINING, weights=weights, **SHORT) == 2
+    return folder
+
+
+def test_a_few_seconds_of_training_find_the_spots(trained: Path, part_folder: Path):
+    """The projections really learn: parts with a spot get higher scores than good ones."""
+    model = load_pfm(trained / CHECKPOINT)
+    tested = read_parts(part_folder).test
+    with torch.inference_mode():
+        score = model(torch.from_numpy(pictures(tested, NETWORK.spec)))[0].numpy()
+    good = np.array([part.is_good for part in tested])
+    assert image_auroc(score[good], score[~good]) > 0.9
+
+
+def test_progress_tells_how_much_stays_unexplained(trained: Path):
+    """The loss falls, and each level says how well the two networks tell of each other."""
+    lines = [json.loads(line) for line in (trained / "progress.jsonl").read_text().splitlines()]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert 0 < lines[-1]["unexplained_8"] < 1
+    assert 0 < lines[-1]["unexplained_16"] < 1
+
+
+def test_a_checkpoint_needs_no_other_file(trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """The backbones' weights travel with it."""
+    monkeypatch.delenv("EDGE_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    model = load_pfm(trained / CHECKPOINT)
+    assert not model.training
+    assert model.config == NETWORK
+
+
+def test_the_scale_is_in_the_checkpoint(trained: Path, part_folder: Path):
+    """Held-out good parts are on the scale of normal ones: few of their cells are over 0.1."""
+    model = load_pfm(trained / CHECKPOINT)
+    validation = split_good(read_parts(part_folder).train).validation
+    with torch.inference_mode():
+        map_ = model(torch.from_numpy(pictures(validation, NETWORK.spec)))[1]
+    assert float((map_ > 0.1).float().mean()) < 0.02
+
+
+def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
+    trained: Path, part_folder: Path, weights: tuple[Path, Path], tmp_path: Path
+):
+    """The same command goes on from the last full epoch, to the same weights."""
+    folder = tmp_path / "stopped"
+
+    class Stopped(PFMTask):
+        def batches(self, epoch: int):  # type: ignore[no-untyped-def]
+            if epoch == 1:
+                raise KeyboardInterrupt
+            return super().batches(epoch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trt_build.methods.pfm.train.PFMTask", Stopped)
+        with pytest.raises(KeyboardInterrupt):
+            train_pfm(part_folder, folder, network=NETWORK, training=TRAINING, weights=weights, **SHORT)
+    assert load(folder / CHECKPOINT)["epoch"] == 1
+    train_pfm(part_folder, folder, network=NETWORK, training=TRAINING, weights=weights, **SHORT)
+    whole, resumed = (load(path / CHECKPOINT)["weights"] for path in (trained, folder))
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+
+
+def test_places_are_read_where_they_lie():
+    """A place's number leads to its picture, row and column."""
+    features = torch.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+    picked = _at(features, torch.tensor([0, 7, 20 + 19]))
+    assert picked.shape == (1, 3, 3, 1)
+    expected = [features[0, :, 0, 0], features[0, :, 1, 2], features[1, :, 3, 4]]
+    assert torch.equal(picked[0, :, :, 0].T, torch.stack(expected))
+
+
+def test_epochs_differ_and_can_be_had_again():
+    """An epoch has the same places each time it is asked for, another one others; each level has its own."""
+    model = PFM(PFMConfig(**MOBILE, height=64, width=64, latents=(4, 4)))
+    shapes = (((3, 32, 8, 8), (3, 256, 8, 8)), ((3, 96, 4, 4), (3, 512, 4, 4)))
+    seen = [(torch.zeros(first), torch.zeros(second)) for first, second in shapes]
+    task = PFMTask(model=model, seen=seen, held_out=[], places=64, steps=2)
+    one, again, other = ([step for step in task.batches(epoch)] for epoch in (0, 0, 1))
+    assert len(one) == len(task.batches(0)) == 2
+    for first, second in zip(one, again, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert not torch.equal(one[0][0], other[0][0])
+    assert [int(places.max()) < 3 * cells for places, cells in zip(one[0], (64, 16), strict=True)] == [
+        True,
+        True,
+    ]
+
+
+def test_another_models_checkpoint_is_refused(tmp_path: Path):
+    """The error names the file and what it holds."""
+
+    class Other:
+        model = torch.nn.Linear(1, 1)
+
+        def batches(self, epoch: int) -> list[torch.Tensor]:
+            return [torch.ones(1, 1)]
+
+        def loss(self, batch: torch.Tensor) -> torch.Tensor:
+            return self.model(batch).square().mean()
+
+        def check(self, model: torch.nn.Module) -> dict[str, float]:
+            return {}
+
+    fit(Other(), tmp_path, TrainConfig(epochs=1, bf16=False), describe={"model": "line"})
+    with pytest.raises(CheckpointError, match=r"checkpoint.pt: expected a pfm, found \{'model': 'line'\}"):
+        load_pfm(tmp_path / CHECKPOINT)

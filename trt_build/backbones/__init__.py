@@ -1,0 +1,1 @@
+"""Networks trained on ImageNet, and where their weights come from."""

@@ -1,0 +1,193 @@
+"""A backbone's name into a frozen network, trained on ImageNet, that gives features at strides 4, 8 and 16."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Protocol, cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from trt_build.backbones.efficientnet import EfficientNetLite
+from trt_build.backbones.mobilenet import MobileNet
+from trt_build.backbones.published import (
+    PUBLISHED,
+    BackboneError,
+    check_digest,
+    fetch_backbone,
+    find_backbone,
+    how_to_get,
+    published,
+)
+from trt_build.backbones.resnet import ResNet
+from trt_build.backbones.squeezenet import SqueezeNet
+
+__all__ = ["BACKBONES", "Backbone", "BackboneError", "build_backbone", "fetch_backbone", "open_backbone"]
+
+
+class Network(Protocol):
+    """A classifier in stages, each of which halves the sides; the first three end where features are tapped."""
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Of each stage's output."""
+
+    def stage(self, index: int, x: Tensor) -> Tensor: ...
+
+    def classify(self, x: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Recipe:
+    """How a network is built, and the mean and deviation, in RGB of 0..255, that its weights expect."""
+
+    build: Callable[[], nn.Module]
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    deviation: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    order: tuple[int, int, int] = (0, 1, 2)  # of the channels that go in
+
+
+_TENSORFLOW = (128.0, 128.0, 128.0)
+
+
+def _efficientnet(width: float, depth: float) -> _Recipe:
+    mean = (127.0, 127.0, 127.0)
+    return _Recipe(build=lambda: EfficientNetLite(width, depth), mean=mean, deviation=_TENSORFLOW)
+
+
+BACKBONES = {
+    "efficientnet_lite0": _efficientnet(1.0, 1.0),
+    "efficientnet_lite1": _efficientnet(1.0, 1.1),
+    "efficientnet_lite2": _efficientnet(1.1, 1.2),
+    "resnet18": _Recipe(build=lambda: ResNet((2, 2, 2, 2))),
+    "resnet34": _Recipe(build=lambda: ResNet((3, 4, 6, 3))),
+    "resnet50": _Recipe(build=lambda: ResNet((3, 4, 6, 3), width=64)),
+    "wide_resnet50_2": _Recipe(build=lambda: ResNet((3, 4, 6, 3), width=128)),
+    "mobilenet_v2": _Recipe(build=lambda: MobileNet(2), mean=_TENSORFLOW, deviation=_TENSORFLOW),
+    "mobilenet_v1": _Recipe(build=lambda: MobileNet(1), mean=_TENSORFLOW, deviation=_TENSORFLOW),
+    "squeezenet": _Recipe(
+        build=SqueezeNet, mean=(123.0, 117.0, 104.0), deviation=(1.0, 1.0, 1.0), order=(2, 1, 0)
+    ),
+}
+assert BACKBONES.keys() == PUBLISHED.keys()
+
+
+class Backbone(nn.Module):
+    """Images `(N, 3, H, W)` RGB in 0..255, uint8 or float, into features at strides 4, 8 and 16, finest first.
+
+    Of grey ones, `(N, 1, H, W)`, each channel gets the same: three come of what it takes off and scales by.
+    Frozen and in evaluation mode, also where a model that holds it is trained. The sides of an image are
+    multiples of 32.
+    """
+
+    def __init__(self, name: str, network: nn.Module) -> None:
+        super().__init__()
+        self.name, self.network = name, network
+        recipe = BACKBONES[name]
+        self._order = recipe.order
+        self.mean: Tensor
+        self.scale: Tensor
+        self.register_buffer("mean", torch.tensor(recipe.mean).reshape(1, 3, 1, 1), persistent=False)
+        self.register_buffer("scale", 1 / torch.tensor(recipe.deviation).reshape(1, 3, 1, 1), persistent=False)
+        self.requires_grad_(False)
+        self.eval()
+
+    @property
+    def channels(self) -> tuple[int, int, int]:
+        """Of the features at strides 4, 8 and 16."""
+        four, eight, sixteen = self._stages().channels[:3]
+        return four, eight, sixteen
+
+    @property
+    def depth(self) -> int:
+        """Channels of the deepest features."""
+        return self._stages().channels[-1]
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`(N, channels[i], H/s, W/s)` float32 for the strides s of 4, 8 and 16."""
+        stages = self._stages()
+        four = stages.stage(0, self._normalised(image))
+        eight = stages.stage(1, four)
+        return four, eight, stages.stage(2, eight)
+
+    def deepest(self, sixteen: Tensor) -> Tensor:
+        """The network's last features, at stride 32 where it goes that far, from those at stride 16."""
+        for index in range(3, len(self._stages().channels)):
+            sixteen = self._stages().stage(index, sixteen)
+        return sixteen
+
+    def classify(self, image: Tensor) -> Tensor:
+        """Logits of the classes that the network was trained to tell apart."""
+        x = self._normalised(image)
+        for index in range(len(self._stages().channels)):
+            x = self._stages().stage(index, x)
+        return self._stages().classify(x)
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Leaves the network as it is: its batch norm must not drift where a model that holds it is trained."""
+        return super().train(False)
+
+    def _normalised(self, image: Tensor) -> Tensor:
+        x = (image.to(self.mean.dtype) - self.mean) * self.scale
+        return x if self._order == (0, 1, 2) else x[:, list(self._order)]
+
+    def _stages(self) -> Network:
+        return cast(Network, self.network)
+
+
+def build_backbone(name: str) -> Backbone:
+    """A backbone without its weights, for a checkpoint that holds them; BackboneError for an unknown name."""
+    published(name)
+    return Backbone(name, BACKBONES[name].build())
+
+
+def open_backbone(name: str, weights: Path | None = None) -> Backbone:
+    """The frozen backbone with its published weights, from `weights` or where `find_backbone` finds them.
+
+    BackboneError, which says how to get the right file, if it is missing, altered or another network's.
+    """
+    backbone = build_backbone(name)
+    path = weights or find_backbone(name)
+    if weights and weights.name == published(name).file:
+        check_digest(weights, name)
+    state, expected = _read(path, name), backbone.network.state_dict()
+    wrong = [key for key in sorted({*state, *expected}) if _shape(state, key) != _shape(expected, key)]
+    if wrong:
+        raise BackboneError(
+            f"{path}: not the weights of {name}: {len(wrong)} tensors do not fit, such as {wrong[0]!r}: "
+            f"expected {_shape(expected, wrong[0])}, found {_shape(state, wrong[0])}; {how_to_get(name)}"
+        )
+    backbone.network.load_state_dict(state)
+    return backbone
+
+
+def _shape(state: dict[str, Tensor], key: str) -> tuple[int, ...] | None:
+    return tuple(state[key].shape) if key in state else None
+
+
+def _read(path: Path, name: str) -> dict[str, Tensor]:
+    """The tensors of a .safetensors or a .pth file; no code in it is run."""
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        # Files older than torch 0.4.1 lack the counts of batches, which nothing here uses.
+        counts = {key.replace("running_mean", "num_batches_tracked") for key in state if "running_mean" in key}
+        return {**dict.fromkeys(counts, torch.tensor(0)), **state}
+    except OSError as error:
+        raise BackboneError(f"{path}: cannot be read: {error.strerror}; {how_to_get(name)}") from error
+    except (
+        SafetensorError,
+        EOFError,
+        RuntimeError,
+        ValueError,
+        TypeError,
+        LookupError,
+        UnpicklingError,
+    ) as error:
+        raise BackboneError(f"{path}: not a file of weights, or cut short; {how_to_get(name)}") from error

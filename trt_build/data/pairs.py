@@ -1,0 +1,179 @@
+"""A folder of master/board pairs into pictures and defect boxes in memory.
+
+The layout is DeepPCB's: `<id>_temp.*` is the master, `<id>_test.*` the board, and `<id>.txt` holds one
+defect a line, `x1 y1 x2 y2 type`, with type 1..6 in the order of `KINDS`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.errors import EdgeError, PictureError, together
+from edge.image.warp import grey
+from edge.pictures import read
+from edge.sources.base import one_channel
+from edge.text import readable, text_of
+from trt_build.data.pictures import PICTURES, deeper, is_picture, seen, warn_left_out
+
+KINDS = ("open", "short", "mousebite", "spur", "copper", "pin-hole")
+Thing = TypeVar("Thing")
+Read = TypeVar("Read")
+Files = dict[tuple[str, str], list[Path]]  # by id and role: temp, test, txt, or none
+
+
+class DatasetError(EdgeError, ValueError):
+    """A data set that cannot be used as it is; tells all that is wrong with it, each with its file."""
+
+    def __init__(self, *said: str) -> None:
+        super().__init__(together(said))
+        self.said = said
+
+
+def decode(path: Path) -> npt.NDArray[np.uint8]:
+    """A picture as it is stored and as the line reads it, `(H, W)` grey or `(H, W, 3)` BGR.
+
+    DatasetError where it cannot be used.
+    """
+    try:
+        found = read(path)
+    except PictureError as error:
+        raise DatasetError(f"{error}: save it anew, or take it out") from error
+    if found.dtype != np.uint8 or (found.ndim == 3 and found.shape[2] != 3):
+        raise DatasetError(
+            f"{path}: expected 8 bits a channel, grey or three colours, found {found.shape} {found.dtype}: "
+            "save it so"
+        )
+    return found
+
+
+def refuse(said: Iterable[str]) -> None:
+    """One DatasetError of all that is wrong; nothing where nothing is."""
+    if found := list(said):
+        raise DatasetError(*found)
+
+
+def gather(read: Callable[[Thing], Read], things: Iterable[Thing]) -> tuple[list[Read], list[str]]:
+    """What can be read of these things, and what is wrong with the others."""
+    done: list[Read] = []
+    wrong: list[str] = []
+    for thing in things:
+        try:
+            done.append(read(thing))
+        except DatasetError as error:
+            wrong.extend(error.said)
+    return done, wrong
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A master, a board of the same size, and what is wrong with the board."""
+
+    name: str
+    master: npt.NDArray[np.uint8]  # (H, W) grey
+    board: npt.NDArray[np.uint8]  # (H, W) grey
+    boxes: npt.NDArray[np.float32]  # (B, 4) left, top, right, bottom in pixels
+    kinds: npt.NDArray[np.int64]  # (B,) index into KINDS
+
+
+def read_pairs(folder: Path) -> list[Pair]:
+    """All pairs of a folder, by name; `DatasetError` tells everything that is wrong."""
+    files = _files(folder)
+    names = [name for name, role in files if role == "txt"]
+    if not names:
+        raise DatasetError(f"{folder}: expected pairs <id>_temp.*, <id>_test.*, <id>.txt; found no .txt file")
+    pairs, wrong = gather(lambda name: _read_pair(folder, files, name), names)
+    refuse([*_misplaced(folder, files), *wrong])
+    return pairs
+
+
+def split(pairs: Sequence[Pair], *, held_out: float = 0.06, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
+    """Training pairs and held-out pairs; which is which depends on a pair's name and the seed alone."""
+    train: list[Pair] = []
+    kept: list[Pair] = []
+    for pair in pairs:
+        digest = hashlib.sha256(f"{seed}:{pair.name}".encode()).digest()
+        chance = int.from_bytes(digest[:8], "big") / 2**64
+        (kept if chance < held_out else train).append(pair)
+    return train, kept
+
+
+def read_boxes(path: Path, size: tuple[int, int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Boxes `(B, 4)` and kinds `(B,)` of an annotation file, for a picture of `size` (height, width)."""
+    try:
+        lines = text_of(path.read_bytes()).splitlines()
+    except ValueError as error:
+        raise DatasetError(f"{path}: {error}") from error
+    numbered = [(f"{path}:{number}", line) for number, line in enumerate(lines, start=1) if line.strip()]
+    boxes, wrong = gather(lambda line: _box(line[0], line[1], size), numbered)
+    refuse(wrong)
+    table = np.array(boxes, np.float32).reshape(-1, 5)
+    return table[:, :4], table[:, 4].astype(np.int64) - 1
+
+
+def _box(where: str, line: str, size: tuple[int, int]) -> list[int]:
+    """Left, top, right, bottom and type, 1..6."""
+    height, width = size
+    try:
+        left, top, right, bottom, kind = (int(word) for word in line.replace(",", " ").split())
+    except ValueError as error:
+        raise DatasetError(f"{where}: expected five whole numbers x1 y1 x2 y2 type, found {line!r}") from error
+    if not 1 <= kind <= len(KINDS):
+        raise DatasetError(f"{where}: expected a type of 1..{len(KINDS)}, found {kind}")
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+        raise DatasetError(f"{where}: expected x1 < x2 and y1 < y2 inside {width}x{height}, found {line!r}")
+    return [left, top, right, bottom, kind]
+
+
+def _files(folder: Path) -> Files:
+    """Every file, under the id and the role that its name gives it."""
+    files: Files = {}
+    for path in seen(folder):
+        name, _, role = path.stem.rpartition("_")
+        if path.suffix.lower() == ".txt":
+            name, role = path.stem, "txt"
+        elif role not in ("temp", "test") or not is_picture(path):
+            name, role = path.stem, ""
+        files.setdefault((name, role), []).append(path)
+    return files
+
+
+def _misplaced(folder: Path, files: Files) -> Iterator[str]:
+    """Pictures that belong to no pair, and those that lie where none is looked for."""
+    yield from deeper(folder)
+    for (name, role), paths in files.items():
+        if not role:
+            continue
+        if (name, "txt") not in files:
+            yield f"{paths[0]}: has no {name}.txt beside it; a board without defects has an empty one"
+        for other in paths[1:]:
+            yield f"{other}: {paths[0].name} is of the same name: rename one of them, or take it out"
+    others = [path for (_, role), paths in files.items() if not role for path in paths if path.is_file()]
+    for path in filter(is_picture, others):
+        yield f"{path}: expected <id>_temp or <id>_test as its name: rename it, or take it out"
+    warn_left_out([path for path in others if not is_picture(path)], "since OpenCV finds no picture in them")
+
+
+def _read_pair(folder: Path, files: Files, name: str) -> Pair:
+    pictures, wrong = gather(lambda role: _read_picture(folder, files, name, role), ("temp", "test"))
+    refuse(wrong)
+    master, board = pictures
+    if master.shape != board.shape:
+        raise DatasetError(
+            f"{folder / name}: the master is {master.shape}, the board {board.shape}; expected one size"
+        )
+    boxes, kinds = read_boxes(files[name, "txt"][0], (board.shape[0], board.shape[1]))
+    return Pair(name=readable(name), master=master, board=board, boxes=boxes, kinds=kinds)
+
+
+def _read_picture(folder: Path, files: Files, name: str, role: str) -> npt.NDArray[np.uint8]:
+    if (name, role) not in files:
+        raise DatasetError(f"{folder / name}_{role}.*: expected a picture ({', '.join(PICTURES)}), found none")
+    path = files[name, role][0]
+    return grey(one_channel(decode(path)))

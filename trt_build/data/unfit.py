@@ -1,0 +1,147 @@
+"""What is wrong with a folder of parts in MVTec AD's layout: all of it, each with its file and what to do."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trt_build.data.pairs import DatasetError, decode, gather
+from trt_build.data.pictures import PICTURES, deeper, is_picture, seen, warn_left_out
+
+if TYPE_CHECKING:
+    from trt_build.data.parts import Part
+
+GOOD = "good"
+HALVES = ("train", "test", "ground_truth")
+
+
+def unfit(folder: Path, train: Sequence[Part], test: Sequence[Part], *, mixed_sizes: bool) -> Iterator[str]:
+    """What is wrong, one text each; nothing where the parts can be used. Files that are left out are named."""
+    yield from _misplaced(folder)
+    yield from _mislabelled(folder, train)
+    yield from _strays(folder, test)
+    yield from _unreadable([*train, *test], mixed_sizes)
+    yield from _copies(train, test)
+    _warn(folder)
+
+
+def _misplaced(folder: Path) -> Iterator[str]:
+    """Pictures that lie in no label's folder, or deeper than that."""
+    for half in HALVES:
+        for label in seen(folder / half):
+            yield from deeper(label)
+            if is_picture(label) and half in ("train", "test"):
+                yield f"{label}: lies in no label's folder: move it to {folder / half / GOOD}" + (
+                    " if the part is good, else to one with the defect's name" if half == "test" else ""
+                )
+
+
+def _mislabelled(folder: Path, train: Sequence[Part]) -> Iterator[str]:
+    """Training pictures are of good parts, and there are some."""
+    if not any(part.is_good for part in train):
+        yield (
+            f"{folder / 'train' / GOOD}: expected pictures of good parts ({', '.join(PICTURES)}), found none: "
+            "put them there, without any defective one"
+        )
+    for kind, count in Counter(part.kind for part in train if not part.is_good).items():
+        yield (
+            f"{folder / 'train' / kind}: only good parts are trained with, and {count} here are labelled "
+            f"{kind!r}: move the folder to {folder / 'test'}"
+        )
+
+
+def _strays(folder: Path, test: Sequence[Part]) -> Iterator[str]:
+    """Every mask belongs to a defective part, and every defective part has one."""
+    masks = {part.mask for part in test}
+    for kind in seen(folder / "ground_truth"):
+        for path in seen(kind):
+            if is_picture(path) and path not in masks:
+                yield (
+                    f"{path}: belongs to no picture: expected <id>_mask.png for a picture <id> of a defective "
+                    f"part in {folder / 'test' / kind.name}: add that picture, or take the mask out"
+                )
+    for part in test:
+        if part.mask is not None and not part.mask.is_file():
+            yield (
+                f"{part.path}: has no mask: draw {part.mask}, of the picture's size, black but for the "
+                f"defect, or move the picture to {folder / 'test' / GOOD} if the part is good"
+            )
+
+
+def _unreadable(parts: Sequence[Part], mixed_sizes: bool) -> Iterator[str]:
+    """Pictures that cannot be read, that do not fit their mask, or that are not of the others' size."""
+    sized, wrong = gather(lambda part: (part, _size(part)), parts)
+    yield from wrong
+    sizes = Counter(size for _, size in sized)
+    for part, size in sized if len(sizes) > 1 and not mixed_sizes else ():
+        if size != (usual := sizes.most_common(1)[0][0]):
+            yield (
+                f"{part.path}: is {_words(size)}, most pictures are {_words(usual)}: cut or take all pictures "
+                "alike, or train with --mixed-sizes if the parts are of different sizes"
+            )
+
+
+def _size(part: Part) -> tuple[int, ...]:
+    """Height and width of a picture that can be read and that fits its mask."""
+    size = decode(part.path).shape[:2]
+    if part.mask is not None and part.mask.is_file():
+        mask = decode(part.mask)
+        if mask.shape[:2] != size:
+            raise DatasetError(
+                f"{part.mask}: is {_words(mask.shape)}, its picture {_words(size)}: draw the mask anew"
+            )
+        if len(np.unique(mask[mask > 0])) > 1:
+            raise DatasetError(
+                f"{part.mask}: has more than two values: save it as black and one other, without smoothing"
+            )
+    return size
+
+
+def _copies(train: Sequence[Part], test: Sequence[Part]) -> Iterator[str]:
+    """Pictures that come twice, are trained and tested with, have two labels, or two of which have one name."""
+    trained: dict[bytes, Part] = {}
+    tested: dict[bytes, Part] = {}
+    for half in (train, test):
+        named: dict[str, Part] = {}
+        for part in half:
+            if (other := named.setdefault(part.name, part)) is not part:
+                yield f"{part.path}: {other.path.name} has the same name: rename one of them"
+    for part in train:
+        if (other := trained.setdefault(_digest(part), part)) is not part:
+            yield (
+                f"{part.path}: is byte for byte {other.path}, so that a threshold may be set with a picture "
+                "that was trained with: take one of them out"
+            )
+    for part in test:
+        if (digest := _digest(part)) in trained:
+            yield (
+                f"{part.path}: is byte for byte the training picture {trained[digest].path}, so that a test "
+                "with it says nothing: take one of them out"
+            )
+        if (other := tested.setdefault(digest, part)).kind != part.kind:
+            yield (
+                f"{part.path}: is labelled {part.kind!r}, and byte for byte the same as {other.path}, labelled "
+                f"{other.kind!r}: take the wrong one out"
+            )
+
+
+def _warn(folder: Path) -> None:
+    """Name what is not read though it lies where pictures do, or may have been meant to."""
+    inside = [path for half in HALVES for label in seen(folder / half) for path in (label, *seen(label))]
+    files = [path for path in inside if path.is_file() and not is_picture(path)]
+    warn_left_out(files, "since OpenCV finds no picture in them")
+    beside = [path for path in seen(folder) if is_picture(path) or (path.is_dir() and path.name not in HALVES)]
+    warn_left_out(beside, f"since pictures are read from {', '.join(HALVES)} alone")
+
+
+def _digest(part: Part) -> bytes:
+    return hashlib.sha256(part.path.read_bytes()).digest()
+
+
+def _words(shape: Sequence[int]) -> str:
+    return f"{shape[1]}x{shape[0]}"

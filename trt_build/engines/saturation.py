@@ -1,0 +1,119 @@
+"""Whether INT8 keeps what FP32 says, and whether this machine's engine computes what the INT8 graph says.
+
+A sum that saturates is no error to a processor: the engine answers, and its scores mean nothing. Two things
+tell: the order of the scores against FP32's, and how far they lie from the same graph in exact integers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from edge.bundle import Bundle, read_bundle, write_manifest
+from edge.engines import open_engine
+from edge.engines.base import Engine, Outputs
+from edge.errors import EngineError
+from edge.judges.golden import scores
+from edge.manifest import Manifest
+from edge.recipe import EngineChoice
+from trt_build.data.cases import Case, answers_of, judge_all
+from trt_build.engines.exact import Exact
+
+Floats = npt.NDArray[np.float64]
+#: Of FP32's answers and of INT8's to the same cases: what is lost, in words, or None.
+Lost = Callable[[Sequence[Outputs], Sequence[Outputs]], str | None]
+
+REFERENCE = EngineChoice(kind="onnxruntime", precision="fp32")
+#: Least rank correlation of INT8's scores with FP32's on good parts. Three sound models had 0.96 and more, the
+#: same ones ruined 0.13 at most. Boards with defects all score alike: a comparator is held by what it finds.
+ORDER = 0.9
+#: An engine may lie so many times as far from exact integers as these lie from FP32 (root mean square). On four
+#: models sound engines had 0.05 to 1.1, saturated ones 1.5 (a comparator on AVX2) and 3.6 to 143.
+STRAYS = 1.4
+LEAST = 2e-3  # nearer than this is near: of a probability, of a cosine, of the largest anomaly score
+
+
+def order_lost(fp32: Sequence[Outputs], int8: Sequence[Outputs]) -> str | None:
+    """Say so if INT8 puts the cases into another order than FP32 does."""
+    from scipy.stats import spearmanr  # here, for verifying on a line's device needs no scipy
+
+    expected, found = _highest(fp32), _highest(int8)
+    if np.ptp(expected) == 0:
+        return None  # there is no order to lose
+    kept = 0.0 if np.ptp(found) == 0 else float(spearmanr(expected, found).statistic)
+    if kept >= ORDER:
+        return None
+    return f"the rank correlation of its scores with FP32's is {kept:.2f}, less than {ORDER:g}"
+
+
+def checked_int8(draft: Bundle, cases: Sequence[Case], lost: Lost) -> Bundle:
+    """The draft, without its INT8 graphs where those lost what FP32 says of the cases.
+
+    EngineError where the graphs are sound and the engine that would judge here does not compute them.
+    """
+    if "int8" not in draft.manifest.precisions() or len(cases) < 2:
+        return draft
+    fp32 = judge_all(draft, REFERENCE, cases)
+    exact = _judge_exactly(draft, cases)
+    if why := lost(fp32, exact):
+        return _leave_out(draft, why)
+    with open_engine(EngineChoice(precision="int8"), draft) as engine:
+        found = answers_of(engine, draft.manifest, cases)
+    check_computed(f"{engine.name} int8", draft.manifest, found, exact, fp32)
+    return draft
+
+
+def check_saturation(engine: Engine, bundle: Bundle, cases: Sequence[Case], fp32: Sequence[Outputs]) -> None:
+    """Raise EngineError if an open engine of an INT8 graph strays from the graph in exact integers."""
+    found = answers_of(engine, bundle.manifest, cases)
+    check_computed(f"{engine.name} int8", bundle.manifest, found, _judge_exactly(bundle, cases), fp32)
+
+
+def check_computed(
+    name: str, manifest: Manifest, found: Sequence[Outputs], exact: Sequence[Outputs], fp32: Sequence[Outputs]
+) -> None:
+    """Raise EngineError if scores lie further from those in exact integers than INT8's rounding explains."""
+    ours, right, meant = (_highest(answers) for answers in (found, exact, fp32))
+    strayed, rounded = _spread(ours - right), _spread(right - meant)
+    largest = float(np.abs(meant).max()) if "score" in manifest.outputs else 1.0
+    if strayed > max(STRAYS * rounded, LEAST * largest):
+        raise EngineError(
+            f"{name}: this CPU saturates: the scores of {manifest.name} lie {strayed:.4g} from those of the "
+            f"same graph in exact integers, where rounding to INT8 costs {rounded:.4g}: run it with fp32 here, "
+            "or export the checkpoint anew, with weights of 7 bits"
+        )
+
+
+def _judge_exactly(bundle: Bundle, cases: Sequence[Case]) -> list[Outputs]:
+    with Exact(bundle, "int8") as engine:
+        return answers_of(engine, bundle.manifest, cases)
+
+
+def _leave_out(draft: Bundle, why: str) -> Bundle:
+    """Take the INT8 graphs out of a draft, and note why."""
+    manifest = draft.manifest
+    kept = tuple(artifact for artifact in manifest.artifacts if artifact.precision != "int8")
+    facts = manifest.facts | {"left_out": {"int8": why}}
+    write_manifest(draft.folder, msgspec.structs.replace(manifest, artifacts=kept, facts=facts))
+    for artifact in set(manifest.artifacts) - set(kept):
+        (draft.folder / artifact.path).unlink()
+    logging.getLogger(__name__).warning(
+        "INT8 is left out of %s: on the pictures kept for calibrating %s. FP32 is calibrated instead; to have "
+        "INT8, export the checkpoint with more pictures, as varied as those of the line",
+        draft.folder,
+        why,
+    )
+    return read_bundle(draft.folder)
+
+
+def _highest(answers: Sequence[Outputs]) -> Floats:
+    """`(n,)`: of each case the score, the highest where there are several kinds."""
+    return np.array([float(scores(outputs).max()) for outputs in answers])
+
+
+def _spread(values: Floats) -> float:
+    return float(np.sqrt(np.mean(values**2)))

@@ -1,0 +1,242 @@
+"""A graph of a bundle into an engine for one device, by TensorRT or TensorRT-RTX, with what is known of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edge.bundle import Bundle, describe
+from edge.engines.compiled import Compiled, Target, kept, key, read_plan
+from edge.engines.trt import nothing_collected
+from edge.errors import EngineError
+from edge.manifest import File, Precision, Role
+from trt_build.engines.progress import monitor_of
+from trt_build.engines.timing_cache import keep_timings, timing_file, use_timings
+from trt_build.terminal.interrupt import keeping_ctrl_c
+from trt_build.terminal.progress import bars, working
+
+USUAL_BATCH = 8  # parts at once, where the graph leaves it free
+TOLD = 5  # of a parser's errors
+#: What TensorRT says, also in warnings alone, where the device's memory was too small for it.
+SHORT_OF_MEMORY = ("out of memory", "outofmemory", "insufficient memory", "memory is insufficient")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a person may say of an engine."""
+
+    batch: int | None = None  # parts that it takes at once; None: as many as is usual and the graph allows
+    portable: bool = False  # later versions of the same major take it too
+    stripped: bool = False  # without weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """An engine, by what is known of it, and whether it was there before."""
+
+    engine: Compiled
+    up_to_date: bool = False
+
+
+def build_engine(
+    bundle: Bundle, role: Role, precision: Precision, into: Path, *, trt: Any, target: Target, asked: Asked
+) -> Built:
+    """Build the engine of a graph in the folder `into`, unless the bundle has it: then nothing is done.
+
+    Beside the plan `<name>.engine` lies `<name>.engine.json`, and `<name>.layers.json` where there is a GPU to
+    tell what became of the layers. EngineError where the graph cannot be built, in the builder's own words.
+    """
+    path, graph = bundle.artifact(role, precision), bundle.digest_of_graph(role, precision)
+    with nothing_collected():
+        listener = _listener(trt)
+        builder = trt.Builder(listener)
+        network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+        parser = _parse(trt, network, listener, path, target)
+        batch = _batch(network, path, 1 if role == "reference" else asked.batch)
+        told = key(graph, precision, batch, target, asked.portable, asked.stripped)
+        if known := _intact(bundle, told):
+            return Built(engine=known, up_to_date=True)
+        plan = _build(trt, builder, network, listener, batch=batch, path=path, target=target, asked=asked)
+        del parser  # not before: the network's weights lie in its memory
+        has_gpu = target.compute_capability is not None
+        layers = _layers(trt, listener, plan, path, asked.portable) if has_gpu else None
+    name = f"{role}.{precision}.{told}"
+    into.mkdir(parents=True, exist_ok=True)
+    (into / f"{name}.engine").write_bytes(plan)
+    if layers is not None:
+        (into / f"{name}.layers.json").write_text(layers)
+    engine = Compiled(
+        role=role,
+        precision=precision,
+        graph=graph,
+        batch=batch,
+        target=target,
+        portable=asked.portable,
+        stripped=asked.stripped,
+        file=File(**describe(into, f"{name}.engine")),
+    )
+    text = msgspec.json.format(msgspec.json.encode(engine), indent=2)
+    (into / f"{name}.engine.json").write_bytes(text + b"\n")
+    return Built(engine=engine)
+
+
+def files_of(engine: Compiled) -> tuple[str, str, str]:
+    """The names of an engine's files; the last one vouches for the others, and has to appear last."""
+    name = engine.file.path
+    return name, f"{name.removesuffix('.engine')}.layers.json", f"{name}.json"
+
+
+def _intact(bundle: Bundle, told: str) -> Compiled | None:
+    """The engine of this key that the bundle has, whole."""
+    for _, found in kept(bundle.folder):
+        if isinstance(found, Compiled) and found.key == told:
+            try:
+                read_plan(bundle, found)
+            except EngineError as error:
+                _log.warning("%s: building it anew", error)
+            else:
+                return found
+    return None
+
+
+def _listener(trt: Any) -> Any:
+    """The builder's log: kept until something fails, for its calls say only that they did."""
+
+    class Listener(trt.ILogger):  # type: ignore[misc]  # the library has no types
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)  # the binding's own, which `super()` does not find
+            self.errors: list[str] = []
+            self.short_of_memory = False
+
+        def log(self, severity: Any, text: str) -> None:
+            if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
+                self.errors.append(text)
+            self.short_of_memory |= any(words in text.lower() for words in SHORT_OF_MEMORY)
+            _log.debug("%s", text)
+
+    return Listener()
+
+
+def _parse(trt: Any, network: Any, listener: Any, path: Path, target: Target) -> Any:
+    """Read an ONNX file into the network, and return the parser, which has to outlive it."""
+    parser = trt.OnnxParser(network, listener)
+    if parser.parse(path.read_bytes()):
+        return parser
+    errors = [parser.get_error(number) for number in range(parser.num_errors)]
+    said = [f"node {error.node_name()!r} ({error.node_operator()}): {error.desc()}" for error in errors]
+    more = f"; and {len(said) - TOLD} more" if len(said) > TOLD else ""
+    raise EngineError(
+        f"{path}: {target.runtime} {target.version} does not take this graph: {'; '.join(said[:TOLD])}{more}: "
+        "export the model anew with operators that it takes, or run this precision on another engine"
+    )
+
+
+def _batch(network: Any, path: Path, asked: int | None) -> int:
+    """How many parts at once the engine is to take; EngineError where the graph does not allow it."""
+    shapes = {put.name: tuple(put.shape) for put in _inputs(network)}
+    for name, shape in shapes.items():
+        if -1 in shape[1:]:
+            raise EngineError(
+                f"{path}: input {name!r} is {shape}: expected that only the first dimension is free: "
+                "export the model anew"
+            )
+        if shape[0] != -1 and asked not in (None, shape[0]):
+            raise EngineError(
+                f"{path}: takes {shape[0]} at once, as its input {name!r} says ({shape}), and {asked} were "
+                "asked for: export the model anew, which leaves it free, or build without --batch"
+            )
+    return next((shape[0] for shape in shapes.values() if shape[0] != -1), asked or USUAL_BATCH)
+
+
+def _inputs(network: Any) -> Sequence[Any]:
+    return [network.get_input(number) for number in range(network.num_inputs)]
+
+
+def _build(
+    trt: Any, builder: Any, network: Any, listener: Any, *, batch: int, path: Path, target: Target, asked: Asked
+) -> bytes:
+    """The serialised engine; EngineError in the builder's words, KeyboardInterrupt once it has given up."""
+    config = builder.create_builder_config()
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # for the report on layers
+    config.clear_flag(trt.BuilderFlag.TF32)  # FP32 means FP32: the other precisions are in the graph
+    if asked.portable:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    if asked.stripped:
+        config.set_flag(trt.BuilderFlag.STRIP_PLAN)
+        config.set_flag(trt.BuilderFlag.REFIT_IDENTICAL)  # or it would be slower than one with weights
+    config.add_optimization_profile(_profile(builder, network, batch))
+    measures = target.runtime == "tensorrt"  # RTX does not when it builds
+    timings = timing_file(target) if measures else None
+    if timings:
+        use_timings(config, timings)
+    if not measures and target.compute_capability is not None:
+        _for_this_gpu(trt, config)
+    with working(f"building {path.name}"), bars() as shown, keeping_ctrl_c() as stop_if_asked:
+        config.progress_monitor = monitor_of(trt, shown, stop_if_asked)
+        plan = _run(builder, network, config)
+        stop_if_asked()
+    if plan is None:
+        remedy = "run this precision on another engine, or export the model anew"
+        if asked.stripped:
+            remedy = "build without --stripped"
+        if listener.short_of_memory:
+            remedy = (
+                "the device's memory is too small for it: end what else uses it, the line for example, or "
+                "build with a smaller --batch"
+            )
+        said = "; ".join(listener.errors[-TOLD:]) or "no reason was given"
+        raise EngineError(f"{path}: {target.runtime} {target.version} cannot build it: {said}: {remedy}")
+    if listener.short_of_memory:
+        _log.warning(
+            "%s: faster ways were left out for want of device memory: build while nothing uses it", path
+        )
+    if timings:
+        keep_timings(config, timings)
+    return bytes(plan)
+
+
+def _profile(builder: Any, network: Any, batch: int) -> Any:
+    """One part to `batch` parts at once, and tuned for that many.
+
+    Single parts have time to spare. A deadline is at risk where parts have piled up, and then batches are full.
+    """
+    profile = builder.create_optimization_profile()
+    for put in _inputs(network):
+        least, most = ((count, *tuple(put.shape)[1:]) for count in (1, batch))
+        profile.set_shape(put.name, least, most, most)
+    return profile
+
+
+def _for_this_gpu(rtx: Any, config: Any) -> None:
+    """Have RTX build for the card that is here, which without being told so it does for all but the oldest."""
+    config.num_compute_capabilities = 1
+    config.set_compute_capability(rtx.ComputeCapability.CURRENT, 0)
+
+
+def _run(builder: Any, network: Any, config: Any) -> Any:
+    """What the builder makes, in a thread of its own: this one would not hear of a Ctrl-C before the end."""
+    with ThreadPoolExecutor(1, "builder") as thread:
+        return thread.submit(builder.build_serialized_network, network, config).result()
+
+
+def _layers(trt: Any, listener: Any, plan: bytes, path: Path, portable: bool) -> str:
+    """What the engine says of its layers, in JSON; EngineError where it cannot even be loaded."""
+    runtime = trt.Runtime(listener)
+    if portable:
+        runtime.engine_host_code_allowed = True  # such a plan carries a small runtime of its own
+    loaded = runtime.deserialize_cuda_engine(plan)
+    if loaded is None:
+        raise EngineError(
+            f"{path}: was built, and cannot be loaded: {'; '.join(listener.errors[-TOLD:])}: is the driver "
+            "older than the runtime asks for?"
+        )
+    inspector = loaded.create_engine_inspector()
+    return str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))

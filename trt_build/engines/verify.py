@@ -1,0 +1,130 @@
+"""A bundle's engine against its FP32 reference: differences, decisions that flip, and quality lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+
+import numpy as np
+
+from edge.bundle import Bundle
+from edge.engines import open_engine
+from edge.engines.base import Outputs
+from edge.errors import EngineError
+from edge.judges.golden import check_golden, decisions, differences, scores
+from edge.manifest import Manifest, Precision
+from edge.recipe import EngineChoice
+from trt_build.data.cases import Case, answers_of
+from trt_build.engines.exact import Exact
+from trt_build.engines.saturation import REFERENCE, check_saturation
+
+LOST = 1.0  # points of quality that an engine may lose
+FLIPPED = 0.02  # part of cases of which the engine may decide otherwise
+#: How far an engine may be from another that runs the same graph, in parts of the output's largest value.
+CLOSE: dict[Precision, float] = {"fp32": 0.01, "fp16": 0.05, "int8": 0.25, "fp8": 0.25}
+
+#: What an engine answered to each case, in their order, into a figure of merit in points.
+Measure = Callable[[Sequence[Outputs]], float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """An engine against the reference on labelled cases; quality in points, as the method measures it."""
+
+    engine: str
+    cases: int
+    differences: dict[str, float]  # largest, by output and of the score
+    flipped: list[str]  # cases that are rejected by one and not for the same kinds by the other
+    reference: float | None = None  # None: there are no labels to measure by
+    quality: float | None = None
+
+
+def verify(bundle: Bundle, choice: EngineChoice, cases: Iterable[Case], measure: Measure) -> Comparison | None:
+    """Judge the golden cases, then labelled ones if there are any.
+
+    EngineError where a golden case is not reproduced, more than LOST points are lost or more than FLIPPED of
+    the cases are decided otherwise, and where there are cases but no FP32 judge.
+    """
+    labelled = list(cases)
+    with open_engine(choice, bundle) as engine:
+        if engine.precision == "int8" and find_spec("onnxruntime"):
+            golden = bundle.golden()
+            shown = [Case(name=case.name, image=case.image, master=case.master) for case in golden]
+            check_saturation(engine, bundle, shown, [case.expected for case in golden])
+        check_golden(engine, bundle)
+        if not labelled:
+            return None
+        with open_engine(REFERENCE, bundle) as reference:
+            check_golden(reference, bundle)
+            theirs = answers_of(reference, bundle.manifest, labelled)
+        ours = answers_of(engine, bundle.manifest, labelled)
+        name = f"{engine.name} {engine.precision}"
+    found = _compare(name, bundle, labelled, theirs, ours)
+    expected, quality = measure(theirs), measure(ours)
+    if expected - quality > LOST:
+        raise EngineError(
+            f"{name} loses {expected - quality:.2f} points of quality, more than {LOST:g}: "
+            "calibrate on more pictures, or run fp32"
+        )
+    if len(found.flipped) > max(1, FLIPPED * len(labelled)):
+        raise EngineError(
+            f"{name} decides otherwise on {len(found.flipped)} of {len(labelled)} pictures "
+            f"({', '.join(found.flipped[:5])}…), more than {FLIPPED:.0%}: calibrate on more, or run fp32"
+        )
+    return replace(found, reference=expected, quality=quality)
+
+
+def check_draft(draft: Bundle, choice: EngineChoice, cases: Iterable[Case]) -> Comparison:
+    """Hold an engine of a draft, which has no golden cases yet, against ONNX Runtime on the very same graph.
+
+    EngineError where an output is not finite, or on any case further off than CLOSE allows. What the graph
+    itself lost against FP32 is measured when the draft is packed.
+    """
+    shown = list(cases)
+    with open_engine(choice, draft) as engine:
+        ours = answers_of(engine, draft.manifest, shown)
+        name, precision = f"{engine.name} {engine.precision}", engine.precision
+    with Exact(draft, precision) as same:
+        theirs = answers_of(same, draft.manifest, shown)
+    found = _compare(name, draft, shown, theirs, ours)
+    for output, difference in found.differences.items():
+        expected = [scores(one) if output == "score" else one[output] for one in theirs]
+        largest = max(float(np.abs(one).max()) for one in expected)
+        if difference > CLOSE[precision] * largest:
+            raise EngineError(
+                f"{name}: {output} lies {difference:.4g} from what ONNX Runtime makes of the same graph, more "
+                f"than {CLOSE[precision]:g} of its largest, {largest:.4g}: this engine does not compute it"
+            )
+    return found
+
+
+def noise(manifest: Manifest, count: int = 4) -> Iterator[Case]:
+    """Pictures of noise, where there are no others; with another one each, where the method compares."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        image, other = rng.integers(0, 256, (2, *manifest.input.shape), np.uint8)
+        compares = manifest.features or manifest.method == "matcher"
+        yield Case(name=f"noise {number}", image=image, master=other if compares else None)
+
+
+def _compare(
+    name: str,
+    bundle: Bundle,
+    cases: Sequence[Case],
+    theirs: Sequence[Outputs],
+    ours: Sequence[Outputs],
+) -> Comparison:
+    largest: dict[str, float] = {}
+    flipped: list[str] = []
+    for case, expected, found in zip(cases, theirs, ours, strict=True):
+        for output, difference in differences(found, expected, bundle.manifest).items():
+            largest[output] = max(difference, largest.get(output, 0.0))
+        if np.any(decisions(found, bundle.manifest) != decisions(expected, bundle.manifest)):
+            flipped.append(case.name)
+    return Comparison(
+        engine=name,
+        cases=len(cases),
+        differences=largest,
+        flipped=flipped,
+    )

@@ -1,0 +1,1 @@
+"""Verdicts and truth into figures, charts and a report."""

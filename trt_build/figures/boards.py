@@ -1,0 +1,144 @@
+"""A comparator, as weights or as an engine, and a folder of pairs into figures, thresholds and pictures.
+
+Thresholds are chosen on pairs kept from training and only applied to those that are reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge.image.labels import FONT, WHITE, Color, Marked, draw_marked
+from edge.judges.regions import find_regions
+from edge.messages import Region
+from trt_build.data.pairs import KINDS, Pair
+from trt_build.data.pictures import save
+from trt_build.figures.boxes import Boxes, best_cut, class_mean_ap, official_score, overlaps
+
+FloatArray = npt.NDArray[np.float32]
+Picture = npt.NDArray[np.uint8]
+
+#: Master and board `(H, W)` uint8 into map `(K, h, w)` and extents `(4, h, w)`, both float32.
+Judge = Callable[[Picture, Picture], tuple[FloatArray, FloatArray]]
+
+FLOOR = 0.05  # weaker boxes are left out of the precision curve
+IOU = 0.33  # DeepPCB's
+GREEN, RED, INK = (0, 150, 0), (0, 0, 255), (30, 30, 30)
+TITLE_PX = 22
+
+
+def find_all(judge: Judge, pairs: Iterable[Pair], *, floor: float = FLOOR) -> list[Boxes]:
+    """What the judge finds on each board, strongest first."""
+    thresholds = dict.fromkeys(KINDS, floor)
+    found = []
+    for pair in pairs:
+        map_, extents = judge(pair.master, pair.board)
+        stride = pair.board.shape[1] // map_.shape[2]
+        found.append(as_boxes(find_regions(map_, extents, thresholds=thresholds, stride=stride)))
+    return found
+
+
+def truth_of(pairs: Sequence[Pair]) -> list[Boxes]:
+    return [Boxes(boxes=p.boxes, kinds=p.kinds, scores=np.ones(len(p.kinds))) for p in pairs]
+
+
+def figures(pairs: Sequence[Pair], found: Sequence[Boxes], *, cut: float) -> dict[str, float]:
+    """DeepPCB's pooled score and the class means, all in per cent."""
+    truth = truth_of(pairs)
+    official = official_score(truth, found, iou=IOU, cut=cut)
+    map33, each = class_mean_ap(truth, found, iou=IOU, kinds=len(KINDS))
+    map50, _ = class_mean_ap(truth, found, iou=0.5, kinds=len(KINDS))
+    named = {"ap_pooled": official.ap, "ap_pooled_at_cut": official.ap_at_cut, "f": official.f}
+    named |= {"precision": official.precision, "recall": official.recall, "map33": map33, "map50": map50}
+    named |= {f"ap33_{kind}": ap for kind, ap in zip(KINDS, each, strict=True)}
+    return {name: 100 * value for name, value in named.items()} | {"cut": cut}
+
+
+def choose_cut(pairs: Sequence[Pair], found: Sequence[Boxes]) -> float:
+    """The score from which boxes are handed in for the highest official F on these pairs."""
+    return best_cut(truth_of(pairs), found, iou=IOU)
+
+
+def choose_thresholds(pairs: Sequence[Pair], found: Sequence[Boxes]) -> dict[str, float]:
+    """For each kind the score that best parts true from false boxes on these pairs."""
+    truth = truth_of(pairs)
+    return {
+        kind: best_cut([t.of_kind(i) for t in truth], [f.of_kind(i) for f in found], iou=IOU)
+        for i, kind in enumerate(KINDS)
+    }
+
+
+def draw_worst(
+    pairs: Sequence[Pair], found: Sequence[Boxes], folder: Path, *, cut: float, count: int = 20
+) -> list[Path]:
+    """Pictures of the boards with most escapes and overkills: master, then board with truth and finds.
+
+    True boxes are green, found ones red with kind and score.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    wrong = [_mistakes(t, f.from_score(cut)) for t, f in zip(truth_of(pairs), found, strict=True)]
+    written = []
+    for i in sorted(range(len(pairs)), key=lambda i: (-sum(wrong[i]), pairs[i].name))[:count]:
+        escapes, overkills = wrong[i]
+        if escapes + overkills == 0:
+            break
+        path = folder / f"{pairs[i].name}_escaped{escapes}_overkill{overkills}.png"
+        save(path, _side_by_side(pairs[i], found[i].from_score(cut)))
+        written.append(path)
+    return written
+
+
+def _mistakes(truth: Boxes, found: Boxes) -> tuple[int, int]:
+    table = (overlaps(truth.boxes, found.boxes) > IOU) & (truth.kinds[:, None] == found.kinds[None])
+    return int((~table.any(axis=1)).sum()), int((~table.any(axis=0)).sum())
+
+
+def _side_by_side(pair: Pair, found: Boxes) -> Picture:
+    board = np.asarray(cv2.cvtColor(pair.board, cv2.COLOR_GRAY2BGR), np.uint8)
+    marked = [
+        Marked(box=_sides(box), text=KINDS[kind], color=GREEN)
+        for box, kind in zip(pair.boxes, pair.kinds, strict=True)
+    ]
+    marked += [
+        Marked(box=_sides(box), text=f"{KINDS[kind]} {score:.2f}", color=RED, line_px=1)
+        for box, kind, score in zip(found.boxes, found.kinds, found.scores, strict=True)
+    ]
+    draw_marked(board, marked, size=0.4)
+    master = np.asarray(cv2.cvtColor(pair.master, cv2.COLOR_GRAY2BGR), np.uint8)
+    return np.hstack(
+        (
+            _titled(master, [("master", INK)]),
+            _titled(board, [("board: ", INK), ("true defects, ", GREEN), ("found ones with their score", RED)]),
+        )
+    )
+
+
+def _titled(picture: Picture, words: Sequence[tuple[str, Color]]) -> Picture:
+    """The picture with a line above it."""
+    titled = np.asarray(
+        cv2.copyMakeBorder(picture, TITLE_PX, 0, 0, 0, cv2.BORDER_CONSTANT, value=WHITE), np.uint8
+    )
+    left = 6
+    for word, color in words:
+        cv2.putText(titled, word, (left, TITLE_PX - 7), FONT, 0.45, color, 1, cv2.LINE_AA)
+        left += cv2.getTextSize(word, FONT, 0.45, 1)[0][0]
+    return titled
+
+
+def _sides(box: npt.NDArray[Any]) -> tuple[int, int, int, int]:
+    left, top, right, bottom = (int(side) for side in box)
+    return left, top, right, bottom
+
+
+def as_boxes(regions: Sequence[Region]) -> Boxes:
+    """Regions as the boxes that `metrics` compares, in the same order."""
+    return Boxes(
+        boxes=np.array([(r.x, r.y, r.x + r.w, r.y + r.h) for r in regions], np.float64).reshape(-1, 4),
+        kinds=np.array([KINDS.index(r.kind) for r in regions], np.int64),
+        scores=np.array([r.score for r in regions], np.float64),
+    )

@@ -1,0 +1,1 @@
+"""Trained models into ONNX graphs, one file for each precision."""

@@ -1,0 +1,137 @@
+"""Finds the convolutions that an INT8 graph is better without: a few whose rounding spoils what the model says.
+
+Each convolution is rounded by itself, input and weights as the INT8 graph rounds them, in a graph that is FP32
+elsewhere. Its harm is by how much the model's outputs then differ, in parts of their own variance. Small harms
+of many convolutions add up, so those with the most harm for their multiplications are left out first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+from trt_build.terminal.progress import counted
+
+Floats = npt.NDArray[np.float32]
+
+LEVELS, WEIGHT_LEVELS = 127, 63  # of each sign: eight bits, and seven for weights
+HARM = 0.005  # that all rounded convolutions together may do
+SHARE = 0.15  # of all multiplications that may be left out for it
+
+
+def harmful(path: Path, shown: Sequence[dict[str, Any]], known: Collection[str]) -> list[str]:
+    """The convolutions of an FP32 graph, by name, that are to be left out beside those that are `known`.
+
+    `shown` are inputs of the graph; the harm is measured on them.
+    """
+    model = onnx.load(path)
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    sources = _Sources(model, convolutions, shown)
+    plain = _answers(model, shown)
+    rounded = [node for node in convolutions if node.name not in known and sources.weights(node) is not None]
+    harms = {
+        node.name: _harm(plain, _answers(sources.with_rounded(node), shown))
+        for node in counted(rounded, "rounding each convolution by itself", unit="convolution")
+    }
+    work = {node.name: sources.multiplications(node) for node in convolutions}
+    return chosen(harms, work)
+
+
+def chosen(harms: dict[str, float], work: dict[str, int]) -> list[str]:
+    """Those to leave out, the most harm for its work first, until the rest does no more than HARM together."""
+    left: list[str] = []
+    room = SHARE * sum(work.values())
+    for name in sorted(harms, key=lambda name: harms[name] / work[name], reverse=True):
+        if sum(harm for other, harm in harms.items() if other not in left) <= HARM:
+            break
+        if sum(work[other] for other in (*left, name)) <= room:
+            left.append(name)
+    return left
+
+
+class _Sources:
+    """What goes into each convolution, and the model with one of them rounded."""
+
+    def __init__(
+        self, model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], shown: Sequence[dict[str, Any]]
+    ) -> None:
+        self._model = model
+        self._weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        told = onnx.ModelProto()
+        told.CopyFrom(model)
+        names = list(dict.fromkeys(name for node in nodes for name in (node.input[0], node.output[0])))
+        given = {one.name for one in (*model.graph.output, *model.graph.input)}
+        told.graph.output.extend(
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names if name not in given
+        )
+        session = _session(told)
+        self._largest: dict[str, float] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        made = [name for name in names if name not in {put.name for put in model.graph.input}]
+        for one in shown:
+            for name, value in (one | dict(zip(made, session.run(made, one), strict=True))).items():
+                self._largest[name] = max(self._largest.get(name, 0.0), float(np.abs(value).max()))
+                self._shapes[name] = value.shape
+
+    def weights(self, node: onnx.NodeProto) -> Floats | None:
+        return self._weights.get(node.input[1])
+
+    def multiplications(self, node: onnx.NodeProto) -> int:
+        weights = self.weights(node)
+        return 0 if weights is None else weights[0].size * int(np.prod(self._shapes[node.output[0]]))
+
+    def with_rounded(self, node: onnx.NodeProto) -> onnx.ModelProto:
+        """The model with this convolution's input and weights rounded."""
+        model = onnx.ModelProto()
+        model.CopyFrom(self._model)
+        weights = self._weights[node.input[1]]
+        step = np.abs(weights).max(axis=tuple(range(1, weights.ndim)), keepdims=True) / WEIGHT_LEVELS
+        step = np.maximum(step, np.finfo(np.float32).tiny)
+        coarse = np.asarray(np.round(weights / step) * step, np.float32)
+        scale = np.float32(max(self._largest[node.input[0]], np.finfo(np.float32).tiny) / LEVELS)
+        names = [f"{node.name}/{what}" for what in ("weights", "scale", "zero", "levels", "source")]
+        model.graph.initializer.extend(
+            numpy_helper.from_array(np.asarray(value), name)
+            for value, name in zip((coarse, scale, np.int8(0)), names[:3], strict=True)
+        )
+        at = next(i for i, one in enumerate(model.graph.node) if one.name == node.name)
+        if not any(node.input[1] in other.input for other in self._model.graph.node if other.name != node.name):
+            (plain,) = (one for one in model.graph.initializer if one.name == node.input[1])
+            model.graph.initializer.remove(plain)
+        model.graph.node[at].input[0], model.graph.node[at].input[1] = names[4], names[0]
+        model.graph.node.insert(at, helper.make_node("DequantizeLinear", [names[3], *names[1:3]], [names[4]]))
+        model.graph.node.insert(
+            at, helper.make_node("QuantizeLinear", [node.input[0], *names[1:3]], [names[3]])
+        )
+        return model
+
+
+def _answers(model: onnx.ModelProto, shown: Sequence[dict[str, Any]]) -> list[Floats]:
+    """By output, what the model says of all that is shown, one behind the other."""
+    session = _session(model)
+    said = [session.run(None, one) for one in shown]
+    return [np.concatenate(each) for each in zip(*said, strict=True)]
+
+
+def _harm(plain: Sequence[Floats], rounded: Sequence[Floats]) -> float:
+    """The mean over outputs of the difference's mean square, in parts of the output's variance.
+
+    An output that is the same everywhere says nothing of harm.
+    """
+    pairs = [(meant, ours) for meant, ours in zip(plain, rounded, strict=True) if meant.var() > 0]
+    found = [float(np.square(ours - meant).mean() / meant.var()) for meant, ours in pairs]
+    return float(np.mean(found)) if found else 0.0
+
+
+def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.add_session_config_entry("session.disable_quant_qdq", "1")  # FP32 arithmetic on rounded values
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,1 @@
+"""The methods that judge a part, a folder each, and what they share."""

@@ -1,0 +1,1 @@
+"""One-class autoencoder with a joint score (JP 7735801 B2)."""

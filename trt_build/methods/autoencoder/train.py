@@ -1,0 +1,198 @@
+"""A folder of good parts into a trained autoencoder: JP 7735801 B2, with the gradients that the patent gives.
+
+L1 moves the encoder, L2 both halves, L3 the decoder. The centre is no weight, so one step on the weighted sum
+of the three gives each half the gradients that it is to have, and no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edge.errors import EdgeError
+from trt_build.backbones.open import open_backbone
+from trt_build.data.parts import Part, pictures, read_parts, split_good
+from trt_build.methods.autoencoder.jacobian import exact, forward_projected, reverse_projected
+from trt_build.methods.autoencoder.network import Autoencoder, AutoencoderConfig
+from trt_build.methods.good_parts.distance import of_kind, unlike
+from trt_build.methods.loop import CheckpointError, TrainConfig, fit, load
+from trt_build.terminal.progress import counted
+
+TRAINING = TrainConfig(epochs=80, rate=3e-3, warm_up=0.05, check_every=10, bf16=False)
+LEAST_DEVIATION = 0.01  # of the numbers of a code, which is about one where training goes well
+LEAST_SLOPE, MOST_SLOPE = 0.01, 100.0  # of the decoder: the norm of its Jacobian at the centre, about one
+
+
+class CollapseError(EdgeError, ArithmeticError):
+    """A training that ended where codes tell nothing; says what it found and which weight to change."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learning:
+    """What each loss weighs, and how the centre and the Jacobian are found."""
+
+    pull: float = 1.0  # of L1; L2 weighs one, and both are means of squares of numbers of about one
+    smoothness: float = 0.01  # of L3: as much as noise of this variance on the codes would weigh
+    jacobian: Literal["none", "exact", "forward", "reverse"] = "forward"  # L3, or which projection of it
+    directions: int = 2  # of a projection, a step
+    alone: int = 10  # epochs of L2 alone; then the centre is the mean of the codes
+    centre: Literal["fixed", "moving"] = "fixed"  # from then on; "moving" is a running mean
+    batch: int = 16
+
+
+class Batch(NamedTuple):
+    """Which pictures, and whether there is a centre by now."""
+
+    numbers: Tensor
+    centred: bool
+
+
+class Losses(NamedTuple):
+    """The patent's three, scalars; L1 and L3 are zero before there is a centre."""
+
+    l1: Tensor
+    l2: Tensor
+    l3: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderTask:
+    """What the backbone saw of good pictures, `(N, P, h, w)`, and the three losses on it."""
+
+    model: Autoencoder
+    seen: Tensor
+    held_out: Tensor
+    learning: Learning
+    seed: int = 0
+
+    def batches(self, epoch: int) -> list[Batch]:
+        learning = self.learning
+        if epoch == learning.alone:
+            with torch.no_grad():
+                self.model.centre.copy_(self.model.encode(self.seen).mean(0))
+        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.seen))
+        batch = min(learning.batch, len(order))
+        whole = torch.from_numpy(order[: len(order) // batch * batch])
+        return [Batch(numbers, epoch >= learning.alone) for numbers in torch.split(whole, batch)]
+
+    def loss(self, batch: Batch) -> Tensor:
+        losses = self.losses(batch)
+        return self.learning.pull * losses.l1 + losses.l2 + self.learning.smoothness * losses.l3
+
+    def losses(self, batch: Batch) -> Losses:
+        model, seen = self.model, self.seen[batch.numbers]
+        code = model.encode(seen)
+        again = model.decoder(code)
+        l2 = of_kind(model.config.distance, F.mse_loss(again, seen), unlike(seen, again).mean())
+        if not batch.centred:
+            return Losses(torch.zeros(()), l2, torch.zeros(()))
+        if self.learning.centre == "moving":
+            model.centre.lerp_(code.detach().mean(0), MOVING)
+        l1 = F.mse_loss(code, model.centre.expand_as(code))
+        return Losses(l1, l2, self._l3())
+
+    def check(self, model: nn.Module) -> Mapping[str, float]:
+        """Sets what the score needs; `CollapseError` where codes have come to tell nothing."""
+        assert isinstance(model, Autoencoder)
+        model.centre.copy_(self.model.centre)
+        model.settle(self.seen, self.held_out)
+        deviation = float(model.encode(self.seen).std((0, 2, 3)).mean())
+        slope = float(exact(lambda code: _answer(model, code), model.centre, by_place=True).sqrt())
+        _refuse_collapse(deviation, slope)
+        l1, l2, _ = model.judge(self.held_out)
+        spread = float((l1 * model.lambdas[0] + l2 * model.lambdas[1]).std() / 2)
+        return {"deviation": deviation, "slope": slope, "spread": spread}
+
+    def _l3(self) -> Tensor:
+        """The decoder's slope at the centre, squared."""
+
+        def decode(code: Tensor) -> Tensor:
+            return _answer(self.model, code)
+
+        centre, count = self.model.centre, self.learning.directions
+        if self.learning.jacobian == "exact":
+            return exact(decode, centre, by_place=True)
+        if self.learning.jacobian == "forward":
+            return forward_projected(decode, centre, count=count)
+        if self.learning.jacobian == "reverse":
+            return reverse_projected(decode, centre, count=count)
+        return torch.zeros(())
+
+
+MOVING = 0.01  # part of a step's codes in a moving centre
+
+
+def _answer(model: Autoencoder, code: Tensor) -> Tensor:
+    """What the decoder makes of a code, in a unit in which the norm of its Jacobian has no picture's size.
+
+    Squared, it is the mean over all features of the variance that noise of one on each number would cause.
+    """
+    again: Tensor = model.decoder(code)
+    scaled: Tensor = again.flatten(1) * again[0].numel() ** -0.5
+    return scaled
+
+
+def _refuse_collapse(deviation: float, slope: float) -> None:
+    if deviation < LEAST_DEVIATION:
+        raise CollapseError(
+            f"the codes of all pictures are the same: expected a deviation of at least {LEAST_DEVIATION}, "
+            f"found {deviation:.2g}: lower `pull`"
+        )
+    if not LEAST_SLOPE < slope < MOST_SLOPE:
+        what = "no longer listens to its codes" if slope <= LEAST_SLOPE else "makes up for ever smaller codes"
+        change = "lower" if slope <= LEAST_SLOPE else "raise"
+        raise CollapseError(
+            f"the decoder {what}: expected a Jacobian with a norm of {LEAST_SLOPE} to {MOST_SLOPE}, "
+            f"found {slope:.2g}: {change} `smoothness`"
+        )
+
+
+def train_autoencoder(
+    parts: Path,
+    folder: Path,
+    *,
+    network: AutoencoderConfig,
+    training: TrainConfig = TRAINING,
+    learning: Learning | None = None,
+    weights: Path | None = None,
+    mixed_sizes: bool = False,
+) -> int:
+    """Trains on the good parts that `split_good` gives, in `folder`; epochs done. A stopped run goes on.
+
+    `weights` are the backbone's, else they are looked for where `open_backbone` does.
+    """
+    torch.manual_seed(training.seed)
+    good = split_good(read_parts(parts, mixed_sizes=mixed_sizes).train)
+    model = Autoencoder(network, open_backbone(network.backbone, weights)).eval()
+    seen = model.get_used_to(_look(model, good.fit))
+    held_out = _look(model, good.validation)
+    task = AutoencoderTask(
+        model=model, seen=seen, held_out=held_out, learning=learning or Learning(), seed=training.seed
+    )
+    return fit(task, folder, training, describe={"model": "autoencoder", "config": asdict(network)})
+
+
+def load_autoencoder(checkpoint: Path) -> Autoencoder:
+    """The trained autoencoder of a checkpoint, ready to judge."""
+    state = load(checkpoint)
+    if state["describe"].get("model") != "autoencoder":
+        raise CheckpointError(f"{checkpoint}: expected an autoencoder, found {state['describe']!r}")
+    try:
+        model = Autoencoder(AutoencoderConfig(**state["describe"]["config"]))
+        model.load_state_dict(state["weights"])
+    except (LookupError, TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{checkpoint}: not the weights of this autoencoder: {error}") from error
+    return model.eval().fold()
+
+
+@torch.inference_mode()
+def _look(model: Autoencoder, parts: list[Part]) -> Tensor:
+    shown = counted(parts, "looking at pictures")
+    return torch.cat([model.look(torch.from_numpy(pictures([part], model.config.spec))) for part in shown])

@@ -1,0 +1,1 @@
+"""Golden-master comparison: a Siamese difference U-Net."""

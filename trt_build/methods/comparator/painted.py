@@ -1,0 +1,100 @@
+"""A board picture into one with further defects painted on, each named by what it does to the copper.
+
+Copper is dark, bare board bright. Paint that joins two pieces of copper is a short, paint on one
+piece's edge a spur, paint on bare board stray copper; scratches are named likewise, the two grounds
+exchanged: open, mousebite, pin-hole. Strokes whose effect is not clear are not painted.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from trt_build.data.pairs import KINDS
+
+PAINTED = tuple(KINDS.index(k) for k in ("copper", "spur", "short"))  # by pieces of copper touched
+SCRATCHED = tuple(KINDS.index(k) for k in ("pin-hole", "mousebite", "open"))
+WINDOW_PX = 48  # what a stroke touches is looked at this far around its middle
+
+
+def add_defects(
+    board: npt.NDArray[np.uint8],
+    boxes: npt.NDArray[np.float32],
+    kinds: npt.NDArray[np.int64],
+    margin_px: float,
+    rng: np.random.Generator,
+    *,
+    tries: int = 5,
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """A copy of `board` `(H, W)` with up to `tries` more defects, and boxes and kinds with theirs added."""
+    board = board.copy()
+    edges = cv2.morphologyEx(board[::4, ::4], cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    rows, columns = np.nonzero(edges > 127)
+    for _ in range(tries):
+        if len(rows) and rng.random() < 0.75:  # near an edge of the copper
+            pick = rng.integers(len(rows))
+            x, y = columns[pick] * 4 + rng.integers(-8, 9), rows[pick] * 4 + rng.integers(-8, 9)
+        else:
+            y, x = rng.integers(board.shape[0]), rng.integers(board.shape[1])
+        x, y = int(x), int(y)
+        left, top = x - WINDOW_PX, y - WINDOW_PX
+        if min(left, top) < 0 or x + WINDOW_PX > board.shape[1] or y + WINDOW_PX > board.shape[0]:
+            continue
+        window = board[top : y + WINDOW_PX, left : x + WINDOW_PX]
+        changed, kind = _try_stroke(window, _stroke(rng), scratch=bool(rng.random() < 0.5))
+        if kind is None:
+            continue
+        ys, xs = np.nonzero(changed)
+        box = np.array([xs.min() + left, ys.min() + top, xs.max() + 1 + left, ys.max() + 1 + top], np.float32)
+        box += np.array([-margin_px, -margin_px, margin_px, margin_px], np.float32)
+        if len(boxes) and np.any(np.all((boxes[:, :2] < box[2:]) & (box[:2] < boxes[:, 2:]), axis=1)):
+            continue
+        window[changed] = 255 if kind in SCRATCHED else 0
+        boxes, kinds = np.concatenate((boxes, box[None])), np.append(kinds, kind)
+    return board, boxes, kinds
+
+
+def _stroke(rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """A hand-drawn line or blob in the middle of an empty window."""
+    canvas = np.zeros((2 * WINDOW_PX, 2 * WINDOW_PX), np.uint8)
+    length, direction = rng.uniform(4, 30), rng.uniform(0, 2 * np.pi)
+    points = [np.zeros(2)]
+    for _ in range(int(rng.integers(1, 4))):
+        direction += rng.normal(0, 0.5)
+        points.append(points[-1] + length / 3 * np.array([np.cos(direction), np.sin(direction)]))
+    path = np.array(points) - np.mean(points, axis=0) + WINDOW_PX
+    cv2.polylines(canvas, [np.round(path).astype(np.int32)], False, 255, int(rng.integers(2, 8)))
+    if rng.random() < 0.3:  # a ragged rim
+        canvas[rng.random(canvas.shape) < 0.15] = 0
+        canvas = np.asarray(cv2.medianBlur(canvas, 3), np.uint8)
+    return canvas > 0
+
+
+def _try_stroke(
+    window: npt.NDArray[np.uint8], stroke: npt.NDArray[np.bool_], *, scratch: bool
+) -> tuple[npt.NDArray[np.bool_], int | None]:
+    """Pixels that the stroke changes, and the kind of defect that it makes, if that is clear."""
+    ground = (window > 127) if scratch else (window <= 127)  # what the stroke adds to
+    changed = stroke & ~ground
+    if changed.sum() < 12 or cv2.connectedComponents(changed.astype(np.uint8))[0] != 2:
+        return changed, None
+    _, pieces = cv2.connectedComponents(ground.astype(np.uint8), connectivity=8)
+    rim = cv2.dilate(changed.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    touched = len(np.unique(pieces[rim & ground]))
+    # Opened and joined grounds must show on the other side too: there a short parts, a spur does not.
+    before = cv2.connectedComponents((~ground).astype(np.uint8), connectivity=4)[0]
+    after = cv2.connectedComponents((~ground & ~changed).astype(np.uint8), connectivity=4)[0]
+    if touched == 0 and not (stroke & ground).any() and _gap(changed, ground) >= 4:
+        return changed, (SCRATCHED if scratch else PAINTED)[0]
+    if touched == 1 and after == before:
+        return changed, (SCRATCHED if scratch else PAINTED)[1]
+    if touched == 2 and after == before + 1:
+        return changed, (SCRATCHED if scratch else PAINTED)[2]
+    return changed, None
+
+
+def _gap(changed: npt.NDArray[np.bool_], ground: npt.NDArray[np.bool_]) -> float:
+    """Pixels between the stroke and the nearest ground of its own sort."""
+    distance = cv2.distanceTransform((~ground).astype(np.uint8), cv2.DIST_L2, 3)
+    return float(distance[changed].min())

@@ -1,0 +1,118 @@
+"""Pairs of boards and masters through the steps of the comparator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from edge.bundle import Bundle
+from edge.engines import open_engine
+from edge.engines.base import Outputs
+from edge.judges.golden import scores
+from edge.manifest import Calibration, Fit, InputSpec
+from edge.recipe import EngineChoice
+from trt_build.data.cases import Case, answer, evenly, judge_all, pair_cases
+from trt_build.data.pairs import DatasetError, Pair, read_pairs, split
+from trt_build.engines.saturation import REFERENCE, Lost, checked_int8
+from trt_build.engines.verify import LOST, Measure
+from trt_build.figures.boards import choose_thresholds, figures, find_all
+from trt_build.figures.boxes import Boxes
+from trt_build.packing.fit import fit_of
+from trt_build.packing.threshold import Promise, calibrated, promised, read_draft
+from trt_build.terminal.progress import counted
+
+RANGES = 100  # pairs that show INT8 its ranges
+FITTED = 300  # pairs that show how well good boards fit their masters
+LEAST_GOOD = 19  # good boards from which p-values are worth keeping
+NOTE = "The thresholds best tell true from false boxes and promise no rate; good boards' scores give p-values."
+
+
+def held_out(data: Path) -> list[Pair]:
+    """The pairs that are kept from training."""
+    _, kept = split(read_pairs(data))
+    if not kept:
+        raise DatasetError(f"{data}: so few pairs that none was kept from training: give more, about 50")
+    return kept
+
+
+def ranges(data: Path, spec: InputSpec) -> list[Case]:
+    """Pairs that were trained with, evenly chosen."""
+    known, _ = split(read_pairs(data))
+    return list(pair_cases(evenly(known, RANGES), spec))
+
+
+def kept(data: Path, spec: InputSpec) -> Iterator[Case]:
+    """All pairs that were not trained with."""
+    return pair_cases(held_out(data), spec)
+
+
+def calibrate(draft: Path, data: Path, promise: Promise) -> Calibration | None:
+    """As `set_thresholds`, on the pairs that are kept from training; limits of registration of all."""
+    fit = fit_of(evenly(read_pairs(data), FITTED))
+    return set_thresholds(draft, held_out(data), promise, fit)
+
+
+def set_thresholds(
+    draft: Path, pairs: Sequence[Pair], promise: Promise, fit: Fit | None = None
+) -> Calibration | None:
+    """For each kind the threshold that best parts true from false boxes.
+
+    Where there are enough boards without any defect among the pairs, their scores are kept for p-values: a
+    score is the map's highest value of any kind over that kind's threshold.
+    """
+    source = read_draft(draft)
+    cases = list(pair_cases(pairs, source.manifest.input))
+    source = checked_int8(source, cases, _quality_lost(measure_of(pairs)))
+    answers = judge_all(source, REFERENCE, cases)
+    boxes = [boxes_of(outputs, pair) for outputs, pair in zip(answers, pairs, strict=True)]
+    thresholds = choose_thresholds(pairs, boxes)
+    good = [pair for pair in pairs if not len(pair.kinds)]
+    calibration = None
+    if len(good) >= LEAST_GOOD:
+        limits = np.array([thresholds[kind] for kind in source.manifest.kinds], np.float32)
+        with open_engine(EngineChoice(), source) as engine:
+            found = [
+                float((scores(answer(engine, source.manifest, case)) / np.maximum(limits, 1e-6)).max())
+                for case in counted(pair_cases(good, source.manifest.input), "judging good boards", len(good))
+            ]
+            calibration = promised(source, engine, np.array(found), promise)
+        calibration = msgspec.structs.replace(calibration, note=NOTE)
+    facts = {"held_out": figures(pairs, boxes, cut=min(thresholds.values()))}
+    calibrated(draft, thresholds, calibration, fit=fit or fit_of(pairs), facts=facts)
+    return calibration
+
+
+def measure_of(pairs: Sequence[Pair]) -> Measure:
+    """The class-mean AP at IoU 0.33, in points, of what an engine answers to these pairs."""
+
+    def measure(answers: Sequence[Outputs]) -> float:
+        found = [boxes_of(outputs, pair) for outputs, pair in zip(answers, pairs, strict=True)]
+        return figures(pairs, found, cut=0)["map33"]
+
+    return measure
+
+
+def _quality_lost(measure: Measure) -> Lost:
+    """Say so if INT8 finds less than FP32 does; a comparator's scores are all alike where there are defects."""
+
+    def lost(fp32: Sequence[Outputs], int8: Sequence[Outputs]) -> str | None:
+        points = measure(fp32) - measure(int8)
+        return (
+            None if points <= LOST else f"it loses {points:.2f} points of AP against FP32, more than {LOST:g}"
+        )
+
+    return lost
+
+
+def labelled(data: Path, bundle: Bundle) -> tuple[Iterator[Case], Measure]:
+    """All pairs of a folder, and what is made of the answers to them."""
+    pairs = read_pairs(data)
+    return pair_cases(pairs, bundle.manifest.input), measure_of(pairs)
+
+
+def boxes_of(outputs: Outputs, pair: Pair) -> Boxes:
+    """The boxes that `evaluate` finds in an engine's outputs."""
+    return find_all(lambda master, board: (outputs["map"][0], outputs["extents"][0]), [pair])[0]

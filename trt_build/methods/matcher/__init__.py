@@ -1,0 +1,1 @@
+"""Product against drawing: a Siamese network with a cosine distance."""

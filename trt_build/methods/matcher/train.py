@@ -1,0 +1,245 @@
+"""Drawings and photos with labels into a trained matcher.
+
+The residual branch learns from rounds: of many products, most of them alike, two pictures each. A
+picture has to find its partner among all others (InfoNCE, van den Oord et al., arXiv 1807.03748), and
+every pair has to be told same or different. The source branch learns as Han (2022) has it: from single
+pairs of all three kinds, same to different 1:1, by cross-entropy with the bare cosine as the logit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trt_build.data.products import Pictures
+from trt_build.figures.matching import Embed, Vectors, equal_error, pairs_by_group, picture_pairs
+from trt_build.methods.loop import CheckpointError, TrainConfig, fit, load
+from trt_build.methods.matcher.augment import LETTERS, PRODUCTS, Redrawing, redraw, side_by_side
+from trt_build.methods.matcher.network import Matcher, MatcherConfig
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lessons:
+    """What is shown; the defaults suit products, `CHARACTERS` Omniglot, `SINGLE_PAIRS` the source branch."""
+
+    pairs: int = 64  # in a batch
+    alike: int = 32  # products of one group that come one after another
+    rounds: int = 8  # how often a product comes up in an epoch
+    single: bool = False  # pairs stand alone: half of them are of two products
+    redrawing: Redrawing = PRODUCTS  # of each picture
+    symmetries: int = 2  # so many of `SYMMETRIES` a run is laid in
+    joined: float = 0.0  # part of the runs in which two products side by side make one
+
+
+CHARACTERS = Lessons(redrawing=LETTERS, symmetries=8, joined=0.15)
+SINGLE_PAIRS = Lessons(pairs=32, alike=1, rounds=1, single=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """The pairs of an epoch in their order."""
+
+    pictures: Indices  # (P, 2)
+    beside: Indices  # (P, 2) picture to the right of each; -1 for none
+    same: npt.NDArray[np.bool_]  # (P,) both show one product
+    run: Indices  # (P,) of which run both are
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatcherTask:
+    """Pairs of pictures drawn anew each time, and the loss of telling them apart."""
+
+    model: Matcher
+    pictures: Pictures
+    held_out: Pictures
+    lessons: Lessons
+    seed: int = 0
+
+    def batches(self, epoch: int) -> Redrawn:
+        chosen = choose(self.pictures, self.lessons, np.random.default_rng((self.seed, epoch)))
+        seed = int(np.random.default_rng((self.seed, epoch, 1)).integers(2**62))
+        return Redrawn(pictures=self.pictures, lessons=self.lessons, chosen=chosen, seed=seed)
+
+    def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        pictures, same = batch
+        vectors = self.model(pictures)
+        with torch.autocast("cpu", enabled=False):
+            first, second = vectors.chunk(2)
+            if self.lessons.single:
+                logit = self.model.logit((first * second).sum(dim=1))
+                return F.binary_cross_entropy_with_logits(logit, same)
+            return among_all(self.model.logit(vectors @ vectors.T))
+
+    def check(self, model: nn.Module) -> Mapping[str, float]:
+        """The equal error in %, with different pairs out of all held-out products, and out of one group."""
+        vectors = embed_with(model)(self.held_out.pictures)
+        found = {
+            "error": [picture_pairs(vectors, self.held_out)],
+            "error_alike": pairs_by_group(vectors, self.held_out),
+        }
+        return {name: 100 * equal_error(pairs)[1] for name, pairs in found.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Redrawn:
+    """The batches of an epoch: pictures `(2B, C, H, W)` uint8, partners B apart, and `(B,)` 1 for same."""
+
+    pictures: Pictures
+    lessons: Lessons
+    chosen: Chosen
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.chosen.same) // self.lessons.pairs
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(self.seed)
+        for at in range(0, len(self) * self.lessons.pairs, self.lessons.pairs):
+            now = slice(at, at + self.lessons.pairs)
+            shown, beside = (at[now].T.reshape(-1) for at in (self.chosen.pictures, self.chosen.beside))
+            pictures = torch.from_numpy(self.pictures.pictures[shown])
+            joined = torch.from_numpy(np.flatnonzero(beside >= 0))
+            other = torch.from_numpy(self.pictures.pictures[beside[joined]])
+            pictures[joined] = side_by_side(pictures[joined], other)
+            redrawn = redraw(
+                pictures,
+                self.lessons.redrawing,
+                generator,
+                run=torch.from_numpy(np.tile(self.chosen.run[now], 2)),
+                symmetries=self.lessons.symmetries,
+            )
+            yield redrawn, torch.from_numpy(self.chosen.same[now]).float()
+
+
+def choose(pictures: Pictures, lessons: Lessons, rng: np.random.Generator) -> Chosen:
+    """Each product `rounds` times in a pair, those of a group together in runs of `alike`.
+
+    A pair is by two hands where there are two. With `single`, one of three pairs is by two hands and
+    two by one, and in every other pair the second picture is of another product.
+    """
+    shelf = [_by_hand(pictures, product) for product in range(len(pictures.names))]
+    chosen, beside, same, members = [], [], [], []
+    for _ in range(lessons.rounds):
+        runs = _runs(pictures, lessons.alike, rng)
+        member = np.repeat(np.arange(len(runs)), [len(run) for run in runs])
+        order = np.concatenate([_places(run, joined=rng.random() < lessons.joined) for run in runs])
+        for place in range(len(order) // lessons.pairs * lessons.pairs):
+            (product, right), other = order[place], order[place, 0]
+            if lessons.single and place % 2:
+                other = order[place - 1, 0]
+            two_hands = not lessons.single or rng.random() < 1 / 3
+            chosen.append(_two(shelf[product], shelf[other], two_hands, rng))
+            beside.append(_two(shelf[right], shelf[right], two_hands, rng) if right >= 0 else (-1, -1))
+            same.append(product == other)
+            members.append(member[place])
+    return Chosen(
+        pictures=np.array(chosen), beside=np.array(beside), same=np.array(same), run=np.array(members)
+    )
+
+
+def _by_hand(pictures: Pictures, product: int) -> dict[int, Indices]:
+    mine = np.flatnonzero(pictures.product == product)
+    return {int(hand): mine[pictures.hand[mine] == hand] for hand in np.unique(pictures.hand[mine])}
+
+
+def _runs(pictures: Pictures, alike: int, rng: np.random.Generator) -> list[Indices]:
+    """All products once, in runs of one group, in any order."""
+    runs: list[Indices] = []
+    for group in np.unique(pictures.group):
+        products = rng.permutation(np.unique(pictures.product[pictures.group == group]))
+        runs += np.split(products, range(alike, len(products), alike))
+    return [runs[i] for i in rng.permutation(len(runs))]
+
+
+def _places(run: Indices, *, joined: bool) -> Indices:
+    """`(N, 2)`: what comes up, and what beside it, -1 for nothing; joined ones often have a half in common."""
+    count = len(run)
+    if not joined:
+        return np.stack((run, np.full(count, -1)), axis=1)
+    left = math.ceil(count / 4)
+    at = np.arange(count)
+    return np.stack((run[at % left], run[(left + at // left) % count]), axis=1)
+
+
+def _two(
+    one: dict[int, Indices], other: dict[int, Indices], two_hands: bool, rng: np.random.Generator
+) -> tuple[int, int]:
+    """A picture of each; two different ones, where both are of one product and hand that has two."""
+    hand = int(rng.choice(list(one)))
+    hands = [h for h in other if (h != hand) == two_hands] or list(other)
+    first = int(rng.choice(one[hand]))
+    theirs = other[int(rng.choice(hands))]
+    rest = theirs[theirs != first]
+    return first, int(rng.choice(rest if len(rest) else theirs))
+
+
+def among_all(logit: Tensor) -> Tensor:
+    """The loss of `(2B, 2B)` logits of all pictures with all, partners B apart.
+
+    Half of it is for finding the partner, half for telling each pair same or different, with as much
+    weight on the few same as on the many different ones.
+    """
+    count = len(logit)
+    partner = torch.arange(count).roll(count // 2)
+    itself = torch.eye(count, dtype=torch.bool)
+    find = F.cross_entropy(logit.masked_fill(itself, -torch.inf), partner)
+    different = ~itself
+    different[torch.arange(count), partner] = False
+    same = logit[torch.arange(count), partner]
+    return find + (F.softplus(-same).mean() + F.softplus(logit[different]).mean()) / 2
+
+
+def embed_with(model: nn.Module) -> Embed:
+    """A network in training's own precision as what `verification` can ask; pictures go in hundreds."""
+
+    @torch.inference_mode()
+    def embed(pictures: npt.NDArray[np.uint8]) -> Vectors:
+        parts = [model(torch.from_numpy(pictures[at : at + 100])) for at in range(0, len(pictures), 100)]
+        return np.asarray(torch.cat(parts).numpy(), np.float32)
+
+    return embed
+
+
+def load_matcher(checkpoint: Path) -> Matcher:
+    """The trained matcher of a checkpoint, ready to judge."""
+    state = load(checkpoint)
+    if state["describe"].get("model") != "matcher":
+        raise CheckpointError(f"{checkpoint}: expected a matcher, found {state['describe']!r}")
+    try:
+        model = Matcher(MatcherConfig(**state["describe"]["config"]))
+        model.load_state_dict(state["weights"])
+    except (LookupError, TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{checkpoint}: not the weights of this matcher: {error}") from error
+    return model.eval()
+
+
+def train_matcher(
+    pictures: Pictures,
+    held_out: Pictures,
+    folder: Path,
+    *,
+    network: MatcherConfig,
+    training: TrainConfig,
+    lessons: Lessons,
+    start: Path | None = None,
+) -> int:
+    """Trains in `folder`; epochs done. A run that was stopped goes on.
+
+    `start` is the checkpoint of a matcher of the same shape whose weights a new run begins with.
+    """
+    torch.manual_seed(training.seed)
+    model = Matcher(network)
+    if start is not None:
+        model.load_state_dict(load_matcher(start).state_dict())
+    task = MatcherTask(model=model, pictures=pictures, held_out=held_out, lessons=lessons, seed=training.seed)
+    return fit(task, folder, training, describe={"model": "matcher", "config": asdict(network)})

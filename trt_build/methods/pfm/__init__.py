@@ -1,0 +1,1 @@
+"""Mapping between the features of two pre-trained networks."""

@@ -1,0 +1,181 @@
+"""PFM: a picture into how far two frozen networks' features are from what each network tells of the other's.
+
+Pre-trained feature mapping (Wan et al., IEEE TII 2022), both ways and at several levels: at each place small
+projections of 1x1 convolutions give one network's features from the other's, through a coder that both ways
+share. They have only seen good parts, so where a part is bad they are wrong. With `position` each place's
+code is added to what goes in (PEFM, Wan et al., CASE 2022).
+
+What differs from the papers, and why:
+- The projections map whitened features (`whitening.py`), and the distance is relative to how far the expected
+  ones are from the mean: a few loud channels and places would decide otherwise.
+- Each way of each level is a map of its own, and `maps.py` brings them to one scale before the mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from edge.manifest import InputSpec
+from trt_build.backbones.open import Backbone, build_backbone
+from trt_build.methods.good_parts.distance import relative_distance
+from trt_build.methods.good_parts.maps import MapScale
+from trt_build.methods.good_parts.whitening import Whitening
+
+STRIDES = (4, 8, 16)  #: input pixels a cell of the backbones' features, along each axis
+COARSEST = 32  #: both sides of a picture must be a multiple of this
+
+Pair = tuple[Tensor, Tensor]  # of the first backbone and of the second
+
+
+@dataclass(frozen=True, kw_only=True)
+class PFMConfig:
+    """The shape of the projections; travels with the weights."""
+
+    first: str = "efficientnet_lite2"  # names of `trt_build.backbones.open`
+    second: str = "efficientnet_lite0"
+    height: int = 256  # of a picture, in pixels
+    width: int = 256
+    strides: tuple[int, ...] = (8, 16)  # of `STRIDES`, finest first
+    latents: tuple[int, ...] = (64, 64)  # channels of the shared code, a stride
+    position: bool = False
+
+    @property
+    def spec(self) -> InputSpec:
+        """What the model is fed."""
+        return InputSpec(height=self.height, width=self.width, color="rgb")
+
+
+class PFM(nn.Module):
+    """Pictures `(N, 3, H, W)` uint8 RGB, sides a multiple of 32, into `(score (N,), map (N, 1, H/s, W/s))`.
+
+    s is the finest stride. The backbones' weights come with `backbones`, or later with a checkpoint's. Before
+    training `learn_features` looks at good parts, after it `learn_scale` at others.
+    """
+
+    def __init__(self, config: PFMConfig, backbones: tuple[Backbone, Backbone] | None = None) -> None:
+        super().__init__()
+        self.config = config
+        first, second = backbones or (build_backbone(config.first), build_backbone(config.second))
+        self.first, self.second = first, second
+        self._taps = tuple(STRIDES.index(stride) for stride in config.strides)
+        self.levels = nn.ModuleList(
+            Level((first.channels[tap], second.channels[tap]), latent, self._code_size(stride))
+            for tap, stride, latent in zip(self._taps, config.strides, config.latents, strict=True)
+        )
+        self.scale = MapScale(2 * len(self.levels))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        score, map_ = self.scale(self.maps(self.look(image)))
+        return score, map_
+
+    def look(self, image: Tensor) -> list[Pair]:
+        """Both backbones' whitened features at each level."""
+        return [level.whiten(pair) for level, pair in zip(self._levels, self._raw(image), strict=True)]
+
+    def maps(self, seen: Sequence[Pair]) -> list[Tensor]:
+        """How wrong each way is at each place, `(N, 1, h, w)` a map, both ways of the finest level first."""
+        return [map_ for level, pair in zip(self._levels, seen, strict=True) for map_ in level(pair)]
+
+    def learn_features(self, batches: Iterable[Tensor]) -> None:
+        """Whiten the backbones' features by what they see of good parts, the ones that are trained with."""
+        with torch.no_grad():
+            raw = [[(one.half(), other.half()) for one, other in self._raw(image)] for image in batches]
+        for level, pairs in zip(self._levels, zip(*raw, strict=True), strict=True):
+            level.learn_features(pairs)
+
+    @torch.no_grad()
+    def learn_scale(self, seen: Iterable[Sequence[Pair]]) -> None:
+        """Set the scale of map and score by what is seen of good parts that were not trained with."""
+        self.scale.learn([self.maps(pairs) for pairs in seen])
+
+    def _raw(self, image: Tensor) -> list[Pair]:
+        first, second = self.first(image), self.second(image)
+        return [(first[tap], second[tap]) for tap in self._taps]
+
+    @property
+    def _levels(self) -> list[Level]:
+        return [level for level in self.levels if isinstance(level, Level)]
+
+    def _code_size(self, stride: int) -> tuple[int, int] | None:
+        config = self.config
+        return (config.height // stride, config.width // stride) if config.position else None
+
+
+class Level(nn.Module):
+    """Two networks' whitened features at one stride, `(N, C, h, w)` each, into a map of either way's error."""
+
+    def __init__(self, channels: tuple[int, int], latent: int, code_size: tuple[int, int] | None) -> None:
+        super().__init__()
+        self.whitenings = nn.ModuleList(Whitening(width) for width in channels)
+        self.encoders = nn.ModuleList(_encoder(width, latent) for width in channels)
+        self.coder = nn.Conv2d(2 * latent, latent, 1)
+        self.decoders = nn.ModuleList(_decoder(latent, width) for width in channels)
+        self.placed = code_size is not None
+        if code_size:
+            for name, width in zip(("first", "second"), channels, strict=True):
+                self.register_buffer(f"code_{name}", position_code(width, *code_size), persistent=False)
+
+    def forward(self, seen: Pair) -> Pair:
+        told, other = self.tell(seen)
+        return relative_distance(seen[0], told), relative_distance(seen[1], other)
+
+    def tell(self, seen: Pair) -> Pair:
+        """What each network's features would be by the other's, float32."""
+        return self.project((seen[0].float(), seen[1].float()), self._codes() if self.placed else None)
+
+    def whiten(self, raw: Pair) -> Pair:
+        return self.whitenings[0](raw[0]), self.whitenings[1](raw[1])
+
+    def learn_features(self, raw: Sequence[Pair]) -> None:
+        """Whiten by features of good parts as the networks give them."""
+        for way, whitening in enumerate(self.whitenings):
+            assert isinstance(whitening, Whitening)
+            whitening.learn(pair[way] for pair in raw)
+
+    def project(self, seen: Pair, codes: Pair | None = None) -> Pair:
+        """The first's features from the second's and its code, and the second's from the first's."""
+        first, second = seen if codes is None else (seen[0] + codes[0], seen[1] + codes[1])
+        told: Tensor = self.decoders[0](self.coder(self.encoders[1](second)))
+        other: Tensor = self.decoders[1](self.coder(self.encoders[0](first)))
+        return told, other
+
+    def codes_at(self, places: Tensor) -> Pair | None:
+        """The codes `(1, C, P, 1)` of places, numbered row by row."""
+        if not self.placed:
+            return None
+        first, second = (code.flatten(2)[..., places, None] for code in self._codes())
+        return first, second
+
+    def _codes(self) -> Pair:
+        return self.get_buffer("code_first"), self.get_buffer("code_second")
+
+
+def position_code(channels: int, height: int, width: int) -> Tensor:
+    """Sines and cosines of column and row, `(1, channels, height, width)`; half of the channels for each."""
+    steps = channels // 4
+    rates = torch.exp(-math.log(10000.0) * torch.arange(steps) / steps)
+    turns = [torch.arange(count)[:, None] * rates for count in (width, height)]
+    column, row = (torch.cat((turn.sin(), turn.cos()), dim=1).T for turn in turns)
+    code = torch.zeros(1, channels, height, width)
+    code[0, : 2 * steps] = column[:, None, :]
+    code[0, 2 * steps : 4 * steps] = row[:, :, None]
+    return code
+
+
+def _encoder(width: int, latent: int) -> nn.Sequential:
+    between = width // 2 + latent
+    return nn.Sequential(*_conv(width, between), *_conv(between, 2 * latent))
+
+
+def _decoder(latent: int, width: int) -> nn.Sequential:
+    between = width // 2 + latent
+    return nn.Sequential(*_conv(latent, 2 * latent), *_conv(2 * latent, between), nn.Conv2d(between, width, 1))
+
+
+def _conv(before: int, after: int) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(before, after, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)

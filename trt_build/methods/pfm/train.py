@@ -1,0 +1,150 @@
+"""A folder of good parts into a trained PFM: the backbones look once, the projections learn place by place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trt_build.backbones.open import open_backbone
+from trt_build.data.parts import Part, pictures, read_parts, split_good
+from trt_build.methods.loop import CheckpointError, TrainConfig, fit, load
+from trt_build.methods.pfm.network import PFM, Level, Pair, PFMConfig
+from trt_build.terminal.progress import counted
+
+TRAINING = TrainConfig(epochs=10, rate=3e-3, warm_up=0.05, average=0.98, check_every=10)
+AT_ONCE = 8  # pictures that the backbones look at
+
+
+@dataclass(frozen=True, kw_only=True)
+class PFMTask:
+    """What the backbones saw of good parts, whitened, and how far the projections are off at places of it."""
+
+    model: PFM
+    seen: Sequence[Pair]  # `(N, C, h, w)` float16 each, a pair a level
+    held_out: Sequence[Sequence[Pair]]  # likewise, a few parts at a time
+    places: int = 1024  # of each level, a step
+    steps: int = 50  # an epoch
+    seed: int = 0
+
+    def batches(self, epoch: int) -> Places:
+        return Places(task=self, epoch=epoch)
+
+    def loss(self, batch: list[Tensor]) -> Tensor:
+        losses = [
+            _loss(level, pair, places)
+            for level, pair, places in zip(self.model.levels, self.seen, batch, strict=True)
+        ]
+        return torch.stack(losses).sum()
+
+    def check(self, model: nn.Module) -> Mapping[str, float]:
+        """Sets the scale of map and score, and tells how much of the features' variance stays unexplained."""
+        assert isinstance(model, PFM)
+        model.learn_scale(self.held_out)
+        return {
+            f"unexplained_{stride}": float(_unexplained(level, [pairs[number] for pairs in self.held_out]))
+            for number, (stride, level) in enumerate(zip(model.config.strides, model.levels, strict=True))
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """The batches of an epoch: numbers `(P,)` of places of all pictures, for each level, the same each time."""
+
+    task: PFMTask
+    epoch: int
+
+    def __len__(self) -> int:
+        return self.task.steps
+
+    def __iter__(self) -> Iterator[list[Tensor]]:
+        task = self.task
+        rng = np.random.default_rng((task.seed, self.epoch))
+        counts = [first[:, 0].numel() for first, _ in task.seen]
+        for _ in range(task.steps):
+            yield [torch.from_numpy(rng.integers(count, size=task.places)) for count in counts]
+
+
+def train_pfm(
+    parts: Path,
+    folder: Path,
+    *,
+    network: PFMConfig,
+    training: TrainConfig = TRAINING,
+    weights: tuple[Path, Path] | None = None,
+    mixed_sizes: bool = False,
+    places: int = 1024,
+    steps: int = 50,
+) -> int:
+    """Trains on the good parts that `split_good` gives, in `folder`; epochs done. A stopped run goes on.
+
+    `weights` are the two backbones', else they are looked for where `open_backbone` does. A step looks at
+    `places` of each level, an epoch has `steps`.
+    """
+    torch.manual_seed(training.seed)
+    good = split_good(read_parts(parts, mixed_sizes=mixed_sizes).train)
+    first, second = weights or (None, None)
+    model = PFM(network, (open_backbone(network.first, first), open_backbone(network.second, second)))
+    images = _batches(good.fit, network)
+    model.learn_features(counted(images, "learning what is usual", unit="step"))
+    shown = counted(images, "looking at pictures", unit="step")
+    seen = _together([_look(model, batch) for batch in shown])
+    held_out = [_look(model, batch) for batch in _batches(good.validation, network)]
+    task = PFMTask(model=model, seen=seen, held_out=held_out, places=places, steps=steps, seed=training.seed)
+    return fit(task, folder, training, describe={"model": "pfm", "config": asdict(network)})
+
+
+def load_pfm(checkpoint: Path) -> PFM:
+    """The trained PFM of a checkpoint, ready to judge."""
+    state = load(checkpoint)
+    if state["describe"].get("model") != "pfm":
+        raise CheckpointError(f"{checkpoint}: expected a pfm, found {state['describe']!r}")
+    try:
+        model = PFM(PFMConfig(**state["describe"]["config"]))
+        model.load_state_dict(state["weights"])
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{checkpoint}: not the weights of this pfm: {error}") from error
+    return model.eval()
+
+
+def _loss(level: nn.Module, seen: Pair, places: Tensor) -> Tensor:
+    """The mean squares of both ways' errors at these places."""
+    assert isinstance(level, Level)
+    first, second = (_at(features, places).float() for features in seen)
+    told, other = level.project((first, second), level.codes_at(places % seen[0][0, 0].numel()))
+    return F.mse_loss(told.float(), first) + F.mse_loss(other.float(), second)
+
+
+def _at(features: Tensor, places: Tensor) -> Tensor:
+    """`(1, C, P, 1)`: a picture one cell wide, of places that are numbered picture by picture, row by row."""
+    rows = features.shape[2] * features.shape[3]
+    return features.flatten(2)[places // rows, :, places % rows].T[None, ..., None]
+
+
+def _unexplained(level: nn.Module, seen: Sequence[Pair]) -> Tensor:
+    """Part of the whitened features' variance, the mean of both ways."""
+    assert isinstance(level, Level)
+    ways = [way for pair in seen for way in zip(level.tell(pair), pair, strict=True)]
+    return torch.stack([F.mse_loss(told, there.float()) for told, there in ways]).mean()
+
+
+def _batches(parts: Sequence[Part], network: PFMConfig) -> list[Tensor]:
+    return list(torch.split(torch.from_numpy(pictures(parts, network.spec)), AT_ONCE))
+
+
+@torch.no_grad()
+def _look(model: PFM, batch: Tensor) -> list[Pair]:
+    return [(first.half(), second.half()) for first, second in model.look(batch)]
+
+
+def _together(seen: Sequence[Sequence[Pair]]) -> list[Pair]:
+    """Of pairs by batch and level, pairs by level of all parts."""
+    return [
+        (torch.cat([first for first, _ in pairs]), torch.cat([second for _, second in pairs]))
+        for pairs in zip(*seen, strict=True)
+    ]

@@ -1,0 +1,190 @@
+"""Student-teacher pyramid matching: a picture into how far a student of good parts is from its teacher.
+
+STPM (Wang et al., BMVC 2021, arXiv 2103.04257): a frozen teacher, trained on other pictures, gives features at
+three levels, and a student learns to give the same for good parts. With a second pair (Yamada & Hotta,
+arXiv 2111.15376 and 2210.07548) another student restores the features of another teacher from the first
+teacher's deepest ones alone, too coarse to hold a defect; at two levels a map that the second teacher lays
+over it, one number a place, tells it where to look. Without `second` the same code is STPM.
+
+What differs from the papers, and why:
+- The students learn whitened features (`whitening.py`), and the distance is the squared one: a defect shows in
+  directions that hardly vary, which the cosine of raw features does not notice.
+- It is relative to how far the expected features are from the mean.
+- The first student is a plain network and not the teacher's twin: it learns in a fraction of the time and is
+  cheaper on the line. The second is a narrow one, and its gates are `x (1 + A)` at both levels.
+- All maps are brought to one scale before their mean (`maps.py`); the score is the mean of the highest cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edge.manifest import InputSpec
+from trt_build.backbones.open import Backbone, build_backbone
+from trt_build.methods.good_parts.distance import relative_distance
+from trt_build.methods.good_parts.maps import MapScale
+from trt_build.methods.good_parts.whitening import Whitening
+
+STRIDE = 4  #: input pixels a cell of the map, along each axis
+COARSEST = 32  #: both sides of a picture must be a multiple of this
+LEVELS = 3
+GATE = 32  # channels of the second teacher's map of where to look, before it is one
+
+
+@dataclass(frozen=True, kw_only=True)
+class STPMConfig:
+    """The shape of the networks; travels with the weights."""
+
+    teacher: str = "efficientnet_lite0"  # names of `trt_build.backbones.open`
+    second: str | None = None  # the second pair's teacher, None: STPM
+    size: int = 256  # of a picture's sides, in pixels
+    stem: int = 24
+    widths: tuple[int, int, int] = (32, 64, 128)  # of the students' channels at strides 4, 8 and 16
+    blocks: tuple[int, int, int] = (1, 1, 1)  # of the first student
+
+    @property
+    def spec(self) -> InputSpec:
+        """What the model is fed."""
+        return InputSpec(height=self.size, width=self.size, color="rgb")
+
+
+class STPM(nn.Module):
+    """Pictures `(N, 3, H, W)` uint8 RGB, sides a multiple of 32, into `(score (N,), map (N, 1, H/4, W/4))`.
+
+    The teachers' weights come with `teachers`, or later with a checkpoint's. Before training `learn_features`
+    looks at good parts, after it `learn_scale` at others; the scores are on the scale of those.
+    """
+
+    def __init__(self, config: STPMConfig, teachers: Sequence[Backbone] | None = None) -> None:
+        super().__init__()
+        self.config = config
+        names = (config.teacher,) if config.second is None else (config.teacher, config.second)
+        teachers = teachers or [build_backbone(name) for name in names]
+        channels = [teacher.channels for teacher in teachers]
+        self.teachers = nn.ModuleList(teachers)
+        self.whitenings = nn.ModuleList(Whitening(width) for widths in channels for width in widths)
+        self.student = _Student(config, channels[0])
+        self.restorer = _Restorer(config.widths, teachers[0].depth, channels[1]) if config.second else None
+        self.scale = MapScale(len(self.whitenings))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        score, map_ = self.scale(self.maps(image))
+        return score, map_
+
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """How unlike what is expected each level is, `(N, 1, H/s, W/s)` for s of 4, 8 and 16, a pair."""
+        seen, deepest = self.look(image)
+        expected = self.expect(image, seen, deepest)
+        return [relative_distance(*levels) for levels in zip(seen, expected, strict=True)]
+
+    def look(self, image: Tensor) -> tuple[list[Tensor], Tensor | None]:
+        """Each teacher's whitened features, finest first; with a second pair, the first's deepest ones."""
+        raw = self._raw(image)
+        seen = [whiten(features) for whiten, features in zip(self.whitenings, raw, strict=True)]
+        return seen, self._first.deepest(raw[LEVELS - 1]) if self.restorer is not None else None
+
+    def expect(self, image: Tensor, seen: list[Tensor], deepest: Tensor | None) -> list[Tensor]:
+        """What the students make of it: as `seen`, if the part is good."""
+        expected: list[Tensor] = self.student(image)
+        if self.restorer is not None:
+            expected += self.restorer(deepest, *seen[LEVELS + 1 :])
+        return expected
+
+    def learn_features(self, batches: Iterable[Tensor]) -> None:
+        """Whiten the teachers' features by what they see of good parts, the ones that are trained with."""
+        with torch.no_grad():
+            raw = [[features.half() for features in self._raw(image)] for image in batches]
+        for level, whitening in enumerate(self.whitenings):
+            assert isinstance(whitening, Whitening)
+            whitening.learn(features[level] for features in raw)
+
+    def learn_scale(self, batches: Iterable[Tensor]) -> None:
+        """Set the scale of map and score by pictures of good parts that were not trained with."""
+        with torch.no_grad():
+            self.scale.learn([self.maps(image) for image in batches])
+
+    @property
+    def _first(self) -> Backbone:
+        first = self.teachers[0]
+        assert isinstance(first, Backbone)
+        return first
+
+    def _raw(self, image: Tensor) -> list[Tensor]:
+        return [features for teacher in self.teachers for features in teacher(image)]
+
+
+class _Student(nn.Module):
+    """Pictures into what a teacher's whitened features at three levels would be."""
+
+    def __init__(self, config: STPMConfig, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.stem = _conv(3, config.stem, 3, stride=2)
+        widths = pairwise((config.stem, *config.widths))
+        self.levels = nn.ModuleList(
+            nn.Sequential(_conv(before, width, 3, stride=2), *(_Block(width) for _ in range(count)))
+            for (before, width), count in zip(widths, config.blocks, strict=True)
+        )
+        self.heads = nn.ModuleList(
+            nn.Conv2d(width, channel, 1) for width, channel in zip(config.widths, channels, strict=True)
+        )
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        x = self.stem(image.to(torch.float32) / 127.5 - 1.0)
+        expected = []
+        for level, head in zip(self.levels, self.heads, strict=True):
+            x = level(x)
+            expected.append(head(x))
+        return expected
+
+
+class _Restorer(nn.Module):
+    """A teacher's deepest features into what another's whitened ones at three levels would be, finest first."""
+
+    def __init__(self, widths: tuple[int, int, int], deepest: int, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.stem = _conv(deepest, widths[2], 3)
+        self.narrow = nn.ModuleList(_conv(above, width, 1) for width, above in pairwise(widths))
+        self.blocks = nn.ModuleList(_Block(width) for width in widths)
+        self.heads = nn.ModuleList(
+            nn.Conv2d(width, channel, 1) for width, channel in zip(widths, channels, strict=True)
+        )
+        self.gates = nn.ModuleList(_gate(channel) for channel in channels[1:])
+
+    def forward(self, deepest: Tensor, eight: Tensor, sixteen: Tensor) -> list[Tensor]:
+        x = self.stem(deepest)
+        expected: list[Tensor] = []
+        for level in reversed(range(LEVELS)):
+            x = self.blocks[level](F.interpolate(x, scale_factor=2.0, mode="nearest"))
+            expected.insert(0, self.heads[level](x))
+            if level:
+                gate = self.gates[level - 1]((eight, sixteen)[level - 1])
+                x = self.narrow[level - 1](x * (1 + gate))
+        return expected
+
+
+def _gate(channels: int) -> nn.Sequential:
+    return nn.Sequential(_conv(channels, GATE, 3), nn.Conv2d(GATE, 1, 1), nn.Sigmoid())
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = _conv(width, width, 3)
+        self.second = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.second(self.first(x)))
+
+
+def _conv(before: int, after: int, size: int, *, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, after, size, stride=stride, padding=size // 2, bias=False),
+        nn.BatchNorm2d(after),
+        nn.ReLU(inplace=True),
+    )

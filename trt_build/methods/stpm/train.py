@@ -1,0 +1,116 @@
+"""A folder of good parts into trained students: what their teachers see is looked up once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trt_build.backbones.open import open_backbone
+from trt_build.data.parts import Part, pictures, read_parts, split_good
+from trt_build.methods.loop import CheckpointError, TrainConfig, fit, load
+from trt_build.methods.stpm.network import STPM, STPMConfig
+from trt_build.terminal.progress import counted
+
+#: The running mean of the weights is short: a training has a few hundred steps.
+TRAINING = TrainConfig(epochs=40, rate=2e-3, decay=1e-4, average=0.95, check_every=10)
+AT_ONCE = 8  # pictures that the teachers look at
+
+
+@dataclass(frozen=True, kw_only=True)
+class STPMTask:
+    """Good pictures `(N, 3, H, W)` uint8, what the teachers see in them, and the students' errors."""
+
+    model: STPM
+    images: Tensor
+    seen: list[Tensor]  # whitened, float16, a level after another
+    deepest: Tensor | None
+    held_out: Tensor
+    batch: int = 16
+    seed: int = 0
+
+    def batches(self, epoch: int) -> list[Tensor]:
+        """The numbers of the pictures in each."""
+        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.images))
+        batch = min(self.batch, len(order))
+        return [torch.from_numpy(order[i : i + batch]) for i in range(0, len(order) - batch + 1, batch)]
+
+    def loss(self, batch: Tensor) -> Tensor:
+        seen = [level[batch].float() for level in self.seen]
+        deepest = None if self.deepest is None else self.deepest[batch].float()
+        images = self.images[batch].contiguous(memory_format=torch.channels_last)
+        expected = self.model.expect(images, seen, deepest)
+        errors = [(a - b.float()).square().mean() for a, b in zip(seen, expected, strict=True)]
+        return torch.stack(errors).sum()
+
+    def check(self, model: nn.Module) -> Mapping[str, float]:
+        """Sets the scale of the score; tells how unlike and how high good parts are that were kept."""
+        assert isinstance(model, STPM)
+        batches = _batches(self.held_out)
+        model.learn_scale(batches)
+        unlike = [torch.cat([level.flatten() for level in model.maps(image)]).mean() for image in batches]
+        scores = torch.cat([model(image)[0] for image in batches])
+        return {"unlike": float(torch.stack(unlike).mean()), "score": float(scores.mean())}
+
+
+def train_stpm(
+    data: Path,
+    folder: Path,
+    *,
+    network: STPMConfig,
+    training: TrainConfig = TRAINING,
+    mixed_sizes: bool = False,
+) -> int:
+    """Trains on the good parts that `split_good` gives, in `folder`; epochs done. A stopped run goes on.
+
+    The teachers' weights are looked for where `open_backbone` does.
+    """
+    torch.manual_seed(training.seed)
+    good = split_good(read_parts(data, mixed_sizes=mixed_sizes).train)
+    names = [network.teacher] if network.second is None else [network.teacher, network.second]
+    model = STPM(network, [open_backbone(name) for name in names]).eval()
+    images, held_out = _pictures(good.fit, network), _pictures(good.validation, network)
+    model.learn_features(counted(_batches(images), "learning what is usual", unit="step"))
+    seen, deepest = _seen(model, images)
+    task = STPMTask(
+        model=model, images=images, seen=seen, deepest=deepest, held_out=held_out, seed=training.seed
+    )
+    return fit(task, folder, training, describe={"model": "stpm", "config": asdict(network)})
+
+
+def load_stpm(checkpoint: Path) -> STPM:
+    """The trained students of a checkpoint with their teachers, ready to judge."""
+    state = load(checkpoint)
+    if state["describe"].get("model") != "stpm":
+        raise CheckpointError(f"{checkpoint}: expected an stpm, found {state['describe']!r}")
+    try:
+        model = STPM(STPMConfig(**state["describe"]["config"]))
+        model.load_state_dict(state["weights"])
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{checkpoint}: not the weights of this stpm: {error}") from error
+    return model.eval()
+
+
+def _pictures(parts: Sequence[Part], network: STPMConfig) -> Tensor:
+    return torch.from_numpy(pictures(parts, network.spec))
+
+
+@torch.no_grad()
+def _seen(model: STPM, images: Tensor) -> tuple[list[Tensor], Tensor | None]:
+    """What the teachers see in all pictures, in float16: half the memory."""
+    levels: list[list[Tensor]] = []
+    deepest: list[Tensor] = []
+    for batch in counted(_batches(images), "looking at pictures", unit="step"):
+        seen, deep = model.look(batch)
+        levels.append([level.half() for level in seen])
+        deepest += [] if deep is None else [deep.half()]
+    joined = [torch.cat(level) for level in zip(*levels, strict=True)]
+    return joined, torch.cat(deepest) if deepest else None
+
+
+def _batches(images: Tensor) -> list[Tensor]:
+    return [images[i : i + AT_ONCE] for i in range(0, len(images), AT_ONCE)]

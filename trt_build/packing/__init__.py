@@ -1,0 +1,1 @@
+"""A draft into a packed bundle: thresholds, golden frames, digests."""

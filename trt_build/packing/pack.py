@@ -1,0 +1,159 @@
+"""A calibrated draft into a bundle: golden cases with tolerances, masters, digests; complete or not at all."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.bundle import Bundle, describe, read_bundle, write_manifest
+from edge.engines import open_engine
+from edge.engines.base import Outputs
+from edge.errors import BundleError, RecipeError
+from edge.image.masters import read_picture
+from edge.judges.golden import check_golden
+from edge.manifest import File, GoldenCase, InputSpec, Manifest, Precision
+from trt_build.data.cases import Case, answer
+from trt_build.data.pictures import save
+from trt_build.engines.build import copy_engines
+from trt_build.engines.runs import engines_of
+from trt_build.engines.saturation import REFERENCE
+from trt_build.graphs.overflow import check_sums
+from trt_build.packing.golden import choose_golden, compare_engines
+from trt_build.terminal.progress import counted
+from trt_build.whole import whole
+
+
+def pack(
+    draft: Path,
+    folder: Path,
+    *,
+    cases: Iterable[Case],
+    golden: Iterable[Case] = (),
+    masters: Mapping[str, Path] = MappingProxyType({}),
+    precision: Precision | None = None,
+    notice: str = "",
+) -> Bundle:
+    """Make the bundle `folder` of a draft whose thresholds are set, and return it.
+
+    `cases` are pictures that the model was not trained with: tolerances are measured on them and on `golden`,
+    from which the golden cases come, or else from `cases`. With a `precision`, the graphs in every other one
+    but FP32 are left out, for a small bundle. Raises BundleError where the folder exists, the draft is not
+    calibrated or no case makes a golden one, SumsOverflow for an INT8 graph that some processors cannot
+    compute, and EngineError where an engine saturates or does not reproduce the golden cases.
+    """
+    if folder.exists():
+        raise BundleError(f"{folder}: exists, and a bundle never changes: choose another name")
+    source = read_bundle(draft)
+    manifest = msgspec.structs.replace(
+        source.manifest,
+        name=folder.name,
+        artifacts=tuple(
+            artifact
+            for artifact in source.manifest.artifacts
+            if precision is None or artifact.precision in (precision, "fp32")
+        ),
+        notice=notice,
+    )
+    _check_calibrated(draft, manifest)
+    for artifact in manifest.artifacts:
+        if artifact.precision == "int8":
+            check_sums(draft / artifact.path)
+    pictures, meant = list(cases), list(golden)
+    with open_engine(REFERENCE, source) as reference:
+        answers = [
+            (case, answer(reference, source.manifest, case))
+            for case in counted((*pictures, *meant), "judging on the reference")
+        ]
+    tolerances, agreed = compare_engines(source, manifest, answers)
+    manifest = msgspec.structs.replace(manifest, tolerances=tolerances)
+    start = len(pictures) if meant else 0
+    chosen = choose_golden(answers[start:], agreed[start:], manifest)
+
+    with whole(folder) as part:
+        for artifact in manifest.artifacts:
+            (part / artifact.path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(draft / artifact.path, part / artifact.path)
+        copy_engines(draft, part, manifest)
+        kept = {view: _write_picture(part, f"master/{view}.png", _read(path)) for view, path in masters.items()}
+        manifest = msgspec.structs.replace(
+            manifest,
+            golden=tuple(_write_case(part, manifest, case, outputs, kept) for case, outputs in chosen),
+            masters=kept,
+        )
+        write_manifest(part, manifest)
+        packed = read_bundle(part)
+        for precision in manifest.precisions():
+            for unopened in engines_of(packed, precision):
+                with unopened as engine:
+                    check_golden(engine, packed)
+    return read_bundle(folder)
+
+
+def _check_calibrated(draft: Path, manifest: Manifest) -> None:
+    """BundleError unless the thresholds are set, where a rate is promised by a graph that goes into the bundle.
+
+    Of the graphs that a line can run it takes that one.
+    """
+    if not manifest.facts.get("calibrated"):
+        raise BundleError(f"{draft}: its thresholds are not set: run trt-build calibrate")
+    judges = [artifact.sha256 for artifact in manifest.artifacts if artifact.role == "judge"]
+    if manifest.calibration and manifest.calibration.artifact not in judges:
+        raise BundleError(
+            f"{draft}: was calibrated on {manifest.calibration.engine}, and in the bundle a graph of another "
+            "kind would judge: export the draft with the graphs that are wanted, then run trt-build calibrate"
+        )
+
+
+def _write_case(
+    part: Path, manifest: Manifest, case: Case, outputs: Outputs, kept: Mapping[str, File]
+) -> GoldenCase:
+    """Probabilities are rounded, and extents that nobody reads are left out: a tenth of the size.
+
+    A master that is among those `kept` is not written twice.
+    """
+    stored: dict[str, Any] = dict(outputs)
+    if "extents" in outputs:
+        stored["map"] = np.round(outputs["map"], 3).astype(np.float16)
+        read = (outputs["map"] >= min(manifest.thresholds.values())).any(axis=1, keepdims=True)
+        stored["extents"] = np.where(read, outputs["extents"], 0).astype(np.float16)
+    frame = _write_picture(part, f"golden/{case.name}.png", _picture(case.image, manifest.input))
+    np.savez_compressed(part / f"golden/{case.name}.npz", **stored)
+    expected = File(**describe(part, f"golden/{case.name}.npz"))
+    if case.master is None:
+        return GoldenCase(frame=frame, expected=expected)
+    master = _write_picture(part, f"golden/{case.name}_master.png", _picture(case.master, manifest.input))
+    for file in kept.values():
+        if file.sha256 == master.sha256:
+            (part / master.path).unlink()
+            master = file
+    return GoldenCase(frame=frame, master=master, expected=expected)
+
+
+def _picture(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+    """The picture that `spec.tensor` made this input of."""
+    if spec.channels == 1:
+        return np.asarray(image[0, 0], np.uint8)
+    planes = image[0, ::-1] if spec.color == "rgb" else image[0]
+    return np.ascontiguousarray(np.moveaxis(planes, 0, -1))
+
+
+def _read(path: Path) -> NDArray[np.uint8]:
+    try:
+        return read_picture(path)
+    except RecipeError as error:
+        raise BundleError(str(error)) from error
+
+
+def _write_picture(part: Path, name: str, picture: NDArray[np.uint8]) -> File:
+    (part / name).parent.mkdir(exist_ok=True)
+    smallest = (cv2.IMWRITE_PNG_COMPRESSION, 9, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
+    save(part / name, picture, *smallest)
+    return File(**describe(part, name))

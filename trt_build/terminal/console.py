@@ -1,0 +1,20 @@
+"""Where the commands of `trt-build` print, and how they print figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.table import Table
+
+from trt_build.figures.plain_names import plain_name
+
+console = Console(highlight=False, soft_wrap=True, markup=False)
+
+
+def print_figures(title: str, values: Mapping[str, float]) -> None:
+    """A table of figures by name, with what each of them says."""
+    table = Table(title, "", "", show_edge=False)
+    for name, value in values.items():
+        table.add_row(name, f"{value:.3f}", plain_name(name))
+    console.print(table)

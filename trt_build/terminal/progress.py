@@ -1,0 +1,150 @@
+"""How far long work is: bars on a terminal, elsewhere a line every half minute."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any, TypeVar
+
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from trt_build.terminal.console import console
+
+EVERY_S = 30.0  # between two lines
+T = TypeVar("T")
+
+
+def counted(things: Iterable[T], what: str, total: int | None = None, *, unit: str = "picture") -> Iterator[T]:
+    """Each of the things in turn, while they are counted; `total` tells their number where they do not."""
+    if total is None and isinstance(things, Sized):
+        total = len(things)
+    with working(what, total, unit=unit) as tell:
+        for thing in things:
+            yield thing
+            tell(advance=1)
+
+
+@contextmanager
+def working(
+    what: str, total: int | None = None, *, done: int = 0, unit: str = "picture"
+) -> Iterator[Callable[..., None]]:
+    """Show a piece of work while it lasts; gives the function that is told how far it is.
+
+    That takes `advance` or `completed`, in units, and `where`, which says it in words of its own. Work without
+    a total may call it or not: a thread sees to its lines.
+    """
+    with bars() as shown:
+        task = shown.add_task(what, total=total, completed=done, unit=unit, begun=done)
+        try:
+            with _ticking(shown) if total is None else nullcontext():
+                yield partial(shown.update, task)
+        finally:
+            shown.remove_task(task)
+
+
+@contextmanager
+def bars() -> Iterator[Bars]:
+    """The bars of the work around this one, or new ones: a terminal has room for one set."""
+    if _SHOWN:
+        yield _SHOWN[0]
+        return
+    with Bars() as new:
+        _SHOWN.append(new)
+        try:
+            yield new
+        finally:
+            _SHOWN.remove(new)
+
+
+class Bars(Progress):
+    """A bar for each piece of work; where there is no terminal, lines about the piece that began last."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            _HowFar(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._told_at = time.monotonic()
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        """As `Progress.update`; prints a line where one is due."""
+        super().update(task_id, **changes)
+        self.tell()
+
+    def tell(self) -> None:
+        """Print a line, if one is due."""
+        with self._lock:
+            if self.disable and self.tasks and self.due_in_s() <= 0:
+                self._told_at = time.monotonic()
+                console.print(line(self.tasks[-1]))
+
+    def due_in_s(self) -> float:
+        """Seconds until the next line."""
+        return self._told_at + EVERY_S - time.monotonic()
+
+
+def line(task: Task) -> str:
+    """What the work is, how far, how fast, and how long it will still take, as far as that is known."""
+    said = [how_far(task)]
+    done = task.completed - task.fields.get("begun", 0)
+    if done > 0 and task.elapsed:
+        rate = done / task.elapsed
+        said.append(f"{rate:.1f}" if rate >= 1 else f"{rate:.2g}")
+        said[-1] += f" {_unit(task)}s a second"
+        if task.total is not None:
+            said.append(f"{_duration((task.total - task.completed) / rate)} left")
+    return f"{task.description.strip()}: {', '.join(said)}"
+
+
+def how_far(task: Task) -> str:
+    """In words of the work's own, or as a count; as a time where nothing is counted."""
+    if where := task.fields.get("where"):
+        return str(where)
+    if task.total is not None:
+        return f"{_unit(task)} {task.completed:.0f} of {task.total:.0f}"
+    return f"{_unit(task)} {task.completed:.0f}" if task.completed else f"{_duration(task.elapsed or 0)} so far"
+
+
+class _HowFar(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(how_far(task))
+
+
+_SHOWN: list[Bars] = []  # one at most
+
+
+@contextmanager
+def _ticking(shown: Bars) -> Iterator[None]:
+    """Has lines printed when they are due, however long a step takes."""
+    ended = threading.Event()
+
+    def tick() -> None:
+        while not ended.wait(max(shown.due_in_s(), 0)):
+            shown.tell()
+
+    thread = threading.Thread(target=tick, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _unit(task: Task) -> str:
+    return str(task.fields.get("unit", "step"))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
