@@ -2,7 +2,8 @@
 
 A checkpoint is exported in FP32 and FP16, its thresholds are set by FP32's scores, and every labelled picture
 is judged by both, FP16 node by node (`trt_build/engines/emulated.py`), since a CPU's runtimes would not round.
-It is an emulation: a GPU adds up in another order. With --float8 FP8 is judged so too. Ends with one line of JSON.
+It is an emulation: a GPU adds up in another order. With --float8 FP8 is judged so too.
+Ends with one line of JSON.
 """
 
 from __future__ import annotations

@@ -20,7 +20,10 @@ from trt_build.terminal import progress
 
 Run = Callable[..., tuple[int, str, str]]
 
-COUNTED = "from trt_build.terminal.progress import counted\nfor _ in counted(range(300), 'judging'): time.sleep(0.005)\n"
+COUNTED = (
+    "from trt_build.terminal.progress import counted\n"
+    "for _ in counted(range(300), 'judging'): time.sleep(0.005)\n"
+)
 
 
 def script(*lines: str, every_s: float) -> list[str]:
