@@ -26,6 +26,7 @@ from edge.demo import FOLDER
 from edge.engines import processor
 from edge.errors import PartError
 from edge.image.masters import Masters
+from edge.image.prepare import Preparer
 from edge.judges.arming import armed_engine
 from edge.judges.decide import decide
 from edge.judges.golden import judge
@@ -33,7 +34,6 @@ from edge.judges.judge import Judge, rule_of
 from edge.recipe import Recipe, Synthetic, read_recipe
 from edge.render.board import design
 from edge.render.photo import Pose, master, photograph
-from edge.stages.preprocess import Preparer
 from trt_build.terminal.progress import counted
 
 Picture = NDArray[np.uint8]

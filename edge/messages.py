@@ -191,3 +191,12 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
     parts: int  # verdicts published since the line started
     epoch: int | None = None  # of the part published last: a subscriber that has not heard of it missed it
     sequence: int | None = None
+
+
+class Running(Struct, frozen=True, kw_only=True):
+    """What infer tells of itself once it is armed, as `engine.json`."""
+
+    engine: str
+    precision: str
+    laid_by_engine: tuple[bool, ...] = ()  # judge by judge, whether frames are laid out by its engine
+    left_out: dict[str, str] = {}  # engines that `auto` did not take, and why not

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import LineError
 from ..image.labels import Marked, draw_marked
-from ..image.warp import demosaiced
+from ..image.picture import demosaiced
 from ..messages import Region, Verdict
 from ..recipe import Synthetic
 from ..sources import open_source

@@ -15,13 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import Bundle
-from ..errors import BundleError, PartError, PictureError, RecipeError
+from ..errors import BundleError, PartError, RecipeError
 from ..manifest import InputSpec
-from ..pictures import read
 from ..recipe import Bayer, JudgeChoice, Preprocess, Recipe
-from ..sources.base import one_channel
+from .picture import demosaiced, grey, one_channel, read_picture
 from .register import Template
-from .warp import Resampler, demosaiced, grey
+from .warp import Resampler
 
 #: Turns a view into its master's picture and where that came from; PartError where the view has none.
 ReadMaster = Callable[[str], tuple[NDArray[np.uint8], str]]
@@ -128,30 +127,6 @@ def digest_of_picture(path: str) -> str:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError:
         return ""
-
-
-def read_picture(path: Path) -> NDArray[np.uint8]:
-    """A master or drawing, `(H, W)` grey or `(H, W, 3)` BGR; what is transparent in the file is white.
-
-    RecipeError for what is no such picture.
-    """
-    try:
-        picture = read(path)
-    except PictureError as error:
-        raise RecipeError(f"{error}: save it anew, as PNG") from error
-    if picture.dtype != np.uint8 or (picture.ndim == 3 and picture.shape[2] not in (3, 4)):
-        raise RecipeError(
-            f"{path}: expected 8 bits a channel, grey or in colours, found {picture.shape} {picture.dtype}: "
-            "save it so, as PNG"
-        )
-    found = np.asarray(picture, np.uint8)
-    return _on_white(found) if found.ndim == 3 and found.shape[2] == 4 else found
-
-
-def _on_white(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`(H, W, 4)` BGRA as `(H, W, 3)`."""
-    alpha = picture[..., 3:].astype(np.uint16)
-    return ((picture[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
 def _from_files(pattern: str, bayer: Bayer | None, pictures: Mapping[str, str]) -> ReadMaster:

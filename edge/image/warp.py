@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from ..manifest import InputSpec
 from ..recipe import Bayer
 from .kernel import Laying
+from .picture import Image, demosaiced, grey
 from .placement import ToFrame
 
-Image = NDArray[np.uint8]
 _AREA_FROM = 1.5  # shrinking by more than this averages, so that fine traces do not alias
 _ROOM_PX = 64  # so far beyond the crop the frame is looked at, if it is there
 _EXACT_PX = 0.02  # a warp that is nearer than this to a whole shift copies pixels as they are
@@ -85,18 +85,6 @@ class Resampler:
         if self._spec.color == "gray":
             return grey(picture)
         return picture[..., ::-1] if self._spec.color == "rgb" and picture.ndim == 3 else picture
-
-
-def demosaiced(raw: Image, bayer: Bayer) -> Image:
-    """A raw frame `(H, W)` as `(H, W, 3)` BGR: what a pixel's filter kept out is the mean of its neighbours."""
-    return np.asarray(cv2.cvtColor(raw, getattr(cv2, f"COLOR_Bayer{bayer.upper()}2BGR")), np.uint8)
-
-
-def grey(picture: Image) -> Image:
-    """A picture `(H, W)` or `(H, W, 3)` BGR as `(H, W)`."""
-    if picture.ndim == 2:
-        return picture
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
 
 
 def _scaling(x: float, y: float) -> NDArray[np.float64]:

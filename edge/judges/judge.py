@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from ..bundle import Bundle, read_bundle
 from ..errors import RecipeError
-from ..image.masters import Masters, digest_of_picture, known_views, master_files, masters_of, read_picture
+from ..image.masters import Masters, digest_of_picture, known_views, master_files, masters_of
+from ..image.picture import read_picture
+from ..image.prepare import Preparer
 from ..recipe import Fusion, JudgeChoice, Preprocess, Recipe, read_recipe
-from ..stages.preprocess import Preparer
 from .decide import Rule
 from .fuse import ROUNDING, suffices
 from .pvalue import combine

@@ -30,12 +30,3 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def read_plan(folder: Path) -> Plan:
     """The plan of the run in this folder; OSError, or MsgspecError where it is of another version."""
     return msgspec.json.decode((folder / PLAN).read_bytes(), type=Plan)
-
-
-class Running(msgspec.Struct, frozen=True, kw_only=True):
-    """What infer tells of itself once it is armed, as `engine.json`."""
-
-    engine: str
-    precision: str
-    laid_by_engine: tuple[bool, ...] = ()  # judge by judge, whether frames are laid out by its engine
-    left_out: dict[str, str] = {}  # engines that `auto` did not take, and why not

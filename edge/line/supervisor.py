@@ -20,14 +20,14 @@ from ..judges.judge import Judge, areas_of, bench_of, digest_of, pictures_of
 from ..judges.rules import write_bench
 from ..memory.ledger import ROWS, STAGES, Ledger
 from ..memory.ring import Ring
-from ..messages import Heartbeat, Verdict
+from ..messages import Heartbeat, Running, Verdict
 from ..monitoring.metrics import Metrics
 from ..recipe import Recipe
 from ..wire import heartbeat_from, verdict_from
 from .child import Child
 from .descriptors import raise_limit
 from .epoch import next_epoch
-from .plan import PLAN, RUNNING, VERDICTS, Plan, Running
+from .plan import PLAN, RUNNING, VERDICTS, Plan
 from .run_folder import RunFolder
 
 log = logging.getLogger(__name__)

@@ -11,9 +11,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
-from ..line.plan import Running
 from ..memory.ledger import STAGES
-from ..messages import UNKNOWN_REASONS, Heartbeat, Verdict
+from ..messages import UNKNOWN_REASONS, Heartbeat, Running, Verdict
 from .gpu import LOST, THROTTLE_REASONS, GpuState
 
 STATES = ("idle", "judging", "blind")

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import PartError, PictureError
+from ..image.picture import one_channel
 from .shot import Shot
-
-_COLOURLESS = 6  # grey levels by which a video codec may part the channels of a grey picture
 
 
 @dataclass(frozen=True)
@@ -75,15 +73,6 @@ def deliver_shot(shot: Shot, out: NDArray[np.uint8], name: str) -> None:
     except PictureError as error:
         raise PartError("frame", str(error)) from error
     deliver(picture, out, f"{name}, {shot.ref}")
-
-
-def one_channel(picture: NDArray[Any]) -> NDArray[Any]:
-    """A grey picture that its decoder gave in three channels as the one that it is; others as they are."""
-    if picture.ndim != 3 or picture.shape[2] != 3:
-        return picture
-    blue, green, red = cv2.split(picture)
-    colour = max(cv2.norm(green, blue, cv2.NORM_INF), cv2.norm(green, red, cv2.NORM_INF))
-    return green if colour <= _COLOURLESS else picture
 
 
 def _words(picture: NDArray[Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import time
@@ -44,12 +43,3 @@ class Life:
         self._row["beat_ns"] = time.monotonic_ns()
         if os.getppid() != self._supervisor:
             self.stopping = True
-
-
-def hurry(priority: int) -> None:
-    """Have this process run before ordinary ones when it is due, where the system allows it (LimitRTPRIO).
-
-    Without it a busy machine can hold up a verdict for longer than the guard before its deadline.
-    """
-    with contextlib.suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))

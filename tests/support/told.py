@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry
 
-from edge.line.plan import Running
+from edge.messages import Running
 from edge.monitoring.gpu import GpuState
 from edge.monitoring.metrics import Metrics
 

@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.errors import EdgeError, PictureError, together
-from edge.image.warp import grey
+from edge.image.picture import grey, one_channel
 from edge.pictures import read
-from edge.sources.base import one_channel
 from edge.text import readable, text_of
 from trt_build.data.pictures import PICTURES, deeper, is_picture, seen, warn_left_out
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.errors import RecipeError
-from edge.image.masters import read_picture
+from edge.image.picture import read_picture
 from edge.image.warp import Resampler
 from edge.manifest import InputSpec
 from edge.text import readable

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.image.masters import Masters
+from edge.image.prepare import Preparer
 from edge.manifest import InputSpec
 from edge.recipe import Preprocess
 from edge.render.board import design
 from edge.render.defects import KINDS, Box, add_defect
 from edge.render.photo import Pose, master, photograph
-from edge.stages.preprocess import Preparer
 from trt_build.data.pictures import save
 from trt_build.terminal.progress import counted
 

@@ -17,7 +17,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from edge.image.warp import grey
+from edge.image.picture import grey
 from trt_build.data.parts import frame_of, mask_of
 from trt_build.figures.plain_names import plain_name
 from trt_build.figures.ranking import escape_and_overkill, lay_map, sweep

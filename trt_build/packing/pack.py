@@ -17,7 +17,7 @@ from edge.bundle import Bundle, describe, read_bundle, write_manifest
 from edge.engines import open_engine
 from edge.engines.base import Outputs
 from edge.errors import BundleError, RecipeError
-from edge.image.masters import read_picture
+from edge.image.picture import read_picture
 from edge.judges.golden import check_golden
 from edge.manifest import File, GoldenCase, InputSpec, Manifest, Precision
 from trt_build.data.cases import Case, answer

@@ -12,9 +12,9 @@ from pathlib import Path
 from ...errors import EdgeError
 from ...memory.ledger import Ledger
 from ...memory.ring import Ring
-from ...stages.heartbeat import Life, hurry
+from ...stages.heartbeat import Life
 from ...stages.sockets import Wires
-from ..cpu import leave_to_engine
+from ..cpu import hurry, leave_to_engine
 from ..plan import read_plan
 
 PRIORITY = {"publish": 20, "capture": 10, "preprocess": 5, "infer": 5}  # of what has to be prompt

@@ -16,15 +16,15 @@ from ...judges.gallery import Gallery
 from ...judges.judge import Judge
 from ...memory.ledger import Ledger
 from ...memory.ring import Ring
-from ...messages import Message, Tensor
+from ...messages import Message, Running, Tensor
 from ...recipe import Recipe
-from ...stages.heartbeat import Life, hurry
+from ...stages.heartbeat import Life
 from ...stages.inbox import Inbox, are_finite
 from ...stages.infer import Infer, Layer, References, Seat
 from ...stages.loop import relay
 from ...stages.sockets import Wires
-from ..cpu import engine_cores, leave_to_engine
-from ..plan import RUNNING, Plan, Running
+from ..cpu import engine_cores, hurry, leave_to_engine
+from ..plan import RUNNING, Plan
 from . import PRIORITY
 from .judges import looking_judges
 

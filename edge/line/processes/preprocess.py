@@ -10,13 +10,13 @@ import msgspec
 
 from ...memory.ledger import Ledger
 from ...memory.ring import Ring
-from ...messages import Frame, Message
+from ...messages import Frame, Message, Running
 from ...stages.heartbeat import Life
 from ...stages.inbox import Inbox
 from ...stages.loop import relay
 from ...stages.preprocess import PreprocessStep
 from ...stages.sockets import Wires
-from ..plan import RUNNING, Plan, Running
+from ..plan import RUNNING, Plan
 from .judges import looking_judges
 
 

@@ -114,7 +114,7 @@ def test_a_file_that_is_no_picture_is_named(tiny_bundle: Path, tmp_path: Path) -
 
 def test_a_master_is_laid_out_like_a_part() -> None:
     """Cropped and resized alike, a part that is its master makes the very same input."""
-    from edge.stages.preprocess import Preparer
+    from edge.image.prepare import Preparer
 
     preprocess, frame = Preprocess(crop=(3, 7, 55, 44)), picture(0)
     masters = Masters(lambda view: (frame, view), preprocess, SPEC, frame.shape)

@@ -16,13 +16,14 @@ from edge.bundle import read_bundle
 from edge.demo.picture import frames_of
 from edge.errors import PartError, RecipeError
 from edge.image.masters import Masters, masters_of
-from edge.image.warp import Resampler, demosaiced, grey
+from edge.image.picture import demosaiced, grey
+from edge.image.prepare import Preparer
+from edge.image.warp import Resampler
 from edge.manifest import InputSpec
 from edge.recipe import Folder, Preprocess, Recipe, Synthetic, read_recipe
 from edge.render.board import design
 from edge.render.photo import Pose, master, mosaic, photograph
 from edge.sources.synthetic import master_pictures
-from edge.stages.preprocess import Preparer
 
 Image = NDArray[np.uint8]
 #: OpenCV names a pattern by the second and third pixel of the second row.

@@ -9,8 +9,8 @@ from prometheus_client import generate_latest
 from told import BUSY, RUNNING, Line
 
 from edge.judges.judge import read_line
-from edge.line.plan import Running
 from edge.line.supervisor import Line as RealLine
+from edge.messages import Running
 from edge.monitoring.gpu import LOST, GpuState
 
 

@@ -14,6 +14,7 @@ from parts import part_of
 
 from edge.errors import PartError
 from edge.image.masters import Masters
+from edge.image.prepare import Preparer
 from edge.image.warp import Resampler
 from edge.manifest import InputSpec
 from edge.memory.ring import Ring, as_image
@@ -21,7 +22,7 @@ from edge.messages import Frame, Laid, Posed, Refused
 from edge.recipe import Preprocess
 from edge.render.board import design
 from edge.render.photo import Pose, master, photograph
-from edge.stages.preprocess import Preparer, PreprocessStep
+from edge.stages.preprocess import PreprocessStep
 
 SIZE = 320
 SPEC = InputSpec(height=SIZE, width=SIZE)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.image.masters import read_picture
+from edge.image.picture import read_picture
 from edge.manifest import InputSpec
 from trt_build.data.pairs import DatasetError
 from trt_build.data.products import (
