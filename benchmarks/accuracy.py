@@ -23,7 +23,7 @@ from latency import latency_ms
 from edge.bundle import read_bundle
 from edge.recipe import EngineChoice
 from trt_build.data.parts import picture, read_parts
-from trt_build.methods.good_parts.steps import evaluate
+from trt_build.figures.parts import evaluate
 
 SHOWN = ("image_auroc", "pixel_auroc", "aupro30", "aupro05", "pixel_ap", "escape", "overkill")
 

@@ -52,7 +52,7 @@ def examine_parts(
     model: Path, data: Path, *, report: Path | None, run: Path | None, verdicts: Path | None
 ) -> Examined:
     """A bundle of a method that knows good parts only, on a folder's test parts."""
-    from trt_build.methods.good_parts.steps import evaluate
+    from trt_build.figures.parts import evaluate
 
     progress = _progress(run) if run else None
     bundle = read_bundle(model)

@@ -19,9 +19,9 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from edge.image.picture import grey
 from trt_build.data.parts import frame_of, mask_of
-from trt_build.figures.plain_names import plain_name
+from trt_build.figures.parts import Judged
 from trt_build.figures.ranking import escape_and_overkill, lay_map, sweep
-from trt_build.methods.good_parts.steps import Judged
+from trt_build.terminal.plain_names import plain_name
 
 GOOD, BAD, INK, FAINT, TRUTH = "#2f6db5", "#d95f30", "#222222", "#9a9a9a", "#00a6d6"
 HEAT = LinearSegmentedColormap.from_list("heat", ["#ffd54a", "#f57c00", "#b3001b"])

@@ -20,9 +20,9 @@ from trt_build.figures.charts import (
     draw_training,
     heat_scale,
 )
-from trt_build.figures.plain_names import plain_name
+from trt_build.figures.parts import Judged
 from trt_build.figures.ranking import Rate, escape_and_overkill, image_auroc
-from trt_build.methods.good_parts.steps import Judged
+from trt_build.terminal.plain_names import plain_name
 
 PAGES = 2  # of the worst of either kind
 DPI = 130

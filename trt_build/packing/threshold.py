@@ -22,6 +22,8 @@ from trt_build.data.cases import Case, answer
 from trt_build.engines.saturation import checked_int8, order_lost
 from trt_build.terminal.progress import counted
 
+from ..figures.ranking import _just_over
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -111,13 +113,3 @@ def calibrated(
             facts=manifest.facts | {"calibrated": True} | dict(facts or {}),
         ),
     )
-
-
-def last_passed(threshold: float) -> float:
-    """The greatest float32 under a threshold, which is the least score that is rejected."""
-    return float(np.nextafter(np.float32(threshold), np.float32(-np.inf)))
-
-
-def _just_over(threshold: float) -> float:
-    """The least float32 over it: a calibrated threshold itself is not rejected."""
-    return float(np.nextafter(np.float32(threshold), np.float32(np.inf)))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
-from trt_build.figures.plain_names import plain_name
+from trt_build.terminal.plain_names import plain_name
 
 console = Console(highlight=False, soft_wrap=True, markup=False)
 

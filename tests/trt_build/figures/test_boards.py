@@ -12,7 +12,7 @@ from edge.image.labels import FONT, place_labels
 from trt_build.data.pairs import KINDS, Pair
 from trt_build.figures.boards import GREEN, RED, TITLE_PX, draw_worst, figures
 from trt_build.figures.boxes import Boxes
-from trt_build.figures.plain_names import plain_name
+from trt_build.terminal.plain_names import plain_name
 
 SIZE = 320
 

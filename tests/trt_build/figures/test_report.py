@@ -24,8 +24,8 @@ from trt_build.figures.charts import (  # noqa: E402
     draw_training,
     heat_scale,
 )
+from trt_build.figures.parts import Judged, figures_of  # noqa: E402
 from trt_build.figures.report import DPI, write_report  # noqa: E402
-from trt_build.methods.good_parts.steps import Judged, figures_of  # noqa: E402
 from trt_build.packing.calibrate import conformal  # noqa: E402
 
 CALIBRATION = conformal(np.linspace(0, 1, 39), rate=0.05)  # the threshold is between 0.97 and 0.98

@@ -1,0 +1,102 @@
+"""Test parts as a model judged them into image and pixel figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.bundle import Bundle
+from edge.recipe import EngineChoice
+from trt_build.data.cases import Case, answer, judging_engine
+from trt_build.data.pairs import DatasetError
+from trt_build.data.parts import Part, mask_of, picture, read_parts
+from trt_build.figures.ranking import (
+    escape_and_overkill,
+    last_passed,
+    lay_map,
+    sweep,
+    sweep_pixels,
+)
+from trt_build.terminal.progress import counted
+
+
+def tested(data: Path) -> list[Part]:
+    """The test parts of a folder, good and defective."""
+    parts = read_parts(data, mixed_sizes=True).test
+    good = sum(part.is_good for part in parts)
+    if not 0 < good < len(parts):
+        raise DatasetError(
+            f"{data / 'test'}: expected good and defective parts, found {good} good and {len(parts) - good} "
+            "defective: there is nothing to tell apart; put pictures of either into test/good and test/<kind>"
+        )
+    return parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A part and what the model said of it; the map is `(1, h, w)` float32 of any size, higher is worse."""
+
+    part: Part
+    score: float
+    map: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Test parts as judged, and the figures on them, in 0..1."""
+
+    judged: list[Judged]
+    figures: dict[str, float]
+    rejected: dict[str, bool]  # by the part's name
+
+
+def evaluate(bundle: Bundle, data: Path, choice: EngineChoice) -> Evaluation:
+    """Judge the test parts of a folder on the engine that a line would take, by the bundle's threshold."""
+    manifest = bundle.manifest
+    (threshold,) = manifest.thresholds.values()
+    judged = []
+    with judging_engine(choice, bundle) as engine:
+        for part in counted(tested(data), f"judging on {engine.name} {engine.precision}"):
+            outputs = answer(engine, manifest, Case(name=part.name, image=picture(part, manifest.input)))
+            judged.append(Judged(part=part, score=float(outputs["score"][0]), map=outputs["map"][0]))
+    return Evaluation(
+        judged=judged,
+        figures=figures_of(judged, (manifest.input.height, manifest.input.width), threshold),
+        rejected={one.part.name: bool(one.score >= np.float32(threshold)) for one in judged},
+    )
+
+
+def figures_of(judged: Sequence[Judged], size: tuple[int, int], threshold: float) -> dict[str, float]:
+    """Image and pixel figures at the model's input size, and the rates at the least score that rejects.
+
+    Without masks there are none of pixels.
+    """
+    good = np.array([one.score for one in judged if one.part.is_good])
+    bad = np.array([one.score for one in judged if not one.part.is_good])
+    escapes, overkill = escape_and_overkill(good, bad, last_passed(threshold))
+    images = sweep(good, bad)
+    return {
+        "image_auroc": images.auroc,
+        "image_f1_max": images.f1_max[0],
+        **_of_pixels(judged, size),
+        "escape": escapes.rate,
+        "overkill": overkill.rate,
+    }
+
+
+def _of_pixels(judged: Sequence[Judged], size: tuple[int, int]) -> dict[str, float]:
+    """None where no defective part has a mask."""
+    if not any(one.part.mask for one in judged):
+        return {}
+    maps, masks = [lay_map(one.map, size) for one in judged], [mask_of(one.part, size) for one in judged]
+    pixels = sweep_pixels(maps, masks)
+    return {
+        "pixel_auroc": pixels.auroc,
+        "pixel_ap": pixels.ap,
+        "aupro30": pixels.aupro(0.3),
+        "aupro05": pixels.aupro(0.05),
+    }
