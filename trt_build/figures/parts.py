@@ -14,13 +14,7 @@ from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, answer, judging_engine
 from trt_build.data.pairs import DatasetError
 from trt_build.data.parts import Part, mask_of, picture, read_parts
-from trt_build.figures.ranking import (
-    escape_and_overkill,
-    last_passed,
-    lay_map,
-    sweep,
-    sweep_pixels,
-)
+from trt_build.figures.ranking import escape_and_overkill, last_passed, lay_map, sweep, sweep_pixels
 from trt_build.terminal.progress import counted
 
 

@@ -228,6 +228,6 @@ def last_passed(threshold: float) -> float:
     return float(np.nextafter(np.float32(threshold), np.float32(-np.inf)))
 
 
-def _just_over(threshold: float) -> float:
+def just_over(threshold: float) -> float:
     """The least float32 over it: a calibrated threshold itself is not rejected."""
     return float(np.nextafter(np.float32(threshold), np.float32(np.inf)))

@@ -11,15 +11,7 @@ from typing import Protocol
 import numpy as np
 from matplotlib.figure import Figure
 
-from trt_build.figures.charts import (
-    ACROSS,
-    DOWN,
-    draw_parts,
-    draw_roc,
-    draw_scores,
-    draw_training,
-    heat_scale,
-)
+from trt_build.figures.charts import ACROSS, DOWN, draw_parts, draw_roc, draw_scores, draw_training, heat_scale
 from trt_build.figures.parts import Judged
 from trt_build.figures.ranking import Rate, escape_and_overkill, image_auroc
 from trt_build.terminal.plain_names import plain_name

@@ -24,7 +24,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from edge.bundle import Bundle, describe, read_bundle, write_manifest
 from edge.manifest import Artifact, Role
 from trt_build.data.cases import Case, evenly
-from trt_build.graphs.overflow import check_sums
+from trt_build.engines.overflow import check_sums
 from trt_build.graphs.rounding import harmful
 from trt_build.terminal.progress import counted
 

@@ -23,9 +23,9 @@ from edge.manifest import File, GoldenCase, InputSpec, Manifest, Precision
 from trt_build.data.cases import Case, answer
 from trt_build.data.pictures import save
 from trt_build.engines.build import copy_engines
+from trt_build.engines.overflow import check_sums
 from trt_build.engines.runs import engines_of
 from trt_build.engines.saturation import REFERENCE
-from trt_build.graphs.overflow import check_sums
 from trt_build.packing.golden import choose_golden, compare_engines
 from trt_build.terminal.progress import counted
 from trt_build.whole import whole

@@ -20,9 +20,8 @@ from edge.manifest import Calibration, Fit
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, answer
 from trt_build.engines.saturation import checked_int8, order_lost
+from trt_build.figures.ranking import just_over
 from trt_build.terminal.progress import counted
-
-from ..figures.ranking import _just_over
 
 Floats = npt.NDArray[np.float64]
 
@@ -73,8 +72,8 @@ def set_threshold(draft: Path, good: Iterable[Case], promise: Promise) -> Calibr
             if "map" in outputs:
                 peaks.append(float(outputs["map"].max()))
         calibration = promised(source, engine, np.array(found), promise)
-    region_from = _just_over(promise.threshold(np.array(peaks)).threshold) if peaks else None
-    calibrated(draft, {kind: _just_over(calibration.threshold)}, calibration, region_from=region_from)
+    region_from = just_over(promise.threshold(np.array(peaks)).threshold) if peaks else None
+    calibrated(draft, {kind: just_over(calibration.threshold)}, calibration, region_from=region_from)
     return calibration
 
 

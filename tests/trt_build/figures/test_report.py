@@ -17,13 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 from trt_build.data.parts import Part  # noqa: E402
-from trt_build.figures.charts import (  # noqa: E402
-    draw_parts,
-    draw_roc,
-    draw_scores,
-    draw_training,
-    heat_scale,
-)
+from trt_build.figures.charts import draw_parts, draw_roc, draw_scores, draw_training, heat_scale  # noqa: E402
 from trt_build.figures.parts import Judged, figures_of  # noqa: E402
 from trt_build.figures.report import DPI, write_report  # noqa: E402
 from trt_build.packing.calibrate import conformal  # noqa: E402

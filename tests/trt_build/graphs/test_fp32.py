@@ -26,12 +26,7 @@ from edge.manifest import InputSpec  # noqa: E402
 from edge.recipe import EngineChoice  # noqa: E402
 from trt_build.data.cases import Case, pair_cases  # noqa: E402
 from trt_build.data.pairs import KINDS, Pair  # noqa: E402
-from trt_build.graphs.fp32 import (  # noqa: E402
-    ExportError,
-    export_alone,
-    export_checkpoint,
-    export_comparator,
-)
+from trt_build.graphs.fp32 import ExportError, export_alone, export_checkpoint, export_comparator  # noqa: E402
 from trt_build.graphs.int8 import quantize  # noqa: E402
 from trt_build.methods.comparator.network import Comparator, ComparatorConfig  # noqa: E402
 from trt_build.methods.loop import CheckpointError  # noqa: E402

@@ -22,15 +22,7 @@ from trt_build.figures.boards import choose_thresholds, draw_worst, figures, fin
 from trt_build.methods.comparator.augment import Augmentation  # noqa: E402
 from trt_build.methods.comparator.network import Comparator, ComparatorConfig  # noqa: E402
 from trt_build.methods.comparator.train import ComparatorTask, load_comparator, torch_judge  # noqa: E402
-from trt_build.methods.loop import (  # noqa: E402
-    CHECKPOINT,
-    CheckpointError,
-    TrainConfig,
-    TrainingError,
-    fit,
-    load,
-    rate_at,
-)
+from trt_build.methods.loop import CHECKPOINT, CheckpointError, TrainConfig, TrainingError, fit, load, rate_at  # noqa: E402
 
 
 def weights(folder: Path) -> list[float]:

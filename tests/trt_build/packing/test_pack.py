@@ -22,8 +22,8 @@ from edge.manifest import InputSpec, Manifest, parse_manifest
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, answer, judge_all, pair_cases
 from trt_build.data.pairs import Pair, read_pairs
+from trt_build.engines.overflow import SumsOverflow
 from trt_build.graphs.int8 import quantize
-from trt_build.graphs.overflow import SumsOverflow
 from trt_build.methods.good_parts import steps as parts
 from trt_build.methods.matcher import steps as products
 from trt_build.packing.pack import pack

@@ -14,12 +14,9 @@ from edge.manifest import Calibration, InputSpec
 from trt_build.data.cases import Case, evenly, part_cases
 from trt_build.data.parts import read_parts, split_good
 from trt_build.engines.verify import Measure
-from trt_build.figures.ranking import (
-    image_auroc,
-)
+from trt_build.figures.parts import tested
+from trt_build.figures.ranking import image_auroc
 from trt_build.packing.threshold import Promise, set_threshold
-
-from ...figures.parts import tested
 
 RANGES = 100  # pictures that show INT8 its ranges
 GOLDEN = 12  # of each sort, from which the golden cases are taken

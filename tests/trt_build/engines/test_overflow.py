@@ -11,7 +11,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edge.bundle import read_bundle
-from trt_build.graphs.overflow import SumsOverflow, WorstSums, check_sums, worst_sums
+from trt_build.engines.overflow import SumsOverflow, WorstSums, check_sums, worst_sums
 
 ROOT = Path(__file__).parents[3]
 
