@@ -95,6 +95,6 @@ def test_what_is_no_p_value_is_refused(ps: list[float]):
 
 def test_p_values_are_had_without_what_only_building_needs():
     """A line computes them without scipy and torch."""
-    script = "import sys, edge.pvalue; print(*{'scipy', 'torch'} & set(sys.modules))"
+    script = "import sys, edge.judges.pvalue; print(*{'scipy', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert done.stdout == "\n"

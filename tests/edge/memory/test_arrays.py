@@ -12,7 +12,7 @@ import pytest
 from edge.errors import LineError
 from edge.memory.arrays import PAGE, SharedArrays
 
-OPEN = "import sys; from pathlib import Path; from edge.shared import SharedArrays; "
+OPEN = "import sys; from pathlib import Path; from edge.memory.arrays import SharedArrays; "
 ROW = np.dtype([("a", "<i8"), ("name", "S8")])
 
 

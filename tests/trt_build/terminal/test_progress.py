@@ -28,7 +28,7 @@ COUNTED = (
 
 def script(*lines: str, every_s: float) -> list[str]:
     """A process whose progress is told so often."""
-    begin = f"import time\nfrom trt_build import progress\nprogress.EVERY_S = {every_s}\n"
+    begin = f"import time\nfrom trt_build.terminal import progress\nprogress.EVERY_S = {every_s}\n"
     return [sys.executable, "-c", begin + "\n".join(lines)]
 
 

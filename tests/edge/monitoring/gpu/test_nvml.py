@@ -27,7 +27,7 @@ import json, logging, sys
 from dataclasses import asdict
 from pathlib import Path
 from edge.errors import EngineError
-from edge.gpu import find_gpu
+from edge.monitoring.gpu import find_gpu
 
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 gpu = find_gpu(Path(sys.argv[1]))
@@ -44,7 +44,7 @@ for _ in sys.stdin:
 WATCH = """
 import json, sys
 from dataclasses import asdict
-from edge.gpu import GpuWatch, find_gpu
+from edge.monitoring.gpu import GpuWatch, find_gpu
 
 with GpuWatch(find_gpu, every_s=0.01) as watch:
     for _ in sys.stdin:
