@@ -14,11 +14,12 @@ from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, answer, judging_engine
 from trt_build.data.pairs import DatasetError
 from trt_build.data.parts import Part, mask_of, picture, read_parts
-from trt_build.figures.ranking import escape_and_overkill, last_passed, lay_map, sweep, sweep_pixels
+from trt_build.figures.ranking import escape_and_overkill, lay_map, sweep, sweep_pixels
+from trt_build.figures.thresholds import last_passed
 from trt_build.terminal.progress import counted
 
 
-def tested(data: Path) -> list[Part]:
+def read_test_parts(data: Path) -> list[Part]:
     """The test parts of a folder, good and defective."""
     parts = read_parts(data, mixed_sizes=True).test
     good = sum(part.is_good for part in parts)
@@ -54,7 +55,7 @@ def evaluate(bundle: Bundle, data: Path, choice: EngineChoice) -> Evaluation:
     (threshold,) = manifest.thresholds.values()
     judged = []
     with judging_engine(choice, bundle) as engine:
-        for part in counted(tested(data), f"judging on {engine.name} {engine.precision}"):
+        for part in counted(read_test_parts(data), f"judging on {engine.name} {engine.precision}"):
             outputs = answer(engine, manifest, Case(name=part.name, image=picture(part, manifest.input)))
             judged.append(Judged(part=part, score=float(outputs["score"][0]), map=outputs["map"][0]))
     return Evaluation(

@@ -221,13 +221,3 @@ def _area(rates: npt.NDArray[np.float64], heights: npt.NDArray[np.float64], limi
     x = np.append(rates[inside], limit)
     y = np.append(heights[inside], np.interp(limit, rates, heights))
     return float((np.diff(x) * (y[1:] + y[:-1])).sum() / 2 / limit)
-
-
-def last_passed(threshold: float) -> float:
-    """The greatest float32 under a threshold, which is the least score that is rejected."""
-    return float(np.nextafter(np.float32(threshold), np.float32(-np.inf)))
-
-
-def just_over(threshold: float) -> float:
-    """The least float32 over it: a calibrated threshold itself is not rejected."""
-    return float(np.nextafter(np.float32(threshold), np.float32(np.inf)))

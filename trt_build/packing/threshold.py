@@ -20,7 +20,7 @@ from edge.manifest import Calibration, Fit
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, answer
 from trt_build.engines.saturation import checked_int8, order_lost
-from trt_build.figures.ranking import just_over
+from trt_build.figures.thresholds import just_over
 from trt_build.terminal.progress import counted
 
 Floats = npt.NDArray[np.float64]

@@ -20,6 +20,7 @@ from trt_build.data.cases import Case, answer, judge_all, pair_cases
 from trt_build.data.pairs import Pair, read_pairs
 from trt_build.data.products import PHOTO
 from trt_build.engines.verify import CLOSE, Measure, check_draft, noise, verify
+from trt_build.figures.parts import evaluate
 from trt_build.methods.comparator import steps as boards
 from trt_build.methods.good_parts import steps as parts
 from trt_build.methods.matcher import steps as products
@@ -132,7 +133,7 @@ def test_a_sound_engine_of_scores_is_passed_with_its_auroc(anomaly: Bundle, part
     )
     apart = [abs(float(a["score"][0] - b["score"][0])) for a, b in zip(ours, theirs, strict=True)]
     assert found.differences["score"] == pytest.approx(max(apart), rel=1e-3)
-    exact = parts.evaluate(anomaly, part_folder, EngineChoice(precision="fp32")).figures
+    exact = evaluate(anomaly, part_folder, EngineChoice(precision="fp32")).figures
     assert found.reference == pytest.approx(100 * exact["image_auroc"])
     assert found.quality == pytest.approx(found.reference, abs=1)
 

@@ -20,7 +20,7 @@ from edge.manifest import Calibration
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, answer, part_cases
 from trt_build.data.parts import read_parts, split_good
-from trt_build.figures.ranking import last_passed
+from trt_build.figures.thresholds import last_passed
 from trt_build.packing.calibrate import CalibrationError
 from trt_build.packing.threshold import Promise, set_threshold
 

@@ -14,7 +14,7 @@ from edge.manifest import Calibration, InputSpec
 from trt_build.data.cases import Case, evenly, part_cases
 from trt_build.data.parts import read_parts, split_good
 from trt_build.engines.verify import Measure
-from trt_build.figures.parts import tested
+from trt_build.figures.parts import read_test_parts
 from trt_build.figures.ranking import image_auroc
 from trt_build.packing.threshold import Promise, set_threshold
 
@@ -45,7 +45,7 @@ def kept(data: Path, spec: InputSpec) -> Iterator[Case]:
 
 def labelled(data: Path, bundle: Bundle) -> tuple[Iterator[Case], Measure]:
     """The test parts of a folder, and the image AUROC of the answers to them, in points."""
-    parts = tested(data)
+    parts = read_test_parts(data)
     is_good = np.array([part.is_good for part in parts])
 
     def measure(answers: Sequence[Outputs]) -> float:

@@ -18,7 +18,8 @@ from trt_build.data.cases import Case, evenly, judge_all
 from trt_build.data.pairs import DatasetError
 from trt_build.data.products import DRAWING, PHOTO, Pictures, read_products, split_products
 from trt_build.engines.verify import Measure
-from trt_build.figures.ranking import escape_and_overkill, image_auroc, last_passed
+from trt_build.figures.ranking import escape_and_overkill, image_auroc
+from trt_build.figures.thresholds import last_passed
 from trt_build.packing.threshold import Promise, set_threshold
 
 Scores = npt.NDArray[np.float32]

@@ -21,6 +21,7 @@ from trt_build.commands.evaluate import examine_parts
 from trt_build.data.pairs import DatasetError
 from trt_build.data.parts import mask_of, picture, read_parts, split_good
 from trt_build.figures import ranking
+from trt_build.figures.parts import evaluate, read_test_parts
 from trt_build.methods.good_parts import steps as parts
 from trt_build.packing.threshold import Promise
 
@@ -82,7 +83,7 @@ def test_pictures_of_other_sizes_are_resampled(anomaly_draft: Path, tmp_path: Pa
         cv2.imwrite(str(folder / f"train/good/{i:03}.png"), larger)
     shutil.copytree(anomaly_draft, draft)
     said = parts.calibrate(draft, folder, Promise(rate=0.2))
-    found = parts.evaluate(read_bundle(draft), folder, EngineChoice())
+    found = evaluate(read_bundle(draft), folder, EngineChoice())
     assert said.n == len(split_good(read_parts(folder, mixed_sizes=True).train).calibration)
     assert len(found.judged) == 5
 
@@ -107,7 +108,7 @@ def test_one_sort_of_test_parts_is_not_measured(
 ) -> None:
     """Nothing is told apart where there is only one sort, and no figure is made up."""
     folder = write_parts(tmp_path, trained=1, good=good, bad=bad)
-    for step in (lambda: parts.evaluate(calibrated, folder, EngineChoice()), lambda: parts.tested(folder)):
+    for step in (lambda: evaluate(calibrated, folder, EngineChoice()), lambda: read_test_parts(folder)):
         with pytest.raises(DatasetError, match=f"expected good and defective parts, found {says}"):
             step()
     with pytest.raises(DatasetError, match=says):
@@ -125,7 +126,7 @@ def test_the_figures_are_those_of_the_scores_and_maps(
     masks = [mask_of(one, (SIZE, SIZE)) for one in test]
     threshold = np.float32(calibrated.manifest.thresholds["anomaly"])
 
-    found = parts.evaluate(calibrated, part_folder, EngineChoice()).figures
+    found = evaluate(calibrated, part_folder, EngineChoice()).figures
     assert found == {
         "image_auroc": pytest.approx(ranking.image_auroc(good, bad)),
         "image_f1_max": pytest.approx(ranking.f1_max(good, bad)[0]),
@@ -145,7 +146,7 @@ def test_verification_measures_the_same_auroc(calibrated: Bundle, answers: Answe
     """In points, of the answers in the order of the cases."""
     cases, measure = parts.labelled(part_folder, calibrated)
     in_order = [answers[case.name.replace("-", "/")] for case in cases]
-    found = parts.evaluate(calibrated, part_folder, EngineChoice()).figures["image_auroc"]
+    found = evaluate(calibrated, part_folder, EngineChoice()).figures["image_auroc"]
     assert measure(in_order) == pytest.approx(100 * found)
 
 
