@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from bundles import altered
 
+import trt_build as package
 from edge.bundle import read_bundle
 from trt_build.__main__ import app
 from trt_build.data.pairs import read_pairs
@@ -276,6 +277,9 @@ def test_a_missing_library_names_the_extra(
     where = {"parts": part_folder, "draft": anomaly_draft, "bundle": anomaly_bundle, "new": tmp_path / "new"}
     for name in [name for name in sys.modules if name.startswith("trt_build.")]:
         monkeypatch.delitem(sys.modules, name)
+    for name, value in list(vars(package).items()):
+        # put back afterwards: importing a folder anew makes the new one an attribute of the package
+        monkeypatch.setattr(package, name, value)
     monkeypatch.setitem(sys.modules, library, None)
     status, _, err = trt_build(*(word.format(**where) for word in words))
     assert (status, err) == (1, f"trt-build: {library} is not installed: pip install 'linejudge[build]'\n")
