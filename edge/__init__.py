@@ -1,0 +1,1 @@
+"""The line: it inspects parts, and never imports torch."""

@@ -1,0 +1,1 @@
+"""`trt-build`: from pictures to a verified model bundle."""
