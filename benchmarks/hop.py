@@ -27,7 +27,7 @@ from edge.errors import SlotOverwritten
 from edge.memory.ledger import Ledger
 from edge.memory.ring import Ring, as_image
 from edge.messages import Frame, Part
-from edge.stages.sockets import Wires
+from edge.stages.sockets import Sockets
 from edge.wire import RUN_BYTES, unpack
 
 WARM_UP = 30
@@ -41,8 +41,8 @@ Image = np.ndarray[Any, np.dtype[np.uint8]]
 def ring_send(folder: Path, shape: tuple[int, ...], ticks: Iterator[int]) -> None:
     """The camera writes into the slot, so the frame is ready there; what is sent is its descriptor."""
     ring = Ring.open(folder / "ring")
-    with Wires(folder, RUN) as wires:
-        send = wires.to("receiver")
+    with Sockets(folder, RUN) as sockets:
+        send = sockets.to("receiver")
         for entry in ticks:
             slot, generation = ring.lease(entry, published=max(0, entry - SLOTS + 1)) or (-1, 0)
             part = _part(entry, slot, generation)
@@ -53,8 +53,8 @@ def ring_send(folder: Path, shape: tuple[int, ...], ticks: Iterator[int]) -> Non
 
 def ring_receive(folder: Path, shape: tuple[int, ...], seen: Callable[[Image], bool]) -> None:
     ring = Ring.open(folder / "ring")
-    with Wires(folder, RUN) as wires:
-        inbox = wires.inbox("receiver")
+    with Sockets(folder, RUN) as sockets:
+        inbox = sockets.inbox("receiver")
         more = True
         while more:
             message = unpack(inbox.recv(), RUN)

@@ -15,7 +15,7 @@ from .engines import processor
 from .errors import SourceEnded, SourceError
 from .judges.arming import armed_engine
 from .judges.judge import Judge, read_line
-from .line.rehearsal import rehearse
+from .line.preflight import preflight
 from .recipe import Folder, Recipe, Synthetic
 from .sources import open_source
 
@@ -35,7 +35,7 @@ def check_line(path: Path, state: Path) -> None:
 
     recipe, digest, judges = read_line(path)
     passed("recipe", f"line {recipe.line!r}, SHA-256 {digest[:12]}")
-    if rehearse(recipe, judges, state):
+    if preflight(recipe, judges, state):
         passed("machine", f"ports and folders are free; epochs are kept in {state}")
     else:
         noted("machine", "the line runs now: its ports and folders are its own")

@@ -33,7 +33,7 @@ def _of_engine(known: set[int], threads: int) -> set[int]:
     return set(sorted(known)[-threads:]) if 0 < threads < len(known) else set()
 
 
-def hurry(priority: int) -> None:
+def take_realtime_priority(priority: int) -> None:
     """Have this process run before ordinary ones when it is due, where the system allows it (LimitRTPRIO).
 
     Without it a busy machine can hold up a verdict for longer than the guard before its deadline.

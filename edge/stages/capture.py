@@ -11,7 +11,7 @@ from ..memory.ring import Ring, as_image
 from ..messages import SOURCE_REF_BYTES, Frame, Message, Part, Unknown
 from ..sources.base import Shown, Source, Trigger
 from ..text import DETAIL_BYTES, end_of, fitted, readable
-from .heartbeat import TICK_MS, Life
+from .liveness import TICK_MS, Liveness
 from .loop import stamp
 
 
@@ -68,7 +68,7 @@ def shown(ledger: Ledger) -> list[Shown]:
 
 
 def run_capture(
-    life: Life,
+    liveness: Liveness,
     source: Source,
     capture: Capture,
     ledger: Ledger,
@@ -80,9 +80,9 @@ def run_capture(
     While the ledger is full, that is, while nothing is published, no part is taken on.
     """
     with source:
-        life.ready()
-        while not life.stopping:
-            life.beat()
+        liveness.ready()
+        while not liveness.stopping:
+            liveness.beat()
             if ledger.full:
                 time.sleep(TICK_MS / 1000)
                 continue

@@ -18,8 +18,8 @@ import msgspec
 from ..errors import EngineError, PartError, SlotOverwritten
 from ..messages import Frame, Message, Prediction, Tensor, Unknown, UnknownReason
 from ..text import DETAIL_BYTES, fitted
-from .heartbeat import TICK_MS, Life
 from .inbox import Inbox
+from .liveness import TICK_MS, Liveness
 from .schedule import Schedule
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Step(Protocol):
 
 def relay(
     name: str,
-    life: Life,
+    liveness: Liveness,
     inbox: Inbox[Frame] | Inbox[Tensor],
     onward: Callable[[Message], None],
     publish: Callable[[Message], None],
@@ -59,8 +59,8 @@ def relay(
     schedule: Schedule[Frame | Tensor] = Schedule(lanes=step.lanes, batch=step.batch, guard_ns=guard_ns)
     failures = 0
     try:
-        while not life.stopping:
-            life.beat()
+        while not liveness.stopping:
+            liveness.beat()
             while schedule.has_room and inbox.poll(TICK_MS if schedule.is_idle else 0):
                 if (message := inbox.take()) is None:
                     break

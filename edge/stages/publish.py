@@ -12,9 +12,9 @@ from ..memory.ledger import Ledger
 from ..memory.ring import Ring
 from ..messages import Heartbeat, Part, Unknown
 from ..wire import heartbeat_topic, verdict_bytes, verdict_from
-from .heartbeat import TICK_MS, Life
 from .inbox import Inbox
 from .leftovers import Leftovers
+from .liveness import TICK_MS, Liveness
 from .state import State
 from .subscribers import HEED_NS, Subscribers
 from .verdict import Answer, Identity, Said, answer_of, record_of, resent, utc
@@ -133,7 +133,7 @@ class Publisher:
 
 
 def run_publish(
-    life: Life,
+    liveness: Liveness,
     publisher: Publisher,
     inbox: Inbox[Said],
     socket: zmq.Socket[bytes],
@@ -155,9 +155,9 @@ def run_publish(
         socket.send_multipart((topic, body))
 
     subscribers, heed_due_ns = Subscribers(socket), 0
-    life.ready()
-    while not (life.stopping and publisher.is_done):
-        life.beat()
+    liveness.ready()
+    while not (liveness.stopping and publisher.is_done):
+        liveness.beat()
         now_ns = time.monotonic_ns()
         wait_ns = min(publisher.wait_ns(now_ns), max(0, min(beat_due_ns, heed_due_ns) - now_ns))
         if inbox.poll(-(-wait_ns // 1_000_000)) and (said := inbox.take()) is not None:

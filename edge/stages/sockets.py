@@ -23,7 +23,7 @@ TOPIC_BYTES = 64  # of a subscription, and of what a subscriber says of itself w
 HANDSHAKE_MS = 2000  # for a subscriber to say that it is one
 
 
-class Wires:
+class Sockets:
     """The sockets of one stage: its inbox, and a way to each other stage's inbox."""
 
     def __init__(self, folder: Path, run: bytes) -> None:
@@ -31,7 +31,7 @@ class Wires:
         self._context = zmq.Context()
         self._context.setsockopt(zmq.LINGER, LINGER_MS)  # for sockets that are closed before it, too
 
-    def __enter__(self) -> Wires:
+    def __enter__(self) -> Sockets:
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 from ...errors import EdgeError
 from ...memory.ledger import Ledger
 from ...memory.ring import Ring
-from ...stages.heartbeat import Life
-from ...stages.sockets import Wires
-from ..cpu import hurry, leave_to_engine
+from ...stages.liveness import Liveness
+from ...stages.sockets import Sockets
+from ..cpu import leave_to_engine, take_realtime_priority
 from ..plan import read_plan
 
 PRIORITY = {"publish": 20, "capture": 10, "preprocess": 5, "infer": 5}  # of what has to be prompt
@@ -24,11 +24,11 @@ def run_stage(folder: Path, stage: str, supervisor: int) -> None:
     """Run one stage until it is told to stop or, for capture, until the source ends."""
     plan = read_plan(folder)
     if stage != "infer":  # whose engine comes first
-        hurry(PRIORITY[stage])
+        take_realtime_priority(PRIORITY[stage])
         leave_to_engine(plan.recipe.engine.threads)
     ledger, ring = Ledger.open(folder / "ledger"), Ring.open(folder / "ring")
-    with Life(ledger, stage, supervisor) as life, Wires(folder, ledger.run) as wires:
-        import_module(f".{stage}", __name__).run(plan, folder, life, wires, ledger, ring)
+    with Liveness(ledger, stage, supervisor) as liveness, Sockets(folder, ledger.run) as sockets:
+        import_module(f".{stage}", __name__).run(plan, folder, liveness, sockets, ledger, ring)
 
 
 def run_stage_of(folder: Path, stage: str, supervisor: int) -> int:

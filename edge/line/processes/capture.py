@@ -8,12 +8,12 @@ from ...memory.ledger import Ledger
 from ...memory.ring import Ring
 from ...sources import open_source
 from ...stages.capture import Capture, run_capture, shown
-from ...stages.heartbeat import Life
-from ...stages.sockets import Wires
+from ...stages.liveness import Liveness
+from ...stages.sockets import Sockets
 from ..plan import Plan
 
 
-def run(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, ring: Ring) -> None:
+def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: Ledger, ring: Ring) -> None:
     source = plan.recipe.source
     capture = Capture(
         ring,
@@ -23,4 +23,4 @@ def run(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, ring
         deadline_ns=round(plan.recipe.timing.deadline_ms * 1e6),
     )
     opened = open_source(source, shown(ledger))
-    run_capture(life, opened, capture, ledger, wires.to("preprocess"), wires.to("publish"))
+    run_capture(liveness, opened, capture, ledger, sockets.to("preprocess"), sockets.to("publish"))

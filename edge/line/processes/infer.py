@@ -18,12 +18,12 @@ from ...memory.ledger import Ledger
 from ...memory.ring import Ring
 from ...messages import Message, Running, Tensor
 from ...recipe import Recipe
-from ...stages.heartbeat import Life
 from ...stages.inbox import Inbox, are_finite
 from ...stages.infer import Infer, Layer, References, Seat
+from ...stages.liveness import Liveness
 from ...stages.loop import relay
-from ...stages.sockets import Wires
-from ..cpu import engine_cores, hurry, leave_to_engine
+from ...stages.sockets import Sockets
+from ..cpu import engine_cores, leave_to_engine, take_realtime_priority
 from ..plan import RUNNING, Plan
 from . import PRIORITY
 from .judges import looking_judges
@@ -31,14 +31,14 @@ from .judges import looking_judges
 log = logging.getLogger(__name__)
 
 
-def run(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, ring: Ring) -> None:
+def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: Ledger, ring: Ring) -> None:
     threads = plan.recipe.engine.threads
     with ExitStack() as opened:
         with engine_cores(threads):
             judges = looking_judges(plan)
             armed = [opened.enter_context(armed_engine(plan.recipe.engine, judge.bundle)) for judge in judges]
             seats = [_seat(judge, each.engine, plan.recipe) for judge, each in zip(judges, armed, strict=True)]
-        hurry(PRIORITY["infer"])
+        take_realtime_priority(PRIORITY["infer"])
         leave_to_engine(threads)
         running = Running(
             engine=", ".join(dict.fromkeys(seat.engine.name for seat in seats)),
@@ -53,10 +53,10 @@ def run(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, ring
                 return False
             return len(message.inputs) == len(judges) and are_finite(message.inputs)
 
-        inbox = Inbox(wires.inbox("infer"), ledger, "infer", fits)
-        life.ready()
+        inbox = Inbox(sockets.inbox("infer"), ledger, "infer", fits)
+        liveness.ready()
         step = Infer(ring, seats)
-        relay("infer", life, inbox, wires.to("publish"), wires.to("publish"), step, plan.guard_ns)
+        relay("infer", liveness, inbox, sockets.to("publish"), sockets.to("publish"), step, plan.guard_ns)
 
 
 def _seat(judge: Judge, engine: Engine, recipe: Recipe) -> Seat:

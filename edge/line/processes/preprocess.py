@@ -11,28 +11,28 @@ import msgspec
 from ...memory.ledger import Ledger
 from ...memory.ring import Ring
 from ...messages import Frame, Message, Running
-from ...stages.heartbeat import Life
 from ...stages.inbox import Inbox
+from ...stages.liveness import Liveness
 from ...stages.loop import relay
 from ...stages.preprocess import PreprocessStep
-from ...stages.sockets import Wires
+from ...stages.sockets import Sockets
 from ..plan import RUNNING, Plan
 from .judges import looking_judges
 
 
-def run(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, ring: Ring) -> None:
+def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: Ledger, ring: Ring) -> None:
     preparers = [judge.preparer(plan.recipe) for judge in looking_judges(plan)]
     shape = plan.recipe.source.shape
 
     def fits(message: Message) -> TypeGuard[Frame]:
         return isinstance(message, Frame) and message.shape == shape
 
-    inbox = Inbox(wires.inbox("preprocess"), ledger, "preprocess", fits)
-    life.ready()
+    inbox = Inbox(sockets.inbox("preprocess"), ledger, "preprocess", fits)
+    liveness.ready()
 
     @cache  # not before the first part comes: infer may still be loading
     def laid_by_engine() -> tuple[bool, ...]:
         return msgspec.json.decode((folder / RUNNING).read_bytes(), type=Running).laid_by_engine
 
     step = PreprocessStep(ring, preparers, laid_by_engine)
-    relay("preprocess", life, inbox, wires.to("infer"), wires.to("publish"), step, plan.guard_ns)
+    relay("preprocess", liveness, inbox, sockets.to("infer"), sockets.to("publish"), step, plan.guard_ns)

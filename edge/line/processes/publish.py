@@ -15,11 +15,11 @@ from ...memory.ledger import Ledger
 from ...memory.ring import Ring
 from ...messages import Message
 from ...recipe import Recipe, Video
-from ...stages.heartbeat import Life
 from ...stages.inbox import Inbox
 from ...stages.leftovers import Leftovers
+from ...stages.liveness import Liveness
 from ...stages.publish import PATIENCE_NS, Publisher, run_publish
-from ...stages.sockets import Wires
+from ...stages.sockets import Sockets
 from ...stages.verdict import Identity, Said, is_said
 from ..endpoint import claim
 from ..plan import VERDICTS, Plan, read_plan
@@ -28,21 +28,21 @@ from ..run_folder import hold
 log = logging.getLogger(__name__)
 
 
-def run(plan: Plan, folder: Path, life: Life, wires: Wires, ledger: Ledger, ring: Ring) -> None:
+def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: Ledger, ring: Ring) -> None:
     recipe, bench = plan.recipe, read_bench(folder)
     publisher = Publisher(ring, ledger, bench, _identity(plan), plan.guard_ns, _patience_ns(recipe))
 
     def fits(message: Message) -> TypeGuard[Said]:
         return is_said(message, len(bench.rules))
 
-    inbox = Inbox(wires.inbox("publish"), ledger, "publish", fits)
+    inbox = Inbox(sockets.inbox("publish"), ledger, "publish", fits)
     hold(folder)
     for endpoint in recipe.publish.endpoints:
         claim(endpoint)
-    socket = wires.publisher((*recipe.publish.endpoints, f"ipc://{folder}/{VERDICTS}.ipc"))
+    socket = sockets.publisher((*recipe.publish.endpoints, f"ipc://{folder}/{VERDICTS}.ipc"))
     found = [_left(Path(path), plan) for path in plan.left]
     left = Leftovers([run for run in found if run is not None], bench, time.monotonic_ns())
-    run_publish(life, publisher, inbox, socket, recipe.publish.heartbeat_ms * 1_000_000, left)
+    run_publish(liveness, publisher, inbox, socket, recipe.publish.heartbeat_ms * 1_000_000, left)
 
 
 def _left(folder: Path, plan: Plan) -> tuple[Ledger, Identity] | None:

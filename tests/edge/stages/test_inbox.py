@@ -21,7 +21,7 @@ from edge.memory.ring import Ring, as_outputs
 from edge.messages import Frame, Laid, Message, Part, Posed, Prediction, Refused, Tensor, Unknown
 from edge.stages.inbox import Inbox, are_finite
 from edge.stages.publish import Publisher
-from edge.stages.sockets import Wires
+from edge.stages.sockets import Sockets
 from edge.stages.verdict import Identity, Said, is_said
 from edge.wire import RUN_BYTES, pack, verdict_from
 
@@ -37,12 +37,12 @@ SLOTS = 8
 class Stand:
     """A publisher behind its inbox, on a real socket, ring and ledger; its parts are due in the far future."""
 
-    def __init__(self, folder: Path, wires: Wires, ledger: Ledger) -> None:
+    def __init__(self, folder: Path, sockets: Sockets, ledger: Ledger) -> None:
         self.ledger = ledger
         self.ring = Ring.create(folder / "ring", slots=SLOTS, frame=8, tensors=[8], outputs=[256])
         self.publisher = Publisher(self.ring, ledger, BENCH, IDENTITY, guard_ns=10)
         self.inbox: Inbox[Said] = Inbox(
-            wires.inbox("publish"), ledger, "publish", lambda message: is_said(message, 1)
+            sockets.inbox("publish"), ledger, "publish", lambda message: is_said(message, 1)
         )
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.PUSH)
@@ -87,8 +87,8 @@ class Stand:
 @pytest.fixture
 def stand(tmp_path: Path) -> Iterator[Stand]:
     ledger = Ledger.create(tmp_path / "ledger")
-    with Wires(tmp_path, ledger.run) as wires:
-        made = Stand(tmp_path, wires, ledger)
+    with Sockets(tmp_path, ledger.run) as sockets:
+        made = Stand(tmp_path, sockets, ledger)
         yield made
         made.close()
 

@@ -12,7 +12,7 @@ from ..memory.ledger import Ledger
 TICK_MS = 100  # at most so long between two signs of life
 
 
-class Life:
+class Liveness:
     """What the supervisor sees of a stage, and what the stage hears of its supervisor."""
 
     def __init__(self, ledger: Ledger, stage: str, supervisor: int) -> None:
@@ -20,7 +20,7 @@ class Life:
         self._supervisor = supervisor
         self.stopping = False
 
-    def __enter__(self) -> Life:
+    def __enter__(self) -> Liveness:
         def stop(number: int, frame: FrameType | None) -> None:
             self.stopping = True
 

@@ -10,13 +10,13 @@ from ..errors import LineError
 from ..judges.judge import Judge, areas_of
 from ..monitoring.exposition import listening
 from ..recipe import Recipe
-from ..stages.sockets import Wires
+from ..stages.sockets import Sockets
 from .endpoint import claim
 from .epoch import check_epoch
 from .run_folder import SHARED_MEMORY, make_base, runs
 
 
-def rehearse(recipe: Recipe, judges: Sequence[Judge], state: Path) -> bool:
+def preflight(recipe: Recipe, judges: Sequence[Judge], state: Path) -> bool:
     """Whether all is to be had; False where the line runs already, and so has it.
 
     Raises LineError for what is not, as the run would.
@@ -24,10 +24,10 @@ def rehearse(recipe: Recipe, judges: Sequence[Judge], state: Path) -> bool:
     if runs(recipe.line):
         return False
     make_base()
-    with Wires(Path(), b"") as wires:
+    with Sockets(Path(), b"") as sockets:
         for endpoint in recipe.publish.endpoints:
             claim(endpoint)
-        wires.publisher(recipe.publish.endpoints)
+        sockets.publisher(recipe.publish.endpoints)
         if recipe.metrics.port:
             listening(recipe.metrics.host, recipe.metrics.port).close()
     check_epoch(state, recipe.line)
