@@ -31,7 +31,8 @@ from edge.judges.arming import armed_engine
 from edge.judges.decide import decide
 from edge.judges.golden import judge
 from edge.judges.judge import Judge, rule_of
-from edge.recipe import Recipe, Synthetic, read_recipe
+from edge.recipe import Recipe, Synthetic
+from edge.recipe_file import read_recipe
 from edge.render.board import design
 from edge.render.photo import Pose, master, photograph
 from trt_build.terminal.progress import counted

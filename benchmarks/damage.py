@@ -32,6 +32,7 @@ from edge.engines import processor
 from edge.errors import PartError, PictureError, SourceEnded
 from edge.pictures import check_jpeg, decode, decode_jpeg
 from edge.pictures.png import check_png
+from edge.recipe_file import read_recipe
 from edge.render.board import design
 from edge.render.photo import master
 from edge.sources import open_source
@@ -159,7 +160,7 @@ def verdicts(trials: int) -> dict[str, object]:
     clean = Clean(name=plan.view, picture=master(plan), master=master(plan))
     found: dict[str, object] = {}
     with ExitStack() as opened:
-        line = Line(read_bundle(FOLDER / "bundle"), recipe.read_recipe(FOLDER / "recipe.toml")[0], opened)
+        line = Line(read_bundle(FOLDER / "bundle"), read_recipe(FOLDER / "recipe.toml")[0], opened)
         shown = [render(section, plan, sequence) for sequence in range(1, 60)]
         good = next(board for board, defects in shown if not defects and line.verdict(clean, board) == "pass")
         bad = next(board for board, defects in shown if len(defects) == 1)

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 
 from edge.demo import FOLDER
-from edge.recipe import Synthetic, read_recipe
+from edge.recipe import Synthetic
+from edge.recipe_file import read_recipe
 from edge.render.board import design
 from edge.render.defects import KINDS, add_defect
 from edge.render.photo import Pose, master, photograph

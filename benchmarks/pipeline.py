@@ -37,7 +37,8 @@ from edge.judges.judge import read_judges
 from edge.line.supervisor import Line
 from edge.messages import Heartbeat, Verdict
 from edge.monitoring.metrics import Metrics
-from edge.recipe import EngineChoice, Folder, Recipe, Register, Timing, read_recipe
+from edge.recipe import EngineChoice, Folder, Recipe, Register, Timing
+from edge.recipe_file import read_recipe
 from edge.sources import open_source
 
 BOARDS = 24

@@ -1,27 +1,16 @@
-"""The line recipe: one TOML file, written by a line engineer, that says what to inspect on this line.
+"""The sections and keys of a line recipe, with their types, ranges and defaults (recipe_file.py reads one).
 
-Relative paths are meant from the recipe's folder. Unknown keys, wrong types and values out of their range are
-told all at once, with file and key (mistakes.py); a type's description is what a person is told to write.
+A line engineer writes the recipe by hand, as one TOML file. An error about a key says what to write there: the
+`description` of the key's type or, without one, a text made from the type and its range (documents/wanted.py).
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-import re
-from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Annotated, Any, Literal, Union, cast
+from typing import Annotated, Literal, Union, cast
 
 import msgspec
 from msgspec import Meta, Struct, field
-
-from .documents.mistakes import mistakes
-from .documents.toml import read_toml, toml_key
-from .errors import RecipeError, together
-from .messages import UNKNOWN_REASONS
-from .text import readable
 
 Motion = Literal["none", "shift", "rigid"]
 PositiveInt = Annotated[int, Meta(ge=1)]
@@ -40,7 +29,8 @@ Name = Annotated[
     ),
 ]
 LEAST_HEARTBEAT_MS = 50
-MOST_JUDGES = 16  # a verdict names each, and has to fit the ledger's record
+#: A verdict names each judge and has to fit into the ledger's record.
+MOST_JUDGES = 16
 
 
 class _Section(Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,7 +38,7 @@ class _Section(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Source(_Section, frozen=True, kw_only=True, tag_field="kind"):
-    """What every source says: the camera's name and the pictures that are expected of it."""
+    """The keys of every source: the camera's name and the size and colour of its frames."""
 
     camera: Name = "camera"
     width: Annotated[int, Meta(ge=8, le=16384)]
@@ -57,32 +47,33 @@ class _Source(_Section, frozen=True, kw_only=True, tag_field="kind"):
 
     @property
     def bayer(self) -> Bayer | None:
-        """What a raw frame's first 2x2 pixels see; None where frames are not raw."""
+        """Return the colour filters of a raw frame's first 2x2 pixels; None where frames are not raw."""
         return cast(Bayer, self.color[6:]) if self.color.startswith("bayer-") else None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one frame: `(H, W)` for grey and raw, `(H, W, 3)` for BGR."""
+        """Return the shape of one frame: `(H, W)` for grey and raw, `(H, W, 3)` for BGR."""
         return (self.height, self.width, 3) if self.color == "bgr" else (self.height, self.width)
 
     @property
     def nbytes(self) -> int:
+        """Return the bytes of one frame of uint8."""
         return math.prod(self.shape)
 
 
 class Synthetic(_Source, frozen=True, kw_only=True, tag="synthetic"):
-    """Renders bare boards, some with a defect at a known place."""
+    """Rendered pictures of bare boards, some with defects at known places."""
 
     seed: Annotated[int, Meta(ge=0)] = 0
-    parts: Annotated[int, Meta(ge=0)] = 0  # 0: without end
+    parts: Annotated[int, Meta(ge=0)] = 0  # 0: no end
     fps: Annotated[float, Meta(gt=0, le=10000)] = 20.0
     defect_rate: Annotated[float, Meta(ge=0, le=1)] = 0.3
-    views: PositiveInt = 4  # so many board designs take turns
-    truth: str = ""  # where to write what each board really is, one JSON line a part
+    views: PositiveInt = 4  # number of board designs, which take turns
+    truth: str = ""  # file for the true defects of each board, one line of JSON a part
 
 
 class Folder(_Source, frozen=True, kw_only=True, tag="folder"):
-    """Plays the pictures of a folder at a steady rate: by name, or as they come where it is watched."""
+    """The pictures of a folder at a steady rate: by name or, where the folder is watched, as they appear."""
 
     files: Annotated[
         str,
@@ -90,7 +81,7 @@ class Folder(_Source, frozen=True, kw_only=True, tag="folder"):
     ]
     fps: Annotated[float, Meta(gt=0, le=10000)] = 20.0
     repeat: bool = False
-    watch: bool = False  # go on with pictures that appear later, oldest first, each once
+    watch: bool = False  # wait for new pictures; take each once, oldest first
 
 
 class Video(_Source, frozen=True, kw_only=True, tag="video"):
@@ -103,77 +94,87 @@ class Video(_Source, frozen=True, kw_only=True, tag="video"):
         ),
     ]
     backend: Literal["auto", "ffmpeg", "v4l2", "gstreamer"] = "auto"
-    timeout_ms: Annotated[int, Meta(ge=50, le=60000)] = 2000  # no frame for so long: the camera is lost
+    timeout_ms: Annotated[int, Meta(ge=50, le=60000)] = 2000  # without a frame for this long the camera is lost
     paced: bool = False  # play a file at its own rate instead of as fast as it reads
-    newest: bool = False  # of a camera: frames that nobody took are passed over, not `unknown`
+    newest: bool = False  # take a camera's newest frame and skip older ones, instead of making them `unknown`
 
 
-Source = Union[Synthetic, Folder, Video]  # noqa: UP007  (msgspec reads it on Python 3.10 too)
+Source = Union[Synthetic, Folder, Video]  # noqa: UP007  (on Python 3.10 msgspec cannot read `|` of strings)
 
 
 class Timing(_Section, frozen=True, kw_only=True):
+    """How long a part may take, and how many parts may be under way."""
+
     deadline_ms: Annotated[float, Meta(ge=5, le=60000)] = 200.0  # from capture to the verdict
-    guard_ms: Annotated[float, Meta(ge=0.5, le=10000)] = 10.0  # so long before it a part turns `unknown`
-    slots: Annotated[int, Meta(ge=3, le=1024)] = 16  # parts whose pictures are kept at once
+    guard_ms: Annotated[float, Meta(ge=0.5, le=10000)] = 10.0  # this long before it a part turns `unknown`
+    slots: Annotated[int, Meta(ge=3, le=1024)] = 16  # number of parts whose pictures are held at once
 
 
 class Register(_Section, frozen=True, kw_only=True):
-    """How far a part may lie from its master, and how well it must fit after registration."""
+    """How far a part may be shifted and turned from its master, and how well it must fit once registered."""
 
     motion: Motion = "rigid"
     max_shift_px: Annotated[float, Meta(gt=0)] = 16.0
     max_rotation_deg: Annotated[float, Meta(ge=0, le=45)] = 3.0
-    min_correlation: Annotated[float, Meta(ge=0, le=1)] = 0.5  # of part and master, once registered
-    max_residual_px: Annotated[float, Meta(gt=0)] | None = None  # of the worst quarter; else the bundle's
-    max_difference: Annotated[float, Meta(gt=0)] | None = None  # of the worst window; else the bundle's
+    min_correlation: Annotated[float, Meta(ge=0, le=1)] = 0.5  # between the registered part and its master
+    max_residual_px: Annotated[float, Meta(gt=0)] | None = None  # in the worst quarter; default: the bundle's
+    max_difference: Annotated[float, Meta(gt=0)] | None = None  # in the worst window; default: the bundle's
 
 
 class Preprocess(_Section, frozen=True, kw_only=True):
-    crop: Crop | None = None  # x, y, width, height in the frame; whole frame if left out
+    """What is done to each frame before a model sees it."""
+
+    crop: Crop | None = None  # x, y, width, height in the frame; default: the whole frame
     min_contrast: Annotated[float, Meta(ge=0, le=255)] = 8.0  # grey levels, 1st to 99th percentile; else `dark`
     register: Register = field(default_factory=Register)
 
 
 class JudgeChoice(_Section, frozen=True, kw_only=True):
-    """One of several models that look at each part."""
+    """One of several models that look at each part: one [[judge]] section."""
 
-    name: Name  # what verdicts call it
+    name: Name  # its name in verdicts
     bundle: Annotated[str, Meta(description="the folder of a model bundle")]
-    masters: str = ""  # path in which `{view}` stands for the view; else the bundle's own masters
-    drawings: str = ""  # pictures of the product that parts have to be, with * and ?; for a matcher
-    crop: Crop | None = None  # else that of [preprocess]
-    thresholds: dict[str, float] = field(default_factory=dict)  # by kind; else the bundle's
+    masters: str = ""  # path with `{view}` in the place of the view; default: the masters in the bundle
+    drawings: str = ""  # for a matcher: path, with * and ?, of drawings of the expected product
+    crop: Crop | None = None  # default: crop of [preprocess]
+    thresholds: dict[str, float] = field(default_factory=dict)  # by kind of defect; default: the bundle's
 
 
 class Fusion(_Section, frozen=True, kw_only=True):
-    """Judges' p-values into one: so many good parts are rejected, all judges together."""
+    """How the p-values of all judges become one, and which share of good parts may be rejected by it."""
 
-    how: Literal["bonferroni", "fisher"] = "bonferroni"  # fisher: only where judges err independently
+    how: Literal["bonferroni", "fisher"] = "bonferroni"  # fisher: only for judges whose errors are independent
     false_reject: Annotated[float, Meta(gt=0, lt=1)]
 
 
 class EngineChoice(_Section, frozen=True, kw_only=True):
+    """Which engine runs the models, and with how much of the machine."""
+
     kind: Literal["auto", "tensorrt", "tensorrt_rtx", "openvino", "onnxruntime", "constant"] = "auto"
     precision: Literal["auto", "fp32", "fp16", "int8", "fp8"] = "auto"
     lanes: Annotated[int, Meta(ge=1, le=8)] = 2
-    threads: Annotated[int, Meta(ge=0, le=256)] = 0  # 0: as many as there are cores
+    threads: Annotated[int, Meta(ge=0, le=256)] = 0  # 0: as many as the machine has cores
     reference_mb: PositiveInt = 256  # memory for the features of masters
 
 
 class Rule(_Section, frozen=True, kw_only=True):
-    """When a prediction becomes `reject`, and what an `unknown` does to the part."""
+    """When a prediction becomes `reject`, and what happens to a part that is `unknown`."""
 
-    thresholds: dict[str, float] = field(default_factory=dict)  # by kind; else the bundle's
-    min_area_px: Annotated[int, Meta(ge=0)] = 0  # smaller regions are not held against the part
-    unknown: dict[str, Literal["reject", "accept"]] = field(default_factory=dict)  # by reason; else reject
+    thresholds: dict[str, float] = field(default_factory=dict)  # by kind of defect; default: the bundle's
+    min_area_px: Annotated[int, Meta(ge=0)] = 0  # smaller regions do not reject the part
+    unknown: dict[str, Literal["reject", "accept"]] = field(default_factory=dict)  # by reason; default: reject
 
 
 class Publish(_Section, frozen=True, kw_only=True):
+    """Where verdicts are sent, and how often a heartbeat is."""
+
     endpoints: tuple[str, ...] = ("tcp://127.0.0.1:5571",)
     heartbeat_ms: Annotated[int, Meta(ge=LEAST_HEARTBEAT_MS, le=60000)] = 1000
 
 
 class MetricsPort(_Section, frozen=True, kw_only=True):
+    """Where Prometheus fetches the metrics."""
+
     host: str = "127.0.0.1"
     port: Port = 9178  # 0: no metrics
 
@@ -182,12 +183,12 @@ class Recipe(_Section, frozen=True, kw_only=True):
     """What to inspect on this line."""
 
     line: Name
-    bundle: str = ""  # the model that judges, or several under [[judge]]
-    masters: str = ""  # path in which `{view}` stands for the view; else the bundle's own masters
-    drawings: str = ""  # pictures of the product that parts have to be, with * and ?; for a matcher
+    bundle: str = ""  # the model that judges; for several models write [[judge]] sections instead
+    masters: str = ""  # path with `{view}` in the place of the view; default: the masters in the bundle
+    drawings: str = ""  # for a matcher: path, with * and ?, of drawings of the expected product
     judge: tuple[JudgeChoice, ...] = ()
-    fusion: Fusion | None = None  # else each judge rejects by its own threshold
-    masters_kept: PositiveInt = 64  # so many views are held ready, some 3 MB each; the rest are read when seen
+    fusion: Fusion | None = None  # default: each judge rejects by its own threshold
+    masters_kept: PositiveInt = 64  # views whose masters stay in memory, about 3 MB each; others are read anew
     source: Source
     timing: Timing = field(default_factory=Timing)
     preprocess: Preprocess = field(default_factory=Preprocess)
@@ -197,13 +198,13 @@ class Recipe(_Section, frozen=True, kw_only=True):
     metrics: MetricsPort = field(default_factory=MetricsPort)
 
     def key(self, judge: JudgeChoice, key: str) -> str:
-        """A judge's key as it is found in the file."""
+        """Return a key of a judge in the way the file writes it, for error messages."""
         if self.judge:
             return f'[[judge]] "{judge.name}" {key}'
         return f"[rule.{key}]" if key == "thresholds" else key
 
     def beating(self, period_ms: int) -> Recipe:
-        """The recipe with a heartbeat at least so often, as far as it may be."""
+        """Return the recipe with a heartbeat at least every `period_ms`, or as often as is allowed."""
         heartbeat_ms = min(self.publish.heartbeat_ms, max(period_ms, LEAST_HEARTBEAT_MS))
         return msgspec.structs.replace(
             self, publish=msgspec.structs.replace(self.publish, heartbeat_ms=heartbeat_ms)
@@ -211,7 +212,7 @@ class Recipe(_Section, frozen=True, kw_only=True):
 
     @property
     def judges(self) -> tuple[JudgeChoice, ...]:
-        """The models that look at each part: those under [[judge]], or the one."""
+        """Return the models that look at each part: those under [[judge]], or the single one."""
         return self.judge or (
             JudgeChoice(
                 name="model",
@@ -221,120 +222,3 @@ class Recipe(_Section, frozen=True, kw_only=True):
                 thresholds=self.rule.thresholds,
             ),
         )
-
-
-def read_recipe(path: Path) -> tuple[Recipe, str]:
-    """Read a recipe; return it, its paths made absolute, with the SHA-256 of the file.
-
-    Raises RecipeError, which names the file, tells every key that is wrong and says what to do.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise RecipeError(f"{path}: cannot read the recipe: {error.strerror}") from error
-    try:
-        recipe = _recipe_of(read_toml(data))
-    except RecipeError as error:
-        raise RecipeError(f"{path}: {error}") from error
-    folder = path.parent.resolve()
-    if readable(str(folder)) != str(folder):
-        raise RecipeError(
-            f"{readable(str(path))}: the folder is {readable(str(folder))}: move it to one whose name is UTF-8"
-        )
-    return _absolute(recipe, folder), hashlib.sha256(data).hexdigest()
-
-
-def _recipe_of(document: dict[str, Any]) -> Recipe:
-    try:
-        recipe = msgspec.convert(document, Recipe)
-    except msgspec.ValidationError as error:
-        said = list(mistakes(Recipe, document, lambda key: toml_key(document, key)))
-        raise RecipeError(together(said or [str(error)])) from error
-    if said := list(_contradictions(recipe)):
-        raise RecipeError(together(said))
-    return recipe
-
-
-def _contradictions(recipe: Recipe) -> Iterator[str]:
-    """What is wrong with keys that are each as they have to be."""
-    timing, source = recipe.timing, recipe.source
-    if isinstance(source, Video) and source.bayer:
-        yield (
-            '[source] color: a video comes without raw pixels: write "bgr" or "gray", or give raw pictures '
-            'by kind = "folder"'
-        )
-    if isinstance(source, Video):
-        port = re.match(r"^\w+://[^/?#\s]*:(\d+)(?:[/?#]|$)", source.address)
-        if port and int(port[1]) > MOST_PORT:
-            yield f"[source] address: the port {port[1]} is above {MOST_PORT}: write the camera's"
-    if isinstance(source, Folder) and source.watch and source.repeat:
-        yield "[source] repeat: a folder that is watched has no last picture: take out repeat or watch"
-    if timing.guard_ms >= timing.deadline_ms:
-        yield (
-            f"[timing] guard_ms: {timing.guard_ms:g} leaves nothing of deadline_ms, {timing.deadline_ms:g}: "
-            "make it smaller"
-        )
-    yield from _of_judges(recipe)
-    yield from _of_crop("[preprocess] crop", recipe.preprocess.crop, source)
-    for judge in recipe.judge:
-        yield from _of_crop(recipe.key(judge, "crop"), judge.crop, source)
-    for reason in recipe.rule.unknown:
-        if reason not in UNKNOWN_REASONS:
-            known = ", ".join(UNKNOWN_REASONS)
-            yield f"[rule.unknown] {reason}: is no reason for `unknown`; known are {known}"
-    for endpoint in recipe.publish.endpoints:
-        place = re.match(r"^(?:ipc://.+|tcp://(?:127\.\d+\.\d+\.\d+|localhost|\[::1\]):(\d+|\*))$", endpoint)
-        if place and (place[1] or "*") != "*" and int(place[1]) > MOST_PORT:
-            yield f"[publish] endpoints: {endpoint!r} has a port above {MOST_PORT}: write one that there is"
-        elif not place:
-            yield (
-                f"[publish] endpoints: {endpoint!r} is neither ipc:// nor tcp:// on the loopback: verdicts "
-                "without keys are not put on a network. Bind 127.0.0.1 and forward it by a tunnel that has keys"
-            )
-
-
-def _of_judges(recipe: Recipe) -> Iterator[str]:
-    if bool(recipe.bundle) == bool(recipe.judge):
-        found = "both" if recipe.judge else "neither"
-        yield f"expected either `bundle`, for one model, or [[judge]] for each of several, found {found}"
-    if recipe.judge and (recipe.masters or recipe.drawings or recipe.rule.thresholds):
-        yield "where there are [[judge]] sections, masters, drawings and thresholds are said in each"
-    if len(recipe.judge) > MOST_JUDGES:
-        yield f"[[judge]]: {len(recipe.judge)} judges: a verdict has room for {MOST_JUDGES}"
-    for name, count in Counter(judge.name for judge in recipe.judge).items():
-        if count > 1:
-            yield f"[[judge]] name: {count} are called {name!r}: verdicts could not tell them apart"
-
-
-def _of_crop(key: str, crop: Crop | None, source: Source) -> Iterator[str]:
-    if crop and not (
-        crop[0] >= 0
-        and crop[1] >= 0
-        and crop[2] >= 8
-        and crop[3] >= 8
-        and crop[0] + crop[2] <= source.width
-        and crop[1] + crop[3] <= source.height
-    ):
-        yield (
-            f"{key}: {list(crop)} (x, y, width, height) does not lie in the {source.width}x{source.height} "
-            "frame of [source], with at least 8x8 pixels"
-        )
-
-
-def _absolute(recipe: Recipe, folder: Path) -> Recipe:
-    def absolute(text: str) -> str:
-        return str(folder / text) if text else text
-
-    source = recipe.source
-    if isinstance(source, Synthetic):
-        source = msgspec.structs.replace(source, truth=absolute(source.truth))
-    elif isinstance(source, Folder):
-        source = msgspec.structs.replace(source, files=absolute(source.files))
-    elif (folder / source.address).is_file():
-        source = msgspec.structs.replace(source, address=absolute(source.address))
-
-    def paths_of(judge: Recipe | JudgeChoice) -> dict[str, str]:
-        return {key: absolute(getattr(judge, key)) for key in ("bundle", "masters", "drawings")}
-
-    judges = tuple(msgspec.structs.replace(judge, **paths_of(judge)) for judge in recipe.judge)
-    return msgspec.structs.replace(recipe, **paths_of(recipe), judge=judges, source=source)

@@ -23,7 +23,7 @@ ROWS = {
         {"judges", "capacity"},
         {"engines", "sources"},
         {"image", "monitoring", "render", "watch"},
-        {"bundle", "memory"},
+        {"bundle", "memory", "recipe_file"},
         {"manifest", "recipe", "wire"},
         {"documents", "pictures"},
         {"errors"},

@@ -5,7 +5,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from edge.recipe import read_recipe
+from edge.recipe_file import read_recipe
 
 recipe, _ = read_recipe(Path(sys.argv[1]))
 address = f"http://{recipe.metrics.host}:{recipe.metrics.port}/metrics"

@@ -24,7 +24,8 @@ from ..judges.judge import Judge, read_judges
 from ..line.supervisor import Line
 from ..messages import Heartbeat, Verdict
 from ..monitoring.metrics import Metrics
-from ..recipe import Recipe, Synthetic, read_recipe
+from ..recipe import Recipe, Synthetic
+from ..recipe_file import read_recipe
 from ..watch import LiveTable
 from .picture import draw_boards
 

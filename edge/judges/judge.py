@@ -19,7 +19,8 @@ from ..errors import RecipeError
 from ..image.masters import Masters, digest_of_picture, known_views, master_files, masters_of
 from ..image.picture import read_picture
 from ..image.prepare import Preparer
-from ..recipe import Fusion, JudgeChoice, Preprocess, Recipe, read_recipe
+from ..recipe import Fusion, JudgeChoice, Preprocess, Recipe
+from ..recipe_file import read_recipe
 from .decide import Rule
 from .fuse import ROUNDING, suffices
 from .pvalue import combine

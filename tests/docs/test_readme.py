@@ -16,7 +16,8 @@ import typer
 from lines import Subscriber, running, until, write_boards, write_recipe
 
 from edge.messages import Reason, Verdict
-from edge.recipe import Fusion, read_recipe
+from edge.recipe import Fusion
+from edge.recipe_file import read_recipe
 from trt_build.__main__ import app
 
 ROOT = Path(__file__).parents[2]

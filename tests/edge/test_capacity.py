@@ -15,7 +15,8 @@ from edge.check import shortages
 from edge.demo import FOLDER, fitted
 from edge.engines import open_engine
 from edge.judges.judge import Judge, read_judges
-from edge.recipe import EngineChoice, Recipe, Video, read_recipe
+from edge.recipe import EngineChoice, Recipe, Video
+from edge.recipe_file import read_recipe
 
 
 def timed(bundle: Path, lanes: int) -> Timing:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from edge.errors import RecipeError
-from edge.recipe import Folder, Synthetic, Video, read_recipe
+from edge.recipe import Folder, Synthetic, Video
+from edge.recipe_file import read_recipe
 
 GOOD = """\
 line = "pcb"

@@ -12,7 +12,8 @@ import pytest
 from msgspec import inspect
 
 from edge.errors import RecipeError
-from edge.recipe import Recipe, read_recipe
+from edge.recipe import Recipe
+from edge.recipe_file import read_recipe
 
 GOOD = """\
 line = "pcb"

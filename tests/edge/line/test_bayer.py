@@ -20,7 +20,8 @@ from edge.image.picture import demosaiced, grey
 from edge.image.prepare import Preparer
 from edge.image.warp import Resampler
 from edge.manifest import InputSpec
-from edge.recipe import Folder, Preprocess, Recipe, Synthetic, read_recipe
+from edge.recipe import Folder, Preprocess, Recipe, Synthetic
+from edge.recipe_file import read_recipe
 from edge.render.board import design
 from edge.render.photo import Pose, master, mosaic, photograph
 from edge.sources.synthetic import master_pictures

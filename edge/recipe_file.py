@@ -1,0 +1,140 @@
+"""Reads a recipe file, tells every mistake in it with its key, and makes its paths absolute."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .documents.mistakes import mistakes
+from .documents.toml import read_toml, toml_key
+from .errors import RecipeError, together
+from .messages import UNKNOWN_REASONS
+from .recipe import MOST_JUDGES, MOST_PORT, Crop, Folder, JudgeChoice, Recipe, Source, Synthetic, Video
+from .text import readable
+
+
+def read_recipe(path: Path) -> tuple[Recipe, str]:
+    """Read a recipe; return it, its paths made absolute, with the SHA-256 of the file.
+
+    Raises RecipeError, which names the file, tells every key that is wrong and says what to do.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot read the recipe: {error.strerror}") from error
+    try:
+        recipe = _recipe_of(read_toml(data))
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from error
+    folder = path.parent.resolve()
+    if readable(str(folder)) != str(folder):
+        raise RecipeError(
+            f"{readable(str(path))}: the folder is {readable(str(folder))}: move it to one whose name is UTF-8"
+        )
+    return _absolute(recipe, folder), hashlib.sha256(data).hexdigest()
+
+
+def _recipe_of(document: dict[str, Any]) -> Recipe:
+    try:
+        recipe = msgspec.convert(document, Recipe)
+    except msgspec.ValidationError as error:
+        said = list(mistakes(Recipe, document, lambda key: toml_key(document, key)))
+        raise RecipeError(together(said or [str(error)])) from error
+    if said := list(_contradictions(recipe)):
+        raise RecipeError(together(said))
+    return recipe
+
+
+def _contradictions(recipe: Recipe) -> Iterator[str]:
+    """Yield what is wrong with keys that are each valid but do not fit together."""
+    timing, source = recipe.timing, recipe.source
+    if isinstance(source, Video) and source.bayer:
+        yield (
+            '[source] color: a video comes without raw pixels: write "bgr" or "gray", or give raw pictures '
+            'by kind = "folder"'
+        )
+    if isinstance(source, Video):
+        port = re.match(r"^\w+://[^/?#\s]*:(\d+)(?:[/?#]|$)", source.address)
+        if port and int(port[1]) > MOST_PORT:
+            yield f"[source] address: the port {port[1]} is above {MOST_PORT}: write the camera's"
+    if isinstance(source, Folder) and source.watch and source.repeat:
+        yield "[source] repeat: a folder that is watched has no last picture: take out repeat or watch"
+    if timing.guard_ms >= timing.deadline_ms:
+        yield (
+            f"[timing] guard_ms: {timing.guard_ms:g} leaves nothing of deadline_ms, {timing.deadline_ms:g}: "
+            "make it smaller"
+        )
+    yield from _wrong_judges(recipe)
+    yield from _wrong_crop("[preprocess] crop", recipe.preprocess.crop, source)
+    for judge in recipe.judge:
+        yield from _wrong_crop(recipe.key(judge, "crop"), judge.crop, source)
+    for reason in recipe.rule.unknown:
+        if reason not in UNKNOWN_REASONS:
+            known = ", ".join(UNKNOWN_REASONS)
+            yield f"[rule.unknown] {reason}: is no reason for `unknown`; known are {known}"
+    for endpoint in recipe.publish.endpoints:
+        place = re.match(r"^(?:ipc://.+|tcp://(?:127\.\d+\.\d+\.\d+|localhost|\[::1\]):(\d+|\*))$", endpoint)
+        if place and (place[1] or "*") != "*" and int(place[1]) > MOST_PORT:
+            yield f"[publish] endpoints: {endpoint!r} has a port above {MOST_PORT}: write one that there is"
+        elif not place:
+            yield (
+                f"[publish] endpoints: {endpoint!r} is neither ipc:// nor tcp:// on the loopback: verdicts "
+                "without keys are not put on a network. Bind 127.0.0.1 and forward it by a tunnel that has keys"
+            )
+
+
+def _wrong_judges(recipe: Recipe) -> Iterator[str]:
+    """Yield what is wrong with the choice of models."""
+    if bool(recipe.bundle) == bool(recipe.judge):
+        found = "both" if recipe.judge else "neither"
+        yield f"expected either `bundle`, for one model, or [[judge]] for each of several, found {found}"
+    if recipe.judge and (recipe.masters or recipe.drawings or recipe.rule.thresholds):
+        yield "where there are [[judge]] sections, masters, drawings and thresholds are said in each"
+    if len(recipe.judge) > MOST_JUDGES:
+        yield f"[[judge]]: {len(recipe.judge)} judges: a verdict has room for {MOST_JUDGES}"
+    for name, count in Counter(judge.name for judge in recipe.judge).items():
+        if count > 1:
+            yield f"[[judge]] name: {count} are called {name!r}: verdicts could not tell them apart"
+
+
+def _wrong_crop(key: str, crop: Crop | None, source: Source) -> Iterator[str]:
+    """Yield what is wrong with a crop: it lies in the frame and has at least 8x8 pixels."""
+    if crop and not (
+        crop[0] >= 0
+        and crop[1] >= 0
+        and crop[2] >= 8
+        and crop[3] >= 8
+        and crop[0] + crop[2] <= source.width
+        and crop[1] + crop[3] <= source.height
+    ):
+        yield (
+            f"{key}: {list(crop)} (x, y, width, height) does not lie in the {source.width}x{source.height} "
+            "frame of [source], with at least 8x8 pixels"
+        )
+
+
+def _absolute(recipe: Recipe, folder: Path) -> Recipe:
+    """Return the recipe with each relative path joined to the folder of its file."""
+
+    def absolute(text: str) -> str:
+        return str(folder / text) if text else text
+
+    source = recipe.source
+    if isinstance(source, Synthetic):
+        source = msgspec.structs.replace(source, truth=absolute(source.truth))
+    elif isinstance(source, Folder):
+        source = msgspec.structs.replace(source, files=absolute(source.files))
+    elif (folder / source.address).is_file():
+        source = msgspec.structs.replace(source, address=absolute(source.address))
+
+    def paths_of(judge: Recipe | JudgeChoice) -> dict[str, str]:
+        return {key: absolute(getattr(judge, key)) for key in ("bundle", "masters", "drawings")}
+
+    judges = tuple(msgspec.structs.replace(judge, **paths_of(judge)) for judge in recipe.judge)
+    return msgspec.structs.replace(recipe, **paths_of(recipe), judge=judges, source=source)
