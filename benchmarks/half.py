@@ -23,14 +23,14 @@ from edge.engines import open_engine
 from edge.judges.golden import scores
 from edge.manifest import Precision
 from trt_build.data.cases import answer
-from trt_build.engines.emulated import Stepwise
+from trt_build.engines.emulated import Emulated
 from trt_build.engines.verify import REFERENCE
-from trt_build.graphs.fp8 import float8
-from trt_build.graphs.fp16 import halve
+from trt_build.graphs.fp8 import add_fp8
+from trt_build.graphs.fp16 import add_fp16
 from trt_build.graphs.fp32 import export_checkpoint
-from trt_build.graphs.int8 import quantize
+from trt_build.graphs.int8 import add_int8
 from trt_build.methods.steps import steps_of
-from trt_build.packing.threshold import Promise
+from trt_build.packing.threshold import CalibrationOptions
 
 
 def compare(draft: Path, tested: Path, precisions: Sequence[Precision]) -> dict[str, object]:
@@ -38,7 +38,7 @@ def compare(draft: Path, tested: Path, precisions: Sequence[Precision]) -> dict[
     bundle = read_bundle(draft)
     manifest = bundle.manifest
     cases, _ = steps_of(manifest.method).labelled(tested, bundle)
-    engines = {name: Stepwise(bundle, name) for name in precisions}
+    engines = {name: Emulated(bundle, name) for name in precisions}
     found: dict[str, list[np.ndarray]] = {name: [] for name in ("fp32", *precisions)}
     with open_engine(REFERENCE, bundle) as reference:
         for engine in engines.values():
@@ -93,11 +93,11 @@ def main() -> None:
         export_checkpoint(options.checkpoint, draft)
         steps = steps_of(read_bundle(draft).manifest.method)
         shown = steps.ranges(options.data, read_bundle(draft).manifest.input)
-        steps.calibrate(draft, options.data, Promise(rate=options.rate))
-        halve(draft, shown)
+        steps.calibrate(draft, options.data, CalibrationOptions(rate=options.rate))
+        add_fp16(draft, shown)
         if options.float8:
-            quantize(draft, shown)
-            float8(draft)
+            add_int8(draft, shown)
+            add_fp8(draft)
         precisions: tuple[Precision, ...] = ("fp16", "fp8") if options.float8 else ("fp16",)
         report = compare(draft, options.tested or options.data, precisions)
     print(f"{time.monotonic() - started:.0f} s", file=sys.stderr)

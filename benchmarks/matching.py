@@ -29,7 +29,7 @@ from trt_build.data.cases import Case, evenly
 from trt_build.data.products import Split, read_omniglot, read_qmul
 from trt_build.figures.matching import Embed, measure_omniglot, measure_products
 from trt_build.graphs.fp32 import export_checkpoint
-from trt_build.graphs.int8 import quantize
+from trt_build.graphs.int8 import add_int8
 from trt_build.methods.loop import CHECKPOINT, TrainConfig
 from trt_build.methods.matcher import steps as products
 from trt_build.methods.matcher.network import SOURCE, MatcherConfig
@@ -101,7 +101,7 @@ def _public(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, f
     export_checkpoint(run / CHECKPOINT, draft)
     split = recipe.read(options.data, recipe.network.spec)
     some = evenly(range(len(split.train)), products.RANGES)
-    quantize(draft, [Case(name=str(i), image=split.train.pictures[i : i + 1]) for i in some])
+    add_int8(draft, [Case(name=str(i), image=split.train.pictures[i : i + 1]) for i in some])
     bundle = read_bundle(draft)
     found, exact = (
         recipe.measure(embed_by(bundle, EngineChoice(precision=precision)), split)

@@ -212,10 +212,10 @@ def export(
     """Turn a checkpoint into ONNX graphs, FP32, FP16 and INT8: a draft, for `calibrate` and then `pack`."""
     if float8 and not data:
         raise typer.BadParameter("needs --data, whose ranges it takes", param_hint="--fp8")
-    from trt_build.graphs.fp8 import float8 as add_float8
-    from trt_build.graphs.fp16 import halve
+    from trt_build.graphs.fp8 import add_fp8
+    from trt_build.graphs.fp16 import add_fp16
     from trt_build.graphs.fp32 import export_checkpoint
-    from trt_build.graphs.int8 import quantize
+    from trt_build.graphs.int8 import add_int8
     from trt_build.graphs.small_weights import round_weights, store_weights
 
     with whole(draft) as part:
@@ -226,13 +226,13 @@ def export(
         manifest = read_bundle(part).manifest
         shown = steps_of(manifest.method).ranges(data, manifest.input) if data else []
         with working("halving to FP16"):
-            halve(part, shown)
+            add_fp16(part, shown)
         if data:
             with working("rounding to INT8"):
-                quantize(part, shown)
+                add_int8(part, shown)
         if float8:
             with working("rounding to FP8"):
-                add_float8(part)
+                add_fp8(part)
         if small:
             store_weights(part)
     console.print(f"draft in {draft}; next: trt-build calibrate")
@@ -264,12 +264,12 @@ def calibrate(
     A comparator's thresholds are those that best tell its kinds of defect on
     the pairs that were not trained with; they promise no rate.
     """
-    from trt_build.packing.threshold import Promise
+    from trt_build.packing.threshold import CalibrationOptions
 
     method = read_bundle(draft).manifest.method
     with working("judging pictures kept for this"):
-        promise = Promise(rate=rate, how=how, confidence=confidence)
-        said = steps_of(method).calibrate(draft, data, promise)
+        options = CalibrationOptions(rate=rate, how=how, confidence=confidence)
+        said = steps_of(method).calibrate(draft, data, options)
     print_figures("threshold", read_bundle(draft).manifest.thresholds)
     if said:
         console.print(f"{said.note} ({said.n} good parts on {said.engine})")

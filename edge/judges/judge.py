@@ -24,7 +24,7 @@ from ..recipe_file import read_recipe
 from .decide import Rule
 from .fuse import ROUNDING, suffices
 from .pvalue import combine
-from .rules import Bench
+from .rules import Rules
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +116,10 @@ def digest_of(judges: tuple[Judge, ...]) -> str:
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def bench_of(judges: tuple[Judge, ...], fusion: Fusion | None) -> Bench:
+def rules_of(judges: tuple[Judge, ...], fusion: Fusion | None) -> Rules:
     """How verdicts are made of what the judges say."""
-    return Bench(
-        rules=tuple(judge.rule for judge in judges),
+    return Rules(
+        judges=tuple(judge.rule for judge in judges),
         outputs=tuple(judge.bundle.manifest.answers for judge in judges),
         fusion=fusion,
     )

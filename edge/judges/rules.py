@@ -12,27 +12,27 @@ import numpy as np
 from ..recipe import Fusion
 from .decide import Rule
 
-BENCH = "bench.json"
+RULES = "rules.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class Rules:
     """The judges' rules and the shapes of what they say, in the recipe's order, and how they agree."""
 
-    rules: tuple[Rule, ...]
+    judges: tuple[Rule, ...]
     outputs: tuple[dict[str, tuple[int, ...]], ...]  # name -> shape, in the order in which they lie
     fusion: Fusion | None = None
 
 
-def write_bench(folder: Path, bench: Bench) -> None:
+def write_rules(folder: Path, rules: Rules) -> None:
     """Write it into a run's folder."""
-    (folder / BENCH).write_bytes(msgspec.json.encode(bench, enc_hook=lambda array: array.tolist()))
+    (folder / RULES).write_bytes(msgspec.json.encode(rules, enc_hook=lambda array: array.tolist()))
 
 
-def read_bench(folder: Path) -> Bench:
-    """What `write_bench` wrote."""
+def read_rules(folder: Path) -> Rules:
+    """What `write_rules` wrote."""
 
     def array(kind: type[Any], values: list[float]) -> Any:
         return np.array(values)
 
-    return msgspec.json.decode((folder / BENCH).read_bytes(), type=Bench, dec_hook=array)
+    return msgspec.json.decode((folder / RULES).read_bytes(), type=Rules, dec_hook=array)

@@ -16,8 +16,8 @@ import msgspec
 import zmq
 
 from ..errors import LineError
-from ..judges.judge import Judge, areas_of, bench_of, digest_of, pictures_of
-from ..judges.rules import write_bench
+from ..judges.judge import Judge, areas_of, digest_of, pictures_of, rules_of
+from ..judges.rules import write_rules
 from ..memory.ledger import ROWS, STAGES, Ledger
 from ..memory.ring import Ring
 from ..messages import Heartbeat, Running, Verdict
@@ -79,7 +79,7 @@ class Line:
                 left=tuple(map(str, self._run.left)),
             )
             (self._folder / PLAN).write_bytes(msgspec.json.encode(plan))
-            write_bench(self._folder, bench_of(self._judges, self._recipe.fusion))
+            write_rules(self._folder, rules_of(self._judges, self._recipe.fusion))
             self._verdicts = cleanup.enter_context(_Verdicts(self._folder))
             self._children = {name: Child(self._folder, name, self._ledger) for name in STAGES}
             cleanup.callback(self._kill)

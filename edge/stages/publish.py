@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import zmq
 
-from ..judges.rules import Bench
+from ..judges.rules import Rules
 from ..memory.ledger import Ledger
 from ..memory.ring import Ring
 from ..messages import Heartbeat, Part, Unknown
@@ -31,12 +31,12 @@ class Publisher:
         self,
         ring: Ring,
         ledger: Ledger,
-        bench: Bench,
+        rules: Rules,
         identity: Identity,
         guard_ns: int,
         patience_ns: int = PATIENCE_NS,
     ) -> None:
-        self._ring, self._ledger, self._bench = ring, ledger, bench
+        self._ring, self._ledger, self._rules = ring, ledger, rules
         self._identity, self._guard_ns = identity, guard_ns
         self._first = ledger.published
         self._answers: dict[int, tuple[Said, Answer]] = {}
@@ -50,7 +50,7 @@ class Publisher:
         if isinstance(message, Unknown):
             self._answers[part.entry] = (message, Answer(message))
         else:
-            self._answers[part.entry] = (message, answer_of(message, self._ring, self._bench))
+            self._answers[part.entry] = (message, answer_of(message, self._ring, self._rules))
 
     def wait_ns(self, now_ns: int) -> int:
         """How long nothing is due, if no message comes."""
@@ -80,9 +80,9 @@ class Publisher:
         else:
             late = Unknown(part=part, reason="late", detail=self._whereabouts(part), done_ns={})
             message, answer = late, Answer(late)
-        record = record_of(message, answer, self._bench, self._identity, clock())
+        record = record_of(message, answer, self._rules, self._identity, clock())
         if (now_ns := clock()) >= part.deadline_ns:  # it has passed while the verdict was made
-            record = record_of(message, answer, self._bench, self._identity, now_ns)
+            record = record_of(message, answer, self._rules, self._identity, now_ns)
         self._ledger.record(entry, record, now_ns)
         return record
 

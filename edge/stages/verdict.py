@@ -12,7 +12,7 @@ import msgspec
 from ..errors import PartError, SlotOverwritten
 from ..judges.decide import Judgement, Rule, decide
 from ..judges.fuse import fuse
-from ..judges.rules import Bench
+from ..judges.rules import Rules
 from ..memory.ledger import RECORD_BYTES, STAGES
 from ..memory.ring import Ring, as_outputs
 from ..messages import Judged, Laid, Message, Prediction, Refused, Unknown, Verdict
@@ -49,22 +49,22 @@ def is_said(message: Message, judges: int) -> TypeGuard[Said]:
     return isinstance(message, Unknown)
 
 
-def answer_of(message: Prediction, ring: Ring, bench: Bench) -> Answer:
+def answer_of(message: Prediction, ring: Ring, rules: Rules) -> Answer:
     """What the judges' outputs, which lie in the part's slot, say of the part."""
     said: list[Judgement | Refused] = []
-    for number, (input_, rule) in enumerate(zip(message.inputs, bench.rules, strict=True)):
+    for number, (input_, rule) in enumerate(zip(message.inputs, rules.judges, strict=True)):
         if isinstance(input_, Refused):
             said.append(input_)
             continue
         try:
             with ring.area(message.part, "outputs", number) as area:
-                outputs = as_outputs(area, bench.outputs[number])
+                outputs = as_outputs(area, rules.outputs[number])
                 said.append(decide(outputs, input_.to_frame, rule))
         except PartError as error:
             said.append(Refused(reason=error.reason, detail=str(error)))
         except SlotOverwritten as error:
             return Answer(refuse(message, error))
-    together, each = fuse(said, bench.fusion)
+    together, each = fuse(said, rules.fusion)
     if isinstance(together, Judgement):
         return Answer(together, each)
     unknown = Unknown(
@@ -73,7 +73,7 @@ def answer_of(message: Prediction, ring: Ring, bench: Bench) -> Answer:
     return Answer(unknown, each)
 
 
-def record_of(message: Said, answer: Answer, bench: Bench, identity: Identity, now_ns: int) -> bytes:
+def record_of(message: Said, answer: Answer, rules: Rules, identity: Identity, now_ns: int) -> bytes:
     """The part's verdict as `topic \\n body`, which fits the ledger's record; `late` from its deadline on."""
     part, said = message.part, answer.said
     if now_ns >= part.deadline_ns:
@@ -94,7 +94,7 @@ def record_of(message: Said, answer: Answer, bench: Bench, identity: Identity, n
         score=judged.score if judged else None,
         threshold=judged.threshold if judged else None,
         p_value=_told(judged.p_value) if judged else None,
-        judges=[_judged(one, rule) for one, rule in zip(answer.each, bench.rules, strict=False)],
+        judges=[_judged(one, rule) for one, rule in zip(answer.each, rules.judges, strict=False)],
         regions=judged.regions if judged else [],
         captured_at=utc(part.captured_at_ns),
         captured_ns=part.captured_ns,

@@ -12,10 +12,10 @@ from torch import nn
 from edge.bundle import Bundle, read_bundle
 from edge.manifest import Method
 from trt_build.data.cases import Case
-from trt_build.graphs.fp8 import float8
-from trt_build.graphs.fp16 import halve
+from trt_build.graphs.fp8 import add_fp8
+from trt_build.graphs.fp16 import add_fp16
 from trt_build.graphs.fp32 import export_alone, export_comparator
-from trt_build.graphs.int8 import quantize
+from trt_build.graphs.int8 import add_int8
 from trt_build.methods.autoencoder.network import Autoencoder, AutoencoderConfig
 from trt_build.methods.comparator.network import Comparator, ComparatorConfig
 from trt_build.methods.matcher.network import Matcher, MatcherConfig
@@ -51,7 +51,7 @@ def export_network(name: str, folder: Path) -> Bundle:
     spec = read_bundle(folder).manifest.input
     noise = np.random.default_rng(0).integers(0, 256, (3, *spec.shape), np.uint8)
     shown = [Case(name=str(i), image=noise[i], master=noise[i + 1]) for i in range(2)]
-    halve(folder, shown)
-    quantize(folder, shown)
-    float8(folder)
+    add_fp16(folder, shown)
+    add_int8(folder, shown)
+    add_fp8(folder)
     return read_bundle(folder)

@@ -19,11 +19,11 @@ from edge.engines.trt import load_runtime
 from trt_build.__main__ import main
 from trt_build.data.cases import Case
 from trt_build.data.pairs import read_pairs
-from trt_build.graphs.int8 import quantize
+from trt_build.graphs.int8 import add_int8
 from trt_build.methods.comparator import steps as boards
 from trt_build.methods.good_parts import steps as parts
 from trt_build.methods.matcher import steps as products
-from trt_build.packing.threshold import Promise
+from trt_build.packing.threshold import CalibrationOptions
 
 try:
     import torch
@@ -36,7 +36,7 @@ else:
 Run = Callable[..., tuple[int, str, str]]
 
 #: What the drafts here are calibrated with.
-PROMISE = Promise(rate=0.2)
+CALIBRATION = CalibrationOptions(rate=0.2)
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +70,7 @@ def anomaly_draft(part_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     draft = write_anomaly_draft(tmp_path_factory.mktemp("drafts") / "anomaly")
     spec = read_bundle(draft).manifest.input
     white = Case(name="white", image=np.full(spec.shape, 255, np.uint8))  # or INT8 would cut a spot's light off
-    quantize(draft, [*parts.ranges(part_folder, spec), white])
+    add_int8(draft, [*parts.ranges(part_folder, spec), white])
     return draft
 
 
@@ -78,7 +78,7 @@ def anomaly_draft(part_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
 def matcher_draft(product_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """FP32 and INT8, not calibrated; see `drafts.write_matcher_draft`."""
     draft = write_matcher_draft(tmp_path_factory.mktemp("drafts") / "matcher")
-    quantize(draft, products.ranges(product_folder, read_bundle(draft).manifest.input))
+    add_int8(draft, products.ranges(product_folder, read_bundle(draft).manifest.input))
     return draft
 
 
@@ -109,9 +109,9 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bundle]
 def calibrated_anomaly(
     anomaly_draft: Path, part_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """Its threshold keeps `PROMISE`."""
+    """Its threshold keeps `CALIBRATION`."""
     draft = Path(shutil.copytree(anomaly_draft, tmp_path_factory.mktemp("calibrated") / "anomaly"))
-    parts.calibrate(draft, part_folder, PROMISE)
+    parts.calibrate(draft, part_folder, CALIBRATION)
     return draft
 
 
@@ -119,9 +119,9 @@ def calibrated_anomaly(
 def calibrated_matcher(
     matcher_draft: Path, product_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """Its threshold keeps `PROMISE`."""
+    """Its threshold keeps `CALIBRATION`."""
     draft = Path(shutil.copytree(matcher_draft, tmp_path_factory.mktemp("calibrated") / "matcher"))
-    products.calibrate(draft, product_folder, PROMISE)
+    products.calibrate(draft, product_folder, CALIBRATION)
     return draft
 
 
@@ -129,7 +129,7 @@ def calibrated_matcher(
 def calibrated_pcb(pcb_draft: Path, pcb_pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its thresholds are chosen on all pairs, so that more than a handful choose them."""
     draft = Path(shutil.copytree(pcb_draft, tmp_path_factory.mktemp("calibrated") / "pcb"))
-    boards.set_thresholds(draft, read_pairs(pcb_pairs), PROMISE)
+    boards.set_thresholds(draft, read_pairs(pcb_pairs), CALIBRATION)
     return draft
 
 

@@ -20,10 +20,10 @@ from edge.engines.onnxruntime import OnnxRuntime
 from edge.manifest import Precision
 
 
-class Stepwise(OnnxRuntime):
+class Emulated(OnnxRuntime):
     """ONNX Runtime on the CPU that rounds; several times slower than `OnnxRuntime`."""
 
-    name = "stepwise"
+    name = "emulated"
 
     def __init__(self, bundle: Bundle, precision: Precision) -> None:
         super().__init__(bundle, precision, lanes=1, threads=1)

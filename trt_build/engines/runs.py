@@ -26,9 +26,9 @@ def engines_of(bundle: Bundle, precision: Precision) -> list[Engine]:
     if precision in ON_CPU:
         kinds: tuple[Literal["openvino", "onnxruntime"], ...] = ("openvino", "onnxruntime")
         return [*(open_engine(EngineChoice(kind=kind, precision=precision), bundle) for kind in kinds), *built]
-    from trt_build.engines.emulated import Stepwise  # here, for packing FP32 and INT8 needs no onnx
+    from trt_build.engines.emulated import Emulated  # here, for packing FP32 and INT8 needs no onnx
 
-    return [Stepwise(bundle, precision), *built]
+    return [Emulated(bundle, precision), *built]
 
 
 def runs_of(bundle: Bundle, precision: Precision, cases: Sequence[Case]) -> Iterator[tuple[str, list[Outputs]]]:

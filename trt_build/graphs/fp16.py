@@ -43,7 +43,7 @@ LARGEST = 2.0**14  # a node where a picture shows more stays in FP32: FP16 ends 
 SHOWN = 4  # pictures for that; AutoCast keeps all that is computed of all of them
 
 
-def halve(draft: Path, cases: Sequence[Case] = ()) -> None:
+def add_fp16(draft: Path, cases: Sequence[Case] = ()) -> None:
     """Add every graph in FP16 to a draft; with cases, nodes where those come near FP16's end stay in FP32."""
     bundle = read_bundle(draft)
     roles: tuple[Role, ...] = ("judge", "reference") if bundle.manifest.features else ("judge",)

@@ -26,7 +26,7 @@ BLOCK = 16  # channels
 LEAST_SCALE = 2.0**-14  # FP16's least with all its digits
 
 
-def float8(draft: Path) -> None:
+def add_fp8(draft: Path) -> None:
     """Add every graph in FP8 to a draft that has FP16 and INT8; BundleError where it lacks one."""
     bundle = read_bundle(draft)
     missing = {"fp16", "int8"} - {*bundle.manifest.precisions()}

@@ -31,7 +31,7 @@ from trt_build.terminal.progress import counted
 LOOKED_AT = 6  # pictures on which each convolution is rounded by itself
 
 
-def quantize(draft: Path, cases: Sequence[Case]) -> None:
+def add_int8(draft: Path, cases: Sequence[Case]) -> None:
     """Add every graph in INT8 to a draft; the ranges of activations are those that the cases show."""
     bundle = read_bundle(draft)
     roles: tuple[Role, ...] = ("judge", "reference") if bundle.manifest.features else ("judge",)

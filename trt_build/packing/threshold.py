@@ -27,7 +27,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Promise:
+class CalibrationOptions:
     """What is asked of a threshold."""
 
     rate: float = 0.05  # good parts rejected, at most
@@ -54,7 +54,7 @@ def read_draft(folder: Path) -> Bundle:
     return source
 
 
-def set_threshold(draft: Path, good: Iterable[Case], promise: Promise) -> Calibration:
+def set_threshold(draft: Path, good: Iterable[Case], options: CalibrationOptions) -> Calibration:
     """Set a draft's threshold by good parts `good`, which nothing else was chosen with, on its engine.
 
     Where the model gives a map, cells are shown as defective from the value on that the same share of good
@@ -71,15 +71,15 @@ def set_threshold(draft: Path, good: Iterable[Case], promise: Promise) -> Calibr
             found.append(float(scores(outputs)[0]))
             if "map" in outputs:
                 peaks.append(float(outputs["map"].max()))
-        calibration = promised(source, engine, np.array(found), promise)
-    region_from = just_over(promise.threshold(np.array(peaks)).threshold) if peaks else None
-    calibrated(draft, {kind: just_over(calibration.threshold)}, calibration, region_from=region_from)
+        calibration = calibration_of(source, engine, np.array(found), options)
+    region_from = just_over(options.threshold(np.array(peaks)).threshold) if peaks else None
+    write_thresholds(draft, {kind: just_over(calibration.threshold)}, calibration, region_from=region_from)
     return calibration
 
 
-def promised(source: Bundle, engine: Engine, good: Floats, promise: Promise) -> Calibration:
+def calibration_of(source: Bundle, engine: Engine, good: Floats, options: CalibrationOptions) -> Calibration:
     """The promise's threshold on these scores, with the scores and the graph that gave them."""
-    said = promise.threshold(good)
+    said = options.threshold(good)
     facts = {
         "engine": f"{engine.name} {engine.precision}",
         "artifact": source.digest_of_graph("judge", engine.precision),
@@ -90,7 +90,7 @@ def promised(source: Bundle, engine: Engine, good: Floats, promise: Promise) -> 
     )
 
 
-def calibrated(
+def write_thresholds(
     draft: Path,
     thresholds: Mapping[str, float],
     calibration: Calibration | None,

@@ -10,7 +10,7 @@ from typing import TypeGuard
 import msgspec
 
 from ...errors import LineError
-from ...judges.rules import read_bench
+from ...judges.rules import read_rules
 from ...memory.ledger import Ledger
 from ...memory.ring import Ring
 from ...messages import Message
@@ -29,11 +29,11 @@ log = logging.getLogger(__name__)
 
 
 def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: Ledger, ring: Ring) -> None:
-    recipe, bench = plan.recipe, read_bench(folder)
-    publisher = Publisher(ring, ledger, bench, _identity(plan), plan.guard_ns, _patience_ns(recipe))
+    recipe, rules = plan.recipe, read_rules(folder)
+    publisher = Publisher(ring, ledger, rules, _identity(plan), plan.guard_ns, _patience_ns(recipe))
 
     def fits(message: Message) -> TypeGuard[Said]:
-        return is_said(message, len(bench.rules))
+        return is_said(message, len(rules.judges))
 
     inbox = Inbox(sockets.inbox("publish"), ledger, "publish", fits)
     hold(folder)
@@ -41,7 +41,7 @@ def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: 
         claim(endpoint)
     socket = sockets.publisher((*recipe.publish.endpoints, f"ipc://{folder}/{VERDICTS}.ipc"))
     found = [_left(Path(path), plan) for path in plan.left]
-    left = Leftovers([run for run in found if run is not None], bench, time.monotonic_ns())
+    left = Leftovers([run for run in found if run is not None], rules, time.monotonic_ns())
     run_publish(liveness, publisher, inbox, socket, recipe.publish.heartbeat_ms * 1_000_000, left)
 
 

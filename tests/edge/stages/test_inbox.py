@@ -14,7 +14,7 @@ import zmq
 from parts import part_of
 
 from edge.judges.decide import Rule
-from edge.judges.rules import Bench
+from edge.judges.rules import Rules
 from edge.memory.arrays import PAGE
 from edge.memory.ledger import ROWS, Ledger
 from edge.memory.ring import Ring, as_outputs
@@ -27,7 +27,7 @@ from edge.wire import RUN_BYTES, pack, verdict_from
 
 SHAPES = {"map": (1, 1, 8, 8)}
 RULE = Rule(name="spots", bundle="1" * 64, thresholds={"spot": 0.5}, stride=4)
-BENCH = Bench(rules=(RULE,), outputs=(SHAPES,))
+RULES = Rules(judges=(RULE,), outputs=(SHAPES,))
 IDENTITY = Identity(line="pcb", recipe="r" * 64, bundle="b" * 64, accepted=frozenset())
 LAID = Laid(to_frame=(1, 0, 0, 0, 1, 0), registration_px=0.5)
 PARTS = 16
@@ -40,7 +40,7 @@ class Stand:
     def __init__(self, folder: Path, sockets: Sockets, ledger: Ledger) -> None:
         self.ledger = ledger
         self.ring = Ring.create(folder / "ring", slots=SLOTS, frame=8, tensors=[8], outputs=[256])
-        self.publisher = Publisher(self.ring, ledger, BENCH, IDENTITY, guard_ns=10)
+        self.publisher = Publisher(self.ring, ledger, RULES, IDENTITY, guard_ns=10)
         self.inbox: Inbox[Said] = Inbox(
             sockets.inbox("publish"), ledger, "publish", lambda message: is_said(message, 1)
         )

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from parts import part_of
 
 from edge.judges.decide import Rule
-from edge.judges.rules import Bench as Judges
-from edge.judges.rules import read_bench, write_bench
+from edge.judges.rules import Rules, read_rules, write_rules
 from edge.memory.ledger import RECORD_BYTES, Ledger
 from edge.memory.ring import Ring, as_outputs
 from edge.messages import Judged, Laid, Prediction, Refused, Unknown, Verdict
@@ -44,7 +43,7 @@ class Desk:
     ) -> None:
         self.folder = folder
         self.identity = dataclasses.replace(IDENTITY, accepted=frozenset({accepted}))
-        self.judges = Judges(rules=rules, outputs=(SHAPES,) * len(rules), fusion=fusion)
+        self.rules = Rules(judges=rules, outputs=(SHAPES,) * len(rules), fusion=fusion)
         sizes = {"tensors": [8] * len(rules), "outputs": [256] * len(rules)}
         self.ring = Ring.create(folder / "ring", slots=8, frame=8, **sizes)
         self.ledger = Ledger.create(folder / "ledger")
@@ -52,7 +51,7 @@ class Desk:
 
     def publisher_anew(self) -> Publisher:
         ring, ledger = Ring.open(self.folder / "ring"), Ledger.open(self.folder / "ledger")
-        return Publisher(ring, ledger, self.judges, self.identity, GUARD_NS)
+        return Publisher(ring, ledger, self.rules, self.identity, GUARD_NS)
 
     def enter(self, at_ns: int = 0) -> int:
         entry = self.ledger.captured
@@ -492,11 +491,11 @@ def test_how_verdicts_are_made_is_written_down_whole(tmp_path: Path) -> None:
         for name, array in (("a", good), ("b", None))
     )
     desk = Desk(tmp_path, rules, Fusion(how="fisher", false_reject=0.01))
-    write_bench(tmp_path, desk.judges)
-    read = read_bench(tmp_path)
-    assert np.array_equal(read.rules[0].calibration, good)
-    assert dataclasses.replace(read.rules[0], calibration=None) == dataclasses.replace(
+    write_rules(tmp_path, desk.rules)
+    read = read_rules(tmp_path)
+    assert np.array_equal(read.judges[0].calibration, good)
+    assert dataclasses.replace(read.judges[0], calibration=None) == dataclasses.replace(
         rules[0], calibration=None
     )
-    assert (read.rules[1], read.outputs, read.fusion) == (rules[1], desk.judges.outputs, desk.judges.fusion)
-    assert list(read.rules[0].thresholds) == ["spot", "cut"]
+    assert (read.judges[1], read.outputs, read.fusion) == (rules[1], desk.rules.outputs, desk.rules.fusion)
+    assert list(read.judges[0].thresholds) == ["spot", "cut"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from parts import part_of
 
-from edge.judges.rules import Bench
+from edge.judges.rules import Rules
 from edge.memory.ledger import Ledger
 from edge.messages import Unknown, Verdict
 from edge.stages.state import State
@@ -49,7 +49,7 @@ def _verdict(captured_ns: int, judged: bool) -> Verdict:
     part = part_of(0, captured_ns=captured_ns, deadline_ns=captured_ns + SECOND)
     unknown = Unknown(part=part, reason="dark", detail="", done_ns={})
     identity = Identity(line="l", recipe="", bundle="", accepted=frozenset())
-    record = record_of(unknown, Answer(unknown), Bench(rules=(), outputs=()), identity, captured_ns)
+    record = record_of(unknown, Answer(unknown), Rules(judges=(), outputs=()), identity, captured_ns)
     verdict = verdict_from(record.partition(b"\n")[2])
     return verdict if not judged else Verdict(**{**_fields(verdict), "verdict": "pass", "reason": "clean"})
 

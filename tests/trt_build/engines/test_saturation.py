@@ -26,11 +26,11 @@ from trt_build.data.pairs import read_pairs
 from trt_build.engines.exact import Exact
 from trt_build.engines.instruction_sets import VARIABLE, judge_with
 from trt_build.engines.saturation import REFERENCE, check_computed, order_lost
-from trt_build.graphs.int8 import quantize
+from trt_build.graphs.int8 import add_int8
 from trt_build.methods.comparator import steps as boards
 from trt_build.methods.good_parts import steps as parts
 from trt_build.packing.pack import pack
-from trt_build.packing.threshold import Promise
+from trt_build.packing.threshold import CalibrationOptions
 
 needs_avx2 = pytest.mark.skipif(
     "avx2" not in processor.instructions(), reason="a processor without AVX2 cannot play one that has no VNNI"
@@ -47,7 +47,7 @@ def wide(part_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     draft = write_wide_draft(tmp_path_factory.mktemp("drafts") / "wide")
     spec = read_bundle(draft).manifest.input
     white = Case(name="white", image=np.full(spec.shape, 255, np.uint8))
-    quantize(draft, [*parts.ranges(part_folder, spec), white])
+    add_int8(draft, [*parts.ranges(part_folder, spec), white])
     return draft
 
 
@@ -108,7 +108,7 @@ def test_a_saturating_processor_calibrates_nothing(
 def test_a_saturating_processor_is_named_by_verify(wide: Path, tmp_path: Path, part_folder: Path) -> None:
     """Not the number of pictures that were calibrated with, of which more would not help."""
     draft = Path(shutil.copytree(wide, tmp_path / "draft"))
-    parts.calibrate(draft, part_folder, Promise(rate=0.2))
+    parts.calibrate(draft, part_folder, CalibrationOptions(rate=0.2))
     spec = read_bundle(draft).manifest.input
     bundle = pack(draft, tmp_path / "bundle", cases=parts.kept(part_folder, spec)).folder
     assert trt_build_on_avx2("verify", bundle, "--precision", "int8").returncode == 0
@@ -134,7 +134,7 @@ def test_int8_that_loses_the_order_is_left_out(
 ) -> None:
     """FP32 is calibrated instead; log and draft say why."""
     draft = silence(copy(wide))
-    said = parts.calibrate(draft, part_folder, Promise(rate=0.2))
+    said = parts.calibrate(draft, part_folder, CalibrationOptions(rate=0.2))
     assert said.engine == "openvino fp32"
     after = read_bundle(draft).manifest
     assert after.precisions() == ["fp32"]
@@ -153,7 +153,7 @@ def test_a_comparators_int8_that_finds_less_is_left_out(
     step.CopyFrom(numpy_helper.from_array(np.float32(0.9), "step"))
     onnx.save(model, draft / "judge.int8.onnx")
     describe_again(draft)
-    boards.set_thresholds(draft, read_pairs(pcb_pairs), Promise())
+    boards.set_thresholds(draft, read_pairs(pcb_pairs), CalibrationOptions())
     assert read_bundle(draft).manifest.precisions() == ["fp32"]
     assert "it loses" in caplog.text
     assert "points of AP against FP32" in caplog.text

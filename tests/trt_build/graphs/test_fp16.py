@@ -20,8 +20,8 @@ from edge.engines.onnxruntime import OnnxRuntime
 from edge.judges.golden import differences
 from edge.manifest import Artifact
 from trt_build.data.cases import Case, answer
-from trt_build.engines.emulated import Stepwise
-from trt_build.graphs.fp16 import halve
+from trt_build.engines.emulated import Emulated
+from trt_build.graphs.fp16 import add_fp16
 from trt_build.methods.good_parts import steps as parts
 from trt_build.packing.pack import pack
 
@@ -101,7 +101,7 @@ def test_it_is_half_as_large_and_stays_close(network: Callable[[str], Bundle]) -
     image = np.random.default_rng(1).integers(0, 256, bundle.manifest.input.shape, np.uint8)
     said = []
     for precision in ("fp32", "fp16"):
-        with Stepwise(bundle, precision) as engine:
+        with Emulated(bundle, precision) as engine:
             said.append(answer(engine, bundle.manifest, Case(name="noise", image=image)))
     apart = differences(said[1], said[0], bundle.manifest)["map"]
     assert 0 < apart < 0.01 * float(np.abs(said[0]["map"]).max())
@@ -112,18 +112,18 @@ def test_it_is_half_as_large_and_stays_close(network: Callable[[str], Bundle]) -
 def test_what_fp16_cannot_hold_stays_in_fp32(loud: Bundle) -> None:
     """Pictures tell where; a model whose values would be infinite is as right as before."""
     white = grey(255)
-    halve(loud.folder, [white, grey(3)])
+    add_fp16(loud.folder, [white, grey(3)])
     bundle = read_bundle(loud.folder)
-    with Stepwise(bundle, "fp16") as engine:
+    with Emulated(bundle, "fp16") as engine:
         assert answer(engine, bundle.manifest, white)["score"] == pytest.approx([255 * 300 / 8192], rel=1e-5)
     assert TensorProto.FLOAT16 not in types(bundle.artifact("judge", "fp16")).values()
 
 
 def test_what_a_node_keeps_in_fp16_is_rounded(loud: Bundle) -> None:
     """Of 300 times 37 FP16 keeps 11104, where ONNX Runtime by itself computes with 11100."""
-    halve(loud.folder)
+    add_fp16(loud.folder)
     bundle = read_bundle(loud.folder)
-    with Stepwise(bundle, "fp16") as rounding, OnnxRuntime(bundle, "fp16", 1, 1) as runtime:
+    with Emulated(bundle, "fp16") as rounding, OnnxRuntime(bundle, "fp16", 1, 1) as runtime:
         rounded, kept = (answer(e, bundle.manifest, grey(37))["score"] for e in (rounding, runtime))
     assert kept == pytest.approx([11100 / 8192], rel=1e-5)
     assert rounded == pytest.approx([11104 / 8192], rel=1e-5)
@@ -134,8 +134,8 @@ def test_a_bundle_says_how_far_fp16_may_lie_off(
 ) -> None:
     """Measured where it is rounded, and its golden frames are reproduced; halving again replaces."""
     draft = copy(calibrated_anomaly)
-    halve(draft)
-    halve(draft)
+    add_fp16(draft)
+    add_fp16(draft)
     spec = read_bundle(draft).manifest.input
     bundle = pack(draft, tmp_path / "bundle", cases=parts.kept(part_folder, spec))
     assert sorted(bundle.manifest.precisions()) == ["fp16", "fp32", "int8"]

@@ -27,7 +27,7 @@ from edge.recipe import EngineChoice  # noqa: E402
 from trt_build.data.cases import Case, pair_cases  # noqa: E402
 from trt_build.data.pairs import KINDS, Pair  # noqa: E402
 from trt_build.graphs.fp32 import ExportError, export_alone, export_checkpoint, export_comparator  # noqa: E402
-from trt_build.graphs.int8 import quantize  # noqa: E402
+from trt_build.graphs.int8 import add_int8  # noqa: E402
 from trt_build.methods.comparator.network import Comparator, ComparatorConfig  # noqa: E402
 from trt_build.methods.loop import CheckpointError  # noqa: E402
 from trt_build.methods.matcher.network import Matcher, MatcherConfig  # noqa: E402
@@ -64,7 +64,7 @@ def draft(model: Comparator, cases: list[Case], tmp_path_factory: pytest.TempPat
     """FP32 and INT8 graphs of the model."""
     folder = tmp_path_factory.mktemp("draft")
     export_comparator(model, folder, height=SIZE[0], width=SIZE[1])
-    quantize(folder, cases)
+    add_int8(folder, cases)
     return folder
 
 
@@ -204,7 +204,7 @@ def test_ranges_are_those_that_the_pairs_show(model: Comparator, pairs: list[Pai
 
 def test_quantising_again_replaces(draft: Path, cases: list[Case]) -> None:
     """A draft has one INT8 judge however often it was calibrated."""
-    quantize(draft, cases[:3])
+    add_int8(draft, cases[:3])
     manifest = read_bundle(draft).manifest
     assert manifest.precisions() == ["fp32", "int8"]
     assert manifest.facts["calibration_pictures"] == 3

@@ -14,8 +14,8 @@ from edge.bundle import Bundle
 from edge.errors import BundleError
 from edge.judges.golden import differences
 from trt_build.data.cases import Case, answer
-from trt_build.engines.emulated import Stepwise
-from trt_build.graphs.fp8 import BLOCK, LARGEST, LEAST_SCALE, float8
+from trt_build.engines.emulated import Emulated
+from trt_build.graphs.fp8 import BLOCK, LARGEST, LEAST_SCALE, add_fp8
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_the_rest_is_as_in_fp16(stpm: Bundle) -> None:
     image = np.random.default_rng(1).integers(0, 256, stpm.manifest.input.shape, np.uint8)
     said = []
     for precision in ("fp16", "fp8"):
-        with Stepwise(stpm, precision) as engine:
+        with Emulated(stpm, precision) as engine:
             said.append(answer(engine, stpm.manifest, Case(name="noise", image=image)))
     apart = differences(said[1], said[0], stpm.manifest)["map"]
     assert 0 < apart < 0.1 * float(np.abs(said[0]["map"]).max())
@@ -82,4 +82,4 @@ def test_the_rest_is_as_in_fp16(stpm: Bundle) -> None:
 def test_what_it_is_made_of_has_to_be_there(anomaly_draft: Path) -> None:
     """The error names what is missing."""
     with pytest.raises(BundleError, match="FP8 is made of FP16 and INT8, found no fp16"):
-        float8(anomaly_draft)
+        add_fp8(anomaly_draft)

@@ -19,7 +19,7 @@ from edge.engines.base import Sample
 from edge.judges.golden import differences
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, answer
-from trt_build.graphs.int8 import quantize
+from trt_build.graphs.int8 import add_int8
 
 
 def levels(draft: Path, name: str) -> float:
@@ -39,7 +39,7 @@ def test_ranges_are_those_of_the_pictures_shown(anomaly_draft: Path, copy: Calla
     """The brightest of them sets the step, whichever place it comes at."""
     draft = copy(anomaly_draft)
     for shown in ((51, 102), (204, 20)):
-        quantize(draft, grey(*shown))
+        add_int8(draft, grey(*shown))
         assert levels(draft, "apart") == pytest.approx(max(shown) / 255, rel=1e-3)
 
 
@@ -80,7 +80,7 @@ def test_the_draft_says_what_it_now_has(anomaly_draft: Path, copy: Callable[[Pat
     """Both graphs with their digests, and how many pictures were shown; FP32 is as it was."""
     draft = copy(anomaly_draft)
     before = hashlib.sha256((draft / "judge.fp32.onnx").read_bytes()).hexdigest()
-    quantize(draft, grey(10, 200, 30))
+    add_int8(draft, grey(10, 200, 30))
     bundle = read_bundle(draft)
     assert bundle.manifest.precisions() == ["fp32", "int8"]
     assert bundle.digest_of_graph("judge", "fp32") == before

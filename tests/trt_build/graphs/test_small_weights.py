@@ -13,7 +13,7 @@ from edge.bundle import read_bundle
 from edge.engines.base import Outputs
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, judge_all
-from trt_build.graphs.int8 import quantize
+from trt_build.graphs.int8 import add_int8
 from trt_build.graphs.small_weights import round_weights, store_weights
 from trt_build.methods.good_parts import steps as parts
 
@@ -75,7 +75,7 @@ def test_int8_is_made_of_the_rounded_weights(
 ) -> None:
     """What FP32 holds against INT8 is INT8's own rounding alone."""
     round_weights(draft)
-    quantize(draft, cases)
+    add_int8(draft, cases)
     store_weights(draft)
     assert read_bundle(draft).manifest.precisions() == ["fp32", "int8"]
     fp32, int8 = (judged(draft, cases, "openvino", precision) for precision in ("fp32", "int8"))

@@ -23,11 +23,11 @@ from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, answer, judge_all, pair_cases
 from trt_build.data.pairs import Pair, read_pairs
 from trt_build.engines.overflow import SumsOverflow
-from trt_build.graphs.int8 import quantize
+from trt_build.graphs.int8 import add_int8
 from trt_build.methods.good_parts import steps as parts
 from trt_build.methods.matcher import steps as products
 from trt_build.packing.pack import pack
-from trt_build.packing.threshold import Promise
+from trt_build.packing.threshold import CalibrationOptions
 
 SPEC = InputSpec(height=64, width=64)
 
@@ -123,10 +123,10 @@ def test_a_promise_of_another_graph_is_refused(
     ):
         pack(calibrated_anomaly, tmp_path / "bundle", cases=kept, precision="fp32")
     draft = copy(calibrated_anomaly)
-    quantize(draft, kept[:-3])
+    add_int8(draft, kept[:-3])
     with pytest.raises(BundleError, match="calibrated on openvino int8"):
         pack(draft, tmp_path / "bundle", cases=kept)
-    parts.calibrate(draft, part_folder, Promise(rate=0.2))
+    parts.calibrate(draft, part_folder, CalibrationOptions(rate=0.2))
     assert pack(draft, tmp_path / "bundle", cases=kept).manifest.precisions() == ["fp32", "int8"]
 
 
@@ -211,8 +211,8 @@ def test_a_precision_that_is_too_coarse_for_the_threshold_is_refused(
     """INT8 that was shown no light cuts spots off; what reproduces such golden frames would show nothing."""
     draft = copy(calibrated_anomaly)
     spec = read_bundle(draft).manifest.input
-    quantize(draft, parts.ranges(part_folder, spec))
-    parts.calibrate(draft, part_folder, Promise(rate=0.2))
+    add_int8(draft, parts.ranges(part_folder, spec))
+    parts.calibrate(draft, part_folder, CalibrationOptions(rate=0.2))
     said = r"tolerances.int8.score: expected at most 0\.\d+, which is 50% of the lowest threshold, found 0\.\d+"
     with pytest.raises(BundleError, match=said):
         pack(draft, tmp_path / "bundle", cases=parts.kept(part_folder, spec))
@@ -256,7 +256,7 @@ def test_a_model_is_held_to_its_own_scale(
     """Whether scores are ten thousandths or thousands, one that is a hundredth off is noticed."""
     draft = copy(calibrated_anomaly)
     scaled(draft, scale)
-    parts.calibrate(draft, part_folder, Promise(rate=0.2))
+    parts.calibrate(draft, part_folder, CalibrationOptions(rate=0.2))
     bundle = pack(draft, tmp_path / "bundle", cases=parts.kept(part_folder, read_bundle(draft).manifest.input))
     for name, tolerance in bundle.manifest.tolerances["fp32"].items():
         assert tolerance < max(float(np.abs(case.expected[name]).max()) for case in bundle.golden()) / 100

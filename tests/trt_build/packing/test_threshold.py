@@ -22,7 +22,7 @@ from trt_build.data.cases import Case, answer, part_cases
 from trt_build.data.parts import read_parts, split_good
 from trt_build.figures.thresholds import last_passed
 from trt_build.packing.calibrate import CalibrationError
-from trt_build.packing.threshold import Promise, set_threshold
+from trt_build.packing.threshold import CalibrationOptions, set_threshold
 
 AS_IS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 RATE = 0.2
@@ -137,7 +137,7 @@ def test_calibrating_again_replaces(
 ) -> None:
     """Who changes the rate gets the threshold of the new one."""
     draft = copy(calibrated.folder)
-    set_threshold(draft, good_cases(draft, part_folder), Promise(rate=0.5))
+    set_threshold(draft, good_cases(draft, part_folder), CalibrationOptions(rate=0.5))
     after = read_bundle(draft)
     assert known(after).rate == 0.5
     assert after.manifest.thresholds["anomaly"] < calibrated.manifest.thresholds["anomaly"]
@@ -150,9 +150,9 @@ def test_too_few_good_parts_leave_the_draft_as_it_was(
     draft = copy(anomaly_draft)
     before = (draft / "manifest.json").read_bytes()
     with pytest.raises(CalibrationError, match=r"scores of good parts .* 999 would do; take more good parts"):
-        set_threshold(draft, good_cases(draft, part_folder), Promise(rate=0.001))
+        set_threshold(draft, good_cases(draft, part_folder), CalibrationOptions(rate=0.001))
     with pytest.raises(CalibrationError, match="expected finite numbers"):
-        set_threshold(draft, [], Promise())
+        set_threshold(draft, [], CalibrationOptions())
     assert (draft / "manifest.json").read_bytes() == before
 
 
@@ -161,7 +161,7 @@ def test_a_bundle_is_not_calibrated(score_bundle: Path, tmp_path: Path, part_fol
     bundle = altered(score_bundle, tmp_path / "bundle")
     before = (bundle / "manifest.json").read_bytes()
     with pytest.raises(BundleError, match="is packed, and a bundle never changes: calibrate the draft"):
-        set_threshold(bundle, good_cases(bundle, part_folder), Promise())
+        set_threshold(bundle, good_cases(bundle, part_folder), CalibrationOptions())
     assert (bundle / "manifest.json").read_bytes() == before
 
 
@@ -171,7 +171,7 @@ def test_a_bundle_is_not_calibrated(score_bundle: Path, tmp_path: Path, part_fol
 def test_each_promise_is_made_as_asked(how: str, rate: float, over: float) -> None:
     """By its own method, at its rate; what is kept with confidence rejects less than what is on average."""
     good = np.random.default_rng(0).exponential(size=1000)
-    said = Promise(rate=rate, how=how, confidence=0.99).threshold(good)  # type: ignore[arg-type]
+    said = CalibrationOptions(rate=rate, how=how, confidence=0.99).threshold(good)  # type: ignore[arg-type]
     assert (said.method, said.rate, said.n) == (how, rate, 1000)
     assert said.confidence == (None if how == "conformal" else 0.99)
     assert (good > said.threshold).mean() == pytest.approx(over, abs=0.01)

@@ -21,7 +21,7 @@ from trt_build.engines.verify import LOST, Measure
 from trt_build.figures.boards import choose_thresholds, figures, find_all
 from trt_build.figures.boxes import Boxes
 from trt_build.packing.fit import fit_of
-from trt_build.packing.threshold import Promise, calibrated, promised, read_draft
+from trt_build.packing.threshold import CalibrationOptions, calibration_of, read_draft, write_thresholds
 from trt_build.terminal.progress import counted
 
 RANGES = 100  # pairs that show INT8 its ranges
@@ -49,14 +49,14 @@ def kept(data: Path, spec: InputSpec) -> Iterator[Case]:
     return pair_cases(held_out(data), spec)
 
 
-def calibrate(draft: Path, data: Path, promise: Promise) -> Calibration | None:
+def calibrate(draft: Path, data: Path, options: CalibrationOptions) -> Calibration | None:
     """As `set_thresholds`, on the pairs that are kept from training; limits of registration of all."""
     fit = fit_of(evenly(read_pairs(data), FITTED))
-    return set_thresholds(draft, held_out(data), promise, fit)
+    return set_thresholds(draft, held_out(data), options, fit)
 
 
 def set_thresholds(
-    draft: Path, pairs: Sequence[Pair], promise: Promise, fit: Fit | None = None
+    draft: Path, pairs: Sequence[Pair], options: CalibrationOptions, fit: Fit | None = None
 ) -> Calibration | None:
     """For each kind the threshold that best parts true from false boxes.
 
@@ -78,10 +78,10 @@ def set_thresholds(
                 float((scores(answer(engine, source.manifest, case)) / np.maximum(limits, 1e-6)).max())
                 for case in counted(pair_cases(good, source.manifest.input), "judging good boards", len(good))
             ]
-            calibration = promised(source, engine, np.array(found), promise)
+            calibration = calibration_of(source, engine, np.array(found), options)
         calibration = msgspec.structs.replace(calibration, note=NOTE)
     facts = {"held_out": figures(pairs, boxes, cut=min(thresholds.values()))}
-    calibrated(draft, thresholds, calibration, fit=fit or fit_of(pairs), facts=facts)
+    write_thresholds(draft, thresholds, calibration, fit=fit or fit_of(pairs), facts=facts)
     return calibration
 
 

@@ -16,7 +16,7 @@ from trt_build.data.parts import read_parts, split_good
 from trt_build.engines.verify import Measure
 from trt_build.figures.parts import read_test_parts
 from trt_build.figures.ranking import image_auroc
-from trt_build.packing.threshold import Promise, set_threshold
+from trt_build.packing.threshold import CalibrationOptions, set_threshold
 
 RANGES = 100  # pictures that show INT8 its ranges
 GOLDEN = 12  # of each sort, from which the golden cases are taken
@@ -28,11 +28,11 @@ def ranges(data: Path, spec: InputSpec) -> list[Case]:
     return list(part_cases(evenly(fit, RANGES), spec))
 
 
-def calibrate(draft: Path, data: Path, promise: Promise) -> Calibration:
+def calibrate(draft: Path, data: Path, options: CalibrationOptions) -> Calibration:
     """Set the draft's threshold by the good parts that are kept for that."""
     spec = read_bundle(draft).manifest.input
     kept = split_good(read_parts(data, mixed_sizes=True).train).calibration
-    return set_threshold(draft, part_cases(kept, spec), promise)
+    return set_threshold(draft, part_cases(kept, spec), options)
 
 
 def kept(data: Path, spec: InputSpec) -> Iterator[Case]:

@@ -20,7 +20,7 @@ from trt_build.data.products import DRAWING, PHOTO, Pictures, read_products, spl
 from trt_build.engines.verify import Measure
 from trt_build.figures.ranking import escape_and_overkill, image_auroc
 from trt_build.figures.thresholds import last_passed
-from trt_build.packing.threshold import Promise, set_threshold
+from trt_build.packing.threshold import CalibrationOptions, set_threshold
 
 Scores = npt.NDArray[np.float32]
 
@@ -51,10 +51,10 @@ def ranges(data: Path, spec: InputSpec) -> list[Case]:
     return [Case(name=str(i), image=pictures[i : i + 1]) for i in evenly(range(len(pictures)), RANGES)]
 
 
-def calibrate(draft: Path, data: Path, promise: Promise) -> Calibration:
+def calibrate(draft: Path, data: Path, options: CalibrationOptions) -> Calibration:
     """Set the draft's threshold by photos of products that were not trained with, and their own drawings."""
     pictures = held_out(data, read_bundle(draft).manifest.input)
-    return set_threshold(draft, _cases(pictures, same=True), promise)
+    return set_threshold(draft, _cases(pictures, same=True), options)
 
 
 def kept(data: Path, spec: InputSpec) -> Iterator[Case]:

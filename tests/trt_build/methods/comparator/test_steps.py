@@ -22,7 +22,7 @@ from trt_build.data.pairs import DatasetError, Pair, read_pairs, split
 from trt_build.figures.boards import TITLE_PX
 from trt_build.methods.comparator import steps as boards
 from trt_build.packing.fit import fit_of
-from trt_build.packing.threshold import Promise
+from trt_build.packing.threshold import CalibrationOptions
 
 
 def good_pair(seed: int) -> Pair:
@@ -41,7 +41,7 @@ def with_good(
     """A draft calibrated on pairs with defects and on thirty without; the good ones."""
     draft = Path(shutil.copytree(pcb_draft, tmp_path_factory.mktemp("good") / "draft"))
     good = [good_pair(seed) for seed in range(30)]
-    boards.set_thresholds(draft, [*read_pairs(pcb_pairs), *good], Promise(rate=0.2))
+    boards.set_thresholds(draft, [*read_pairs(pcb_pairs), *good], CalibrationOptions(rate=0.2))
     return draft, good
 
 
@@ -66,9 +66,9 @@ def test_thresholds_come_from_pairs_kept_from_training_alone(
     _, kept = split(read_pairs(pcb_pairs))
     assert 0 < len(kept) < 10
     draft = copy(pcb_draft)
-    boards.calibrate(draft, pcb_pairs, Promise())
+    boards.calibrate(draft, pcb_pairs, CalibrationOptions())
     other = Path(shutil.copytree(pcb_draft, tmp_path / "other"))
-    boards.set_thresholds(other, kept, Promise(), fit_of(read_pairs(pcb_pairs)))
+    boards.set_thresholds(other, kept, CalibrationOptions(), fit_of(read_pairs(pcb_pairs)))
     assert (draft / "manifest.json").read_bytes() == (other / "manifest.json").read_bytes()
 
 
@@ -94,7 +94,7 @@ def test_too_few_pairs_leave_the_draft_as_it_was(
     draft = copy(pcb_draft)
     before = (draft / "manifest.json").read_bytes()
     with pytest.raises(DatasetError, match="none was kept from training: give more, about 50"):
-        boards.calibrate(draft, few, Promise())
+        boards.calibrate(draft, few, CalibrationOptions())
     assert (draft / "manifest.json").read_bytes() == before
 
 

@@ -23,7 +23,7 @@ from trt_build.data.parts import mask_of, picture, read_parts, split_good
 from trt_build.figures import ranking
 from trt_build.figures.parts import evaluate, read_test_parts
 from trt_build.methods.good_parts import steps as parts
-from trt_build.packing.threshold import Promise
+from trt_build.packing.threshold import CalibrationOptions
 
 Answers = dict[str, dict[str, np.ndarray]]
 
@@ -82,7 +82,7 @@ def test_pictures_of_other_sizes_are_resampled(anomaly_draft: Path, tmp_path: Pa
         larger = cv2.resize(part(i), (3 * SIZE, 2 * SIZE), interpolation=cv2.INTER_CUBIC)
         cv2.imwrite(str(folder / f"train/good/{i:03}.png"), larger)
     shutil.copytree(anomaly_draft, draft)
-    said = parts.calibrate(draft, folder, Promise(rate=0.2))
+    said = parts.calibrate(draft, folder, CalibrationOptions(rate=0.2))
     found = evaluate(read_bundle(draft), folder, EngineChoice())
     assert said.n == len(split_good(read_parts(folder, mixed_sizes=True).train).calibration)
     assert len(found.judged) == 5
@@ -96,7 +96,7 @@ def test_too_few_good_parts_leave_the_draft_as_it_was(
     before = (draft / "manifest.json").read_bytes()
     folder = write_parts(tmp_path / "few", trained=30, good=0, bad=0)
     with pytest.raises(DatasetError, match=r"30 good parts give .* for calibration .*150 would do"):
-        parts.calibrate(draft, folder, Promise())
+        parts.calibrate(draft, folder, CalibrationOptions())
     assert (draft / "manifest.json").read_bytes() == before
 
 

@@ -22,7 +22,7 @@ from trt_build.data.pairs import DatasetError
 from trt_build.data.products import DRAWING, PHOTO, Pictures
 from trt_build.figures import ranking
 from trt_build.methods.matcher import steps as products
-from trt_build.packing.threshold import Promise
+from trt_build.packing.threshold import CalibrationOptions
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_too_few_products_leave_the_draft_as_it_was(
     bundle = read_bundle(draft)
     with pytest.raises(DatasetError, match=r"products \d were kept from training, .* give more, about 25"):
         {
-            "calibrate": lambda: products.calibrate(draft, folder, Promise()),
+            "calibrate": lambda: products.calibrate(draft, folder, CalibrationOptions()),
             "kept": lambda: list(products.kept(folder, bundle.manifest.input)),
             "labelled": lambda: products.labelled(folder, bundle),
             "evaluate": lambda: products.evaluate(bundle, folder, EngineChoice()),
