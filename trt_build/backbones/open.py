@@ -25,7 +25,6 @@ from trt_build.backbones.published import (
     published,
 )
 from trt_build.backbones.resnet import ResNet
-from trt_build.backbones.squeezenet import SqueezeNet
 
 __all__ = ["BACKBONES", "Backbone", "BackboneError", "build_backbone", "fetch_backbone", "open_backbone"]
 
@@ -49,7 +48,6 @@ class _Recipe:
     build: Callable[[], nn.Module]
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     deviation: tuple[float, float, float] = (58.395, 57.12, 57.375)
-    order: tuple[int, int, int] = (0, 1, 2)  # of the channels that go in
 
 
 _TENSORFLOW = (128.0, 128.0, 128.0)
@@ -70,9 +68,6 @@ BACKBONES = {
     "wide_resnet50_2": _Recipe(build=lambda: ResNet((3, 4, 6, 3), width=128)),
     "mobilenet_v2": _Recipe(build=lambda: MobileNet(2), mean=_TENSORFLOW, deviation=_TENSORFLOW),
     "mobilenet_v1": _Recipe(build=lambda: MobileNet(1), mean=_TENSORFLOW, deviation=_TENSORFLOW),
-    "squeezenet": _Recipe(
-        build=SqueezeNet, mean=(123.0, 117.0, 104.0), deviation=(1.0, 1.0, 1.0), order=(2, 1, 0)
-    ),
 }
 assert BACKBONES.keys() == PUBLISHED.keys()
 
@@ -89,7 +84,6 @@ class Backbone(nn.Module):
         super().__init__()
         self.name, self.network = name, network
         recipe = BACKBONES[name]
-        self._order = recipe.order
         self.mean: Tensor
         self.scale: Tensor
         self.register_buffer("mean", torch.tensor(recipe.mean).reshape(1, 3, 1, 1), persistent=False)
@@ -133,8 +127,7 @@ class Backbone(nn.Module):
         return super().train(False)
 
     def _normalised(self, image: Tensor) -> Tensor:
-        x = (image.to(self.mean.dtype) - self.mean) * self.scale
-        return x if self._order == (0, 1, 2) else x[:, list(self._order)]
+        return (image.to(self.mean.dtype) - self.mean) * self.scale
 
     def _stages(self) -> Network:
         return cast(Network, self.network)

@@ -77,11 +77,6 @@ PUBLISHED = {
         sha256="925b1bb2ef9e5967f79f97c5a31324f8838bea3d411b87e0a012cfe982e2db83",
         origin=_CORAL,
     ),
-    "squeezenet": Published(
-        file="squeezenet_v1.0_deepcomp.safetensors",
-        sha256="90d71399a21fb1de0c58e7358fd44b158ccdb43b5ebd3fa47ac2217a49d67640",
-        origin="BSD-2, the weights of github.com/songhan/SqueezeNet-Deep-Compression@fb13faa in float",
-    ),
 }
 
 

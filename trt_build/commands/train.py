@@ -52,8 +52,6 @@ def train_method(method: str, data: Path, folder: Path, asked: Asked) -> None:
         raise DatasetError(f"--second: the method {method} has no second network: leave it out")
     if asked.position and method != "pfm":
         raise DatasetError(f"--position: only pfm takes it, the method {method} does not: leave it out")
-    if "squeezenet" in (asked.backbone, asked.second):
-        raise DatasetError("squeezenet: its cells are not those of the methods: take another network")
     torch.set_num_threads(usable_cores())
     with bars():
         _TRAIN[method](data, folder, asked)

@@ -8,7 +8,6 @@ A score over the threshold rejects.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -32,7 +31,7 @@ class CalibrationError(EdgeError, ValueError):
 class Calibration:
     """A threshold and what it was set with; kept with the digest of the engine that gave the scores."""
 
-    method: Literal["conformal", "conditional", "cross-fitted", "extrapolated"]
+    method: Literal["conformal", "conditional", "extrapolated"]
     rate: float  # good parts rejected that were asked for, at most
     confidence: float | None  # that the rate is kept (conditional), or of the interval (extrapolated)
     n: int  # scores of good parts
@@ -84,34 +83,6 @@ def conditional(
         )
     return Calibration(
         method="conditional", rate=rate, confidence=confidence, n=n, threshold=threshold, note=note
-    )
-
-
-def cross_fitted(folds: Sequence[FloatArray], *, rate: float, strict: bool = True) -> Calibration:
-    """As `conformal`, of scores that each come from a model trained without that part: no part is spent.
-
-    `folds` are K arrays `(n_i,)`, each scored by the model that was trained on the other folds. What is
-    promised is weaker: `rate` is kept as far as the final model, trained on all, scores new parts as the
-    folds' models scored theirs. Only a line that asks all K models keeps a bound whatever the models do,
-    about twice the rate for many parts; Barber et al., Annals of Statistics 49, 2021 (arXiv 1905.02928).
-    """
-    if len(folds) < 2:
-        raise CalibrationError(f"folds: expected the scores of two or more, found {len(folds)}: train on more")
-    ranked = _ranked(np.concatenate([_ranked(fold, rate) for fold in folds]), rate)
-    threshold, note = _at_rank(ranked, rate, strict)
-    medians = [float(np.median(fold)) for fold in folds]
-    promise = (
-        f"About {_percent(rate)} of good parts are rejected if the final model scores as the models of the "
-        f"{len(folds)} folds did, whose median scores go from {min(medians):.4g} to {max(medians):.4g}; this "
-        "is no guarantee."
-    )
-    return Calibration(
-        method="cross-fitted",
-        rate=rate,
-        confidence=None,
-        n=len(ranked),
-        threshold=threshold,
-        note=note or promise,
     )
 
 

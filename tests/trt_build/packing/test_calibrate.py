@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -18,7 +17,6 @@ from trt_build.packing.calibrate import (
     CalibrationError,
     conditional,
     conformal,
-    cross_fitted,
     extrapolated,
 )
 
@@ -75,9 +73,7 @@ def test_the_number_of_parts_that_would_do_is_said(
         set_threshold(scores[1:], rate=rate)
 
 
-@pytest.mark.parametrize(
-    "set_threshold", [conformal, conditional, lambda s, **k: cross_fitted([s[:5], s[5:]], **k)]
-)
+@pytest.mark.parametrize("set_threshold", [conformal, conditional])
 def test_a_threshold_that_rejects_nothing_says_so_and_cannot_be_packed(
     set_threshold: Callable[..., Calibration],
 ):
@@ -121,23 +117,7 @@ def test_the_promise_is_in_plain_words():
         "On average over calibrations at most 1 % of good parts are rejected."
     )
     assert conditional(scores, rate=0.01).note == "With 95 % confidence at most 1 % of good parts are rejected."
-    assert "no guarantee" in cross_fitted([scores[::2], scores[1::2]], rate=0.01).note
     assert "model, not a guarantee" in extrapolated(np.arange(700.0) ** 2, rate=0.001).note
-
-
-def test_cross_fitted_scores_count_like_one_calibration():
-    """Every part is used, and the threshold is that of all scores together; the folds' medians are shown."""
-    scores = draws(1, 99)[0]
-    found = cross_fitted([scores[:33], scores[33:66], scores[66:]], rate=0.01)
-    assert replace(found, method="conformal", note="") == replace(conformal(scores, rate=0.01), note="")
-    medians = sorted(np.median(scores.reshape(3, 33), axis=1))
-    assert f"from {medians[0]:.4g} to {medians[2]:.4g}" in found.note
-
-
-def test_one_fold_is_no_cross_fitting():
-    """A model's scores of its own training parts are too low to set a threshold with."""
-    with pytest.raises(CalibrationError, match="two or more, found 1"):
-        cross_fitted([np.arange(100.0)], rate=0.05)
 
 
 @pytest.mark.parametrize("shape", [-0.3, 0.0, 0.25])
