@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import pytest
 from bundles import KINDS, board, comparator_manifest, write_anomaly, write_comparator, write_matcher
-from cuda import machine
-from cuda.host import HostKernels
-from cuda.machine import Machine
+from fake_gpu import machine
+from fake_gpu.host import HostKernels
+from fake_gpu.machine import Machine
+from fake_gpu.nvml import FakeNvml
 from lines import line_name, write_boards, write_recipe
-from nvml import FakeNvml
 
 from edge.bundle import write_manifest
 from edge.line.run_folder import SHARED_MEMORY

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from nvml import FakeNvml
+from fake_gpu.nvml import FakeNvml
 
 from edge.bundle import write_manifest
 from edge.manifest import InputSpec, Manifest

@@ -15,7 +15,7 @@ def collected(*options: str) -> str:
     """The tests that pytest would run of files of both kinds."""
     files = (
         "tests/edge/monitoring/gpu/test_nvml.py",
-        "tests/edge/engines/test_lanes.py",
+        "tests/fake_gpu/test_lanes.py",
         "tests/trt_build/engines/test_kernels.py",
     )
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *options]

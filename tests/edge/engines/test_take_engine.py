@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 from bundles import KINDS, altered, calibration, write_anomaly, write_comparator
-from cuda import machine
-from cuda.machine import Machine
-from cuda.plans import write_engines
+from fake_gpu import machine
+from fake_gpu.machine import Machine
+from fake_gpu.plans import write_engines
 
 from edge.bundle import Bundle, read_bundle
 from edge.engines import take_engine

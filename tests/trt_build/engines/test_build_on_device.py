@@ -1,7 +1,7 @@
 """`trt-build build` with TensorRT on a device, from the graph to the engine that a line takes.
 
-Real pycuda on the fake driver, and a TensorRT whose engines compute what `cuda.plans` says, not what the graph
-says: so they reproduce the golden frames of a bundle that was made for them, and of no other.
+Real pycuda runs on the fake driver. The fake TensorRT's engines compute what `fake_gpu.plans` says, not what
+the graph says. They reproduce the golden frames of a bundle that was made for them, and of no other bundle.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
-from cuda.machine import Machine
-from cuda.plans import CAPABILITY, DRIVER, VERSION, answer, write_engines
+from fake_gpu.machine import Machine
+from fake_gpu.plans import CAPABILITY, DRIVER, VERSION, answer, write_engines
 
 from edge.bundle import Bundle, describe, read_bundle, write_manifest
 from edge.engines.compiled import ENGINES, Compiled, kept

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
-from cuda.plans import write_engines
+from fake_gpu.plans import write_engines
 from onnx import helper, numpy_helper
 
 import trt_build.packing.pack

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cuda.machine import Machine
+from fake_gpu.machine import Machine
 
 TWO_LANES = """
     streams, events = [cuda.Stream(), cuda.Stream()], [cuda.Event(), cuda.Event()]

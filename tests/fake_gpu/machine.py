@@ -34,7 +34,7 @@ class Machine:
 
     def environment(self) -> dict[str, str]:
         """By which a process finds pycuda, the fake driver and the fake `tensorrt`."""
-        python = [*self.packages, self.pycuda, build.HERE, build.HERE.parent]
+        python = [*self.packages, self.pycuda, build.HERE, build.HERE.parent, build.HERE.parent / "support"]
         return {
             "LD_LIBRARY_PATH": _before("LD_LIBRARY_PATH", self.libraries),
             "PYTHONPATH": _before("PYTHONPATH", *python),

@@ -1,6 +1,6 @@
 // The kernel of edge/image as functions of the host, a thread after another: for tests without a GPU.
 //
-//     g++ -std=c++17 -O2 -shared -fPIC -o kernels.so tests/support/cuda/kernels_host.cpp
+//     g++ -std=c++17 -O2 -shared -fPIC -o kernels.so tests/fake_gpu/driver/kernels_host.cpp
 
 #include <array>
 #include <cmath>

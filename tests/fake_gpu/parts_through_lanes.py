@@ -18,8 +18,8 @@ from uuid import uuid4
 
 import msgspec
 import numpy as np
-from cuda import fake
-from cuda.plans import POISON, answer, features_of
+from fake_gpu import fake
+from fake_gpu.plans import POISON, answer, features_of
 from numpy.typing import NDArray
 from parts import part_of
 

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from cuda.host import HostKernels, address
+from fake_gpu.host import HostKernels, address
 from numpy.typing import NDArray
 
 from edge.image.kernel import SOURCE, Laying, fatbin, fatbin_name

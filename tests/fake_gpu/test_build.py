@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cuda import build
+from fake_gpu import build
 
 
 def test_what_the_bench_needs_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_what_the_bench_needs_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_processes_that_build_at_once_build_once(tmp_path: Path) -> None:
     """The second waits for the first and takes what it made, and what failed halfway is not taken for whole."""
     script = (
-        "import sys, time\nfrom pathlib import Path\nfrom cuda import build\n"
+        "import sys, time\nfrom pathlib import Path\nfrom fake_gpu import build\n"
         "def make(folder):\n    Path(sys.argv[1]).open('a').write('made\\n')\n    (folder / 'it').touch()\n"
         "print((build._kept('thing', make) / 'it').exists())\n"
     )

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 from bundles import KINDS, write_comparator
-from cuda.machine import Machine
-from cuda.plans import write_engines
+from fake_gpu.machine import Machine
+from fake_gpu.plans import write_engines
 
 from edge.errors import EngineError
 from trt_build.engines.kernels import nvcc
 
-HERE = Path(__file__).parent
-BENCHMARK = HERE.parents[1] / "benchmarks" / "gpu.py"
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_tests_for_a_gpu_pass(bench: Machine) -> None:
@@ -23,7 +22,7 @@ def test_the_tests_for_a_gpu_pass(bench: Machine) -> None:
     except EngineError as missing:
         pytest.skip(str(missing))
     script = "import pytest, sys; sys.exit(pytest.main(sys.argv[1:]))"
-    options = ("-q", "-m", "gpu", "-k", "not built_engine", "-p", "no:cacheprovider", str(HERE))
+    options = ("-q", "-m", "gpu", "-k", "not built_engine", "-p", "no:cacheprovider", str(ROOT / "tests/gpu"))
     done = bench.run(script, *options)
     assert done.returncode == 0, done.stdout
     assert "10 passed" in done.stdout
@@ -32,7 +31,7 @@ def test_the_tests_for_a_gpu_pass(bench: Machine) -> None:
 def test_the_benchmark_for_a_gpu_runs(bench: Machine, tmp_path: Path) -> None:
     """It measures each engine that there is at each batch size, and says of each other why it could not."""
     bundle = write_engines(write_comparator(tmp_path / "bundle", KINDS), batch=16)
-    told = bench.ask(BENCHMARK, str(bundle), "--rounds", "100")
+    told = bench.ask(ROOT / "benchmarks/gpu.py", str(bundle), "--rounds", "100")
     assert told["machine"]["gpu"] == "Fake GPU"
     assert [(row["precision"], row["batch"]) for row in told["engines"]] == [("fp32", 1), ("fp32", 16)]
     for row in told["engines"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from cuda.machine import Machine
+from fake_gpu.machine import Machine
 
 PLAN = {
     "version": "10.13.3.9",

@@ -10,13 +10,13 @@ import msgspec
 import numpy as np
 import pytest
 from bundles import KINDS, write_anomaly, write_comparator
-from cuda.build import HERE
-from cuda.machine import Machine
-from cuda.plans import answer, promise_answers, write_engines
+from fake_gpu.machine import Machine
+from fake_gpu.plans import answer, promise_answers, write_engines
 from lines import Subscriber, judged, running, stop, until, write_recipe
 
 import edge
 
+PARTS = Path(__file__).with_name("parts_through_lanes.py")
 COMPARING, JUDGING = "with masters", "without masters"  # bundles of either kind
 THRESHOLD = 2.0**15  # the fake network's scores lie between 0 and twice that
 PIXELS = 64 * 64  # bytes of a picture
@@ -44,7 +44,9 @@ def run(
         write_comparator(bundle, KINDS) if kind == COMPARING else write_anomaly(bundle)
         write_engines(bundle, batch=batch, kernels=bool(task.get("frames")), **(plan or {}))
     asked = {"parts": 1000, "lanes": 2, **task}
-    said = bench.ask(HERE / "parts_through_lanes.py", str(bundle), msgspec.json.encode(asked).decode())
+    said = bench.ask(
+        Path(__file__).with_name("parts_through_lanes.py"), str(bundle), msgspec.json.encode(asked).decode()
+    )
     return msgspec.convert(said, Told, strict=False)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parent / "cuda" / "fake_nvml.c"
+SOURCE = Path(__file__).parent / "driver" / "fake_nvml.c"
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 
 # An RTX-like card at work: what each name means is in the source.

@@ -19,9 +19,10 @@ from pathlib import Path
 
 PYCUDA = "2026.1"
 HERE = Path(__file__).parent
-DRIVER = tuple(HERE / name for name in ("fake_driver.cpp", "fake_queues.cpp"))
-SHIPPED = HERE.parents[2] / "edge" / "image"  # kernels_host.cpp takes them in
-KERNELS = tuple(HERE / name for name in ("network_host.cpp", "kernels_host.cpp"))
+SOURCES = HERE / "driver"
+DRIVER = tuple(SOURCES / name for name in ("fake_driver.cpp", "fake_queues.cpp"))
+SHIPPED = HERE.parents[1] / "edge" / "image"  # kernels_host.cpp takes them in
+KERNELS = tuple(SOURCES / name for name in ("network_host.cpp", "kernels_host.cpp"))
 
 FLAGS = ("-shared", "-fPIC", "-O1")
 SITECONF = """
@@ -38,7 +39,7 @@ class Missing(Exception):
 def libraries() -> Path:
     """The folder with the fake `libcuda.so.1` and `libkernels.so`; where it is not in the cache, after 5 s."""
     headers = _headers()
-    sources = [*DRIVER, *KERNELS, *sorted(HERE.glob("*.h")), *sorted(SHIPPED.glob("*.cu"))]
+    sources = [*DRIVER, *KERNELS, *sorted(SOURCES.glob("*.h")), *sorted(SHIPPED.glob("*.cu"))]
     key = _digest(*(path.read_bytes() for path in sources), (headers / "cuda.h").read_bytes(), *FLAGS)
     return _kept(f"driver-{key}", lambda folder: _compile(folder, headers))
 
@@ -54,7 +55,7 @@ def pycuda() -> Path:
 def _compile(folder: Path, headers: Path) -> None:
     symbols, object_, driver = folder / "symbols.c", folder / "symbols.o", folder / "libcuda.so.1"
     symbols.write_text(_symbols(headers))
-    compiler = ["g++", "-std=c++17", *FLAGS, f"-I{headers}", f"-I{HERE}"]
+    compiler = ["g++", "-std=c++17", *FLAGS, f"-I{headers}", f"-I{SOURCES}"]
     _run("gcc", "-c", "-fPIC", symbols, "-o", object_)
     _run(*compiler, "-Wl,-soname,libcuda.so.1", *DRIVER, object_, "-o", driver, "-ldl")
     _run(*compiler, *KERNELS, driver, "-o", folder / "libkernels.so")

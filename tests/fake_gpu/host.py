@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-SOURCE = Path(__file__).parent / "kernels_host.cpp"
+SOURCE = Path(__file__).parent / "driver" / "kernels_host.cpp"
 _FLAGS = ("-std=c++17", "-O2", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror")
 
 
