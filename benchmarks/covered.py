@@ -34,7 +34,7 @@ from edge.judges.judge import Judge, rule_of
 from edge.recipe import Recipe, Synthetic
 from edge.recipe_file import read_recipe
 from edge.render.board import design
-from edge.render.photo import Pose, master, photograph
+from edge.render.photo import BoardPose, master, photograph
 from trt_build.terminal.progress import counted
 
 Picture = NDArray[np.uint8]
@@ -62,7 +62,7 @@ def rendered(count: int) -> Iterator[Clean]:
         rng = np.random.default_rng([23, number])
         yield Clean(
             name=plan.view,
-            picture=photograph(plan.art, plan, Pose.any(rng), rng),
+            picture=photograph(plan.art, plan, BoardPose.any(rng), rng),
             master=master(plan),
         )
 

@@ -21,7 +21,8 @@ from edge.engines import open_engine
 from edge.engines.base import Engine, Sample
 from edge.judges.regions import find_regions
 from edge.recipe import EngineChoice
-from trt_build.data.pairs import KINDS, Pair, read_pairs, split
+from edge.render.defects import KINDS
+from trt_build.data.pairs import Pair, read_pairs, split
 from trt_build.figures.boards import FLOOR, as_boxes, choose_cut, draw_worst, figures
 from trt_build.figures.boxes import Boxes
 

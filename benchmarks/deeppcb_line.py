@@ -23,8 +23,9 @@ import cv2
 import numpy as np
 
 from edge.messages import Verdict
+from edge.render.defects import KINDS
 from edge.wire import verdict_from
-from trt_build.data.pairs import KINDS, Pair, read_pairs
+from trt_build.data.pairs import Pair, read_pairs
 from trt_build.figures.boxes import overlaps
 
 BUNDLE = Path(__file__).parent / "bundles" / "deeppcb"

@@ -20,7 +20,7 @@ from edge.recipe import Synthetic
 from edge.recipe_file import read_recipe
 from edge.render.board import design
 from edge.render.defects import KINDS, add_defect
-from edge.render.photo import Pose, master, photograph
+from edge.render.photo import BoardPose, master, photograph
 from trt_build.data.rendered import registered
 
 #: Designs and the defect on each of their golden boards: three, for a bundle under 5 MB with FP32 in it.
@@ -42,7 +42,7 @@ def write_shown(folder: Path) -> None:
             rng = np.random.default_rng([13, number, kind])
             art = plan.art.copy()
             box = add_defect(art, kind_name, rng, [])
-            board = registered(photograph(art, plan, Pose.any(rng), rng), master(plan))
+            board = registered(photograph(art, plan, BoardPose.any(rng), rng), master(plan))
             name = f"{plan.view}-{kind_name}"
             cv2.imwrite(str(folder / f"golden/{name}_temp.png"), master(plan))
             cv2.imwrite(str(folder / f"golden/{name}_test.png"), board)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from trt_build.backbones.open import Backbone, open_backbone
-from trt_build.data.parts import Part, pictures, read_parts, split_good
+from trt_build.data.parts import LabelledPart, pictures, read_parts, split_good
 from trt_build.figures.ranking import image_auroc
 from trt_build.methods.autoencoder.network import Autoencoder, AutoencoderConfig
 from trt_build.methods.autoencoder.train import TRAINING, AutoencoderTask, Learning, load_autoencoder
@@ -37,7 +37,7 @@ VARIANTS: Mapping[str, tuple[AutoencoderConfig, Learning]] = {
 
 
 @torch.inference_mode()
-def look(backbone: Backbone, parts: Sequence[Part]) -> Tensor:
+def look(backbone: Backbone, parts: Sequence[LabelledPart]) -> Tensor:
     """What the backbone sees of each part, as it is: `Autoencoder.look` before it is used to anything."""
     model = Autoencoder(AutoencoderConfig(), backbone).eval()
     return torch.cat([model.look(torch.from_numpy(pictures([part], model.config.spec))) for part in parts])

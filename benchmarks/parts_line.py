@@ -20,7 +20,7 @@ import numpy as np
 from deeppcb_line import play
 
 from edge.bundle import read_bundle
-from trt_build.data.parts import Part, frame_of, picture, read_parts
+from trt_build.data.parts import LabelledPart, frame_of, picture, read_parts
 
 RECIPE = """\
 line = "parts-{pid}"
@@ -55,7 +55,7 @@ def write_recipe(folder: Path, judge: str, *, width: int, height: int, color: st
     return path
 
 
-def write_frames(folder: Path, parts: list[Part], bundle: Path) -> tuple[int, int]:
+def write_frames(folder: Path, parts: list[LabelledPart], bundle: Path) -> tuple[int, int]:
     """Lay the parts' pictures into `folder` in their order; width and height of all."""
     spec = read_bundle(bundle).manifest.input
     shapes = {frame_of(part).shape for part in parts}

@@ -23,8 +23,8 @@ from torch.nn import functional as F
 
 from edge.manifest import InputSpec
 from trt_build.backbones.open import Backbone, open_backbone
-from trt_build.data.parts import Part, mask_of, picture, read_parts, split_good
-from trt_build.figures.ranking import image_auroc, lay_map, sweep_pixels
+from trt_build.data.parts import LabelledPart, mask_of, picture, read_parts, split_good
+from trt_build.figures.ranking import image_auroc, resize_map, sweep_pixels
 
 SETS = ("mvtec/bottle", "mvtec/pill", "magtile")
 MIXED = ("magtile",)  # tiles of all sizes
@@ -35,7 +35,7 @@ MASK = (256, 256)
 class Probe:
     """Cells of good pictures `(V, D)`, and how far a picture's cells are from the nearest of them."""
 
-    def __init__(self, backbone: Backbone, good: Sequence[Part], vectors: int) -> None:
+    def __init__(self, backbone: Backbone, good: Sequence[LabelledPart], vectors: int) -> None:
         self._backbone = backbone
         levels = [self._levels(part) for part in good]
         self._scales = [torch.cat([each[i].flatten() for each in levels]).std() for i in range(2)]
@@ -43,13 +43,13 @@ class Probe:
         chosen = np.random.default_rng(0).permutation(len(cells))[:vectors]
         self._kept = cells[torch.from_numpy(chosen)]
 
-    def __call__(self, part: Part) -> npt.NDArray[np.float32]:
+    def __call__(self, part: LabelledPart) -> npt.NDArray[np.float32]:
         """The map `(1, h, w)` at stride 8."""
         levels = self._levels(part)
         near = torch.cdist(self._cells(levels), self._kept).amin(1)
         return near.reshape(1, *levels[0].shape[2:]).numpy()
 
-    def _levels(self, part: Part) -> tuple[Tensor, Tensor]:
+    def _levels(self, part: LabelledPart) -> tuple[Tensor, Tensor]:
         """Features at strides 8 and 16, each averaged with its neighbours, at the size of the former."""
         with torch.inference_mode():
             _, eight, sixteen = self._backbone(torch.from_numpy(picture(part, SPEC)))
@@ -75,7 +75,7 @@ def main() -> None:
         maps = [probe(part) for part in parts.test]
         scores = np.array([map_.max() for map_ in maps])
         is_good = np.array([part.is_good for part in parts.test])
-        pixels = sweep_pixels([lay_map(m, MASK) for m in maps], [mask_of(part, MASK) for part in parts.test])
+        pixels = sweep_pixels([resize_map(m, MASK) for m in maps], [mask_of(part, MASK) for part in parts.test])
         figures = {"image_auroc": image_auroc(scores[is_good], scores[~is_good]), "pixel_auroc": pixels.auroc}
         figures |= {"aupro30": pixels.aupro(0.3), "aupro5": pixels.aupro(0.05)}
         line[Path(name).name] = {key: round(value, 4) for key, value in figures.items()}

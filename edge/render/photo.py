@@ -22,7 +22,7 @@ _LOOSE = 48  # the noise field is so much larger than a picture, and each pictur
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pose:
+class BoardPose:
     """How a board lies under the camera: turned about the middle of the picture, then shifted."""
 
     dx_px: float = 0.0
@@ -30,9 +30,9 @@ class Pose:
     rotation_deg: float = 0.0
 
     @staticmethod
-    def any(rng: np.random.Generator) -> Pose:
+    def any(rng: np.random.Generator) -> BoardPose:
         dx, dy = rng.uniform(-6, 6, 2)
-        return Pose(dx_px=float(dx), dy_px=float(dy), rotation_deg=float(rng.uniform(-0.7, 0.7)))
+        return BoardPose(dx_px=float(dx), dy_px=float(dy), rotation_deg=float(rng.uniform(-0.7, 0.7)))
 
     def matrix(self, height: int, width: int) -> NDArray[np.float64]:
         """2x3: pixel of the picture in nominal pose -> pixel of this picture."""
@@ -45,7 +45,7 @@ class Pose:
 def photograph(
     art: NDArray[np.uint8],
     design: Design,
-    pose: Pose,
+    pose: BoardPose,
     rng: np.random.Generator,
     *,
     colour: bool = False,
@@ -81,7 +81,7 @@ def photograph(
 def master(design: Design, *, colour: bool = False) -> NDArray[np.uint8]:
     """The picture of a design without defects, in its nominal pose and in even light."""
     rng = np.random.default_rng(design.number)
-    return photograph(design.art, design, Pose(), rng, colour=colour, light=0.0)
+    return photograph(design.art, design, BoardPose(), rng, colour=colour, light=0.0)
 
 
 def mosaic(picture: NDArray[np.uint8], bayer: Bayer) -> NDArray[np.uint8]:

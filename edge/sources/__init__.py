@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import recipe
-from .base import Shown, Source, Trigger
+from .base import EarlierPicture, Source, Trigger
 from .folder import FolderSource
 from .synthetic import SyntheticSource
 
-__all__ = ["Shown", "Source", "Trigger", "open_source"]
+__all__ = ["EarlierPicture", "Source", "Trigger", "open_source"]
 
 
-def open_source(section: recipe.Source, shown: Sequence[Shown] = ()) -> Source:
+def open_source(section: recipe.Source, shown: Sequence[EarlierPicture] = ()) -> Source:
     """The source that a recipe's [source] section names; it opens on `with`.
 
     What was shown before capture was started anew matters to a folder, which goes on behind it.

@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..errors import PartError
-from .shot import Shot
+from .stream_frame import StreamFrame
 
 MOST = 16  # frames whose pixels wait; about as many as a line has slots
 MOST_LOST = 100_000  # frames without pixels that wait to become parts, while the line takes none
@@ -18,15 +18,15 @@ MOST_LOST = 100_000  # frames without pixels that wait to become parts, while th
 
 @dataclass
 class _Waiting:
-    shot: Shot
+    frame: StreamFrame
     lost: str = ""
 
 
 @dataclass(frozen=True)
-class Taken:
+class NextFrame:
     """A frame that is next, with what happened before it."""
 
-    shot: Shot
+    frame: StreamFrame
     lost: str  # why its pixels were let go
     skipped: int  # frames that were passed over since the last one was taken
 
@@ -42,7 +42,7 @@ class Backlog:
         self._skipped = 0
         self._ended: str | None = None
 
-    def put(self, shot: Shot) -> None:
+    def put(self, frame: StreamFrame) -> None:
         """A frame came."""
         with self._changed:
             if self._newest:
@@ -52,11 +52,11 @@ class Backlog:
             elif len(self._whole) == MOST:
                 oldest = self._whole.popleft()
                 oldest.lost = f"{MOST} newer frames came before it was taken"
-                oldest.shot = _without_pixels(oldest.shot, oldest.lost)
+                oldest.frame = _without_pixels(oldest.frame, oldest.lost)
             if len(self._waiting) == MOST_LOST:
                 self._waiting.popleft()
                 self._skipped += 1
-            waiting = _Waiting(shot)
+            waiting = _Waiting(frame)
             self._waiting.append(waiting)
             self._whole.append(waiting)
             self._changed.notify_all()
@@ -67,7 +67,7 @@ class Backlog:
             self._ended = why
             self._changed.notify_all()
 
-    def take(self, timeout_s: float) -> Taken | str | None:
+    def take(self, timeout_s: float) -> NextFrame | str | None:
         """The next frame; behind the last one why no more will come; None if nothing came in that time."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._ended is not None, timeout_s)
@@ -77,11 +77,11 @@ class Backlog:
             if not waiting.lost:
                 self._whole.popleft()
             skipped, self._skipped = self._skipped, 0
-            return Taken(waiting.shot, waiting.lost, skipped)
+            return NextFrame(waiting.frame, waiting.lost, skipped)
 
 
-def _without_pixels(shot: Shot, why: str) -> Shot:
+def _without_pixels(frame: StreamFrame, why: str) -> StreamFrame:
     def pixels() -> NDArray[Any]:
         raise PartError("overrun", why)
 
-    return replace(shot, pixels=pixels)
+    return replace(frame, pixels=pixels)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import PartError, PictureError
 from ..image.picture import one_channel
-from .shot import Shot
+from .stream_frame import StreamFrame
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Trigger:
 
 
 @dataclass(frozen=True)
-class Shown:
+class EarlierPicture:
     """A picture that became a part earlier in this run."""
 
     source_ref: str  # as in the ledger
@@ -66,13 +66,13 @@ def deliver(picture: NDArray[Any], out: NDArray[np.uint8], name: str) -> None:
     np.copyto(out, found)
 
 
-def deliver_shot(shot: Shot, out: NDArray[np.uint8], name: str) -> None:
+def deliver_frame(frame: StreamFrame, out: NDArray[np.uint8], name: str) -> None:
     """Decode a stream's frame and copy it into `out`, or say by PartError why not."""
     try:
-        picture = shot.pixels()
+        picture = frame.pixels()
     except PictureError as error:
         raise PartError("frame", str(error)) from error
-    deliver(picture, out, f"{name}, {shot.ref}")
+    deliver(picture, out, f"{name}, {frame.ref}")
 
 
 def _words(picture: NDArray[Any]) -> str:

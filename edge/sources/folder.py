@@ -16,10 +16,10 @@ from ..errors import PartError, PictureError, SourceEnded, SourceError
 from ..memory.ledger import ROWS
 from ..messages import VIEW_BYTES
 from ..pictures import read
-from .base import Shown, Trigger, deliver
+from .base import EarlierPicture, Trigger, deliver
 from .listing import Views, check_folder, files_of, folder_of, listed, reference
 from .pace import Pace
-from .spool import POLL_S, Spool
+from .watched_folder import POLL_S, WatchedFolder
 
 POLL_REST = 4  # looking at a large folder takes at most a fifth of the time
 
@@ -30,7 +30,7 @@ class FolderSource:
     It goes on behind the last picture of those shown before.
     """
 
-    def __init__(self, section: recipe.Folder, shown: Sequence[Shown] = ()) -> None:
+    def __init__(self, section: recipe.Folder, shown: Sequence[EarlierPicture] = ()) -> None:
         self._section, self._shown_before = section, shown
         self._views = Views(section.files, section.camera)
 
@@ -45,7 +45,7 @@ class FolderSource:
             check_folder(folder_of(files))
             forgot = len(self._shown_before) >= ROWS
             self._files, self._next = [], 0
-            self._spool = Spool(lambda: listed(files), self._shown_before, forgot)
+            self._spool = WatchedFolder(lambda: listed(files), self._shown_before, forgot)
             self._poll_due_s = 0.0
         self._ahead: NDArray[Any] | PartError | None = None
         self._pace = Pace(self._section.fps)
@@ -105,7 +105,7 @@ class FolderSource:
         return True
 
 
-def _behind(files: Sequence[Path], shown: Sequence[Shown]) -> int:
+def _behind(files: Sequence[Path], shown: Sequence[EarlierPicture]) -> int:
     """Where to go on: behind the picture shown last of those that are still there."""
     places = {reference(path): place for place, path in enumerate(files)}
     return next((places[one.source_ref] + 1 for one in reversed(shown) if one.source_ref in places), 0)

@@ -14,7 +14,7 @@ from .. import recipe
 from ..errors import SourceEnded, SourceError
 from ..render.board import Design, design
 from ..render.defects import KINDS, Box, add_defect
-from ..render.photo import Pose, master, mosaic, photograph
+from ..render.photo import BoardPose, master, mosaic, photograph
 from .base import Trigger, deliver
 from .pace import Pace
 
@@ -78,7 +78,7 @@ def render(
 ) -> tuple[NDArray[np.uint8], list[tuple[int, int, int, int, str]]]:
     """The picture of a board and its defects as x1, y1, x2, y2, kind in that picture."""
     rng = np.random.default_rng([3, section.seed, sequence])
-    pose, art = Pose.any(rng), board.art
+    pose, art = BoardPose.any(rng), board.art
     boxes: list[Box] = []
     kinds: list[str] = []
     if rng.random() < section.defect_rate:

@@ -7,25 +7,25 @@ from pathlib import Path
 
 from .. import recipe
 from .base import Source
-from .film import Film
-from .live import Live
-from .shot import Shot
+from .live_stream import LiveStream
+from .stream_frame import StreamFrame
 from .streams.container import open_container
 from .streams.gstreamer import open_gstreamer
 from .streams.http_camera import open_http
+from .video_file import VideoFile
 
 
 def open_video(section: recipe.Video) -> Source:
     """A file is read frame by frame; anything else is a camera, which does not wait."""
     if section.backend == "gstreamer" or (section.backend == "auto" and " ! " in section.address):
-        return Live(section, open_gstreamer)
-    return Film(section) if Path(section.address).is_file() else Live(section, _open_camera)
+        return LiveStream(section, open_gstreamer)
+    return VideoFile(section) if Path(section.address).is_file() else LiveStream(section, _open_camera)
 
 
-def _open_camera(section: recipe.Video, timeout_s: float) -> Iterator[Shot]:
+def _open_camera(section: recipe.Video, timeout_s: float) -> Iterator[StreamFrame]:
     if section.address.startswith(("http://", "https://")):
-        shots = open_http(section.address, timeout_s)
-        if shots is not None:
-            return shots
+        frames = open_http(section.address, timeout_s)
+        if frames is not None:
+            return frames
     size = (section.width, section.height)
-    return open_container(section.address, live=True, timeout_s=timeout_s, size=size).shots
+    return open_container(section.address, live=True, timeout_s=timeout_s, size=size).frames

@@ -9,7 +9,7 @@ from ..errors import PartError, SourceEnded, SourceError
 from ..memory.ledger import ROWS, Ledger
 from ..memory.ring import Ring, as_image
 from ..messages import SOURCE_REF_BYTES, Frame, Message, Part, Unknown
-from ..sources.base import Shown, Source, Trigger
+from ..sources.base import EarlierPicture, Source, Trigger
 from ..text import DETAIL_BYTES, end_of, fitted, readable
 from .liveness import TICK_MS, Liveness
 from .loop import stamp
@@ -61,10 +61,10 @@ class Capture:
         return Frame(part=part, shape=self._shape, done_ns={})
 
 
-def shown(ledger: Ledger) -> list[Shown]:
+def shown(ledger: Ledger) -> list[EarlierPicture]:
     """The pictures of the parts entered last, over all epochs of this run, oldest first."""
     entries = range(max(0, ledger.captured - ROWS), ledger.captured)
-    return [Shown(part.source_ref, part.captured_at_ns) for part in map(ledger.part, entries)]
+    return [EarlierPicture(part.source_ref, part.captured_at_ns) for part in map(ledger.part, entries)]
 
 
 def run_capture(

@@ -12,7 +12,7 @@ from edge.bundle import read_bundle
 from edge.judges.golden import judge
 from edge.recipe import EngineChoice
 from trt_build.data.cases import judging_engine
-from trt_build.data.pairs import DatasetError
+from trt_build.data.errors import DatasetError
 from trt_build.figures.boards import FloatArray, Judge, Picture
 from trt_build.terminal.progress import counted
 

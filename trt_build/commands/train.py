@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from edge.engines.processor import usable_cores
-from trt_build.data.pairs import KINDS, DatasetError
+from edge.render.defects import KINDS
+from trt_build.data.errors import DatasetError
 from trt_build.methods.autoencoder.network import AutoencoderConfig
 from trt_build.methods.autoencoder.train import TRAINING as AUTOENCODER
 from trt_build.methods.autoencoder.train import train_autoencoder

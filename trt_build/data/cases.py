@@ -18,7 +18,7 @@ from edge.judges.golden import check_numbers, judge
 from edge.manifest import InputSpec, Manifest
 from edge.recipe import EngineChoice
 from trt_build.data.pairs import Pair
-from trt_build.data.parts import Part, picture
+from trt_build.data.parts import LabelledPart, picture
 from trt_build.terminal.progress import counted
 
 Image = npt.NDArray[np.uint8]
@@ -46,7 +46,7 @@ def pair_cases(pairs: Sequence[Pair], spec: InputSpec) -> Iterator[Case]:
         yield Case(name=pair.name, image=spec.tensor(pair.board), master=spec.tensor(pair.master))
 
 
-def part_cases(parts: Sequence[Part], spec: InputSpec) -> Iterator[Case]:
+def part_cases(parts: Sequence[LabelledPart], spec: InputSpec) -> Iterator[Case]:
     """Parts of a folder, one after another."""
     for part in parts:
         yield Case(name=part.name.replace("/", "-"), image=picture(part, spec))

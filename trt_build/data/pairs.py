@@ -6,68 +6,23 @@ defect a line, `x1 y1 x2 y2 type`, with type 1..6 in the order of `KINDS`.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from edge.errors import EdgeError, PictureError, together
 from edge.image.picture import grey, one_channel
-from edge.pictures import read
+from edge.render.defects import KINDS
 from edge.text import readable, text_of
-from trt_build.data.pictures import PICTURES, deeper, is_picture, seen, warn_left_out
+from trt_build.data.errors import DatasetError, raise_mistakes, read_each
+from trt_build.data.pictures import PICTURES, entries, is_picture, nested_files, warn_left_out
+from trt_build.data.shares import share_of
 
-KINDS = ("open", "short", "mousebite", "spur", "copper", "pin-hole")
-Thing = TypeVar("Thing")
-Read = TypeVar("Read")
+from .pictures import read_picture
+
 Files = dict[tuple[str, str], list[Path]]  # by id and role: temp, test, txt, or none
-
-
-class DatasetError(EdgeError, ValueError):
-    """A data set that cannot be used as it is; tells all that is wrong with it, each with its file."""
-
-    def __init__(self, *said: str) -> None:
-        super().__init__(together(said))
-        self.said = said
-
-
-def decode(path: Path) -> npt.NDArray[np.uint8]:
-    """A picture as it is stored and as the line reads it, `(H, W)` grey or `(H, W, 3)` BGR.
-
-    DatasetError where it cannot be used.
-    """
-    try:
-        found = read(path)
-    except PictureError as error:
-        raise DatasetError(f"{error}: save it anew, or take it out") from error
-    if found.dtype != np.uint8 or (found.ndim == 3 and found.shape[2] != 3):
-        raise DatasetError(
-            f"{path}: expected 8 bits a channel, grey or three colours, found {found.shape} {found.dtype}: "
-            "save it so"
-        )
-    return found
-
-
-def refuse(said: Iterable[str]) -> None:
-    """One DatasetError of all that is wrong; nothing where nothing is."""
-    if found := list(said):
-        raise DatasetError(*found)
-
-
-def gather(read: Callable[[Thing], Read], things: Iterable[Thing]) -> tuple[list[Read], list[str]]:
-    """What can be read of these things, and what is wrong with the others."""
-    done: list[Read] = []
-    wrong: list[str] = []
-    for thing in things:
-        try:
-            done.append(read(thing))
-        except DatasetError as error:
-            wrong.extend(error.said)
-    return done, wrong
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +42,8 @@ def read_pairs(folder: Path) -> list[Pair]:
     names = [name for name, role in files if role == "txt"]
     if not names:
         raise DatasetError(f"{folder}: expected pairs <id>_temp.*, <id>_test.*, <id>.txt; found no .txt file")
-    pairs, wrong = gather(lambda name: _read_pair(folder, files, name), names)
-    refuse([*_misplaced(folder, files), *wrong])
+    pairs, wrong = read_each(lambda name: _read_pair(folder, files, name), names)
+    raise_mistakes([*_misplaced(folder, files), *wrong])
     return pairs
 
 
@@ -97,9 +52,7 @@ def split(pairs: Sequence[Pair], *, held_out: float = 0.06, seed: int = 0) -> tu
     train: list[Pair] = []
     kept: list[Pair] = []
     for pair in pairs:
-        digest = hashlib.sha256(f"{seed}:{pair.name}".encode()).digest()
-        chance = int.from_bytes(digest[:8], "big") / 2**64
-        (kept if chance < held_out else train).append(pair)
+        (kept if share_of(pair.name, seed) < held_out else train).append(pair)
     return train, kept
 
 
@@ -110,8 +63,8 @@ def read_boxes(path: Path, size: tuple[int, int]) -> tuple[npt.NDArray[np.float3
     except ValueError as error:
         raise DatasetError(f"{path}: {error}") from error
     numbered = [(f"{path}:{number}", line) for number, line in enumerate(lines, start=1) if line.strip()]
-    boxes, wrong = gather(lambda line: _box(line[0], line[1], size), numbered)
-    refuse(wrong)
+    boxes, wrong = read_each(lambda line: _box(line[0], line[1], size), numbered)
+    raise_mistakes(wrong)
     table = np.array(boxes, np.float32).reshape(-1, 5)
     return table[:, :4], table[:, 4].astype(np.int64) - 1
 
@@ -133,7 +86,7 @@ def _box(where: str, line: str, size: tuple[int, int]) -> list[int]:
 def _files(folder: Path) -> Files:
     """Every file, under the id and the role that its name gives it."""
     files: Files = {}
-    for path in seen(folder):
+    for path in entries(folder):
         name, _, role = path.stem.rpartition("_")
         if path.suffix.lower() == ".txt":
             name, role = path.stem, "txt"
@@ -145,7 +98,7 @@ def _files(folder: Path) -> Files:
 
 def _misplaced(folder: Path, files: Files) -> Iterator[str]:
     """Pictures that belong to no pair, and those that lie where none is looked for."""
-    yield from deeper(folder)
+    yield from nested_files(folder)
     for (name, role), paths in files.items():
         if not role:
             continue
@@ -160,8 +113,8 @@ def _misplaced(folder: Path, files: Files) -> Iterator[str]:
 
 
 def _read_pair(folder: Path, files: Files, name: str) -> Pair:
-    pictures, wrong = gather(lambda role: _read_picture(folder, files, name, role), ("temp", "test"))
-    refuse(wrong)
+    pictures, wrong = read_each(lambda role: _read_picture(folder, files, name, role), ("temp", "test"))
+    raise_mistakes(wrong)
     master, board = pictures
     if master.shape != board.shape:
         raise DatasetError(
@@ -175,4 +128,4 @@ def _read_picture(folder: Path, files: Files, name: str, role: str) -> npt.NDArr
     if (name, role) not in files:
         raise DatasetError(f"{folder / name}_{role}.*: expected a picture ({', '.join(PICTURES)}), found none")
     path = files[name, role][0]
-    return grey(one_channel(decode(path)))
+    return grey(one_channel(read_picture(path)))

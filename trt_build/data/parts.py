@@ -11,7 +11,6 @@ no masks, and no figures of pixels.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +22,9 @@ import numpy.typing as npt
 from edge.image.warp import Resampler
 from edge.manifest import InputSpec
 from edge.text import readable
-from trt_build.data.pairs import DatasetError, decode, refuse
-from trt_build.data.pictures import is_picture, seen
+from trt_build.data.errors import DatasetError, raise_mistakes
+from trt_build.data.pictures import entries, is_picture, read_picture
+from trt_build.data.shares import share_of
 from trt_build.data.unfit import GOOD, unfit
 
 Picture = npt.NDArray[np.uint8]
@@ -36,7 +36,7 @@ ENOUGH = 150  # good parts fill each share with a chance of 99 %
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class LabelledPart:
     """A picture on disk and what is known of it."""
 
     name: str  # "crack/012": its kind and its file's name
@@ -53,17 +53,17 @@ class Part:
 class Parts:
     """All parts of a folder, by kind and name."""
 
-    train: list[Part]  # good ones
-    test: list[Part]
+    train: list[LabelledPart]  # good ones
+    test: list[LabelledPart]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Good:
     """Good parts to train with, to look at while training, and to set thresholds with: no part is in two."""
 
-    fit: list[Part]
-    validation: list[Part]
-    calibration: list[Part]
+    fit: list[LabelledPart]
+    validation: list[LabelledPart]
+    calibration: list[LabelledPart]
 
 
 def read_parts(folder: Path, *, mixed_sizes: bool = False) -> Parts:
@@ -72,21 +72,20 @@ def read_parts(folder: Path, *, mixed_sizes: bool = False) -> Parts:
     All pictures are of one size unless `mixed_sizes`. No training picture comes twice or in the test.
     """
     train, test = _labelled(folder, "train"), _labelled(folder, "test")
-    refuse(unfit(folder, train, test, mixed_sizes=mixed_sizes))
+    raise_mistakes(unfit(folder, train, test, mixed_sizes=mixed_sizes))
     return Parts(train=train, test=test)
 
 
-def split_good(parts: Sequence[Part], *, seed: int = 0) -> Good:
+def split_good(parts: Sequence[LabelledPart], *, seed: int = 0) -> Good:
     """Good parts into about 70, 10 and 20 %; a part's place depends on its name and the seed alone.
 
     So parts that are added later move no other part. `DatasetError` where a share has too few.
     """
-    shares: dict[str, list[Part]] = {name: [] for name in SHARES}
+    shares: dict[str, list[LabelledPart]] = {name: [] for name in SHARES}
     ends = np.cumsum(list(SHARES.values()))
     for part in parts:
-        digest = hashlib.sha256(f"{seed}:{part.name}".encode()).digest()
-        chance = int.from_bytes(digest[:8], "big") / 2**64
-        shares[list(SHARES)[int(np.searchsorted(ends[:-1], chance, side="right"))]].append(part)
+        place = np.searchsorted(ends[:-1], share_of(part.name, seed), side="right")
+        shares[list(SHARES)[int(place)]].append(part)
     if any(len(shares[name]) < LEAST[name] for name in SHARES):
         found = ", ".join(f"{len(shares[name])} for {name} (at least {LEAST[name]})" for name in SHARES)
         raise DatasetError(
@@ -95,44 +94,44 @@ def split_good(parts: Sequence[Part], *, seed: int = 0) -> Good:
     return Good(**shares)
 
 
-def picture(part: Part, spec: InputSpec) -> Picture:
+def picture(part: LabelledPart, spec: InputSpec) -> Picture:
     """The model's input `(1, C, H, W)` uint8, laid out as on the line: the whole picture, resampled."""
     out = np.empty(spec.shape, np.uint8)
     Resampler(None, spec).lay(frame_of(part), out)
     return out
 
 
-def pictures(parts: Sequence[Part], spec: InputSpec) -> Picture:
+def pictures(parts: Sequence[LabelledPart], spec: InputSpec) -> Picture:
     """The inputs `(N, C, H, W)` uint8 of many parts."""
     return np.concatenate([np.empty((0, *spec.shape[1:]), np.uint8), *(picture(part, spec) for part in parts)])
 
 
-def mask_of(part: Part, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+def mask_of(part: LabelledPart, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
     """Where the defect is, `(H, W)` of this shape, by nearest neighbour; nowhere without a mask."""
     if part.mask is None:
         return np.zeros(shape, bool)
-    mask = decode(part.mask)
+    mask = read_picture(part.mask)
     grey = mask if mask.ndim == 2 else mask.max(axis=2)
     return np.asarray(cv2.resize(grey, shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT) > 0)
 
 
-def frame_of(part: Part) -> Picture:
+def frame_of(part: LabelledPart) -> Picture:
     """The picture as it is stored, `(H, W)` grey or `(H, W, 3)` BGR."""
-    return decode(part.path)
+    return read_picture(part.path)
 
 
-def _labelled(folder: Path, half: str) -> list[Part]:
+def _labelled(folder: Path, half: str) -> list[LabelledPart]:
     """The parts of `train` or `test`."""
-    has_masks = bool(seen(folder / "ground_truth"))
+    has_masks = bool(entries(folder / "ground_truth"))
     return [
-        Part(
+        LabelledPart(
             name=readable(f"{label.name}/{path.stem}"),
             kind=readable(label.name),
             path=path,
             mask=None if label.name == GOOD or not has_masks else _mask(folder, label.name, path),
         )
-        for label in seen(folder / half)
-        for path in seen(label)
+        for label in entries(folder / half)
+        for path in entries(label)
         if is_picture(path)
     ]
 

@@ -1,4 +1,4 @@
-"""Which files of a data set are pictures; none is left out without a word."""
+"""Finds, reads and writes the pictures of a data set; each file that is left out is named in a warning."""
 
 from __future__ import annotations
 
@@ -10,33 +10,58 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-#: Endings of what has to be a picture; with any other ending a file is one if OpenCV finds one in it.
+from edge.errors import PictureError
+from edge.pictures import read
+from trt_build.data.errors import DatasetError
+
+#: A file with one of these endings has to be a picture; another file is one if OpenCV can read it.
 PICTURES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".tif", ".tiff", ".webp")
-NAMED = 10  # files in one warning
+#: Files that one warning names.
+NAMED = 10
 
 log = logging.getLogger(__name__)
 
 
-def save(path: Path, picture: NDArray[np.uint8], *told: int) -> None:
-    """Write a picture as PNG; OSError where the disk does not take it, which OpenCV itself does not tell."""
-    path.write_bytes(cv2.imencode(".png", picture, told)[1].tobytes())
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Return a picture as the line reads it: `(H, W)` grey or `(H, W, 3)` BGR, uint8.
+
+    Raises DatasetError if the file is damaged, is no picture, or has other channels or more than 8 bits.
+    """
+    try:
+        found = read(path)
+    except PictureError as error:
+        raise DatasetError(f"{error}: save it anew, or take it out") from error
+    if found.dtype != np.uint8 or (found.ndim == 3 and found.shape[2] != 3):
+        raise DatasetError(
+            f"{path}: expected 8 bits a channel, grey or three colours, found {found.shape} {found.dtype}: "
+            "save it so"
+        )
+    return found
 
 
-def seen(folder: Path) -> list[Path]:
-    """What a folder holds, by name, without hidden files; nothing where there is no folder."""
+def save(path: Path, picture: NDArray[np.uint8], *options: int) -> None:
+    """Write a picture, `(H, W)` or `(H, W, 3)` BGR uint8, as PNG with OpenCV's options.
+
+    Raises OSError if it cannot be written; `cv2.imwrite` would only return false.
+    """
+    path.write_bytes(cv2.imencode(".png", picture, options)[1].tobytes())
+
+
+def entries(folder: Path) -> list[Path]:
+    """Return the files and folders in a folder, by name, without hidden ones; none if there is no folder."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file has to be read as a picture."""
+    """Return whether a file is to be read as a picture."""
     return path.is_file() and (path.suffix.lower() in PICTURES or cv2.haveImageReader(str(path)))
 
 
-def deeper(folder: Path) -> Iterator[str]:
-    """What is wrong where pictures lie below the folder in which they are looked for."""
-    for inner in seen(folder):
+def nested_files(folder: Path) -> Iterator[str]:
+    """Yield a mistake for each folder with files inside a folder that is to hold pictures only."""
+    for inner in entries(folder):
         count = sum(path.is_file() for path in inner.rglob("*")) if inner.is_dir() else 0
         if count:
             yield (
@@ -46,7 +71,7 @@ def deeper(folder: Path) -> Iterator[str]:
 
 
 def warn_left_out(paths: Sequence[Path], why: str) -> None:
-    """Name what is not read."""
+    """Log a warning that names files that are not read, and why."""
     if paths:
         more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
         log.warning("left out, %s: %s%s", why, ", ".join(map(str, paths[:NAMED])), more)

@@ -7,7 +7,6 @@ each drawer draws it once.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,9 @@ from edge.image.picture import read_picture
 from edge.image.warp import Resampler
 from edge.manifest import InputSpec
 from edge.text import readable
-from trt_build.data.pairs import DatasetError, gather, refuse
-from trt_build.data.pictures import PICTURES, deeper, is_picture, seen, warn_left_out
+from trt_build.data.errors import DatasetError, raise_mistakes, read_each
+from trt_build.data.pictures import PICTURES, entries, is_picture, nested_files, warn_left_out
+from trt_build.data.shares import share_of
 
 DRAWING, PHOTO = 0, 1  #: the two hands of a product's pictures
 HANDS = ("drawing", "photo")  # how their pictures' names begin
@@ -69,7 +69,7 @@ class Split:
 
 def read_products(folder: Path, spec: InputSpec) -> Pictures:
     """All products of a plant's folder, by name, in one group; DatasetError tells everything that is wrong."""
-    folders = [path for path in seen(folder) if path.is_dir()]
+    folders = [path for path in entries(folder) if path.is_dir()]
     if not folders:
         raise DatasetError(
             f"{folder}: expected a folder for each product with drawing*.png and photo*.png in it; found none"
@@ -78,11 +78,13 @@ def read_products(folder: Path, spec: InputSpec) -> Pictures:
         (number, hand, path)
         for number, product in enumerate(folders)
         for hand, prefix in enumerate(HANDS)
-        for path in seen(product)
+        for path in entries(product)
         if is_picture(path) and path.name.startswith(prefix)
     ]
-    rows, wrong = gather(lambda one: (_read(one[2]), one[0], 0, one[1]), shown)
-    refuse([*_misplaced(folder), *(said for product in folders for said in _incomplete(product)), *wrong])
+    rows, wrong = read_each(lambda one: (_read(one[2]), one[0], 0, one[1]), shown)
+    raise_mistakes(
+        [*_misplaced(folder), *(said for product in folders for said in _incomplete(product)), *wrong]
+    )
     return _labelled(rows, [readable(product.name) for product in folders], spec)
 
 
@@ -139,8 +141,7 @@ def read_omniglot(path: Path, spec: InputSpec) -> Split:
 
 def split_products(pictures: Pictures, *, held_out: float, seed: int = 0) -> tuple[Pictures, Pictures]:
     """Training and held-out pictures; on which side a product is depends on its name and the seed alone."""
-    digests = (hashlib.sha256(f"{seed}:{name}".encode()).digest() for name in pictures.names)
-    kept = np.array([int.from_bytes(digest[:8], "big") / 2**64 < held_out for digest in digests])
+    kept = np.array([share_of(name, seed) < held_out for name in pictures.names])
     return pictures.where(~kept[pictures.product]), pictures.where(kept[pictures.product])
 
 
@@ -181,21 +182,21 @@ def _arrays(path: Path, keys: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
 
 def _misplaced(folder: Path) -> Iterator[str]:
     """Pictures that lie in no product's folder."""
-    for path in filter(is_picture, seen(folder)):
+    for path in filter(is_picture, entries(folder)):
         yield f"{path}: lies in no product's folder: move it into one, or out of {folder}"
 
 
 def _incomplete(product: Path) -> Iterator[str]:
     """What is missing or called otherwise in a product's folder."""
-    yield from deeper(product)
-    pictures = [path for path in seen(product) if is_picture(path)]
+    yield from nested_files(product)
+    pictures = [path for path in entries(product) if is_picture(path)]
     for path in pictures:
         if not path.name.startswith(HANDS):
             yield f"{path}: expected a picture named drawing* or photo*; rename it"
     for prefix in HANDS:
         if not any(path.name.startswith(prefix) for path in pictures):
             yield f"{product}: expected at least one {prefix}*.png (or {', '.join(PICTURES[1:])}), found none"
-    others = [path for path in seen(product) if path.is_file() and path not in pictures]
+    others = [path for path in entries(product) if path.is_file() and path not in pictures]
     warn_left_out(others, "since OpenCV finds no picture in them")
 
 

@@ -13,7 +13,7 @@ from edge.manifest import InputSpec
 from edge.recipe import Preprocess
 from edge.render.board import design
 from edge.render.defects import KINDS, Box, add_defect
-from edge.render.photo import Pose, master, photograph
+from edge.render.photo import BoardPose, master, photograph
 from trt_build.data.pictures import save
 from trt_build.terminal.progress import counted
 
@@ -38,7 +38,7 @@ def write_pairs(folder: Path, boards: int, size: int, seed: int) -> None:
             if box is not None:
                 boxes.append(box)
                 lines.append(" ".join(str(value) for value in (*box, number + 1)))
-        part = photograph(art, plan, Pose.any(rng), rng)
+        part = photograph(art, plan, BoardPose.any(rng), rng)
         test = registered(part, temp)
         name = f"{seed:02d}{index:05d}"
         save(folder / f"{name}_temp.png", temp)

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trt_build.data.pairs import DatasetError, decode, gather
-from trt_build.data.pictures import PICTURES, deeper, is_picture, seen, warn_left_out
+from trt_build.data.errors import DatasetError, read_each
+from trt_build.data.pictures import PICTURES, entries, is_picture, nested_files, read_picture, warn_left_out
 
 if TYPE_CHECKING:
-    from trt_build.data.parts import Part
+    from trt_build.data.parts import LabelledPart
 
 GOOD = "good"
 HALVES = ("train", "test", "ground_truth")
 
 
-def unfit(folder: Path, train: Sequence[Part], test: Sequence[Part], *, mixed_sizes: bool) -> Iterator[str]:
+def unfit(
+    folder: Path, train: Sequence[LabelledPart], test: Sequence[LabelledPart], *, mixed_sizes: bool
+) -> Iterator[str]:
     """What is wrong, one text each; nothing where the parts can be used. Files that are left out are named."""
     yield from _misplaced(folder)
     yield from _mislabelled(folder, train)
@@ -33,15 +35,15 @@ def unfit(folder: Path, train: Sequence[Part], test: Sequence[Part], *, mixed_si
 def _misplaced(folder: Path) -> Iterator[str]:
     """Pictures that lie in no label's folder, or deeper than that."""
     for half in HALVES:
-        for label in seen(folder / half):
-            yield from deeper(label)
+        for label in entries(folder / half):
+            yield from nested_files(label)
             if is_picture(label) and half in ("train", "test"):
                 yield f"{label}: lies in no label's folder: move it to {folder / half / GOOD}" + (
                     " if the part is good, else to one with the defect's name" if half == "test" else ""
                 )
 
 
-def _mislabelled(folder: Path, train: Sequence[Part]) -> Iterator[str]:
+def _mislabelled(folder: Path, train: Sequence[LabelledPart]) -> Iterator[str]:
     """Training pictures are of good parts, and there are some."""
     if not any(part.is_good for part in train):
         yield (
@@ -55,11 +57,11 @@ def _mislabelled(folder: Path, train: Sequence[Part]) -> Iterator[str]:
         )
 
 
-def _strays(folder: Path, test: Sequence[Part]) -> Iterator[str]:
+def _strays(folder: Path, test: Sequence[LabelledPart]) -> Iterator[str]:
     """Every mask belongs to a defective part, and every defective part has one."""
     masks = {part.mask for part in test}
-    for kind in seen(folder / "ground_truth"):
-        for path in seen(kind):
+    for kind in entries(folder / "ground_truth"):
+        for path in entries(kind):
             if is_picture(path) and path not in masks:
                 yield (
                     f"{path}: belongs to no picture: expected <id>_mask.png for a picture <id> of a defective "
@@ -73,9 +75,9 @@ def _strays(folder: Path, test: Sequence[Part]) -> Iterator[str]:
             )
 
 
-def _unreadable(parts: Sequence[Part], mixed_sizes: bool) -> Iterator[str]:
+def _unreadable(parts: Sequence[LabelledPart], mixed_sizes: bool) -> Iterator[str]:
     """Pictures that cannot be read, that do not fit their mask, or that are not of the others' size."""
-    sized, wrong = gather(lambda part: (part, _size(part)), parts)
+    sized, wrong = read_each(lambda part: (part, _size(part)), parts)
     yield from wrong
     sizes = Counter(size for _, size in sized)
     for part, size in sized if len(sizes) > 1 and not mixed_sizes else ():
@@ -86,11 +88,11 @@ def _unreadable(parts: Sequence[Part], mixed_sizes: bool) -> Iterator[str]:
             )
 
 
-def _size(part: Part) -> tuple[int, ...]:
+def _size(part: LabelledPart) -> tuple[int, ...]:
     """Height and width of a picture that can be read and that fits its mask."""
-    size = decode(part.path).shape[:2]
+    size = read_picture(part.path).shape[:2]
     if part.mask is not None and part.mask.is_file():
-        mask = decode(part.mask)
+        mask = read_picture(part.mask)
         if mask.shape[:2] != size:
             raise DatasetError(
                 f"{part.mask}: is {_words(mask.shape)}, its picture {_words(size)}: draw the mask anew"
@@ -102,12 +104,12 @@ def _size(part: Part) -> tuple[int, ...]:
     return size
 
 
-def _copies(train: Sequence[Part], test: Sequence[Part]) -> Iterator[str]:
+def _copies(train: Sequence[LabelledPart], test: Sequence[LabelledPart]) -> Iterator[str]:
     """Pictures that come twice, are trained and tested with, have two labels, or two of which have one name."""
-    trained: dict[bytes, Part] = {}
-    tested: dict[bytes, Part] = {}
+    trained: dict[bytes, LabelledPart] = {}
+    tested: dict[bytes, LabelledPart] = {}
     for half in (train, test):
-        named: dict[str, Part] = {}
+        named: dict[str, LabelledPart] = {}
         for part in half:
             if (other := named.setdefault(part.name, part)) is not part:
                 yield f"{part.path}: {other.path.name} has the same name: rename one of them"
@@ -132,14 +134,16 @@ def _copies(train: Sequence[Part], test: Sequence[Part]) -> Iterator[str]:
 
 def _warn(folder: Path) -> None:
     """Name what is not read though it lies where pictures do, or may have been meant to."""
-    inside = [path for half in HALVES for label in seen(folder / half) for path in (label, *seen(label))]
+    inside = [path for half in HALVES for label in entries(folder / half) for path in (label, *entries(label))]
     files = [path for path in inside if path.is_file() and not is_picture(path)]
     warn_left_out(files, "since OpenCV finds no picture in them")
-    beside = [path for path in seen(folder) if is_picture(path) or (path.is_dir() and path.name not in HALVES)]
+    beside = [
+        path for path in entries(folder) if is_picture(path) or (path.is_dir() and path.name not in HALVES)
+    ]
     warn_left_out(beside, f"since pictures are read from {', '.join(HALVES)} alone")
 
 
-def _digest(part: Part) -> bytes:
+def _digest(part: LabelledPart) -> bytes:
     return hashlib.sha256(part.path.read_bytes()).digest()
 
 

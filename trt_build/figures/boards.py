@@ -16,7 +16,8 @@ import numpy.typing as npt
 from edge.image.labels import FONT, WHITE, Color, Marked, draw_marked
 from edge.judges.regions import find_regions
 from edge.messages import Region
-from trt_build.data.pairs import KINDS, Pair
+from edge.render.defects import KINDS
+from trt_build.data.pairs import Pair
 from trt_build.data.pictures import save
 from trt_build.figures.boxes import Boxes, best_cut, class_mean_ap, official_score, overlaps
 

@@ -19,8 +19,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from edge.image.picture import grey
 from trt_build.data.parts import frame_of, mask_of
-from trt_build.figures.parts import Judged
-from trt_build.figures.ranking import escape_and_overkill, lay_map, sweep
+from trt_build.figures.parts import JudgedPart
+from trt_build.figures.ranking import escape_and_overkill, resize_map, sweep
 from trt_build.terminal.plain_names import plain_name
 
 GOOD, BAD, INK, FAINT, TRUTH = "#2f6db5", "#d95f30", "#222222", "#9a9a9a", "#00a6d6"
@@ -62,7 +62,7 @@ def draw_training(progress: Path) -> Figure:
     return figure
 
 
-def draw_scores(judged: Sequence[Judged], threshold: float) -> Figure:
+def draw_scores(judged: Sequence[JudgedPart], threshold: float) -> Figure:
     """How many parts have which score, and below that each part in the row of its kind, the good ones first."""
     kinds = sorted({one.part.kind for one in judged}, key=lambda kind: (kind != "good", kind))
     figure = Figure(figsize=(WIDTH_IN, 2.8 + 0.34 * len(kinds)), layout="constrained")
@@ -136,14 +136,14 @@ def draw_roc(good: npt.NDArray[np.float64], bad: npt.NDArray[np.float64], thresh
     return figure
 
 
-def heat_scale(judged: Sequence[Judged]) -> tuple[float, float]:
+def map_scale(judged: Sequence[JudgedPart]) -> tuple[float, float]:
     """Map values where the heat begins and where it is full, for all pages alike: what good parts show."""
     maps = [one.map.ravel() for one in judged if one.part.is_good] or [one.map.ravel() for one in judged]
     low, high = np.quantile(np.concatenate(maps), (USUAL, RARE))
     return float(low), float(max(high, low + 1e-12))
 
 
-def draw_parts(judged: Sequence[Judged], scale: tuple[float, float]) -> Figure:
+def draw_parts(judged: Sequence[JudgedPart], scale: tuple[float, float]) -> Figure:
     """A page of up to 12 parts: each as it was taken, then in grey with its heat and the true defect's edge."""
     frames = [frame_of(one.part) for one in judged]
     tallest = [max(map(_rise, frames[at : at + ACROSS])) for at in range(0, len(frames), ACROSS)]
@@ -176,9 +176,9 @@ def _rise(frame: npt.NDArray[np.uint8]) -> float:
     return float(frame.shape[0] / ((2 + _GAP) * frame.shape[1]))
 
 
-def _draw_part(one: Judged, frame: npt.NDArray[np.uint8], scale: tuple[float, float], axes: Axes) -> None:
+def _draw_part(one: JudgedPart, frame: npt.NDArray[np.uint8], scale: tuple[float, float], axes: Axes) -> None:
     height, width = frame.shape[:2]
-    strength = np.clip((lay_map(one.map, (height, width)) - scale[0]) / (scale[1] - scale[0]), 0, 1)
+    strength = np.clip((resize_map(one.map, (height, width)) - scale[0]) / (scale[1] - scale[0]), 0, 1)
     layer = HEAT(strength)
     layer[..., 3] = 0.8 * np.sqrt(strength)
     shift = (1 + _GAP) * width

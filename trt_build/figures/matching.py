@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trt_build.data.pairs import DatasetError
+from trt_build.data.errors import DatasetError
 from trt_build.data.products import DRAWING, PHOTO, Pictures, Split
 
 Vectors = npt.NDArray[np.float32]

@@ -12,14 +12,14 @@ import numpy.typing as npt
 from edge.bundle import Bundle
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, answer, judging_engine
-from trt_build.data.pairs import DatasetError
-from trt_build.data.parts import Part, mask_of, picture, read_parts
-from trt_build.figures.ranking import escape_and_overkill, lay_map, sweep, sweep_pixels
+from trt_build.data.errors import DatasetError
+from trt_build.data.parts import LabelledPart, mask_of, picture, read_parts
+from trt_build.figures.ranking import escape_and_overkill, resize_map, sweep, sweep_pixels
 from trt_build.figures.thresholds import last_passed
 from trt_build.terminal.progress import counted
 
 
-def read_test_parts(data: Path) -> list[Part]:
+def read_test_parts(data: Path) -> list[LabelledPart]:
     """The test parts of a folder, good and defective."""
     parts = read_parts(data, mixed_sizes=True).test
     good = sum(part.is_good for part in parts)
@@ -32,10 +32,10 @@ def read_test_parts(data: Path) -> list[Part]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class JudgedPart:
     """A part and what the model said of it; the map is `(1, h, w)` float32 of any size, higher is worse."""
 
-    part: Part
+    part: LabelledPart
     score: float
     map: npt.NDArray[np.float32]
 
@@ -44,7 +44,7 @@ class Judged:
 class Evaluation:
     """Test parts as judged, and the figures on them, in 0..1."""
 
-    judged: list[Judged]
+    judged: list[JudgedPart]
     figures: dict[str, float]
     rejected: dict[str, bool]  # by the part's name
 
@@ -57,7 +57,7 @@ def evaluate(bundle: Bundle, data: Path, choice: EngineChoice) -> Evaluation:
     with judging_engine(choice, bundle) as engine:
         for part in counted(read_test_parts(data), f"judging on {engine.name} {engine.precision}"):
             outputs = answer(engine, manifest, Case(name=part.name, image=picture(part, manifest.input)))
-            judged.append(Judged(part=part, score=float(outputs["score"][0]), map=outputs["map"][0]))
+            judged.append(JudgedPart(part=part, score=float(outputs["score"][0]), map=outputs["map"][0]))
     return Evaluation(
         judged=judged,
         figures=figures_of(judged, (manifest.input.height, manifest.input.width), threshold),
@@ -65,7 +65,7 @@ def evaluate(bundle: Bundle, data: Path, choice: EngineChoice) -> Evaluation:
     )
 
 
-def figures_of(judged: Sequence[Judged], size: tuple[int, int], threshold: float) -> dict[str, float]:
+def figures_of(judged: Sequence[JudgedPart], size: tuple[int, int], threshold: float) -> dict[str, float]:
     """Image and pixel figures at the model's input size, and the rates at the least score that rejects.
 
     Without masks there are none of pixels.
@@ -83,11 +83,11 @@ def figures_of(judged: Sequence[Judged], size: tuple[int, int], threshold: float
     }
 
 
-def _of_pixels(judged: Sequence[Judged], size: tuple[int, int]) -> dict[str, float]:
+def _of_pixels(judged: Sequence[JudgedPart], size: tuple[int, int]) -> dict[str, float]:
     """None where no defective part has a mask."""
     if not any(one.part.mask for one in judged):
         return {}
-    maps, masks = [lay_map(one.map, size) for one in judged], [mask_of(one.part, size) for one in judged]
+    maps, masks = [resize_map(one.map, size) for one in judged], [mask_of(one.part, size) for one in judged]
     pixels = sweep_pixels(maps, masks)
     return {
         "pixel_auroc": pixels.auroc,

@@ -95,7 +95,7 @@ def sweep_pixels(maps: Maps, masks: Masks) -> Sweep:
         if map_.shape != mask.shape or mask.dtype != np.bool_:
             raise ScoreError(
                 f"map {number}: is {map_.shape}, its mask {mask.shape} {mask.dtype}: expected a mask of "
-                "bool and a map of its shape, which `lay_map` gives"
+                "bool and a map of its shape, which `resize_map` gives"
             )
         scores = _scores(f"map {number}", map_.reshape(-1))
         count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
@@ -141,7 +141,7 @@ def aupro(maps: Maps, masks: Masks, limit: float) -> float:
     return sweep_pixels(maps, masks).aupro(limit)
 
 
-def lay_map(map_: FloatArray, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+def resize_map(map_: FloatArray, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
     """A map `(1, h, w)` over the whole picture as `(H, W)`, bilinear between the centres of its cells."""
     cells = np.ascontiguousarray(map_[0], np.float32)
     return np.asarray(cv2.resize(cells, shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)

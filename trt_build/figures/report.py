@@ -11,8 +11,8 @@ from typing import Protocol
 import numpy as np
 from matplotlib.figure import Figure
 
-from trt_build.figures.charts import ACROSS, DOWN, draw_parts, draw_roc, draw_scores, draw_training, heat_scale
-from trt_build.figures.parts import Judged
+from trt_build.figures.charts import ACROSS, DOWN, draw_parts, draw_roc, draw_scores, draw_training, map_scale
+from trt_build.figures.parts import JudgedPart
 from trt_build.figures.ranking import Rate, escape_and_overkill, image_auroc
 from trt_build.terminal.plain_names import plain_name
 
@@ -46,7 +46,7 @@ def write_report(
     folder: Path,
     *,
     title: str,
-    judged: Sequence[Judged] = (),
+    judged: Sequence[JudgedPart] = (),
     calibration: Threshold | None = None,
     figures: Mapping[str, float] | None = None,
     facts: Mapping[str, object] | None = None,
@@ -83,7 +83,7 @@ def write_report(
 
 
 def _evaluation(
-    folder: Path, judged: Sequence[Judged], calibration: Threshold | None, figures: dict[str, float]
+    folder: Path, judged: Sequence[JudgedPart], calibration: Threshold | None, figures: dict[str, float]
 ) -> Iterator[str]:
     """Figures, charts and the worst parts."""
     good = np.array([one.score for one in judged if one.part.is_good])
@@ -105,7 +105,7 @@ def _evaluation(
     if both:
         yield "<h2>Escapes against overkill</h2>"
         yield _picture(folder / "roc.png", draw_roc(good, bad, threshold))
-    scale = heat_scale(judged)
+    scale = map_scale(judged)
     escaped = sorted((o for o in judged if not o.part.is_good and o.score <= threshold), key=lambda o: o.score)
     killed = sorted((o for o in judged if o.part.is_good and o.score > threshold), key=lambda o: -o.score)
     for name, heading, worst in (

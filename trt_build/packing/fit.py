@@ -12,7 +12,8 @@ from edge.errors import PartError
 from edge.image.register import Registration, Template, register
 from edge.manifest import Fit
 from edge.recipe import Register
-from trt_build.data.pairs import DatasetError, Pair
+from trt_build.data.errors import DatasetError
+from trt_build.data.pairs import Pair
 from trt_build.terminal.progress import counted
 
 MARGIN = 1.25  # over the worst that any good board showed

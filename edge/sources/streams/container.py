@@ -14,8 +14,8 @@ import av.logging
 
 from ...documents.address import shown
 from ...errors import SourceError
-from ..shot import Shot, damaged, decoded, encoded
-from .coded import Coded, lazy, warnings_of
+from ..stream_frame import StreamFrame, damaged, decoded, encoded
+from .decoder import Decoder, pixels_later, warnings_of
 
 _PICTURES = ("mjpeg", "png")
 _OPTIONS = {
@@ -33,7 +33,7 @@ class Opened:
     """A stream that is open."""
 
     fps: float  # 0 where the stream tells none
-    shots: Iterator[Shot]
+    frames: Iterator[StreamFrame]
 
 
 def open_container(
@@ -62,7 +62,7 @@ def open_container(
         raise SourceError(f"{name}: cannot be opened: there is no video in it")
     stream = container.streams.video[0]
     demuxed = _Demuxed(container, stream, name, live, warnings_of(logged, av.logging.ERROR))
-    return Opened(float(stream.average_rate or 0), _shots(demuxed))
+    return Opened(float(stream.average_rate or 0), _frames(demuxed))
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class _Demuxed:
         return [*self.early, *said, *([short] if count < self.stream.frames else [])]
 
 
-def _shots(demuxed: _Demuxed) -> Iterator[Shot]:
+def _frames(demuxed: _Demuxed) -> Iterator[StreamFrame]:
     pictures = demuxed.stream.codec_context.name in _PICTURES
     frames = _pictures(demuxed) if pictures else _decoded(demuxed)
     name = demuxed.name
@@ -110,7 +110,7 @@ def _shots(demuxed: _Demuxed) -> Iterator[Shot]:
             elif isinstance(pixels, bytes):
                 yield encoded(pixels, name, ref)
             else:
-                yield decoded(lazy(pixels, f"{name}, {ref}"), ref)
+                yield decoded(pixels_later(pixels, f"{name}, {ref}"), ref)
 
 
 def _pictures(demuxed: _Demuxed) -> Iterator[tuple[bytes | None, str]]:
@@ -130,7 +130,7 @@ def _pictures(demuxed: _Demuxed) -> Iterator[tuple[bytes | None, str]]:
 
 def _decoded(demuxed: _Demuxed) -> Iterator[tuple[av.VideoFrame | None, str]]:
     """Each frame, or None where there should be one, and what is wrong with it."""
-    coded = Coded(demuxed.stream)
+    coded = Decoder(demuxed.stream)
     for packet, said in demuxed:
         if packet is not None and not packet.size:  # to a decoder it would be the end
             yield None, f"the stream is damaged: {'; '.join(said or ['a packet is not whole'])}"

@@ -11,10 +11,10 @@ import numpy as np
 from ... import recipe
 from ...documents.address import shown
 from ...errors import SourceError
-from ..shot import Shot, damaged, decoded
+from ..stream_frame import StreamFrame, damaged, decoded
 
 
-def open_gstreamer(section: recipe.Video, timeout_s: float) -> Iterator[Shot]:
+def open_gstreamer(section: recipe.Video, timeout_s: float) -> Iterator[StreamFrame]:
     """The frames of a pipeline that ends in appsink; SourceError where it cannot be opened."""
     name = shown(section.address)
     capture = cv2.VideoCapture(section.address, cv2.CAP_GSTREAMER)
@@ -23,10 +23,10 @@ def open_gstreamer(section: recipe.Video, timeout_s: float) -> Iterator[Shot]:
             f"{name}: cannot be opened as a GStreamer pipeline: does it run in "
             "gst-launch-1.0, and does this OpenCV have GStreamer (cv2.getBuildInformation)?"
         )
-    return _shots(capture, name)
+    return _frames(capture, name)
 
 
-def _shots(capture: cv2.VideoCapture, name: str) -> Iterator[Shot]:
+def _frames(capture: cv2.VideoCapture, name: str) -> Iterator[StreamFrame]:
     count = 0
     try:
         while capture.grab():

@@ -11,13 +11,13 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from ...documents.address import shown
 from ...errors import SourceError
-from ..shot import Shot, encoded
+from ..stream_frame import StreamFrame, encoded
 from .multipart import BodyPart, Splitter
 
 _CHUNK = 64 * 2**10
 
 
-def open_http(address: str, timeout_s: float) -> Iterator[Shot] | None:
+def open_http(address: str, timeout_s: float) -> Iterator[StreamFrame] | None:
     """The frames of an address; None where it answers with something else than one part after the other.
 
     Raises SourceError where nothing answers, then where the answer ends or nothing comes for so long.
@@ -35,7 +35,7 @@ def open_http(address: str, timeout_s: float) -> Iterator[Shot] | None:
     if not boundary:
         response.close()
         raise SourceError(f"{name}: expected a boundary in the answer's type, found none")
-    return _shots(response, Splitter(boundary), name)
+    return _frames(response, Splitter(boundary), name)
 
 
 def _opener(address: str) -> tuple[str, urllib.request.OpenerDirector]:
@@ -54,10 +54,10 @@ def _opener(address: str) -> tuple[str, urllib.request.OpenerDirector]:
     )
 
 
-def _shots(response: HTTPResponse, splitter: Splitter, name: str) -> Iterator[Shot]:
+def _frames(response: HTTPResponse, splitter: Splitter, name: str) -> Iterator[StreamFrame]:
     count = 0
 
-    def shot(part: BodyPart) -> Shot:
+    def frame(part: BodyPart) -> StreamFrame:
         nonlocal count
         count += 1
         return encoded(part.data, name, f"frame {count}", part.wrong, part.since_ns)
@@ -65,9 +65,9 @@ def _shots(response: HTTPResponse, splitter: Splitter, name: str) -> Iterator[Sh
     with response:
         try:
             while data := response.read1(_CHUNK):
-                yield from map(shot, splitter.feed(data, time.monotonic_ns()))
+                yield from map(frame, splitter.feed(data, time.monotonic_ns()))
             said = "the stream ended"
         except (OSError, HTTPException) as error:
             said = f"the stream broke off: {error or type(error).__name__}"
-        yield from map(shot, splitter.end())
+        yield from map(frame, splitter.end())
     raise SourceError(f"{name}: {said}: look at camera and cable")

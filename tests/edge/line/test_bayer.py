@@ -23,7 +23,7 @@ from edge.manifest import InputSpec
 from edge.recipe import Folder, Preprocess, Recipe, Synthetic
 from edge.recipe_file import read_recipe
 from edge.render.board import design
-from edge.render.photo import Pose, master, mosaic, photograph
+from edge.render.photo import BoardPose, master, mosaic, photograph
 from edge.sources.synthetic import master_pictures
 
 Image = NDArray[np.uint8]
@@ -71,7 +71,7 @@ def test_a_raw_part_is_laid_onto_its_master() -> None:
     board, spec = design(5, 320, 320), InputSpec(height=320, width=320, color="bgr")
     picture = master(board, colour=True)
     masters = Masters(lambda view: (picture, view), Preprocess(), spec, picture.shape)
-    pose = Pose(dx_px=6.0, dy_px=-3.0, rotation_deg=1.0)
+    pose = BoardPose(dx_px=6.0, dy_px=-3.0, rotation_deg=1.0)
     part = photograph(board.art, board, pose, np.random.default_rng(3), colour=True)
     found = [
         Preparer(Preprocess(), spec, masters, bayer).prepare(frame, "a", np.empty(spec.shape, np.uint8))

@@ -19,7 +19,7 @@ from edge.errors import PartError
 from edge.image.register import Registration, Template, register
 from edge.judges.judge import Judge, read_line
 from edge.render.board import design
-from edge.render.photo import Pose, master, photograph
+from edge.render.photo import BoardPose, master, photograph
 
 SIDE = 203  # of a patch of a tenth of 640x640
 PLACES = {
@@ -35,7 +35,7 @@ PLACES = {
 def board(number: int, seed: int) -> NDArray[np.uint8]:
     """A good board of the demonstration, as its camera takes it."""
     plan, rng = design(number, 640, 640), np.random.default_rng([41, seed])
-    return photograph(plan.art, plan, Pose.any(rng), rng)
+    return photograph(plan.art, plan, BoardPose.any(rng), rng)
 
 
 def demo() -> tuple[recipe.Recipe, Judge]:

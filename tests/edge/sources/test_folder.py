@@ -14,8 +14,8 @@ import pytest
 from edge import recipe
 from edge.errors import PartError, SourceEnded, SourceError
 from edge.memory.ledger import ROWS
-from edge.sources import Shown, open_source
-from edge.sources.spool import POLL_S
+from edge.sources import EarlierPicture, open_source
+from edge.sources.watched_folder import POLL_S
 
 HEIGHT, WIDTH = 49, 65
 
@@ -217,7 +217,7 @@ def test_what_was_shown_before_is_not_shown_again(tmp_path: Path, before: list[s
     """A capture that was started anew goes on behind the last part."""
     for number in (1, 2, 3, 4):
         cv2.imwrite(str(tmp_path / f"{number}.png"), picture(10))
-    shown = [Shown(str(tmp_path / name), 0) for name in before]
+    shown = [EarlierPicture(str(tmp_path / name), 0) for name in before]
     with open_source(section(tmp_path), shown) as source:
         assert refs_shown(source, len(after)) == after
         with pytest.raises(SourceEnded):
@@ -289,9 +289,10 @@ def test_a_watched_folder_goes_on_behind_what_was_shown(tmp_path: Path, count: i
     put(tmp_path / "2.png", 10, age_s=20)
     put(tmp_path / "3.png", 10, age_s=10)
     put(tmp_path / "anew.png", 10)
-    shown = [Shown(str(tmp_path / "gone"), time.time_ns())] * count
+    shown = [EarlierPicture(str(tmp_path / "gone"), time.time_ns())] * count
     shown[-3:] = [
-        Shown(str(tmp_path / name), time.time_ns() - 5 * 10**9) for name in ("1.png", "2.png", "anew.png")
+        EarlierPicture(str(tmp_path / name), time.time_ns() - 5 * 10**9)
+        for name in ("1.png", "2.png", "anew.png")
     ]
     expected = ["3.png", "anew.png"] if count == ROWS else ["old.png", "3.png", "anew.png"]
     with open_source(section(tmp_path, watch=True), shown) as source:

@@ -16,7 +16,7 @@ from edge.errors import SourceEnded, SourceError
 from edge.image.register import Template, register
 from edge.render.board import BARE, COPPER, design
 from edge.render.defects import KINDS, Box, add_defect
-from edge.render.photo import Pose, master, photograph
+from edge.render.photo import BoardPose, master, photograph
 from edge.sources import Source, Trigger, open_source
 from edge.sources.pace import Pace
 from edge.sources.synthetic import master_pictures
@@ -191,6 +191,6 @@ def test_waiting_gives_up_when_the_time_is_over() -> None:
 def test_light_and_place_vary_from_part_to_part() -> None:
     """Two pictures of one good board are never the same, as under a camera."""
     board, rng = design(1, SIZE, SIZE), np.random.default_rng(3)
-    one, other = (photograph(board.art, board, Pose.any(rng), rng) for _ in range(2))
+    one, other = (photograph(board.art, board, BoardPose.any(rng), rng) for _ in range(2))
     assert np.mean(cv2.absdiff(one, other)) > 2
     assert np.array_equal(master(board), master(board))

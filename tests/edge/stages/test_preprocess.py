@@ -21,7 +21,7 @@ from edge.memory.ring import Ring, as_image
 from edge.messages import Frame, Laid, Posed, Refused
 from edge.recipe import Preprocess
 from edge.render.board import design
-from edge.render.photo import Pose, master, photograph
+from edge.render.photo import BoardPose, master, photograph
 from edge.stages.preprocess import PreprocessStep
 
 SIZE = 320
@@ -35,7 +35,7 @@ def preparer(spec: InputSpec = SPEC, preprocess: Preprocess | None = None, colou
     return Preparer(preprocess, spec, Masters(lambda view: (flawless, view), preprocess, spec, flawless.shape))
 
 
-def part(pose: Pose, *, colour: bool = False) -> NDArray[np.uint8]:
+def part(pose: BoardPose, *, colour: bool = False) -> NDArray[np.uint8]:
     board = design(5, SIZE, SIZE)
     return photograph(board.art, board, pose, np.random.default_rng(3), colour=colour)
 
@@ -45,7 +45,7 @@ def part(pose: Pose, *, colour: bool = False) -> NDArray[np.uint8]:
 def test_a_good_board_looks_like_its_master_wherever_it_lies(dx: float, dy: float, rotation_deg: float) -> None:
     """Once prepared, no place of it differs clearly from the master, so nothing of it looks like a defect."""
     out = np.empty(SPEC.shape, np.uint8)
-    preparer().prepare(part(Pose(dx_px=dx, dy_px=dy, rotation_deg=rotation_deg)), "a", out)
+    preparer().prepare(part(BoardPose(dx_px=dx, dy_px=dy, rotation_deg=rotation_deg)), "a", out)
     flawless = master(design(5, SIZE, SIZE)).astype(float)
     light = cv2.GaussianBlur(out[0, 0].astype(float), (0, 0), 25) / cv2.GaussianBlur(flawless, (0, 0), 25)
     differs = np.abs(out[0, 0] - flawless * light) > 40
@@ -58,10 +58,10 @@ def test_a_place_in_the_input_is_found_in_the_frame(
     spec: InputSpec, crop: tuple[int, int, int, int] | None
 ) -> None:
     """What is marked in the frame is seen in the input just there where the transform says."""
-    frame = part(Pose(dx_px=5.0, dy_px=-4.0, rotation_deg=1.5))
+    frame = part(BoardPose(dx_px=5.0, dy_px=-4.0, rotation_deg=1.5))
     cv2.circle(frame, (170, 140), 6, 255, -1)
     cv2.circle(frame, (170, 140), 3, 0, -1)
-    plain = part(Pose(dx_px=5.0, dy_px=-4.0, rotation_deg=1.5))
+    plain = part(BoardPose(dx_px=5.0, dy_px=-4.0, rotation_deg=1.5))
     outs = [np.empty(spec.shape, np.uint8) for _ in range(2)]
     one = preparer(spec, Preprocess(crop=crop))
     prepared = one.prepare(frame, "a", outs[0])
@@ -75,7 +75,7 @@ def test_a_place_in_the_input_is_found_in_the_frame(
 
 def test_the_residual_says_how_well_the_part_lies() -> None:
     """It stands in every verdict, so a fixture that wears out is seen before it costs parts."""
-    prepared = preparer().prepare(part(Pose(dx_px=3.0)), "a", np.empty(SPEC.shape, np.uint8))
+    prepared = preparer().prepare(part(BoardPose(dx_px=3.0)), "a", np.empty(SPEC.shape, np.uint8))
     assert 0 < prepared.registration_px < 0.5
 
 
@@ -100,7 +100,7 @@ def test_a_few_hot_pixels_are_no_light() -> None:
 
 def test_without_masters_the_picture_is_only_laid_out() -> None:
     """A model that compares with nothing gets the picture as it is."""
-    frame, out = part(Pose(dx_px=3.3)), np.empty(SPEC.shape, np.uint8)
+    frame, out = part(BoardPose(dx_px=3.3)), np.empty(SPEC.shape, np.uint8)
     prepared = Preparer(Preprocess(), SPEC, None).prepare(frame, "any", out)
     assert np.array_equal(out[0, 0], frame)
     assert prepared.registration_px is None
@@ -110,7 +110,7 @@ def test_without_masters_the_picture_is_only_laid_out() -> None:
 def test_colour_frames_are_registered_too(color: str) -> None:
     """A colour frame is laid onto its colour master, for models of either kind."""
     spec = InputSpec(height=SIZE, width=SIZE, color=color)  # type: ignore[arg-type]
-    pose = Pose(dx_px=6.0, dy_px=-3.0, rotation_deg=1.0)
+    pose = BoardPose(dx_px=6.0, dy_px=-3.0, rotation_deg=1.0)
     out, grey_out = np.empty(spec.shape, np.uint8), np.empty(SPEC.shape, np.uint8)
     colour = preparer(spec, colour=True).prepare(part(pose, colour=True), "a", out)
     grey = preparer().prepare(part(pose), "a", grey_out)
@@ -159,7 +159,7 @@ class Slot:
 
 def test_each_judge_gets_the_input_that_it_takes(tmp_path: Path) -> None:
     """One frame, laid onto its master for one judge, and cropped and made smaller for another."""
-    frame = part(Pose(dx_px=4.0))
+    frame = part(BoardPose(dx_px=4.0))
     slot = Slot(tmp_path, frame, COMPARATOR, ALONE)
     assert not slot.step.start([slot.frame])
     (done,) = slot.step.finish()
@@ -200,8 +200,8 @@ def test_judges_that_refuse_a_part_for_different_reasons_all_have_their_say(tmp_
     assert [getattr(one, "reason", None) for one in slot.step.finish()[0].inputs] == ["view", "registration"]
 
 
-@pytest.mark.parametrize("pose", [Pose(), Pose(dx_px=7.3, dy_px=-4.1, rotation_deg=1.2)])
-def test_a_frame_that_is_left_to_the_engine_is_only_measured(tmp_path: Path, pose: Pose) -> None:
+@pytest.mark.parametrize("pose", [BoardPose(), BoardPose(dx_px=7.3, dy_px=-4.1, rotation_deg=1.2)])
+def test_a_frame_that_is_left_to_the_engine_is_only_measured(tmp_path: Path, pose: BoardPose) -> None:
     """The slot's input stays untouched, and what is said of the frame lays it just as preprocess would have."""
     frame = part(pose)
     slot = Slot(tmp_path, frame, COMPARATOR, ALONE)

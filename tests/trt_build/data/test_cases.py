@@ -21,7 +21,7 @@ from edge.manifest import InputSpec
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, answer, evenly, judging_engine, pair_cases, part_cases
 from trt_build.data.pairs import read_pairs
-from trt_build.data.parts import Part
+from trt_build.data.parts import LabelledPart
 
 
 @pytest.mark.parametrize(("of", "count"), [(7, 3), (199, 100), (101, 100), (5, 5)])
@@ -70,7 +70,7 @@ def test_a_part_keeps_its_colours_and_gets_a_name_for_files(tmp_path: Path) -> N
     """Red is the first plane of an RGB model; the kind stays in the name, which can be a file's."""
     cv2.imwrite(str(tmp_path / "7.png"), np.full((SIZE, SIZE, 3), (10, 20, 240), np.uint8))
     (case,) = part_cases(
-        [Part(name="dent/7", kind="dent", path=tmp_path / "7.png")],
+        [LabelledPart(name="dent/7", kind="dent", path=tmp_path / "7.png")],
         InputSpec(height=SIZE, width=SIZE, color="rgb"),
     )
     assert case.name == "dent-7"

@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from trt_build.data.pairs import KINDS, DatasetError, Pair, read_pairs, split
+from edge.render.defects import KINDS
+from trt_build.data.errors import DatasetError
+from trt_build.data.pairs import Pair, read_pairs, split
 from trt_build.methods.comparator.augment import (
     BLACK_AND_WHITE,
     OPPOSITE,

@@ -11,8 +11,8 @@ import pytest
 
 from edge.image.warp import Resampler
 from edge.manifest import InputSpec
-from trt_build.data.pairs import DatasetError
-from trt_build.data.parts import ENOUGH, LEAST, Part, mask_of, picture, pictures, read_parts, split_good
+from trt_build.data.errors import DatasetError
+from trt_build.data.parts import ENOUGH, LEAST, LabelledPart, mask_of, picture, pictures, read_parts, split_good
 
 
 def draw(path: Path, seed: int, size: tuple[int, int] = (24, 32)) -> None:
@@ -36,8 +36,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def goods(count: int) -> list[Part]:
-    return [Part(name=f"good/{i:04}", kind="good", path=Path(f"{i:04}.png")) for i in range(count)]
+def goods(count: int) -> list[LabelledPart]:
+    return [LabelledPart(name=f"good/{i:04}", kind="good", path=Path(f"{i:04}.png")) for i in range(count)]
 
 
 def test_a_folder_is_read_with_labels_and_masks(folder: Path):

@@ -9,7 +9,7 @@ import pytest
 
 from edge.image.picture import read_picture
 from edge.manifest import InputSpec
-from trt_build.data.pairs import DatasetError
+from trt_build.data.errors import DatasetError
 from trt_build.data.products import DRAWING, PHOTO, read_omniglot, read_products, read_qmul, split_products
 
 SPEC = InputSpec(height=32, width=32)

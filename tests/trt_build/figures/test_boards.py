@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from edge.image.labels import FONT, place_labels
-from trt_build.data.pairs import KINDS, Pair
+from edge.render.defects import KINDS
+from trt_build.data.pairs import Pair
 from trt_build.figures.boards import GREEN, RED, TITLE_PX, draw_worst, figures
 from trt_build.figures.boxes import Boxes
 from trt_build.terminal.plain_names import plain_name

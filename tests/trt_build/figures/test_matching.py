@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trt_build.data.pairs import DatasetError
+from trt_build.data.errors import DatasetError
 from trt_build.data.products import DRAWING, PHOTO, Pictures, Split
 from trt_build.figures.matching import (
     Pairs,

@@ -18,10 +18,10 @@ from trt_build.figures.ranking import (
     escape_and_overkill,
     f1_max,
     image_auroc,
-    lay_map,
     pixel_ap,
     pixel_auroc,
     pixel_f1_max,
+    resize_map,
     sweep,
     sweep_pixels,
 )
@@ -244,13 +244,13 @@ def test_a_map_is_laid_between_the_centres_of_its_cells():
     """A coarse map's cells stand over the middle of the pixels they were made of, not over their corner."""
     map_ = np.zeros((1, 4, 6), np.float32)
     map_[0, 1, 2] = 1
-    laid = lay_map(map_, (16, 24))
+    laid = resize_map(map_, (16, 24))
     assert (laid.shape, laid.dtype) == ((16, 24), np.float32)
     ys, xs = np.mgrid[:16, :24]
     assert (ys * laid).sum() / laid.sum() == pytest.approx(5.5)  # the middle of pixels 4..7
     assert (xs * laid).sum() / laid.sum() == pytest.approx(9.5)
     assert laid[5, 9] == pytest.approx((1 - 0.125) ** 2)
-    np.testing.assert_array_equal(lay_map(map_, (4, 6)), map_[0])
+    np.testing.assert_array_equal(resize_map(map_, (4, 6)), map_[0])
 
 
 def test_the_exact_interval_holds_its_level():

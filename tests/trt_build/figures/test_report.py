@@ -16,9 +16,9 @@ for name in ("scipy", "matplotlib"):
 from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from trt_build.data.parts import Part  # noqa: E402
-from trt_build.figures.charts import draw_parts, draw_roc, draw_scores, draw_training, heat_scale  # noqa: E402
-from trt_build.figures.parts import Judged, figures_of  # noqa: E402
+from trt_build.data.parts import LabelledPart  # noqa: E402
+from trt_build.figures.charts import draw_parts, draw_roc, draw_scores, draw_training, map_scale  # noqa: E402
+from trt_build.figures.parts import JudgedPart, figures_of  # noqa: E402
 from trt_build.figures.report import DPI, write_report  # noqa: E402
 from trt_build.packing.calibrate import conformal  # noqa: E402
 
@@ -26,7 +26,7 @@ CALIBRATION = conformal(np.linspace(0, 1, 39), rate=0.05)  # the threshold is be
 OUTLINE, FULL_ON_BLACK = "#00a6d6", "#8f0016"
 
 
-def judge(folder: Path, kind: str, number: int, score: float, colour: bool = True) -> Judged:
+def judge(folder: Path, kind: str, number: int, score: float, colour: bool = True) -> JudgedPart:
     """A picture of 30x40 in light grey; a defective one has a black spot, where the map has the score."""
     name = f"{kind}-{number}"
     picture = np.full((30, 40, 3) if colour else (30, 40), 180, np.uint8)
@@ -40,12 +40,12 @@ def judge(folder: Path, kind: str, number: int, score: float, colour: bool = Tru
         mask = folder / f"{name}_mask.png"
         cv2.imwrite(str(mask), spot)
     cv2.imwrite(str(folder / f"{name}.png"), picture)
-    part = Part(name=f"{kind}/{number:03}", kind=kind, path=folder / f"{name}.png", mask=mask)
-    return Judged(part=part, score=score, map=map_)
+    part = LabelledPart(name=f"{kind}/{number:03}", kind=kind, path=folder / f"{name}.png", mask=mask)
+    return JudgedPart(part=part, score=score, map=map_)
 
 
 @pytest.fixture
-def judged(tmp_path: Path) -> list[Judged]:
+def judged(tmp_path: Path) -> list[JudgedPart]:
     """Six good parts, two of them rejected; eight defective ones, three of them passed."""
     folder = tmp_path / "pictures"
     folder.mkdir()
@@ -77,7 +77,7 @@ def near(picture: np.ndarray, colour: str) -> int:
     return int((np.abs(picture[..., :3].astype(int) - wanted).max(axis=-1) < 12).sum())
 
 
-def test_the_report_is_one_file_with_everything_in_it(judged: list[Judged], tmp_path: Path):
+def test_the_report_is_one_file_with_everything_in_it(judged: list[JudgedPart], tmp_path: Path):
     """It can be mailed: no picture, style or script is fetched, and the PNGs beside it are the same ones."""
     (tmp_path / "progress.jsonl").write_text('{"epoch": 1, "loss": 2.0}\n{"epoch": 2, "loss": 1.0}\n')
     path = write_report(
@@ -100,7 +100,7 @@ def test_the_report_is_one_file_with_everything_in_it(judged: list[Judged], tmp_
         assert said in page
 
 
-def test_escapes_and_overkill_are_counted_at_the_threshold(judged: list[Judged], tmp_path: Path):
+def test_escapes_and_overkill_are_counted_at_the_threshold(judged: list[JudgedPart], tmp_path: Path):
     """Numbers and pages agree with what the threshold does, with intervals."""
     page = write_report(tmp_path / "r", title="t", judged=judged, calibration=CALIBRATION).read_text()
     assert "3 of 8: 37.5 %, 8.5 to 75.5 % with 95 % confidence" in page
@@ -109,14 +109,14 @@ def test_escapes_and_overkill_are_counted_at_the_threshold(judged: list[Judged],
     assert "<p>2 of 2 shown.</p>" in page
 
 
-def test_names_cannot_break_the_page(judged: list[Judged], tmp_path: Path):
+def test_names_cannot_break_the_page(judged: list[JudgedPart], tmp_path: Path):
     """A title with signs of HTML is shown as it is."""
     page = write_report(tmp_path / "r", title="a <b> & c", facts={"<i>": "</table>"}).read_text()
     assert "<h1>a &lt;b&gt; &amp; c</h1>" in page
     assert "<th>&lt;i&gt;</th><td>&lt;/table&gt;</td>" in page
 
 
-def test_pages_of_an_earlier_report_do_not_stay(judged: list[Judged], tmp_path: Path):
+def test_pages_of_an_earlier_report_do_not_stay(judged: list[JudgedPart], tmp_path: Path):
     """After a better training no old escape lies beside the new report; other files stay."""
     folder = tmp_path / "r"
     write_report(folder, title="t", judged=judged, calibration=CALIBRATION)
@@ -128,7 +128,7 @@ def test_pages_of_an_earlier_report_do_not_stay(judged: list[Judged], tmp_path: 
     assert page.read_text().count("<p>None.</p>") == 2
 
 
-def test_good_parts_alone_make_a_report(judged: list[Judged], tmp_path: Path):
+def test_good_parts_alone_make_a_report(judged: list[JudgedPart], tmp_path: Path):
     """Where there is no defective part yet, scores and overkill are shown, and no AUROC is invented."""
     good = [one for one in judged if one.part.is_good]
     page = write_report(tmp_path / "r", title="t", judged=good, calibration=CALIBRATION).read_text()
@@ -155,11 +155,11 @@ def test_the_worst_come_first_and_fill_two_pages(tmp_path: Path):
         ("overkills-1", killed[::-1]),
     ):
         expected = BytesIO()
-        draw_parts(worst, heat_scale(many)).savefig(expected, dpi=DPI, metadata={"Software": None})
+        draw_parts(worst, map_scale(many)).savefig(expected, dpi=DPI, metadata={"Software": None})
         assert drawn(page)[name] == expected.getvalue()
 
 
-def test_a_defect_is_outlined_and_its_heat_shown(judged: list[Judged]):
+def test_a_defect_is_outlined_and_its_heat_shown(judged: list[JudgedPart]):
     """One sees where the true defect is, and where the model saw something; a good part has no outline."""
     scale = (0.5, 1.0)
     hot, cold, good = (pixels(draw_parts([one], scale)) for one in (judged[-1], judged[6], judged[3]))
@@ -170,8 +170,8 @@ def test_a_defect_is_outlined_and_its_heat_shown(judged: list[Judged]):
 def test_a_colour_picture_keeps_its_colours(tmp_path: Path):
     """Red is not drawn as blue."""
     cv2.imwrite(str(tmp_path / "red.png"), np.full((20, 20, 3), (10, 20, 240), np.uint8))
-    part = Part(name="good/red", kind="good", path=tmp_path / "red.png")
-    page = pixels(draw_parts([Judged(part=part, score=1.0, map=np.zeros((1, 5, 5), np.float32))], (1, 2)))
+    part = LabelledPart(name="good/red", kind="good", path=tmp_path / "red.png")
+    page = pixels(draw_parts([JudgedPart(part=part, score=1.0, map=np.zeros((1, 5, 5), np.float32))], (1, 2)))
     assert near(page, "#f0140a") > 1000
 
 
@@ -184,25 +184,27 @@ def test_pictures_of_all_sizes_and_empty_masks_are_drawn(tmp_path: Path):
     for i, shape in enumerate(shapes):
         path = tmp_path / f"{i}.png"
         cv2.imwrite(str(path), np.full(shape, 120, np.uint8))
-        part = Part(name=f"k/{i}", kind="k" if i == 0 else "good", path=path, mask=mask if i == 0 else None)
-        pages.append(Judged(part=part, score=1.0, map=np.ones((1, 4, 4), np.float32)))
+        part = LabelledPart(
+            name=f"k/{i}", kind="k" if i == 0 else "good", path=path, mask=mask if i == 0 else None
+        )
+        pages.append(JudgedPart(part=part, score=1.0, map=np.ones((1, 4, 4), np.float32)))
     assert near(pixels(draw_parts(pages, (0.5, 2.0))), OUTLINE) == 0
 
 
-def test_the_heat_is_measured_by_good_parts(judged: list[Judged]):
+def test_the_heat_is_measured_by_good_parts(judged: list[JudgedPart]):
     """The colours mean the same on every page: how rarely a pixel of a good part is so hot."""
     rng = np.random.default_rng(0)
     part = judged[0].part
-    good = [Judged(part=part, score=1, map=rng.random((1, 50, 50), np.float32)) for _ in range(20)]
-    assert heat_scale([*good, judged[-1]]) == pytest.approx((0.95, 0.999), abs=2e-3)
+    good = [JudgedPart(part=part, score=1, map=rng.random((1, 50, 50), np.float32)) for _ in range(20)]
+    assert map_scale([*good, judged[-1]]) == pytest.approx((0.95, 0.999), abs=2e-3)
 
 
 @pytest.mark.parametrize(("more", "scale"), [(1, "linear"), (0, "log")])
 def test_scores_are_shown_by_kind_on_either_side_of_the_threshold(
-    judged: list[Judged], more: float, scale: str
+    judged: list[JudgedPart], more: float, scale: str
 ):
     """Good and defective parts have their own colours, each kind its row, and the threshold a line."""
-    spread = [Judged(part=one.part, score=one.score + more, map=one.map) for one in judged]
+    spread = [JudgedPart(part=one.part, score=one.score + more, map=one.map) for one in judged]
     figure = draw_scores(spread, 0.97)
     upper, lower = figure.axes
     assert lower.get_xscale() == scale
@@ -235,7 +237,7 @@ def test_training_is_drawn_whatever_a_kill_left(tmp_path: Path):
     assert (mean.get_title(loc="left"), mean.lines[0].get_xydata().tolist()) == ("map mean", [[4, 0.25]])
 
 
-def test_each_figure_is_said_in_plain_words(judged: list[Judged], tmp_path: Path):
+def test_each_figure_is_said_in_plain_words(judged: list[JudgedPart], tmp_path: Path):
     """Beside the short name that programs print stands what the figure says."""
     figures = figures_of(judged, (30, 40), 0.97)
     path = write_report(tmp_path / "r", title="t", judged=judged, calibration=CALIBRATION, figures=figures)
@@ -259,7 +261,7 @@ def test_facts_are_told_with_sensible_digits(tmp_path: Path):
     ]
 
 
-def test_every_chart_says_what_its_axes_are(judged: list[Judged], tmp_path: Path):
+def test_every_chart_says_what_its_axes_are(judged: list[JudgedPart], tmp_path: Path):
     """A title, a name along each axis, and whole numbers where things are counted."""
     (tmp_path / "p").write_text('{"epoch": 1, "loss": 2.0, "unlike": 3.0}\n{"epoch": 2, "loss": 1.0}\n')
     upper, lower = draw_scores(judged, 0.97).axes

@@ -24,8 +24,9 @@ from edge.engines.base import Sample  # noqa: E402
 from edge.judges.golden import differences  # noqa: E402
 from edge.manifest import InputSpec  # noqa: E402
 from edge.recipe import EngineChoice  # noqa: E402
+from edge.render.defects import KINDS  # noqa: E402
 from trt_build.data.cases import Case, pair_cases  # noqa: E402
-from trt_build.data.pairs import KINDS, Pair  # noqa: E402
+from trt_build.data.pairs import Pair  # noqa: E402
 from trt_build.graphs.fp32 import ExportError, export_alone, export_checkpoint, export_comparator  # noqa: E402
 from trt_build.graphs.int8 import add_int8  # noqa: E402
 from trt_build.methods.comparator.network import Comparator, ComparatorConfig  # noqa: E402

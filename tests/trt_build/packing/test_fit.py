@@ -13,15 +13,16 @@ from edge.errors import PartError
 from edge.image.register import Template, register
 from edge.recipe import Register
 from edge.render.board import design
-from edge.render.photo import Pose, master, photograph
-from trt_build.data.pairs import DatasetError, Pair
+from edge.render.photo import BoardPose, master, photograph
+from trt_build.data.errors import DatasetError
+from trt_build.data.pairs import Pair
 from trt_build.packing.fit import LEAST_RESIDUAL_PX, MARGIN, fit_of
 
 
 def pair(number: int, noise: float = 0.0) -> Pair:
     """A good board with more or less noise, as it lies on its master."""
     plan, rng = design(number, 320, 320), np.random.default_rng(number)
-    board = photograph(plan.art, plan, Pose(), rng)
+    board = photograph(plan.art, plan, BoardPose(), rng)
     noisy = np.clip(board + rng.normal(0, noise, board.shape), 0, 255).astype(np.uint8)
     return Pair(
         name=str(number),

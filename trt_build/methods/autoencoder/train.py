@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from edge.errors import EdgeError
 from trt_build.backbones.open import open_backbone
-from trt_build.data.parts import Part, pictures, read_parts, split_good
+from trt_build.data.parts import LabelledPart, pictures, read_parts, split_good
 from trt_build.methods.autoencoder.jacobian import exact, forward_projected, reverse_projected
 from trt_build.methods.autoencoder.network import Autoencoder, AutoencoderConfig
 from trt_build.methods.good_parts.distance import of_kind, unlike
@@ -193,6 +193,6 @@ def load_autoencoder(checkpoint: Path) -> Autoencoder:
 
 
 @torch.inference_mode()
-def _look(model: Autoencoder, parts: list[Part]) -> Tensor:
+def _look(model: Autoencoder, parts: list[LabelledPart]) -> Tensor:
     shown = counted(parts, "looking at pictures")
     return torch.cat([model.look(torch.from_numpy(pictures([part], model.config.spec))) for part in shown])

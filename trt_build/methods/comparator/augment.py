@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from trt_build.data.pairs import KINDS, Pair
+from edge.render.defects import KINDS
+from trt_build.data.pairs import Pair
 from trt_build.methods.comparator.painted import add_defects
 
 #: Copper and bare board change places: what was an open is a short, and so on.

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from trt_build.data.pairs import KINDS
+from edge.render.defects import KINDS
 
 PAINTED = tuple(KINDS.index(k) for k in ("copper", "spur", "short"))  # by pieces of copper touched
 SCRATCHED = tuple(KINDS.index(k) for k in ("pin-hole", "mousebite", "open"))

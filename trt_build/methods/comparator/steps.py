@@ -15,7 +15,8 @@ from edge.judges.golden import scores
 from edge.manifest import Calibration, Fit, InputSpec
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, answer, evenly, judge_all, pair_cases
-from trt_build.data.pairs import DatasetError, Pair, read_pairs, split
+from trt_build.data.errors import DatasetError
+from trt_build.data.pairs import Pair, read_pairs, split
 from trt_build.engines.saturation import REFERENCE, Lost, checked_int8
 from trt_build.engines.verify import LOST, Measure
 from trt_build.figures.boards import choose_thresholds, figures, find_all

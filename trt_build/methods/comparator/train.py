@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from edge.engines.processor import usable_cores
-from trt_build.data.pairs import KINDS, DatasetError, Pair, read_pairs, split
+from edge.render.defects import KINDS
+from trt_build.data.errors import DatasetError
+from trt_build.data.pairs import Pair, read_pairs, split
 from trt_build.figures.boards import FloatArray, Judge, Picture, choose_cut, figures, find_all
 from trt_build.methods.ahead import Ahead
 from trt_build.methods.comparator.augment import Augmentation, augment, augmentation_for

@@ -15,7 +15,7 @@ from edge.judges.golden import scores
 from edge.manifest import Calibration, InputSpec
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, evenly, judge_all
-from trt_build.data.pairs import DatasetError
+from trt_build.data.errors import DatasetError
 from trt_build.data.products import DRAWING, PHOTO, Pictures, read_products, split_products
 from trt_build.engines.verify import Measure
 from trt_build.figures.ranking import escape_and_overkill, image_auroc

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trt_build.backbones.open import open_backbone
-from trt_build.data.parts import Part, pictures, read_parts, split_good
+from trt_build.data.parts import LabelledPart, pictures, read_parts, split_good
 from trt_build.methods.loop import CheckpointError, TrainConfig, fit, load
 from trt_build.methods.pfm.network import PFM, Level, Pair, PFMConfig
 from trt_build.terminal.progress import counted
@@ -133,7 +133,7 @@ def _unexplained(level: nn.Module, seen: Sequence[Pair]) -> Tensor:
     return torch.stack([F.mse_loss(told, there.float()) for told, there in ways]).mean()
 
 
-def _batches(parts: Sequence[Part], network: PFMConfig) -> list[Tensor]:
+def _batches(parts: Sequence[LabelledPart], network: PFMConfig) -> list[Tensor]:
     return list(torch.split(torch.from_numpy(pictures(parts, network.spec)), AT_ONCE))
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trt_build.backbones.open import open_backbone
-from trt_build.data.parts import Part, pictures, read_parts, split_good
+from trt_build.data.parts import LabelledPart, pictures, read_parts, split_good
 from trt_build.methods.loop import CheckpointError, TrainConfig, fit, load
 from trt_build.methods.stpm.network import STPM, STPMConfig
 from trt_build.terminal.progress import counted
@@ -95,7 +95,7 @@ def load_stpm(checkpoint: Path) -> STPM:
     return model.eval()
 
 
-def _pictures(parts: Sequence[Part], network: STPMConfig) -> Tensor:
+def _pictures(parts: Sequence[LabelledPart], network: STPMConfig) -> Tensor:
     return torch.from_numpy(pictures(parts, network.spec))
 
 

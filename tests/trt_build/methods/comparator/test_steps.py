@@ -18,7 +18,8 @@ from edge.judges.decide import Rule, decide
 from edge.judges.golden import judge
 from edge.recipe import EngineChoice
 from trt_build.commands.evaluate import examine_boards
-from trt_build.data.pairs import DatasetError, Pair, read_pairs, split
+from trt_build.data.errors import DatasetError
+from trt_build.data.pairs import Pair, read_pairs, split
 from trt_build.figures.boards import TITLE_PX
 from trt_build.methods.comparator import steps as boards
 from trt_build.packing.fit import fit_of

@@ -18,7 +18,7 @@ from edge.engines.base import Sample
 from edge.judges.decide import Rule, decide
 from edge.recipe import EngineChoice
 from trt_build.commands.evaluate import examine_parts
-from trt_build.data.pairs import DatasetError
+from trt_build.data.errors import DatasetError
 from trt_build.data.parts import mask_of, picture, read_parts, split_good
 from trt_build.figures import ranking
 from trt_build.figures.parts import evaluate, read_test_parts
@@ -122,7 +122,7 @@ def test_the_figures_are_those_of_the_scores_and_maps(
     test = read_parts(part_folder).test
     good = np.array([answers[one.name]["score"][0] for one in test if one.is_good])
     bad = np.array([answers[one.name]["score"][0] for one in test if not one.is_good])
-    maps = [ranking.lay_map(answers[one.name]["map"][0], (SIZE, SIZE)) for one in test]
+    maps = [ranking.resize_map(answers[one.name]["map"][0], (SIZE, SIZE)) for one in test]
     masks = [mask_of(one, (SIZE, SIZE)) for one in test]
     threshold = np.float32(calibrated.manifest.thresholds["anomaly"])
 

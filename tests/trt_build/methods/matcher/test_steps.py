@@ -18,7 +18,7 @@ from edge.judges.gallery import Gallery
 from edge.judges.golden import scores
 from edge.recipe import EngineChoice
 from trt_build.data.cases import judge_all
-from trt_build.data.pairs import DatasetError
+from trt_build.data.errors import DatasetError
 from trt_build.data.products import DRAWING, PHOTO, Pictures
 from trt_build.figures import ranking
 from trt_build.methods.matcher import steps as products

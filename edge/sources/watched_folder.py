@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .base import Shown
+from .base import EarlierPicture
 from .listing import natural, reference
 
 POLL_S = 0.25  # a file is complete once size and times stayed the same for so long
@@ -23,14 +23,16 @@ class _Seen(NamedTuple):
     inode: int
 
 
-class Spool:
+class WatchedFolder:
     """Each picture once, whatever happens to it later; one that is written anew is a new picture.
 
     `find` gives the paths that may be pictures. What is in `shown` was shown before, as was all that is older
     where `forgot` says that there was more than that.
     """
 
-    def __init__(self, find: Callable[[], Iterable[Path]], shown: Sequence[Shown], forgot: bool) -> None:
+    def __init__(
+        self, find: Callable[[], Iterable[Path]], shown: Sequence[EarlierPicture], forgot: bool
+    ) -> None:
         self._find, self._shown, self._forgot = find, shown, forgot
         self._done: dict[Path, _Seen] | None = None
         self._growing: dict[Path, _Seen] = {}

@@ -17,15 +17,15 @@ from .. import recipe
 from ..documents.address import shown
 from ..errors import SourceError
 from .backlog import Backlog
-from .base import Trigger, deliver_shot
-from .shot import Shot
+from .base import Trigger, deliver_frame
+from .stream_frame import StreamFrame
 
 #: Connects, or raises SourceError, and gives frames until the stream is over, which may be a SourceError too.
-Open = Callable[[recipe.Video, float], Iterator[Shot]]
+Open = Callable[[recipe.Video, float], Iterator[StreamFrame]]
 _OPEN_TIMEOUT_S = 10.0
 
 
-class Live:
+class LiveStream:
     """A stream that is read by `open`."""
 
     def __init__(self, section: recipe.Video, open: Open) -> None:
@@ -37,7 +37,7 @@ class Live:
         self._stopping = False
         self._heard_ns = 0
 
-    def __enter__(self) -> Live:
+    def __enter__(self) -> LiveStream:
         threading.Thread(target=self._read, name="read", daemon=True).start()
         if not self._opened.wait(_OPEN_TIMEOUT_S):
             self._stopping = True
@@ -56,9 +56,9 @@ class Live:
         if isinstance(taken, str):
             raise SourceError(taken)
         if taken is not None:
-            shot = self._shot = taken.shot
+            frame = self._frame = taken.frame
             view = self._section.camera
-            return Trigger(view, shot.captured_ns, shot.captured_at_ns, shot.ref, taken.skipped, taken.lost)
+            return Trigger(view, frame.captured_ns, frame.captured_at_ns, frame.ref, taken.skipped, taken.lost)
         silent_ms = (time.monotonic_ns() - self._heard_ns) // 1_000_000
         if silent_ms > self._section.timeout_ms:
             raise SourceError(
@@ -68,14 +68,14 @@ class Live:
         return None
 
     def read(self, out: NDArray[np.uint8]) -> None:
-        deliver_shot(self._shot, out, self._name)
+        deliver_frame(self._frame, out, self._name)
 
     def _read(self) -> None:
         """In the thread: take over frames until told to stop or until there are none."""
         said = f"{self._name}: the stream ended or broke off: look at camera and cable"
         try:
             # Longer than the recipe lets the camera be silent, which `wait` notices by itself.
-            shots = self._open(self._section, max(_OPEN_TIMEOUT_S, self._section.timeout_ms / 1000 + 1))
+            frames = self._open(self._section, max(_OPEN_TIMEOUT_S, self._section.timeout_ms / 1000 + 1))
         except SourceError as error:
             self._failed = str(error)
             self._opened.set()
@@ -83,9 +83,9 @@ class Live:
         self._heard_ns = time.monotonic_ns()
         self._opened.set()
         try:
-            for shot in shots:
+            for frame in frames:
                 self._heard_ns = time.monotonic_ns()
-                self._backlog.put(shot)
+                self._backlog.put(frame)
                 if self._stopping:
                     break
         except SourceError as error:

@@ -22,7 +22,7 @@ from edge import recipe
 from edge.errors import PartError, SourceError
 from edge.sources import Source, Trigger, open_source
 from edge.sources.backlog import MOST, Backlog
-from edge.sources.shot import decoded
+from edge.sources.stream_frame import decoded
 
 HEIGHT, WIDTH = 48, 64
 
@@ -187,7 +187,7 @@ def test_a_camera_may_be_silent_as_long_as_the_recipe_lets_it(
     a_camera: Camera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that is triggered seldom is not taken for lost by what reads it."""
-    monkeypatch.setattr("edge.sources.live._OPEN_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("edge.sources.live_stream._OPEN_TIMEOUT_S", 0.5)
     with open_source(section(a_camera.address)) as source:
         assert source.wait(1.5) is None
         a_camera.send(part(jpeg(50)))
@@ -256,7 +256,7 @@ def test_frames_that_nobody_took_in_time_are_accounted_for(a_camera: Camera, new
     with open_source(section(a_camera.address, newest=newest)) as source:
         a_camera.send(*(part(jpeg(10)) for _ in range(200)), part(jpeg(200)))
         waiting = source._backlog._waiting  # type: ignore[attr-defined]
-        while not waiting or waiting[-1].shot.ref != "frame 201":
+        while not waiting or waiting[-1].frame.ref != "frame 201":
             time.sleep(0.001)  # the reader is busy elsewhere until the last frame has arrived
         parts, lost, skipped = count_of(source, 200)
         assert source.wait(0) is None
@@ -272,9 +272,9 @@ def test_a_lost_frame_says_so() -> None:
     taken = backlog.take(0)
     assert taken
     assert not isinstance(taken, str)
-    assert taken.shot.ref == "frame 0"
+    assert taken.frame.ref == "frame 0"
     with pytest.raises(PartError, match=f"{MOST} newer frames came") as told:
-        taken.shot.pixels()
+        taken.frame.pixels()
     assert told.value.reason == "overrun"
 
 

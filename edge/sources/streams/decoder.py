@@ -23,14 +23,14 @@ _EVERY_PACKET_SHOWS = ("h264", "hevc")  # of these, each packet gives a frame
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedFrame:
     """A frame, or None where a packet gave none, and what is wrong with it."""
 
     frame: av.VideoFrame | None
     wrong: str
 
 
-class Coded:
+class Decoder:
     """Packets in, frames out, in the order in which they are to be shown."""
 
     def __init__(self, stream: av.VideoStream) -> None:
@@ -45,7 +45,7 @@ class Coded:
         self._hurt: dict[int, str] = {}  # by packet's number
         self._unseen: set[int] = set()
 
-    def feed(self, packet: av.Packet[av.VideoStream] | None, said: Sequence[str]) -> Iterator[Decoded]:
+    def feed(self, packet: av.Packet[av.VideoStream] | None, said: Sequence[str]) -> Iterator[DecodedFrame]:
         """What comes out with this packet, of which the demuxer said something; None at the end."""
         if packet is not None:
             self._note(packet, said)
@@ -88,21 +88,21 @@ class Coded:
         if not any(since <= at <= number for at in self._hurt):
             self._hurt[number] = wrong
 
-    def _shown(self, frame: av.VideoFrame) -> Iterator[Decoded]:
+    def _shown(self, frame: av.VideoFrame) -> Iterator[DecodedFrame]:
         number = frame.opaque if isinstance(frame.opaque, int) else self._count
         self._unseen.discard(number)
         if frame.is_corrupt:
             self._note_damage(number, "the decoder made up a part of it")
         if any(number == key for key, _ in self._keys):
             yield from self._lost(number)
-        yield Decoded(frame, self._wrong(frame, number))
+        yield DecodedFrame(frame, self._wrong(frame, number))
 
-    def _lost(self, before: int) -> Iterator[Decoded]:
+    def _lost(self, before: int) -> Iterator[DecodedFrame]:
         """Packets that should have been shown by now."""
         for number in sorted(number for number in self._unseen if number < before):
             self._unseen.discard(number)
             if self._every_packet_shows:
-                yield Decoded(None, self._hurt.get(number, "the decoder made no frame of it"))
+                yield DecodedFrame(None, self._hurt.get(number, "the decoder made no frame of it"))
 
     def _wrong(self, frame: av.VideoFrame, number: int) -> str:
         keys = [key for key in self._keys if key[0] <= number]
@@ -129,7 +129,7 @@ def pixels_of(frame: av.VideoFrame) -> NDArray[Any]:
         raise PictureError(f"cannot be turned into pixels ({frame.format.name}): {error}") from error
 
 
-def lazy(frame: av.VideoFrame, name: str) -> partial[NDArray[Any]]:
+def pixels_later(frame: av.VideoFrame, name: str) -> partial[NDArray[Any]]:
     """`pixels_of`, once they are wanted, with a name in its errors."""
     return partial(_named_pixels, frame, name)
 

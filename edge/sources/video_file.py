@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 from .. import recipe
 from ..documents.address import shown
 from ..errors import SourceEnded, SourceError
-from .base import Trigger, deliver_shot
+from .base import Trigger, deliver_frame
 from .pace import Pace
-from .shot import Shot
+from .stream_frame import StreamFrame
 from .streams.container import open_container
 
 
-class Film:
+class VideoFile:
     """A frame that is damaged still is a part, as is the last one of a film that ends in its middle."""
 
     def __init__(self, section: recipe.Video) -> None:
         self._section = section
         self._name = shown(section.address)
 
-    def __enter__(self) -> Film:
+    def __enter__(self) -> VideoFile:
         if self._section.newest:
             raise SourceError(
                 f"{self._name}: [source] newest is for cameras; each frame of a film is a part: "
@@ -34,17 +34,17 @@ class Film:
         if self._section.paced and not opened.fps > 0:
             raise SourceError(f"{self._name}: tells no frame rate: set [source] paced = false")
         self._pace = Pace(opened.fps) if self._section.paced else None
-        self._shots, self._count = opened.shots, 0
-        self._next: Shot | None = None
+        self._frames, self._count = opened.frames, 0
+        self._next: StreamFrame | None = None
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        del self._shots  # which closes the film
+        del self._frames  # which closes the film
 
     def wait(self, timeout_s: float) -> Trigger | None:
-        self._next = self._next or next(self._shots, None)
+        self._next = self._next or next(self._frames, None)
         if self._next is None:
             raise SourceEnded(f"{self._name}: all {self._count} frames have been shown")
         view, ref = self._section.camera, self._next.ref
@@ -59,4 +59,4 @@ class Film:
         return trigger
 
     def read(self, out: NDArray[np.uint8]) -> None:
-        deliver_shot(self._shown, out, self._name)
+        deliver_frame(self._shown, out, self._name)

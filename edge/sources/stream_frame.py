@@ -18,7 +18,7 @@ Pixels = Callable[[], NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Shot:
+class StreamFrame:
     """One frame of a stream, or what came in its place."""
 
     captured_ns: int  # monotonic
@@ -27,28 +27,28 @@ class Shot:
     pixels: Pixels
 
 
-def encoded(data: bytes, name: str, ref: str, wrong: str = "", captured_ns: int = 0) -> Shot:
+def encoded(data: bytes, name: str, ref: str, wrong: str = "", captured_ns: int = 0) -> StreamFrame:
     """A frame that came as one encoded picture; `wrong` says what is known to be wrong with it already."""
     if wrong:
         return damaged(wrong, name, ref, captured_ns)
-    return _shot(ref, partial(decode, data, f"{name}, {ref}"), captured_ns)
+    return _frame(ref, partial(decode, data, f"{name}, {ref}"), captured_ns)
 
 
-def decoded(pixels: Pixels, ref: str) -> Shot:
+def decoded(pixels: Pixels, ref: str) -> StreamFrame:
     """A frame that a decoder has in its own form."""
-    return _shot(ref, pixels, 0)
+    return _frame(ref, pixels, 0)
 
 
-def damaged(wrong: str, name: str, ref: str, captured_ns: int = 0) -> Shot:
+def damaged(wrong: str, name: str, ref: str, captured_ns: int = 0) -> StreamFrame:
     """A frame whose pixels nobody is to see."""
 
     def pixels() -> NDArray[Any]:
         raise PictureError(f"{name}, {ref}: {wrong}")
 
-    return _shot(ref, pixels, captured_ns)
+    return _frame(ref, pixels, captured_ns)
 
 
-def _shot(ref: str, pixels: Pixels, captured_ns: int) -> Shot:
+def _frame(ref: str, pixels: Pixels, captured_ns: int) -> StreamFrame:
     now_ns = time.monotonic_ns()
     captured_ns = captured_ns or now_ns
-    return Shot(captured_ns, time.time_ns() - (now_ns - captured_ns), ref, pixels)
+    return StreamFrame(captured_ns, time.time_ns() - (now_ns - captured_ns), ref, pixels)
