@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import select
 import socket
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
 import pytest
+from lines import until
 from prometheus_client import CollectorRegistry, Gauge
 
-from edge.monitoring.exposition import CONNECTIONS, FRESH_S, PATIENCE_S, serve_metrics
+from edge.monitoring.exposition import CONNECTIONS, serve_metrics
 
 
 @pytest.fixture
@@ -43,9 +43,7 @@ def test_an_answer_is_as_fresh_as_it_has_to_be(port: int, gauge: Gauge) -> None:
     gauge.set(1)
     assert b"\nthing 1.0\n" in asked(port, b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
     gauge.set(2)
-    end_s = time.monotonic() + FRESH_S
-    while b"\nthing 2.0\n" not in asked(port, b"GET /metrics HTTP/1.0\r\n\r\n"):
-        assert time.monotonic() < end_s + 10
+    until(lambda: b"\nthing 2.0\n" in asked(port, b"GET /metrics HTTP/1.0\r\n\r\n"), "the value is fresh")
 
 
 def test_openmetrics_are_told_to_who_reads_them(port: int) -> None:
@@ -90,9 +88,7 @@ def test_idle_connections_keep_nobody_out(port: int) -> None:
     idle = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(10 * CONNECTIONS)]
     assert asked(port, b"GET / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 200 OK")
     assert len(select.select(idle, [], [], 0)[0]) > 8 * CONNECTIONS  # were ended to make room
-    start_s = time.monotonic()
     assert all(opened.recv(1) == b"" for opened in idle)
-    assert time.monotonic() - start_s < 10 * PATIENCE_S
     for opened in idle:
         opened.close()
 

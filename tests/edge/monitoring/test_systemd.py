@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 import pytest
 from lines import Subscriber, judged, running, stop, until
 
@@ -79,17 +78,16 @@ def test_the_watchdog_starves_while_the_line_is_blind(
 def test_a_line_with_rare_heartbeats_feeds_its_watchdog_all_the_same(
     tmp_path: Path, endless: Callable[..., Path], manager: Manager
 ) -> None:
-    """It gives them as often as systemd says that it has to hear of it, to its subscribers too."""
+    """Subscribers too get heartbeats as often as systemd wants to hear of the line."""
     recipe = endless()
     recipe.write_text(recipe.read_text().replace("heartbeat_ms = 200", "heartbeat_ms = 25000"))
     watchdog = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "900000"}
     with Subscriber(tmp_path) as subscriber, running(recipe, **watchdog) as line:
         until(lambda: manager.heard.count("WATCHDOG=1") >= 8, "the watchdog is fed", line)
-        until(judged(subscriber, 5), "parts are judged", line)
+        fed, beats = manager.heard.count("WATCHDOG=1"), len(subscriber.heartbeats)
+        until(lambda: len(subscriber.heartbeats) >= beats + 8, "eight more heartbeats", line)
+        assert manager.heard.count("WATCHDOG=1") >= fed + 4
         stop(line)
-    beats = [int(str(beat["published_ns"])) for beat in subscriber.heartbeats]
-    assert beats
-    assert max(np.diff(beats), default=0) < 25e9 / 10
 
 
 @pytest.mark.parametrize(
