@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 from latency import latency_ms
+from product_figures import measure_omniglot, measure_products
+from public_products import Split, read_omniglot, read_qmul
 
 from edge.bundle import Bundle, read_bundle
 from edge.engines import open_engine
@@ -26,8 +28,7 @@ from edge.engines.base import Image, Sample
 from edge.manifest import InputSpec
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, evenly
-from trt_build.data.products import Split, read_omniglot, read_qmul
-from trt_build.figures.matching import Embed, measure_omniglot, measure_products
+from trt_build.figures.matching import Embed
 from trt_build.graphs.fp32 import export_checkpoint
 from trt_build.graphs.int8 import add_int8
 from trt_build.methods.loop import CHECKPOINT, TrainConfig
