@@ -6,6 +6,7 @@ slot of the ring. Times are integer nanoseconds of the monotonic clock unless a 
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Literal, Union, get_args
 
 from msgspec import Struct
@@ -200,3 +201,9 @@ class Running(Struct, frozen=True, kw_only=True):
     precision: str
     laid_by_engine: tuple[bool, ...] = ()  # judge by judge, whether frames are laid out by its engine
     left_out: dict[str, str] = {}  # engines that `auto` did not take, and why not
+
+
+def utc(ns: int) -> str:
+    """Return nanoseconds of the wall clock as ISO 8601 in UTC, as `captured_at` and `judged_at` have it."""
+    stamp = datetime.fromtimestamp(ns // 1_000_000_000, timezone.utc)
+    return f"{stamp:%Y-%m-%dT%H:%M:%S}.{ns // 1000 % 1_000_000:06d}Z"

@@ -1,6 +1,8 @@
-"""Messages to bytes and back, under version and run, and the topics of the reject socket; no sockets here."""
+"""Turns messages into bytes and back, under a version, and names the topics of the publish socket."""
 
 from __future__ import annotations
+
+from typing import TypeVar
 
 import msgspec
 
@@ -8,22 +10,35 @@ from .errors import WireError
 from .messages import Heartbeat, Message, Verdict
 
 VERSION = 2
-RUN_BYTES = 8  # a number that each run of a line draws anew
+#: Length of the random number that each run of a line draws for its messages.
+RUN_BYTES = 8
+#: The version `v` of the JSON that subscribers hear.
+PUBLISHED_VERSION = 1
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 _json = msgspec.json.Encoder()
 _verdict = msgspec.json.Decoder(Verdict)
 _heartbeat = msgspec.json.Decoder(Heartbeat)
+_FIRST, _RESENT = b'"resent":false}', b'"resent":true}'
+
+Published = TypeVar("Published", Verdict, Heartbeat)
+
+
+class _Versioned(msgspec.Struct):
+    v: int = PUBLISHED_VERSION
+
+
+_version = msgspec.json.Decoder(_Versioned)
 
 
 def pack(message: Message, run: bytes) -> bytes:
-    """One message between stages as one part: a version byte, the run's RUN_BYTES, then msgpack."""
+    """Return a message between stages as bytes: a version byte, the run's RUN_BYTES, then msgpack."""
     return bytes((VERSION,)) + run + _encoder.encode(message)
 
 
 def unpack(data: bytes, run: bytes) -> Message:
-    """The message of `pack` in the same run; WireError for anything else."""
+    """Return the message that `pack` made in the same run; raise WireError for other bytes."""
     if data[:1] != bytes((VERSION,)):
         raise WireError(
             f"message of version {data[:1].hex() or 'none'}, expected {VERSION:02x}: restart the line"
@@ -36,31 +51,43 @@ def unpack(data: bytes, run: bytes) -> Message:
         raise WireError(f"not a message between stages: {error}") from error
 
 
-def verdict_bytes(verdict: Verdict | Heartbeat) -> bytes:
-    """The JSON body of a verdict or heartbeat."""
-    return _json.encode(verdict)
+def body_of(message: Verdict | Heartbeat) -> bytes:
+    """Return the JSON body of a verdict or heartbeat."""
+    return _json.encode(message)
 
 
 def verdict_from(body: bytes) -> Verdict:
-    """The verdict in a JSON body; WireError if it is none."""
-    try:
-        return _verdict.decode(body)
-    except msgspec.MsgspecError as error:
-        raise WireError(f"not a verdict: {error}") from error
+    """Return the verdict in a JSON body; raise WireError for another version or anything else."""
+    return _read(_verdict, "verdict", body)
 
 
 def heartbeat_from(body: bytes) -> Heartbeat:
-    """The heartbeat in a JSON body; WireError if it is none."""
-    try:
-        return _heartbeat.decode(body)
-    except msgspec.MsgspecError as error:
-        raise WireError(f"not a heartbeat: {error}") from error
+    """Return the heartbeat in a JSON body; raise WireError for another version or anything else."""
+    return _read(_heartbeat, "heartbeat", body)
+
+
+def resent_body(body: bytes) -> bytes:
+    """Return a verdict's JSON body with `resent` true, which is the last field that `body_of` writes."""
+    return body.removesuffix(_FIRST) + _RESENT
 
 
 def action_topic(line: str, *, accept: bool) -> bytes:
-    """`accept.<line>` or `reject.<line>`: what is to be done with the part."""
+    """Return `accept.<line>` or `reject.<line>`: what to do with the part."""
     return f"{'accept' if accept else 'reject'}.{line}".encode()
 
 
 def heartbeat_topic(line: str) -> bytes:
+    """Return `heartbeat.<line>`."""
     return f"heartbeat.{line}".encode()
+
+
+def _read(decoder: msgspec.json.Decoder[Published], kind: str, body: bytes) -> Published:
+    try:
+        version = _version.decode(body).v
+        if version == PUBLISHED_VERSION:
+            return decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise WireError(f"not a {kind}: {error}") from error
+    raise WireError(
+        f"a {kind} of version {version}, expected {PUBLISHED_VERSION}: install the Linejudge of the line here"
+    )

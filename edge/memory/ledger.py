@@ -1,13 +1,14 @@
-"""The ledger: a row for each part that was captured, kept until its verdict is out.
+"""Keeps a row for each captured part until its verdict is sent.
 
-It belongs to the supervisor and outlives every stage. Each counter has one writer: capture enters parts,
-publish records and publishes verdicts. A part is entered before any of its pixels move; a verdict is
-recorded before it is sent, so a publisher that is killed in between sends the same one again.
+The ledger belongs to the supervisor and outlives every stage. Each counter has one writer: capture enters
+parts, publish records and counts verdicts. A part is entered before any of its pixels are written. A verdict
+is recorded before it is sent, so a publisher that is killed in between sends the same verdict again.
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,7 @@ from numpy.typing import DTypeLike
 from ..errors import LineError
 from ..messages import SOURCE_REF_BYTES, VIEW_BYTES, Part
 from ..text import fitted
-from ..wire import RUN_BYTES
+from ..wire import RUN_BYTES, resent_body
 from .arrays import SharedArrays, fence
 
 ROWS = 2048
@@ -36,26 +37,28 @@ _ROW = np.dtype(
         ("generation", "<i8"),
         ("skipped", "<i8"),
         ("recorded", "<i8"),  # bytes of the recorded verdict; 0: none yet
-        ("recorded_ns", "<i8"),
+        ("published_ns", "<i8"),
+        ("reason", "S16"),
         ("camera", "S32"),
         ("view", f"S{VIEW_BYTES}"),
         ("source_ref", f"S{SOURCE_REF_BYTES}"),
     ]
 )
 _TEXTS = {name: _ROW[name].itemsize for name in ("camera", "view", "source_ref")}
-_OF_PART = tuple(name for name in _ROW.names or () if name not in ("recorded", "recorded_ns"))
+_OF_RECORD = {"recorded": 0, "published_ns": 0, "reason": b""}
+_OF_PART = tuple(name for name in _ROW.names or () if name not in _OF_RECORD)
 _STAGE = np.dtype(
     [
         ("pid", "<i8"),
         ("ready", "<i8"),
-        ("ready_ns", "<i8"),  # since when
-        ("beat_ns", "<i8"),  # the last sign of life
-        ("failed_ns", "<i8"),  # when its supervisor last found it ended
-        ("dropped", "<i8"),  # messages that were none
+        ("ready_ns", "<i8"),  # since when it is ready
+        ("beat_ns", "<i8"),  # its last sign of life
+        ("failed_ns", "<i8"),  # when the supervisor last found that it had ended
+        ("dropped", "<i8"),  # number of messages that it refused
     ]
 )
-_CAPTURED, _PUBLISHED, _EPOCH, _RUN, _SETTLED = 0, 8, 16, 24, 32  # a cache line apart
-
+# Positions of the counters: a cache line apart, since each has another writer.
+_CAPTURED, _PUBLISHED, _EPOCH, _RUN, _SETTLED = 0, 8, 16, 24, 32
 
 _LAYOUT: dict[str, tuple[DTypeLike, tuple[int, ...]]] = {
     "counters": (np.int64, (40,)),
@@ -65,8 +68,22 @@ _LAYOUT: dict[str, tuple[DTypeLike, tuple[int, ...]]] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A verdict as publish sends it, and what heartbeats say about it afterwards."""
+
+    topic: bytes
+    body: bytes  # JSON
+    reason: str
+    published_ns: int
+
+    def resent(self) -> Record:
+        """Return it as it is sent once more."""
+        return replace(self, body=resent_body(self.body))
+
+
 class Ledger:
-    """Rows by number of the part, the verdicts recorded for them, and the stages' signs of life."""
+    """The parts by their number, the verdicts recorded for them, and the signs of life of the stages."""
 
     def __init__(self, arrays: SharedArrays) -> None:
         self._counters = arrays["counters"]
@@ -76,13 +93,14 @@ class Ledger:
 
     @classmethod
     def create(cls, path: Path) -> Ledger:
+        """Make the ledger of a new run; raise LineError where there is no memory for it."""
         arrays = SharedArrays.create(path, _LAYOUT)
         arrays["counters"][_RUN : _RUN + 1] = np.frombuffer(os.urandom(RUN_BYTES), np.int64)
         return cls(arrays)
 
     @classmethod
     def open(cls, path: Path) -> Ledger:
-        """The ledger that `create` made; LineError where there is none, or one of another version."""
+        """Open the ledger that `create` made; raise LineError where it is missing or of another version."""
         arrays = SharedArrays.open(path)
         if {name: (arrays[name].dtype, arrays[name].shape) for name in arrays} != {
             name: (np.dtype(dtype), shape) for name, (dtype, shape) in _LAYOUT.items()
@@ -92,12 +110,12 @@ class Ledger:
 
     @property
     def run(self) -> bytes:
-        """The number that this run drew, RUN_BYTES of it; no message of another run is about a part in here."""
+        """RUN_BYTES that this run drew; stages refuse a message of another run by them."""
         return self._counters[_RUN : _RUN + 1].tobytes()
 
     @property
     def epoch(self) -> int:
-        """Which start of capture this is; set by the supervisor before it starts capture."""
+        """Number of this start of capture; the supervisor sets it before it starts capture."""
         return int(self._counters[_EPOCH])
 
     @epoch.setter
@@ -106,22 +124,24 @@ class Ledger:
 
     @property
     def captured(self) -> int:
-        """How many parts have been entered."""
+        """Number of parts entered so far."""
         return int(self._counters[_CAPTURED])
 
     @property
     def published(self) -> int:
-        """How many parts have their verdict; it is the first ones, since verdicts come in order."""
+        """Number of parts that have their verdict: the first ones, since verdicts come in order."""
         return int(self._counters[_PUBLISHED])
 
     @property
     def full(self) -> bool:
+        """Whether every row belongs to a part without a verdict."""
         return self.captured - self.published >= ROWS
 
     def enter(self, part: Part) -> Part:
-        """Enter the next part; from here on it will get exactly one verdict.
+        """Enter the next part, which will get exactly one verdict, and return it as it stands here.
 
-        Returns it as it stands here: texts that are longer than their place are cut with an ellipsis.
+        A text that is longer than its field is cut, with an ellipsis. Raises ValueError for a part that is not
+        the next one, and where the ledger is full.
         """
         if part.entry != self.captured or self.full:
             raise ValueError(
@@ -130,7 +150,7 @@ class Ledger:
         part = msgspec.structs.replace(
             part, **{k: fitted(getattr(part, k), most) for k, most in _TEXTS.items()}
         )
-        fields = {**msgspec.structs.asdict(part), "recorded": 0, "recorded_ns": 0}
+        fields = {**msgspec.structs.asdict(part), **_OF_RECORD}
         fields |= {name: fields[name].encode() for name in _TEXTS}
         self._rows[part.entry % ROWS] = tuple(fields[name] for name in _ROW.names or ())
         fence()
@@ -138,52 +158,63 @@ class Ledger:
         return part
 
     def part(self, entry: int) -> Part:
-        """The part that was entered with this number and is not overwritten yet."""
+        """Return the part with this number; raise ValueError where its row is gone or was never written."""
         if not 0 <= self.captured - entry - 1 < ROWS:
             raise ValueError(f"entry {entry} is not in the ledger")
         fields = dict(zip(_ROW.names or (), self._rows[entry % ROWS].item(), strict=True))
         for name in _TEXTS:
-            fields[name] = fields[name].decode(errors="replace")  # a row that is just being used again
+            # Capture may be writing this row for a new part at this moment, in the middle of a character.
+            fields[name] = fields[name].decode(errors="replace")
         return Part(**{name: fields[name] for name in _OF_PART})
 
     def holds(self, part: Part) -> bool:
-        """Whether this, in every field, is a part that was entered and is not overwritten yet."""
+        """Return whether the part stands in the ledger with exactly these fields."""
         return 0 <= self.captured - part.entry - 1 < ROWS and self.part(part.entry) == part
 
     def last_sequence(self, epoch: int) -> int:
-        """The sequence number of the part entered last, 0 if that was in another epoch or never."""
+        """Return the sequence number of the last part of this epoch, 0 if the last part is of another epoch."""
         if not self.captured:
             return 0
         row = self._rows[(self.captured - 1) % ROWS]
         return int(row["sequence"]) if int(row["epoch"]) == epoch else 0
 
-    def record(self, entry: int, verdict: bytes, now_ns: int) -> None:
-        """Write a part's verdict down, once and for all; only for the next part to be published."""
-        if entry != self.published or len(verdict) > RECORD_BYTES:
-            raise ValueError(f"entry {entry}: not the next one, or {len(verdict)} bytes are too many")
-        self._records[entry % ROWS, : len(verdict)] = np.frombuffer(verdict, np.uint8)
-        self._rows["recorded_ns"][entry % ROWS] = now_ns
+    def record(self, entry: int, record: Record) -> None:
+        """Write down the verdict of the next part to be published, once and for all.
+
+        Raises ValueError for another part, and for a verdict of more than RECORD_BYTES.
+        """
+        data = record.topic + b"\n" + record.body
+        if entry != self.published or len(data) > RECORD_BYTES:
+            raise ValueError(f"entry {entry}: not the next one, or {len(data)} bytes are too many")
+        row = entry % ROWS
+        self._records[row, : len(data)] = np.frombuffer(data, np.uint8)
+        self._rows["published_ns"][row] = record.published_ns
+        self._rows["reason"][row] = record.reason.encode()
         fence()
-        self._rows["recorded"][entry % ROWS] = len(verdict)
+        self._rows["recorded"][row] = len(data)
 
-    def recorded(self, entry: int) -> bytes | None:
-        """The verdict written down for a part, if there is one already."""
-        length = int(self._rows["recorded"][entry % ROWS])
-        return self._records[entry % ROWS, :length].tobytes() if length else None
+    def recorded(self, entry: int) -> Record | None:
+        """Return the verdict written down for a part, None if there is none yet."""
+        row = self._rows[entry % ROWS]
+        if not (length := int(row["recorded"])):
+            return None
+        topic, _, body = self._records[entry % ROWS, :length].tobytes().partition(b"\n")
+        reason, published_ns = bytes(row["reason"]).decode(), int(row["published_ns"])
+        return Record(topic=topic, body=body, reason=reason, published_ns=published_ns)
 
-    def recorded_since(self, since_ns: int) -> list[bytes]:
-        """The verdicts that have been out since then, as far as they are still here, in order."""
+    def recorded_since(self, since_ns: int) -> list[Record]:
+        """Return the verdicts sent since then whose rows are not used again, oldest first."""
         found = []
         for entry in range(self.published - 1, max(0, self.captured - ROWS) - 1, -1):
             record = self.recorded(entry)
-            if record is None or int(self._rows["recorded_ns"][entry % ROWS]) < since_ns:
+            if record is None or record.published_ns < since_ns:
                 break
             found.append(record)
         return found[::-1]
 
     @property
     def settled_ns(self) -> int:
-        """What was given out before has been heard by whoever was there to hear it; set by publish."""
+        """Subscribers have heard every verdict sent before this time; publish sets it."""
         return int(self._counters[_SETTLED])
 
     @settled_ns.setter
@@ -191,6 +222,6 @@ class Ledger:
         self._counters[_SETTLED] = value
 
     def set_published(self, entry: int) -> None:
-        """The part's verdict is out; its slot is free."""
+        """Count a part's verdict as sent; its slot is free."""
         fence()
         self._counters[_PUBLISHED] = entry + 1

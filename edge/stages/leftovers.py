@@ -1,40 +1,38 @@
-"""What killed runs left without a verdict: each of its parts becomes `late`, given out by the next run."""
+"""Gives out what killed runs left: each part without a verdict becomes `late`, published by the next run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ..judges.rules import Rules
-from ..memory.ledger import Ledger
-from ..messages import Unknown
-from .verdict import Answer, Identity, record_of, resent
+from ..memory.ledger import Ledger, Record
+from .verdict import Identity, late, record_of
 
 
 class Leftovers:
-    """Verdicts on the parts of ended runs of which a subscriber may not have heard, in order, as `records`."""
+    """The verdicts of ended runs that a subscriber may have missed, in order, as `records`."""
 
     def __init__(self, runs: Sequence[tuple[Ledger, Identity]], rules: Rules, now_ns: int) -> None:
         self._ledgers = [ledger for ledger, _ in runs]
-        self.records = [record for run in runs for record in _given_out(*run, rules, now_ns)]
+        self.records = [record for run in runs for record in _records(*run, rules, now_ns)]
 
     def settle(self, now_ns: int) -> None:
-        """Whoever was there has heard them."""
+        """Note that the subscribers have heard them."""
         for ledger in self._ledgers:
             ledger.settled_ns = now_ns
         self._ledgers, self.records = [], []
 
 
-def _given_out(ledger: Ledger, identity: Identity, rules: Rules, now_ns: int) -> list[bytes]:
-    """What was recorded may have been sent, so it comes as it was, marked as resent."""
-    found = [resent(record) for record in ledger.recorded_since(ledger.settled_ns)]
+def _records(ledger: Ledger, identity: Identity, rules: Rules, now_ns: int) -> list[Record]:
+    """Return a run's unheard verdicts. One that was recorded may have been sent, so it is marked as resent."""
+    found = [record.resent() for record in ledger.recorded_since(ledger.settled_ns)]
     while (entry := ledger.published) < ledger.captured:
         if (recorded := ledger.recorded(entry)) is not None:
-            found.append(resent(recorded))
+            found.append(recorded.resent())
         else:
-            detail = "the line was ended before it had judged the part"
-            late = Unknown(part=ledger.part(entry), reason="late", detail=detail, done_ns={})
-            record = record_of(late, Answer(late), rules, identity, now_ns)
-            ledger.record(entry, record, now_ns)
+            finding = late(ledger.part(entry), "the line was ended before it had judged the part")
+            record = record_of(finding, rules, identity, now_ns)
+            ledger.record(entry, record)
             found.append(record)
         ledger.set_published(entry)
     return found

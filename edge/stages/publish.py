@@ -1,4 +1,4 @@
-"""Publish: one verdict for each part in the ledger, in order and before its deadline, whatever comes."""
+"""Gives out one verdict for each part in the ledger, in order and before the part's deadline."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from collections.abc import Callable
 import zmq
 
 from ..judges.rules import Rules
-from ..memory.ledger import Ledger
+from ..memory.ledger import Ledger, Record
 from ..memory.ring import Ring
-from ..messages import Heartbeat, Part, Unknown
-from ..wire import heartbeat_topic, verdict_bytes, verdict_from
+from ..messages import Heartbeat, Part
+from ..wire import body_of, heartbeat_topic
 from .inbox import Inbox
 from .leftovers import Leftovers
 from .liveness import TICK_MS, Liveness
 from .state import State
-from .subscribers import HEED_NS, Subscribers
-from .verdict import Answer, Identity, Said, answer_of, record_of, resent, utc
+from .subscribers import CHECK_NS, Subscribers
+from .verdict import Finding, Identity, Reply, finding_of, late, record_of
 
-PATIENCE_NS = 5_000_000_000  # with a source that failed and was opened anew, until it is trusted to be well
-ALONE_NS = 200_000_000  # so long after a restart, subscribers have hardly come back: ZeroMQ tries every 100 ms
-REJOIN_NS = 5_000_000_000  # so long after a restart, whoever subscribes was there before it
+#: A source that failed and was opened again counts as recovered after this time without another failure.
+RECOVERY_NS = 5_000_000_000
+#: After a restart, subscribers need this long to reconnect: ZeroMQ tries every 100 ms.
+RECONNECT_NS = 200_000_000
+#: After a restart, a subscriber that comes within this time may have been there before the restart.
+REJOIN_NS = 5_000_000_000
 
 
 class Publisher:
-    """Takes what the stages say of parts and gives out verdicts; no sockets, and the time is an argument."""
+    """Takes the stages' replies and gives out verdicts; it has no sockets, and the time is an argument."""
 
     def __init__(
         self,
@@ -34,148 +37,127 @@ class Publisher:
         rules: Rules,
         identity: Identity,
         guard_ns: int,
-        patience_ns: int = PATIENCE_NS,
+        recovery_ns: int = RECOVERY_NS,
     ) -> None:
         self._ring, self._ledger, self._rules = ring, ledger, rules
         self._identity, self._guard_ns = identity, guard_ns
         self._first = ledger.published
-        self._answers: dict[int, tuple[Said, Answer]] = {}
-        self._state = State(ledger.stages["capture"], patience_ns)
+        self._findings: dict[int, Finding] = {}
+        self._state = State(ledger.stages["capture"], recovery_ns)
 
-    def take(self, message: Said) -> None:
-        """Note what a stage says of a part; a part that has its verdict already is passed over."""
-        part = message.part
-        if part.entry < self._ledger.published or part.entry in self._answers:
-            return
-        if isinstance(message, Unknown):
-            self._answers[part.entry] = (message, Answer(message))
-        else:
-            self._answers[part.entry] = (message, answer_of(message, self._ring, self._rules))
+    def take(self, reply: Reply) -> None:
+        """Note a stage's reply. The first reply to a part counts; a part with a verdict takes none."""
+        entry = reply.part.entry
+        if entry >= self._ledger.published and entry not in self._findings:
+            self._findings[entry] = finding_of(reply, self._ring, self._rules)
 
     def wait_ns(self, now_ns: int) -> int:
-        """How long nothing is due, if no message comes."""
-        if self._ledger.published == self._ledger.captured:
+        """Return how long nothing is due if no reply comes, in nanoseconds."""
+        if self.is_done:
             return TICK_MS * 1_000_000
         due_ns = self._ledger.part(self._ledger.published).deadline_ns - self._guard_ns
         return max(0, min(due_ns - now_ns, TICK_MS * 1_000_000))
 
-    def next(self, clock: Callable[[], int], *, alone: bool = False) -> bytes | None:
-        """The next part's verdict as `topic \\n body`, recorded in the ledger, or None if it can wait.
+    def next(self, clock: Callable[[], int], *, unheard: bool = False) -> Record | None:
+        """Return the next part's verdict, recorded in the ledger, or None if it can wait.
 
-        What is judged waits only while the publisher is `alone`, since nobody would hear it in time.
-        The caller sends it and then calls `sent`. A verdict that was recorded before a restart may have been
-        sent then, so it comes again as it was, and says so.
+        The caller sends the verdict and then calls `sent`. While nobody would hear it (`unheard`), a judged
+        part waits too, as long as its deadline allows. A verdict that was recorded before a restart may have
+        been sent then, so the same verdict comes again, marked as resent.
         """
         entry = self._ledger.published
         if entry == self._ledger.captured:
             return None
         if (recorded := self._ledger.recorded(entry)) is not None:
-            return resent(recorded)
-        part = self._ledger.part(entry)
-        answered = entry in self._answers
-        if (alone or not answered) and clock() < part.deadline_ns - self._guard_ns:
+            return recorded.resent()
+        part, finding = self._ledger.part(entry), self._findings.get(entry)
+        if (unheard or finding is None) and clock() < part.deadline_ns - self._guard_ns:
             return None
-        if answered:
-            message, answer = self._answers[entry]
-        else:
-            late = Unknown(part=part, reason="late", detail=self._whereabouts(part), done_ns={})
-            message, answer = late, Answer(late)
-        record = record_of(message, answer, self._rules, self._identity, clock())
-        if (now_ns := clock()) >= part.deadline_ns:  # it has passed while the verdict was made
-            record = record_of(message, answer, self._rules, self._identity, now_ns)
-        self._ledger.record(entry, record, now_ns)
+        if finding is None:
+            finding = late(part, self._no_reply(part))
+        record = record_of(finding, self._rules, self._identity, clock())
+        # The deadline may have passed while the verdict was made.
+        if (now_ns := clock()) >= part.deadline_ns:
+            record = record_of(finding, self._rules, self._identity, now_ns)
+        self._ledger.record(entry, record)
         return record
 
-    def sent(self, record: bytes) -> None:
-        """The verdict is on the wire: the part is done and its slot free."""
+    def sent(self, record: Record) -> None:
+        """Note that the next part's verdict is sent: the part is done and its slot is free."""
         entry = self._ledger.published
-        self._answers.pop(entry, None)
-        self._state.note(verdict_from(record.partition(b"\n")[2]))
+        self._findings.pop(entry, None)
+        self._state.note(self._ledger.part(entry), record.reason, record.published_ns)
         self._ledger.set_published(entry)
 
     @property
     def is_done(self) -> bool:
-        """Whether every part that was captured has its verdict."""
+        """Whether every captured part has its verdict."""
         return self._ledger.published == self._ledger.captured
 
     @property
     def is_successor(self) -> bool:
-        """Whether another publisher was there before in this run."""
+        """Whether another publisher gave out verdicts before in this run."""
         return self._first > 0
 
-    def again(self) -> list[bytes]:
-        """The verdicts that a subscriber may have missed, whoever gave them out; marked as resent."""
-        return [resent(record) for record in self._ledger.recorded_since(self._ledger.settled_ns)]
+    def again(self) -> list[Record]:
+        """Return the verdicts of this run that a subscriber may have missed, marked as resent."""
+        return [record.resent() for record in self._ledger.recorded_since(self._ledger.settled_ns)]
 
     def settle(self, now_ns: int) -> None:
-        """Subscribers have had REJOIN_NS to come back: what was given out before that is heard."""
+        """Note that subscribers had REJOIN_NS to come back: they have heard what was sent before that."""
         self._ledger.settled_ns = now_ns - REJOIN_NS
 
     def heartbeat(self, now_ns: int) -> Heartbeat:
-        """What is to be said of the line now."""
-        state, reason = self._state.at(now_ns)
-        judged, last = self._state.judged, self._state.last
-        return Heartbeat(
-            line=self._identity.line,
-            state=state,
-            reason=reason,
-            part_id=judged.part_id if judged else None,
-            judged_at=utc(time.time_ns() - (now_ns - judged.published_ns)) if judged else None,
-            judged_ns=judged.published_ns if judged else None,
-            published_ns=now_ns,
-            parts=self._ledger.published,
-            epoch=last.epoch if last else None,
-            sequence=last.sequence if last else None,
-        )
+        """Return the line's state as subscribers hear it."""
+        return self._state.heartbeat(self._identity.line, self._ledger.published, now_ns)
 
-    def _whereabouts(self, part: Part) -> str:
+    def _no_reply(self, part: Part) -> str:
         return f"no answer about part {part.part_id} came {self._guard_ns / 1e6:g} ms before its deadline"
 
 
 def run_publish(
     liveness: Liveness,
     publisher: Publisher,
-    inbox: Inbox[Said],
+    inbox: Inbox[Reply],
     socket: zmq.Socket[bytes],
     heartbeat_ns: int,
-    left: Leftovers,
+    leftovers: Leftovers,
 ) -> None:
-    """Give out verdicts and heartbeats on a XPUB socket until told to stop and all that is captured is out.
+    """Send verdicts and heartbeats on an XPUB socket until told to stop.
 
-    A subscriber that comes hears a heartbeat at once. A publisher that was started anew then sends again what
-    was given out of late, so that nobody misses a verdict over it; some get one twice, with the same part_id.
-    So does the first one of a run with what killed runs have left.
+    It stops when every captured part has its verdict. A new subscriber hears a heartbeat at once. After a
+    restart it also hears the recent verdicts again, marked as resent, so that nobody misses a verdict over the
+    restart. The first publisher of a run does the same with the verdicts of killed runs.
     """
-    beat_due_ns = time.monotonic_ns()
-    alone_end_ns = beat_due_ns + ALONE_NS if publisher.is_successor else 0
-    rejoin_end_ns = beat_due_ns + REJOIN_NS if publisher.is_successor or left.records else 0
+    heartbeat_due_ns = time.monotonic_ns()
+    unheard_end_ns = heartbeat_due_ns + RECONNECT_NS if publisher.is_successor else 0
+    rejoin_end_ns = heartbeat_due_ns + REJOIN_NS if publisher.is_successor or leftovers.records else 0
+    subscribers, check_due_ns = Subscribers(socket), 0
 
-    def send(record: bytes) -> None:
-        topic, _, body = record.partition(b"\n")
-        socket.send_multipart((topic, body))
+    def send(record: Record) -> None:
+        socket.send_multipart((record.topic, record.body))
 
-    subscribers, heed_due_ns = Subscribers(socket), 0
     liveness.ready()
     while not (liveness.stopping and publisher.is_done):
         liveness.beat()
         now_ns = time.monotonic_ns()
-        wait_ns = min(publisher.wait_ns(now_ns), max(0, min(beat_due_ns, heed_due_ns) - now_ns))
-        if inbox.poll(-(-wait_ns // 1_000_000)) and (said := inbox.take()) is not None:
-            publisher.take(said)
-        alone = now_ns < alone_end_ns
-        while (record := publisher.next(time.monotonic_ns, alone=alone)) is not None:
+        wait_ns = min(publisher.wait_ns(now_ns), max(0, min(heartbeat_due_ns, check_due_ns) - now_ns))
+        if inbox.poll(-(-wait_ns // 1_000_000)) and (reply := inbox.take()) is not None:
+            publisher.take(reply)
+        unheard = now_ns < unheard_end_ns
+        while (record := publisher.next(time.monotonic_ns, unheard=unheard)) is not None:
             send(record)
             publisher.sent(record)
-        if (now_ns := time.monotonic_ns()) >= heed_due_ns:
-            heed_due_ns = now_ns + HEED_NS
+        if (now_ns := time.monotonic_ns()) >= check_due_ns:
+            check_due_ns = now_ns + CHECK_NS
             if subscribers.came():
-                beat_due_ns = 0
-                for record in (*left.records, *publisher.again()) if now_ns < rejoin_end_ns else ():
+                heartbeat_due_ns = 0
+                for record in (*leftovers.records, *publisher.again()) if now_ns < rejoin_end_ns else ():
                     send(record)
         if (now_ns := time.monotonic_ns()) >= rejoin_end_ns:
             publisher.settle(now_ns)
-            left.settle(now_ns)
-        if now_ns >= beat_due_ns:
-            beat = publisher.heartbeat(now_ns)
-            socket.send_multipart((heartbeat_topic(beat.line), verdict_bytes(beat)))
-            beat_due_ns = now_ns + heartbeat_ns
+            leftovers.settle(now_ns)
+        if now_ns >= heartbeat_due_ns:
+            heartbeat = publisher.heartbeat(now_ns)
+            socket.send_multipart((heartbeat_topic(heartbeat.line), body_of(heartbeat)))
+            heartbeat_due_ns = now_ns + heartbeat_ns

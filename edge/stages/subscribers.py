@@ -1,4 +1,4 @@
-"""Who comes to hear the verdicts, looked at a few at a time: a crowd of them holds up no verdict."""
+"""Notices subscribers that come, a bounded number at a time, so that a crowd of them delays no verdict."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ import zmq
 
 from ..errors import LineError
 
-HEED_NS = 50_000_000  # how often to look
+#: How often to look for new subscribers.
+CHECK_NS = 50_000_000
 MOST_AT_ONCE = 1000
-MOST_TOPICS = 50_000  # some 200 MB
+#: Topics that the socket may have to keep, some 200 MB.
+MOST_TOPICS = 50_000
 
 
 class Subscribers:
-    """What subscribers say on an XPUB socket."""
+    """Reads what subscribers send on an XPUB socket."""
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
         self._socket = socket
         self._topics: set[bytes] = set()
 
     def came(self) -> bool:
-        """Whether a subscriber has come since the last time.
+        """Return whether a subscriber has come since the last call.
 
-        Raises LineError where there are more topics than any crowd of subscribers has: the socket keeps them,
-        and only a new one is rid of them.
+        Raises LineError where more than MOST_TOPICS topics are subscribed to: the socket keeps every topic, and
+        only a new process gets rid of them.
         """
         came = False
         with contextlib.suppress(zmq.Again):

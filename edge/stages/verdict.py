@@ -1,84 +1,93 @@
-"""The making of a verdict: what the judges' outputs, or a stage's refusal, say of one part."""
+"""Makes a part's verdict from the judges' outputs, or from a stage's reason why it could not be judged."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import TypeGuard, Union
 
 import msgspec
 
 from ..errors import PartError, SlotOverwritten
-from ..judges.decide import Judgement, Rule, decide
+from ..judges.decide import Judgement, decide
 from ..judges.fuse import fuse
 from ..judges.rules import Rules
-from ..memory.ledger import RECORD_BYTES, STAGES
+from ..memory.ledger import RECORD_BYTES, STAGES, Record
 from ..memory.ring import Ring, as_outputs
-from ..messages import Judged, Laid, Message, Prediction, Refused, Unknown, Verdict
+from ..messages import Judged, Laid, Message, Part, Prediction, Refused, Unknown, UnknownReason, Verdict, utc
 from ..text import DETAIL_BYTES, fitted
-from ..wire import action_topic, verdict_bytes, verdict_from
+from ..wire import action_topic, body_of
 from .inbox import are_finite
 from .loop import refuse
 
-Said = Union[Prediction, Unknown]  # noqa: UP007  (as messages.py has it)
+#: What a stage sends to publish about a part.
+Reply = Union[Prediction, Unknown]  # noqa: UP007  (as messages.py has it)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """What every verdict of this line says of the line."""
+    """What every verdict of this line says about the line."""
 
     line: str
-    recipe: str
-    bundle: str
-    accepted: frozenset[str]  # reasons for which an unknown part is let through
+    recipe: str  # SHA-256 of the recipe file
+    bundle: str  # SHA-256 of the bundle's manifest, or of several ones' digests
+    accepted: frozenset[str]  # reasons for which an unknown part is accepted
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What is to be said of a part, and what each judge made of it, where they were asked."""
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What is known about a part before its verdict is made."""
 
-    said: Judgement | Unknown
-    each: Sequence[Judgement | Refused] = ()
+    reply: Reply
+    result: Judgement | Unknown
+    each: Sequence[Judgement | Refused] = ()  # one for each judge; empty where no judge was asked
 
 
-def is_said(message: Message, judges: int) -> TypeGuard[Said]:
-    """Whether it is something that may be said of a part that so many judges look at."""
+def is_reply(message: Message, judges: int) -> TypeGuard[Reply]:
+    """Return whether the message is a valid reply about a part for this number of judges."""
     if isinstance(message, Prediction):
         return len(message.inputs) == judges and are_finite(message.inputs)
     return isinstance(message, Unknown)
 
 
-def answer_of(message: Prediction, ring: Ring, rules: Rules) -> Answer:
-    """What the judges' outputs, which lie in the part's slot, say of the part."""
-    said: list[Judgement | Refused] = []
-    for number, (input_, rule) in enumerate(zip(message.inputs, rules.judges, strict=True)):
+def finding_of(reply: Reply, ring: Ring, rules: Rules) -> Finding:
+    """Return what a reply says about its part; a prediction's outputs are read from the part's slot."""
+    if isinstance(reply, Unknown):
+        return Finding(reply=reply, result=reply)
+    judged: list[Judgement | Refused] = []
+    for number, (input_, rule) in enumerate(zip(reply.inputs, rules.judges, strict=True)):
         if isinstance(input_, Refused):
-            said.append(input_)
+            judged.append(input_)
             continue
         try:
-            with ring.area(message.part, "outputs", number) as area:
+            with ring.area(reply.part, "outputs", number) as area:
                 outputs = as_outputs(area, rules.outputs[number])
-                said.append(decide(outputs, input_.to_frame, rule))
+                judged.append(decide(outputs, input_.to_frame, rule))
         except PartError as error:
-            said.append(Refused(reason=error.reason, detail=str(error)))
+            judged.append(Refused(reason=error.reason, detail=str(error)))
         except SlotOverwritten as error:
-            return Answer(refuse(message, error))
-    together, each = fuse(said, rules.fusion)
+            return Finding(reply=reply, result=refuse(reply, error))
+    together, each = fuse(judged, rules.fusion)
     if isinstance(together, Judgement):
-        return Answer(together, each)
-    unknown = Unknown(
-        part=message.part, reason=together.reason, detail=together.detail, done_ns=message.done_ns
-    )
-    return Answer(unknown, each)
+        return Finding(reply=reply, result=together, each=each)
+    return Finding(reply=reply, result=_unknown(reply, together.reason, together.detail), each=each)
 
 
-def record_of(message: Said, answer: Answer, rules: Rules, identity: Identity, now_ns: int) -> bytes:
-    """The part's verdict as `topic \\n body`, which fits the ledger's record; `late` from its deadline on."""
-    part, said = message.part, answer.said
+def late(part: Part, detail: str) -> Finding:
+    """Return the finding on a part about which no reply came in time."""
+    unknown = Unknown(part=part, reason="late", detail=detail, done_ns={})
+    return Finding(reply=unknown, result=unknown)
+
+
+def record_of(finding: Finding, rules: Rules, identity: Identity, now_ns: int) -> Record:
+    """Return the part's verdict as it is sent at `now_ns`; from the part's deadline on it is `late`.
+
+    A verdict that is too long for the ledger keeps only its strongest regions.
+    """
+    reply, result, part = finding.reply, finding.result, finding.reply.part
     if now_ns >= part.deadline_ns:
-        said = _too_late(message, said, now_ns)
-    judged = said if isinstance(said, Judgement) else None
+        result = _too_late(reply, result, now_ns)
+    judged = result if isinstance(result, Judgement) else None
     verdict = Verdict(
         line=identity.line,
         part_id=part.part_id,
@@ -89,87 +98,94 @@ def record_of(message: Said, answer: Answer, rules: Rules, identity: Identity, n
         source_ref=part.source_ref,
         skipped=part.skipped,
         verdict=judged.verdict if judged else "unknown",
-        reason=said.reason,
-        detail=fitted(said.detail, DETAIL_BYTES) if isinstance(said, Unknown) else "",
+        reason=result.reason,
+        detail=fitted(result.detail, DETAIL_BYTES) if isinstance(result, Unknown) else "",
         score=judged.score if judged else None,
         threshold=judged.threshold if judged else None,
-        p_value=_told(judged.p_value) if judged else None,
-        judges=[_judged(one, rule) for one, rule in zip(answer.each, rules.judges, strict=False)],
+        p_value=_four_digits(judged.p_value) if judged else None,
+        judges=_judged(finding.each, rules),
         regions=judged.regions if judged else [],
         captured_at=utc(part.captured_at_ns),
         captured_ns=part.captured_ns,
         published_ns=now_ns,
         deadline_ns=part.deadline_ns,
-        latency_us=_latencies(message, now_ns),
-        registration_px=_registration_px(message),
+        latency_us=_latencies_us(reply, now_ns),
+        registration_px=_registration_px(reply),
         recipe=identity.recipe,
         bundle=identity.bundle,
     )
-    reasons = {said.reason} | {one.reason for one in answer.each if isinstance(one, Refused)}
-    rejected = isinstance(answer.said, Judgement) and answer.said.verdict == "reject"
-    accept = verdict.verdict == "pass" or (not judged and not rejected and reasons <= identity.accepted)
-    head = action_topic(identity.line, accept=accept) + b"\n"
-    while len(body := verdict_bytes(verdict)) + len(head) > RECORD_BYTES and verdict.regions:
-        verdict = msgspec.structs.replace(verdict, regions=verdict.regions[: len(verdict.regions) // 2])
-    return head + body
+    topic = action_topic(identity.line, accept=_is_accepted(verdict, finding, identity))
+    body, regions = body_of(verdict), verdict.regions
+    # Without regions every verdict fits: each of its other fields is bounded.
+    while len(topic) + 1 + len(body) > RECORD_BYTES and regions:
+        regions = regions[: len(regions) // 2]
+        body = body_of(msgspec.structs.replace(verdict, regions=regions))
+    return Record(topic=topic, body=body, reason=verdict.reason, published_ns=now_ns)
 
 
-def resent(record: bytes) -> bytes:
-    """A record as it is sent once more."""
-    head, _, body = record.partition(b"\n")
-    return head + b"\n" + verdict_bytes(msgspec.structs.replace(verdict_from(body), resent=True))
+def _is_accepted(verdict: Verdict, finding: Finding, identity: Identity) -> bool:
+    """Return whether the part may pass: it passed, or the recipe accepts every reason why it is unknown.
+
+    A part that any judge rejects is never accepted, even where its verdict came too late.
+    """
+    if verdict.verdict != "unknown":
+        return verdict.verdict == "pass"
+    if isinstance(finding.result, Judgement) and finding.result.verdict == "reject":
+        return False
+    refused = {one.reason for one in finding.each if isinstance(one, Refused)}
+    return {verdict.reason, *refused} <= identity.accepted
 
 
-def _too_late(message: Said, said: Judgement | Unknown, now_ns: int) -> Unknown:
-    """What is left to say of a part whose deadline has come; what was said of it stands in the detail."""
-    if isinstance(said, Unknown) and said.reason == "late":
-        return said
-    late_ms = (now_ns - message.part.deadline_ns) / 1e6
-    told = f"score {said.score:g}" if isinstance(said, Judgement) else said.detail
-    detail = f"said {late_ms:.1f} ms after the deadline: {said.reason}, {told}"
-    return Unknown(part=message.part, reason="late", detail=detail, done_ns=message.done_ns)
+def _too_late(reply: Reply, result: Judgement | Unknown, now_ns: int) -> Unknown:
+    """Return the result for a part whose deadline has come; its detail quotes the result that came too late."""
+    if isinstance(result, Unknown) and result.reason == "late":
+        return result
+    late_ms = (now_ns - reply.part.deadline_ns) / 1e6
+    told = f"score {result.score:g}" if isinstance(result, Judgement) else result.detail
+    return _unknown(reply, "late", f"said {late_ms:.1f} ms after the deadline: {result.reason}, {told}")
 
 
-def _judged(one: Judgement | Refused, rule: Rule) -> Judged:
-    judged = one if isinstance(one, Judgement) else None
-    return Judged(
-        name=rule.name,
-        verdict=judged.verdict if judged else "unknown",
-        reason=one.reason,
-        score=judged.score if judged else None,
-        threshold=judged.threshold if judged else min(rule.thresholds.values()),
-        p_value=_told(judged.p_value) if judged else None,
-        bundle=rule.bundle,
-    )
+def _unknown(reply: Reply, reason: UnknownReason, detail: str) -> Unknown:
+    return Unknown(part=reply.part, reason=reason, detail=detail, done_ns=reply.done_ns)
 
 
-def _told(p_value: float | None) -> float | None:
-    """To four digits."""
+def _judged(each: Sequence[Judgement | Refused], rules: Rules) -> list[Judged]:
+    """Return what each judge said; nothing where no judge was asked."""
+    if not each:
+        return []
+    return [
+        Judged(
+            name=rule.name,
+            verdict=one.verdict if isinstance(one, Judgement) else "unknown",
+            reason=one.reason,
+            score=one.score if isinstance(one, Judgement) else None,
+            threshold=one.threshold if isinstance(one, Judgement) else min(rule.thresholds.values()),
+            p_value=_four_digits(one.p_value) if isinstance(one, Judgement) else None,
+            bundle=rule.bundle,
+        )
+        for one, rule in zip(each, rules.judges, strict=True)
+    ]
+
+
+def _four_digits(p_value: float | None) -> float | None:
     return None if p_value is None else float(f"{p_value:.4g}")
 
 
-def _registration_px(message: Said) -> float | None:
-    """The worst of any judge's; None where the part was laid onto no master."""
-    inputs = message.inputs if isinstance(message, Prediction) else ()
+def _registration_px(reply: Reply) -> float | None:
+    """Return the largest registration error of any judge, in pixels; None where none registered the part."""
+    inputs = reply.inputs if isinstance(reply, Prediction) else ()
     found = [input_.registration_px for input_ in inputs if isinstance(input_, Laid)]
     return max((px for px in found if px is not None), default=None)
 
 
-def _latencies(message: Said, now_ns: int) -> dict[str, int]:
-    """Microseconds in each stage, waiting for it included; they add up to `total`."""
-    start, found = message.part.captured_ns, {}
-    done = {stage: message.done_ns[stage] for stage in STAGES if stage in message.done_ns}
-    for stage, done_ns in sorted(done.items(), key=lambda item: item[1]):
-        found[stage] = (done_ns - message.part.captured_ns) // 1000 - (start - message.part.captured_ns) // 1000
-        start = done_ns
-    found["publish"] = (now_ns - message.part.captured_ns) // 1000 - (start - message.part.captured_ns) // 1000
-    if isinstance(message, Prediction):
-        found["engine"] = message.engine_ns // 1000
-    found["total"] = (now_ns - message.part.captured_ns) // 1000
+def _latencies_us(reply: Reply, now_ns: int) -> dict[str, int]:
+    """Return the microseconds from stage to stage, waiting included, which add up to `total`."""
+    start_us, found = 0, {}
+    done = {stage: reply.done_ns[stage] for stage in STAGES if stage in reply.done_ns}
+    for stage, done_ns in (*sorted(done.items(), key=lambda item: item[1]), ("publish", now_ns)):
+        end_us = (done_ns - reply.part.captured_ns) // 1000
+        found[stage], start_us = end_us - start_us, end_us
+    if isinstance(reply, Prediction):
+        found["engine"] = reply.engine_ns // 1000
+    found["total"] = start_us
     return found
-
-
-def utc(ns: int) -> str:
-    """The wall clock as ISO 8601 in UTC."""
-    stamp = datetime.fromtimestamp(ns // 1_000_000_000, timezone.utc)
-    return f"{stamp:%Y-%m-%dT%H:%M:%S}.{ns // 1000 % 1_000_000:06d}Z"

@@ -18,9 +18,9 @@ from ...recipe import Recipe, Video
 from ...stages.inbox import Inbox
 from ...stages.leftovers import Leftovers
 from ...stages.liveness import Liveness
-from ...stages.publish import PATIENCE_NS, Publisher, run_publish
+from ...stages.publish import RECOVERY_NS, Publisher, run_publish
 from ...stages.sockets import Sockets
-from ...stages.verdict import Identity, Said, is_said
+from ...stages.verdict import Identity, Reply, is_reply
 from ..endpoint import claim
 from ..plan import VERDICTS, Plan, read_plan
 from ..run_folder import hold
@@ -30,10 +30,10 @@ log = logging.getLogger(__name__)
 
 def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: Ledger, ring: Ring) -> None:
     recipe, rules = plan.recipe, read_rules(folder)
-    publisher = Publisher(ring, ledger, rules, _identity(plan), plan.guard_ns, _patience_ns(recipe))
+    publisher = Publisher(ring, ledger, rules, _identity(plan), plan.guard_ns, _recovery_ns(recipe))
 
-    def fits(message: Message) -> TypeGuard[Said]:
-        return is_said(message, len(rules.judges))
+    def fits(message: Message) -> TypeGuard[Reply]:
+        return is_reply(message, len(rules.judges))
 
     inbox = Inbox(sockets.inbox("publish"), ledger, "publish", fits)
     hold(folder)
@@ -70,6 +70,6 @@ def _identity(plan: Plan) -> Identity:
     )
 
 
-def _patience_ns(recipe: Recipe) -> int:
+def _recovery_ns(recipe: Recipe) -> int:
     """Within this time a camera that was opened and delivers nothing is given up."""
-    return PATIENCE_NS + (recipe.source.timeout_ms * 1_000_000 if isinstance(recipe.source, Video) else 0)
+    return RECOVERY_NS + (recipe.source.timeout_ms * 1_000_000 if isinstance(recipe.source, Video) else 0)

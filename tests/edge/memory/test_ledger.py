@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 from parts import part_of
 
-from edge.memory.ledger import RECORD_BYTES, ROWS, Ledger
+from edge.memory.ledger import RECORD_BYTES, ROWS, Ledger, Record
+
+
+def record(body: bytes, published_ns: int = 1) -> Record:
+    return Record(topic=b"reject.line", body=body, reason="defect", published_ns=published_ns)
 
 
 @pytest.fixture
@@ -37,7 +41,7 @@ def test_a_full_ledger_takes_no_part(ledger: Ledger) -> None:
     assert ledger.full
     with pytest.raises(ValueError, match="full"):
         ledger.enter(part_of(ROWS))
-    ledger.record(0, b"x", 1)
+    ledger.record(0, record(b"x"))
     ledger.set_published(0)
     ledger.enter(part_of(ROWS))
     assert ledger.part(1) == part_of(1)
@@ -50,9 +54,9 @@ def test_a_recorded_verdict_outlives_its_writer(ledger: Ledger, tmp_path: Path) 
     """Who takes over after a crash finds the verdict that was written down, and none where there was none."""
     ledger.enter(part_of(0))
     ledger.enter(part_of(1))
-    ledger.record(0, b"reject.line\n{}", 1)
+    ledger.record(0, record(b"{}"))
     heir = Ledger.open(tmp_path / "ledger")
-    assert heir.recorded(0) == b"reject.line\n{}"
+    assert heir.recorded(0) == record(b"{}")
     assert heir.recorded(1) is None
 
 
@@ -60,7 +64,7 @@ def test_a_row_that_is_used_again_has_no_verdict(ledger: Ledger) -> None:
     """The verdict of the part that had the row before is not taken for the new part's."""
     for entry in range(ROWS):
         ledger.enter(part_of(entry))
-        ledger.record(entry, b"old", entry)
+        ledger.record(entry, record(b"old"))
         ledger.set_published(entry)
     ledger.enter(part_of(ROWS))
     assert ledger.recorded(ROWS) is None
@@ -71,9 +75,9 @@ def test_verdicts_are_recorded_in_order_and_fit(ledger: Ledger) -> None:
     ledger.enter(part_of(0))
     ledger.enter(part_of(1))
     with pytest.raises(ValueError, match="not the next"):
-        ledger.record(1, b"x", 1)
+        ledger.record(1, record(b"x"))
     with pytest.raises(ValueError, match="too many"):
-        ledger.record(0, b"x" * (RECORD_BYTES + 1), 1)
+        ledger.record(0, record(b"x" * RECORD_BYTES))
 
 
 def test_the_sequence_goes_on_within_an_epoch_only(ledger: Ledger) -> None:
@@ -88,9 +92,9 @@ def test_verdicts_are_found_by_when_they_were_recorded(ledger: Ledger) -> None:
     """Those that are out and still here, oldest first; one whose row is used again is not."""
     for entry in range(ROWS + 2):
         ledger.enter(part_of(entry))
-        ledger.record(entry, b"%d" % entry, entry)
+        ledger.record(entry, record(b"%d" % entry, entry))
         ledger.set_published(entry)
     ledger.enter(part_of(ROWS + 2))
-    ledger.record(ROWS + 2, b"not out", ROWS + 2)
-    assert ledger.recorded_since(ROWS) == [b"%d" % entry for entry in (ROWS, ROWS + 1)]
-    assert ledger.recorded_since(0) == [b"%d" % entry for entry in range(3, ROWS + 2)]
+    ledger.record(ROWS + 2, record(b"not out", ROWS + 2))
+    assert ledger.recorded_since(ROWS) == [record(b"%d" % entry, entry) for entry in (ROWS, ROWS + 1)]
+    assert ledger.recorded_since(0) == [record(b"%d" % entry, entry) for entry in range(3, ROWS + 2)]

@@ -22,7 +22,7 @@ from edge.messages import Frame, Laid, Message, Part, Posed, Prediction, Refused
 from edge.stages.inbox import Inbox, are_finite
 from edge.stages.publish import Publisher
 from edge.stages.sockets import Sockets
-from edge.stages.verdict import Identity, Said, is_said
+from edge.stages.verdict import Identity, Reply, is_reply
 from edge.wire import RUN_BYTES, pack, verdict_from
 
 SHAPES = {"map": (1, 1, 8, 8)}
@@ -41,8 +41,8 @@ class Stand:
         self.ledger = ledger
         self.ring = Ring.create(folder / "ring", slots=SLOTS, frame=8, tensors=[8], outputs=[256])
         self.publisher = Publisher(self.ring, ledger, RULES, IDENTITY, guard_ns=10)
-        self.inbox: Inbox[Said] = Inbox(
-            sockets.inbox("publish"), ledger, "publish", lambda message: is_said(message, 1)
+        self.inbox: Inbox[Reply] = Inbox(
+            sockets.inbox("publish"), ledger, "publish", lambda message: is_reply(message, 1)
         )
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.PUSH)
@@ -65,14 +65,14 @@ class Stand:
         """Send and have the stage take it."""
         self._socket.send(data)
         assert self.inbox.poll(10_000)
-        if (said := self.inbox.take()) is not None:
-            self.publisher.take(said)
+        if (reply := self.inbox.take()) is not None:
+            self.publisher.take(reply)
 
     def publish(self) -> list[str]:
         """The reasons of the verdicts that are due."""
         reasons = []
         while (record := self.publisher.next(lambda: 1_000)) is not None:
-            verdict = verdict_from(record.partition(b"\n")[2])
+            verdict = verdict_from(record.body)
             reasons.append(verdict.reason)
             if verdict.verdict == "pass":
                 self.passed.append(verdict.part_id)

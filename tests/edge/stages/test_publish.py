@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from parts import part_of
 
-from edge.judges.decide import Rule
+from edge.judges.decide import MAX_REGIONS, Judgement, Rule
 from edge.judges.rules import Rules, read_rules, write_rules
-from edge.memory.ledger import RECORD_BYTES, Ledger
+from edge.memory.ledger import Ledger, Record
 from edge.memory.ring import Ring, as_outputs
 from edge.messages import Judged, Laid, Prediction, Refused, Unknown, Verdict
 from edge.recipe import MOST_JUDGES, Fusion
 from edge.stages.publish import Publisher
-from edge.stages.verdict import Identity
+from edge.stages.verdict import Identity, finding_of, record_of
 from edge.wire import verdict_from
 
 SHAPES = {"map": (1, 1, 8, 8)}
@@ -80,16 +80,15 @@ class Desk:
     def publish(self, now_ns: int) -> list[tuple[str, Verdict]]:
         found = []
         while (record := self.publisher.next(lambda: now_ns)) is not None:
-            topic, _, body = record.partition(b"\n")
-            found.append((topic.decode(), verdict_from(body)))
+            found.append((record.topic.decode(), verdict_from(record.body)))
             self.publisher.sent(record)
         return found
 
 
-def marked(record: bytes | None) -> bytes:
+def marked(record: Record | None) -> Record:
     assert record is not None
-    assert record.count(b'"resent":false') == 1
-    return record.replace(b'"resent":false', b'"resent":true')
+    assert record.body.count(b'"resent":false') == 1
+    return dataclasses.replace(record, body=record.body.replace(b'"resent":false', b'"resent":true'))
 
 
 @pytest.fixture
@@ -157,7 +156,7 @@ def test_a_deadline_that_comes_while_the_verdict_is_made_counts(desk: Desk) -> N
     times = iter((49_000, 51_000, 52_000))
     record = desk.publisher.next(lambda: next(times))
     assert record is not None
-    assert verdict_from(record.partition(b"\n")[2]).reason == "late"
+    assert verdict_from(record.body).reason == "late"
     assert desk.ledger.recorded(0) == record
 
 
@@ -191,11 +190,11 @@ def test_what_was_given_out_of_late_is_sent_again_whoever_gave_it_out(desk: Desk
 def test_a_publisher_that_is_alone_waits_as_long_as_there_is_time(desk: Desk) -> None:
     """A verdict that nobody hears would be heard too late, and is not lost for having waited."""
     desk.publisher.take(desk.predict(desk.enter(), 0.1))
-    assert desk.publisher.next(lambda: 50_000 - GUARD_NS - 1, alone=True) is None
+    assert desk.publisher.next(lambda: 50_000 - GUARD_NS - 1, unheard=True) is None
     assert desk.publisher.wait_ns(50_000 - GUARD_NS - 1) == 1
-    record = desk.publisher.next(lambda: 50_000 - GUARD_NS, alone=True)
+    record = desk.publisher.next(lambda: 50_000 - GUARD_NS, unheard=True)
     assert record is not None
-    assert verdict_from(record.partition(b"\n")[2]).verdict == "pass"
+    assert verdict_from(record.body).verdict == "pass"
 
 
 def test_verdicts_come_in_the_order_of_the_parts(desk: Desk) -> None:
@@ -285,16 +284,36 @@ def test_every_part_gets_exactly_one_verdict(
     assert all((topic == "accept.pcb") == (verdict.verdict == "pass") for topic, verdict in published)
 
 
-def test_a_verdict_with_very_many_regions_still_fits(desk: Desk) -> None:
-    """A verdict stays within its record, and keeps its strongest regions."""
-    part = desk.ledger.part(desk.enter())
-    shapes = {"map": (1, 1, 8, 8)}
-    with desk.ring.area(part, "outputs") as area:
-        as_outputs(area, shapes)["map"][:] = np.linspace(0.6, 0.9, 64, dtype=np.float32).reshape(1, 1, 8, 8)
-    desk.publisher.take(msgspec.structs.replace(desk.predict(0, 0.9), part=part))
-    record = desk.publisher.next(lambda: 1_000)
-    assert record is not None
-    assert len(record) <= RECORD_BYTES
+@pytest.mark.parametrize(("letters", "kept"), [(4, 48), (300, 12), (9_000, 0)])
+def test_a_verdict_with_very_many_regions_still_fits(desk: Desk, letters: int, kept: int) -> None:
+    """It keeps its strongest regions, as many as its record has room for, and none where none has room."""
+    prediction = desk.predict(desk.enter(), 0.9)
+    found = finding_of(prediction, desk.ring, desk.rules)
+    assert isinstance(found.result, Judgement)
+    (region,) = found.result.regions
+    regions = [msgspec.structs.replace(region, kind="k" * letters, x=float(x)) for x in range(MAX_REGIONS)]
+    found = dataclasses.replace(found, result=dataclasses.replace(found.result, regions=regions))
+    record = record_of(found, desk.rules, desk.identity, 1_000)
+    desk.ledger.record(0, record)
+    assert verdict_from(record.body).regions == regions[:kept]
+
+
+def test_a_verdict_too_long_for_any_record_is_refused(desk: Desk) -> None:
+    """Where nothing is left to leave out, publish ends with an error and does not go on trying."""
+    found = finding_of(desk.predict(desk.enter(), 0.9), desk.ring, desk.rules)
+    record = record_of(found, desk.rules, dataclasses.replace(desk.identity, recipe="r" * 9_000), 1_000)
+    with pytest.raises(ValueError, match="bytes are too many"):
+        desk.ledger.record(0, record)
+
+
+def test_the_first_answer_about_a_part_counts(desk: Desk) -> None:
+    """A stage that says two things about a part, or says one again, changes nothing."""
+    entry = desk.enter()
+    desk.enter()
+    desk.publisher.take(desk.predict(entry, 0.1))
+    desk.publisher.take(desk.predict(entry, 0.9))
+    desk.publisher.take(Unknown(part=desk.ledger.part(entry), reason="engine", detail="", done_ns={}))
+    assert [verdict.verdict for _, verdict in desk.publish(12_000)] == ["pass"]
 
 
 def test_the_heartbeat_tells_blindness_from_idleness(desk: Desk) -> None:

@@ -8,15 +8,11 @@ import numpy as np
 import pytest
 from parts import part_of
 
-from edge.judges.rules import Rules
 from edge.memory.ledger import Ledger
-from edge.messages import Unknown, Verdict
 from edge.stages.state import State
-from edge.stages.verdict import Answer, Identity, record_of
-from edge.wire import verdict_from
 
 SECOND = 1_000_000_000
-PATIENCE_S = 5
+RECOVERY_S = 5
 
 
 class Eye:
@@ -24,7 +20,7 @@ class Eye:
 
     def __init__(self, folder: Path) -> None:
         self.row = Ledger.create(folder / "ledger").stages["capture"]
-        self.state = State(self.row, PATIENCE_S * SECOND)
+        self.state = State(self.row, RECOVERY_S * SECOND)
 
     def ready(self, at: float) -> None:
         self.row["ready"], self.row["ready_ns"] = 1, at * SECOND
@@ -37,25 +33,13 @@ class Eye:
         self.row["ready"], self.row["failed_ns"] = 0, at * SECOND
 
     def part(self, at: float, judged: bool = True) -> None:
-        self.state.note(_verdict(round(at * SECOND), judged))
+        captured_ns = round(at * SECOND)
+        self.state.note(part_of(0, captured_ns=captured_ns), "clean" if judged else "dark", captured_ns)
 
     def at(self, at: float) -> str:
         kind, reason = self.state.at(round(at * SECOND))
         assert bool(reason) == (kind == "blind")
         return f"{kind}: {reason}" if reason else kind
-
-
-def _verdict(captured_ns: int, judged: bool) -> Verdict:
-    part = part_of(0, captured_ns=captured_ns, deadline_ns=captured_ns + SECOND)
-    unknown = Unknown(part=part, reason="dark", detail="", done_ns={})
-    identity = Identity(line="l", recipe="", bundle="", accepted=frozenset())
-    record = record_of(unknown, Answer(unknown), Rules(judges=(), outputs=()), identity, captured_ns)
-    verdict = verdict_from(record.partition(b"\n")[2])
-    return verdict if not judged else Verdict(**{**_fields(verdict), "verdict": "pass", "reason": "clean"})
-
-
-def _fields(verdict: Verdict) -> dict[str, object]:
-    return {name: getattr(verdict, name) for name in verdict.__struct_fields__}
 
 
 @pytest.fixture
@@ -119,3 +103,19 @@ def test_parts_that_cannot_be_judged_make_a_line_blind(eye: Eye) -> None:
     assert eye.at(4) == "blind: 3 parts, none judged: dark"
     eye.part(4.5)
     assert eye.at(4.5) == "judging"
+
+
+@pytest.mark.parametrize(
+    ("times", "blind"),
+    [((2, 12), False), ((2, 3, 4), True), ((2, 2.5, 3.9), False), ((2, 2.1, 2.2, 2.3, 4), True)],
+    ids=["two", "three", "three, too close", "five"],
+)
+def test_a_line_is_blind_from_the_third_unknown_part_on(
+    eye: Eye, times: tuple[float, ...], blind: bool
+) -> None:
+    """One part or two may be bad by chance; three over two seconds or more are a fault of the line."""
+    eye.ready(1)
+    for at in times:
+        eye.part(at, judged=False)
+    eye.beats(times[-1])
+    assert eye.at(times[-1]).startswith("blind") == blind
