@@ -49,11 +49,25 @@ def test_each_kind_has_its_own_threshold() -> None:
     assert (found.score, found.threshold) == (pytest.approx(0.6), 0.5)
 
 
-def test_regions_are_told_in_frame_pixels() -> None:
-    """The box is where the defect is in the camera's picture, not in the model's input."""
-    found = decide(outputs((0, 3, 5, 0.9)), (2.0, 0.0, 100.0, 0.0, 2.0, -10.0), RULE)
-    (region,) = found.regions
-    assert (region.x, region.y, region.w, region.h, region.area_px) == (136, 14, 16, 8, 128)
+@pytest.mark.parametrize(
+    ("to_frame", "box", "area_px"),
+    [
+        ((2.0, 0.0, 100.0, 0.0, 2.0, -10.0), (136, 14, 16, 8), 128),
+        ((0.0, -2.0, 100.0, 3.0, 0.0, 50.0), (68, 104, 8, 24), 192),
+        ((1.0, 0.5, 0.0, 0.25, 1.0, 0.0), (24, 16.5, 10, 6), 28),
+        ((-1.0, 0.0, 100.0, 0.0, 1.0, 0.0), (74, 12, 8, 4), 32),
+    ],
+    ids=["enlarged and moved", "a quarter turn", "sheared", "mirrored"],
+)
+def test_regions_are_told_in_frame_pixels(
+    to_frame: tuple[float, float, float, float, float, float],
+    box: tuple[float, float, float, float],
+    area_px: int,
+) -> None:
+    """The box is upright in the camera's picture and holds the whole defect, however the part lies there."""
+    (region,) = decide(outputs((0, 3, 5, 0.9)), to_frame, RULE).regions
+    assert (region.x, region.y, region.w, region.h) == box
+    assert region.area_px == area_px
 
 
 def test_a_region_below_the_least_area_is_not_held_against_the_part() -> None:
