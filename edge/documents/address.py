@@ -1,12 +1,13 @@
-"""The address of a camera as people may read it: without the password in it."""
+"""Hides passwords, tokens and user names in a camera's address, so that logs and errors may show it."""
 
 from __future__ import annotations
 
 import re
 
-#: Before the last @ of the host's part; a password with an unescaped / in it only shows by a port that is none.
+#: User and password before the last @ of the host. A password may hold an unescaped /: then what follows the
+#: colon is no port.
 _USER = re.compile(r"(//)(?:[^/?#\s]*|[^/?#\s:\[]+:(?!\d*(?:[/?#\s]|$))\S*)@")
-#: Keys of a query (`?pwd=...`) or properties of a GStreamer element (`user-pw=...`).
+#: A key of a query (`?pwd=...`) or a property of a GStreamer element (`user-pw=...`), with its value.
 _KEY = re.compile(
     r"(\b[\w-]*(?:pass?w|pas\b|pass\b|pwd|pw\b|token|secret|auth|credential|key\b|user|login|sig)[\w-]*=)"
     r"""("[^"]*"|'[^']*'|[^\s&;,"']*[^\s&;,"':])""",
@@ -14,6 +15,6 @@ _KEY = re.compile(
 )
 
 
-def shown(address: str) -> str:
-    """The text with `***` for each user, password, token and key in it; for details, logs and errors."""
+def without_secrets(address: str) -> str:
+    """Return the text with `***` in the place of each user, password, token and key."""
     return _KEY.sub(r"\1***", _USER.sub(r"\1***@", address))

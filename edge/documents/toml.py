@@ -10,7 +10,7 @@ import msgspec
 
 from ..errors import RecipeError
 from ..text import text_of
-from .address import shown
+from .address import without_secrets
 
 #: What to do, by the beginning of the parser's words.
 _REMEDIES = {
@@ -50,7 +50,7 @@ def _explain(text: str, said: str) -> str:
     line = int(place[1]) if place and place[1] else len(lines)
     column = int(place[2]) if place and place[2] else len(lines[-1]) + 1
     remedy = next((f": {text}" for begin, text in _REMEDIES.items() if what.startswith(begin)), "")
-    found = shown(lines[min(line, len(lines)) - 1].strip())
+    found = without_secrets(lines[min(line, len(lines)) - 1].strip())
     return f"line {line}, column {column}: {what[:1].lower()}{what[1:]}, in `{found}`{remedy}"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import inspect
 
-from .address import shown
+from .address import without_secrets
 
 Number = (inspect.IntType, inspect.FloatType)
 _MANY = {
@@ -62,11 +62,13 @@ def found(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f"the text {_short(repr(shown(value)))}"
+        return f"the text {_short(repr(without_secrets(value)))}"
     if isinstance(value, dict):
         return "a section"
     if isinstance(value, list):
-        return "a list of sections" if _of_sections(value) else f"the list {_short(shown(str(value)))}"
+        return (
+            "a list of sections" if _of_sections(value) else f"the list {_short(without_secrets(str(value)))}"
+        )
     return "null" if value is None else str(value)
 
 

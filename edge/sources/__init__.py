@@ -1,4 +1,4 @@
-"""Where pictures come from: each kind of [source] section and the class that reads it."""
+"""Sources of pictures: folders, video files, cameras and rendered boards, opened by a [source] section."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ __all__ = ["EarlierPicture", "Source", "Trigger", "open_source"]
 
 
 def open_source(section: recipe.Source, shown: Sequence[EarlierPicture] = ()) -> Source:
-    """The source that a recipe's [source] section names; it opens on `with`.
+    """Return the source that a recipe's [source] section names; `with` opens it.
 
-    What was shown before capture was started anew matters to a folder, which goes on behind it.
+    `shown` are the pictures that became parts before capture was restarted; a folder goes on behind the last
+    one.
     """
     if isinstance(section, recipe.Folder):
         return FolderSource(section, shown)
     if isinstance(section, recipe.Synthetic):
         return SyntheticSource(section)
-    from .video import open_video  # FFmpeg loads for a third of a second, and only capture needs it
+    # FFmpeg takes a third of a second to load, and only capture needs it.
+    from .video import open_video
 
     return open_video(section)

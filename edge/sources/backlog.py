@@ -1,4 +1,4 @@
-"""Frames of a live stream that wait to be taken: bounded, in order, and none is forgotten."""
+"""Holds the frames of a live stream until they are taken: in order, in bounded memory, and each is counted."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from ..errors import PartError
 from .stream_frame import StreamFrame
 
-MOST = 16  # frames whose pixels wait; about as many as a line has slots
-MOST_LOST = 100_000  # frames without pixels that wait to become parts, while the line takes none
+#: Waiting frames that keep their pixels: about as many as a line has slots.
+MOST = 16
+#: Waiting frames in all, most of them without pixels: they become parts once the line takes some again.
+MOST_LOST = 100_000
 
 
 @dataclass
@@ -24,26 +26,27 @@ class _Waiting:
 
 @dataclass(frozen=True)
 class NextFrame:
-    """A frame that is next, with what happened before it."""
+    """The next frame, and what happened to frames before it."""
 
     frame: StreamFrame
-    lost: str  # why its pixels were let go
-    skipped: int  # frames that were passed over since the last one was taken
+    lost: str  # why its pixels were dropped, or empty
+    skipped: int  # frames skipped since the last one was taken
 
 
 class Backlog:
-    """Where too many wait, the oldest gives up its pixels; with `newest`, all but the last are passed over."""
+    """A queue of frames: once it is full the oldest loses its pixels; if `newest`, only the last is kept."""
 
     def __init__(self, newest: bool) -> None:
         self._newest = newest
         self._changed = threading.Condition()
+        # All waiting frames, and those of them that still have their pixels.
         self._waiting: deque[_Waiting] = deque()
-        self._whole: deque[_Waiting] = deque()  # those that still have their pixels
+        self._whole: deque[_Waiting] = deque()
         self._skipped = 0
         self._ended: str | None = None
 
     def put(self, frame: StreamFrame) -> None:
-        """A frame came."""
+        """Add a frame that came."""
         with self._changed:
             if self._newest:
                 self._skipped += len(self._waiting)
@@ -62,13 +65,13 @@ class Backlog:
             self._changed.notify_all()
 
     def end(self, why: str) -> None:
-        """No more will come."""
+        """Tell that no more frames will come, and why."""
         with self._changed:
             self._ended = why
             self._changed.notify_all()
 
     def take(self, timeout_s: float) -> NextFrame | str | None:
-        """The next frame; behind the last one why no more will come; None if nothing came in that time."""
+        """Return the next frame; the reason behind the last frame; or None if nothing came within the time."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._ended is not None, timeout_s)
             if not self._waiting:
@@ -81,6 +84,8 @@ class Backlog:
 
 
 def _without_pixels(frame: StreamFrame, why: str) -> StreamFrame:
+    """Return the frame with pixels that raise PartError, so that the picture's memory is freed."""
+
     def pixels() -> NDArray[Any]:
         raise PartError("overrun", why)
 

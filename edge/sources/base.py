@@ -1,4 +1,4 @@
-"""What a source of pictures is: it waits for the next trigger, then hands over that frame's pixels."""
+"""The protocol of a source of pictures: wait for the next trigger, then read the pixels of its frame."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from .stream_frame import StreamFrame
 
 @dataclass(frozen=True)
 class Trigger:
-    """A part stands before the camera; taken before any of its pixels move."""
+    """A part is in front of the camera; its pixels have not been read yet."""
 
     view: str
     captured_ns: int  # monotonic
     captured_at_ns: int  # wall clock, for people only
-    source_ref: str = ""  # what the source calls the picture, such as the name of its file
-    skipped: int = 0  # frames that were passed over since the last trigger
-    lost: str = ""  # why there are no pixels, where more frames came than were taken; the part is `overrun`
+    source_ref: str = ""  # the source's name for the picture, such as its file's path
+    skipped: int = 0  # frames skipped since the last trigger
+    lost: str = ""  # why the pixels were dropped; then the part is `overrun`
 
 
 @dataclass(frozen=True)
 class EarlierPicture:
-    """A picture that became a part earlier in this run."""
+    """A picture that became a part before capture was restarted."""
 
     source_ref: str  # as in the ledger
     captured_at_ns: int
 
 
 class Source(Protocol):
-    """Cheap to make; opened on `with`, where SourceError names what could not be opened."""
+    """Where frames come from; `with` opens it and raises SourceError if it cannot be opened."""
 
     def __enter__(self) -> Source: ...
 
@@ -44,22 +44,26 @@ class Source(Protocol):
     ) -> None: ...
 
     def wait(self, timeout_s: float) -> Trigger | None:
-        """The next part, or None if none came in that time.
+        """Return the next part's trigger, or None if none came within the time.
 
-        Raises SourceEnded behind the last frame, SourceError where a live camera stopped delivering.
+        Raises SourceEnded after the last frame, SourceError if a camera stopped delivering.
         """
         ...
 
     def read(self, out: NDArray[np.uint8]) -> None:
-        """Write the triggered frame into `out`, `(H, W)` grey or raw or `(H, W, 3)` BGR.
+        """Write the triggered frame into `out`: `(H, W)` grey or raw, or `(H, W, 3)` BGR, uint8.
 
-        Raises PartError where the frame is not such a picture; nothing is resized or converted silently.
+        Raises PartError if the frame has another shape or dtype: nothing is resized or converted.
         """
         ...
 
 
 def deliver(picture: NDArray[Any], out: NDArray[np.uint8], name: str) -> None:
-    """Copy a decoded picture into `out`; PartError names what was expected and what came."""
+    """Copy a decoded picture into `out`, `(H, W)` or `(H, W, 3)` BGR uint8.
+
+    A grey picture in three channels is copied as one where `out` has one. Raises PartError, which starts with
+    `name`, if the picture has another shape or dtype.
+    """
     found = one_channel(picture) if out.ndim == 2 else picture
     if found.shape != out.shape or found.dtype != out.dtype:
         raise PartError("frame", f"{name}: expected {_words(out)}, found {_words(found)}")
@@ -67,7 +71,7 @@ def deliver(picture: NDArray[Any], out: NDArray[np.uint8], name: str) -> None:
 
 
 def deliver_frame(frame: StreamFrame, out: NDArray[np.uint8], name: str) -> None:
-    """Decode a stream's frame and copy it into `out`, or say by PartError why not."""
+    """Decode a stream's frame and copy it into `out`, as `deliver` does; PartError says why it cannot."""
     try:
         picture = frame.pixels()
     except PictureError as error:
@@ -76,6 +80,7 @@ def deliver_frame(frame: StreamFrame, out: NDArray[np.uint8], name: str) -> None
 
 
 def _words(picture: NDArray[Any]) -> str:
+    """Return size, colour and depth of a picture as an error tells them."""
     colour = "gray" if picture.ndim == 2 else "bgr" if picture.shape[2] == 3 else f"{picture.shape[2]} channels"
     depth = "" if picture.dtype == np.uint8 else f" {picture.dtype}"
     return f"{picture.shape[1]}x{picture.shape[0]} {colour}{depth}"

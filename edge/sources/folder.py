@@ -1,4 +1,4 @@
-"""Plays the pictures of a folder as if a camera took them: at a steady rate, by name or as they appear."""
+"""Plays the pictures of a folder at a steady rate, in the order of their names or as they appear."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ from .listing import Views, check_folder, files_of, folder_of, listed, reference
 from .pace import Pace
 from .watched_folder import POLL_S, WatchedFolder
 
-POLL_REST = 4  # looking at a large folder takes at most a fifth of the time
+#: Rest after a look at the folder, in times of what the look took: a large one takes a fifth of the time at
+#: most.
+POLL_REST = 4
 
 
 class FolderSource:
-    """A picture that cannot be read still is a part. Without `{view}` all show one view, the camera's name.
+    """A source of a folder's pictures; one that cannot be read is a part too.
 
-    It goes on behind the last picture of those shown before.
+    Where the pattern has no `{view}`, the view of all pictures is the camera's name. The source goes on behind
+    the last of the pictures `shown` before.
     """
 
     def __init__(self, section: recipe.Folder, shown: Sequence[EarlierPicture] = ()) -> None:
@@ -55,14 +58,16 @@ class FolderSource:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ahead = None  # no file is held open; only the next picture is
+        # No file is open; only the next picture is held.
+        self._ahead = None
 
     def wait(self, timeout_s: float) -> Trigger | None:
-        """Decode the next picture ahead of its time, then wait until it is due."""
+        """Decode the next picture before it is due, then wait until it is due."""
         if self._next == len(self._files) and not self._more(timeout_s):
             return None
         path = self._files[self._next]
-        if self._ahead is None and self._count:  # the first may be the one that ended the process before
+        # The first picture may have ended the process before this one: it is decoded once it is a part.
+        if self._ahead is None and self._count:
             self._ahead = decoded(path)
         view = self._views.of(path)
         fits = 0 < len(view.encode()) <= VIEW_BYTES
@@ -83,7 +88,7 @@ class FolderSource:
         deliver(picture, out, str(self._path))
 
     def _more(self, timeout_s: float) -> bool:
-        """Begin again where the recipe says so, or look for new pictures, waiting until it is time to."""
+        """Start again if the recipe says so, or wait for new pictures; return whether there are more."""
         if not self._section.watch:
             if not self._section.repeat:
                 raise SourceEnded(f"all {len(self._files)} pictures of {self._section.files} have been shown")
@@ -97,28 +102,31 @@ class FolderSource:
                 return False
             time.sleep(max(0, self._poll_due_s - now_s))
             start_s = time.monotonic()
-            check_folder(folder_of(self._section.files))  # or one whose disk is gone would look idle
+            # A folder whose disk is gone would look like one without new pictures.
+            check_folder(folder_of(self._section.files))
             self._files, self._next = self._spool.poll(), 0
             took_s = time.monotonic() - start_s
             self._poll_due_s = start_s + took_s + max(POLL_S, POLL_REST * took_s)
-        self._pace = Pace(self._section.fps)  # nothing was due while there was nothing
+        # No part was due while there were no pictures.
+        self._pace = Pace(self._section.fps)
         return True
 
 
 def _behind(files: Sequence[Path], shown: Sequence[EarlierPicture]) -> int:
-    """Where to go on: behind the picture shown last of those that are still there."""
+    """Return the index to go on at: behind the last shown picture that is still in the folder."""
     places = {reference(path): place for place, path in enumerate(files)}
     return next((places[one.source_ref] + 1 for one in reversed(shown) if one.source_ref in places), 0)
 
 
 def _no_view(path: Path, view: str) -> str:
+    """Return why the view of a picture cannot be used."""
     if not view:
         return f"{path}: its name does not tell the view: correct {{view}} in [source] files"
     return f"{path}: the view in its name has {len(view.encode())} bytes, a part has room for {VIEW_BYTES}"
 
 
 def decoded(path: Path) -> NDArray[Any] | PartError:
-    """The picture as it is stored, or why it cannot be had."""
+    """Return the picture as stored, `(H, W)` or `(H, W, C)`, or a PartError that says why it cannot be read."""
     try:
         return read(path)
     except PictureError as error:

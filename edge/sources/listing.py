@@ -1,4 +1,4 @@
-"""The files that a pattern of a folder source names, their order, and the view that each one's name tells."""
+"""Finds the files that a folder source's pattern matches, sorts them, and reads the view from their names."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _STANDS_FOR = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]", "{view}
 
 
 def listed(pattern: str) -> list[Path]:
-    """What a pattern with `*`, `**`, `?` and `{view}` may name, files and others, in no order."""
+    """Return the files and folders that match a pattern with `*`, `**`, `?` and `{view}`, in no order."""
     found = glob.glob(pattern.replace("[", "[[]").replace("{view}", "*"), recursive=True)
     return [Path(name) for name in found]
 
 
 def files_of(pattern: str) -> list[Path]:
-    """The files that a pattern names, `part-9` before `part-10`."""
+    """Return the files that match a pattern, with `part-9` before `part-10`."""
     return sorted((path for path in listed(pattern) if os.path.isfile(path)), key=natural)
 
 
 def folder_of(pattern: str) -> Path:
-    """The folder in which everything lies that a pattern can name."""
+    """Return the folder that holds everything that can match a pattern."""
     return Path(re.split(r"[*?]|\{view\}", pattern)[0] + "x").parent
 
 
 def check_folder(folder: Path) -> None:
-    """Raise SourceError where there is no such folder, or none that can be read."""
+    """Raise SourceError if the folder does not exist or cannot be read."""
     try:
         os.scandir(folder).close()
     except OSError as error:
@@ -41,31 +41,32 @@ def check_folder(folder: Path) -> None:
 
 
 def natural(path: Path) -> list[tuple[int, str]]:
-    """Sorts names as people count."""
+    """Return a sort key that compares the numbers in a name by their value."""
     pieces = re.split(r"([0-9]+)", str(path))
     return [(int(piece), "") if at % 2 else (-1, piece) for at, piece in enumerate(pieces)]
 
 
 def reference(path: Path) -> str:
-    """A file's name as a verdict tells it."""
+    """Return a file's path as verdicts show it: readable, and cut at its beginning to the ledger's size."""
     return end_of(readable(str(path)), SOURCE_REF_BYTES)
 
 
 class Views:
-    """Finds the part of a file's name that stands for `{view}`; `default` where the pattern has none."""
+    """Reads the view from a file's path: the text in the place of `{view}`, or `default` without `{view}`."""
 
     def __init__(self, pattern: str, default: str) -> None:
         first, *more = re.split(r"(\*\*/|\*\*|\*|\?|\{view\})", pattern)
-        shape, self._asked = re.escape(first), False
+        shape, self._has_view = re.escape(first), False
         for piece in more:
-            again = piece == "{view}" and self._asked  # it stands for the same everywhere
-            self._asked |= piece == "{view}"
+            # A second `{view}` has to match the same text as the first.
+            again = piece == "{view}" and self._has_view
+            self._has_view |= piece == "{view}"
             shape += "(?P=view)" if again else _STANDS_FOR.get(piece, re.escape(piece))
         self._shape, self._default = re.compile(shape, re.DOTALL), default
 
     def of(self, path: Path) -> str:
-        """The view, "" where the name does not tell it."""
-        if not self._asked:
+        """Return the view, or "" if the path does not match the pattern."""
+        if not self._has_view:
             return self._default
         match = self._shape.fullmatch(str(path))
         return readable(match["view"]) if match else ""

@@ -1,6 +1,6 @@
-"""Takes the frames of a camera that does not wait: each becomes a part, or is passed over and counted.
+"""Takes the frames of a live camera: each becomes a part, or is skipped and counted.
 
-A thread of its own reads, since a stream that went silent may hang for seconds.
+The stream is read in a thread of its own, since reading may hang for seconds when the camera falls silent.
 """
 
 from __future__ import annotations
@@ -14,26 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import recipe
-from ..documents.address import shown
+from ..documents.address import without_secrets
 from ..errors import SourceError
 from .backlog import Backlog
 from .base import Trigger, deliver_frame
 from .stream_frame import StreamFrame
 
-#: Connects, or raises SourceError, and gives frames until the stream is over, which may be a SourceError too.
+#: Connects within a time in seconds, or raises SourceError; yields frames until the stream ends or raises
+#: SourceError.
 Open = Callable[[recipe.Video, float], Iterator[StreamFrame]]
 _OPEN_TIMEOUT_S = 10.0
 
 
 class LiveStream:
-    """A stream that is read by `open`."""
+    """A source of the frames that `open` yields."""
 
     def __init__(self, section: recipe.Video, open: Open) -> None:
         self._section, self._open = section, open
-        self._name = shown(section.address)
+        self._name = without_secrets(section.address)
         self._backlog = Backlog(section.newest)
         self._opened = threading.Event()
-        self._failed: str | None = None  # why it could not be opened
+        self._open_error: str | None = None
         self._stopping = False
         self._heard_ns = 0
 
@@ -42,14 +43,15 @@ class LiveStream:
         if not self._opened.wait(_OPEN_TIMEOUT_S):
             self._stopping = True
             raise SourceError(f"{self._name}: did not open within {_OPEN_TIMEOUT_S:g} s: is it reachable?")
-        if self._failed is not None:
-            raise SourceError(self._failed)
+        if self._open_error is not None:
+            raise SourceError(self._open_error)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stopping = True  # a thread that hangs in the driver is left behind; it ends with the process
+        # A thread that hangs in the driver is not waited for; it ends with the process.
+        self._stopping = True
 
     def wait(self, timeout_s: float) -> Trigger | None:
         taken = self._backlog.take(timeout_s)
@@ -62,7 +64,7 @@ class LiveStream:
         silent_ms = (time.monotonic_ns() - self._heard_ns) // 1_000_000
         if silent_ms > self._section.timeout_ms:
             raise SourceError(
-                f"{self._name}: no frame for {silent_ms} ms, {self._section.timeout_ms} are allowed: look at "
+                f"{self._name}: no frame for {silent_ms} ms, {self._section.timeout_ms} are allowed: check "
                 "camera and cable"
             )
         return None
@@ -71,13 +73,13 @@ class LiveStream:
         deliver_frame(self._frame, out, self._name)
 
     def _read(self) -> None:
-        """In the thread: take over frames until told to stop or until there are none."""
-        said = f"{self._name}: the stream ended or broke off: look at camera and cable"
+        """Put frames into the backlog until told to stop or until the stream ends; runs in the thread."""
+        why = f"{self._name}: the stream ended or broke off: check camera and cable"
         try:
-            # Longer than the recipe lets the camera be silent, which `wait` notices by itself.
+            # `wait` notices a silent camera, so reading may wait longer than the recipe allows silence.
             frames = self._open(self._section, max(_OPEN_TIMEOUT_S, self._section.timeout_ms / 1000 + 1))
         except SourceError as error:
-            self._failed = str(error)
+            self._open_error = str(error)
             self._opened.set()
             return
         self._heard_ns = time.monotonic_ns()
@@ -89,6 +91,6 @@ class LiveStream:
                 if self._stopping:
                     break
         except SourceError as error:
-            said = str(error)
+            why = str(error)
         finally:
-            self._backlog.end(said)
+            self._backlog.end(why)

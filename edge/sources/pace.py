@@ -1,4 +1,4 @@
-"""Turns a rate into the instants at which parts are due, whatever the reader does in between."""
+"""Triggers parts at a steady rate, however long the reader takes in between."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .base import Trigger
 
 
 class Pace:
-    """Absolute deadlines: a late reader gets the parts that were due meanwhile at once, and none is skipped."""
+    """A clock for parts: a reader that is late gets all parts that are due at once, and none is skipped."""
 
     def __init__(self, fps: float) -> None:
         self._period_ns = 1e9 / fps
@@ -16,7 +16,7 @@ class Pace:
         self._count = 0
 
     def wait(self, timeout_s: float, view: str, source_ref: str = "") -> Trigger | None:
-        """The next part's trigger, stamped with the instant at which it was due, or None until then."""
+        """Return the next part's trigger, stamped with the time it was due; None if it is not due in time."""
         due_ns = self._start_ns + round((self._count + 1) * self._period_ns)
         ahead_s = (due_ns - time.monotonic_ns()) / 1e9
         if ahead_s > 0:

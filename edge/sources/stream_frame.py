@@ -1,4 +1,4 @@
-"""A frame as a stream delivered it: when, and how to get its pixels, which are decoded once they are wanted."""
+"""A frame of a stream: when it came, and its pixels, which are decoded when they are read."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from numpy.typing import NDArray
 from ..errors import PictureError
 from ..pictures import decode
 
-#: `(H, W)` or `(H, W, C)`, as the stream has them; raises PictureError where there are none.
+#: Returns the pixels as the stream has them, `(H, W)` or `(H, W, C)`; raises PictureError if they cannot be
+#: decoded.
 Pixels = Callable[[], NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class StreamFrame:
-    """One frame of a stream, or what came in its place."""
+    """One frame of a stream, which may be damaged."""
 
     captured_ns: int  # monotonic
     captured_at_ns: int  # wall clock, for people only
-    ref: str  # what the stream calls it
+    ref: str  # its name in the stream, such as `frame 12`
     pixels: Pixels
 
 
 def encoded(data: bytes, name: str, ref: str, wrong: str = "", captured_ns: int = 0) -> StreamFrame:
-    """A frame that came as one encoded picture; `wrong` says what is known to be wrong with it already."""
+    """Return a frame that came as one encoded picture; `wrong` says what is known to be wrong with it."""
     if wrong:
         return damaged(wrong, name, ref, captured_ns)
     return _frame(ref, partial(decode, data, f"{name}, {ref}"), captured_ns)
 
 
 def decoded(pixels: Pixels, ref: str) -> StreamFrame:
-    """A frame that a decoder has in its own form."""
+    """Return a frame whose pixels a decoder holds."""
     return _frame(ref, pixels, 0)
 
 
 def damaged(wrong: str, name: str, ref: str, captured_ns: int = 0) -> StreamFrame:
-    """A frame whose pixels nobody is to see."""
+    """Return a frame without pixels: reading them raises PictureError with `wrong`."""
 
     def pixels() -> NDArray[Any]:
         raise PictureError(f"{name}, {ref}: {wrong}")

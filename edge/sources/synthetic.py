@@ -1,4 +1,4 @@
-"""Renders bare boards at a steady rate, some with defects, and keeps beside what each one really is."""
+"""Renders bare boards at a steady rate, some with defects, and writes the true defects into a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .pace import Pace
 
 
 class SyntheticSource:
-    """Boards of some designs in turn; the same seed gives the same boards."""
+    """A source of rendered boards, whose designs take turns; the same seed gives the same boards."""
 
     def __init__(self, section: recipe.Synthetic) -> None:
         self._section = section
@@ -36,7 +36,7 @@ class SyntheticSource:
                 self._truth = Path(section.truth).open("w")
             except OSError as error:
                 raise SourceError(
-                    f"{section.truth}: cannot write the truth of [source]: {error.strerror}: make its folder"
+                    f"{section.truth}: cannot write [source] truth: {error.strerror}: make its folder"
                 ) from error
         self._pace = Pace(section.fps)
         return self
@@ -48,7 +48,7 @@ class SyntheticSource:
             self._truth.close()
 
     def wait(self, timeout_s: float) -> Trigger | None:
-        """Render the next board ahead of its time, then wait until it is due."""
+        """Render the next board before it is due, then wait until it is due."""
         sequence = self._sequence + 1
         if 0 < self._section.parts < sequence:
             raise SourceEnded(f"all {self._section.parts} boards have been shown")
@@ -76,7 +76,7 @@ class SyntheticSource:
 def render(
     section: recipe.Synthetic, board: Design, sequence: int
 ) -> tuple[NDArray[np.uint8], list[tuple[int, int, int, int, str]]]:
-    """The picture of a board and its defects as x1, y1, x2, y2, kind in that picture."""
+    """Return a board's picture, `(H, W)` or `(H, W, 3)` BGR uint8, and its defects as x1, y1, x2, y2, kind."""
     rng = np.random.default_rng([3, section.seed, sequence])
     pose, art = BoardPose.any(rng), board.art
     boxes: list[Box] = []
@@ -97,13 +97,13 @@ def render(
 
 
 def master_pictures(section: recipe.Synthetic) -> dict[str, NDArray[np.uint8]]:
-    """The master of each view that the section shows, `(H, W)` grey or `(H, W, 3)` BGR."""
+    """Return the master of each view of the section: `(H, W)` grey or `(H, W, 3)` BGR, uint8."""
     designs = [design(number, section.height, section.width) for number in range(section.views)]
     return {board.view: master(board, colour=section.color != "gray") for board in designs}
 
 
 def _moved(box: Box, matrix: NDArray[np.float64]) -> Box:
-    """The box round a box that has moved with its board."""
+    """Return the box around a box that has moved with its board, by a 2x3 matrix."""
     corners = np.array([(x, y, 1) for x in box[::2] for y in box[1::2]]) @ matrix.T
     (x1, y1), (x2, y2) = corners.min(0).round().astype(int), corners.max(0).round().astype(int)
     return int(x1), int(y1), int(x2), int(y2)

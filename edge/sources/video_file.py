@@ -1,4 +1,4 @@
-"""Plays a film frame by frame: every frame is a part, as fast as it is asked for or at the film's own rate."""
+"""Plays a video file: every frame becomes a part, as fast as the line takes them or at the file's own rate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import recipe
-from ..documents.address import shown
+from ..documents.address import without_secrets
 from ..errors import SourceEnded, SourceError
 from .base import Trigger, deliver_frame
 from .pace import Pace
@@ -18,21 +18,21 @@ from .streams.container import open_container
 
 
 class VideoFile:
-    """A frame that is damaged still is a part, as is the last one of a film that ends in its middle."""
+    """A source of a file's frames; a damaged frame, or a last one that is cut off, is a part too."""
 
     def __init__(self, section: recipe.Video) -> None:
         self._section = section
-        self._name = shown(section.address)
+        self._name = without_secrets(section.address)
 
     def __enter__(self) -> VideoFile:
         if self._section.newest:
             raise SourceError(
-                f"{self._name}: [source] newest is for cameras; each frame of a film is a part: "
+                f"{self._name}: [source] newest is for cameras, and each frame of a file is a part: "
                 "take the key out"
             )
         opened = open_container(self._section.address, live=False)
         if self._section.paced and not opened.fps > 0:
-            raise SourceError(f"{self._name}: tells no frame rate: set [source] paced = false")
+            raise SourceError(f"{self._name}: the file has no frame rate: set [source] paced = false")
         self._pace = Pace(opened.fps) if self._section.paced else None
         self._frames, self._count = opened.frames, 0
         self._next: StreamFrame | None = None
@@ -41,7 +41,8 @@ class VideoFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        del self._frames  # which closes the film
+        # Ending the generator closes the file.
+        del self._frames
 
     def wait(self, timeout_s: float) -> Trigger | None:
         self._next = self._next or next(self._frames, None)

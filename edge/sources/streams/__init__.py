@@ -1,1 +1,1 @@
-"""Readers of cameras and films: packets into frames that are whole, or named as damaged."""
+"""Read cameras and video files: packets into frames, each of which is whole or named as damaged."""

@@ -1,6 +1,6 @@
-"""Opens what FFmpeg demuxes - a film, an RTSP stream, a V4L2 device - and gives its frames, checked.
+"""Opens what FFmpeg demuxes (a video file, an RTSP stream, a V4L2 device), and yields its frames, checked.
 
-Pictures that come encoded one by one (MJPEG, PNG) go to the reader of pictures; FFmpeg decodes only the rest.
+A stream of single pictures (MJPEG, PNG) is decoded by the reader of pictures, every other one by FFmpeg.
 """
 
 from __future__ import annotations
@@ -12,38 +12,41 @@ from dataclasses import dataclass
 import av
 import av.logging
 
-from ...documents.address import shown
+from ...documents.address import without_secrets
 from ...errors import SourceError
 from ..stream_frame import StreamFrame, damaged, decoded, encoded
 from .decoder import Decoder, pixels_later, warnings_of
 
 _PICTURES = ("mjpeg", "png")
 _OPTIONS = {
-    # FFmpeg looks at a stream for a second before it shows the first frame; a fifth is enough for a camera.
+    # By default FFmpeg reads a stream for a second before the first frame; 0.2 s are enough for a camera.
     "rtsp": {"rtsp_transport": "tcp", "analyzeduration": "200000", "probesize": "100000"},
 }
 
-av.logging.set_level(av.logging.WARNING)  # else nobody is told what a decoder made up
+# A decoder that makes up pixels says so only by a warning.
+av.logging.set_level(av.logging.WARNING)
 av.logging.set_skip_repeated(False)
-logging.getLogger("libav").setLevel(logging.CRITICAL)  # what matters of that is told with the frame
+# A warning is told with its frame, so it need not be logged.
+logging.getLogger("libav").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A stream that is open."""
+    """An open stream."""
 
-    fps: float  # 0 where the stream tells none
+    fps: float  # 0 if the stream does not tell it
     frames: Iterator[StreamFrame]
 
 
 def open_container(
     address: str, *, live: bool, timeout_s: float = 0.0, size: tuple[int, int] | None = None
 ) -> Opened:
-    """The frames of a film or, if `live`, of a camera, which begins with the first key frame that comes.
+    """Open a file or, if `live`, a camera, whose frames begin with the first key frame.
 
-    `size`, width and height, is what a V4L2 device is asked for. Raises SourceError where it cannot be opened.
+    `size`, width and height in pixels, is requested from a V4L2 device. Raises SourceError if it cannot be
+    opened.
     """
-    name = shown(address)
+    name = without_secrets(address)
     options, format = dict(_OPTIONS.get(address.partition(":")[0], {})), None
     if address.startswith("/dev/video"):
         format = "v4l2"
@@ -56,7 +59,7 @@ def open_container(
             said = "; ".join(
                 [str(error.strerror if isinstance(error, OSError) else error), *warnings_of(logged)]
             )
-            raise SourceError(f"{name}: cannot be opened: {shown(said)}: is it there?") from error
+            raise SourceError(f"{name}: cannot be opened: {without_secrets(said)}: is it there?") from error
     if not container.streams.video:
         container.close()
         raise SourceError(f"{name}: cannot be opened: there is no video in it")
@@ -71,10 +74,10 @@ class _Demuxed:
     stream: av.VideoStream
     name: str
     live: bool
-    early: list[str]  # what FFmpeg found wrong while it looked at the first frames
+    early: list[str]  # errors that FFmpeg logged while it opened the stream
 
     def __iter__(self) -> Iterator[tuple[av.Packet[av.VideoStream] | None, list[str]]]:
-        """Packets and, behind the last one, None, each with what FFmpeg warned of on its way there."""
+        """Yield the packets and then None, each with FFmpeg's warnings since the packet before."""
         packets, count = self.container.demux(self.stream), 0
         while True:
             with av.logging.Capture() as logged:
@@ -84,16 +87,16 @@ class _Demuxed:
                     packet, broke = None, [str(error.strerror)]
             said = [*warnings_of(logged), *broke]
             if packet is None or (packet.dts is packet.pts is None and not packet.size):
-                yield None, [] if self.live else self._end_of_film(count, said)
+                yield None, [] if self.live else self._end_of_file(count, said)
                 if self.live:
                     told = "; ".join(["the stream ended or broke off", *said])
-                    raise SourceError(f"{self.name}: {told}: look at camera and cable")
+                    raise SourceError(f"{self.name}: {told}: check camera and cable")
                 return
             count += 1
             yield packet, said
 
-    def _end_of_film(self, count: int, said: list[str]) -> list[str]:
-        """What tells that it should go on; FFmpeg may meet a short one's end while it looks at its start."""
+    def _end_of_file(self, count: int, said: list[str]) -> list[str]:
+        """Return the signs that a file was cut off; FFmpeg may log those of a short file while it opens it."""
         short = f"expected {self.stream.frames} frames, found {count}"
         return [*self.early, *said, *([short] if count < self.stream.frames else [])]
 
@@ -114,7 +117,7 @@ def _frames(demuxed: _Demuxed) -> Iterator[StreamFrame]:
 
 
 def _pictures(demuxed: _Demuxed) -> Iterator[tuple[bytes | None, str]]:
-    """Each packet's picture, or None where one was lost, and what is wrong with it."""
+    """Yield each packet's encoded picture, or None if one was lost, and what is wrong with it."""
     if demuxed.live and demuxed.early:
         yield None, f"the stream is damaged: {'; '.join(demuxed.early)}"
     for packet, said in demuxed:
@@ -123,16 +126,18 @@ def _pictures(demuxed: _Demuxed) -> Iterator[tuple[bytes | None, str]]:
         elif packet is not None and (packet.is_corrupt or not packet.size):
             yield None, f"the stream is damaged: {'; '.join(said or ['a packet is not whole'])}"
         elif packet is not None:
-            if said:  # of what came before: the reader of pictures finds what is wrong with this one
+            # The warning is about data before this picture, which the reader of pictures checks by itself.
+            if said:
                 yield None, f"the stream is damaged: {'; '.join(said)}"
             yield bytes(packet), ""
 
 
 def _decoded(demuxed: _Demuxed) -> Iterator[tuple[av.VideoFrame | None, str]]:
-    """Each frame, or None where there should be one, and what is wrong with it."""
+    """Yield each frame, or None where one is missing, and what is wrong with it."""
     coded = Decoder(demuxed.stream)
     for packet, said in demuxed:
-        if packet is not None and not packet.size:  # to a decoder it would be the end
+        # A decoder would take an empty packet for the end.
+        if packet is not None and not packet.size:
             yield None, f"the stream is damaged: {'; '.join(said or ['a packet is not whole'])}"
             continue
         for one in coded.feed(packet, said):

@@ -1,6 +1,6 @@
-"""Decodes a video codec's packets and knows of each frame whether anything that it was made of is damaged.
+"""Decodes the packets of a video codec, and tells which frames are damaged.
 
-A frame is good if no packet from its key frame to its own was damaged, missing or as much as warned of.
+A frame is good if no packet from its key frame to its own was damaged, was missing or caused a warning.
 """
 
 from __future__ import annotations
@@ -19,34 +19,37 @@ from numpy.typing import NDArray
 from ...errors import PictureError
 from .h264 import FrameNumbers
 
-_EVERY_PACKET_SHOWS = ("h264", "hevc")  # of these, each packet gives a frame
+#: Codecs in which each packet gives one frame.
+_EVERY_PACKET_SHOWS = ("h264", "hevc")
 
 
 @dataclass(frozen=True)
 class DecodedFrame:
-    """A frame, or None where a packet gave none, and what is wrong with it."""
+    """A frame, or None if a packet gave none, and what is wrong with it."""
 
     frame: av.VideoFrame | None
     wrong: str
 
 
 class Decoder:
-    """Packets in, frames out, in the order in which they are to be shown."""
+    """Turns packets into frames, in the order in which they are to be shown."""
 
     def __init__(self, stream: av.VideoStream) -> None:
         self._context = stream.codec_context
-        self._context.thread_count = 1  # a frame comes out as soon as it can, and its warnings with it
+        # With one thread a frame comes out as soon as it can, together with its warnings.
+        self._context.thread_count = 1
         self._context.flags |= Flags.output_corrupt | Flags.copy_opaque
         self._context.options = {"err_detect": "crccheck+bitstream+buffer"}
         self._every_packet_shows = self._context.name in _EVERY_PACKET_SHOWS
         self._numbers = FrameNumbers(self._context.extradata or b"") if self._context.name == "h264" else None
         self._count = 0
-        self._keys: list[tuple[int, int | None]] = []  # packet's number and its time, the last few
-        self._hurt: dict[int, str] = {}  # by packet's number
+        # Number and time of the last key frames' packets; what is wrong with damaged packets, by number.
+        self._keys: list[tuple[int, int | None]] = []
+        self._damage: dict[int, str] = {}
         self._unseen: set[int] = set()
 
     def feed(self, packet: av.Packet[av.VideoStream] | None, said: Sequence[str]) -> Iterator[DecodedFrame]:
-        """What comes out with this packet, of which the demuxer said something; None at the end."""
+        """Yield the frames that come out with a packet; `said` are the demuxer's warnings; None is the end."""
         if packet is not None:
             self._note(packet, said)
         with av.logging.Capture() as logged:
@@ -64,7 +67,7 @@ class Decoder:
 
     @property
     def began(self) -> bool:
-        """Whether a key frame came."""
+        """Return whether a key frame has come."""
         return bool(self._keys)
 
     def _note(self, packet: av.Packet[av.VideoStream], said: Sequence[str]) -> None:
@@ -73,7 +76,7 @@ class Decoder:
         key, missing = self._numbers.look(bytes(packet)) if self._numbers else (packet.is_keyframe, "")
         if key:
             self._keys = [*self._keys[-2:], (self._count, packet.pts)]
-            self._hurt = {number: text for number, text in self._hurt.items() if number >= self._keys[0][0]}
+            self._damage = {number: text for number, text in self._damage.items() if number >= self._keys[0][0]}
         if said:
             self._note_damage(self._count, f"the stream is damaged: {'; '.join(said)}")
         elif packet.is_corrupt:
@@ -83,10 +86,10 @@ class Decoder:
         self._unseen.add(self._count)
 
     def _note_damage(self, number: int, wrong: str) -> None:
-        """Of a packet; only the first since its key frame matters, and a stream may have no other key frame."""
+        """Note what is wrong with a packet; only the first damage since a key frame is kept to bound memory."""
         since = self._keys[-1][0] if self._keys else 0
-        if not any(since <= at <= number for at in self._hurt):
-            self._hurt[number] = wrong
+        if not any(since <= at <= number for at in self._damage):
+            self._damage[number] = wrong
 
     def _shown(self, frame: av.VideoFrame) -> Iterator[DecodedFrame]:
         number = frame.opaque if isinstance(frame.opaque, int) else self._count
@@ -98,27 +101,28 @@ class Decoder:
         yield DecodedFrame(frame, self._wrong(frame, number))
 
     def _lost(self, before: int) -> Iterator[DecodedFrame]:
-        """Packets that should have been shown by now."""
+        """Yield a frame without pixels for each packet that should have been shown by now."""
         for number in sorted(number for number in self._unseen if number < before):
             self._unseen.discard(number)
             if self._every_packet_shows:
-                yield DecodedFrame(None, self._hurt.get(number, "the decoder made no frame of it"))
+                yield DecodedFrame(None, self._damage.get(number, "the decoder made no frame of it"))
 
     def _wrong(self, frame: av.VideoFrame, number: int) -> str:
         keys = [key for key in self._keys if key[0] <= number]
         if keys and frame.pts is not None and keys[-1][1] is not None and frame.pts < keys[-1][1]:
-            keys.pop()  # shown before the last key frame, it may be made of what came before that
+            # The frame is shown before the last key frame, so it may depend on packets before that one.
+            keys.pop()
         if not keys:
             return "its key frame is missing"
-        hurt = [at for at in self._hurt if keys[-1][0] <= at <= number]
-        if not hurt:
+        damaged = [at for at in self._damage if keys[-1][0] <= at <= number]
+        if not damaged:
             return ""
-        first = min(hurt)
-        return self._hurt[first] + ("" if first == number else ", in a frame that this one is made of")
+        first = min(damaged)
+        return self._damage[first] + ("" if first == number else ", in a frame that this one is made of")
 
 
 def pixels_of(frame: av.VideoFrame) -> NDArray[Any]:
-    """`(H, W)` grey or `(H, W, 3)` BGR in its own size; PictureError where it has more than 8 bits."""
+    """Return a frame's pixels, `(H, W)` grey or `(H, W, 3)` BGR uint8; PictureError for more than 8 bits."""
     bits = max(component.bits for component in frame.format.components)
     if bits > 8:
         raise PictureError(f"expected 8 bits a channel, found {bits} ({frame.format.name})")
@@ -130,7 +134,7 @@ def pixels_of(frame: av.VideoFrame) -> NDArray[Any]:
 
 
 def pixels_later(frame: av.VideoFrame, name: str) -> partial[NDArray[Any]]:
-    """`pixels_of`, once they are wanted, with a name in its errors."""
+    """Return a function that returns `pixels_of` the frame; its errors start with `name`."""
     return partial(_named_pixels, frame, name)
 
 
@@ -142,5 +146,5 @@ def _named_pixels(frame: av.VideoFrame, name: str) -> NDArray[Any]:
 
 
 def warnings_of(logged: Sequence[tuple[int, str, str]], most: int = av.logging.WARNING) -> list[str]:
-    """What FFmpeg warned of, each once."""
+    """Return the texts of FFmpeg's warnings, each once."""
     return list(dict.fromkeys(text.strip() for level, _, text in logged if level <= most))

@@ -1,4 +1,4 @@
-"""Reads a GStreamer pipeline through OpenCV; of what comes out only size and colour can be checked."""
+"""Reads a GStreamer pipeline through OpenCV; only the size and colour of its frames can be checked."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 
 from ... import recipe
-from ...documents.address import shown
+from ...documents.address import without_secrets
 from ...errors import SourceError
 from ..stream_frame import StreamFrame, damaged, decoded
 
 
 def open_gstreamer(section: recipe.Video, timeout_s: float) -> Iterator[StreamFrame]:
-    """The frames of a pipeline that ends in appsink; SourceError where it cannot be opened."""
-    name = shown(section.address)
+    """Yield the frames of a pipeline that ends in appsink; SourceError if it cannot be opened."""
+    name = without_secrets(section.address)
     capture = cv2.VideoCapture(section.address, cv2.CAP_GSTREAMER)
     if not capture.isOpened():
         raise SourceError(

@@ -1,6 +1,6 @@
-"""Reads as much of an H.264 stream (ITU-T H.264) as tells whether a reference frame is missing.
+"""Finds missing reference frames in an H.264 stream (ITU-T H.264) by their frame numbers (7.4.3).
 
-FFmpeg conceals a lost frame and tells nobody where the next one is no reference; its number (7.4.3) tells.
+FFmpeg conceals a lost frame, and does not warn of it if the next frame is no reference frame.
 """
 
 from __future__ import annotations
@@ -9,24 +9,28 @@ import re
 from collections.abc import Iterator
 
 _SLICE, _IDR, _SPS = 1, 5, 7
-_SEEN = 48  # bytes of a slice that hold its header's beginning
-_WITH_CHROMA = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)  # profiles (7.3.2.1.1)
+#: Bytes at the beginning of a slice that hold what is read of its header.
+_SEEN = 48
+#: Profiles whose parameters have a chroma format (7.3.2.1.1).
+_WITH_CHROMA = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)
 
 
 class FrameNumbers:
-    """Follows frame numbers from packet to packet; `header` is what the container says once, if it does."""
+    """Follows the frame numbers from packet to packet; `header` is the container's codec data, or empty."""
 
     def __init__(self, header: bytes) -> None:
         self._in_mp4 = header[:1] == b"\x01" and len(header) > 6
         self._size = (header[4] & 3) + 1 if self._in_mp4 else 0
-        self._bits = 0  # of a frame number; 0 until a sequence's parameters came
+        # Bits of a frame number; 0 until the parameters of a sequence have come.
+        self._bits = 0
         self._frames_only, self._planes = True, False
-        self._last: int | None = None  # number of the last reference frame
+        # Number of the last reference frame.
+        self._last: int | None = None
         for unit in _from_mp4_header(header) if self._in_mp4 else _by_start_codes(header):
             self._learn(unit)
 
     def look(self, packet: bytes) -> tuple[bool, str]:
-        """Whether the packet holds a key frame, and what is missing before it, or an empty text."""
+        """Return whether the packet holds a key frame, and what is missing before it, or an empty text."""
         key, missing, first = True, "", True
         units = _by_lengths(packet, self._size) if self._in_mp4 else _by_start_codes(packet)
         for unit in units:
@@ -34,9 +38,10 @@ class FrameNumbers:
             if unit[0] & 31 not in (_SLICE, _IDR) or not self._bits:
                 continue
             bits = _Bits(unit[1:_SEEN])
-            bits.exp_golomb()  # first macroblock
+            # The first macroblock, the slice's type, and the number of the picture parameters.
+            bits.exp_golomb()
             key &= bits.exp_golomb() % 5 == 2 or unit[0] & 31 == _IDR
-            bits.exp_golomb()  # picture parameters
+            bits.exp_golomb()
             if self._planes:
                 bits.take(2)
             number = bits.take(self._bits)
@@ -54,7 +59,7 @@ class FrameNumbers:
         return "" if number == expected else f"a frame is missing: expected number {expected}, found {number}"
 
     def _learn(self, unit: bytes) -> None:
-        """Take over what a sequence's parameters (7.3.2.1.1) say of slices."""
+        """Read from a sequence's parameters (7.3.2.1.1) how its slices are coded."""
         if unit[0] & 31 != _SPS:
             return
         bits = _Bits(unit[1:])
@@ -73,7 +78,8 @@ class FrameNumbers:
                     if bits.take(1):
                         _skip_scaling(bits, 16 if index < 6 else 64)
         if (more := bits.exp_golomb()) > 12:
-            return  # no such parameters: the decoder will say so
+            # Parameters that cannot be: the decoder will report them.
+            return
         self._bits = more + 4
         order = bits.exp_golomb()
         if order == 0:
@@ -92,7 +98,7 @@ class FrameNumbers:
 
 
 class _Bits:
-    """Bits of a NAL unit, without the bytes that keep start codes out of it (7.4.1); zeros behind its end."""
+    """The bits of a NAL unit, without its emulation prevention bytes (7.4.1); zeros after its end."""
 
     def __init__(self, unit: bytes) -> None:
         data = unit.replace(b"\0\0\3", b"\0\0")
@@ -104,7 +110,7 @@ class _Bits:
         return value & ((1 << count) - 1)
 
     def exp_golomb(self) -> int:
-        """ue(v) and, since only its length matters where it is signed, se(v) too (9.1)."""
+        """Read a ue(v) value (9.1); also skips an se(v) value, which is as long."""
         zeros = 0
         while zeros < 32 and not self.take(1):
             zeros += 1
@@ -121,14 +127,14 @@ def _skip_scaling(bits: _Bits, size: int) -> None:
 
 
 def _by_start_codes(data: bytes) -> Iterator[bytes]:
-    """NAL units of Annex B; a slice is cut to its beginning."""
+    """Yield the NAL units of a byte stream (Annex B); of a slice only the beginning."""
     for found in re.finditer(rb"\x00\x00\x01(?=[^\x00])", data):
         kind = data[found.end()] & 31
         yield data[found.end() : found.end() + (512 if kind == _SPS else _SEEN)]
 
 
 def _by_lengths(data: bytes, size: int) -> Iterator[bytes]:
-    """NAL units of an MP4's packet, each behind its length."""
+    """Yield the NAL units of an MP4's packet, in which a length stands before each."""
     at = 0
     while at + size < len(data):
         length = int.from_bytes(data[at : at + size], "big")
@@ -139,7 +145,7 @@ def _by_lengths(data: bytes, size: int) -> Iterator[bytes]:
 
 
 def _from_mp4_header(header: bytes) -> Iterator[bytes]:
-    """The sequence's parameters of an AVCDecoderConfigurationRecord (ISO/IEC 14496-15)."""
+    """Yield the sequence parameters in an AVCDecoderConfigurationRecord (ISO/IEC 14496-15)."""
     at = 6
     for _ in range(header[5] & 31):
         length = int.from_bytes(header[at : at + 2], "big")

@@ -1,4 +1,4 @@
-"""Reads MJPEG over HTTP as network cameras give it: one part of the answer is one frame."""
+"""Reads MJPEG over HTTP, as network cameras send it: each part of a multipart answer is a frame."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from http.client import HTTPException, HTTPResponse
 from typing import cast
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from ...documents.address import shown
+from ...documents.address import without_secrets
 from ...errors import SourceError
 from ..stream_frame import StreamFrame, encoded
 from .multipart import BodyPart, Splitter
@@ -18,28 +18,31 @@ _CHUNK = 64 * 2**10
 
 
 def open_http(address: str, timeout_s: float) -> Iterator[StreamFrame] | None:
-    """The frames of an address; None where it answers with something else than one part after the other.
+    """Return the frames of an address, or None if its answer is not of several parts.
 
-    Raises SourceError where nothing answers, then where the answer ends or nothing comes for so long.
+    Raises SourceError if nothing answers. The frames end in SourceError when the answer ends, or when nothing
+    comes for `timeout_s`.
     """
-    name = shown(address)
+    name = without_secrets(address)
     bare, opener = _opener(address)
     try:
         response = cast(HTTPResponse, opener.open(bare, timeout=timeout_s))
     except (OSError, HTTPException, ValueError) as error:
-        raise SourceError(f"{name}: cannot be opened: {shown(str(error))}: is it reachable?") from error
+        raise SourceError(
+            f"{name}: cannot be opened: {without_secrets(str(error))}: is it reachable?"
+        ) from error
     if not response.headers.get_content_type().startswith("multipart/"):
         response.close()
         return None
     boundary = response.headers.get_boundary()
     if not boundary:
         response.close()
-        raise SourceError(f"{name}: expected a boundary in the answer's type, found none")
+        raise SourceError(f"{name}: expected a boundary in the answer's Content-Type, found none")
     return _frames(response, Splitter(boundary), name)
 
 
 def _opener(address: str) -> tuple[str, urllib.request.OpenerDirector]:
-    """The address without user and password, and what sends these when asked for them."""
+    """Return the address without user and password, and an opener that sends them when the camera asks."""
     split = urlsplit(address)
     credentials, _, host = split.netloc.rpartition("@")
     bare = urlunsplit(split._replace(netloc=host))
@@ -48,7 +51,8 @@ def _opener(address: str) -> tuple[str, urllib.request.OpenerDirector]:
     if credentials:
         passwords.add_password(None, bare, unquote(user), unquote(password))
     return bare, urllib.request.build_opener(
-        urllib.request.ProxyHandler({}),  # a camera stands beside the line
+        # A camera is on the line's own network: no proxy.
+        urllib.request.ProxyHandler({}),
         urllib.request.HTTPBasicAuthHandler(passwords),
         urllib.request.HTTPDigestAuthHandler(passwords),
     )
@@ -66,8 +70,8 @@ def _frames(response: HTTPResponse, splitter: Splitter, name: str) -> Iterator[S
         try:
             while data := response.read1(_CHUNK):
                 yield from map(frame, splitter.feed(data, time.monotonic_ns()))
-            said = "the stream ended"
+            why = "the stream ended"
         except (OSError, HTTPException) as error:
-            said = f"the stream broke off: {error or type(error).__name__}"
+            why = f"the stream broke off: {error or type(error).__name__}"
         yield from map(frame, splitter.end())
-    raise SourceError(f"{name}: {said}: look at camera and cable")
+    raise SourceError(f"{name}: {why}: check camera and cable")

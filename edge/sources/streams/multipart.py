@@ -1,6 +1,6 @@
-"""Splits a camera's multipart/x-mixed-replace answer (RFC 2046) into its parts; knows no socket and no clock.
+"""Splits a camera's multipart/x-mixed-replace answer (RFC 2046) into parts, without a socket or a clock.
 
-Content-Length and boundaries are both held against each other, since either alone lets half a picture through.
+Content-Length and boundary are both checked, since either alone would let half a picture pass.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from ...errors import PictureError
 from ...pictures import check_jpeg
 
-MOST_BYTES = 64 * 2**20  # of one part
+#: Bytes of one part, at most.
+MOST_BYTES = 64 * 2**20
 _MOST_HEAD = 16 * 2**10
 _BEGINS = re.compile(rb"\r?\n-*([^-\r\n][^\r\n]*)?\r?\Z|\r\Z")
 _HEAD_END = re.compile(rb"\A\r?\n|\r?\n\r?\n")
@@ -21,7 +22,7 @@ _LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(\d{1,9})[ \t]*\r?$", re.IGN
 
 @dataclass(frozen=True)
 class BodyPart:
-    """One part of the answer: its bytes, and what is known to be wrong with it."""
+    """One part of the answer, and what is known to be wrong with it."""
 
     data: bytes
     wrong: str
@@ -29,7 +30,7 @@ class BodyPart:
 
 
 class Splitter:
-    """Takes bytes as they come and gives parts once they are there."""
+    """Takes bytes as they come, and yields each part once it is complete."""
 
     def __init__(self, boundary: str) -> None:
         # Cameras disagree whether the two dashes before each boundary belong to its name.
@@ -37,14 +38,15 @@ class Splitter:
         self._boundary = re.compile(rb"(?:\A|\r?\n)--+" + re.escape(self._name) + rb"(?:--)?[ \t]*\r?\n")
         self._longest = len(self._name) + 80
         self._buffer = bytearray()
-        self._looked = 0  # up to here there is no boundary in the buffer
+        # There is no boundary in the buffer before this index.
+        self._looked = 0
         self._length: int | None = None
         self._since_ns = 0
         self._now_ns = 0
         self._step: Callable[[], BodyPart | None] = self._between
 
     def feed(self, data: bytes, now_ns: int) -> Iterator[BodyPart]:
-        """All parts that are complete with these bytes, which came now."""
+        """Yield the parts that are complete with these bytes, which came at `now_ns`."""
         self._buffer += data
         self._now_ns = now_ns
         while True:
@@ -55,14 +57,14 @@ class Splitter:
                 return
 
     def end(self) -> Iterator[BodyPart]:
-        """What is left of a part where the answer ends."""
+        """Yield the part that the end of the answer cuts off, if there is one."""
         if self._step == self._body and self._buffer:
             expected = f"{self._length} bytes" if self._length is not None else "a boundary"
             wrong = f"expected {expected}, found the stream's end after {len(self._buffer)} bytes"
             yield BodyPart(bytes(self._buffer), wrong, self._since_ns)
 
     def _between(self) -> None:
-        """Skip whatever stands before the next boundary."""
+        """Skip everything before the next boundary."""
         found = self._boundary.search(self._buffer, self._looked)
         if found:
             self._go_on(found.end(), self._head)
@@ -74,7 +76,8 @@ class Splitter:
         found = _HEAD_END.search(self._buffer)
         end = found.end() if found else len(self._buffer)
         following = self._boundary.search(self._buffer, 0, end)
-        if following and not following.start():  # some cameras send each boundary twice
+        # Some cameras send each boundary twice.
+        if following and not following.start():
             self._go_on(0, self._between)
         elif following:
             return self._part(following.start(), "expected a head and a picture, found the next boundary")
@@ -96,8 +99,9 @@ class Splitter:
             begun = self._begun(limit)
             wrong = self._cut_at(begun) if b"-" in self._buffer[begun:limit] else ""
             return self._part(limit, wrong, go_on=begun)
-        if self._length is None and _is_whole(self._buffer):  # no need to wait for the next part's boundary
-            return self._part(len(self._buffer.rstrip(b"\r\n")))  # which may begin that boundary
+        # A whole JPEG need not wait for the next boundary, whose line break may already be in the buffer.
+        if self._length is None and _is_whole(self._buffer):
+            return self._part(len(self._buffer.rstrip(b"\r\n")))
         if len(self._buffer) > MOST_BYTES:
             return self._part(len(self._buffer), f"expected a picture, found more than {MOST_BYTES} bytes")
         self._looked = max(0, len(self._buffer) - self._longest)
@@ -107,9 +111,9 @@ class Splitter:
         return "" if self._length is None else f"expected {self._length} bytes, found a boundary after {end}"
 
     def _begun(self, end: int) -> int:
-        """Where a line begins that may be a boundary that goes on behind the told end; else that end.
+        """Return where a boundary may begin that runs past `end`, which Content-Length tells; else `end`.
 
-        It belongs to no picture, and if it were taken with this part, the next one would be lost.
+        If the beginning of a boundary were cut off with this part, the next part would be lost.
         """
         found = _BEGINS.search(self._buffer, max(0, end - self._longest), end)
         return found.start() if found and self._name.startswith((found[1] or b"").rstrip(b"\r-")) else end
@@ -125,7 +129,7 @@ class Splitter:
 
 
 def _is_whole(buffer: bytearray) -> bool:
-    """Whether a JPEG's own structure says that it ends here."""
+    """Return whether the buffer is a JPEG that is whole by its own structure."""
     data = bytes(buffer[-4:]).rstrip(b"\r\n")
     if not data.endswith(b"\xff\xd9"):
         return False

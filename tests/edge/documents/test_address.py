@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.documents.address import shown
+from edge.documents.address import without_secrets
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,8 @@ from edge.documents.address import shown
 )
 def test_secrets_are_hidden(address: str, told: str) -> None:
     """What is left says which camera it is."""
-    assert shown(address) == told
-    assert shown(f"{address}: cannot be opened") == f"{told}: cannot be opened"
+    assert without_secrets(address) == told
+    assert without_secrets(f"{address}: cannot be opened") == f"{told}: cannot be opened"
 
 
 @pytest.mark.parametrize(
@@ -45,4 +45,4 @@ def test_secrets_are_hidden(address: str, told: str) -> None:
 )
 def test_an_address_without_secrets_stays(address: str) -> None:
     """A device, file or open camera is named in full."""
-    assert shown(address) == address
+    assert without_secrets(address) == address

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from rtsp import rtsp_camera
 
 from edge import recipe
-from edge.documents.address import shown
+from edge.documents.address import without_secrets
 from edge.errors import PartError, SourceError
 from edge.sources import Source, open_source
 
@@ -119,6 +119,6 @@ def test_a_camera_that_hangs_up_is_lost_behind_its_last_frame(frames: list[bytes
                 said = str(error)
             if len(seen) == FRAMES:
                 camera.closing.set()
-    assert said.startswith(f"{shown(camera.address)}: the stream ended or broke off")
+    assert said.startswith(f"{without_secrets(camera.address)}: the stream ended or broke off")
     assert not [one for one in seen[:-1] if isinstance(one, str)]
     assert FRAMES <= len(seen) <= camera.sent
