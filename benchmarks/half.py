@@ -29,7 +29,7 @@ from trt_build.graphs.fp8 import add_fp8
 from trt_build.graphs.fp16 import add_fp16
 from trt_build.graphs.fp32 import export_checkpoint
 from trt_build.graphs.int8 import add_int8
-from trt_build.methods.steps import steps_of
+from trt_build.methods.table import method_of
 from trt_build.packing.threshold import CalibrationOptions
 
 
@@ -37,7 +37,7 @@ def compare(draft: Path, tested: Path, precisions: Sequence[Precision]) -> dict[
     """Figures over all labelled pictures."""
     bundle = read_bundle(draft)
     manifest = bundle.manifest
-    cases, _ = steps_of(manifest.method).labelled(tested, bundle)
+    cases, _ = method_of(manifest.method).labelled(tested, bundle)
     engines = {name: Emulated(bundle, name) for name in precisions}
     found: dict[str, list[np.ndarray]] = {name: [] for name in ("fp32", *precisions)}
     with open_engine(REFERENCE, bundle) as reference:
@@ -91,9 +91,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "draft"
         export_checkpoint(options.checkpoint, draft)
-        steps = steps_of(read_bundle(draft).manifest.method)
-        shown = steps.ranges(options.data, read_bundle(draft).manifest.input)
-        steps.calibrate(draft, options.data, CalibrationOptions(rate=options.rate))
+        method = method_of(read_bundle(draft).manifest.method)
+        shown = method.calibration_pictures(options.data, read_bundle(draft).manifest.input)
+        method.calibrate(draft, options.data, CalibrationOptions(rate=options.rate))
         add_fp16(draft, shown)
         if options.float8:
             add_int8(draft, shown)

@@ -24,7 +24,7 @@ from edge.manifest import Precision
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, answer
 from trt_build.engines.verify import Measure
-from trt_build.methods.steps import steps_of
+from trt_build.methods.table import method_of
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 KINDS = ("openvino", "onnxruntime")
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="labelled pictures, laid out as the method needs them")
     options = parser.parse_args()
     bundle = read_bundle(options.model)
-    labelled, measure = steps_of(bundle.manifest.method).labelled(options.data, bundle)
+    labelled, measure = method_of(bundle.manifest.method).labelled(options.data, bundle)
     cases = list(labelled)
     report: dict[str, object] = {
         "model": options.model.name,

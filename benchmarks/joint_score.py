@@ -24,8 +24,9 @@ from trt_build.backbones.open import Backbone, open_backbone
 from trt_build.data.parts import LabelledPart, pictures, read_parts, split_good
 from trt_build.figures.ranking import image_auroc
 from trt_build.methods.autoencoder.network import Autoencoder, AutoencoderConfig
-from trt_build.methods.autoencoder.train import TRAINING, AutoencoderTask, Learning, load_autoencoder
+from trt_build.methods.autoencoder.train import TRAINING, AutoencoderTask, Learning
 from trt_build.methods.loop import CHECKPOINT, fit
+from trt_build.methods.trained import load_trained
 
 VARIANTS: Mapping[str, tuple[AutoencoderConfig, Learning]] = {
     "none": (AutoencoderConfig(), Learning(jacobian="none")),
@@ -75,7 +76,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 config = {"backbone": options.backbone, "spectral": network.spectral}
                 fit(task, Path(folder), training, describe={"model": "autoencoder", "config": config})
-                figures.append(aurocs(load_autoencoder(Path(folder) / CHECKPOINT), asked, is_good))
+                figures.append(aurocs(load_trained(Path(folder) / CHECKPOINT).network, asked, is_good))
         found[name] = {key: round(float(np.mean([f[key] for f in figures])), 4) for key in figures[0]}
         print(f"{name:9}", found[name], file=sys.stderr)
     print(json.dumps({"data": options.data.name, "seeds": options.seeds, "epochs": options.epochs} | found))

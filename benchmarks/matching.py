@@ -32,7 +32,7 @@ from trt_build.figures.matching import Embed
 from trt_build.graphs.fp32 import export_checkpoint
 from trt_build.graphs.int8 import add_int8
 from trt_build.methods.loop import CHECKPOINT, TrainConfig
-from trt_build.methods.matcher import steps as products
+from trt_build.methods.matcher.method import CALIBRATION_PICTURES, figures, held_out_pictures
 from trt_build.methods.matcher.network import SOURCE, MatcherConfig
 from trt_build.methods.matcher.train import CHARACTERS, SINGLE_PAIRS, Lessons, train_matcher
 
@@ -101,7 +101,7 @@ def _public(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, f
     took, peak = time.monotonic() - started, _peak_mb()
     export_checkpoint(run / CHECKPOINT, draft)
     split = recipe.read(options.data, recipe.network.spec)
-    some = evenly(range(len(split.train)), products.RANGES)
+    some = evenly(range(len(split.train)), CALIBRATION_PICTURES)
     add_int8(draft, [Case(name=str(i), image=split.train.pictures[i : i + 1]) for i in some])
     bundle = read_bundle(draft)
     found, exact = (
@@ -150,11 +150,10 @@ def _plant(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, fl
     trt_build("calibrate", draft, options.data, "--rate", options.rate)
     bundle = read_bundle(draft)
     found, exact = (
-        products.evaluate(bundle, options.data, EngineChoice(precision=precision))
-        for precision in ("int8", "fp32")
+        figures(bundle, options.data, EngineChoice(precision=precision)) for precision in ("int8", "fp32")
     )
     accuracy, without = (100 - 50 * (figures["escape"] + figures["overkill"]) for figures in (found, exact))
-    kept = products.held_out(options.data, bundle.manifest.input).pictures
+    kept = held_out_pictures(options.data, bundle.manifest.input).pictures
     return {
         "accuracy": accuracy,
         "accuracy_lost": without - accuracy,

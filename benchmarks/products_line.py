@@ -25,7 +25,7 @@ from edge.messages import Verdict
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, evenly, judge_all
 from trt_build.data.products import DRAWING, PHOTO, Pictures
-from trt_build.methods.matcher.steps import held_out
+from trt_build.methods.matcher.method import held_out_pictures
 
 
 def write_frames(folder: Path, data: Path, photos: Pictures) -> tuple[int, ...]:
@@ -65,7 +65,7 @@ def main() -> int:
     )
     given = parser.parse_args()
     bundle = read_bundle(given.bundle)
-    kept = held_out(given.data, bundle.manifest.input)
+    kept = held_out_pictures(given.data, bundle.manifest.input)
     photos = kept.where(kept.hand == PHOTO)
     differ: list[str] = []
     heard: list[Verdict] = []

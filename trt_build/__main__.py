@@ -13,7 +13,8 @@ from edge.bundle import read_bundle
 from edge.errors import BundleError, EdgeError
 from edge.text import readable, text_of
 from trt_build.commands.build import build, verify
-from trt_build.methods.steps import steps_of
+from trt_build.methods.base import EvaluateOptions, Method, TrainOptions, not_taken
+from trt_build.methods.table import Trainable, method_of
 from trt_build.terminal.console import console, print_figures
 from trt_build.terminal.progress import working
 from trt_build.whole import REFUSALS, whole, writing
@@ -58,7 +59,7 @@ Data = Annotated[
     ),
 ]
 MethodArgument = Annotated[
-    Literal["comparator", "matcher", "autoencoder", "stpm", "pfm"],
+    Trainable,
     typer.Argument(
         help="How parts are judged: against a master (comparator), by what good ones look like (autoencoder, "
         "stpm, pfm), or against drawings (matcher).",
@@ -155,9 +156,9 @@ def train(
 ) -> None:
     """Train a model of one of the methods, on the CPU. Needs the extra `build`."""
     try:
-        from trt_build.commands.train import Asked, train_method
+        from trt_build.commands.train import train_method
 
-        asked = Asked(
+        options = TrainOptions(
             epochs=epochs,
             seed=seed,
             backbone=backbone,
@@ -165,7 +166,7 @@ def train(
             position=position,
             mixed_sizes=mixed_sizes,
         )
-        train_method(method, data, folder, asked)
+        train_method(method, data, folder, options)
     except KeyboardInterrupt:
         console.print("stopped; the same command goes on from the last epoch that was kept")
         raise typer.Exit(130) from None
@@ -224,7 +225,7 @@ def export(
             if small:
                 round_weights(part)
         manifest = read_bundle(part).manifest
-        shown = steps_of(manifest.method).ranges(data, manifest.input) if data else []
+        shown = method_of(manifest.method).calibration_pictures(data, manifest.input) if data else []
         with working("halving to FP16"):
             add_fp16(part, shown)
         if data:
@@ -266,10 +267,10 @@ def calibrate(
     """
     from trt_build.packing.threshold import CalibrationOptions
 
-    method = read_bundle(draft).manifest.method
+    method = method_of(read_bundle(draft).manifest.method)
     with working("judging pictures kept for this"):
         options = CalibrationOptions(rate=rate, how=how, confidence=confidence)
-        said = steps_of(method).calibrate(draft, data, options)
+        said = method.calibrate(draft, data, options)
     print_figures("threshold", read_bundle(draft).manifest.thresholds)
     if said:
         console.print(f"{said.note} ({said.n} good parts on {said.engine})")
@@ -321,7 +322,7 @@ def pack(
         packed = pack_bundle(
             draft,
             bundle,
-            cases=steps_of(manifest.method).kept(data, manifest.input),
+            cases=method_of(manifest.method).held_out(data, manifest.input),
             golden=pair_cases(read_pairs(golden), manifest.input) if golden else (),
             masters=_by_view(masters) if masters else {},
             precision=precision,
@@ -371,21 +372,13 @@ def evaluate(
     ] = None,
 ) -> None:
     """Print a model's figures on labelled pictures; a bundle is run on its fastest engine."""
-    from trt_build.commands import evaluate as examine
-
-    method = "comparator" if model.is_file() else read_bundle(model).manifest.method
+    options = EvaluateOptions(chosen_on=chosen_on, report=report, run=run, verdicts=verdicts)
     with working("judging labelled pictures"):
-        if method == "comparator":
-            _refuse(method, run=run, verdicts=verdicts)
-            with writing(report or model):
-                found = examine.examine_boards(model, data, chosen_on=chosen_on, report=report)
-        elif method == "matcher":
-            _refuse(method, chosen_on=chosen_on, report=report, run=run, verdicts=verdicts)
-            found = examine.examine_products(model, data)
-        else:
-            _refuse(method, chosen_on=chosen_on)
-            with writing(report or verdicts or model):
-                found = examine.examine_parts(model, data, report=report, run=run, verdicts=verdicts)
+        method = _method_of_model(model)
+        for option in not_taken(options, method.evaluate_options):
+            raise typer.BadParameter(f"does nothing for the method {method.name}", param_hint=option)
+        with writing(report or verdicts or model):
+            found = method.evaluate(model, data, options)
     print_figures("figure", found.figures)
     for line in found.written:
         console.print(line)
@@ -398,13 +391,20 @@ def _by_view(masters: Path) -> dict[str, Path]:
     return found
 
 
-def _refuse(method: str, **options: object) -> None:
-    """An option that does nothing for a method is a mistake, not a wish that may be ignored."""
-    for name, value in options.items():
-        if value is not None:
-            raise typer.BadParameter(
-                f"does nothing for the method {method}", param_hint=f"--{name.replace('_', '-')}"
-            )
+def _method_of_model(model: Path) -> Method:
+    """Return the method of a bundle's folder, or of a checkpoint file that can be evaluated."""
+    if not model.is_file():
+        return method_of(read_bundle(model).manifest.method)
+    from trt_build.methods.loop import CheckpointError
+    from trt_build.methods.trained import load_trained
+
+    method = load_trained(model).method
+    if not method.evaluates_checkpoints:
+        raise CheckpointError(
+            f"{model}: expected a comparator's checkpoint or a bundle, found a checkpoint of {method.name}: "
+            "export, calibrate and pack it, then evaluate the bundle"
+        )
+    return method
 
 
 def main() -> None:

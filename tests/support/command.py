@@ -13,8 +13,8 @@ from typing import Any
 
 from trt_build import __main__
 from trt_build.backbones import published
-from trt_build.commands import train as training
 from trt_build.methods import loop as train
+from trt_build.methods.autoencoder import network
 from trt_build.methods.autoencoder import train as train_autoencoder
 from trt_build.methods.autoencoder.network import AutoencoderConfig
 
@@ -42,7 +42,7 @@ def command(words: list[str], weights: Path, said: Path, moment: str | None = No
     placed.write_bytes(weights.read_bytes())
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     published.PUBLISHED["mobilenet_v2"] = published.Published(file=weights.name, sha256=digest)
-    training.AutoencoderConfig = SMALL  # type: ignore[assignment, misc]
+    network.AutoencoderConfig = SMALL  # type: ignore[assignment, misc]
     if moment is not None:
         owner, name, times = MOMENTS[moment]
         setattr(owner, name, _interrupted(getattr(owner, name), times))

@@ -14,13 +14,14 @@ from edge.manifest import Method
 from trt_build.data.cases import Case
 from trt_build.graphs.fp8 import add_fp8
 from trt_build.graphs.fp16 import add_fp16
-from trt_build.graphs.fp32 import export_alone, export_comparator
+from trt_build.graphs.fp32 import export
 from trt_build.graphs.int8 import add_int8
 from trt_build.methods.autoencoder.network import Autoencoder, AutoencoderConfig
 from trt_build.methods.comparator.network import Comparator, ComparatorConfig
 from trt_build.methods.matcher.network import Matcher, MatcherConfig
 from trt_build.methods.pfm.network import PFM, PFMConfig
 from trt_build.methods.stpm.network import STPM, STPMConfig
+from trt_build.methods.table import method_of
 
 SIDE = 64
 
@@ -44,10 +45,7 @@ def export_network(name: str, folder: Path) -> Bundle:
     method, make = NETWORKS[name]
     torch.manual_seed(0)
     model = make().eval()
-    if isinstance(model, Comparator):
-        export_comparator(model, folder, height=SIDE, width=SIDE)
-    else:
-        export_alone(model, method, folder)
+    export(model, method_of(method), folder, height=SIDE, width=SIDE)
     spec = read_bundle(folder).manifest.input
     noise = np.random.default_rng(0).integers(0, 256, (3, *spec.shape), np.uint8)
     shown = [Case(name=str(i), image=noise[i], master=noise[i + 1]) for i in range(2)]

@@ -20,9 +20,9 @@ from trt_build.__main__ import main
 from trt_build.data.cases import Case
 from trt_build.data.pairs import read_pairs
 from trt_build.graphs.int8 import add_int8
-from trt_build.methods.comparator import steps as boards
-from trt_build.methods.good_parts import steps as parts
-from trt_build.methods.matcher import steps as products
+from trt_build.methods.comparator.calibrate import set_thresholds
+from trt_build.methods.matcher.method import METHOD as products
+from trt_build.methods.stpm.method import METHOD as parts
 from trt_build.packing.threshold import CalibrationOptions
 
 try:
@@ -70,7 +70,7 @@ def anomaly_draft(part_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     draft = write_anomaly_draft(tmp_path_factory.mktemp("drafts") / "anomaly")
     spec = read_bundle(draft).manifest.input
     white = Case(name="white", image=np.full(spec.shape, 255, np.uint8))  # or INT8 would cut a spot's light off
-    add_int8(draft, [*parts.ranges(part_folder, spec), white])
+    add_int8(draft, [*parts.calibration_pictures(part_folder, spec), white])
     return draft
 
 
@@ -78,7 +78,7 @@ def anomaly_draft(part_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
 def matcher_draft(product_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """FP32 and INT8, not calibrated; see `drafts.write_matcher_draft`."""
     draft = write_matcher_draft(tmp_path_factory.mktemp("drafts") / "matcher")
-    add_int8(draft, products.ranges(product_folder, read_bundle(draft).manifest.input))
+    add_int8(draft, products.calibration_pictures(product_folder, read_bundle(draft).manifest.input))
     return draft
 
 
@@ -129,7 +129,7 @@ def calibrated_matcher(
 def calibrated_pcb(pcb_draft: Path, pcb_pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its thresholds are chosen on all pairs, so that more than a handful choose them."""
     draft = Path(shutil.copytree(pcb_draft, tmp_path_factory.mktemp("calibrated") / "pcb"))
-    boards.set_thresholds(draft, read_pairs(pcb_pairs), CALIBRATION)
+    set_thresholds(draft, read_pairs(pcb_pairs), CALIBRATION)
     return draft
 
 

@@ -10,7 +10,7 @@ import typer
 from edge.bundle import Bundle, read_bundle
 from edge.errors import EngineError
 from edge.recipe import EngineChoice
-from trt_build.methods.steps import steps_of
+from trt_build.methods.table import method_of
 from trt_build.terminal.console import console, print_figures
 from trt_build.terminal.progress import working
 
@@ -44,7 +44,7 @@ def verify(
     from trt_build.engines.verify import verify as verify_bundle
 
     read = read_bundle(bundle)
-    cases, measure = steps_of(read.manifest.method).labelled(data, read) if data else ((), lambda answers: 0.0)
+    cases, measure = method_of(read.manifest.method).labelled(data, read) if data else ((), lambda answers: 0.0)
     with working(f"judging {len(read.manifest.golden)} golden frames and what is labelled"):
         found = verify_bundle(read, EngineChoice(kind=engine, precision=precision), cases, measure)
     console.print(f"all {len(read.manifest.golden)} golden frames are reproduced")
@@ -119,9 +119,9 @@ def build(
             precisions = building.chosen_precisions(read, precision or [], here)
             asked = Asked(batch=batch, portable=portable, stripped=stripped)
             verified = here.compute_capability is not None
-            # What takes data through the steps needs more than a line has, so it comes in with data only.
-            steps = steps_of(read.manifest.method) if data else None
-            check = building.check_of(read, steps, data) if verified else None
+            # A method needs more libraries than a line has, so it is imported only where there is data.
+            method = method_of(read.manifest.method) if data else None
+            check = building.check_of(read, method, data) if verified else None
             console.print(f"kernels: {building.kernels_beside(read)}")
             for result in building.build_engines(read, precisions, here, asked, check):
                 _print_result(read, result, verified=verified)
@@ -157,5 +157,4 @@ def _print_comparison(method: str, found: Comparison) -> None:
         return
     flipped = ", ".join(found.flipped) or "none"
     console.print(f"pictures decided otherwise: {len(found.flipped)} of {found.cases} ({flipped})")
-    what = "AP at IoU 0.33" if method == "comparator" else "AUROC"
-    console.print(f"{what}: {found.quality:.2f}, reference {found.reference:.2f}")
+    console.print(f"{method_of(method).quality}: {found.quality:.2f}, reference {found.reference:.2f}")

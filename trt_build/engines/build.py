@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from edge.bundle import Bundle
 from edge.engines import open_engine
@@ -25,6 +25,9 @@ from trt_build.data.cases import evenly
 from trt_build.engines.kernels import compile_kernels
 from trt_build.engines.tensorrt_builder import Asked, Built, build_engine, files_of
 from trt_build.engines.verify import Comparison, check_draft, noise, verify
+
+if TYPE_CHECKING:
+    from trt_build.methods.base import Method
 
 RUNTIMES: tuple[Runtime, ...] = ("tensorrt", "tensorrt_rtx")
 PART = "engines.part"  # where they lie until they are checked
@@ -129,10 +132,10 @@ def build_engines(
         yield Result(precision=precision, built=built, found=found)
 
 
-def check_of(bundle: Bundle, steps: Any, data: Path | None) -> Check:
+def check_of(bundle: Bundle, method: Method | None, data: Path | None) -> Check:
     """How engines are checked: a bundle's by golden cases and those labelled in `data`, a draft's by its graph.
 
-    `steps` is the module that takes the method's data through the steps, where there is `data`.
+    `method` is the bundle's, given where there is `data`.
     """
     if (data or not bundle.manifest.golden) and not find_spec("onnxruntime"):
         raise EngineError(
@@ -140,9 +143,11 @@ def check_of(bundle: Bundle, steps: Any, data: Path | None) -> Check:
             "pip install 'linejudge[onnxruntime]'"
         )
     if not bundle.manifest.golden:
-        pictures = list(steps.kept(data, bundle.manifest.input) if data else noise(bundle.manifest))
+        pictures = list(
+            method.held_out(data, bundle.manifest.input) if method and data else noise(bundle.manifest)
+        )
         return lambda part, choice: check_draft(part, choice, evenly(pictures, PICTURES))
-    cases, measure = steps.labelled(data, bundle) if data else ((), lambda answers: 0.0)
+    cases, measure = method.labelled(data, bundle) if method and data else ((), lambda answers: 0.0)
     labelled = list(cases)
     return lambda part, choice: verify(part, choice, labelled, measure)
 

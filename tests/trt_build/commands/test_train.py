@@ -25,8 +25,8 @@ from trt_build.commands import train as training  # noqa: E402
 from trt_build.methods.autoencoder.network import AutoencoderConfig  # noqa: E402
 from trt_build.methods.loop import CHECKPOINT, load  # noqa: E402
 from trt_build.methods.pfm.network import PFMConfig  # noqa: E402
-from trt_build.methods.pfm.train import load_pfm  # noqa: E402
 from trt_build.methods.stpm.network import STPMConfig  # noqa: E402
+from trt_build.methods.trained import load_trained  # noqa: E402
 
 Run = Callable[..., tuple[int, str, str]]
 RESNET = PUBLISHED["resnet18"]
@@ -174,10 +174,15 @@ def test_weights_of_another_network_are_refused(
         (
             "autoencoder",
             ("--second", "resnet18"),
-            "--second: the method autoencoder has no second network: leave it out",
+            "--second: the method autoencoder does not take it: leave it out",
         ),
-        ("comparator", ("--backbone", "resnet18"), "--backbone: the method comparator has none: leave it out"),
-        ("stpm", ("--position",), "--position: only pfm takes it, the method stpm does not: leave it out"),
+        (
+            "comparator",
+            ("--backbone", "resnet18"),
+            "--backbone: the method comparator does not take it: leave it out",
+        ),
+        ("stpm", ("--position",), "--position: the method stpm does not take it: leave it out"),
+        ("matcher", ("--mixed-sizes",), "--mixed-sizes: the method matcher does not take it: leave it out"),
     ],
 )
 def test_a_network_that_does_not_fit_is_refused(
@@ -188,9 +193,9 @@ def test_a_network_that_does_not_fit_is_refused(
 
 
 SMALL: dict[str, Callable[..., object]] = {
-    "AutoencoderConfig": partial(AutoencoderConfig, height=64, width=64, hidden=16),
-    "STPMConfig": partial(STPMConfig, size=64, stem=8, widths=(8, 12, 16)),
-    "PFMConfig": partial(PFMConfig, height=64, width=64, strides=(16,), latents=(8,)),
+    "autoencoder.network.AutoencoderConfig": partial(AutoencoderConfig, height=64, width=64, hidden=16),
+    "stpm.network.STPMConfig": partial(STPMConfig, size=64, stem=8, widths=(8, 12, 16)),
+    "pfm.network.PFMConfig": partial(PFMConfig, height=64, width=64, strides=(16,), latents=(8,)),
 }
 
 
@@ -207,7 +212,7 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def small(monkeypatch: pytest.MonkeyPatch, _one_thread: None) -> None:
     """Pictures of 64 pixels and little to learn, on the backbones that each method takes."""
     for name, config in SMALL.items():
-        monkeypatch.setattr(training, name, config)
+        monkeypatch.setattr(f"trt_build.methods.{name}", config)
 
 
 OWN = {
@@ -236,7 +241,7 @@ def test_pfm_is_told_where_a_place_lies(trt_build: Run, part_folder: Path, tmp_p
         run = tmp_path / str(placed)
         status, _, said = trt_build("train", "pfm", part_folder, run, "--epochs", "1", *words)
         assert status == 0, said
-        assert all(level.placed is placed for level in load_pfm(run / CHECKPOINT).levels)
+        assert all(level.placed is placed for level in load_trained(run / CHECKPOINT).network.levels)
 
 
 def test_a_folder_of_another_training_is_refused(

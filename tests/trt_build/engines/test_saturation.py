@@ -27,8 +27,8 @@ from trt_build.engines.exact import Exact
 from trt_build.engines.instruction_sets import VARIABLE, judge_with
 from trt_build.engines.saturation import REFERENCE, check_computed, order_lost
 from trt_build.graphs.int8 import add_int8
-from trt_build.methods.comparator import steps as boards
-from trt_build.methods.good_parts import steps as parts
+from trt_build.methods.comparator.calibrate import set_thresholds
+from trt_build.methods.stpm.method import METHOD as parts
 from trt_build.packing.pack import pack
 from trt_build.packing.threshold import CalibrationOptions
 
@@ -47,13 +47,13 @@ def wide(part_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     draft = write_wide_draft(tmp_path_factory.mktemp("drafts") / "wide")
     spec = read_bundle(draft).manifest.input
     white = Case(name="white", image=np.full(spec.shape, 255, np.uint8))
-    add_int8(draft, [*parts.ranges(part_folder, spec), white])
+    add_int8(draft, [*parts.calibration_pictures(part_folder, spec), white])
     return draft
 
 
 @pytest.fixture(scope="module")
 def cases(wide: Path, part_folder: Path) -> list[Case]:
-    return list(parts.kept(part_folder, read_bundle(wide).manifest.input))[:12]
+    return list(parts.held_out(part_folder, read_bundle(wide).manifest.input))[:12]
 
 
 def trt_build_on_avx2(*words: object) -> subprocess.CompletedProcess[str]:
@@ -110,7 +110,7 @@ def test_a_saturating_processor_is_named_by_verify(wide: Path, tmp_path: Path, p
     draft = Path(shutil.copytree(wide, tmp_path / "draft"))
     parts.calibrate(draft, part_folder, CalibrationOptions(rate=0.2))
     spec = read_bundle(draft).manifest.input
-    bundle = pack(draft, tmp_path / "bundle", cases=parts.kept(part_folder, spec)).folder
+    bundle = pack(draft, tmp_path / "bundle", cases=parts.held_out(part_folder, spec)).folder
     assert trt_build_on_avx2("verify", bundle, "--precision", "int8").returncode == 0
     done = trt_build_on_avx2("verify", widen(bundle), "--precision", "int8")
     assert done.returncode == 1
@@ -153,7 +153,7 @@ def test_a_comparators_int8_that_finds_less_is_left_out(
     step.CopyFrom(numpy_helper.from_array(np.float32(0.9), "step"))
     onnx.save(model, draft / "judge.int8.onnx")
     describe_again(draft)
-    boards.set_thresholds(draft, read_pairs(pcb_pairs), CalibrationOptions())
+    set_thresholds(draft, read_pairs(pcb_pairs), CalibrationOptions())
     assert read_bundle(draft).manifest.precisions() == ["fp32"]
     assert "it loses" in caplog.text
     assert "points of AP against FP32" in caplog.text

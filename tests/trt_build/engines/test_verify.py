@@ -21,9 +21,10 @@ from trt_build.data.pairs import Pair, read_pairs
 from trt_build.data.products import PHOTO
 from trt_build.engines.verify import CLOSE, Measure, check_draft, noise, verify
 from trt_build.figures.parts import evaluate
-from trt_build.methods.comparator import steps as boards
-from trt_build.methods.good_parts import steps as parts
-from trt_build.methods.matcher import steps as products
+from trt_build.methods.comparator.calibrate import measure_of
+from trt_build.methods.matcher.method import METHOD as products
+from trt_build.methods.matcher.method import held_out_pictures
+from trt_build.methods.stpm.method import METHOD as parts
 from trt_build.packing.pack import pack
 
 INT8 = EngineChoice(kind="openvino", precision="int8")
@@ -40,7 +41,7 @@ def pairs(pcb_pairs: Path) -> list[Pair]:
 @pytest.fixture(scope="module")
 def labelled(pcb_bundle: Path, pairs: list[Pair]) -> Labelled:
     """What `verify` asks of these boards."""
-    return list(pair_cases(pairs, read_bundle(pcb_bundle).manifest.input)), boards.measure_of(pairs)
+    return list(pair_cases(pairs, read_bundle(pcb_bundle).manifest.input)), measure_of(pairs)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def anomaly(calibrated_anomaly: Path, part_folder: Path, tmp_path_factory: pytes
     """A packed model that gives a score and a map."""
     spec = read_bundle(calibrated_anomaly).manifest.input
     folder = tmp_path_factory.mktemp("packed") / "anomaly"
-    return pack(calibrated_anomaly, folder, cases=parts.kept(part_folder, spec))
+    return pack(calibrated_anomaly, folder, cases=parts.held_out(part_folder, spec))
 
 
 def coarser(folder: Path, tmp_path: Path, step: float) -> Bundle:
@@ -192,10 +193,10 @@ def test_a_matcher_is_verified_on_products_kept_from_training(
 ) -> None:
     """Each photo with its own drawings and with another's, told apart as well by INT8."""
     spec = read_bundle(calibrated_matcher).manifest.input
-    bundle = pack(calibrated_matcher, tmp_path / "bundle", cases=products.kept(product_folder, spec))
+    bundle = pack(calibrated_matcher, tmp_path / "bundle", cases=products.held_out(product_folder, spec))
     found = verify(bundle, INT8, *products.labelled(product_folder, bundle))
     assert found is not None
-    assert found.cases == 2 * (products.held_out(product_folder, spec).hand == PHOTO).sum()
+    assert found.cases == 2 * (held_out_pictures(product_folder, spec).hand == PHOTO).sum()
     assert len(found.flipped) <= 1, "only the photo that set the threshold lies on it"
     assert found.quality == pytest.approx(found.reference, abs=0.5)
     assert set(found.differences) == {"embedding", "score"}
@@ -204,7 +205,7 @@ def test_a_matcher_is_verified_on_products_kept_from_training(
 def test_an_engine_of_a_draft_is_held_against_its_own_graph(anomaly_draft: Path, part_folder: Path) -> None:
     """Before there are golden frames: by how much it differs is told, and nothing of quality."""
     draft = read_bundle(anomaly_draft)
-    cases = list(parts.kept(part_folder, draft.manifest.input))[:4]
+    cases = list(parts.held_out(part_folder, draft.manifest.input))[:4]
     found = check_draft(draft, INT8, cases)
     assert (found.engine, found.cases, found.quality) == ("openvino int8", 4, None)
     assert set(found.differences) == {"map", "score"}

@@ -22,7 +22,7 @@ from edge.manifest import Artifact
 from trt_build.data.cases import Case, answer
 from trt_build.engines.emulated import Emulated
 from trt_build.graphs.fp16 import add_fp16
-from trt_build.methods.good_parts import steps as parts
+from trt_build.methods.stpm.method import METHOD as parts
 from trt_build.packing.pack import pack
 
 _LOUD = """
@@ -137,6 +137,6 @@ def test_a_bundle_says_how_far_fp16_may_lie_off(
     add_fp16(draft)
     add_fp16(draft)
     spec = read_bundle(draft).manifest.input
-    bundle = pack(draft, tmp_path / "bundle", cases=parts.kept(part_folder, spec))
+    bundle = pack(draft, tmp_path / "bundle", cases=parts.held_out(part_folder, spec))
     assert sorted(bundle.manifest.precisions()) == ["fp16", "fp32", "int8"]
     assert {*bundle.manifest.tolerances["fp16"]} == {"score", "map"}

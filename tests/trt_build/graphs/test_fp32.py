@@ -27,12 +27,13 @@ from edge.recipe import EngineChoice  # noqa: E402
 from edge.render.defects import KINDS  # noqa: E402
 from trt_build.data.cases import Case, pair_cases  # noqa: E402
 from trt_build.data.pairs import Pair  # noqa: E402
-from trt_build.graphs.fp32 import ExportError, export_alone, export_checkpoint, export_comparator  # noqa: E402
+from trt_build.graphs.fp32 import export, export_checkpoint  # noqa: E402
 from trt_build.graphs.int8 import add_int8  # noqa: E402
+from trt_build.methods.base import Exportable, ExportError  # noqa: E402
+from trt_build.methods.comparator.method import METHOD as COMPARATOR  # noqa: E402
 from trt_build.methods.comparator.network import Comparator, ComparatorConfig  # noqa: E402
 from trt_build.methods.loop import CheckpointError  # noqa: E402
 from trt_build.methods.matcher.network import Matcher, MatcherConfig  # noqa: E402
-from trt_build.methods.table import METHODS, Method  # noqa: E402
 
 SIZE = (64, 96)  # height, width
 
@@ -64,7 +65,7 @@ def cases(pairs: list[Pair]) -> list[Case]:
 def draft(model: Comparator, cases: list[Case], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """FP32 and INT8 graphs of the model."""
     folder = tmp_path_factory.mktemp("draft")
-    export_comparator(model, folder, height=SIZE[0], width=SIZE[1])
+    export(model, COMPARATOR, folder, height=SIZE[0], width=SIZE[1])
     add_int8(folder, cases)
     return folder
 
@@ -232,12 +233,17 @@ class Uneven(torch.nn.Module):
         return cells.amax(dim=(1, 2, 3)), cells
 
 
-def test_a_model_of_scores_is_exported_as_one_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_of_scores_is_exported_as_one_graph(tmp_path: Path) -> None:
     """What comes first is the score and then the map, whose stride is read off it; it is not calibrated."""
     spec = InputSpec(height=32, width=48, color="rgb")
-    entry = Method(load=torch.load, spec=lambda model: spec, outputs=("score", "map"), kinds=("anomaly",))
-    monkeypatch.setitem(METHODS, "stpm", entry)
-    export_alone(Uneven(), "stpm", tmp_path, facts={"epochs": 3})
+
+    class Scores:
+        name = "stpm"
+
+        def exportable(self, network: torch.nn.Module, *, height: int, width: int) -> Exportable:
+            return Exportable(input=spec, kinds=("anomaly",), outputs=("score", "map"), judge=network)
+
+    export(Uneven(), Scores(), tmp_path, facts={"epochs": 3})
     bundle = read_bundle(tmp_path)
     manifest = bundle.manifest
     assert [(a.role, a.precision) for a in manifest.artifacts] == [("judge", "fp32")]
@@ -283,7 +289,7 @@ def test_a_model_that_nobody_knows_is_refused(tmp_path: Path) -> None:
 def test_a_size_that_does_not_halve_five_times_is_refused(model: Comparator, tmp_path: Path) -> None:
     """Before minutes are spent."""
     with pytest.raises(ExportError, match="multiples of 32, found 96x72"):
-        export_comparator(model, tmp_path, height=72, width=96)
+        export(model, COMPARATOR, tmp_path, height=72, width=96)
 
 
 @pytest.mark.parametrize("content", [b"", b"text"], ids=["empty", "text"])

@@ -15,7 +15,7 @@ from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, judge_all
 from trt_build.graphs.int8 import add_int8
 from trt_build.graphs.small_weights import round_weights, store_weights
-from trt_build.methods.good_parts import steps as parts
+from trt_build.methods.stpm.method import METHOD as parts
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def draft(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def cases(draft: Path, part_folder: Path) -> list[Case]:
-    return list(parts.kept(part_folder, read_bundle(draft).manifest.input))
+    return list(parts.held_out(part_folder, read_bundle(draft).manifest.input))
 
 
 def judged(draft: Path, cases: list[Case], kind: str, precision: str = "fp32") -> list[Outputs]:

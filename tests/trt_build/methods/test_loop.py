@@ -21,8 +21,9 @@ from trt_build.data.pairs import Pair  # noqa: E402
 from trt_build.figures.boards import choose_thresholds, draw_worst, figures, find_all  # noqa: E402
 from trt_build.methods.comparator.augment import Augmentation  # noqa: E402
 from trt_build.methods.comparator.network import Comparator, ComparatorConfig  # noqa: E402
-from trt_build.methods.comparator.train import ComparatorTask, load_comparator, torch_judge  # noqa: E402
+from trt_build.methods.comparator.train import ComparatorTask, torch_judge  # noqa: E402
 from trt_build.methods.loop import CHECKPOINT, CheckpointError, TrainConfig, TrainingError, fit, load, rate_at  # noqa: E402
+from trt_build.methods.trained import load_trained  # noqa: E402
 
 
 def weights(folder: Path) -> list[float]:
@@ -220,7 +221,7 @@ def test_a_few_seconds_of_training_find_the_spots(spot_task: tuple[ComparatorTas
 def test_what_was_found_can_be_looked_at(spot_task: tuple[ComparatorTask, Path], tmp_path: Path):
     """Escapes and overkills are drawn beside the master, and thresholds are given for every kind."""
     task, folder = spot_task
-    found = find_all(torch_judge(load_comparator(folder / CHECKPOINT)), task.held_out)
+    found = find_all(torch_judge(load_trained(folder / CHECKPOINT).network), task.held_out)
     assert set(choose_thresholds(task.held_out, found)) == {
         "open",
         "short",

@@ -24,8 +24,8 @@ from trt_build.data.cases import Case, answer, judge_all, pair_cases
 from trt_build.data.pairs import Pair, read_pairs
 from trt_build.engines.overflow import SumsOverflow
 from trt_build.graphs.int8 import add_int8
-from trt_build.methods.good_parts import steps as parts
-from trt_build.methods.matcher import steps as products
+from trt_build.methods.matcher.method import METHOD as products
+from trt_build.methods.stpm.method import METHOD as parts
 from trt_build.packing.pack import pack
 from trt_build.packing.threshold import CalibrationOptions
 
@@ -57,7 +57,7 @@ def packed_anomaly(
     """A bundle of a model that gives a score and a map."""
     folder = tmp_path_factory.mktemp("packed") / "anomaly"
     spec = read_bundle(calibrated_anomaly).manifest.input
-    pack(calibrated_anomaly, folder, cases=parts.kept(part_folder, spec))
+    pack(calibrated_anomaly, folder, cases=parts.held_out(part_folder, spec))
     return folder
 
 
@@ -68,7 +68,7 @@ def packed_matcher(
     """A bundle of a matcher."""
     folder = tmp_path_factory.mktemp("packed") / "matcher"
     spec = read_bundle(calibrated_matcher).manifest.input
-    pack(calibrated_matcher, folder, cases=products.kept(product_folder, spec))
+    pack(calibrated_matcher, folder, cases=products.held_out(product_folder, spec))
     return folder
 
 
@@ -117,7 +117,7 @@ def test_a_promise_of_another_graph_is_refused(
 ) -> None:
     """A threshold set on INT8 says nothing of FP32, nor of INT8 that was rounded otherwise since."""
     spec = read_bundle(calibrated_anomaly).manifest.input
-    kept = list(parts.kept(part_folder, spec))
+    kept = list(parts.held_out(part_folder, spec))
     with pytest.raises(
         BundleError, match=r"calibrated on openvino int8, and .* graph of another kind would judge"
     ):
@@ -181,7 +181,7 @@ def test_both_sorts_are_found_wherever_they_come(
 def test_one_sort_alone_makes_golden_cases(calibrated_anomaly: Path, part_folder: Path, tmp_path: Path) -> None:
     """A plant without a single defective part can pack a bundle."""
     spec = read_bundle(calibrated_anomaly).manifest.input
-    good = [case for case in parts.kept(part_folder, spec) if case.name.startswith("good")]
+    good = [case for case in parts.held_out(part_folder, spec) if case.name.startswith("good")]
     bundle = pack(calibrated_anomaly, tmp_path / "bundle", cases=good)
     assert len(bundle.manifest.golden) == 4
 
@@ -192,7 +192,7 @@ def test_pictures_on_which_engines_differ_are_no_golden_cases(
     """Where the threshold lies between FP32 and INT8, a sound engine could not be told from another."""
     draft = copy(calibrated_anomaly)
     source = read_bundle(draft)
-    kept = list(parts.kept(part_folder, source.manifest.input))
+    kept = list(parts.held_out(part_folder, source.manifest.input))
     exact, rounded = (
         [float(scores(said)[0]) for said in judge_all(source, EngineChoice(precision=precision), kept)]
         for precision in ("fp32", "int8")
@@ -211,11 +211,11 @@ def test_a_precision_that_is_too_coarse_for_the_threshold_is_refused(
     """INT8 that was shown no light cuts spots off; what reproduces such golden frames would show nothing."""
     draft = copy(calibrated_anomaly)
     spec = read_bundle(draft).manifest.input
-    add_int8(draft, parts.ranges(part_folder, spec))
+    add_int8(draft, parts.calibration_pictures(part_folder, spec))
     parts.calibrate(draft, part_folder, CalibrationOptions(rate=0.2))
     said = r"tolerances.int8.score: expected at most 0\.\d+, which is 50% of the lowest threshold, found 0\.\d+"
     with pytest.raises(BundleError, match=said):
-        pack(draft, tmp_path / "bundle", cases=parts.kept(part_folder, spec))
+        pack(draft, tmp_path / "bundle", cases=parts.held_out(part_folder, spec))
     assert not (tmp_path / "bundle").exists()
 
 
@@ -241,7 +241,7 @@ def test_a_graph_that_could_overflow_is_refused(
     with pytest.raises(
         SumsOverflow, match=r"judge\.int8\.onnx: the sums of \S+ reach 33150, .* 32767 in 16 bits"
     ):
-        pack(draft, tmp_path / "bundle", cases=parts.kept(part_folder, known.input))
+        pack(draft, tmp_path / "bundle", cases=parts.held_out(part_folder, known.input))
 
 
 def read_manifest(draft: Path) -> Manifest:
@@ -257,7 +257,9 @@ def test_a_model_is_held_to_its_own_scale(
     draft = copy(calibrated_anomaly)
     scaled(draft, scale)
     parts.calibrate(draft, part_folder, CalibrationOptions(rate=0.2))
-    bundle = pack(draft, tmp_path / "bundle", cases=parts.kept(part_folder, read_bundle(draft).manifest.input))
+    bundle = pack(
+        draft, tmp_path / "bundle", cases=parts.held_out(part_folder, read_bundle(draft).manifest.input)
+    )
     for name, tolerance in bundle.manifest.tolerances["fp32"].items():
         assert tolerance < max(float(np.abs(case.expected[name]).max()) for case in bundle.golden()) / 100
     for kind in ("openvino", "onnxruntime"):
@@ -284,7 +286,7 @@ def scaled(draft: Path, by: float) -> None:
 def test_a_matchers_golden_case_has_its_drawing(packed_matcher: Path, product_folder: Path) -> None:
     """The first is of another product, and what it is compared with is packed as the engine was given it."""
     bundle = read_bundle(packed_matcher)
-    given = {case.name: case.master for case in products.kept(product_folder, bundle.manifest.input)}
+    given = {case.name: case.master for case in products.held_out(product_folder, bundle.manifest.input)}
     assert bundle.manifest.golden[0].frame.path.endswith("-other.png")
     for case in bundle.golden():
         assert np.array_equal(case.master, given[Path(case.name).stem])
@@ -293,7 +295,7 @@ def test_a_matchers_golden_case_has_its_drawing(packed_matcher: Path, product_fo
 def test_golden_pictures_keep_their_colours(packed_anomaly: Path, part_folder: Path) -> None:
     """What is read from the bundle is what the engine was given."""
     bundle = read_bundle(packed_anomaly)
-    given = {case.name: case.image for case in parts.kept(part_folder, bundle.manifest.input)}
+    given = {case.name: case.image for case in parts.held_out(part_folder, bundle.manifest.input)}
     for case in bundle.golden():
         assert np.array_equal(case.image, given[Path(case.name).stem])
 
@@ -364,7 +366,7 @@ def test_the_engines_of_a_draft_are_packed(
 ) -> None:
     """They need not be built again; of graphs that are left out there are none, and the bundle is the same."""
     draft = write_engines(copy(calibrated_anomaly))
-    cases = list(parts.kept(part_folder, read_bundle(draft).manifest.input))
+    cases = list(parts.held_out(part_folder, read_bundle(draft).manifest.input))
     bundle = pack(draft, tmp_path / "bundle", cases=cases)
     copied = [found for _, found in compiled.kept(bundle.folder)]
     assert copied == [found for _, found in compiled.kept(draft)] != []

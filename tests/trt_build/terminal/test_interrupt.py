@@ -32,7 +32,7 @@ def train(part_folder: Path, untrained: Path) -> Train:
     """Runs `trt-build train` in a process that gets Ctrl-C at a moment; its status and what it said."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["trt_build.commands.train", "torch._dynamo"]  # what takes seconds to import
+        ["trt_build.methods.autoencoder.train", "torch._dynamo"]  # what takes seconds to import
     )
 
     def run(folder: Path, moment: str | None = None) -> tuple[int | None, str]:

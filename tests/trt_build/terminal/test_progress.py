@@ -15,7 +15,7 @@ from edge.bundle import read_bundle
 from edge.engines import processor
 from edge.recipe import EngineChoice
 from trt_build.data import cases
-from trt_build.methods.good_parts import steps as parts
+from trt_build.methods.stpm.method import METHOD as parts
 from trt_build.terminal import progress
 
 Run = Callable[..., tuple[int, str, str]]
@@ -67,7 +67,7 @@ def test_judging_says_how_far_it_is(
 ) -> None:
     """Through this loop calibrate, pack, verify and evaluate ask an engine; each picture is counted once."""
     bundle = read_bundle(anomaly_draft)
-    shown = parts.ranges(part_folder, bundle.manifest.input)
+    shown = parts.calibration_pictures(part_folder, bundle.manifest.input)
     monkeypatch.setattr(progress, "EVERY_S", 0.0)
     answers = cases.judge_all(bundle, EngineChoice(kind="onnxruntime", precision="fp32"), shown)
     said = capsys.readouterr().out.splitlines()

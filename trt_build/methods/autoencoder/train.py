@@ -22,7 +22,7 @@ from trt_build.data.parts import LabelledPart, pictures, read_parts, split_good
 from trt_build.methods.autoencoder.jacobian import exact, forward_projected, reverse_projected
 from trt_build.methods.autoencoder.network import Autoencoder, AutoencoderConfig
 from trt_build.methods.good_parts.distance import of_kind, unlike
-from trt_build.methods.loop import CheckpointError, TrainConfig, fit, load
+from trt_build.methods.loop import TrainConfig, fit
 from trt_build.terminal.progress import counted
 
 TRAINING = TrainConfig(epochs=80, rate=3e-3, warm_up=0.05, check_every=10, bf16=False)
@@ -177,19 +177,6 @@ def train_autoencoder(
         model=model, seen=seen, held_out=held_out, learning=learning or Learning(), seed=training.seed
     )
     return fit(task, folder, training, describe={"model": "autoencoder", "config": asdict(network)})
-
-
-def load_autoencoder(checkpoint: Path) -> Autoencoder:
-    """The trained autoencoder of a checkpoint, ready to judge."""
-    state = load(checkpoint)
-    if state["describe"].get("model") != "autoencoder":
-        raise CheckpointError(f"{checkpoint}: expected an autoencoder, found {state['describe']!r}")
-    try:
-        model = Autoencoder(AutoencoderConfig(**state["describe"]["config"]))
-        model.load_state_dict(state["weights"])
-    except (LookupError, TypeError, RuntimeError) as error:
-        raise CheckpointError(f"{checkpoint}: not the weights of this autoencoder: {error}") from error
-    return model.eval().fold()
 
 
 @torch.inference_mode()

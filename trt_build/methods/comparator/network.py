@@ -89,6 +89,30 @@ class Comparator(nn.Module):
         return self.compare(self.encode(master), image)
 
 
+class Reference(nn.Module):
+    """The graph that runs once for each master: pictures `(N, C, H, W)` uint8 into features."""
+
+    def __init__(self, model: Comparator) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, master: Tensor) -> tuple[Tensor, ...]:
+        """Return the features of `Comparator.encode`."""
+        return tuple(self.model.encode(master))
+
+
+class Judge(nn.Module):
+    """The graph that runs for each board: pictures `(N, C, H, W)` uint8 and features into map and extents."""
+
+    def __init__(self, model: Comparator) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return map and extents, as `Comparator.compare`."""
+        return self.model.compare(features, image)
+
+
 class _Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ from trt_build.methods.ahead import Ahead
 from trt_build.methods.comparator.augment import Augmentation, augment, augmentation_for
 from trt_build.methods.comparator.network import STRIDE, Comparator, ComparatorConfig
 from trt_build.methods.comparator.targets import extents_loss, heat_loss, targets_of
-from trt_build.methods.loop import CheckpointError, TrainConfig, fit, load
+from trt_build.methods.loop import TrainConfig, fit
 from trt_build.terminal.progress import counted
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -56,19 +56,6 @@ class ComparatorTask:
         found = find_all(torch_judge(model), counted(self.held_out, "judging boards kept from training"))
         result = figures(self.held_out, found, cut=choose_cut(self.held_out, found))
         return {name: result[name] for name in ("ap_pooled", "f", "map33", "map50", "cut")}
-
-
-def load_comparator(checkpoint: Path) -> Comparator:
-    """The trained comparator of a checkpoint, ready to judge."""
-    state = load(checkpoint)
-    if state["describe"].get("model") != "comparator":
-        raise CheckpointError(f"{checkpoint}: expected a comparator, found {state['describe']!r}")
-    try:
-        model = Comparator(ComparatorConfig(**state["describe"]["config"]))
-        model.load_state_dict(state["weights"])
-    except (LookupError, TypeError, RuntimeError) as error:
-        raise CheckpointError(f"{checkpoint}: not the weights of this comparator: {error}") from error
-    return model.eval()
 
 
 def torch_judge(model: nn.Module) -> Judge:

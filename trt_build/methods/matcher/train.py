@@ -21,9 +21,10 @@ from torch.nn import functional as F
 
 from trt_build.data.products import Pictures
 from trt_build.figures.matching import Embed, Vectors, equal_error, pairs_by_group, picture_pairs
-from trt_build.methods.loop import CheckpointError, TrainConfig, fit, load
+from trt_build.methods.loop import TrainConfig, fit
 from trt_build.methods.matcher.augment import LETTERS, PRODUCTS, Redrawing, redraw, side_by_side
 from trt_build.methods.matcher.network import Matcher, MatcherConfig
+from trt_build.methods.trained import load_trained
 
 Indices = npt.NDArray[np.int64]
 
@@ -210,19 +211,6 @@ def embed_with(model: nn.Module) -> Embed:
     return embed
 
 
-def load_matcher(checkpoint: Path) -> Matcher:
-    """The trained matcher of a checkpoint, ready to judge."""
-    state = load(checkpoint)
-    if state["describe"].get("model") != "matcher":
-        raise CheckpointError(f"{checkpoint}: expected a matcher, found {state['describe']!r}")
-    try:
-        model = Matcher(MatcherConfig(**state["describe"]["config"]))
-        model.load_state_dict(state["weights"])
-    except (LookupError, TypeError, RuntimeError) as error:
-        raise CheckpointError(f"{checkpoint}: not the weights of this matcher: {error}") from error
-    return model.eval()
-
-
 def train_matcher(
     pictures: Pictures,
     held_out: Pictures,
@@ -240,6 +228,6 @@ def train_matcher(
     torch.manual_seed(training.seed)
     model = Matcher(network)
     if start is not None:
-        model.load_state_dict(load_matcher(start).state_dict())
+        model.load_state_dict(load_trained(start, "matcher").network.state_dict())
     task = MatcherTask(model=model, pictures=pictures, held_out=held_out, lessons=lessons, seed=training.seed)
     return fit(task, folder, training, describe={"model": "matcher", "config": asdict(network)})

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from trt_build.backbones.open import open_backbone
 from trt_build.data.parts import LabelledPart, pictures, read_parts, split_good
-from trt_build.methods.loop import CheckpointError, TrainConfig, fit, load
+from trt_build.methods.loop import TrainConfig, fit
 from trt_build.methods.pfm.network import PFM, Level, Pair, PFMConfig
 from trt_build.terminal.progress import counted
 
@@ -99,19 +99,6 @@ def train_pfm(
     return fit(task, folder, training, describe={"model": "pfm", "config": asdict(network)})
 
 
-def load_pfm(checkpoint: Path) -> PFM:
-    """The trained PFM of a checkpoint, ready to judge."""
-    state = load(checkpoint)
-    if state["describe"].get("model") != "pfm":
-        raise CheckpointError(f"{checkpoint}: expected a pfm, found {state['describe']!r}")
-    try:
-        model = PFM(PFMConfig(**state["describe"]["config"]))
-        model.load_state_dict(state["weights"])
-    except (LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{checkpoint}: not the weights of this pfm: {error}") from error
-    return model.eval()
-
-
 def _loss(level: nn.Module, seen: Pair, places: Tensor) -> Tensor:
     """The mean squares of both ways' errors at these places."""
     assert isinstance(level, Level)
@@ -127,7 +114,7 @@ def _at(features: Tensor, places: Tensor) -> Tensor:
 
 
 def _unexplained(level: nn.Module, seen: Sequence[Pair]) -> Tensor:
-    """Part of the whitened features' variance, the mean of both ways."""
+    """LabelledPart of the whitened features' variance, the mean of both ways."""
     assert isinstance(level, Level)
     ways = [way for pair in seen for way in zip(level.tell(pair), pair, strict=True)]
     return torch.stack([F.mse_loss(told, there.float()) for told, there in ways]).mean()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trt_build.backbones.open import open_backbone
 from trt_build.data.parts import LabelledPart, pictures, read_parts, split_good
-from trt_build.methods.loop import CheckpointError, TrainConfig, fit, load
+from trt_build.methods.loop import TrainConfig, fit
 from trt_build.methods.stpm.network import STPM, STPMConfig
 from trt_build.terminal.progress import counted
 
@@ -80,19 +80,6 @@ def train_stpm(
         model=model, images=images, seen=seen, deepest=deepest, held_out=held_out, seed=training.seed
     )
     return fit(task, folder, training, describe={"model": "stpm", "config": asdict(network)})
-
-
-def load_stpm(checkpoint: Path) -> STPM:
-    """The trained students of a checkpoint with their teachers, ready to judge."""
-    state = load(checkpoint)
-    if state["describe"].get("model") != "stpm":
-        raise CheckpointError(f"{checkpoint}: expected an stpm, found {state['describe']!r}")
-    try:
-        model = STPM(STPMConfig(**state["describe"]["config"]))
-        model.load_state_dict(state["weights"])
-    except (LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{checkpoint}: not the weights of this stpm: {error}") from error
-    return model.eval()
 
 
 def _pictures(parts: Sequence[LabelledPart], network: STPMConfig) -> Tensor:

@@ -20,10 +20,10 @@ from trt_build.methods.autoencoder.train import (  # noqa: E402
     Batch,
     CollapseError,
     Learning,
-    load_autoencoder,
     train_autoencoder,
 )
-from trt_build.methods.loop import CHECKPOINT, CheckpointError, TrainConfig, fit, load  # noqa: E402
+from trt_build.methods.loop import CHECKPOINT, TrainConfig, fit, load  # noqa: E402
+from trt_build.methods.trained import load_trained  # noqa: E402
 
 SMALL = AutoencoderConfig(backbone="mobilenet_v2", height=64, width=96, code=4, hidden=16)
 ALL = Batch(torch.arange(10), centred=True)
@@ -187,7 +187,7 @@ def test_lambdas_are_those_of_pictures_kept_from_training(
     task = replace(task, seen=seen[:7])
     describe = {"model": "autoencoder", "config": asdict(SMALL)}
     fit(task, tmp_path, TrainConfig(epochs=3, bf16=False), describe=describe)
-    trained = load_autoencoder(tmp_path / CHECKPOINT)
+    trained = load_trained(tmp_path / CHECKPOINT).network
     with torch.inference_mode():
         kept, known = (trained.judge(pictures)[:2] for pictures in (seen[7:], seen[:7]))
     assert trained.lambdas.tolist() == pytest.approx([1 / float(score.mean()) for score in kept], rel=1e-4)
@@ -247,14 +247,7 @@ def test_a_training_leaves_a_model_that_can_be_loaded(parts: Path, untrained: Pa
     options = {"network": SMALL, "training": training, "learning": learning, "weights": untrained}
     assert train_autoencoder(parts, tmp_path, **options) == 3
     assert train_autoencoder(parts, tmp_path, **options) == 3
-    model = load_autoencoder(tmp_path / "checkpoint.pt")
+    model = load_trained(tmp_path / "checkpoint.pt").network
     with torch.inference_mode():
         score, _ = model(torch.zeros(1, 3, 64, 96, dtype=torch.uint8))
     assert float(score) > 2, "a black picture is as usual as a good part"
-
-
-def test_another_models_checkpoint_is_refused(tmp_path: Path) -> None:
-    """The error names the file."""
-    torch.save({"weights": {}, "describe": {"model": "stpm"}, "epoch": 1}, tmp_path / "checkpoint.pt")
-    with pytest.raises(CheckpointError, match="expected an autoencoder"):
-        load_autoencoder(tmp_path / "checkpoint.pt")

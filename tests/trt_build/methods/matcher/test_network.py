@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch, which only building models uses")
 
 from trt_build.data.products import DRAWING, PHOTO, Pictures  # noqa: E402
-from trt_build.methods.loop import CHECKPOINT, CheckpointError, TrainConfig, fit, load  # noqa: E402
+from trt_build.methods.loop import CHECKPOINT, TrainConfig, fit, load  # noqa: E402
 from trt_build.methods.matcher.augment import AS_IT_IS, side_by_side  # noqa: E402
 from trt_build.methods.matcher.network import SOURCE, Matcher, MatcherConfig  # noqa: E402
 from trt_build.methods.matcher.train import (  # noqa: E402
@@ -19,9 +19,9 @@ from trt_build.methods.matcher.train import (  # noqa: E402
     among_all,
     choose,
     embed_with,
-    load_matcher,
     train_matcher,
 )
+from trt_build.methods.trained import load_trained  # noqa: E402
 
 TINY = MatcherConfig(size=33, widths=(4, 8), blocks=(0, 1), embedding=16)
 TINY_SOURCE = MatcherConfig(branch="source", widths=(4, 4, 4, 4), blocks=(), embedding=16)
@@ -219,7 +219,7 @@ def test_training_in_a_folder_can_go_on(tmp_path: Path):
             train_matcher(some, held_out, tmp_path / folder, training=how, **common)
     whole, parted = (load(tmp_path / folder / CHECKPOINT)["weights"] for folder in ("whole", "parted"))
     assert all(torch.equal(whole[name], parted[name]) for name in whole)
-    model = load_matcher(tmp_path / "whole" / CHECKPOINT)
+    model = load_trained(tmp_path / "whole" / CHECKPOINT).network
     assert model.config == TINY
     assert embed_with(model)(some.pictures).shape == (32, 16)
 
@@ -237,22 +237,6 @@ def test_a_run_can_begin_with_another_ones_weights(tmp_path: Path):
     first, then = (load(tmp_path / folder / CHECKPOINT)["weights"] for folder in ("first", "then"))
     name = "branch.0.0.weight"
     torch.testing.assert_close(first[name], then[name])
-
-
-def test_another_models_checkpoint_is_refused(tmp_path: Path):
-    """The message says what it is instead."""
-    torch.save({"weights": {}, "describe": {"model": "comparator"}, "epoch": 1}, tmp_path / CHECKPOINT)
-    with pytest.raises(CheckpointError, match=r"expected a matcher, found .*comparator"):
-        load_matcher(tmp_path / CHECKPOINT)
-
-
-def test_weights_of_another_shape_are_refused(tmp_path: Path):
-    """A network of other widths does not take them."""
-    weights = Matcher(TINY).state_dict()
-    describe = {"model": "matcher", "config": {**vars(TINY), "widths": (4, 4)}}
-    torch.save({"weights": weights, "describe": describe, "epoch": 1}, tmp_path / CHECKPOINT)
-    with pytest.raises(CheckpointError, match="not the weights of this matcher"):
-        load_matcher(tmp_path / CHECKPOINT)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # the exporter's own

@@ -13,9 +13,10 @@ from safetensors.torch import save_file  # noqa: E402
 from trt_build.backbones.open import build_backbone  # noqa: E402
 from trt_build.data.parts import pictures, read_parts, split_good  # noqa: E402
 from trt_build.figures.ranking import image_auroc  # noqa: E402
-from trt_build.methods.loop import CHECKPOINT, CheckpointError, TrainConfig, fit, load  # noqa: E402
+from trt_build.methods.loop import CHECKPOINT, TrainConfig, load  # noqa: E402
 from trt_build.methods.pfm.network import PFM, PFMConfig  # noqa: E402
-from trt_build.methods.pfm.train import PFMTask, _at, load_pfm, train_pfm  # noqa: E402
+from trt_build.methods.pfm.train import PFMTask, _at, train_pfm  # noqa: E402
+from trt_build.methods.trained import load_trained  # noqa: E402
 
 MOBILE = {"first": "mobilenet_v2", "second": "mobilenet_v1"}
 NETWORK = PFMConfig(**MOBILE, height=64, width=64, latents=(8, 8))
@@ -48,7 +49,7 @@ def trained(part_folder: Path, weights: tuple[Path, Path], tmp_path_factory: pyt
 
 def test_a_few_seconds_of_training_find_the_spots(trained: Path, part_folder: Path):
     """The projections really learn: parts with a spot get higher scores than good ones."""
-    model = load_pfm(trained / CHECKPOINT)
+    model = load_trained(trained / CHECKPOINT).network
     tested = read_parts(part_folder).test
     with torch.inference_mode():
         score = model(torch.from_numpy(pictures(tested, NETWORK.spec)))[0].numpy()
@@ -68,14 +69,14 @@ def test_a_checkpoint_needs_no_other_file(trained: Path, monkeypatch: pytest.Mon
     """The backbones' weights travel with it."""
     monkeypatch.delenv("EDGE_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    model = load_pfm(trained / CHECKPOINT)
+    model = load_trained(trained / CHECKPOINT).network
     assert not model.training
     assert model.config == NETWORK
 
 
 def test_the_scale_is_in_the_checkpoint(trained: Path, part_folder: Path):
     """Held-out good parts are on the scale of normal ones: few of their cells are over 0.1."""
-    model = load_pfm(trained / CHECKPOINT)
+    model = load_trained(trained / CHECKPOINT).network
     validation = split_good(read_parts(part_folder).train).validation
     with torch.inference_mode():
         map_ = model(torch.from_numpy(pictures(validation, NETWORK.spec)))[1]
@@ -128,23 +129,3 @@ def test_epochs_differ_and_can_be_had_again():
         True,
         True,
     ]
-
-
-def test_another_models_checkpoint_is_refused(tmp_path: Path):
-    """The error names the file and what it holds."""
-
-    class Other:
-        model = torch.nn.Linear(1, 1)
-
-        def batches(self, epoch: int) -> list[torch.Tensor]:
-            return [torch.ones(1, 1)]
-
-        def loss(self, batch: torch.Tensor) -> torch.Tensor:
-            return self.model(batch).square().mean()
-
-        def check(self, model: torch.nn.Module) -> dict[str, float]:
-            return {}
-
-    fit(Other(), tmp_path, TrainConfig(epochs=1, bf16=False), describe={"model": "line"})
-    with pytest.raises(CheckpointError, match=r"checkpoint.pt: expected a pfm, found \{'model': 'line'\}"):
-        load_pfm(tmp_path / CHECKPOINT)

@@ -17,11 +17,12 @@ from edge.engines import open_engine
 from edge.judges.decide import Rule, decide
 from edge.judges.golden import judge
 from edge.recipe import EngineChoice
-from trt_build.commands.evaluate import examine_boards
 from trt_build.data.errors import DatasetError
 from trt_build.data.pairs import Pair, read_pairs, split
 from trt_build.figures.boards import TITLE_PX
-from trt_build.methods.comparator import steps as boards
+from trt_build.methods.base import EvaluateOptions
+from trt_build.methods.comparator.calibrate import measure_of, set_thresholds
+from trt_build.methods.comparator.method import METHOD as boards
 from trt_build.packing.fit import fit_of
 from trt_build.packing.threshold import CalibrationOptions
 
@@ -42,7 +43,7 @@ def with_good(
     """A draft calibrated on pairs with defects and on thirty without; the good ones."""
     draft = Path(shutil.copytree(pcb_draft, tmp_path_factory.mktemp("good") / "draft"))
     good = [good_pair(seed) for seed in range(30)]
-    boards.set_thresholds(draft, [*read_pairs(pcb_pairs), *good], CalibrationOptions(rate=0.2))
+    set_thresholds(draft, [*read_pairs(pcb_pairs), *good], CalibrationOptions(rate=0.2))
     return draft, good
 
 
@@ -69,7 +70,7 @@ def test_thresholds_come_from_pairs_kept_from_training_alone(
     draft = copy(pcb_draft)
     boards.calibrate(draft, pcb_pairs, CalibrationOptions())
     other = Path(shutil.copytree(pcb_draft, tmp_path / "other"))
-    boards.set_thresholds(other, kept, CalibrationOptions(), fit_of(read_pairs(pcb_pairs)))
+    set_thresholds(other, kept, CalibrationOptions(), fit_of(read_pairs(pcb_pairs)))
     assert (draft / "manifest.json").read_bytes() == (other / "manifest.json").read_bytes()
 
 
@@ -78,8 +79,8 @@ def test_int8_is_shown_what_was_trained_with_and_tolerances_what_was_not(
 ) -> None:
     """No pair does both."""
     spec = read_bundle(pcb_draft).manifest.input
-    shown = {case.name for case in boards.ranges(pcb_pairs, spec)}
-    kept = {case.name for case in boards.kept(pcb_pairs, spec)}
+    shown = {case.name for case in boards.calibration_pictures(pcb_pairs, spec)}
+    kept = {case.name for case in boards.held_out(pcb_pairs, spec)}
     assert shown | kept == {pair.name for pair in read_pairs(pcb_pairs)}
     assert not shown & kept
 
@@ -142,19 +143,19 @@ def test_quality_is_the_mean_precision_of_the_answers(pcb_draft: Path, pcb_pairs
     cases, measure = boards.labelled(pcb_pairs, bundle)
     with open_engine(EngineChoice(), bundle) as engine:
         answers = [judge(engine, bundle.manifest, case.image, case.master) for case in cases]
-    printed = examine_boards(pcb_draft, pcb_pairs, chosen_on=None, report=None).figures
+    printed = boards.evaluate(pcb_draft, pcb_pairs, EvaluateOptions()).figures
     assert measure(answers) == pytest.approx(printed["map33"])
     assert measure(answers) > 0
 
     wider = np.array([0, 0, 5, 0], np.float32)  # a found box is then 0.44 of its union with the true one
     pairs = [replace(pair, boxes=pair.boxes + wider) for pair in read_pairs(pcb_pairs)]
-    assert boards.measure_of(pairs)(answers) == pytest.approx(measure(answers))
+    assert measure_of(pairs)(answers) == pytest.approx(measure(answers))
 
 
 def test_a_cut_is_chosen_on_pairs_kept_from_training(pcb_draft: Path, pcb_pairs: Path, tmp_path: Path) -> None:
     """Without them it is even odds; pictures of the worst boards show what was missed."""
-    plain = examine_boards(pcb_draft, pcb_pairs, chosen_on=None, report=tmp_path / "worst")
-    chosen = examine_boards(pcb_draft, pcb_pairs, chosen_on=pcb_pairs, report=None)
+    plain = boards.evaluate(pcb_draft, pcb_pairs, EvaluateOptions(report=tmp_path / "worst"))
+    chosen = boards.evaluate(pcb_draft, pcb_pairs, EvaluateOptions(chosen_on=pcb_pairs))
     assert plain.figures["cut"] == 0.5
     assert chosen.figures["cut"] < 0.5
     assert chosen.figures["recall"] > plain.figures["recall"]

@@ -17,12 +17,13 @@ from edge.engines import open_engine
 from edge.engines.base import Sample
 from edge.judges.decide import Rule, decide
 from edge.recipe import EngineChoice
-from trt_build.commands.evaluate import examine_parts
 from trt_build.data.errors import DatasetError
 from trt_build.data.parts import mask_of, picture, read_parts, split_good
 from trt_build.figures import ranking
 from trt_build.figures.parts import evaluate, read_test_parts
-from trt_build.methods.good_parts import steps as parts
+from trt_build.methods.base import EvaluateOptions
+from trt_build.methods.good_parts.method import CALIBRATION_PICTURES
+from trt_build.methods.stpm.method import METHOD as parts
 from trt_build.packing.threshold import CalibrationOptions
 
 Answers = dict[str, dict[str, np.ndarray]]
@@ -52,10 +53,10 @@ def test_no_picture_does_two_things(calibrated: Bundle, part_folder: Path) -> No
     """INT8 is shown parts that were trained with; what tolerances are measured on was not."""
     spec = calibrated.manifest.input
     good = split_good(read_parts(part_folder).train)
-    shown = names(parts.ranges(part_folder, spec))
-    kept = names(parts.kept(part_folder, spec))
+    shown = names(parts.calibration_pictures(part_folder, spec))
+    kept = names(parts.held_out(part_folder, spec))
     assert shown <= {one.name for one in good.fit}
-    assert len(shown) == min(len(good.fit), parts.RANGES)
+    assert len(shown) == min(len(good.fit), CALIBRATION_PICTURES)
     assert {name for name in kept if name.startswith("good")} <= {one.name for one in good.calibration}
     assert {name for name in kept if name.startswith("spot")} == {f"spot/{i:03}" for i in range(10)}
 
@@ -153,7 +154,7 @@ def test_verification_measures_the_same_auroc(calibrated: Bundle, answers: Answe
 def predicted(bundle: Bundle, folder: Path, tmp_path: Path) -> dict[str, bool]:
     """What `evaluate --verdicts` writes, by the part's name."""
     path = tmp_path / "verdicts.jsonl"
-    examine_parts(bundle.folder, folder, report=None, run=None, verdicts=path)
+    parts.evaluate(bundle.folder, folder, EvaluateOptions(verdicts=path))
     return {line["part"]: line["reject"] for line in map(json.loads, path.read_text().splitlines())}
 
 
@@ -195,7 +196,8 @@ def test_a_report_shows_figures_pictures_and_training(
     run = tmp_path / "run"
     run.mkdir()
     (run / "progress.jsonl").write_text('{"epoch": 1, "loss": 2.0}\n{"epoch": 2, "loss": 1.0}\n')
-    found = examine_parts(calibrated.folder, part_folder, report=tmp_path / "report", run=run, verdicts=None)
+    options = EvaluateOptions(report=tmp_path / "report", run=run)
+    found = parts.evaluate(calibrated.folder, part_folder, options)
     page = (tmp_path / "report/report.html").read_text()
     assert found.written == (f"report in {tmp_path / 'report/report.html'}",)
     assert calibrated.manifest.calibration is not None
@@ -216,4 +218,4 @@ def test_a_folder_that_is_no_trainings_is_refused(
     """Before the parts are judged; the error says what is missing."""
     pytest.importorskip("torch", reason="needs torch, which only building models uses")
     with pytest.raises(DatasetError, match=r"expected the folder of a training, with progress\.jsonl"):
-        examine_parts(calibrated.folder, part_folder, report=tmp_path, run=tmp_path, verdicts=None)
+        parts.evaluate(calibrated.folder, part_folder, EvaluateOptions(report=tmp_path, run=tmp_path))

@@ -1,20 +1,19 @@
-"""Pairs of boards and masters through the steps of the comparator."""
+"""Sets a comparator's thresholds by held-out pairs, and keeps the scores of good boards for p-values."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from edge.bundle import Bundle
 from edge.engines import open_engine
 from edge.engines.base import Outputs
 from edge.judges.golden import scores
-from edge.manifest import Calibration, Fit, InputSpec
+from edge.manifest import Calibration, Fit
 from edge.recipe import EngineChoice
-from trt_build.data.cases import Case, answer, evenly, judge_all, pair_cases
+from trt_build.data.cases import answer, judge_all, pair_cases
 from trt_build.data.errors import DatasetError
 from trt_build.data.pairs import Pair, read_pairs, split
 from trt_build.engines.saturation import REFERENCE, Lost, checked_int8
@@ -25,35 +24,16 @@ from trt_build.packing.fit import fit_of
 from trt_build.packing.threshold import CalibrationOptions, calibration_of, read_draft, write_thresholds
 from trt_build.terminal.progress import counted
 
-RANGES = 100  # pairs that show INT8 its ranges
-FITTED = 300  # pairs that show how well good boards fit their masters
 LEAST_GOOD = 19  # good boards from which p-values are worth keeping
 NOTE = "The thresholds best tell true from false boxes and promise no rate; good boards' scores give p-values."
 
 
-def held_out(data: Path) -> list[Pair]:
-    """The pairs that are kept from training."""
+def held_out_pairs(data: Path) -> list[Pair]:
+    """Return the pairs that are kept from training; raise DatasetError where there are none."""
     _, kept = split(read_pairs(data))
     if not kept:
         raise DatasetError(f"{data}: so few pairs that none was kept from training: give more, about 50")
     return kept
-
-
-def ranges(data: Path, spec: InputSpec) -> list[Case]:
-    """Pairs that were trained with, evenly chosen."""
-    known, _ = split(read_pairs(data))
-    return list(pair_cases(evenly(known, RANGES), spec))
-
-
-def kept(data: Path, spec: InputSpec) -> Iterator[Case]:
-    """All pairs that were not trained with."""
-    return pair_cases(held_out(data), spec)
-
-
-def calibrate(draft: Path, data: Path, options: CalibrationOptions) -> Calibration | None:
-    """As `set_thresholds`, on the pairs that are kept from training; limits of registration of all."""
-    fit = fit_of(evenly(read_pairs(data), FITTED))
-    return set_thresholds(draft, held_out(data), options, fit)
 
 
 def set_thresholds(
@@ -106,12 +86,6 @@ def _quality_lost(measure: Measure) -> Lost:
         )
 
     return lost
-
-
-def labelled(data: Path, bundle: Bundle) -> tuple[Iterator[Case], Measure]:
-    """All pairs of a folder, and what is made of the answers to them."""
-    pairs = read_pairs(data)
-    return pair_cases(pairs, bundle.manifest.input), measure_of(pairs)
 
 
 def boxes_of(outputs: Outputs, pair: Pair) -> Boxes:

@@ -21,7 +21,8 @@ from trt_build.data.cases import judge_all
 from trt_build.data.errors import DatasetError
 from trt_build.data.products import DRAWING, PHOTO, Pictures
 from trt_build.figures import ranking
-from trt_build.methods.matcher import steps as products
+from trt_build.methods.matcher.method import CALIBRATION_PICTURES, figures, held_out_pictures, split_pictures
+from trt_build.methods.matcher.method import METHOD as products
 from trt_build.packing.threshold import CalibrationOptions
 
 
@@ -33,7 +34,7 @@ def calibrated(calibrated_matcher: Path) -> Bundle:
 @pytest.fixture(scope="module")
 def kept(calibrated: Bundle, product_folder: Path) -> Pictures:
     """The pictures of the products that were not trained with."""
-    return products.learned(product_folder, calibrated.manifest.input)[1]
+    return split_pictures(product_folder, calibrated.manifest.input)[1]
 
 
 def galleries(engine: Engine, pictures: Pictures) -> list[Gallery]:
@@ -47,7 +48,7 @@ def galleries(engine: Engine, pictures: Pictures) -> list[Gallery]:
 
 def test_each_photo_is_nearest_to_its_own_product(calibrated: Bundle, product_folder: Path) -> None:
     """The golden cases are a photo with its own drawing, and the same photo with another's."""
-    cases = list(products.kept(product_folder, calibrated.manifest.input))
+    cases = list(products.held_out(product_folder, calibrated.manifest.input))
     found = {
         case.name: float(scores(outputs)[0])
         for case, outputs in zip(cases, judge_all(calibrated, EngineChoice(), cases), strict=True)
@@ -85,9 +86,9 @@ def test_int8_is_shown_products_that_were_trained_with(
     calibrated: Bundle, product_folder: Path, kept: Pictures
 ) -> None:
     """And no more pictures than are wanted, evenly chosen."""
-    shown = products.ranges(product_folder, calibrated.manifest.input)
+    shown = products.calibration_pictures(product_folder, calibrated.manifest.input)
     held_out = {picture.tobytes() for picture in kept.pictures}
-    assert len(shown) == products.RANGES
+    assert len(shown) == CALIBRATION_PICTURES
     assert not held_out & {case.image.tobytes() for case in shown}
 
 
@@ -103,7 +104,7 @@ def test_the_figures_are_those_of_the_scores(calibrated: Bundle, kept: Pictures,
             own.append(float(of[at].score(outputs)["score"][0]))
             other.append(float(of[(at + 1) % len(of)].score(outputs)["score"][0]))
     threshold = np.float32(calibrated.manifest.thresholds["product"])
-    found = products.evaluate(calibrated, product_folder, EngineChoice())
+    found = figures(calibrated, product_folder, EngineChoice())
     assert found == {
         "auroc": pytest.approx(ranking.image_auroc(np.array(own), np.array(other))),
         "escape": (np.array(other, np.float32) < threshold).mean(),
@@ -125,12 +126,15 @@ def test_too_few_products_leave_the_draft_as_it_was(
     draft = copy(matcher_draft)
     before = (draft / "manifest.json").read_bytes()
     bundle = read_bundle(draft)
-    with pytest.raises(DatasetError, match=r"products \d were kept from training, .* give more, about 25"):
+    with pytest.raises(
+        DatasetError,
+        match=r"at least 2 products .*, found \d: give more products, about 25",
+    ):
         {
             "calibrate": lambda: products.calibrate(draft, folder, CalibrationOptions()),
-            "kept": lambda: list(products.kept(folder, bundle.manifest.input)),
+            "kept": lambda: list(products.held_out(folder, bundle.manifest.input)),
             "labelled": lambda: products.labelled(folder, bundle),
-            "evaluate": lambda: products.evaluate(bundle, folder, EngineChoice()),
+            "evaluate": lambda: figures(bundle, folder, EngineChoice()),
         }[step]()
     assert (draft / "manifest.json").read_bytes() == before
 
@@ -144,7 +148,7 @@ def test_a_product_that_is_added_moves_no_other(
     shutil.copytree(more / "product-00", more / "a-new-one")
 
     def held_out(folder: Path) -> set[str]:
-        pictures = products.held_out(folder, spec)
+        pictures = held_out_pictures(folder, spec)
         return {pictures.names[product] for product in pictures.product}
 
     assert held_out(more) - {"a-new-one"} == held_out(product_folder)

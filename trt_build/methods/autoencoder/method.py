@@ -1,0 +1,46 @@
+"""The autoencoder as a method of `trt-build`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge.manifest import Method as MethodName
+from trt_build.methods.base import Exportable, Method, TrainOptions
+from trt_build.methods.good_parts.method import GoodPartsMethod
+
+if TYPE_CHECKING:
+    from trt_build.methods.autoencoder.network import Autoencoder
+
+
+class AutoencoderMethod(GoodPartsMethod):
+    """A backbone's features, encoded and decoded again; good parts are reconstructed best."""
+
+    name: MethodName = "autoencoder"
+    train_options = frozenset({"backbone", "mixed_sizes"})
+
+    def train(self, data: Path, folder: Path, options: TrainOptions) -> None:
+        """Train on the good parts of `data`, in `folder`."""
+        from trt_build.methods.autoencoder.network import AutoencoderConfig
+        from trt_build.methods.autoencoder.train import TRAINING, train_autoencoder
+
+        network = AutoencoderConfig()
+        if options.backbone:
+            network = replace(network, backbone=options.backbone)
+        training = options.applied_to(TRAINING)
+        train_autoencoder(data, folder, network=network, training=training, mixed_sizes=options.mixed_sizes)
+
+    def build(self, config: Mapping[str, Any]) -> Autoencoder:
+        """Return the network of a checkpoint's configuration."""
+        from trt_build.methods.autoencoder.network import Autoencoder, AutoencoderConfig
+
+        return Autoencoder(AutoencoderConfig(**config))
+
+    def exportable(self, network: Autoencoder, *, height: int, width: int) -> Exportable:
+        """Return the network as one graph whose weights are computed from no others."""
+        return super().exportable(network.fold(), height=height, width=width)
+
+
+METHOD: Method = AutoencoderMethod()

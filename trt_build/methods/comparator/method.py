@@ -1,0 +1,108 @@
+"""The comparator as a method of `trt-build`, on folders of pairs of a board and its master."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge.bundle import Bundle
+from edge.manifest import Calibration, InputSpec
+from edge.manifest import Method as MethodName
+from edge.render.defects import KINDS
+from trt_build.data.cases import Case, evenly, pair_cases
+from trt_build.data.pairs import read_pairs, split
+from trt_build.engines.verify import Measure
+from trt_build.figures.boards import choose_cut, draw_worst, figures, find_all
+from trt_build.methods.base import Evaluated, EvaluateOptions, Exportable, ExportError, Method, TrainOptions
+from trt_build.methods.comparator.calibrate import held_out_pairs, measure_of, set_thresholds
+from trt_build.methods.comparator.judge import open_judge
+from trt_build.packing.fit import fit_of
+from trt_build.packing.threshold import CalibrationOptions
+from trt_build.terminal.progress import counted
+
+if TYPE_CHECKING:
+    from trt_build.methods.comparator.network import Comparator
+
+CALIBRATION_PICTURES = 100
+FITTED = 300  # pairs on which it is measured how well good boards fit their masters
+
+
+class ComparatorMethod:
+    """A board is compared with its master, the defect-free picture."""
+
+    name: MethodName = "comparator"
+    train_options: frozenset[str] = frozenset()
+    evaluate_options = frozenset({"chosen_on", "report"})
+    quality = "AP at IoU 0.33"
+    evaluates_checkpoints = True
+
+    def train(self, data: Path, folder: Path, options: TrainOptions) -> None:
+        """Train on the pairs of `data`, in `folder`."""
+        from trt_build.methods.comparator.network import ComparatorConfig
+        from trt_build.methods.comparator.train import train_comparator
+        from trt_build.methods.loop import TrainConfig
+
+        training = options.applied_to(TrainConfig(epochs=50))
+        train_comparator(data, folder, network=ComparatorConfig(kinds=KINDS), training=training)
+
+    def build(self, config: Mapping[str, Any]) -> Comparator:
+        """Return the network of a checkpoint's configuration."""
+        from trt_build.methods.comparator.network import Comparator, ComparatorConfig
+
+        return Comparator(ComparatorConfig(**config))
+
+    def exportable(self, network: Comparator, *, height: int, width: int) -> Exportable:
+        """Return the network as two graphs for this size; raise ExportError for one that it does not take."""
+        from trt_build.methods.comparator.network import COARSEST, Judge, Reference
+
+        if height % COARSEST or width % COARSEST:
+            raise ExportError(
+                f"expected a size whose sides are multiples of {COARSEST}, found {width}x{height}"
+            )
+        spec = InputSpec(height=height, width=width, color="gray" if network.config.in_channels == 1 else "bgr")
+        return Exportable(
+            input=spec,
+            kinds=network.config.kinds,
+            outputs=("map", "extents"),
+            judge=Judge(network),
+            reference=Reference(network),
+        )
+
+    def calibration_pictures(self, data: Path, spec: InputSpec) -> list[Case]:
+        """Return pairs that were trained with, evenly chosen."""
+        known, _ = split(read_pairs(data))
+        return list(pair_cases(evenly(known, CALIBRATION_PICTURES), spec))
+
+    def calibrate(self, draft: Path, data: Path, options: CalibrationOptions) -> Calibration | None:
+        """Set the draft's thresholds on the held-out pairs, and the limits of registration on all pairs."""
+        fit = fit_of(evenly(read_pairs(data), FITTED))
+        return set_thresholds(draft, held_out_pairs(data), options, fit)
+
+    def held_out(self, data: Path, spec: InputSpec) -> Iterator[Case]:
+        """Yield all pairs that were not trained with."""
+        return pair_cases(held_out_pairs(data), spec)
+
+    def labelled(self, data: Path, bundle: Bundle) -> tuple[Iterator[Case], Measure]:
+        """Return all pairs of a folder, and what measures the class-mean AP at IoU 0.33 in points."""
+        pairs = read_pairs(data)
+        return pair_cases(pairs, bundle.manifest.input), measure_of(pairs)
+
+    def evaluate(self, model: Path, data: Path, options: EvaluateOptions) -> Evaluated:
+        """Return the figures of a bundle or a checkpoint on pairs; draw the worst boards for a report.
+
+        The cut for boxes is chosen on the held-out pairs of `chosen_on`; without it, the cut is 0.5.
+        """
+        test = read_pairs(data)
+        kept = held_out_pairs(options.chosen_on) if options.chosen_on else []
+        with open_judge(model) as judge:
+            cut = choose_cut(kept, find_all(judge, counted(kept, "choosing the cut"))) if kept else 0.5
+            found = find_all(judge, counted(test, "judging boards"))
+        measured = figures(test, found, cut=cut)
+        if not options.report:
+            return Evaluated(figures=measured)
+        drawn = draw_worst(test, found, options.report, cut=cut)
+        return Evaluated(figures=measured, written=(f"{len(drawn)} pictures in {options.report}",))
+
+
+METHOD: Method = ComparatorMethod()

@@ -1,0 +1,105 @@
+"""Defines what the methods have in common that learn from good parts alone, on folders of parts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.bundle import Bundle, read_bundle
+from edge.engines.base import Outputs
+from edge.judges.golden import scores
+from edge.manifest import Calibration, InputSpec
+from edge.recipe import EngineChoice
+from trt_build.data.cases import Case, evenly, part_cases
+from trt_build.data.errors import DatasetError
+from trt_build.data.parts import read_parts, split_good
+from trt_build.engines.verify import Measure
+from trt_build.figures.parts import evaluate, read_test_parts
+from trt_build.figures.ranking import image_auroc
+from trt_build.methods.base import Evaluated, EvaluateOptions, Exportable
+from trt_build.packing.threshold import CalibrationOptions, set_threshold
+
+CALIBRATION_PICTURES = 100
+GOLDEN = 12  # good parts, and as many bad ones, from which the golden frames are chosen
+IN_REPORT = ("image_auroc", "escape", "overkill")  # figures that a report shows by itself, with intervals
+
+
+class GoodPartsMethod:
+    """What the methods have in common whose model gives a score and an anomaly map of a part."""
+
+    evaluate_options = frozenset({"report", "run", "verdicts"})
+    quality = "AUROC"
+    evaluates_checkpoints = False
+
+    def exportable(self, network: Any, *, height: int, width: int) -> Exportable:
+        """Return the network as one graph for pictures of the size that it was trained for."""
+        spec: InputSpec = network.config.spec
+        return Exportable(input=spec, kinds=("anomaly",), outputs=("score", "map"), judge=network)
+
+    def calibration_pictures(self, data: Path, spec: InputSpec) -> list[Case]:
+        """Return good parts that were trained with, evenly chosen."""
+        fit = split_good(read_parts(data, mixed_sizes=True).train).fit
+        return list(part_cases(evenly(fit, CALIBRATION_PICTURES), spec))
+
+    def calibrate(self, draft: Path, data: Path, options: CalibrationOptions) -> Calibration:
+        """Set the draft's threshold by the good parts that are kept for that."""
+        spec = read_bundle(draft).manifest.input
+        good = split_good(read_parts(data, mixed_sizes=True).train).calibration
+        return set_threshold(draft, part_cases(good, spec), options)
+
+    def held_out(self, data: Path, spec: InputSpec) -> Iterator[Case]:
+        """Yield some parts that were not trained with, bad ones and then good ones."""
+        parts = read_parts(data, mixed_sizes=True)
+        good = split_good(parts.train).calibration
+        bad = [part for part in parts.test if not part.is_good]
+        return part_cases([*evenly(bad, GOLDEN), *evenly(good, GOLDEN)], spec)
+
+    def labelled(self, data: Path, bundle: Bundle) -> tuple[Iterator[Case], Measure]:
+        """Return the test parts of a folder, and what measures the image AUROC in points."""
+        parts = read_test_parts(data)
+        is_good = np.array([part.is_good for part in parts])
+
+        def measure(answers: Sequence[Outputs]) -> float:
+            found = np.array([float(scores(outputs)[0]) for outputs in answers])
+            return 100 * image_auroc(found[is_good], found[~is_good])
+
+        return part_cases(parts, bundle.manifest.input), measure
+
+    def evaluate(self, model: Path, data: Path, options: EvaluateOptions) -> Evaluated:
+        """Return a bundle's figures on a folder's test parts; write verdicts and a report, if asked for."""
+        progress = _progress(options.run) if options.run else None
+        bundle = read_bundle(model)
+        found = evaluate(bundle, data, EngineChoice())
+        written = []
+        if options.verdicts:
+            lines = (json.dumps({"part": name, "reject": reject}) for name, reject in found.rejected.items())
+            options.verdicts.write_text("".join(line + "\n" for line in lines))
+            written.append(f"verdicts in {options.verdicts}")
+        if options.report:
+            # Imported here because matplotlib is needed for a report only.
+            from trt_build.figures.report import write_report
+
+            page = write_report(
+                options.report,
+                title=f"{bundle.manifest.name}: {bundle.manifest.method} on {data.resolve().name}",
+                judged=found.judged,
+                calibration=bundle.manifest.calibration,
+                figures={name: value for name, value in found.figures.items() if name not in IN_REPORT},
+                facts=bundle.manifest.facts,
+                progress=progress,
+            )
+            written.append(f"report in {page}")
+        return Evaluated(figures=found.figures, written=tuple(written))
+
+
+def _progress(run: Path) -> Path:
+    """Return the file in which a training noted its progress; raise DatasetError where there is none."""
+    from trt_build.methods.loop import PROGRESS
+
+    if not (run / PROGRESS).is_file():
+        raise DatasetError(f"{run}: expected the folder of a training, with {PROGRESS} in it; found none")
+    return run / PROGRESS

@@ -1,0 +1,157 @@
+"""The matcher as a method of `trt-build`, on folders of products with their drawings and photos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.bundle import Bundle, read_bundle
+from edge.engines.base import Outputs
+from edge.judges.golden import scores
+from edge.manifest import Calibration, InputSpec
+from edge.manifest import Method as MethodName
+from edge.recipe import EngineChoice
+from trt_build.data.cases import Case, evenly, judge_all
+from trt_build.data.errors import DatasetError
+from trt_build.data.products import DRAWING, PHOTO, Pictures, read_products, split_products
+from trt_build.engines.verify import Measure
+from trt_build.figures.ranking import escape_and_overkill, image_auroc
+from trt_build.figures.thresholds import last_passed
+from trt_build.methods.base import Evaluated, EvaluateOptions, Exportable, Method, TrainOptions
+from trt_build.packing.threshold import CalibrationOptions, set_threshold
+
+if TYPE_CHECKING:
+    from trt_build.methods.matcher.network import Matcher
+
+Scores = npt.NDArray[np.float32]
+
+HELD_OUT = 0.2  # share of the products
+CALIBRATION_PICTURES = 100
+GOLDEN = 8  # products from whose photos the golden frames are chosen
+
+
+class MatcherMethod:
+    """A photo of a part is compared with the drawings of its product."""
+
+    name: MethodName = "matcher"
+    train_options: frozenset[str] = frozenset()
+    evaluate_options: frozenset[str] = frozenset()
+    quality = "AUROC"
+    evaluates_checkpoints = False
+
+    def train(self, data: Path, folder: Path, options: TrainOptions) -> None:
+        """Train on the products of `data`, in `folder`; raise DatasetError where they are too few."""
+        from trt_build.methods.loop import TrainConfig
+        from trt_build.methods.matcher.network import MatcherConfig
+        from trt_build.methods.matcher.train import Lessons, train_matcher
+
+        network = MatcherConfig()
+        known, others = split_pictures(data, network.spec)
+        lessons, counts = Lessons(), [len(np.unique(pictures.product)) for pictures in (known, others)]
+        if counts[0] < lessons.pairs or counts[1] < 2:
+            raise DatasetError(
+                f"{data}: expected at least {lessons.pairs} products to train with and 2 to measure by, found "
+                f"{counts[0]} and {counts[1]}: give more, about {round(1.5 * lessons.pairs)}"
+            )
+        training = options.applied_to(TrainConfig(epochs=40))
+        train_matcher(known, others, folder, network=network, training=training, lessons=lessons)
+
+    def build(self, config: Mapping[str, Any]) -> Matcher:
+        """Return the network of a checkpoint's configuration."""
+        from trt_build.methods.matcher.network import Matcher, MatcherConfig
+
+        return Matcher(MatcherConfig(**config))
+
+    def exportable(self, network: Matcher, *, height: int, width: int) -> Exportable:
+        """Return the network as one graph for pictures of the size that it was trained for."""
+        return Exportable(input=network.config.spec, kinds=("product",), outputs=("embedding",), judge=network)
+
+    def calibration_pictures(self, data: Path, spec: InputSpec) -> list[Case]:
+        """Return pictures that were trained with, evenly chosen."""
+        pictures = split_pictures(data, spec)[0].pictures
+        chosen = evenly(range(len(pictures)), CALIBRATION_PICTURES)
+        return [Case(name=str(i), image=pictures[i : i + 1]) for i in chosen]
+
+    def calibrate(self, draft: Path, data: Path, options: CalibrationOptions) -> Calibration:
+        """Set the draft's threshold by photos of held-out products with their own drawings."""
+        pictures = held_out_pictures(data, read_bundle(draft).manifest.input)
+        return set_threshold(draft, _cases(pictures, same=True), options)
+
+    def held_out(self, data: Path, spec: InputSpec) -> Iterator[Case]:
+        """Yield photos of held-out products, with another product's drawing and then with their own."""
+        pictures = held_out_pictures(data, spec)
+        some = pictures.where(np.isin(pictures.product, np.unique(pictures.product)[:GOLDEN]))
+        for same in (False, True):
+            for case in _cases(some, same=same):
+                yield replace(case, master=None if case.master is None else case.master[:1])
+
+    def labelled(self, data: Path, bundle: Bundle) -> tuple[Iterator[Case], Measure]:
+        """Return held-out photos with their own and other drawings, and what measures the AUROC in points."""
+
+        def measure(answers: Sequence[Outputs]) -> float:
+            return 100 * image_auroc(*_own_and_other(answers))
+
+        return _own_then_other(held_out_pictures(data, bundle.manifest.input)), measure
+
+    def evaluate(self, model: Path, data: Path, options: EvaluateOptions) -> Evaluated:
+        """Return a bundle's figures on all products that were not trained with."""
+        return Evaluated(figures=figures(read_bundle(model), data, EngineChoice()))
+
+
+def split_pictures(data: Path, spec: InputSpec) -> tuple[Pictures, Pictures]:
+    """Return the pictures of the products to train with, and of those that are kept from it."""
+    return split_products(read_products(data, spec), held_out=HELD_OUT)
+
+
+def held_out_pictures(data: Path, spec: InputSpec) -> Pictures:
+    """Return the pictures of held-out products; raise DatasetError for fewer than two products."""
+    pictures = split_pictures(data, spec)[1]
+    if (found := len(np.unique(pictures.product))) < 2:
+        raise DatasetError(
+            f"{data}: expected at least 2 products that are kept from training, since products are told apart, "
+            f"found {found}: give more products, about 25"
+        )
+    return pictures
+
+
+def figures(bundle: Bundle, data: Path, choice: EngineChoice) -> dict[str, float]:
+    """Return AUROC, escape and overkill of all held-out products, in 0..1, at the bundle's threshold."""
+    (threshold,) = bundle.manifest.thresholds.values()
+    cases = list(_own_then_other(held_out_pictures(data, bundle.manifest.input)))
+    own, other = _own_and_other(judge_all(bundle, choice, cases))
+    escapes, overkill = escape_and_overkill(own, other, last_passed(threshold))
+    return {"auroc": image_auroc(own, other), "escape": escapes.rate, "overkill": overkill.rate}
+
+
+def _own_then_other(pictures: Pictures) -> Iterator[Case]:
+    """Yield all photos with their own drawings, then all with those of another product."""
+    for same in (True, False):
+        yield from _cases(pictures, same=same)
+
+
+def _own_and_other(answers: Sequence[Outputs]) -> tuple[Scores, Scores]:
+    """Return the scores `(N,)` float32 of the first half of the outputs, and of the second half."""
+    found = np.array([scores(outputs)[0] for outputs in answers])
+    return found[: len(found) // 2], found[len(found) // 2 :]
+
+
+def _cases(pictures: Pictures, *, same: bool) -> Iterator[Case]:
+    """Yield each photo with the drawings of its product, or with those of the next product."""
+    products = np.unique(pictures.product)
+    for photo in np.flatnonzero(pictures.hand == PHOTO):
+        at = int(np.searchsorted(products, pictures.product[photo]))
+        shown = products[at if same else (at + 1) % len(products)]
+        name = pictures.names[pictures.product[photo]].replace("/", "-")
+        yield Case(
+            name=f"{name}-{photo}{'' if same else '-other'}",
+            image=pictures.pictures[photo : photo + 1],
+            master=pictures.pictures[(pictures.product == shown) & (pictures.hand == DRAWING)],
+        )
+
+
+METHOD: Method = MatcherMethod()

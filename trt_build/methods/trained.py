@@ -1,0 +1,44 @@
+"""Reads a checkpoint into its method and the trained network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from trt_build.methods.base import Method
+from trt_build.methods.loop import CheckpointError, load
+from trt_build.methods.table import METHODS, method_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A network with its averaged weights, in evaluation mode, and what the checkpoint says of it."""
+
+    method: Method
+    network: nn.Module
+    config: dict[str, Any]
+    epochs: int
+
+
+def load_trained(checkpoint: Path, expected: str | None = None) -> Trained:
+    """Return what a checkpoint holds.
+
+    Raise CheckpointError for another method than `expected`, an unknown one, or weights that do not fit.
+    """
+    state = load(checkpoint)
+    name = state["describe"].get("model")
+    if expected not in (None, name):
+        raise CheckpointError(f"{checkpoint}: expected a checkpoint of the method {expected}, found {name!r}")
+    if name not in METHODS:
+        raise CheckpointError(f"{checkpoint}: of a model {name!r}; known are {', '.join(METHODS)}")
+    method = method_of(name)
+    try:
+        config = state["describe"]["config"]
+        network = method.build(config)
+        network.load_state_dict(state["weights"])
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{checkpoint}: not the weights of the method {name}: {error}") from error
+    return Trained(method=method, network=network.eval(), config=config, epochs=state["epoch"])
