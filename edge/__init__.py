@@ -1,1 +1,32 @@
-"""The line: it inspects parts, and never imports torch."""
+"""The line: it inspects parts, and never imports torch.
+
+What other programs may use is imported at its first use, since the process of a stage begins here too and must
+not load anything heavy before it is tied to its supervisor.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .bundle import read_bundle
+    from .messages import Heartbeat, Verdict
+    from .recipe_file import read_recipe
+    from .subscriber import subscribe
+
+__all__ = ["Heartbeat", "Verdict", "read_bundle", "read_recipe", "subscribe"]
+
+_MODULES = {
+    "Heartbeat": "messages",
+    "Verdict": "messages",
+    "read_bundle": "bundle",
+    "read_recipe": "recipe_file",
+    "subscribe": "subscriber",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

@@ -1,22 +1,17 @@
-"""Shows a line's verdicts as they come, heard on its reject socket like any subscriber does."""
+"""Shows a line's verdicts as they come, as a table or as lines of text."""
 
 from __future__ import annotations
 
-import errno
-import re
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 
-import zmq
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from .errors import LineError
 from .messages import Heartbeat, Verdict
-from .recipe import MOST_PORT
-from .wire import heartbeat_from, verdict_from
+from .subscriber import WAIT_MS, Heard, Subscriber
 
 STYLE = {
     "pass": "green",
@@ -27,26 +22,29 @@ STYLE = {
     "blind": "bold red",
 }
 ROWS = 20
-MESSAGE_BYTES = 65_536  # more than any verdict has
 
 
 def watch_line(endpoint: str, count: int, as_json: bool, stopping: Sequence[int]) -> None:
-    """Show what comes in from `endpoint` until `stopping` has something in it or `count` verdicts came."""
+    """Show what a line publishes on `endpoint` until `stopping` is not empty or `count` verdicts came.
+
+    Shows a live table on a terminal, else a line for each verdict; with `as_json` each verdict's JSON. Raises
+    LineError where `endpoint` is wrong or something other than a line publishes there.
+    """
     console = Console()
     if as_json or not console.is_terminal:
-        for message, body in _messages(endpoint, count, stopping):
-            if isinstance(message, Verdict):
-                print(body.decode() if as_json else _line(message), flush=True)
+        for heard in _hear(endpoint, count, stopping):
+            if isinstance(heard.message, Verdict):
+                print(heard.body.decode() if as_json else _line(heard.message), flush=True)
         return
     table = LiveTable(endpoint)
     with Live(table.render(), console=console, refresh_per_second=8) as live:
-        for message, _ in _messages(endpoint, count, stopping):
-            table.add(message)
+        for heard in _hear(endpoint, count, stopping):
+            table.add(heard.message)
             live.update(table.render())
 
 
 class LiveTable:
-    """The last verdicts, with counts and the line's state below them."""
+    """A table of the last verdicts, with counts and the line's state below them."""
 
     def __init__(self, title: str) -> None:
         self._title = title
@@ -55,6 +53,7 @@ class LiveTable:
         self._state, self._reason = "waiting for the first heartbeat", ""
 
     def add(self, message: Verdict | Heartbeat) -> None:
+        """Take one message into the table."""
         if isinstance(message, Verdict):
             self._last.append(message)
             self._counts[message.verdict] += 1
@@ -62,6 +61,7 @@ class LiveTable:
             self._state, self._reason = message.state, message.reason
 
     def render(self) -> Group:
+        """Return the table as it stands now."""
         table = Table(title=self._title, expand=True)
         for heading in ("part", "view", "verdict", "reason", "score", "latency", "regions"):
             table.add_column(heading, justify="right" if heading in ("score", "latency") else "left")
@@ -91,36 +91,11 @@ def _regions(verdict: Verdict) -> str:
     return ", ".join(f"{region.kind} at {region.x:.0f},{region.y:.0f}" for region in verdict.regions)
 
 
-def _messages(
-    endpoint: str, count: int, stopping: Sequence[int]
-) -> Iterator[tuple[Verdict | Heartbeat, bytes]]:
-    context = zmq.Context()
-    socket = context.socket(zmq.SUB)
-    try:
-        socket.maxmsgsize = MESSAGE_BYTES
-        socket.ipv6 = "[" in endpoint
-        socket.subscribe(b"")
-        try:
-            port = re.fullmatch(r"tcp://.*:(\d+)", endpoint)
-            if port and int(port[1]) > MOST_PORT:  # of which the system would take another one
-                raise zmq.ZMQError(errno.EINVAL)
-            socket.connect(endpoint)
-        except zmq.ZMQError as error:
-            raise LineError(
-                f"{endpoint!r} is no endpoint: {error.strerror}: try tcp://127.0.0.1:5571"
-            ) from error
-        seen = 0
+def _hear(endpoint: str, count: int, stopping: Sequence[int]) -> Iterator[Heard]:
+    """Return what comes in until `stopping` is not empty or `count` verdicts came; 0 stands for no limit."""
+    seen = 0
+    with Subscriber(endpoint) as subscriber:
         while not stopping and (not count or seen < count):
-            if socket.poll(100):
-                try:
-                    topic, body = socket.recv_multipart()
-                    message = heartbeat_from(body) if topic.startswith(b"heartbeat.") else verdict_from(body)
-                except ValueError as error:  # other parts than two, or no such JSON
-                    raise LineError(
-                        f"{endpoint}: what comes from there is no verdict of this version: is it a line's "
-                        "endpoint, as its recipe says under [publish]?"
-                    ) from error
-                seen += isinstance(message, Verdict)
-                yield message, body
-    finally:
-        context.destroy(linger=0)
+            if (heard := subscriber.hear(WAIT_MS)) is not None:
+                seen += isinstance(heard.message, Verdict)
+                yield heard

@@ -23,7 +23,7 @@ ROWS = {
         {"judges", "capacity"},
         {"engines", "sources"},
         {"image", "monitoring", "render", "watch"},
-        {"bundle", "memory", "recipe_file"},
+        {"bundle", "memory", "recipe_file", "subscriber"},
         {"manifest", "recipe", "wire"},
         {"documents", "pictures"},
         {"errors"},

@@ -1,7 +1,7 @@
-"""The supervisor: makes a line's shared memory, starts its stages in order, watches them, stops in order.
+"""Supervises a line: makes its shared memory, starts, watches and restarts its stages, and stops them.
 
-Whatever a stage does, the ledger is here and publish is started anew, so each part that was captured gets
-its verdict. A stop first ends capture and lets the parts in flight have theirs.
+The supervisor keeps the ledger and restarts publish, so each captured part gets its verdict whatever a stage
+does. A stop ends capture first and waits for the verdicts of the parts in flight.
 """
 
 from __future__ import annotations
@@ -13,37 +13,39 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
-import zmq
 
 from ..errors import LineError
 from ..judges.judge import Judge, areas_of, digest_of, pictures_of, rules_of
 from ..judges.rules import write_rules
-from ..memory.ledger import ROWS, STAGES, Ledger
+from ..memory.ledger import STAGES, Ledger
 from ..memory.ring import Ring
 from ..messages import Heartbeat, Running, Verdict
 from ..monitoring.metrics import Metrics
 from ..recipe import Recipe
-from ..wire import heartbeat_from, verdict_from
+from ..subscriber import Subscriber
 from .child import Child
 from .descriptors import raise_limit
 from .epoch import next_epoch
+from .listener import Listener
 from .plan import PLAN, RUNNING, VERDICTS, Plan
 from .run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
 TICK_MS = 20
-HEARD_AT_ONCE = 1000  # messages, before the stages are looked after again
-STOP_S = 5.0  # for a stage to stop when told
-KILLED = 3  # so often a stage may be killed while the line starts
-START_ORDER = tuple(reversed(STAGES))  # nobody sends before the next one listens
+#: A stage that was told to stop is killed after this time.
+STOP_S = 5.0
+#: The line does not start if one of its stages is killed more often than this while it starts.
+MOST_KILLS = 3
+#: The last stage starts first, so that each stage that sends finds the next one listening.
+START_ORDER = tuple(reversed(STAGES))
 
 
 class Line:
-    """A running line; `with` makes and starts it, and stops it in order.
+    """A line; `with` makes and starts it, and stops it in order.
 
-    `hear` is called with each verdict and heartbeat that is published. Raises LineError where the line
-    cannot start: its name is taken, memory or a port is not to be had, a stage ends before it is ready.
+    Calls `hear` with each verdict and heartbeat that is published. `with` raises LineError where the line
+    cannot start: a line of its name runs, memory or a port is not available, a stage ends before it is ready.
     """
 
     def __init__(
@@ -60,8 +62,7 @@ class Line:
         self._state, self._metrics, self._hear = state, metrics, hear
         self._cleanup = ExitStack()
         self._ended = False
-        self._told_places: dict[tuple[int, int], None] = {}  # the last ones, in the order in which they came
-        self._told_infer: int | None = None
+        self._reported_infer: int | None = None
 
     def __enter__(self) -> Line:
         raise_limit()
@@ -80,7 +81,11 @@ class Line:
             )
             (self._folder / PLAN).write_bytes(msgspec.json.encode(plan))
             write_rules(self._folder, rules_of(self._judges, self._recipe.fusion))
-            self._verdicts = cleanup.enter_context(_Verdicts(self._folder))
+            # The subscriber keeps far more than comes between two ticks, so that the metrics miss nothing.
+            subscriber = Subscriber(
+                f"ipc://{self._folder}/{VERDICTS}.ipc", most_waiting=100_000, reconnect_ms=10
+            )
+            self._listener = Listener(cleanup.enter_context(subscriber), self._metrics, self._hear)
             self._children = {name: Child(self._folder, name, self._ledger) for name in STAGES}
             cleanup.callback(self._kill)
             self._start()
@@ -93,29 +98,30 @@ class Line:
 
     @property
     def ended(self) -> bool:
-        """The source has delivered its last frame and every part has its verdict."""
+        """Whether the source has delivered its last frame and every part has its verdict."""
         return self._ended and self._ledger.published == self._ledger.captured
 
     @property
     def captured(self) -> int:
+        """Number of parts captured so far."""
         return self._ledger.captured
 
     @property
     def folder(self) -> Path:
-        """Where the line's shared memory and sockets are."""
+        """Folder of the line's shared memory and sockets."""
         return self._folder
 
     def pid(self, stage: str) -> int | None:
-        """The process of a stage, None while there is none."""
+        """Return the process id of a stage, None while it does not run."""
         return self._children[stage].pid
 
     def tick(self) -> None:
-        """Look after the stages and hear what is published; takes at most about TICK_MS.
+        """Restart stages that need it and hear what is published, in about TICK_MS.
 
-        Raises LineError where the line cannot go on: its folder was removed.
+        Raises LineError where the line cannot go on because its folder was removed.
         """
         if not self._run.is_there:
-            raise LineError(f"{self._folder}: the folder of the running line was removed: start it anew")
+            raise LineError(f"{self._folder}: the folder of the running line was removed: start the line again")
         self._tick()
 
     def _tick(self) -> None:
@@ -127,12 +133,12 @@ class Line:
                 self._restart(name, child, now_ns)
             self._metrics.stage_up(name, child.ready)
             self._metrics.dropped(name, child.dropped)
-        self._tell_engine()
+        self._report_engine()
         self._metrics.free_slots(self._ring.free(self._ledger.published))
-        self._verdicts.hear(TICK_MS, self._told)
+        self._listener.listen(TICK_MS)
 
     def _restart(self, name: str, child: Child, now_ns: int) -> None:
-        """Start a stage anew, or try again later where the machine has no room for it."""
+        """Restart a stage; where the system cannot start it now, try again later."""
         try:
             if name == "capture":
                 self._next_epoch()
@@ -143,25 +149,12 @@ class Line:
         else:
             self._metrics.restarted(name)
 
-    def _told(self, message: Verdict | Heartbeat) -> None:
-        if isinstance(message, Verdict):
-            place = (message.epoch, message.sequence)
-            if place in self._told_places:
-                return  # sent again after publish was started anew
-            self._told_places[place] = None
-            if len(self._told_places) > 2 * ROWS:
-                del self._told_places[next(iter(self._told_places))]
-            self._metrics.observe(message)
-        else:
-            self._metrics.heartbeat(message)
-        self._hear(message)
-
     def _make_ring(self) -> Ring:
         slots, areas = self._recipe.timing.slots, areas_of(self._recipe, self._judges)
         return Ring.create(self._folder / "ring", slots=slots, **areas)
 
     def _start(self) -> None:
-        """Start all but capture at once, and capture when they are ready."""
+        """Start all stages but capture together, and capture when they are ready."""
         for names in (START_ORDER[:-1], START_ORDER[-1:]):
             if "capture" in names:
                 self._await_heartbeat()
@@ -172,42 +165,44 @@ class Line:
                 for name in names:
                     child = self._children[name]
                     if child.exit_code == 0 and name == "capture":
-                        return  # a short source, over already
-                    if child.exit_code is not None and (child.exit_code >= 0 or child.restarts == KILLED):
+                        # A short source may end before the line counts as started.
+                        return
+                    if child.exit_code is not None and (child.exit_code >= 0 or child.restarts == MOST_KILLS):
                         raise LineError(f"{name}: {child.error}")
-                    if child.tick(now_ns := time.monotonic_ns()):  # it was killed, for want of memory say
+                    # A stage that was killed, for example for lack of memory, gets another try.
+                    if child.tick(now_ns := time.monotonic_ns()):
                         self._restart(name, child, now_ns)
-                self._verdicts.hear(TICK_MS, self._told)
-        self._tell_engine()
+                self._listener.listen(TICK_MS)
+        self._report_engine()
 
-    def _tell_engine(self) -> None:
-        """Tell what infer runs on, once for each of its processes: a restarted one may take another engine."""
+    def _report_engine(self) -> None:
+        """Tell the metrics infer's engine, once for each process: a restarted infer may take another one."""
         infer = self._children["infer"]
-        if infer.ready and infer.pid != self._told_infer:
+        if infer.ready and infer.pid != self._reported_infer:
             try:
                 running = msgspec.json.decode((self._folder / RUNNING).read_bytes(), type=Running)
             except OSError as error:
-                log.warning("what infer runs on cannot be told: %s", error)
+                log.warning("cannot read which engine infer runs on: %s", error)
                 return
-            self._told_infer = infer.pid
+            self._reported_infer = infer.pid
             self._metrics.engine(running, self._recipe_digest, digest_of(self._judges))
 
     def _await_heartbeat(self) -> None:
-        """Wait until the supervisor hears what is published, so that it counts the first verdict too."""
+        """Wait until the supervisor hears publish, so that it counts the first verdict too."""
         end_ns = time.monotonic_ns() + round(STOP_S * 1e9) + self._recipe.publish.heartbeat_ms * 1_000_000
-        while not self._verdicts.heard:
-            self._verdicts.hear(TICK_MS, self._told)
+        while not self._listener.has_heard:
+            self._listener.listen(TICK_MS)
             if time.monotonic_ns() > end_ns:
                 raise LineError("publish: no heartbeat came: is the ipc socket in /dev/shm blocked?")
 
     def _next_epoch(self) -> None:
-        """Count up the epoch, unless the last one has no part: a camera that is away uses up none."""
+        """Count up the epoch, unless the current one has no part: restarts without a camera use up no epoch."""
         if self._ledger.epoch and not self._ledger.last_sequence(self._ledger.epoch):
             return
         self._ledger.epoch = next_epoch(self._state, self._recipe.line)
 
     def _stop(self) -> None:
-        """End capture, let the parts in flight have their verdict, then end the other stages."""
+        """End capture, wait for the verdicts of the parts in flight, then end the other stages."""
         self._children["capture"].terminate()
         self._children["capture"].wait(STOP_S)
         self._ended = True
@@ -216,7 +211,7 @@ class Line:
             self._tick()
         if not self.ended:
             log.error("%d parts are left without a verdict", self._ledger.captured - self._ledger.published)
-        self._verdicts.hear(TICK_MS, self._told)
+        self._listener.listen(TICK_MS)
         for name in START_ORDER[:-1]:
             self._children[name].terminate()
         for name in START_ORDER[:-1]:
@@ -225,33 +220,3 @@ class Line:
     def _kill(self) -> None:
         for child in self._children.values():
             child.kill()
-
-
-class _Verdicts:
-    """The supervisor's own ear on what is published."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.heard = 0
-
-    def __enter__(self) -> _Verdicts:
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.SUB)
-        self._socket.set_hwm(100_000)  # read at every tick, so that nothing is missing from the metrics
-        self._socket.reconnect_ivl = 10
-        self._socket.subscribe(b"")
-        self._socket.connect(f"ipc://{self._folder}/{VERDICTS}.ipc")
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._context.destroy(linger=0)
-
-    def hear(self, timeout_ms: int, told: Callable[[Verdict | Heartbeat], None]) -> None:
-        """Pass on what was published, waiting up to the timeout for the first message."""
-        for _ in range(HEARD_AT_ONCE):
-            if not self._socket.poll(timeout_ms):
-                break
-            timeout_ms = 0
-            self.heard += 1
-            topic, body = self._socket.recv_multipart()
-            told(heartbeat_from(body) if topic.startswith(b"heartbeat.") else verdict_from(body))

@@ -81,12 +81,18 @@ def test_the_gate_of_the_subscriber_shown_opens_for_accepted_parts_alone(
     tmp_path: Path, tiny_bundle: Path, textured: np.ndarray
 ) -> None:
     """For each of them while the line lives; when the line is killed it stays shut, and the belt is stopped."""
-    (shown,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    listen, shown = (
+        code.replace("tcp://127.0.0.1:5571", f"ipc://{tmp_path}/verdicts.ipc")
+        for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    )
     source = write_boards(tmp_path, {"0": True, "1": False}, textured) + "\nfps = 20\nrepeat = true"
     recipe = write_recipe(tmp_path, tiny_bundle, source, "[timing]\ndeadline_ms = 2000")
-    code = shown.replace("tcp://127.0.0.1:5571", f"ipc://{tmp_path}/verdicts.ipc")
-    gate = subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True)
+    gate, listener = (
+        subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True)
+        for code in (shown, listen)
+    )
     assert gate.stdout
+    assert listener.stdout
     try:
         with Subscriber(tmp_path) as subscriber, running(recipe) as line:
             until(lambda: len(subscriber.verdicts) >= 40, "some verdicts", line)
@@ -96,12 +102,15 @@ def test_the_gate_of_the_subscriber_shown_opens_for_accepted_parts_alone(
                 opened = [gate.stdout.readline().strip()]
             while (said := gate.stdout.readline().strip()) != "stop the belt":
                 opened.append(said)
+            heard = [listener.stdout.readline().partition("(")[0] for _ in range(40)]
             after = [gate.stdout.readline().strip() for _ in range(10)]
         verdicts = {verdict.part_id: topic for topic, verdict in subscriber.verdicts}
     finally:
-        gate.kill()
-        gate.communicate()
+        for process in (gate, listener):
+            process.kill()
+            process.communicate()
     accepted = [part for part, topic in verdicts.items() if topic.startswith("accept.")]
     assert opened == accepted
+    assert set(heard) == {"Verdict", "Heartbeat"}
     assert 10 < len(accepted) < len(verdicts)
     assert after == ["stop the belt"] * 10

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-import zmq
 from lines import Subscriber, judged, running, stop, until
 from rich.console import Console
 
@@ -39,28 +38,12 @@ def test_a_line_can_be_watched(tmp_path: Path, endless: Callable[..., Path]) -> 
     assert all(heard[verdict.part_id] == verdict for verdict in told)
 
 
-@pytest.mark.parametrize("endpoint", ["127.0.0.1:5571", "tcp://127.0.0.1:99999", "tcp://127.0.0.1", ""])
-def test_an_endpoint_that_is_none_is_said(endpoint: str) -> None:
+def test_an_endpoint_that_is_none_is_said() -> None:
     """A mistyped address is one clear line."""
-    done = watch(endpoint)
+    done = watch("127.0.0.1:5571")
     assert done.returncode == 1
-    assert f"{endpoint!r} is no endpoint" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize("said", [[b"alone"], [b"reject.x", b"text"], [b"a", b"b", b"c"]], ids=len)
-def test_an_endpoint_of_something_else_is_said(tmp_path: Path, said: list[bytes]) -> None:
-    """What is no verdict is one clear line."""
-    with zmq.Context() as context, context.socket(zmq.XPUB) as other:
-        other.bind(f"ipc://{tmp_path}/other.ipc")
-        command = [sys.executable, "-m", "edge", "watch", f"ipc://{tmp_path}/other.ipc"]
-        watching = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        assert other.poll(60_000)
-        other.send_multipart(said)
-        _, errors = watching.communicate(timeout=60)
-    assert watching.returncode == 1
-    assert errors.startswith(f"edge: ipc://{tmp_path}/other.ipc: what comes from there is no verdict")
-    assert "Traceback" not in errors
+    assert done.stderr.startswith("edge: '127.0.0.1:5571' is no endpoint")
+    assert done.stderr.count("\n") == 1
 
 
 def test_who_stops_reading_along_ends_the_watch(tmp_path: Path, endless: Callable[..., Path]) -> None:

@@ -1,0 +1,46 @@
+"""Counts what the line publishes in the metrics and passes it on, each verdict once even if it is resent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..memory.ledger import ROWS
+from ..messages import Heartbeat, Verdict
+from ..monitoring.metrics import Metrics
+from ..subscriber import Subscriber
+
+#: Messages heard at most before the stages are looked after again.
+MOST_AT_ONCE = 1000
+
+
+class Listener:
+    """Hears by `subscriber`, and calls `hear` with each verdict and heartbeat."""
+
+    def __init__(
+        self, subscriber: Subscriber, metrics: Metrics, hear: Callable[[Verdict | Heartbeat], None]
+    ) -> None:
+        self._subscriber, self._metrics, self._hear = subscriber, metrics, hear
+        # The last verdicts by epoch and sequence, oldest first.
+        self._seen: dict[tuple[int, int], None] = {}
+        self.has_heard = False
+
+    def listen(self, timeout_ms: int) -> None:
+        """Take what was published; wait up to the timeout for the first message."""
+        for _ in range(MOST_AT_ONCE):
+            if (heard := self._subscriber.hear(timeout_ms)) is None:
+                return
+            timeout_ms, self.has_heard = 0, True
+            self._take(heard.message)
+
+    def _take(self, message: Verdict | Heartbeat) -> None:
+        if isinstance(message, Verdict):
+            place = (message.epoch, message.sequence)
+            if place in self._seen:
+                return
+            self._seen[place] = None
+            if len(self._seen) > 2 * ROWS:
+                del self._seen[next(iter(self._seen))]
+            self._metrics.observe(message)
+        else:
+            self._metrics.heartbeat(message)
+        self._hear(message)

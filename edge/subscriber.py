@@ -1,0 +1,103 @@
+"""Hears what a line publishes: its verdicts and heartbeats, one after another and checked."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import zmq
+
+from .errors import LineError, WireError
+from .messages import Heartbeat, Verdict
+from .recipe import MOST_PORT
+from .wire import heartbeat_from, verdict_from
+
+#: More than any verdict or heartbeat has.
+MESSAGE_BYTES = 65_536
+#: How long to wait at a time, so that signals are handled meanwhile.
+WAIT_MS = 100
+
+
+def subscribe(endpoint: str, *topics: str) -> Iterator[Verdict | Heartbeat]:
+    """Return the verdicts and heartbeats that a line publishes on `endpoint`, as they come, without end.
+
+    With topics, only messages whose topic begins with one of them, such as `reject.` or `heartbeat.pcb`. The
+    topic says what to do with a part: a gate opens for verdicts under `accept.<line>` and no others.
+
+    Raises LineError: at once where `endpoint` is not a ZeroMQ endpoint, and later where a message comes that is
+    not a verdict or heartbeat of this version.
+    """
+    return _messages(Subscriber(endpoint, topics))
+
+
+def _messages(subscriber: Subscriber) -> Iterator[Verdict | Heartbeat]:
+    with subscriber:
+        while True:
+            if (heard := subscriber.hear(WAIT_MS)) is not None:
+                yield heard.message
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One message as it came."""
+
+    topic: bytes
+    body: bytes  # JSON
+    message: Verdict | Heartbeat
+
+
+class Subscriber:
+    """A connection to an endpoint where a line publishes, made at once and closed by `with`.
+
+    ZeroMQ reconnects after every interruption. Keeps at most `most_waiting` messages that are not heard yet,
+    and loses newer ones. Raises LineError where `endpoint` is not a ZeroMQ endpoint.
+    """
+
+    def __init__(
+        self, endpoint: str, topics: Sequence[str] = (), *, most_waiting: int = 1000, reconnect_ms: int = 100
+    ) -> None:
+        self._endpoint = endpoint
+        self._context = zmq.Context()
+        self._context.setsockopt(zmq.LINGER, 0)
+        self._socket = self._context.socket(zmq.SUB)
+        self._socket.rcvhwm, self._socket.reconnect_ivl = most_waiting, reconnect_ms
+        self._socket.maxmsgsize = MESSAGE_BYTES
+        self._socket.ipv6 = "[" in endpoint
+        for topic in topics or ("",):
+            self._socket.subscribe(topic.encode())
+        try:
+            port = re.fullmatch(r"tcp://.*:(\d+)", endpoint)
+            # The system would take the port modulo 65536.
+            if port and int(port[1]) > MOST_PORT:
+                raise zmq.ZMQError(errno.EINVAL)
+            self._socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            self._context.destroy()
+            raise LineError(
+                f"{endpoint!r} is no endpoint: {error.strerror}: try tcp://127.0.0.1:5571"
+            ) from error
+
+    def __enter__(self) -> Subscriber:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._context.destroy()
+
+    def hear(self, timeout_ms: int) -> Heard | None:
+        """Return the next message, None if none comes in time; raise LineError for one of another kind."""
+        if not self._socket.poll(timeout_ms):
+            return None
+        parts = self._socket.recv_multipart()
+        try:
+            if len(parts) != 2:
+                raise WireError(f"expected a topic and a body, found {len(parts)} parts")
+            topic, body = parts
+            read = heartbeat_from if topic.startswith(b"heartbeat.") else verdict_from
+            return Heard(topic, body, read(body))
+        except WireError as error:
+            raise LineError(
+                f"{self._endpoint}: what comes from there is no verdict of this version: {error}: is it an "
+                "endpoint of a line, as its recipe says under [publish]?"
+            ) from error

@@ -1,0 +1,134 @@
+"""Hearing a line from a program of one's own, over real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import zmq
+
+from edge.errors import LineError
+from edge.messages import Heartbeat, Region, Verdict
+from edge.subscriber import Subscriber, subscribe
+from edge.wire import body_of
+
+VERDICT = Verdict(
+    line="pcb",
+    part_id="7-1042",
+    epoch=7,
+    sequence=1042,
+    camera="camera",
+    view="a",
+    source_ref="",
+    skipped=0,
+    verdict="reject",
+    reason="defect",
+    detail="",
+    score=0.9,
+    threshold=0.5,
+    p_value=None,
+    judges=[],
+    regions=[Region(x=1, y=2, w=3, h=4, area_px=12, score=0.9, kind="open")],
+    captured_at="2026-11-20T09:30:00.125000Z",
+    captured_ns=0,
+    published_ns=9_100_000,
+    deadline_ns=200_000_000,
+    latency_us={"total": 9100},
+    registration_px=None,
+    recipe="r",
+    bundle="b",
+)
+HEARTBEAT = Heartbeat(
+    line="pcb", state="judging", part_id=None, judged_at=None, judged_ns=None, published_ns=0, parts=1
+)
+
+
+class Endpoint:
+    """Publishes whatever it is told to, once a subscriber is there."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], folder: Path) -> None:
+        self.name = f"ipc://{folder}/line.ipc"
+        self._socket = context.socket(zmq.XPUB)
+        self._socket.bind(self.name)
+
+    def send(self, *messages: tuple[bytes, ...], subscriptions: int = 1) -> None:
+        for _ in range(subscriptions):
+            assert self._socket.poll(60_000)
+            self._socket.recv()
+        for parts in messages:
+            self._socket.send_multipart(parts)
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path) -> Iterator[Endpoint]:
+    with zmq.Context() as context:
+        context.linger = 0
+        made = Endpoint(context, tmp_path)
+        yield made
+        context.destroy()
+
+
+def test_verdicts_and_heartbeats_come_in_order(endpoint: Endpoint) -> None:
+    """Each as a whole, with its type."""
+    heard = subscribe(endpoint.name)
+    endpoint.send((b"heartbeat.pcb", body_of(HEARTBEAT)), (b"reject.pcb", body_of(VERDICT)))
+    assert [next(heard), next(heard)] == [HEARTBEAT, VERDICT]
+
+
+def test_topics_choose_what_comes(endpoint: Endpoint) -> None:
+    """A gate hears of the parts that it may open for and of the line's state, and of no rejected part."""
+    heard = subscribe(endpoint.name, "accept.pcb", "heartbeat.pcb")
+    accepted = msgspec.structs.replace(VERDICT, verdict="pass", reason="clean")
+    endpoint.send(
+        (b"reject.pcb", body_of(VERDICT)),
+        (b"accept.pcb", body_of(accepted)),
+        (b"heartbeat.pcb", body_of(HEARTBEAT)),
+        subscriptions=2,
+    )
+    assert [next(heard), next(heard)] == [accepted, HEARTBEAT]
+
+
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:5571", "tcp://127.0.0.1:99999", "tcp://127.0.0.1", ""])
+def test_an_endpoint_that_is_none_is_said(endpoint: str) -> None:
+    """A mistyped address is an error at once, before anything is waited for."""
+    with pytest.raises(LineError, match="is no endpoint") as raised:
+        subscribe(endpoint)
+    assert str(raised.value).startswith(repr(endpoint))
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ((b"alone",), "found 1 parts"),
+        ((b"reject.x", b"text"), "not a verdict"),
+        ((b"heartbeat.x", body_of(VERDICT)), "not a heartbeat"),
+        ((b"a", b"b", b"c"), "found 3 parts"),
+        (
+            (b"reject.x", body_of(msgspec.structs.replace(VERDICT, v=2))),
+            "a verdict of version 2, expected 1: install",
+        ),
+        ((b"heartbeat.x", b'{"v": 2}'), "a heartbeat of version 2, expected 1: install"),
+    ],
+    ids=["one part", "text", "verdict as heartbeat", "three parts", "next version", "next heartbeat"],
+)
+def test_what_is_no_verdict_of_this_version_is_said(
+    endpoint: Endpoint, parts: tuple[bytes, ...], told: str
+) -> None:
+    """The error names the endpoint, what is wrong with the message and what to do."""
+    heard = subscribe(endpoint.name)
+    endpoint.send(parts)
+    with pytest.raises(LineError, match=told) as raised:
+        next(heard)
+    assert str(raised.value).startswith(f"{endpoint.name}: what comes from there is no verdict")
+
+
+def test_silence_is_no_message(endpoint: Endpoint) -> None:
+    """Who looks in between times gets an answer in time, and the next message later."""
+    with Subscriber(endpoint.name) as subscriber:
+        assert subscriber.hear(timeout_ms=1) is None
+        endpoint.send((b"reject.pcb", body_of(VERDICT)))
+        heard = subscriber.hear(timeout_ms=60_000)
+    assert heard is not None
+    assert (heard.topic, heard.body, heard.message) == (b"reject.pcb", body_of(VERDICT), VERDICT)
