@@ -69,19 +69,12 @@ class Frame(Struct, frozen=True, kw_only=True, tag=True):
     done_ns: dict[str, int]  # stage -> when it was done with the part
 
 
-class Laid(Struct, frozen=True, kw_only=True, tag=True):
-    """How a judge's input `(1, C, H, W)` uint8, which is in the slot, lies in the frame."""
+class Input(Struct, frozen=True, kw_only=True, tag=True):
+    """A judge's input `(1, C, H, W)` uint8: how it lies in the frame, and who warps the frame into it."""
 
     to_frame: tuple[float, float, float, float, float, float]  # 2x3, input pixel -> frame pixel
-    registration_px: float | None  # residual after registration; None where it is laid onto no master
-
-
-class Posed(Struct, frozen=True, kw_only=True, tag=True):
-    """How a judge's input is to be laid out of the frame, which its engine does by itself."""
-
-    pose: tuple[float, float, float, float, float, float] | None  # 2x3, crop pixel of the master -> of the part
-    to_frame: tuple[float, float, float, float, float, float]  # as in Laid
-    registration_px: float | None
+    registration_px: float | None  # residual after registration; None for a judge without masters
+    in_slot: bool = True  # the input is in the slot; False: the engine warps the frame
 
 
 class Refused(Struct, frozen=True, kw_only=True, tag=True):
@@ -91,14 +84,11 @@ class Refused(Struct, frozen=True, kw_only=True, tag=True):
     detail: str
 
 
-Input = Union[Laid, Posed, Refused]  # noqa: UP007  (msgspec reads it on Python 3.10 too)
-
-
 class Tensor(Struct, frozen=True, kw_only=True, tag=True):
     """The inputs of all judges in a slot, in the recipe's order."""
 
     part: Part
-    inputs: tuple[Input, ...]
+    inputs: tuple[Input | Refused, ...]
     done_ns: dict[str, int]
 
 
@@ -106,7 +96,7 @@ class Prediction(Struct, frozen=True, kw_only=True, tag=True):
     """What the networks said, no opinion: each one's outputs lie in the slot, float32, one after another."""
 
     part: Part
-    inputs: tuple[Laid | Refused, ...]
+    inputs: tuple[Input | Refused, ...]
     engine_ns: int  # from the first submit to the last result
     done_ns: dict[str, int]
 
@@ -199,7 +189,7 @@ class Running(Struct, frozen=True, kw_only=True):
 
     engine: str
     precision: str
-    laid_by_engine: tuple[bool, ...] = ()  # judge by judge, whether frames are laid out by its engine
+    warped_by_engine: tuple[bool, ...] = ()  # judge by judge: whether its engine warps the frames
     left_out: dict[str, str] = {}  # engines that `auto` did not take, and why not
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EngineError
-from ..image.kernel import Laying
+from ..image.warp import Warp
 from ..manifest import Manifest, Precision
 
 Image = NDArray[np.uint8]
@@ -27,14 +27,14 @@ class Reference(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One part as an engine is shown it: `(1, C, H, W)` uint8, and for a comparator its master.
+    """One part for an engine: its input `(1, C, H, W)` uint8 and, for a comparator, its master's reference.
 
-    With a `laying`, the image is the camera's frame, which the engine lays into the model's input by itself.
+    With a `warp`, the image is the camera's frame instead, uint8, which the engine warps into the input.
     """
 
     image: Image
     reference: Reference | None = None
-    laying: Laying | None = None
+    warp: Warp | None = None
 
 
 class Engine(Protocol):
@@ -48,7 +48,7 @@ class Engine(Protocol):
     precision: Precision
     lanes: int
     batch: int  # samples that a lane takes at once; known once the artifact is loaded
-    lays: bool  # whether it takes frames with a laying; known then too
+    warps_frames: bool  # takes samples with a warp; known then too
 
     def __enter__(self) -> Engine: ...
 
@@ -80,7 +80,7 @@ class OnCpu:
     """What engines without a device have in common: a sample at a time, from any memory, laid out already."""
 
     batch = 1
-    lays = False
+    warps_frames = False
 
     def pin(self, memory: Image) -> None:
         return
@@ -98,11 +98,11 @@ def check_samples(manifest: Manifest, batch: int, samples: Sequence[Sample]) -> 
     if not 1 <= len(samples) <= batch:
         raise EngineError(f"{manifest.name}: a lane takes 1 to {batch} samples, received {len(samples)}")
     for sample in samples:
-        if sample.laying is None:
+        if sample.warp is None:
             manifest.input.check("image", sample.image)
-        elif (sample.image.shape, sample.image.dtype) != (sample.laying.frame, np.dtype(np.uint8)):
+        elif (sample.image.shape, sample.image.dtype) != (sample.warp.frame, np.dtype(np.uint8)):
             found = f"{sample.image.shape} {sample.image.dtype}"
-            raise EngineError(f"frame: expected {sample.laying.frame} uint8, received {found}")
+            raise EngineError(f"frame: expected {sample.warp.frame} uint8, received {found}")
         if manifest.features and sample.reference is None:
             raise EngineError(
                 f"{manifest.name} compares with a master: submit needs its reference, received None"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EngineError
-from ..image.kernel import Laying
+from ..image.warp import Warp
 from .base import Outputs, Sample
 from .cuda import ALIGNMENT, NON_BLOCKING, Pinned, driver_library, said
 
@@ -64,11 +64,11 @@ class Lane:
         features: Mapping[str, Binding],
         outputs: Mapping[str, Binding],
         batch: int,
-        lay: Any,
+        warp: Any,
     ) -> None:
-        """`lay` is the kernel that lays frames into the model's input, if there is one."""
+        """`warp` is the kernel that warps frames into the model's input; None: samples have no warp."""
         self._cuda = cuda = driver_library()
-        self._lay, self._batch = lay, batch
+        self._warp, self._batch = warp, batch
         self._execution, self._pinned = execution, pinned
         self._image, self._features, self._outputs = image, features, outputs
         self._samples: tuple[Sample, ...] = ()
@@ -119,15 +119,15 @@ class Lane:
 
     def _bring_images(self) -> int:
         """The device's address of the images, which are copied there unless it sees them where they are."""
-        if len(self._samples) == 1 and self._samples[0].laying is None:
+        if len(self._samples) == 1 and self._samples[0].warp is None:
             mapped = self._pinned.address(self._samples[0].image)
             if mapped is not None:
                 return mapped
         start = int(self._memory["image"])
         for number, sample in enumerate(self._samples):
             at = start + number * self._image.nbytes
-            if sample.laying is not None:
-                self._lay_frame(number, sample, sample.laying, at)
+            if sample.warp is not None:
+                self._warp_frame(number, sample, sample.warp, at)
                 continue
             image = sample.image
             if not self._pinned.holds(image):
@@ -136,8 +136,8 @@ class Lane:
             self._cuda.memcpy_htod_async(at, image, self._stream)
         return start
 
-    def _lay_frame(self, number: int, sample: Sample, laying: Laying, at: int) -> None:
-        """Bring a frame to the device and lay it into the model's input there."""
+    def _warp_frame(self, number: int, sample: Sample, warp: Warp, at: int) -> None:
+        """Copy a frame to the device, unless it sees it in place, and warp it into the model's input there."""
         frame = np.ascontiguousarray(sample.image)
         seen = self._pinned.address(frame)
         if seen is None:
@@ -149,7 +149,7 @@ class Lane:
             self._cuda.memcpy_htod_async(seen, frame, self._stream)
         under = sample.reference.master if isinstance(sample.reference, Features) else 0
         places = map(np.uintp, (seen, under, at))
-        self._lay(*places, *laying.arguments(), grid=laying.grid[:2], block=laying.block, stream=self._stream)
+        self._warp(*places, *warp.arguments(), grid=warp.grid[:2], block=warp.block, stream=self._stream)
 
     def _bring_feature(self, name: str) -> int:
         """The device's address of the masters' features, in a row; one sample's are read where they are."""

@@ -103,7 +103,7 @@ class TensorRT:
 
     def __init__(self, bundle: Bundle, precision: Precision, lanes: int, threads: int) -> None:
         self.name: str = self.runtime
-        self.precision, self.lanes, self.batch, self.lays = precision, lanes, 1, False
+        self.precision, self.lanes, self.batch, self.warps_frames = precision, lanes, 1, False
         self._bundle = bundle
 
     def __enter__(self) -> TensorRT:
@@ -117,8 +117,8 @@ class TensorRT:
             opened.callback(self._pinned.release)
             judge, self.batch = self._plan("judge")
             features = self._bundle.manifest.features
-            lay = self._kernel()
-            self.lays = lay is not None
+            warp = self._kernel()
+            self.warps_frames = warp is not None
             self._references = _References(self._plan("reference")[0], features) if features else None
             self._lanes = [
                 Lane(
@@ -128,7 +128,7 @@ class TensorRT:
                     features={name: judge.inputs[name] for name in features},
                     outputs={name: judge.outputs[name] for name in self._bundle.manifest.outputs},
                     batch=self.batch,
-                    lay=lay,
+                    warp=warp,
                 )
                 for _ in range(self.lanes)
             ]
@@ -144,14 +144,14 @@ class TensorRT:
         return plan, engine.batch
 
     def _kernel(self) -> Any:
-        """The kernel that lays frames, None where `trt-build build` could not compile it."""
+        """Return the kernel that warps frames; None where `trt-build build` could not compile it."""
         path = fatbin(self._bundle.folder / ENGINES)
         if path is None:
-            _log.info("%s: frames are laid by the CPU: %s holds no kernels", self.name, self._bundle.folder)
+            _log.info("%s: the CPU warps the frames: %s holds no kernels", self.name, self._bundle.folder)
             return None
         with said(f"loading {path}"):
             self._kernels = driver_library().module_from_file(str(path))
-            return self._kernels.get_function("lay")
+            return self._kernels.get_function("warp")
 
     def __exit__(self, *_: object) -> None:
         self._opened.close()

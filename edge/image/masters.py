@@ -20,7 +20,7 @@ from ..manifest import InputSpec
 from ..recipe import Bayer, JudgeChoice, Preprocess, Recipe
 from .picture import demosaiced, grey, one_channel, read_picture
 from .register import Template
-from .warp import Resampler
+from .warp import Warper
 
 #: Turns a view into its master's picture and where that came from; PartError where the view has none.
 ReadMaster = Callable[[str], tuple[NDArray[np.uint8], str]]
@@ -42,7 +42,7 @@ class Masters:
     ) -> None:
         self._read, self._preprocess, self._spec, self._shape = read, preprocess, spec, shape
         self._kept = kept
-        self._resampler = Resampler(preprocess.crop, spec)
+        self._warper = Warper(preprocess.crop, spec)
         self._ready: OrderedDict[str, Master] = OrderedDict()
 
     def get(self, view: str) -> Master:
@@ -65,13 +65,13 @@ class Masters:
                 f"{name}: the master is {_words(picture.shape)}, the frames of [source] are "
                 f"{_words(self._shape)}: take the master with the line's own camera, or correct [source]"
             )
-        crop = grey(self._resampler.crop(picture))
+        crop = grey(self._warper.crop(picture))
         if int(crop.max()) - int(crop.min()) < self._preprocess.min_contrast:
             raise RecipeError(
                 f"{name}: the master shows nothing that a part could be laid onto: take it anew, in light"
             )
         image = np.empty(self._spec.shape, np.uint8)
-        self._resampler.lay(picture, image)
+        self._warper.warp(picture.shape).apply(picture, image)
         return Master(template=Template(crop, self._preprocess.register), input=image)
 
 

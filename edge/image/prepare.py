@@ -1,4 +1,4 @@
-"""A frame into a model's input: cropped, registered to its master, and warped."""
+"""Turns a frame into a model's input: checks its contrast, registers it to its master, and warps it."""
 
 from __future__ import annotations
 
@@ -7,65 +7,60 @@ from numpy.typing import NDArray
 
 from ..errors import PartError
 from ..manifest import InputSpec
-from ..messages import Laid, Posed
+from ..messages import Input
 from ..recipe import Bayer, Preprocess
 from .masters import Masters
 from .picture import grey
-from .register import Registration, register
-from .warp import Resampler
+from .register import register
+from .warp import Warper
 
 
 class Preparer:
-    """Turns frames into model inputs; training, evaluation and the line all use this one."""
+    """Prepares frames for one model; the line, `trt-build render` and drawings all use this one."""
 
     def __init__(
         self, preprocess: Preprocess, spec: InputSpec, masters: Masters | None, bayer: Bayer | None = None
     ) -> None:
         self._min_contrast = preprocess.min_contrast
-        self._resampler = Resampler(preprocess.crop, spec, bayer)
+        self._warper = Warper(preprocess.crop, spec, bayer)
         self._masters = masters
         self.shape = spec.shape
 
-    def prepare(self, frame: NDArray[np.uint8], view: str, out: NDArray[np.uint8]) -> Laid:
-        """Write a frame, `(H, W)` grey or raw or `(H, W, 3)` BGR, into `out`, `(1, C, H, W)` uint8.
+    def prepare(self, frame: NDArray[np.uint8], view: str, out: NDArray[np.uint8] | None) -> Input:
+        """Write the model's input into `out`, `(1, C, H, W)` uint8, and return how it lies in the frame.
 
-        Raises PartError where the frame is dark, has no master or cannot be laid onto it.
+        `frame` is `(H, W)` grey or raw or `(H, W, 3)` BGR, uint8. Without `out`, only find how it lies: the
+        engine will warp the frame. Raise PartError where the frame is dark, its view has no master, or the part
+        cannot be registered to it.
         """
-        frame = self._resampler.colours(frame)
-        found, under = self._find(frame, view)
-        to_frame = self._resampler.lay(frame, out, None if found is None else found.matrix, under=under)
-        return Laid(to_frame=to_frame, registration_px=None if found is None else found.residual_px)
-
-    def pose(self, frame: NDArray[np.uint8], view: str) -> Posed:
-        """How `prepare` would lay the frame, for an engine that does it; PartError likewise."""
-        shape = frame.shape
-        found, _ = self._find(self._resampler.colours(frame), view)
-        if found is None:
-            return Posed(pose=None, to_frame=self._resampler.laying(shape).to_frame, registration_px=None)
-        a, b, x, c, d, y = found.matrix.ravel().tolist()
-        to_frame = self._resampler.laying(shape, found.matrix).to_frame
-        return Posed(pose=(a, b, x, c, d, y), to_frame=to_frame, registration_px=found.residual_px)
-
-    def _find(
-        self, frame: NDArray[np.uint8], view: str
-    ) -> tuple[Registration, NDArray[np.uint8]] | tuple[None, None]:
-        """How the part lies on its master, and the master's input; None for a model without masters."""
-        crop = self._resampler.crop(frame)
+        frame = self._warper.colours(frame)
+        crop = self._warper.crop(frame)
         contrast = _contrast(crop)
         if contrast < self._min_contrast:
             raise PartError(
                 "dark",
-                f"the picture's contrast is {contrast:.0f} grey levels, at least {self._min_contrast:g} "
-                "are wanted: lamp or shutter",
+                f"the picture's contrast is {contrast:.0f} grey levels, expected at least "
+                f"{self._min_contrast:g}: check lamp and shutter",
             )
-        if self._masters is None:
-            return None, None
-        master = self._masters.get(view)
-        return register(grey(crop), master.template), master.input
+        found = under = None
+        if self._masters is not None:
+            master = self._masters.get(view)
+            found, under = register(grey(crop), master.template), master.input
+        warp = self._warper.warp(frame.shape, None if found is None else found.matrix)
+        if out is not None:
+            warp.apply(frame, out, under)
+        return Input(
+            to_frame=warp.to_frame,
+            registration_px=None if found is None else found.residual_px,
+            in_slot=out is not None,
+        )
 
 
 def _contrast(picture: NDArray[np.uint8]) -> float:
-    """Grey levels from the 1st to the 99th percentile, of some four thousand pixels."""
+    """Return the grey levels from the 1st to the 99th percentile of `(H, W)` or `(H, W, 3)` BGR uint8.
+
+    About four thousand pixels are looked at.
+    """
     step = max(1, min(picture.shape[:2]) // 64)
     counts = np.cumsum(np.bincount(grey(picture[::step, ::step]).ravel(), minlength=256))
     low, high = np.searchsorted(counts, (counts[-1] // 100, counts[-1] - 1 - counts[-1] // 100), side="right")

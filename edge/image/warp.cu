@@ -1,6 +1,6 @@
-// Lays a part of a frame into the planes of a model's input: crop, colours, average and warp in one pass.
+// Warps a part of a frame into the planes of a model's input: crop, colours, average and warp in one pass.
 //
-// The same as `Resampler.lay` in edge/image/warp.py, to within one grey level. One thread makes one pixel of the
+// The same as `Warp.apply` in edge/image/warp.py, to within one grey level. One thread makes one pixel of the
 // input, in all its planes; nothing is shared between threads. Products that are added are `fmaf`, as OpenCV's
 // vector code has them, so that no compiler's flag about contraction changes a pixel.
 
@@ -143,7 +143,7 @@ sampled(const Frame &frame, const Part &part, int color, const Pixel<N> &behind,
 // Without anything under it the picture goes on as its rim; else a pixel beyond counts as that.
 template <int N>
 static __device__ void
-lay_pixel(const Frame &frame, const Part &part, int color, const Level *under, Level *out, int area, float x, float y) {
+warp_pixel(const Frame &frame, const Part &part, int color, const Level *under, Level *out, int area, float x, float y) {
     Pixel<N> behind = {};
     for (int n = 0; under && n < N; ++n)
         behind.of[n] = (float)under[(long long)n * area];
@@ -159,7 +159,7 @@ lay_pixel(const Frame &frame, const Part &part, int color, const Level *under, L
 // more. `color`: GREY makes one plane, BGR and RGB three. `under` and `out`: planes of `height` x `width`; `under`
 // may be null. The warp is column, row of the input -> x, y in the picture: (a b c / d e f).
 extern "C" __global__ void
-lay(const Level *frame, const Level *under, Level *out, int pitch, int frame_width, int frame_height, int source,
+warp(const Level *frame, const Level *under, Level *out, int pitch, int frame_width, int frame_height, int source,
     int left, int top, int picture_width, int picture_height, int span_x, int cells_x, int span_y, int cells_y,
     float a, float b, float c, float d, float e, float f, int width, int height, int color) {
     int column = (int)(blockIdx.x * blockDim.x + threadIdx.x), row = (int)(blockIdx.y * blockDim.y + threadIdx.y);
@@ -171,10 +171,10 @@ lay(const Level *frame, const Level *under, Level *out, int pitch, int frame_wid
     int area = width * height, place = row * width + column;
     const Level *behind = under ? under + place : under;
     if (source != GREY && color != GREY) {
-        lay_pixel<3>(seen_frame, part, color, behind, out + place, area, x, y);
+        warp_pixel<3>(seen_frame, part, color, behind, out + place, area, x, y);
         return;
     }
-    lay_pixel<1>(seen_frame, part, color, behind, out + place, area, x, y);
+    warp_pixel<1>(seen_frame, part, color, behind, out + place, area, x, y);
     for (int plane = 1; color != GREY && plane < 3; ++plane)
         out[(long long)plane * area + place] = out[place];
 }

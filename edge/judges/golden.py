@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..bundle import Bundle, Golden
 from ..engines.base import Engine, Image, Outputs, Sample, ask
 from ..errors import EngineError, NotReproduced
-from ..image.kernel import Laying
+from ..image.warp import Warper
 from ..manifest import Manifest
 from .gallery import Gallery
 
@@ -28,8 +28,8 @@ def check_golden(engine: Engine, bundle: Bundle) -> None:
     if not manifest.golden and manifest.method != "constant":
         raise EngineError(f"{bundle.folder}: no golden cases, so nothing shows that it judges rightly: pack it")
     for case in bundle.golden():
-        if engine.lays:
-            _check_laying(engine, manifest, case)
+        if engine.warps_frames:
+            _check_warp(engine, manifest, case)
         found = judge(engine, manifest, case.image, case.master)
         where = f"golden frame {case.name} on {engine.name} {engine.precision}"
         check_numbers(where, found)
@@ -50,30 +50,20 @@ def check_golden(engine: Engine, bundle: Bundle) -> None:
             )
 
 
-def _check_laying(engine: Engine, manifest: Manifest, case: Golden) -> None:
-    """A golden picture that the engine lays into its input as it is has to give the very same outputs."""
+def _check_warp(engine: Engine, manifest: Manifest, case: Golden) -> None:
+    """Raise EngineError where a golden picture gives other outputs when the engine warps it from a frame."""
     planes = case.image[0, ::-1] if manifest.input.color == "rgb" else case.image[0]
     frame = np.ascontiguousarray(planes[0] if len(planes) == 1 else np.moveaxis(planes, 0, -1))
-    height, width = frame.shape[:2]
-    laying = Laying(
-        frame=frame.shape,
-        source="gray" if frame.ndim == 2 else "bgr",
-        color=manifest.input.color,
-        input=(height, width),
-        region=(0, 0, width, height),
-        picture=(width, height),
-        warp=np.eye(2, 3),
-        to_frame=(1, 0, 0, 0, 1, 0),
-    )
+    warp = Warper(None, manifest.input).warp(frame.shape)
     reference = engine.reference(case.master) if manifest.features and case.master is not None else None
     plain = {name: np.array(output) for name, output in ask(engine, case.image, reference).items()}
-    engine.submit(0, [Sample(frame, reference, laying)])
-    (laid,) = engine.collect(0)
-    for name, output in laid.items():
+    engine.submit(0, [Sample(frame, reference, warp)])
+    (warped,) = engine.collect(0)
+    for name, output in warped.items():
         if not np.array_equal(output, plain[name]):
             raise EngineError(
-                f"golden frame {case.name} on {engine.name}: laid out by the GPU it gives another {name}: "
-                "delete the kernels in the bundle's engines/ and run trt-build build anew"
+                f"golden frame {case.name} on {engine.name}: warped by the GPU it gives another {name} than "
+                "warped by the CPU: delete the kernels in the bundle's engines/ and run trt-build build again"
             )
 
 

@@ -12,7 +12,7 @@ import zmq
 
 from ..errors import WireError
 from ..memory.ledger import Ledger
-from ..messages import Input, Message, Posed, Refused
+from ..messages import Input, Message, Refused
 from ..wire import unpack
 
 log = logging.getLogger(__name__)
@@ -61,8 +61,7 @@ class Inbox(Generic[M]):
             self._told = True
 
 
-def are_finite(inputs: Iterable[Input]) -> bool:
-    """Whether each judge's input, if it has one, lies somewhere in the frame."""
-    places = [one.to_frame for one in inputs if not isinstance(one, Refused)]
-    places += [one.pose for one in inputs if isinstance(one, Posed) and one.pose]
+def are_finite(inputs: Iterable[Input | Refused]) -> bool:
+    """Whether each judge's `to_frame` holds numbers only; a judge that was refused has none."""
+    places = [one.to_frame for one in inputs if isinstance(one, Input)]
     return all(map(math.isfinite, chain.from_iterable(places)))

@@ -1,4 +1,4 @@
-"""Infer: Tensor -> Prediction, on the engine's lanes; features of masters are kept by view."""
+"""Infer: Tensor -> Prediction, on the lanes of each judge's engine; features of masters are kept by view."""
 
 from __future__ import annotations
 
@@ -12,35 +12,39 @@ import numpy as np
 
 from ..engines.base import Engine, Image, Outputs, Reference, Sample
 from ..errors import EngineError, EngineLost, PartError, SlotOverwritten
-from ..image.kernel import Laying
-from ..image.warp import Resampler
+from ..image.warp import Warp, Warper
 from ..judges.gallery import Gallery
 from ..memory.ring import Ring, as_image, as_outputs
-from ..messages import Frame, Input, Laid, Part, Posed, Prediction, Refused, Tensor, Unknown
+from ..messages import Frame, Input, Part, Prediction, Refused, Tensor, Unknown
 from .loop import refuse
 
 
 class References:
-    """What the engine keeps of each master, made when a view is first seen; least recently used go first."""
+    """Keeps the engine's reference of each master, made when a view is first seen.
+
+    The least recently used are dropped where all together take more than `limit_bytes`.
+    """
 
     def __init__(self, engine: Engine, master: Callable[[str], Image], limit_bytes: int) -> None:
-        self._engine, self._master, self._limit_bytes = engine, master, limit_bytes
+        """`master` returns the master's input `(1, C, H, W)` uint8 of a view, or raises PartError."""
+        self.master = master
+        self._engine, self._limit_bytes = engine, limit_bytes
         self._kept: OrderedDict[str, Reference] = OrderedDict()
         self._nbytes = 0
 
     def warm(self, views: Iterable[str]) -> None:
-        """Make the references of these views, as far as the memory goes."""
+        """Make the references of these views until the limit is reached."""
         for view in views:
             if self._nbytes >= self._limit_bytes:
                 return
             self(view)
 
     def __call__(self, view: str) -> Reference:
-        """The reference of a view; PartError where it has no master."""
+        """Return the reference of a view; raise PartError where it has no master."""
         if view in self._kept:
             self._kept.move_to_end(view)
             return self._kept[view]
-        made = self._engine.reference(self._master(view))
+        made = self._engine.reference(self.master(view))
         self._kept[view] = made
         self._nbytes += made.nbytes
         while self._nbytes > self._limit_bytes and len(self._kept) > 1:
@@ -49,14 +53,13 @@ class References:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seat:
-    """One judge's engine, and what it compares parts with, if with anything."""
+class JudgeEngine:
+    """One judge's engine, how a frame becomes its input, and what it compares parts with."""
 
     engine: Engine
-    shape: tuple[int, ...]  # of its input
-    references: References | None = None
-    gallery: Gallery | None = None
-    layer: Layer | None = None  # of frames that preprocess left to the engine
+    warper: Warper
+    references: References | None = None  # of a comparator
+    gallery: Gallery | None = None  # of a matcher
 
 
 @dataclass(frozen=True)
@@ -68,37 +71,30 @@ class _Batch:
     tensors: list[Tensor]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Layer:
-    """How frames of this shape become a judge's input."""
-
-    frame: tuple[int, ...]
-    resampler: Resampler
-    master: Callable[[str], Image] | None  # the input that the master of a view makes
-
-
 class Infer:
-    """The step that keeps a batch of parts in flight on each lane of every judge's engine."""
+    """Keeps a batch of parts in flight on each lane of every judge's engine."""
 
-    def __init__(self, ring: Ring, seats: Sequence[Seat]) -> None:
-        self._ring, self._seats = ring, seats
-        self.lanes = min(seat.engine.lanes for seat in seats)
-        self.batch = min(seat.engine.batch for seat in seats)
+    def __init__(self, ring: Ring, judges: Sequence[JudgeEngine], frame: tuple[int, ...]) -> None:
+        """`frame` is the frames' shape in the ring, `(H, W)` or `(H, W, 3)`."""
+        self._ring, self._judges, self._frame = ring, judges, frame
+        self.lanes = min(judge.engine.lanes for judge in judges)
+        self.batch = min(judge.engine.batch for judge in judges)
         self._idle = deque(range(self.lanes))
         self._batches: deque[_Batch] = deque()
-        for number, seat in enumerate(seats):
-            seat.engine.pin(ring.memory("tensor", number))
-            if seat.engine.lays:
-                seat.engine.pin(ring.memory("frame"))
+        for number, judge in enumerate(judges):
+            judge.engine.pin(ring.memory("tensor", number))
+            if judge.engine.warps_frames:
+                judge.engine.pin(ring.memory("frame"))
 
     def start(self, messages: Sequence[Frame | Tensor]) -> list[Unknown]:
-        """Put the parts' inputs on an idle lane; returns those that cannot be judged."""
+        """Submit the parts to an idle lane; return those that cannot be judged."""
         refused: list[Unknown] = []
         tensors: list[Tensor] = []
-        samples: list[list[Sample | None]] = []  # of each part, judge by judge
+        # One list a part, with a sample for each judge.
+        samples: list[list[Sample | None]] = []
         for message in messages:
             if not isinstance(message, Tensor):
-                raise TypeError(f"infer got a {type(message).__name__}")
+                raise TypeError(f"infer expected a Tensor, received a {type(message).__name__}")
             try:
                 samples.append(self._samples(message))
                 tensors.append(message)
@@ -117,94 +113,94 @@ class Infer:
         return refused
 
     def _samples(self, tensor: Tensor) -> list[Sample | None]:
-        """What each judge that can look at the part is shown of it."""
+        """Return the part's sample for each judge; None for a judge that preprocess refused the part."""
         samples: list[Sample | None] = []
-        for number, (seat, input_) in enumerate(zip(self._seats, tensor.inputs, strict=True)):
+        for number, (judge, input_) in enumerate(zip(self._judges, tensor.inputs, strict=True)):
             if isinstance(input_, Refused):
                 samples.append(None)
                 continue
-            compared = seat.references(tensor.part.view) if seat.references else None
+            reference = judge.references(tensor.part.view) if judge.references else None
             with self._ring.area(tensor.part, "tensor", number) as area:
-                image, laying = as_image(area, seat.shape), None
-                if isinstance(input_, Posed):
-                    image, laying = self._frame(tensor.part, seat, input_, image)
-                samples.append(Sample(image, compared, laying))
+                image, warp = as_image(area, judge.warper.shape), None
+                if not input_.in_slot:
+                    image, warp = self._from_frame(tensor.part, judge, input_, image)
+                samples.append(Sample(image, reference, warp))
         return samples
 
-    def _frame(self, part: Part, seat: Seat, posed: Posed, out: Image) -> tuple[Image, Laying | None]:
-        """The part's frame with how it is to be laid or, for an engine that cannot, what is laid of it."""
-        assert seat.layer is not None
+    def _from_frame(
+        self, part: Part, judge: JudgeEngine, input_: Input, out: Image
+    ) -> tuple[Image, Warp | None]:
+        """Return the frame with its warp or, for an engine that cannot warp, the input made here in `out`.
+
+        An engine that cannot may have taken the place of one that could, after infer was restarted.
+        """
+        warp = judge.warper.warp_by(self._frame, input_.to_frame)
         with self._ring.area(part, "frame") as area:
-            frame = as_image(area, seat.layer.frame)
-            pose = None if posed.pose is None else np.array(posed.pose).reshape(2, 3)
-            if seat.engine.lays:
-                return frame, seat.layer.resampler.laying(seat.layer.frame, pose)
-            under = seat.layer.master(part.view) if seat.layer.master else None
-            seat.layer.resampler.lay(frame, out, pose, under=under)
+            frame = as_image(area, self._frame)
+            if judge.engine.warps_frames:
+                return frame, warp
+            warp.apply(frame, out, judge.references.master(part.view) if judge.references else None)
         return out, None
 
     def _submit(self, lane: int, samples: Sequence[Sequence[Sample | None]]) -> None:
-        """Ask every judge's engine about those parts that it is to look at, or none of them."""
-        asked: list[Seat] = []
-        for number, seat in enumerate(self._seats):
+        """Submit each judge's samples to its engine; where one engine fails, to none of them."""
+        submitted: list[JudgeEngine] = []
+        for number, judge in enumerate(self._judges):
             shown = [sample for each in samples if (sample := each[number])]
             try:
                 if shown:
-                    seat.engine.submit(lane, shown)
-                    asked.append(seat)
+                    judge.engine.submit(lane, shown)
+                    submitted.append(judge)
             except EngineError:
-                for other in asked:
+                for other in submitted:
                     with suppress(EngineError):
                         other.engine.collect(lane)
                 raise
 
     def finish(self) -> list[Prediction | Unknown]:
-        """Wait for the parts that were started first and lay what was said of them into their slots."""
+        """Wait for the batch that was started first and write its outputs into the parts' slots."""
         batch = self._batches.popleft()
-        said = [self._collect(number, batch) for number in range(len(self._seats))]
+        collected = [self._collect(number, batch) for number in range(len(self._judges))]
         self._idle.append(batch.lane)
         engine_ns = time.monotonic_ns() - batch.started_ns
         outcomes: list[Prediction | Unknown] = []
         for tensor in batch.tensors:
+            part = tensor.part
             try:
-                for number, answers in enumerate(said):
-                    self._lay(tensor, number, answers.get(tensor.part.entry))
+                for number, outputs in enumerate(collected):
+                    self._write(part, number, outputs.get(part.entry))
             except (SlotOverwritten, EngineError) as error:
                 outcomes.append(refuse(tensor, error))
             else:
-                part, inputs, done_ns = tensor.part, tuple(map(_laid, tensor.inputs)), tensor.done_ns
-                outcomes.append(Prediction(part=part, inputs=inputs, engine_ns=engine_ns, done_ns=done_ns))
+                done_ns = tensor.done_ns
+                outcomes.append(
+                    Prediction(part=part, inputs=tensor.inputs, engine_ns=engine_ns, done_ns=done_ns)
+                )
         return outcomes
 
     def _collect(self, number: int, batch: _Batch) -> dict[int, Outputs | EngineError]:
-        """What a judge says of the parts that it looked at, by entry; after an error its lane is empty too."""
-        looked = [
+        """Return a judge's outputs, or its engine's error, by the part's entry; the lane is idle afterwards."""
+        entries = [
             tensor.part.entry for tensor in batch.tensors if not isinstance(tensor.inputs[number], Refused)
         ]
-        if not looked:
+        if not entries:
             return {}
         try:
-            return dict(zip(looked, self._seats[number].engine.collect(batch.lane), strict=True))
+            return dict(zip(entries, self._judges[number].engine.collect(batch.lane), strict=True))
         except EngineLost:
             raise
         except EngineError as error:
-            return dict.fromkeys(looked, error)
+            return dict.fromkeys(entries, error)
 
-    def _lay(self, tensor: Tensor, number: int, said: Outputs | EngineError | None) -> None:
-        if isinstance(said, EngineError):
-            raise said
-        if said is None:
+    def _write(self, part: Part, number: int, found: Outputs | EngineError | None) -> None:
+        """Write a judge's outputs into the part's slot, or raise its engine's error; None: nothing to do."""
+        if isinstance(found, EngineError):
+            raise found
+        if found is None:
             return
-        gallery = self._seats[number].gallery
-        outputs = gallery.score(said) if gallery else said
+        gallery = self._judges[number].gallery
+        outputs = gallery.score(found) if gallery else found
         shapes = {name: output.shape for name, output in outputs.items()}
-        with self._ring.area(tensor.part, "outputs", number) as area:
+        with self._ring.area(part, "outputs", number) as area:
             for name, array in as_outputs(area, shapes).items():
                 np.copyto(array, outputs[name])
-
-
-def _laid(input_: Input) -> Laid | Refused:
-    """What became of a judge's input."""
-    if isinstance(input_, Posed):
-        return Laid(to_frame=input_.to_frame, registration_px=input_.registration_px)
-    return input_

@@ -1,4 +1,4 @@
-"""Preprocess: Frame -> Tensor. A picture is cropped, laid onto its master and resized, in one warp."""
+"""Preprocess: Frame -> Tensor. Each judge's input is cropped, registered to its master and warped."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from ..errors import PartError, RecipeError, SlotOverwritten
 from ..image.prepare import Preparer
 from ..memory.ring import Ring, as_image
-from ..messages import Frame, Input, Laid, Posed, Refused, Tensor, Unknown
+from ..messages import Frame, Input, Refused, Tensor, Unknown
 from .loop import refuse
 
 
 class PreprocessStep:
-    """The step that lays the input of each judge beside the frame in the part's slot.
+    """Writes each judge's input into the part's slot, beside the frame.
 
-    Of a judge whose engine lays frames by itself, it only says how.
+    Where a judge's engine warps frames itself, only finds the transform for it.
     """
 
     lanes = 1
@@ -24,13 +24,14 @@ class PreprocessStep:
         self,
         ring: Ring,
         preparers: Sequence[Preparer],
-        laid_by_engine: Callable[[], Sequence[bool]] | None = None,  # judge by judge; None: by none
+        warped_by_engine: Callable[[], Sequence[bool]] | None = None,
     ) -> None:
+        """`warped_by_engine` says, judge by judge, whether its engine warps frames; None: no engine does."""
         self._ring, self._preparers = ring, preparers
-        self._laid_by_engine = laid_by_engine or (lambda: [False] * len(preparers))
+        self._warped_by_engine = warped_by_engine or (lambda: [False] * len(preparers))
 
     def start(self, messages: Sequence[Frame | Tensor]) -> list[Unknown]:
-        """Prepare the part; it is refused where its slot is lost, or no judge can look at it for one reason."""
+        """Prepare one part; return it as unknown where its slot is lost, or where all refuse it alike."""
         (message,) = messages
         if not isinstance(message, Frame):
             raise TypeError(f"preprocess got a {type(message).__name__}")
@@ -41,7 +42,7 @@ class PreprocessStep:
         return []
 
     def _prepared(self, message: Frame) -> Tensor:
-        inputs: list[Input] = []
+        inputs: list[Input | Refused] = []
         refusals: list[PartError] = []
         for number, preparer in enumerate(self._preparers):
             try:
@@ -53,15 +54,15 @@ class PreprocessStep:
             raise refusals[0]
         return Tensor(part=message.part, inputs=tuple(inputs), done_ns=message.done_ns)
 
-    def _input(self, message: Frame, number: int, preparer: Preparer) -> Laid | Posed:
+    def _input(self, message: Frame, number: int, preparer: Preparer) -> Input:
         part = message.part
         try:
             with self._ring.area(part, "frame") as area, self._ring.area(part, "tensor", number) as tensor:
                 frame = as_image(area, message.shape)
-                if self._laid_by_engine()[number]:
-                    return preparer.pose(frame, part.view)
-                return preparer.prepare(frame, part.view, as_image(tensor, preparer.shape))
-        except RecipeError as error:  # a master that does not fit must not stop the other views
+                out = None if self._warped_by_engine()[number] else as_image(tensor, preparer.shape)
+                return preparer.prepare(frame, part.view, out)
+        except RecipeError as error:
+            # A master that does not fit must not stop the other views.
             raise PartError("view", str(error)) from error
 
     def finish(self) -> list[Tensor]:

@@ -14,7 +14,7 @@ from ..judges.fuse import fuse
 from ..judges.rules import Rules
 from ..memory.ledger import RECORD_BYTES, STAGES, Record
 from ..memory.ring import Ring, as_outputs
-from ..messages import Judged, Laid, Message, Part, Prediction, Refused, Unknown, UnknownReason, Verdict, utc
+from ..messages import Input, Judged, Message, Part, Prediction, Refused, Unknown, UnknownReason, Verdict, utc
 from ..text import DETAIL_BYTES, fitted
 from ..wire import action_topic, body_of
 from .inbox import are_finite
@@ -174,7 +174,7 @@ def _four_digits(p_value: float | None) -> float | None:
 def _registration_px(reply: Reply) -> float | None:
     """Return the largest registration error of any judge, in pixels; None where none registered the part."""
     inputs = reply.inputs if isinstance(reply, Prediction) else ()
-    found = [input_.registration_px for input_ in inputs if isinstance(input_, Laid)]
+    found = [input_.registration_px for input_ in inputs if isinstance(input_, Input)]
     return max((px for px in found if px is not None), default=None)
 
 

@@ -10,11 +10,11 @@ from parts import part_of
 
 from edge import wire
 from edge.errors import WireError
-from edge.messages import Frame, Laid, Prediction, Refused, Tensor, Unknown
+from edge.messages import Frame, Input, Prediction, Refused, Tensor, Unknown
 
 RUN = b"this-run"
 INPUTS = (
-    Laid(to_frame=(1.0, 0.0, 0.5, 0.0, 1.0, -0.5), registration_px=0.25),
+    Input(to_frame=(1.0, 0.0, 0.5, 0.0, 1.0, -0.5), registration_px=0.25),
     Refused(reason="registration", detail="moved 40 px"),
 )
 MESSAGES = [
@@ -29,7 +29,7 @@ MESSAGES = [
     Unknown(part=part_of(3), reason="dark", detail="no light", done_ns={}),
 ]
 GOLDEN = bytes.fromhex(
-    "02746869732d72756e85a474797065a7556e6b6e6f776ea4706172748ca5656e74727903a565706f636801a873657175656e636504a663"
+    "03746869732d72756e85a474797065a7556e6b6e6f776ea4706172748ca5656e74727903a565706f636801a873657175656e636504a663"
     "616d657261a663616d657261a476696577a161aa736f757263655f726566a0a7736b697070656400ab636170747572"
     "65645f6e7300ae63617074757265645f61745f6e73cf17979cfe362a0000ab646561646c696e655f6e7300a4736c6f"
     "7400aa67656e65726174696f6e01a6726561736f6ea46461726ba664657461696ca86e6f206c69676874a7646f6e65"
@@ -53,8 +53,8 @@ def test_the_format_is_what_it_was() -> None:
 def test_another_version_is_refused() -> None:
     """A message of another version of Linejudge is not read as one of this."""
     data = wire.pack(MESSAGES[0], RUN)
-    with pytest.raises(WireError, match="version 03, expected 02"):
-        wire.unpack(b"\x03" + data[1:], RUN)
+    with pytest.raises(WireError, match="version 04, expected 03"):
+        wire.unpack(b"\x04" + data[1:], RUN)
 
 
 def test_another_run_is_refused() -> None:
@@ -68,7 +68,7 @@ def test_another_run_is_refused() -> None:
 def test_noise_is_no_message(data: bytes) -> None:
     """Whatever bytes come, the answer is an error and never a part."""
     with pytest.raises(WireError):
-        wire.unpack(b"\x02" + RUN + data, RUN)
+        wire.unpack(b"\x03" + RUN + data, RUN)
 
 
 @pytest.mark.parametrize("cut", range(1, 120, 7))

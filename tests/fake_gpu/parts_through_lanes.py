@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from uuid import uuid4
@@ -26,14 +25,14 @@ from parts import part_of
 from edge.bundle import read_bundle
 from edge.engines.trt import TensorRT
 from edge.errors import EngineError
-from edge.image.warp import Resampler
+from edge.image.warp import Warp, Warper
 from edge.manifest import Manifest
 from edge.memory.ring import Ring, as_image, as_outputs
-from edge.messages import Laid, Part, Posed, Prediction, Tensor, Unknown
-from edge.stages.infer import Infer, Layer, References, Seat
+from edge.messages import Input, Part, Prediction, Tensor, Unknown
+from edge.stages.infer import Infer, JudgeEngine, References
 
 FRAME, CROP = (80, 80), (8, 8, 64, 64)  # of the frame; whole pixels are copied, so results can be told exactly
-LAID = Laid(to_frame=(1, 0, 0, 0, 1, 0), registration_px=0.0)
+INPUT = Input(to_frame=(1, 0, 0, 0, 1, 0), registration_px=0.0)
 COUNTED = (
     "context_synchronisations",
     "synchronous_copies",
@@ -51,7 +50,7 @@ class Task(msgspec.Struct):
     parts: int
     lanes: int
     judges: int = 1  # engines that each look at every part
-    frames: bool = False  # the ring holds frames that the engine is to lay, not inputs
+    frames: bool = False  # the ring holds frames that the engine is to warp, not inputs
     views: int = 3
     masters_kept: int = 3  # views whose features the cache has room for
     lose_after: int | None = None  # operations of the device
@@ -92,8 +91,8 @@ class Line:
     def __init__(self, task: Task, ring: Ring, infer: Infer, manifest: Manifest, report: Report) -> None:
         self.task, self.ring, self.infer, self.manifest, self.report = task, ring, infer, manifest, report
         self.features = cache(lambda view: features_of(manifest, master(view, manifest)))
-        self.resampler = Resampler(CROP, manifest.input)
-        self.poses: dict[int, NDArray[np.float64]] = {}
+        self.warper = Warper(CROP, manifest.input)
+        self.warps: dict[int, Warp] = {}
         self.started, self.busy = 0, 0  # parts and lanes
         self.done: set[int] = set()
         self.first_open = 0
@@ -135,23 +134,22 @@ class Line:
             for judge in range(self.task.judges):
                 with self.ring.area(part, "tensor", judge) as area:
                     as_image(area, self.manifest.input.shape)[:] = self.input(part, judge)
-            return Tensor(part=part, inputs=(LAID,) * self.task.judges, done_ns={})
+            return Tensor(part=part, inputs=(INPUT,) * self.task.judges, done_ns={})
         with self.ring.area(part, "frame") as area:
             as_image(area, FRAME)[:] = frame(entry)
         right, down = self.dice.integers(-20, 21, 2)  # some of it outside of the frame
-        pose = self.poses[entry] = np.array([[1, 0, right], [0, 1, down]], np.float64)
-        to_frame = self.resampler.laying(FRAME, pose).to_frame
-        posed = Posed(pose=tuple(pose.ravel().tolist()), to_frame=to_frame, registration_px=0.0)
-        return Tensor(part=part, inputs=(posed,) * self.task.judges, done_ns={})
+        warp = self.warps[entry] = self.warper.warp(FRAME, np.array([[1.0, 0, right], [0, 1, down]]))
+        left = Input(to_frame=warp.to_frame, registration_px=0.0, in_slot=False)
+        return Tensor(part=part, inputs=(left,) * self.task.judges, done_ns={})
 
     def input(self, part: Part, judge: int) -> NDArray[np.uint8]:
         """What a judge's network is to see of a part."""
         if not self.task.frames:
             return picture(part.entry + 50_000 * judge, self.manifest)
-        laid = np.empty(self.manifest.input.shape, np.uint8)
+        out = np.empty(self.manifest.input.shape, np.uint8)
         under = master(part.view, self.manifest) if self.manifest.features else None
-        self.resampler.lay(frame(part.entry), laid, self.poses[part.entry], under=under)
-        return laid
+        self.warps[part.entry].apply(frame(part.entry), out, under)
+        return out
 
     def check(self, outcome: Prediction | Unknown) -> None:
         """Note what a part was told."""
@@ -174,15 +172,14 @@ class Line:
         return right
 
 
-def seat_of(engine: TensorRT, task: Task, manifest: Manifest) -> Seat:
+def with_masters(engine: TensorRT, task: Task, manifest: Manifest) -> JudgeEngine:
     """The engine with its masters, if it compares with any."""
-    layer = Layer(frame=FRAME, resampler=Resampler(CROP, manifest.input), master=None)
+    warper = Warper(CROP, manifest.input)
     if not manifest.features:
-        return Seat(engine=engine, shape=manifest.input.shape, layer=layer)
+        return JudgeEngine(engine=engine, warper=warper)
     limit_bytes = task.masters_kept * engine.reference(master("0", manifest)).nbytes
     references = References(engine, lambda view: master(view, manifest), limit_bytes)
-    layer = replace(layer, master=lambda view: master(view, manifest))
-    return Seat(engine=engine, shape=manifest.input.shape, references=references, layer=layer)
+    return JudgeEngine(engine=engine, warper=warper, references=references)
 
 
 def ring_of(path: Path, task: Task, batch: int, manifest: Manifest) -> Ring:
@@ -200,9 +197,9 @@ def main(folder: Path, task: Task) -> Report:
         with ExitStack() as opened:
             opened.callback(path.unlink, missing_ok=True)
             engines = [TensorRT(bundle, "fp32", task.lanes, 0) for _ in range(task.judges)]
-            seats = [seat_of(opened.enter_context(engine), task, bundle.manifest) for engine in engines]
+            judges = [with_masters(opened.enter_context(engine), task, bundle.manifest) for engine in engines]
             ring = ring_of(path, task, engines[0].batch, bundle.manifest)
-            line = Line(task, ring, Infer(ring, seats), bundle.manifest, report)
+            line = Line(task, ring, Infer(ring, judges, FRAME), bundle.manifest, report)
             before = {name: fake.count(name) for name in COUNTED}
             if task.lose_after is not None:
                 fake.lose_device(task.lose_after)

@@ -28,7 +28,7 @@ FEATURES = ((1, 32, 32), (1, 8, 8))  # shapes of a master's features, in the man
 def write_engines(bundle: Path, *, batch: int = 1, kernels: bool = False, **more: Any) -> Path:
     """Add engines of every role of a bundle, as `trt-build build` would; `more` goes into their plans.
 
-    With `kernels`, add what the fake driver takes for those that lay frames.
+    With `kernels`, add what the fake driver takes for those that warp frames.
     """
     manifest = read_bundle(bundle).manifest
     image = {"dtype": "uint8", "shape": manifest.input.shape[1:]}

@@ -1,4 +1,4 @@
-"""What the GPU lays out is what the CPU lays out, and only kernels of this very source are loaded."""
+"""The GPU warps a frame as the CPU does, and only kernels of this very source are loaded."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from fake_gpu.host import HostKernels, address
 from numpy.typing import NDArray
 
-from edge.image.kernel import SOURCE, Laying, fatbin, fatbin_name
-from edge.image.warp import Resampler
+from edge.image.kernel import SOURCE, fatbin, fatbin_name
+from edge.image.warp import Warp, Warper
 from edge.manifest import InputSpec
 
 Image = NDArray[np.uint8]
@@ -25,26 +25,29 @@ interpolates = pytest.mark.skipif(cv2.__version__ < "5", reason="OpenCV 4 interp
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A frame, how it is to be laid, and what lies under it."""
+    """A frame, how it is to be warped, and what lies under it."""
 
     frame: Image
-    resampler: Resampler
+    warper: Warper
     spec: InputSpec
     pose: NDArray[np.float64] | None
     under: Image | None
 
     def on_host(self) -> Image:
         out = np.empty(self.spec.shape, np.uint8)
-        self.resampler.lay(self.frame, out, self.pose, self.under)
+        self.warp.apply(self.frame, out, self.under)
         return out
 
+    @property
+    def warp(self) -> Warp:
+        return self.warper.warp(self.frame.shape, self.pose)
+
     def by(self, kernels: HostKernels) -> Image:
-        """Laid out by the kernel as the second of three parts; the others are not touched."""
+        """Warped by the kernel as the second of three parts; the others are not touched."""
         batch = np.full((3, *self.spec.shape[1:]), 7, np.uint8)
-        laying: Laying = self.resampler.laying(self.frame.shape, self.pose)
         addresses = map(address, (self.frame, self.under, batch[1]))
-        arguments = laying.arguments(self.frame.strides[0])
-        kernels.launch("lay", *addresses, *arguments, grid=laying.grid, block=laying.block)
+        arguments = self.warp.arguments(self.frame.strides[0])
+        kernels.launch("warp", *addresses, *arguments, grid=self.warp.grid, block=self.warp.block)
         assert (batch[[0, 2]] == 7).all()
         return batch[1:2]
 
@@ -101,7 +104,7 @@ def any_case(rng: np.random.Generator, how: str) -> Case:
     crop = None if how != "to a whole part" and rng.random() < 0.3 else (x, y, crop_w, crop_h)
     return Case(
         frame=frame,
-        resampler=Resampler(crop, spec, None if source in ("gray", "bgr") else source),  # type: ignore[arg-type]
+        warper=Warper(crop, spec, None if source in ("gray", "bgr") else source),  # type: ignore[arg-type]
         spec=spec,
         pose=posed(rng, crop_w, crop_h),
         under=noise(rng, *spec.shape) if rng.random() < 0.6 else None,
@@ -129,7 +132,7 @@ def test_a_large_picture_is_the_same_on_either(host_kernels: HostKernels) -> Non
     rng, spec = np.random.default_rng(0), InputSpec(height=24, width=8000, color="bgr")
     case = Case(
         frame=noise(rng, 40, 8300, 3),
-        resampler=Resampler((200, 8, 8000, 24), spec),
+        warper=Warper((200, 8, 8000, 24), spec),
         spec=spec,
         pose=cv2.getRotationMatrix2D((4000, 12), 0.1, 1.0),
         under=noise(rng, *spec.shape),
@@ -151,7 +154,7 @@ def test_pixels_that_are_only_moved_are_the_same(host_kernels: HostKernels, sour
         shift = rng.integers(-12, 12, 2)
         case = Case(
             frame=framed(rng, source, height, width),
-            resampler=Resampler(crop, spec, bayer),
+            warper=Warper(crop, spec, bayer),
             spec=spec,
             pose=np.column_stack([np.eye(2), shift]) if number % 3 else None,
             under=noise(rng, *spec.shape) if number % 2 else None,
@@ -164,7 +167,7 @@ def test_a_mean_of_whole_pixels_is_rounded_alike(host_kernels: HostKernels, by: 
     """Halves, of which the means of four pixels have many, go the same way on either."""
     rng, spec = np.random.default_rng(by), InputSpec(height=61, width=83, color="rgb")
     case = Case(
-        frame=noise(rng, 61 * by, 83 * by, 3), resampler=Resampler(None, spec), spec=spec, pose=None, under=None
+        frame=noise(rng, 61 * by, 83 * by, 3), warper=Warper(None, spec), spec=spec, pose=None, under=None
     )
     assert np.array_equal(case.by(host_kernels), case.on_host())
 
@@ -172,9 +175,9 @@ def test_a_mean_of_whole_pixels_is_rounded_alike(host_kernels: HostKernels, by: 
 def test_rows_that_follow_one_another_need_no_pitch(host_kernels: HostKernels) -> None:
     """A frame from shared memory has no room between its rows."""
     frame, spec = noise(np.random.default_rng(0), 21, 35, 3), InputSpec(height=21, width=35, color="bgr")
-    laying, out = Resampler(None, spec).laying(frame.shape), np.empty(spec.shape, np.uint8)
+    warp, out = Warper(None, spec).warp(frame.shape), np.empty(spec.shape, np.uint8)
     host_kernels.launch(
-        "lay", address(frame), 0, address(out), *laying.arguments(), grid=laying.grid, block=laying.block
+        "warp", address(frame), 0, address(out), *warp.arguments(), grid=warp.grid, block=warp.block
     )
     assert np.array_equal(out[0], np.moveaxis(frame, -1, 0))
 

@@ -214,7 +214,7 @@ def score_of(frame: np.ndarray) -> float:
 def test_a_line_judges_every_part_on_the_gpu(
     bench: Machine, tmp_path: Path, frames: np.ndarray, order: str
 ) -> None:
-    """`edge run` with TensorRT: from the frame in shared memory, laid by the GPU, to the right verdict."""
+    """`edge run` with TensorRT: from the frame in shared memory, warped by the GPU, to the right verdict."""
     here = bench.having(**ORDERS[order]).environment()
     with Subscriber(tmp_path) as subscriber, running(line_of(tmp_path), **here) as line:
         status, said = line.wait()
@@ -247,7 +247,7 @@ def test_a_line_goes_on_with_a_new_process_after_its_device_was_lost(
 LANES, TRT = "engines/lanes.py", "engines/trt.py"
 QUEUED_IN = "self._cuda.memcpy_htod_async(at, image, self._stream)"
 QUEUED_OUT = "self._cuda.memcpy_dtoh_async(self._answers[name][:count], memory, self._stream)"
-LAID = "block=laying.block, stream=self._stream)"
+WARPED = "block=warp.block, stream=self._stream)"
 BUFFER = "cuda.mem_alloc(batch * image.nbytes)"
 ANSWERS = "self._answers: dict[str, NDArray[Any]] = {}"
 RECORDED = "            self._done.record(self._stream)"
@@ -263,7 +263,12 @@ FAULTS = {  # file, what it says, what it is made to say, and where that shows
     "the event is not recorded": (LANES, RECORDED, "            pass", {}),
     "inputs on the default stream": (LANES, QUEUED_IN, QUEUED_IN.replace(", self._stream", ""), {}),
     "outputs on the default stream": (LANES, QUEUED_OUT, QUEUED_OUT.replace(", self._stream", ""), {}),
-    "frames laid on the default stream": (LANES, LAID, LAID.replace("self._stream", "None"), {"frames": True}),
+    "frames warped on the default stream": (
+        LANES,
+        WARPED,
+        WARPED.replace("self._stream", "None"),
+        {"frames": True},
+    ),
     "the network on the default stream": (TRT, "execute_async_v3(stream.handle)", "execute_async_v3(0)", {}),
     "one input buffer for all lanes": (LANES, BUFFER, f'globals().setdefault("_all", {BUFFER})', SHUFFLED),
     "one output buffer for all lanes": (

@@ -18,8 +18,7 @@ from edge.engines import open_engine
 from edge.engines.base import Sample
 from edge.engines.cuda import Device, Pinned, driver_library, open_device
 from edge.engines.lanes import Binding, Lane
-from edge.image.kernel import Laying
-from edge.image.warp import Resampler
+from edge.image.warp import Warp, Warper
 from edge.judges.golden import check_golden
 from edge.manifest import InputSpec
 from edge.recipe import EngineChoice
@@ -65,7 +64,7 @@ def test_each_of_a_thousand_parts_gets_its_own_result(device: Device, lanes: int
     output = Binding(shape=(*SHAPE[:3], SHAPE[3] // 4), dtype=np.dtype(np.float32))
     pinned = Pinned(device)
     made = [
-        Lane(Copying(nbytes), pinned, image=image, features={}, outputs={"map": output}, batch=batch, lay=None)
+        Lane(Copying(nbytes), pinned, image=image, features={}, outputs={"map": output}, batch=batch, warp=None)
         for _ in range(lanes)
     ]
     rng = np.random.default_rng(0)
@@ -93,10 +92,10 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("color", ["gray", "bgr", "rgb"])
-def test_the_kernel_lays_frames_as_opencv_does(device: Device, kernels: Path, color: Any) -> None:
+def test_the_kernel_warps_frames_as_opencv_does(device: Device, kernels: Path, color: Any) -> None:
     """Within one grey level, for crops, turns and sizes at random."""
     cuda = driver_library()
-    function = cuda.module_from_file(str(kernels)).get_function("lay")
+    function = cuda.module_from_file(str(kernels)).get_function("warp")
     rng = np.random.default_rng(1)
     for _ in range(100):
         shape = tuple(rng.integers(40, 400, 2)) + ((3,) if rng.integers(2) else ())
@@ -105,16 +104,16 @@ def test_the_kernel_lays_frames_as_opencv_does(device: Device, kernels: Path, co
         angle, shift = rng.uniform(-0.1, 0.1), rng.uniform(-9, 9, 2)
         pose = np.array([[np.cos(angle), -np.sin(angle), shift[0]], [np.sin(angle), np.cos(angle), shift[1]]])
         under = rng.integers(0, 256, spec.shape, np.uint8) if rng.integers(2) else None
-        resampler, wanted = Resampler(None, spec), np.empty(spec.shape, np.uint8)
-        resampler.lay(frame, wanted, pose, under=under)
-        found = laid(cuda, function, resampler.laying(frame.shape, pose), frame, under, spec.shape)
+        warp, wanted = Warper(None, spec).warp(frame.shape, pose), np.empty(spec.shape, np.uint8)
+        warp.apply(frame, wanted, under)
+        found = warped(cuda, function, warp, frame, under, spec.shape)
         assert np.abs(found.astype(int) - wanted).max() <= 1
 
 
-def laid(
+def warped(
     cuda: Any,
     function: Any,
-    laying: Laying,
+    warp: Warp,
     frame: np.ndarray,
     under: np.ndarray | None,
     shape: tuple[int, ...],
@@ -124,7 +123,7 @@ def laid(
     on_device, behind = cuda.to_device(frame), None if under is None else cuda.to_device(under)
     result = cuda.mem_alloc(out.nbytes)
     places = map(np.uintp, (int(on_device), 0 if behind is None else int(behind), int(result)))
-    function(*places, *laying.arguments(), grid=laying.grid[:2], block=laying.block)
+    function(*places, *warp.arguments(), grid=warp.grid[:2], block=warp.block)
     cuda.memcpy_dtoh(out, result)
     return out
 

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge.image.warp import Resampler
+from edge.image.warp import Warper
 from edge.manifest import InputSpec
 from edge.text import readable
 from trt_build.data.errors import DatasetError, raise_mistakes
@@ -97,7 +97,8 @@ def split_good(parts: Sequence[LabelledPart], *, seed: int = 0) -> Good:
 def picture(part: LabelledPart, spec: InputSpec) -> Picture:
     """The model's input `(1, C, H, W)` uint8, laid out as on the line: the whole picture, resampled."""
     out = np.empty(spec.shape, np.uint8)
-    Resampler(None, spec).lay(frame_of(part), out)
+    frame = frame_of(part)
+    Warper(None, spec).warp(frame.shape).apply(frame, out)
     return out
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from edge.errors import RecipeError
 from edge.image.picture import read_picture
-from edge.image.warp import Resampler
+from edge.image.warp import Warper
 from edge.manifest import InputSpec
 from edge.text import readable
 from trt_build.data.errors import DatasetError, raise_mistakes, read_each
@@ -122,7 +122,7 @@ def as_inputs(
 ) -> npt.NDArray[np.uint8]:
     """Resample pictures, `(H, W)` or `(H, W, 3)` BGR uint8, into inputs `(N, C, H, W)` as the line does."""
     out = np.empty((len(pictures), *spec.shape[1:]), np.uint8)
-    resampler = Resampler(None, spec)
+    warper = Warper(None, spec)
     for picture, place in zip(pictures, out, strict=True):
-        resampler.lay(picture, place[None])
+        warper.warp(picture.shape).apply(picture, place[None])
     return out

@@ -1,4 +1,4 @@
-"""Puts infer together: every judge with an engine that is armed for it."""
+"""Runs the process of infer: every judge's engine, armed, behind an inbox."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeGuard
 import msgspec
 
 from ...engines.base import Engine
-from ...image.warp import Resampler
+from ...image.warp import Warper
 from ...judges.arming import armed_engine
 from ...judges.gallery import Gallery
 from ...judges.judge import Judge
@@ -19,7 +19,7 @@ from ...memory.ring import Ring
 from ...messages import Message, Running, Tensor
 from ...recipe import Recipe
 from ...stages.inbox import Inbox, are_finite
-from ...stages.infer import Infer, Layer, References, Seat
+from ...stages.infer import Infer, JudgeEngine, References
 from ...stages.liveness import Liveness
 from ...stages.loop import relay
 from ...stages.sockets import Sockets
@@ -37,13 +37,15 @@ def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: 
         with engine_cores(threads):
             judges = looking_judges(plan)
             armed = [opened.enter_context(armed_engine(plan.recipe.engine, judge.bundle)) for judge in judges]
-            seats = [_seat(judge, each.engine, plan.recipe) for judge, each in zip(judges, armed, strict=True)]
+            engines = [
+                _with_engine(judge, each.engine, plan.recipe) for judge, each in zip(judges, armed, strict=True)
+            ]
         take_realtime_priority(PRIORITY["infer"])
         leave_to_engine(threads)
         running = Running(
-            engine=", ".join(dict.fromkeys(seat.engine.name for seat in seats)),
-            precision=", ".join(dict.fromkeys(seat.engine.precision for seat in seats)),
-            laid_by_engine=tuple(seat.engine.lays for seat in seats),
+            engine=", ".join(dict.fromkeys(each.engine.name for each in armed)),
+            precision=", ".join(dict.fromkeys(each.engine.precision for each in armed)),
+            warped_by_engine=tuple(each.engine.warps_frames for each in armed),
             left_out={kind: why for each in armed for kind, why in each.left_out.items()},
         )
         (folder / RUNNING).write_bytes(msgspec.json.encode(running))
@@ -55,19 +57,19 @@ def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: 
 
         inbox = Inbox(sockets.inbox("infer"), ledger, "infer", fits)
         liveness.ready()
-        step = Infer(ring, seats)
+        step = Infer(ring, engines, plan.recipe.source.shape)
         relay("infer", liveness, inbox, sockets.to("publish"), sockets.to("publish"), step, plan.guard_ns)
 
 
-def _seat(judge: Judge, engine: Engine, recipe: Recipe) -> Seat:
-    """The judge's engine with what it compares parts with."""
+def _with_engine(judge: Judge, engine: Engine, recipe: Recipe) -> JudgeEngine:
+    """Return the judge's engine with what it compares parts with, made for the views that have a master now."""
     manifest = judge.bundle.manifest
-    promise, running = manifest.calibration, f"{engine.name} {engine.precision}"
-    if promise and promise.engine != running:
+    calibration, running = manifest.calibration, f"{engine.name} {engine.precision}"
+    if calibration and calibration.engine != running:
         log.warning(
             "bundle %s was calibrated on %s: on %s it does not promise its rate of false rejects",
             manifest.name,
-            promise.engine,
+            calibration.engine,
             running,
         )
     masters, references = judge.masters(recipe), None
@@ -76,9 +78,5 @@ def _seat(judge: Judge, engine: Engine, recipe: Recipe) -> Seat:
         references = References(engine, lambda view: masters.get(view).input, limit_bytes)
         references.warm(judge.views(recipe))
     gallery = Gallery(engine, judge.drawings(recipe)) if manifest.method == "matcher" else None
-    layer = Layer(
-        frame=recipe.source.shape,
-        resampler=Resampler(judge.preprocess(recipe).crop, manifest.input, recipe.source.bayer),
-        master=None if masters is None else lambda view: masters.get(view).input,
-    )
-    return Seat(engine=engine, shape=manifest.input.shape, references=references, gallery=gallery, layer=layer)
+    warper = Warper(judge.preprocess(recipe).crop, manifest.input, recipe.source.bayer)
+    return JudgeEngine(engine=engine, warper=warper, references=references, gallery=gallery)

@@ -1,4 +1,4 @@
-"""Puts preprocess together."""
+"""Runs the process of preprocess: the judges' preparers behind an inbox."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: 
     inbox = Inbox(sockets.inbox("preprocess"), ledger, "preprocess", fits)
     liveness.ready()
 
-    @cache  # not before the first part comes: infer may still be loading
-    def laid_by_engine() -> tuple[bool, ...]:
-        return msgspec.json.decode((folder / RUNNING).read_bytes(), type=Running).laid_by_engine
+    # Not read before the first part comes: until then infer may still be loading its engines.
+    @cache
+    def warped_by_engine() -> tuple[bool, ...]:
+        return msgspec.json.decode((folder / RUNNING).read_bytes(), type=Running).warped_by_engine
 
-    step = PreprocessStep(ring, preparers, laid_by_engine)
+    step = PreprocessStep(ring, preparers, warped_by_engine)
     relay("preprocess", liveness, inbox, sockets.to("infer"), sockets.to("publish"), step, plan.guard_ns)

@@ -205,34 +205,37 @@ def test_a_matchers_case_without_a_drawing_is_refused(matcher_bundle: Path) -> N
         check(changed(matcher_bundle, golden=(case,)))
 
 
-class _Laying:
-    """ONNX Runtime as an engine that lays frames out by itself; `turned`, it lays them upside down."""
+class _Warping:
+    """ONNX Runtime as an engine that warps frames; `turned`, it warps them upside down."""
 
-    lays = True
+    warps_frames = True
 
     def __init__(self, engine: Engine, bundle: Bundle, turned: bool) -> None:
         self._engine, self._spec, self._turned = engine, bundle.manifest.input, turned
-        self.laid = 0
+        self.warped = 0
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._engine, name)
 
     def submit(self, lane: int, samples: Sequence[Sample]) -> None:
-        self._engine.submit(lane, [self._laid(sample) if sample.laying else sample for sample in samples])
+        self._engine.submit(lane, [self._warped(sample) if sample.warp else sample for sample in samples])
 
-    def _laid(self, sample: Sample) -> Sample:
-        self.laid += 1
-        assert sample.image.shape == sample.laying.frame
+    def _warped(self, sample: Sample) -> Sample:
+        self.warped += 1
+        assert sample.image.shape == sample.warp.frame
         frame = sample.image[::-1] if self._turned else sample.image
         return Sample(self._spec.tensor(np.ascontiguousarray(frame)), sample.reference)
 
 
-def test_an_engine_that_lays_frames_wrongly_is_refused(tiny_bundle: Path) -> None:
+def test_an_engine_that_warps_frames_wrongly_is_refused(tiny_bundle: Path) -> None:
     """Its network may be sound: what it is shown is not what preprocess would have shown it."""
     bundle = read_bundle(tiny_bundle)
     with open_engine(EngineChoice(precision="fp32"), bundle) as engine:
-        sound = _Laying(engine, bundle, turned=False)
+        sound = _Warping(engine, bundle, turned=False)
         check_golden(sound, bundle)  # type: ignore[arg-type]
-        assert sound.laid == len(bundle.manifest.golden)
-        with pytest.raises(EngineError, match=r"laid out by the GPU it gives another map: delete the kernels"):
-            check_golden(_Laying(engine, bundle, turned=True), bundle)  # type: ignore[arg-type]
+        assert sound.warped == len(bundle.manifest.golden)
+        with pytest.raises(
+            EngineError,
+            match=r"warped by the GPU it gives another map than warped by the CPU: delete the kernels",
+        ):
+            check_golden(_Warping(engine, bundle, turned=True), bundle)  # type: ignore[arg-type]

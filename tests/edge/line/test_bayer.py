@@ -18,7 +18,7 @@ from edge.errors import PartError, RecipeError
 from edge.image.masters import Masters, masters_of
 from edge.image.picture import demosaiced, grey
 from edge.image.prepare import Preparer
-from edge.image.warp import Resampler
+from edge.image.warp import Warper
 from edge.manifest import InputSpec
 from edge.recipe import Folder, Preprocess, Recipe, Synthetic
 from edge.recipe_file import read_recipe
@@ -61,7 +61,7 @@ def test_a_crop_shows_what_the_whole_frame_shows_there(bayer: Any, crop: Any) ->
     x, y, w, h = crop or (0, 0, 37, 25)
     spec = InputSpec(height=h, width=w, color="rgb")
     out = np.empty(spec.shape, np.uint8)
-    Resampler(crop, spec, bayer).lay(raw, out)
+    Warper(crop, spec, bayer).warp(raw.shape).apply(raw, out)
     expected = cv2.cvtColor(raw, PATTERNS[bayer])[y : y + h, x : x + w, ::-1]
     assert np.array_equal(out[0], np.moveaxis(expected, -1, 0))
 

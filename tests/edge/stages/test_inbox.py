@@ -18,7 +18,7 @@ from edge.judges.rules import Rules
 from edge.memory.arrays import PAGE
 from edge.memory.ledger import ROWS, Ledger
 from edge.memory.ring import Ring, as_outputs
-from edge.messages import Frame, Laid, Message, Part, Posed, Prediction, Refused, Tensor, Unknown
+from edge.messages import Frame, Input, Message, Part, Prediction, Refused, Tensor, Unknown
 from edge.stages.inbox import Inbox, are_finite
 from edge.stages.publish import Publisher
 from edge.stages.sockets import Sockets
@@ -29,7 +29,7 @@ SHAPES = {"map": (1, 1, 8, 8)}
 RULE = Rule(name="spots", bundle="1" * 64, thresholds={"spot": 0.5}, stride=4)
 RULES = Rules(judges=(RULE,), outputs=(SHAPES,))
 IDENTITY = Identity(line="pcb", recipe="r" * 64, bundle="b" * 64, accepted=frozenset())
-LAID = Laid(to_frame=(1, 0, 0, 0, 1, 0), registration_px=0.5)
+INPUT = Input(to_frame=(1, 0, 0, 0, 1, 0), registration_px=0.5)
 PARTS = 16
 SLOTS = 8
 
@@ -94,7 +94,7 @@ def stand(tmp_path: Path) -> Iterator[Stand]:
 
 
 def prediction(part: Part, **more: object) -> Prediction:
-    made = Prediction(part=part, inputs=(LAID,), engine_ns=5, done_ns={"infer": 7})
+    made = Prediction(part=part, inputs=(INPUT,), engine_ns=5, done_ns={"infer": 7})
     return msgspec.structs.replace(made, **more)
 
 
@@ -125,12 +125,12 @@ def test_of_a_thousand_messages_that_are_none_not_one_passes_a_part(stand: Stand
                 later = msgspec.structs.replace(part, entry=stand.ledger.captured + rng.randrange(10**9))
                 return pack(prediction(rng.choice((past, later))), run)
             case 6:
-                flat = Laid(to_frame=(float("nan"), 0, 0, 0, 1, 0), registration_px=None)
-                return pack(prediction(part, inputs=rng.choice(((), (LAID, LAID), (flat,)))), run)
+                flat = Input(to_frame=(float("nan"), 0, 0, 0, 1, 0), registration_px=None)
+                return pack(prediction(part, inputs=rng.choice(((), (INPUT, INPUT), (flat,)))), run)
             case 7:
                 wrong: Message = Frame(part=part, shape=(2, 4), done_ns={})
                 if rng.random() < 0.5:
-                    wrong = Tensor(part=part, inputs=(LAID,), done_ns={})
+                    wrong = Tensor(part=part, inputs=(INPUT,), done_ns={})
                 return pack(wrong, run)
             case _:
                 data = pack(prediction(part), run)
@@ -188,17 +188,8 @@ def test_outputs_are_no_number_from_the_lease_on(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_what_lies_nowhere_in_the_frame_is_no_input(number: float) -> None:
-    """Neither as laid nor as it is to be laid; a judge that was refused lies nowhere and is none to ask."""
-    good, bad = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), (1.0, 0.0, number, 0.0, 1.0, 0.0)
-    dark = Refused(reason="dark", detail="")
-    laid, posed = (
-        Laid(to_frame=good, registration_px=None),
-        Posed(pose=good, to_frame=good, registration_px=None),
-    )
-    assert are_finite((dark, laid, posed, msgspec.structs.replace(posed, pose=None)))
-    for wrong in (
-        msgspec.structs.replace(laid, to_frame=bad),
-        msgspec.structs.replace(posed, to_frame=bad),
-        msgspec.structs.replace(posed, pose=bad),
-    ):
-        assert not are_finite((dark, laid, wrong))
+    """A judge that was refused has no transform, and does not count."""
+    dark, good = Refused(reason="dark", detail=""), INPUT
+    assert are_finite((dark, good))
+    wrong = msgspec.structs.replace(good, to_frame=(1.0, 0.0, number, 0.0, 1.0, 0.0))
+    assert not are_finite((dark, good, wrong))

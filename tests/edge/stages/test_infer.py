@@ -13,16 +13,17 @@ from edge.bundle import read_bundle
 from edge.engines import open_engine
 from edge.engines.base import Engine, Sample
 from edge.errors import EngineError, EngineLost, PartError
-from edge.image.warp import Resampler
+from edge.image.warp import Warper
 from edge.manifest import InputSpec
 from edge.memory.ring import Ring, as_image, as_outputs
-from edge.messages import Laid, Posed, Prediction, Refused, Tensor, Unknown
+from edge.messages import Input, Prediction, Refused, Tensor, Unknown
 from edge.recipe import EngineChoice
-from edge.stages.infer import Infer, Layer, References, Seat
+from edge.stages.infer import Infer, JudgeEngine, References
 
 SHAPE = (1, 1, 64, 64)
+WARPER = Warper(None, InputSpec(height=64, width=64))
 OUTPUTS = {"map": (1, 2, 16, 16), "extents": (1, 4, 16, 16)}
-LAID = Laid(to_frame=(1, 0, 0, 0, 1, 0), registration_px=0.0)
+INPUT = Input(to_frame=(1, 0, 0, 0, 1, 0), registration_px=0.0)
 REFUSED = Refused(reason="registration", detail="moved 40 px")
 
 
@@ -40,7 +41,7 @@ def engine(tiny_bundle: Path) -> Iterator[Engine]:
 
 
 def tensor_of(
-    ring: Ring, entry: int, picture: np.ndarray, inputs: tuple[Laid | Refused, ...] = (LAID,)
+    ring: Ring, entry: int, picture: np.ndarray, inputs: tuple[Input | Refused, ...] = (INPUT,)
 ) -> Tensor:
     slot, generation = ring.lease(entry, published=entry) or (-1, 0)
     part = part_of(entry, slot=slot, generation=generation)
@@ -64,14 +65,18 @@ def reason(infer: Infer) -> str:
     return unknown.reason if unknown.reason != "engine" else f"engine: {unknown.detail}"
 
 
-def compared(engine: Engine, master: Callable[[str], np.ndarray]) -> Seat:
+def compared(engine: Engine, master: Callable[[str], np.ndarray]) -> JudgeEngine:
     """A comparator's engine with its masters."""
-    return Seat(engine=engine, shape=SHAPE, references=References(engine, master, 2**20))
+    return JudgeEngine(engine=engine, warper=WARPER, references=References(engine, master, 2**20))
+
+
+def infer_of(ring: Ring, *judges: JudgeEngine) -> Infer:
+    return Infer(ring, judges, (64, 64))
 
 
 def test_each_part_gets_its_own_result(ring: Ring, engine: Engine, textured: np.ndarray) -> None:
     """With all lanes in flight, the part with the spot is the one whose outputs show it, every time."""
-    infer = Infer(ring, [compared(engine, lambda view: textured.reshape(SHAPE))])
+    infer = infer_of(ring, compared(engine, lambda view: textured.reshape(SHAPE)))
     assert infer.lanes == 2
     spotted = textured.copy()
     spotted[20:28, 36:44] = 255
@@ -90,7 +95,7 @@ def test_each_part_gets_its_own_result(ring: Ring, engine: Engine, textured: np.
 
 def test_a_tensor_of_a_later_part_is_not_judged(ring: Ring, engine: Engine, textured: np.ndarray) -> None:
     """A slot that was leased anew while its part was in flight gives no prediction."""
-    infer = Infer(ring, [compared(engine, lambda view: textured.reshape(SHAPE))])
+    infer = infer_of(ring, compared(engine, lambda view: textured.reshape(SHAPE)))
     assert not infer.start([tensor_of(ring, 0, textured)])
     for entry in range(1, 5):
         ring.lease(entry, published=entry)
@@ -105,7 +110,7 @@ def test_a_lane_comes_back_after_a_failure(
     """An engine that fails on one part judges the next ones on all of its lanes."""
     bundle = read_bundle(constant_bundle(fault="device lost", every=2))
     with open_engine(EngineChoice(), bundle) as engine:
-        infer = Infer(ring, [Seat(engine=engine, shape=SHAPE)])
+        infer = infer_of(ring, JudgeEngine(engine=engine, warper=WARPER))
         for entry in range(8):
             assert not infer.start([tensor_of(ring, entry, textured)])
             if entry % 2:
@@ -122,7 +127,7 @@ def test_a_view_without_a_master_is_refused(ring: Ring, engine: Engine, textured
             raise PartError("view", f"no master for {view}")
         return textured.reshape(SHAPE)
 
-    infer = Infer(ring, [compared(engine, master)])
+    infer = infer_of(ring, compared(engine, master))
     message = tensor_of(ring, 0, textured)
     stranger = Tensor(
         part=part_of(0, slot=message.part.slot, generation=message.part.generation, view="z"),
@@ -142,19 +147,19 @@ def said(ring: Ring, prediction: Prediction, number: int, shapes: dict[str, tupl
 
 
 @pytest.fixture
-def anomaly(score_bundle: Path) -> Iterator[Seat]:
+def anomaly(score_bundle: Path) -> Iterator[JudgeEngine]:
     with open_engine(EngineChoice(), read_bundle(score_bundle)) as engine:
-        yield Seat(engine=engine, shape=SHAPE)
+        yield JudgeEngine(engine=engine, warper=WARPER)
 
 
 def test_each_judge_says_what_it_has_to_say_in_its_own_place(
-    ring: Ring, engine: Engine, anomaly: Seat, textured: np.ndarray
+    ring: Ring, engine: Engine, anomaly: JudgeEngine, textured: np.ndarray
 ) -> None:
     """Two judges look at one part, each at its own input, and neither overwrites what the other said."""
-    infer = Infer(ring, [compared(engine, lambda view: textured.reshape(SHAPE)), anomaly])
-    assert not infer.start([tensor_of(ring, 0, textured, (LAID, LAID))])
+    infer = infer_of(ring, compared(engine, lambda view: textured.reshape(SHAPE)), anomaly)
+    assert not infer.start([tensor_of(ring, 0, textured, (INPUT, INPUT))])
     (prediction,) = infer.finish()
-    assert prediction.inputs == (LAID, LAID)
+    assert prediction.inputs == (INPUT, INPUT)
     assert said(ring, prediction, 0, OUTPUTS)["map"].max() < 0.01
     found = said(ring, prediction, 1, {"score": (1,), "map": (1, 1, 16, 16)})
     assert found["score"] == pytest.approx(found["map"].mean(), abs=1e-5)
@@ -162,27 +167,29 @@ def test_each_judge_says_what_it_has_to_say_in_its_own_place(
 
 
 def test_a_judge_that_was_refused_the_part_is_left_out(
-    ring: Ring, engine: Engine, anomaly: Seat, textured: np.ndarray
+    ring: Ring, engine: Engine, anomaly: JudgeEngine, textured: np.ndarray
 ) -> None:
     """The other judges look at it all the same, and on the next part that judge is there again."""
-    infer = Infer(ring, [compared(engine, lambda view: textured.reshape(SHAPE)), anomaly])
-    for entry, inputs in enumerate([(REFUSED, LAID), (LAID, REFUSED), (REFUSED, REFUSED), (LAID, LAID)] * 2):
+    infer = infer_of(ring, compared(engine, lambda view: textured.reshape(SHAPE)), anomaly)
+    for entry, inputs in enumerate(
+        [(REFUSED, INPUT), (INPUT, REFUSED), (REFUSED, REFUSED), (INPUT, INPUT)] * 2
+    ):
         assert not infer.start([tensor_of(ring, entry, textured, inputs)])
         (prediction,) = infer.finish()
         assert prediction.inputs == inputs
-        if inputs[1] == LAID:
+        if inputs[1] == INPUT:
             assert said(ring, prediction, 1, {"score": (1,)})["score"] > 0.05
 
 
 def test_a_judge_that_fails_takes_no_lane_from_the_others(
-    ring: Ring, anomaly: Seat, constant_bundle: Callable[..., Path], textured: np.ndarray
+    ring: Ring, anomaly: JudgeEngine, constant_bundle: Callable[..., Path], textured: np.ndarray
 ) -> None:
     """Of a part on which one judge failed there is no prediction, and the next part has one."""
     bundle = read_bundle(constant_bundle(fault="device lost", every=2))
     with open_engine(EngineChoice(), bundle) as failing:
-        infer = Infer(ring, [anomaly, Seat(engine=failing, shape=SHAPE)])
+        infer = infer_of(ring, anomaly, JudgeEngine(engine=failing, warper=WARPER))
         for entry in range(8):
-            assert not infer.start([tensor_of(ring, entry, textured, (LAID, LAID))])
+            assert not infer.start([tensor_of(ring, entry, textured, (INPUT, INPUT))])
             if entry % 2:
                 assert reason(infer) == "engine: device lost"
             else:
@@ -190,16 +197,17 @@ def test_a_judge_that_fails_takes_no_lane_from_the_others(
 
 
 def test_a_part_that_one_judge_cannot_begin_with_is_taken_back_from_the_others(
-    ring: Ring, anomaly: Seat, constant_bundle: Callable[..., Path], textured: np.ndarray
+    ring: Ring, anomaly: JudgeEngine, constant_bundle: Callable[..., Path], textured: np.ndarray
 ) -> None:
     """A judge whose input does not fit its model costs that part, on every judge, and no lane."""
     with open_engine(EngineChoice(), read_bundle(constant_bundle(fault="device lost"))) as failing:
-        fit, misfit = Seat(engine=failing, shape=SHAPE), Seat(engine=failing, shape=(1, 1, 8, 8))
-        (unknown,) = Infer(ring, [fit, anomaly, misfit]).start([tensor_of(ring, 0, textured, (LAID,) * 3)])
+        fit = JudgeEngine(engine=failing, warper=WARPER)
+        misfit = JudgeEngine(engine=failing, warper=Warper(None, InputSpec(height=8, width=8)))
+        (unknown,) = infer_of(ring, fit, anomaly, misfit).start([tensor_of(ring, 0, textured, (INPUT,) * 3)])
         assert unknown.reason == "engine"
         assert "image: expected" in unknown.detail
-        infer = Infer(ring, [fit, anomaly])
-        assert not infer.start([tensor_of(ring, 1, textured, (LAID, LAID))])
+        infer = infer_of(ring, fit, anomaly)
+        assert not infer.start([tensor_of(ring, 1, textured, (INPUT, INPUT))])
         assert reason(infer) == "engine: device lost"
 
 
@@ -209,7 +217,7 @@ def test_a_gpu_that_is_lost_over_a_master_ends_the_process(ring: Ring, textured:
     def lost(view: str) -> np.ndarray:
         raise EngineLost("the GPU does not answer")
 
-    infer = Infer(ring, [Seat(engine=_Means(), shape=SHAPE, references=lost)])  # type: ignore[arg-type]
+    infer = infer_of(ring, JudgeEngine(engine=_Means(), warper=WARPER, references=lost))  # type: ignore[arg-type]
     with pytest.raises(EngineLost):
         infer.start([tensor_of(ring, 0, textured)])
 
@@ -217,7 +225,7 @@ def test_a_gpu_that_is_lost_over_a_master_ends_the_process(ring: Ring, textured:
 class _Means:
     """An engine of three samples a lane, whose score is the picture's mean; a picture of zeros breaks it."""
 
-    name, precision, lanes, batch, lays = "means", "fp32", 2, 3, False
+    name, precision, lanes, batch, warps_frames = "means", "fp32", 2, 3, False
 
     def __init__(self) -> None:
         self.taken: dict[int, list[np.ndarray]] = {}
@@ -226,9 +234,12 @@ class _Means:
     def pin(self, memory: np.ndarray) -> None:
         self.pinned.append(memory.shape)
 
+    def reference(self, master: np.ndarray) -> np.ndarray:
+        return master
+
     def submit(self, lane: int, samples: Sequence[Sample]) -> None:
         self.taken[lane] = [sample.image for sample in samples]
-        self.layings = [sample.laying for sample in samples]
+        self.warps = [sample.warp for sample in samples]
 
     def collect(self, lane: int) -> list[dict[str, np.ndarray]]:
         images = self.taken.pop(lane)
@@ -237,12 +248,12 @@ class _Means:
         return [{"score": np.array([image.mean()], np.float32)} for image in images]
 
 
-def test_parts_that_share_a_lane_each_get_their_own_result(ring: Ring, anomaly: Seat) -> None:
+def test_parts_that_share_a_lane_each_get_their_own_result(ring: Ring, anomaly: JudgeEngine) -> None:
     """Two batches in flight, of three parts and of one: each part's slot holds what was said of its picture."""
     engine = _Means()
-    infer = Infer(ring, [Seat(engine=engine, shape=SHAPE), anomaly])  # type: ignore[arg-type]
+    infer = infer_of(ring, JudgeEngine(engine=engine, warper=WARPER), anomaly)  # type: ignore[arg-type]
     assert infer.batch == 1  # of the judge that takes the fewest
-    infer = Infer(ring, [Seat(engine=engine, shape=SHAPE)])  # type: ignore[arg-type]
+    infer = infer_of(ring, JudgeEngine(engine=engine, warper=WARPER))  # type: ignore[arg-type]
     assert engine.pinned[-1] == (4, 64 * 64)
     tensors = [tensor_of(ring, entry, np.full((64, 64), 10 * (entry + 1), np.uint8)) for entry in range(4)]
     assert not infer.start(tensors[:3])
@@ -255,7 +266,7 @@ def test_parts_that_share_a_lane_each_get_their_own_result(ring: Ring, anomaly: 
 
 def test_a_part_that_is_gone_leaves_its_company_their_results(ring: Ring) -> None:
     """One of three slots was leased anew before they were started, another one while they were in flight."""
-    infer = Infer(ring, [Seat(engine=_Means(), shape=SHAPE)])  # type: ignore[arg-type]
+    infer = infer_of(ring, JudgeEngine(engine=_Means(), warper=WARPER))  # type: ignore[arg-type]
     tensors = [tensor_of(ring, entry, np.full((64, 64), entry + 1, np.uint8)) for entry in range(3)]
     ring.lease(3, published=3)  # the last free slot
     ring.lease(4, published=4)  # that of the first part
@@ -270,7 +281,7 @@ def test_a_part_that_is_gone_leaves_its_company_their_results(ring: Ring) -> Non
 
 def test_an_engine_that_fails_on_a_batch_fails_on_all_of_it(ring: Ring) -> None:
     """None of the parts that shared the lane passes for judged; the next batch is judged."""
-    infer = Infer(ring, [Seat(engine=_Means(), shape=SHAPE)])  # type: ignore[arg-type]
+    infer = infer_of(ring, JudgeEngine(engine=_Means(), warper=WARPER))  # type: ignore[arg-type]
     tensors = [tensor_of(ring, entry, np.full((64, 64), entry, np.uint8)) for entry in range(3)]
     assert not infer.start(tensors)
     assert [(outcome.part.entry, outcome.reason) for outcome in infer.finish()] == [
@@ -280,9 +291,9 @@ def test_an_engine_that_fails_on_a_batch_fails_on_all_of_it(ring: Ring) -> None:
     assert judged(infer) == [1, 2]
 
 
-@pytest.mark.parametrize("lays", [True, False])
-def test_a_frame_that_preprocess_left_to_the_engine_is_laid_by_it_or_else_here(
-    tmp_path: Path, textured: np.ndarray, lays: bool
+@pytest.mark.parametrize("able", [True, False])
+def test_a_frame_that_preprocess_left_to_the_engine_is_warped_by_it_or_else_here(
+    tmp_path: Path, textured: np.ndarray, able: bool
 ) -> None:
     """Also where infer was started anew with an engine that cannot; publish is told the same of either."""
     ring = Ring.create(tmp_path / "frames", slots=2, frame=2 * 64 * 64, tensors=[64 * 64], outputs=[4])
@@ -290,24 +301,23 @@ def test_a_frame_that_preprocess_left_to_the_engine_is_laid_by_it_or_else_here(
     part = part_of(0, slot=slot, generation=generation)
     with ring.area(part, "frame") as area:
         as_image(area, (64, 64))[:] = textured
-    pose = (1.0, 0.01, 2.5, -0.01, 1.0, -1.5)
-    resampler, master = Resampler(None, InputSpec(height=64, width=64)), np.full(SHAPE, 200, np.uint8)
-    wanted = np.empty(SHAPE, np.uint8)
-    to_frame = resampler.lay(textured, wanted, np.array(pose).reshape(2, 3), under=master)
+    master, wanted = np.full(SHAPE, 200, np.uint8), np.empty(SHAPE, np.uint8)
+    warp = WARPER.warp((64, 64), np.array([[1.0, 0.01, 2.5], [-0.01, 1.0, -1.5]]))
+    warp.apply(textured, wanted, master)
     engine = _Means()
-    engine.lays = lays
-    layer = Layer(frame=(64, 64), resampler=resampler, master=lambda view: master)
-    infer = Infer(ring, [Seat(engine=engine, shape=SHAPE, layer=layer)])  # type: ignore[arg-type]
-    posed = Posed(pose=pose, to_frame=to_frame, registration_px=0.25)
-    assert not infer.start([Tensor(part=part, inputs=(posed,), done_ns={})])
+    engine.warps_frames = able
+    references = References(engine, lambda view: master, 0)  # type: ignore[arg-type]
+    infer = infer_of(ring, JudgeEngine(engine=engine, warper=WARPER, references=references))  # type: ignore[arg-type]
+    left = Input(to_frame=warp.to_frame, registration_px=0.25, in_slot=False)
+    assert not infer.start([Tensor(part=part, inputs=(left,), done_ns={})])
     shown = engine.taken[0][0].copy()
-    if lays:
+    if able:
         assert np.array_equal(shown, textured)
-        assert engine.layings[0].to_frame == to_frame
+        assert engine.warps[0].to_frame == warp.to_frame
         assert engine.pinned == [(2, 64 * 64), (2, 2 * 64 * 64)]  # of inputs, and of frames
     else:
-        assert engine.layings == [None]
+        assert engine.warps == [None]
         assert engine.pinned == [(2, 64 * 64)]
         assert np.array_equal(shown, wanted)
     (prediction,) = infer.finish()
-    assert prediction.inputs == (Laid(to_frame=to_frame, registration_px=0.25),)
+    assert prediction.inputs == (left,)

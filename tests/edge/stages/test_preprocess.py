@@ -1,4 +1,4 @@
-"""A frame becomes the model's input, laid onto its master, or it is said why not."""
+"""A frame becomes the model's input, registered to its master, or is refused with a reason."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from parts import part_of
 from edge.errors import PartError
 from edge.image.masters import Masters
 from edge.image.prepare import Preparer
-from edge.image.warp import Resampler
+from edge.image.warp import Warper
 from edge.manifest import InputSpec
 from edge.memory.ring import Ring, as_image
-from edge.messages import Frame, Laid, Posed, Refused
+from edge.messages import Frame, Input, Refused
 from edge.recipe import Preprocess
 from edge.render.board import design
 from edge.render.photo import BoardPose, master, photograph
@@ -84,7 +84,7 @@ def test_the_residual_says_how_well_the_part_lies() -> None:
 def test_a_picture_without_light_is_dark_not_good(frame: NDArray[np.uint8], with_master: bool) -> None:
     """A lamp that is out or a shutter that stuck never passes a part."""
     one = preparer() if with_master else Preparer(Preprocess(), SPEC, None)
-    with pytest.raises(PartError, match="contrast is 0 grey levels, at least 8") as caught:
+    with pytest.raises(PartError, match="contrast is 0 grey levels, expected at least 8") as caught:
         one.prepare(frame, "a", np.empty(SPEC.shape, np.uint8))
     assert caught.value.reason == "dark"
 
@@ -94,11 +94,11 @@ def test_a_few_hot_pixels_are_no_light() -> None:
     rng = np.random.default_rng(0)
     frame = rng.integers(0, 5, (SIZE, SIZE)).astype(np.uint8)
     frame[rng.integers(0, SIZE, 200), rng.integers(0, SIZE, 200)] = 255
-    with pytest.raises(PartError, match="lamp or shutter"):
+    with pytest.raises(PartError, match="check lamp and shutter"):
         preparer().prepare(frame, "a", np.empty(SPEC.shape, np.uint8))
 
 
-def test_without_masters_the_picture_is_only_laid_out() -> None:
+def test_without_masters_the_picture_is_only_warped() -> None:
     """A model that compares with nothing gets the picture as it is."""
     frame, out = part(BoardPose(dx_px=3.3)), np.empty(SPEC.shape, np.uint8)
     prepared = Preparer(Preprocess(), SPEC, None).prepare(frame, "any", out)
@@ -108,7 +108,7 @@ def test_without_masters_the_picture_is_only_laid_out() -> None:
 
 @pytest.mark.parametrize("color", ["gray", "bgr"])
 def test_colour_frames_are_registered_too(color: str) -> None:
-    """A colour frame is laid onto its colour master, for models of either kind."""
+    """A colour frame is registered to its colour master, for models of either kind."""
     spec = InputSpec(height=SIZE, width=SIZE, color=color)  # type: ignore[arg-type]
     pose = BoardPose(dx_px=6.0, dy_px=-3.0, rotation_deg=1.0)
     out, grey_out = np.empty(spec.shape, np.uint8), np.empty(SPEC.shape, np.uint8)
@@ -117,7 +117,7 @@ def test_colour_frames_are_registered_too(color: str) -> None:
     assert colour.to_frame == pytest.approx(grey.to_frame, abs=0.3)
 
 
-def test_another_product_is_not_laid_onto_the_master() -> None:
+def test_another_product_is_not_registered_to_the_master() -> None:
     """A wrong part on the belt becomes unknown."""
     with pytest.raises(PartError) as caught:
         preparer().prepare(master(design(6, SIZE, SIZE)), "a", np.empty(SPEC.shape, np.uint8))
@@ -158,15 +158,15 @@ class Slot:
 
 
 def test_each_judge_gets_the_input_that_it_takes(tmp_path: Path) -> None:
-    """One frame, laid onto its master for one judge, and cropped and made smaller for another."""
+    """One frame, registered to its master for one judge, and cropped and made smaller for another."""
     frame = part(BoardPose(dx_px=4.0))
     slot = Slot(tmp_path, frame, COMPARATOR, ALONE)
     assert not slot.step.start([slot.frame])
     (done,) = slot.step.finish()
     assert (done.part, done.done_ns) == (slot.frame.part, {"capture": 1})
     compared, alone = done.inputs
-    assert isinstance(compared, Laid)
-    assert isinstance(alone, Laid)
+    assert isinstance(compared, Input)
+    assert isinstance(alone, Input)
     assert compared.registration_px > 0
     assert (alone.registration_px, alone.to_frame) == (None, pytest.approx((2, 0, 100.5, 0, 2, 80.5)))
     small = np.empty(SMALL.shape, np.uint8)
@@ -179,8 +179,8 @@ def test_a_judge_that_cannot_look_leaves_the_part_to_the_others(tmp_path: Path) 
     """Another product does not fit the comparator's master; whoever compares with nothing looks at it."""
     slot = Slot(tmp_path, master(design(6, SIZE, SIZE)), COMPARATOR, ALONE)
     assert not slot.step.start([slot.frame])
-    refused, laid = slot.step.finish()[0].inputs
-    assert isinstance(laid, Laid)
+    refused, judged = slot.step.finish()[0].inputs
+    assert isinstance(judged, Input)
     assert isinstance(refused, Refused)
     assert refused.reason == "registration"
     assert refused.detail
@@ -202,25 +202,26 @@ def test_judges_that_refuse_a_part_for_different_reasons_all_have_their_say(tmp_
 
 @pytest.mark.parametrize("pose", [BoardPose(), BoardPose(dx_px=7.3, dy_px=-4.1, rotation_deg=1.2)])
 def test_a_frame_that_is_left_to_the_engine_is_only_measured(tmp_path: Path, pose: BoardPose) -> None:
-    """The slot's input stays untouched, and what is said of the frame lays it just as preprocess would have."""
+    """The slot's input stays untouched, and the transform warps the frame just as preprocess would have."""
     frame = part(pose)
     slot = Slot(tmp_path, frame, COMPARATOR, ALONE)
     slot.step = PreprocessStep(slot.ring, [COMPARATOR, ALONE], lambda: (True, False))
     assert not slot.step.start([slot.frame])
-    posed, laid = slot.step.finish()[0].inputs
-    assert isinstance(posed, Posed)
-    assert isinstance(laid, Laid)
+    left, done = slot.step.finish()[0].inputs
+    assert isinstance(left, Input)
+    assert isinstance(done, Input)
+    assert (left.in_slot, done.in_slot) == (False, True)
     assert not slot.tensor(0, SPEC.shape).any()
     wanted, found = np.empty(SPEC.shape, np.uint8), np.empty(SPEC.shape, np.uint8)
     said = COMPARATOR.prepare(frame, "a", wanted)
-    assert (posed.to_frame, posed.registration_px) == (said.to_frame, said.registration_px)
+    assert (left.to_frame, left.registration_px) == (said.to_frame, said.registration_px)
     under = np.ascontiguousarray(master(design(5, SIZE, SIZE))[None, None])
-    Resampler(None, SPEC).lay(frame, found, np.array(posed.pose).reshape(2, 3), under=under)
+    Warper(None, SPEC).warp_by(frame.shape, left.to_frame).apply(frame, found, under)
     assert np.array_equal(found, wanted)
 
 
 def test_a_frame_that_is_left_to_the_engine_may_be_refused(tmp_path: Path) -> None:
-    """Without light it goes no further, whoever would have laid it."""
+    """Without light it goes no further, whoever would have warped it."""
     slot = Slot(tmp_path, np.zeros((SIZE, SIZE), np.uint8), COMPARATOR)
     slot.step = PreprocessStep(slot.ring, [COMPARATOR], lambda: (True,))
     (unknown,) = slot.step.start([slot.frame])

@@ -17,7 +17,7 @@ from edge.judges.decide import MAX_REGIONS, Judgement, Rule
 from edge.judges.rules import Rules, read_rules, write_rules
 from edge.memory.ledger import Ledger, Record
 from edge.memory.ring import Ring, as_outputs
-from edge.messages import Judged, Laid, Prediction, Refused, Unknown, Verdict
+from edge.messages import Input, Judged, Prediction, Refused, Unknown, Verdict
 from edge.recipe import MOST_JUDGES, Fusion
 from edge.stages.publish import Publisher
 from edge.stages.verdict import Identity, finding_of, record_of
@@ -25,7 +25,7 @@ from edge.wire import verdict_from
 
 SHAPES = {"map": (1, 1, 8, 8)}
 RULE = Rule(name="spots", bundle="1" * 64, thresholds={"spot": 0.5}, stride=4)
-LAID = Laid(to_frame=(1, 0, 0, 0, 1, 0), registration_px=0.5)
+INPUT = Input(to_frame=(1, 0, 0, 0, 1, 0), registration_px=0.5)
 GUARD_NS = 10
 DARK = Refused(reason="dark", detail="the picture's contrast is 2 grey levels")
 IDENTITY = Identity(line="pcb", recipe="r" * 64, bundle="b" * 64, accepted=frozenset({"dark"}))
@@ -72,7 +72,7 @@ class Desk:
         done_ns = {"capture": part.captured_ns + 2_500, "infer": part.captured_ns + 9_100}
         return Prediction(
             part=part,
-            inputs=tuple(heat if isinstance(heat, Refused) else LAID for heat in said),
+            inputs=tuple(heat if isinstance(heat, Refused) else INPUT for heat in said),
             engine_ns=4_000,
             done_ns=done_ns,
         )
@@ -439,8 +439,8 @@ def test_an_unknown_is_let_through_only_if_all_its_reasons_are(two: Desk) -> Non
 
 def test_the_registration_told_is_the_worst_of_any_judge(two: Desk) -> None:
     """A judge whose part lies badly is not hidden behind one that lies well; one that was refused has none."""
-    worse = Laid(to_frame=LAID.to_frame, registration_px=0.8)
-    for inputs in ((LAID, worse), (worse, LAID), (MOVED, LAID)):
+    worse = Input(to_frame=INPUT.to_frame, registration_px=0.8)
+    for inputs in ((INPUT, worse), (worse, INPUT), (MOVED, INPUT)):
         prediction = two.predict(two.enter(), 0.1, 0.1)
         two.publisher.take(msgspec.structs.replace(prediction, inputs=inputs))
     assert [verdict.registration_px for _, verdict in two.publish(12_000)] == [0.8, 0.8, 0.5]
@@ -448,8 +448,8 @@ def test_the_registration_told_is_the_worst_of_any_judge(two: Desk) -> None:
 
 def test_a_part_that_no_judge_registers_has_no_registration(two: Desk) -> None:
     """A model without masters does not make a part look as if it lay perfectly, nor hide another's figure."""
-    alone = Laid(to_frame=LAID.to_frame, registration_px=None)
-    for inputs in ((alone, alone), (MOVED, alone), (alone, LAID)):
+    alone = Input(to_frame=INPUT.to_frame, registration_px=None)
+    for inputs in ((alone, alone), (MOVED, alone), (alone, INPUT)):
         prediction = two.predict(two.enter(), 0.1, 0.1)
         two.publisher.take(msgspec.structs.replace(prediction, inputs=inputs))
     assert [verdict.registration_px for _, verdict in two.publish(12_000)] == [None, None, 0.5]

@@ -47,4 +47,4 @@ template <typename... Types> static constexpr std::array<int, sizeof...(Types) +
         launch(name, params, {grid_x, grid_y, grid_z}, {block_x, block_y, block_z});                             \
     }
 
-HOST(lay)
+HOST(warp)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.image.warp import Resampler
+from edge.image.warp import Warper
 from edge.manifest import InputSpec
 from trt_build.data.errors import DatasetError
 from trt_build.data.parts import ENOUGH, LEAST, LabelledPart, mask_of, picture, pictures, read_parts, split_good
@@ -242,7 +242,8 @@ def test_a_picture_is_laid_out_as_on_the_line(folder: Path):
     part = read_parts(folder).test[0]
     spec = InputSpec(height=12, width=12, color="rgb")
     expected = np.empty(spec.shape, np.uint8)
-    Resampler(None, spec).lay(cv2.imread(str(part.path)), expected)
+    frame = cv2.imread(str(part.path))
+    Warper(None, spec).warp(frame.shape).apply(frame, expected)
     np.testing.assert_array_equal(picture(part, spec), expected)
     whole = picture(part, InputSpec(height=24, width=32, color="rgb"))
     np.testing.assert_array_equal(whole[0, 0], cv2.imread(str(part.path))[..., 2])

@@ -95,7 +95,7 @@ def test_an_engine_is_verified_on_the_device_and_the_line_takes_it(
     """What it was built for is known, what became of its layers is told, and `auto` prefers it."""
     done = build(device, made_for_it)
     assert done.returncode == 0, done.stderr
-    assert "frames are laid by the CPU" not in done.stderr
+    assert "the CPU warps the frames" not in done.stderr
     assert f"for tensorrt {VERSION}, sm_87, CUDA driver 13.0" in done.stdout
     assert "fp32: kept: all 2 golden frames are reproduced" in done.stdout
     assert done.stdout.endswith("next: edge run\n")
