@@ -95,7 +95,7 @@ def _wrong_judges(recipe: Recipe) -> Iterator[str]:
         found = "both" if recipe.judge else "neither"
         yield f"expected either `bundle`, for one model, or [[judge]] for each of several, found {found}"
     if recipe.judge and (recipe.masters or recipe.drawings or recipe.rule.thresholds):
-        yield "where there are [[judge]] sections, masters, drawings and thresholds are said in each"
+        yield "where there are [[judge]] sections, masters, drawings and thresholds belong into each of them"
     if len(recipe.judge) > MOST_JUDGES:
         yield f"[[judge]]: {len(recipe.judge)} judges: a verdict has room for {MOST_JUDGES}"
     for name, count in Counter(judge.name for judge in recipe.judge).items():

@@ -1,4 +1,4 @@
-"""Bytes and names that people gave into text that everyone can read."""
+"""Turns bytes and file names into readable text, and cuts text to a number of bytes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import codecs
 import os
 
 ELLIPSIS = "…"
-DETAIL_BYTES = 300  # of the words that say what was wrong with a part
+#: Bytes of a verdict's `detail`, at most.
+DETAIL_BYTES = 300
 
 
 def text_of(data: bytes) -> str:
-    """The text of a file in UTF-8, with a byte-order mark or without; ValueError says what another one is."""
+    """Return the text of a UTF-8 file, with or without a byte-order mark; ValueError says what is not UTF-8."""
     try:
         text = data.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
@@ -24,13 +25,13 @@ def text_of(data: bytes) -> str:
 
 
 def readable(name: str) -> str:
-    """A file's name as people can read it and UTF-8 can hold it; whatever else is in it as `\\xfc`."""
+    """Return a file name as printable UTF-8; every other character is written like `\\xfc`."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def end_of(text: str, most: int) -> str:
-    """The text, or an ellipsis and its end, in at most so many bytes of UTF-8."""
+    """Return the text in at most `most` bytes of UTF-8; a longer one loses its beginning to an ellipsis."""
     data = text.encode()
     if len(data) <= most:
         return text
@@ -38,7 +39,7 @@ def end_of(text: str, most: int) -> str:
 
 
 def fitted(text: str, most: int) -> str:
-    """The text, readable, or its beginning and an ellipsis, in at most so many bytes of UTF-8."""
+    """Return the printable text in at most `most` bytes of UTF-8; a longer one loses its end to an ellipsis."""
     data = (text if text.isprintable() else readable(text)).encode()
     if len(data) <= most:
         return data.decode()

@@ -1,1 +1,1 @@
-"""Documents that people write, read; and what is wrong in them, told in their words."""
+"""Read the documents that people write, and tell the mistakes in them in their writer's words."""

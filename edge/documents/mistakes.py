@@ -1,7 +1,7 @@
-"""Every mistake in a document that was read, key by key, told from the types that it has to have.
+"""Finds all mistakes in a document, by comparing each key with the type that it must have.
 
-msgspec stops at the first mistake and names it in Python's words. This names all of them in the words of
-who wrote the document: which key, what is expected there, what was found, and what to write instead.
+msgspec stops at the first mistake and describes it in Python's words. The texts made here are for the writer of
+the document: which key is wrong, what is expected, what was found, and what to write instead.
 """
 
 from __future__ import annotations
@@ -14,25 +14,28 @@ from msgspec import Struct, inspect
 
 from .wanted import choice, fits, found, remedy, wanted
 
-Path = tuple[str | int, ...]  # of a key; entries of a list are counted from 0
-Named = Callable[[Path], str]  # a key's name for people
-EACH = -1  # in a path: any entry of the list
+#: The names on the way to a key; a list's entries are counted from 0.
+Path = tuple[str | int, ...]
+#: Returns the name of a key as its writer knows it.
+Named = Callable[[Path], str]
+#: In a path: any entry of a list.
+EACH = -1
 
 
 def mistakes(kind: type[Struct], document: Any, named: Named) -> Iterator[str]:
-    """What is wrong with a document that has to be of this kind; nothing where it can be read."""
+    """Yield what is wrong with a document that has to be of a type; nothing if it can be converted."""
     root = inspect.type_info(kind)
     return _Walk(list(_keys(root, ())), named).of(root, document, ())
 
 
 class _Walk:
-    """Along a document and its types; `keys` are all that there are, with the tag of their section."""
+    """Walks along a document and its types; `keys` are all keys of the types, with the tag of their section."""
 
     def __init__(self, keys: list[tuple[Path, str]], named: Named) -> None:
         self._keys, self._named = keys, named
 
     def of(self, kind: inspect.Type, value: Any, path: Path) -> Iterator[str]:
-        """The mistakes in a value and in all that is in it."""
+        """Yield the mistakes in a value and in everything within it."""
         plain = _chosen(kind, value)
         items = _items(plain, value)
         if isinstance(plain, inspect.StructType) and isinstance(value, dict):
@@ -50,12 +53,14 @@ class _Walk:
             yield f"{self._named(path)}: expected {wanted(kind)}, found {found(value)}{remedy(plain, value)}"
 
     def _section(self, kind: inspect.StructType, value: dict[str, Any], path: Path) -> Iterator[str]:
+        """Yield the mistakes in a section: unknown keys, missing keys, and those in each key's value."""
         fields = {field.encode_name: field for field in kind.fields}
         missing = [key for key, field in fields.items() if field.required and key not in value]
         unknown = [key for key in value if key not in fields and key != kind.tag_field]
         for key in unknown if kind.forbid_unknown_fields else ():
             near = difflib.get_close_matches(key, fields.keys() - value.keys(), n=1, cutoff=0.5)
-            missing = [name for name in missing if name not in near]  # one mistake is told once
+            # The misspelt key is the missing one: tell it once.
+            missing = [name for name in missing if name not in near]
             what = "section" if isinstance(value[key], dict) else "key"
             yield f"{self._named((*path, key))}: unknown {what}: {self._advice((*path, key), near, kind)}"
         for key in missing:
@@ -65,7 +70,7 @@ class _Walk:
                 yield from self.of(field.type, value[key], (*path, key))
 
     def _advice(self, path: Path, near: Sequence[str], kind: inspect.StructType) -> str:
-        """Where an unknown key belongs, or which one was meant."""
+        """Return where an unknown key belongs, or which key was probably meant."""
         any_entry = tuple(EACH if isinstance(step, int) else step for step in path)
         there = [(place, tag) for place, tag in self._keys if place[-1] == path[-1]]
         known = f"known here are {', '.join(field.encode_name for field in kind.fields)}"
@@ -78,7 +83,7 @@ class _Walk:
         return f"it belongs to {' or '.join(names)}; {known}" if names else known
 
     def _tag(self, kind: inspect.UnionType, value: dict[str, Any], path: Path) -> Iterator[str]:
-        """What is wrong with the key that says which kind of section it is."""
+        """Yield what is wrong with the key that tells the kind of a section."""
         sections = [section for section in kind.types if isinstance(section, inspect.StructType)]
         key, tags = str(sections[0].tag_field), choice([section.tag for section in sections])
         name = self._named((*path, key))
@@ -89,7 +94,7 @@ class _Walk:
 
 
 def _chosen(kind: inspect.Type, value: Any) -> inspect.Type:
-    """What a value has to be: of several kinds the one that it says it is, or all where it says none."""
+    """Return the type that a value has to have: of several types the one that its tag names, if any."""
     if isinstance(kind, inspect.Metadata):
         return _chosen(kind.type, value)
     if not isinstance(kind, inspect.UnionType):
@@ -104,7 +109,7 @@ def _chosen(kind: inspect.Type, value: Any) -> inspect.Type:
 
 
 def _items(kind: inspect.Type, value: Any) -> Sequence[inspect.Type] | None:
-    """What each entry of a list has to be; None where no list, or one of another length, is expected."""
+    """Return the type of each entry of a list; None if no list, or one of another length, is expected."""
     if not isinstance(value, list):
         return None
     if isinstance(kind, inspect.TupleType) and len(kind.item_types) == len(value):
@@ -113,7 +118,7 @@ def _items(kind: inspect.Type, value: Any) -> Sequence[inspect.Type] | None:
 
 
 def _keys(kind: inspect.Type, path: Path) -> Iterator[tuple[Path, str]]:
-    """Every key that there is, with the tag of the section that it is in."""
+    """Yield the path of every key of a type, with the tag of its section."""
     if isinstance(kind, inspect.Metadata):
         yield from _keys(kind.type, path)
     elif isinstance(kind, inspect.UnionType):
@@ -128,4 +133,5 @@ def _keys(kind: inspect.Type, path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _tag(kind: inspect.StructType) -> str:
+    """Return the tag of a section as it is written, such as `kind = "folder"`."""
     return f'{kind.tag_field} = "{kind.tag}"'

@@ -1,4 +1,4 @@
-"""The bytes of a TOML file into a table, and its keys by the names under which a person finds them there."""
+"""Reads a TOML file into a table, and names its keys as they are written in the file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import RecipeError
 from ..text import text_of
 from .address import without_secrets
 
-#: What to do, by the beginning of the parser's words.
+#: What to do about an error, by the beginning of the parser's message.
 _REMEDIES = {
     "Invalid value": "put text into quotes, write true and false in small letters, and close every list",
     "Cannot": "this key or section is there twice: take one out",
@@ -27,9 +27,9 @@ _REMEDIES = {
 
 
 def read_toml(data: bytes) -> dict[str, Any]:
-    """The table in a file of UTF-8, with a byte-order mark or without.
+    """Return the table of a TOML file in UTF-8, with or without a byte-order mark.
 
-    RecipeError for anything else: line, column, what stands there and what to do.
+    Raises RecipeError with line, column, what was found there and what to do.
     """
     try:
         text = text_of(data)
@@ -43,7 +43,7 @@ def read_toml(data: bytes) -> dict[str, Any]:
 
 
 def _explain(text: str, said: str) -> str:
-    """The parser's message with its place in front, the line as it is written, and what to do."""
+    """Return the parser's message with its line and column in front, the text of the line, and what to do."""
     lines = text.splitlines() or [""]
     place = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", said)
     what = said[: place.start()] if place else said
@@ -55,9 +55,9 @@ def _explain(text: str, said: str) -> str:
 
 
 def toml_key(document: dict[str, Any], path: Sequence[str | int]) -> str:
-    """A key by its place in the file: `[source] color`, `[[judge]] "odd" crop`, `[publish] endpoints, entry 2`.
+    """Return a key's name: `[source] color`, `[[judge]] "odd" crop`, `[publish] endpoints, entry 2`.
 
-    One of several sections is told by its `name` or, where another is called the same, by its number.
+    One of several sections is named by its `name` or, if another has the same name, by its number.
     """
     *section, key = path
     if isinstance(key, int):
@@ -66,7 +66,7 @@ def toml_key(document: dict[str, Any], path: Sequence[str | int]) -> str:
 
 
 def _section(document: dict[str, Any], path: list[str | int]) -> str:
-    """The heading of a section, of one of several with what tells it from the others."""
+    """Return the heading of a section; for one of several with its name or number."""
     numbers = [at for at, step in enumerate(path) if isinstance(step, int)]
     if not numbers:
         return f"[{'.'.join(map(str, path))}]"

@@ -1,4 +1,4 @@
-"""What may stand for a key, and what does stand there, in the words of who writes a recipe."""
+"""Describes, for the writer of a recipe, which values a key may have and which value it has."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MANY = {
 
 
 def fits(kind: inspect.Type, value: Any) -> bool:
-    """Whether a value is of a kind; of what holds other values, only whether it may be told so from outside."""
+    """Return whether a value has a type; False for a type of sections or lists, which `value` is not here."""
     if isinstance(kind, inspect.IntType):
         return type(value) is int and _in_range(kind, value)
     if isinstance(kind, inspect.FloatType):
@@ -36,7 +36,7 @@ def fits(kind: inspect.Type, value: Any) -> bool:
 
 
 def wanted(kind: inspect.Type) -> str:
-    """What is expected, with all that is allowed; a type's own description goes before what is said here."""
+    """Return what is expected, with all allowed values, or the type's own description if it has one."""
     if isinstance(kind, inspect.Metadata):
         return str((kind.extra_json_schema or {}).get("description") or wanted(kind.type))
     if isinstance(kind, Number):
@@ -58,7 +58,7 @@ def wanted(kind: inspect.Type) -> str:
 
 
 def found(value: Any) -> str:
-    """What stands there."""
+    """Return the value as the document has it, shortened, without passwords."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -73,7 +73,7 @@ def found(value: Any) -> str:
 
 
 def remedy(kind: inspect.Type, value: Any) -> str:
-    """What to change, where the mistake is a common one; begins with a colon."""
+    """Return what to change, beginning with a colon, if the mistake is a common one; else an empty text."""
     if isinstance(value, str):
         if isinstance(kind, (*Number, inspect.BoolType)) and re.fullmatch(r"[+-]?[\d._]+|true|false", value):
             return ": take the quotes away"
@@ -87,7 +87,7 @@ def remedy(kind: inspect.Type, value: Any) -> str:
 
 
 def choice(values: Sequence[Any]) -> str:
-    """One of these, as they are written."""
+    """Return the values as a choice: `"a", "b" or "c"`."""
     *first, last = [f'"{value}"' for value in values]
     return f"{', '.join(first)} or {last}" if first else last
 

@@ -1,6 +1,6 @@
-"""The one reader of encoded pictures, for line, masters, drawings and training: whole, or refused.
+"""Reads encoded pictures for the line, masters, drawings and training; a damaged picture is refused.
 
-Pixels come as they are stored: an orientation in EXIF data is never applied, nowhere.
+Pixels are returned as they are stored: an orientation in EXIF data is never applied.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from .tiff import check_tiff
 __all__ = ["check_jpeg", "decode", "decode_jpeg", "read"]
 
 _CHECKS = {PNG: check_png, b"II": check_tiff, b"MM": check_tiff}
-_UNCHECKED = (b"BM", b"RIFF", b"P4", b"P5", b"P6")  # BMP, WebP and PNM; OpenCV refuses one that is cut
+#: BMP, WebP and PNM: OpenCV itself refuses a file that is cut off.
+_UNCHECKED = (b"BM", b"RIFF", b"P4", b"P5", b"P6")
 
 
 def decode(data: bytes, name: str) -> NDArray[Any]:
-    """The picture that these bytes are: `(H, W)` or `(H, W, C)` BGR or BGRA, uint8 or what is stored.
+    """Return an encoded picture's pixels: `(H, W)` or `(H, W, C)` BGR or BGRA, in the dtype that is stored.
 
-    PictureError, which starts with `name`, for anything that is damaged or no picture.
+    Raises PictureError, which starts with `name`, if the bytes are damaged or no picture.
     """
     try:
         return _decoded(data)
@@ -37,7 +38,7 @@ def decode(data: bytes, name: str) -> NDArray[Any]:
 
 
 def read(path: Path) -> NDArray[Any]:
-    """The picture of a file, like `decode`; PictureError too where the file cannot be read."""
+    """Return the picture in a file as `decode` does; PictureError also if the file cannot be read."""
     try:
         data = path.read_bytes()
     except OSError as error:

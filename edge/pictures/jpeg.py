@@ -1,4 +1,4 @@
-"""A JPEG into its pixels, where its structure (ITU-T T.81) is whole and its decoder finds nothing wrong."""
+"""Decodes a JPEG if its structure (ITU-T T.81) is whole and the decoder finds nothing wrong."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from ..errors import PictureError
 
 START = b"\xff\xd8"
 END = b"\xff\xd9"
-MOST_PX = 16384  # of width and of height, as a recipe's source
+#: Largest width and height, as in a recipe's [source].
+MOST_PX = 16384
 
 _SOI, _EOI, _SOS, _DRI, _DNL, _TEM = 0xD8, 0xD9, 0xDA, 0xDD, 0xDC, 0x01
-_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # sequential and progressive, Huffman or arithmetic
-_OTHER_FRAMES = (0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF)  # lossless and hierarchical
+#: Sequential and progressive frames, by Huffman or arithmetic coding; then lossless and hierarchical ones.
+_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
+_OTHER_FRAMES = (0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF)
 _PROGRESSIVE = (0xC2, 0xCA)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """What a JPEG's frame header says, and how far its scans have come."""
+    """The frame header of a JPEG, and which bits of its coefficients the scans so far have given."""
 
     height: int
     width: int
@@ -31,7 +33,7 @@ class Layout:
     bits: dict[int, NDArray[np.int8]] = field(repr=False)  # (64,) lowest bit so far, -1 none, by component
 
     def mcus(self, components: list[int]) -> int:
-        """Minimum coded units of a scan (A.2): blocks where it has one component, else groups of blocks."""
+        """Return the minimum coded units of a scan (A.2): blocks for one component, else groups of blocks."""
         most = [max(each[axis] for each in self.sampling.values()) for axis in (0, 1)]
         size, count = (self.width, self.height), 1
         for axis in (0, 1):
@@ -44,9 +46,9 @@ class Layout:
 
 
 def decode_jpeg(data: bytes) -> NDArray[np.uint8]:
-    """`(H, W)` grey or `(H, W, 3)` BGR as stored; an EXIF orientation is not applied.
+    """Return a JPEG's pixels, `(H, W)` grey or `(H, W, 3)` BGR uint8; an EXIF orientation is not applied.
 
-    PictureError where the structure is broken or where the decoder as much as warns.
+    Raises PictureError if the structure is broken or the decoder only warns.
     """
     layout = check_jpeg(data)
     grey = len(layout.sampling) == 1
@@ -58,9 +60,9 @@ def decode_jpeg(data: bytes) -> NDArray[np.uint8]:
 
 
 def check_jpeg(data: bytes) -> Layout:
-    """Walk from the first marker to the end marker; PictureError says what was expected and what is there.
+    """Check a JPEG from its first marker to its end marker; PictureError says what was expected and found.
 
-    Bytes behind the end marker are let be: cameras and drivers pad with them.
+    Bytes after the end marker are ignored: cameras and drivers pad with them.
     """
     if not data.startswith(START):
         raise PictureError(f"expected a JPEG, which starts with ff d8, found {data[:2].hex(' ') or 'nothing'}")
@@ -92,7 +94,7 @@ def check_jpeg(data: bytes) -> Layout:
 
 
 def _marker(data: bytes, at: int) -> tuple[int, int]:
-    """The marker's code and where its segment starts; fill bytes may stand before it (B.1.1.2)."""
+    """Return a marker's code and where its segment starts; fill bytes may stand before it (B.1.1.2)."""
     start = at
     while data[at : at + 2] == b"\xff\xff":
         at += 1
@@ -107,6 +109,7 @@ def _marker(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _segment(data: bytes, code: int, at: int) -> bytes:
+    """Return the segment at a byte, without its length."""
     length = int.from_bytes(data[at : at + 2], "big")
     if length < 2 or at + length > len(data):
         raise PictureError(
@@ -116,7 +119,7 @@ def _segment(data: bytes, code: int, at: int) -> bytes:
 
 
 def _layout(segment: bytes, progressive: bool) -> Layout:
-    """Of a frame header (B.2.2)."""
+    """Return the layout that a frame header (B.2.2) tells."""
     if len(segment) < 6 or len(segment) != 6 + 3 * segment[5]:
         raise PictureError(f"expected a JPEG's frame header, found {segment.hex() or 'nothing'}")
     if segment[0] != 8:
@@ -134,7 +137,7 @@ def _layout(segment: bytes, progressive: bool) -> Layout:
 
 
 def _scan(segment: bytes, layout: Layout, start: int) -> list[int]:
-    """The components of a scan header (B.2.3), once its coefficients are noted down."""
+    """Note the coefficients that a scan header (B.2.3) announces; return the scan's components."""
     where = f"the JPEG's scan at byte {start}"
     if not segment or len(segment) != 4 + 2 * segment[0]:
         raise PictureError(f"{where} has a header of {len(segment)} bytes, which is none")
@@ -159,7 +162,7 @@ def _scan(segment: bytes, layout: Layout, start: int) -> list[int]:
 
 
 def _markers(data: bytes, at: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Where restart markers stand from here on, and where all others do; `ff 00` is a byte of a scan."""
+    """Return the places of restart markers and of all others from a byte on; `ff 00` is data of a scan."""
     array = np.frombuffer(data, np.uint8)
     places = np.flatnonzero(array[at:-1] == 0xFF) + at
     codes = array[places + 1]
@@ -170,7 +173,7 @@ def _markers(data: bytes, at: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 def _end_of_scan(
     data: bytes, at: int, restarts: NDArray[np.intp], others: NDArray[np.intp], wanted: int
 ) -> int:
-    """Where the scan that starts at `at` ends, once its restart markers are counted."""
+    """Check the restart markers of the scan that starts at `at`; return where it ends."""
     following = np.searchsorted(others, at)
     if following == len(others):
         raise PictureError(
@@ -189,12 +192,14 @@ def _end_of_scan(
         raise PictureError(
             f"expected {wanted} restart markers in the JPEG's scan at byte {at}, found {len(inside)}"
         )
-    while data[end - 1] == 0xFF and end > at:  # fill bytes
+    # Fill bytes do not belong to the scan.
+    while data[end - 1] == 0xFF and end > at:
         end -= 1
     return end
 
 
 def _check_complete(layout: Layout) -> None:
+    """Raise PictureError if the scans did not give all bits of all coefficients."""
     for component, bits in layout.bits.items():
         if missing := np.flatnonzero(bits != 0).tolist():
             raise PictureError(

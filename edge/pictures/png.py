@@ -1,4 +1,4 @@
-"""Checks a PNG (ISO/IEC 15948): each chunk's length and CRC, and that its data inflate to exactly its rows."""
+"""Checks that a PNG (ISO/IEC 15948) is whole: each chunk's length and CRC, and the size of its rows."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from ..errors import PictureError
 
 START = b"\x89PNG\r\n\x1a\n"
 
-_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
-#: Of Adam7's passes: first column and row, and the steps to the next.
+#: Channels by colour type.
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+#: Adam7's passes: first column and row, and the steps to the next column and row.
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
 def check_png(data: bytes) -> None:
-    """PictureError says what was expected and what is there; bytes behind the last chunk are let be."""
+    """Raise PictureError if a PNG is damaged; bytes after the last chunk are ignored."""
     at, rows = len(START), 0
     inflate = zlib.decompressobj()
     left = 0
@@ -40,7 +41,7 @@ def check_png(data: bytes) -> None:
 
 
 def _chunk(data: bytes, at: int) -> tuple[bytes, memoryview]:
-    """The kind and the body of the chunk at a byte."""
+    """Return the kind and the body of the chunk at a byte."""
     if len(data) < at + 12:
         raise PictureError(f"the PNG is truncated: it ends after {len(data)} bytes without its last chunk")
     length, kind = struct.unpack_from(">I4s", data, at)
@@ -59,7 +60,7 @@ def _chunk(data: bytes, at: int) -> tuple[bytes, memoryview]:
 
 
 def _size_of_rows(header: memoryview) -> int:
-    """Bytes of all rows, each with the byte that names its filter."""
+    """Return the bytes of all rows, each of which begins with a byte for its filter."""
     if len(header) != 13:
         raise PictureError(f"expected 13 bytes in the PNG's header, found {len(header)}")
     width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)

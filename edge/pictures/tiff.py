@@ -1,4 +1,4 @@
-"""Checks that a TIFF is not to be turned, which OpenCV would do; one that is cut, OpenCV refuses itself."""
+"""Refuses a TIFF that is to be turned, since OpenCV would turn it; OpenCV refuses one that is cut off."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ORIENTATION = 274
 
 
 def check_tiff(data: bytes) -> None:
-    """PictureError where its directory asks for another orientation than the rows' own, or cannot be read."""
+    """Raise PictureError if a TIFF's directory asks for a turned picture or cannot be read."""
     order = "<" if data[:2] == b"II" else ">"
     try:
         version, at = struct.unpack_from(order + "HI", data, 2)

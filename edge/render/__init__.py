@@ -1,1 +1,1 @@
-"""Bare boards, drawn and photographed: pictures whose defects are known."""
+"""Render pictures of bare boards whose defects are known."""

@@ -1,4 +1,4 @@
-"""Draws the artwork of a bare board: traces, pads, vias and ground areas, by the number of its design."""
+"""Draws the artwork of a bare board (traces, pads, vias and ground areas) from the number of its design."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 #: Artwork beyond each side of the picture, so that a shifted and turned board still fills it.
 MARGIN = 32
-#: What the artwork's values stand for: a drilled hole, bare laminate, copper; between them, both in part.
+#: Values of the artwork: a drilled hole, bare laminate, copper. A value in between is a mixture of two.
 HOLE, BARE, COPPER = 0, 64, 255
 
-_FINE = 4  # drawn so much larger, then averaged: smooth edges
+#: The artwork is drawn this much larger and then averaged, so that edges are smooth.
+_FINE = 4
+#: Steps of (rows, columns) to the 8 neighbours, 45 degrees apart.
 _STEPS = (
     (0, 1),
     (1, 1),
@@ -23,24 +25,25 @@ _STEPS = (
     (-1, -1),
     (-1, 0),
     (-1, 1),
-)  # (rows, columns), by 45 degrees
+)
 
 
 @dataclass(frozen=True)
 class Design:
-    """One board design; the same number and size always give the same artwork."""
+    """A board design; the same number and size always give the same artwork."""
 
     number: int
-    art: NDArray[np.uint8]  # (height + 2 MARGIN, width + 2 MARGIN), HOLE to COPPER
-    levels: tuple[float, float, float]  # grey of hole, bare laminate and copper in even light
+    art: NDArray[np.uint8]  # (H + 2 MARGIN, W + 2 MARGIN), values HOLE to COPPER
+    levels: tuple[float, float, float]  # grey levels of hole, bare laminate and copper in even light
 
     @property
     def view(self) -> str:
+        """Return the view that boards of this design show."""
         return f"design-{self.number}"
 
 
 def design(number: int, height: int, width: int) -> Design:
-    """Draw design `number` for a picture of that size."""
+    """Draw design `number` for a picture of `height` x `width` pixels."""
     rng = np.random.default_rng([7, number, height, width])
     art = _Drawing(rng, height + 2 * MARGIN, width + 2 * MARGIN).finish()
     bare = rng.uniform(45, 105)
@@ -48,22 +51,25 @@ def design(number: int, height: int, width: int) -> Design:
 
 
 class _Drawing:
-    """A grid on which pads, buses and single traces find free cells; nothing crosses anything else."""
+    """Draws pads, buses and single traces on free cells of a grid, so that nothing crosses anything else."""
 
     def __init__(self, rng: np.random.Generator, height: int, width: int) -> None:
         self._rng = rng
         self._pitch = rng.uniform(15, 27)
         self._trace = self._pitch * rng.uniform(0.26, 0.42)
-        self._pad = self._pitch * rng.uniform(0.32, 0.4)  # radius
+        # Radii of pads and of their holes.
+        self._pad = self._pitch * rng.uniform(0.32, 0.4)
         self._drill = self._pad * rng.uniform(0.4, 0.6)
         self._rows, self._cols = int(height / self._pitch) + 1, int(width / self._pitch) + 1
         self._taken = np.zeros((self._rows, self._cols), bool)
-        self._crossed = np.zeros((self._rows, self._cols), bool)  # a diagonal runs over this cell's corner
+        # Cells over whose corner a diagonal trace runs.
+        self._crossed = np.zeros((self._rows, self._cols), bool)
         self._copper = np.zeros((height * _FINE, width * _FINE), np.uint8)
         self._holes = np.zeros_like(self._copper)
         self._size = (width, height)
 
     def finish(self) -> NDArray[np.uint8]:
+        """Draw everything; return the artwork `(H + 2 MARGIN, W + 2 MARGIN)` uint8."""
         rng, cells = self._rng, self._rows * self._cols
         density = rng.uniform(0.5, 1.0)
         for _ in range(int(cells * density / 90) + 1):
@@ -83,7 +89,7 @@ class _Drawing:
         return np.asarray(art.round(), np.uint8)
 
     def _ground(self, copper: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Copper over a part of the board, at a distance from everything drawn so far."""
+        """Return a ground area over a part of the board, clear of the `copper` so far: `(H, W)`, 0 to 255."""
         rng, (width, height) = self._rng, self._size
         clearance = self._pitch * rng.uniform(0.3, 0.55)
         free = cv2.distanceTransform((copper < 128).astype(np.uint8), cv2.DIST_L2, 5) - clearance
@@ -105,11 +111,12 @@ class _Drawing:
             cv2.fillPoly(region, [np.array([(x + dx, y + dy) for dx, dy in corners], np.int32)], 255)
         body = ((free > 0) & (region > 0)).astype(np.uint8)
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
-        whole = cv2.morphologyEx(body, cv2.MORPH_OPEN, kernel)  # no slivers between traces
+        # Opening removes slivers between traces.
+        whole = cv2.morphologyEx(body, cv2.MORPH_OPEN, kernel)
         return np.asarray(cv2.GaussianBlur(whole * 255, (3, 3), 0.7), np.uint8)
 
     def _pads_in_rows(self) -> None:
-        """A footprint: rows of pads, round with a hole or rectangular, from some of which traces leave."""
+        """Draw a footprint: rows of pads, round with a hole or rectangular, and traces from some of them."""
         rng = self._rng
         rows, cols = int(rng.integers(1, 5)), int(rng.integers(2, 9))
         apart, gap = int(rng.integers(1, 4)), int(rng.integers(1, 3))
@@ -134,13 +141,14 @@ class _Drawing:
                     -1,
                 )
             self._taken[place] = True
-            self._corners(*place)[:] = True  # no diagonal shaves a pad
+            # No diagonal trace may touch a pad.
+            self._corners(*place)[:] = True
         for place in places:
             if rng.random() < 0.6:
                 self._lead(place, int(rng.integers(0, 8)))
 
     def _bus(self, lanes: int) -> None:
-        """Parallel traces from a free place, with a via at each open end."""
+        """Draw parallel traces from a free place, with a via at most of their ends."""
         rng = self._rng
         heading = int(rng.integers(0, 4)) * 2
         side = _STEPS[(heading + 2) % 8]
@@ -161,13 +169,14 @@ class _Drawing:
                     self._via(end)
 
     def _lead(self, start: tuple[int, int], heading: int) -> None:
+        """Draw a trace from a pad to a via."""
         path = self._walk([start], heading)[0]
         if len(path) > 2:
             self._line(path, self._trace)
             self._via(path[-1])
 
     def _walk(self, starts: list[tuple[int, int]], heading: int) -> list[list[tuple[int, int]]]:
-        """Take free cells side by side, straight for a while, then 45 degrees off the main heading."""
+        """Return parallel paths over free cells, by turns straight and at 45 degrees to the heading."""
         rng, turn = self._rng, 0
         paths = [[start] for start in starts]
         for place in starts:
@@ -198,7 +207,7 @@ class _Drawing:
         return self._crossed[max(row - 1, 0) : row + 1, max(col - 1, 0) : col + 1]
 
     def _at(self, place: tuple[int, int]) -> tuple[int, int]:
-        """Where a grid cell lies on the enlarged canvas: x, y."""
+        """Return x, y of a grid cell on the enlarged canvas."""
         return int(place[1] * self._pitch * _FINE), int(place[0] * self._pitch * _FINE)
 
     def _line(self, path: list[tuple[int, int]], width: float) -> None:

@@ -1,4 +1,4 @@
-"""Puts one of the six defects of bare boards into the artwork, truly there, and says where it is."""
+"""Draws one of the six defects of bare boards into the artwork, and checks that it is a true one."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 
 from .board import BARE, COPPER, MARGIN
 
-#: In the order of DeepPCB's type numbers, 1 to 6.
+#: The kinds of defects, in the order of DeepPCB's type numbers 1 to 6.
 KINDS = ("open", "short", "mousebite", "spur", "copper", "pin-hole")
 
-Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in the picture of the nominal pose
-_Point = NDArray[np.float64]  # x, y
+#: x1, y1, x2, y2 in pixels of the picture in its nominal pose.
+Box = tuple[int, int, int, int]
+#: A point `(2,)` x, y, or a stroke `(N, 3)` of x, y, radius.
+_Point = NDArray[np.float64]
 
-#: What a defect of each kind does to the number of copper islands and of bare islands around it.
-#: An open that cuts a trace also joins the bare sides of it, so there only the copper counts.
+#: By how much each kind of defect changes the number of copper islands and of bare islands around it.
+#: An open joins the bare laminate on both sides of the trace, so only its copper is counted.
 _ISLANDS: dict[str, tuple[int, int | None]] = {
     "open": (+1, None),
     "short": (-1, None),
@@ -27,14 +29,16 @@ _ISLANDS: dict[str, tuple[int, int | None]] = {
     "pin-hole": (0, +1),
 }
 _FINE = 4
-_PATCH = 40  # half the side of the neighbourhood that a defect is drawn and checked in
-_LEAST_PX = 30  # pixels that must clearly change
+#: Half the side of the patch in which a defect is drawn and checked, in pixels.
+_PATCH = 40
+#: Pixels that a defect must clearly change.
+_LEAST_PX = 30
 
 
 def add_defect(art: NDArray[np.uint8], kind: str, rng: np.random.Generator, taken: list[Box]) -> Box | None:
-    """Draw a defect of that kind into `art`, in place, away from the boxes in `taken`.
+    """Draw a defect of a kind into `art`, `(H, W)` uint8, in place, away from the boxes in `taken`.
 
-    Its box is given with DeepPCB's margin. None, and `art` as it was, if there is no place for it.
+    Return its box with DeepPCB's margin; None, with `art` unchanged, if no place was found.
     """
     for _ in range(200 if min(art.shape) >= 2 * (MARGIN + _PATCH) else 0):
         stroke = _STROKES[kind](art, rng)
@@ -60,12 +64,14 @@ def add_defect(art: NDArray[np.uint8], kind: str, rng: np.random.Generator, take
 
 
 def _is_truly(kind: str, before: NDArray[np.uint8], after: NDArray[np.float32]) -> bool:
+    """Return whether a patch `(h, w)` changed its numbers of islands as this kind of defect does."""
     copper, bare = _ISLANDS[kind]
     was, now = before > (BARE + COPPER) // 2, after > (BARE + COPPER) / 2
     return _islands(now) - _islands(was) == copper and (bare is None or _islands(~now) - _islands(~was) == bare)
 
 
 def _islands(mask: NDArray[np.bool_]) -> int:
+    """Return the number of islands of more than 5 pixels in a mask `(h, w)`."""
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     return int((stats[1:, cv2.CC_STAT_AREA] > 5).sum())
 
@@ -73,7 +79,7 @@ def _islands(mask: NDArray[np.bool_]) -> int:
 def _box(
     clearly: NDArray[np.bool_], left: int, top: int, shape: tuple[int, ...], rng: np.random.Generator
 ) -> Box | None:
-    """Round what changed, with a margin; None if it is too little or leaves the picture."""
+    """Return the box around the changed pixels, `(h, w)` bool, with a margin; None if too few or at the rim."""
     ys, xs = np.nonzero(clearly)
     if len(ys) < _LEAST_PX:
         return None
@@ -93,7 +99,7 @@ def _near(a: Box, b: Box) -> bool:
 
 
 def _draw(stroke: _Point) -> NDArray[np.float32]:
-    """Coverage 0..1 of a hand-drawn stroke (rows of x, y, radius) in a patch."""
+    """Return the coverage, 0 to 1, of a stroke `(N, 3)` of x, y, radius in a patch `(2 _PATCH, 2 _PATCH)`."""
     fine = np.zeros((2 * _PATCH * _FINE, 2 * _PATCH * _FINE), np.uint8)
     for a, b in pairwise(stroke):
         for t in np.linspace(0, 1, 12):
@@ -104,7 +110,7 @@ def _draw(stroke: _Point) -> NDArray[np.float32]:
 
 
 def _wander(start: _Point, end: _Point, radius: tuple[float, float], rng: np.random.Generator) -> _Point:
-    """A stroke from one point to another that wanders a little and swells and thins."""
+    """Return a stroke `(N, 3)` between two points that wanders and varies in width as if drawn by hand."""
     knots = int(np.linalg.norm(end - start) / 6) + 2
     along = np.linspace(0, 1, knots)[:, None]
     points = start + (end - start) * along
@@ -113,11 +119,12 @@ def _wander(start: _Point, end: _Point, radius: tuple[float, float], rng: np.ran
 
 
 def _toward(angle: float) -> _Point:
+    """Return the unit vector `(2,)` in a direction in radians."""
     return np.array([np.cos(angle), np.sin(angle)])
 
 
 def _somewhere(art: NDArray[np.uint8], copper: bool, rng: np.random.Generator) -> _Point:
-    """A random pixel of copper or of bare laminate, well inside the picture."""
+    """Return a random pixel of copper, or of bare laminate, well inside the picture."""
     edge = MARGIN + 16
     for _ in range(100):
         x, y = rng.integers(edge, art.shape[1] - edge), rng.integers(edge, art.shape[0] - edge)
@@ -127,7 +134,7 @@ def _somewhere(art: NDArray[np.uint8], copper: bool, rng: np.random.Generator) -
 
 
 def _reach(art: NDArray[np.uint8], start: _Point, angle: float, copper: bool) -> float:
-    """How far from `start` in that direction the copper, or the bare laminate, goes on; at most 36."""
+    """Return how far the copper, or the bare laminate, reaches from `start` in a direction; at most 36 px."""
     steps = np.arange(0, 36, 0.5)
     x, y = np.round(start[:, None] + _toward(angle)[:, None] * steps).astype(int)
     ends = (art[y.clip(0, art.shape[0] - 1), x.clip(0, art.shape[1] - 1)] > (BARE + COPPER) // 2) != copper
@@ -135,7 +142,7 @@ def _reach(art: NDArray[np.uint8], start: _Point, angle: float, copper: bool) ->
 
 
 def _across(art: NDArray[np.uint8], copper: bool, longest: float, rng: np.random.Generator) -> _Point | None:
-    """A stroke over the narrowest way through a random place, from edge to edge: an open or a short."""
+    """Return a stroke across the narrowest width at a random place, from edge to edge: an open or a short."""
     place = _somewhere(art, copper, rng)
     angles = np.arange(8) * np.pi / 8
     spans = [(_reach(art, place, a, copper), _reach(art, place, a + np.pi, copper), a) for a in angles]
@@ -163,7 +170,7 @@ def _short(art: NDArray[np.uint8], rng: np.random.Generator) -> _Point | None:
 
 
 def _from_edge(art: NDArray[np.uint8], into_copper: bool, rng: np.random.Generator) -> _Point | None:
-    """A short stroke that begins at the rim of the copper: a mousebite or a spur."""
+    """Return a short stroke that begins at the edge of the copper: a mousebite or a spur."""
     place, angle = _somewhere(art, not into_copper, rng), rng.uniform(0, 2 * np.pi)
     to_rim = _reach(art, place, angle, not into_copper)
     if to_rim >= 36:
@@ -185,7 +192,7 @@ def _spur(art: NDArray[np.uint8], rng: np.random.Generator) -> _Point | None:
 
 
 def _alone(art: NDArray[np.uint8], in_copper: bool, rng: np.random.Generator) -> _Point | None:
-    """A stroke that touches no rim: excess copper or a pin-hole."""
+    """Return a stroke that touches no edge: excess copper or a pin-hole."""
     place, angle, length = _somewhere(art, in_copper, rng), rng.uniform(0, 2 * np.pi), rng.uniform(3, 16)
     if min(_reach(art, place, angle + turn, in_copper) for turn in (0.0, np.pi)) < length / 2 + 4:
         return None

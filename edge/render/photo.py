@@ -1,4 +1,4 @@
-"""Takes the picture of a board as a line camera would: a little off its place, in uneven light, with noise."""
+"""Renders the picture of a board as a camera would take it: shifted, turned, in uneven light and with noise."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from ..recipe import Bayer
 from .board import BARE, COPPER, HOLE, MARGIN, Design
 
 _VALUES, _STOPS = np.arange(256), (HOLE, BARE, COPPER)
-#: Of each value of the artwork, blue, green and red as parts of its grey: laminate is green, copper reddish.
+#: Blue, green and red of each value of the artwork, divided by its grey: laminate is green, copper reddish.
 _TINTS = np.stack(
     [np.interp(_VALUES, _STOPS, parts) for parts in ((1, 0.6, 0.6), (1, 1.2, 0.95), (1, 0.5, 1.2))], 1
 )
-_LOOSE = 48  # the noise field is so much larger than a picture, and each picture gets another part of it
+#: The noise field is this much larger than a picture, in pixels, and each picture gets another part of it.
+_LOOSE = 48
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoardPose:
-    """How a board lies under the camera: turned about the middle of the picture, then shifted."""
+    """The place of a board under the camera: turned about the middle of the picture, then shifted."""
 
     dx_px: float = 0.0
     dy_px: float = 0.0
@@ -31,11 +32,12 @@ class BoardPose:
 
     @staticmethod
     def any(rng: np.random.Generator) -> BoardPose:
+        """Return a random pose: up to 6 px and 0.7 degrees off."""
         dx, dy = rng.uniform(-6, 6, 2)
         return BoardPose(dx_px=float(dx), dy_px=float(dy), rotation_deg=float(rng.uniform(-0.7, 0.7)))
 
     def matrix(self, height: int, width: int) -> NDArray[np.float64]:
-        """2x3: pixel of the picture in nominal pose -> pixel of this picture."""
+        """Return the matrix, 2x3, from pixels of the picture in nominal pose to pixels of this picture."""
         middle = ((width - 1) / 2, (height - 1) / 2)
         matrix = np.asarray(cv2.getRotationMatrix2D(middle, self.rotation_deg, 1.0), np.float64)
         matrix[:, 2] += self.dx_px, self.dy_px
@@ -51,13 +53,15 @@ def photograph(
     colour: bool = False,
     light: float = 1.0,
 ) -> NDArray[np.uint8]:
-    """The picture of artwork in a pose, `(height, width)` grey or `(height, width, 3)` BGR.
+    """Return the picture of artwork in a pose: `(H, W)` grey or `(H, W, 3)` BGR, uint8.
 
-    `light` 0 is even light, 1 varies as a lamp does.
+    `art` is `(H + 2 MARGIN, W + 2 MARGIN)` uint8. With `light` 0 the light is even, with 1 it varies as a
+    lamp's.
     """
     height, width = (size - 2 * MARGIN for size in art.shape)
     matrix = pose.matrix(height, width)
-    matrix[:, 2] -= matrix[:, :2] @ (MARGIN, MARGIN)  # the artwork begins MARGIN before the picture
+    # The artwork begins MARGIN pixels before the picture.
+    matrix[:, 2] -= matrix[:, :2] @ (MARGIN, MARGIN)
     board = cv2.warpAffine(
         art, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
@@ -79,13 +83,13 @@ def photograph(
 
 
 def master(design: Design, *, colour: bool = False) -> NDArray[np.uint8]:
-    """The picture of a design without defects, in its nominal pose and in even light."""
+    """Return the picture of a design without defects, in nominal pose and even light, as `photograph` does."""
     rng = np.random.default_rng(design.number)
     return photograph(design.art, design, BoardPose(), rng, colour=colour, light=0.0)
 
 
 def mosaic(picture: NDArray[np.uint8], bayer: Bayer) -> NDArray[np.uint8]:
-    """What a sensor under colour filters sees, `(H, W)`, of a picture `(H, W, 3)` BGR."""
+    """Return the raw frame `(H, W)` that a sensor with colour filters takes of `(H, W, 3)` BGR uint8."""
     raw = np.empty(picture.shape[:2], np.uint8)
     for place, colour in enumerate(bayer):
         pixels = np.s_[place // 2 :: 2, place % 2 :: 2]
@@ -95,13 +99,14 @@ def mosaic(picture: NDArray[np.uint8], bayer: Bayer) -> NDArray[np.uint8]:
 
 @functools.lru_cache(maxsize=2)
 def _ramps(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return two ramps `(H, W)` from -1 to 1, across and down."""
     ys, xs = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
     return xs.astype(np.float32), ys.astype(np.float32)
 
 
 @functools.lru_cache(maxsize=2)
 def _noise(height: int, width: int) -> NDArray[np.int16]:
-    """Sensor noise and, far weaker, the mottling of copper and laminate."""
+    """Return a field `(H + _LOOSE, W + _LOOSE)` of sensor noise and, far weaker, the mottling of the board."""
     rng = np.random.default_rng(20)
     fine = rng.normal(0, 3.0, (height + _LOOSE, width + _LOOSE)).astype(np.float32)
     mottling = cv2.GaussianBlur(rng.normal(0, 60, fine.shape).astype(np.float32), (0, 0), 6)

@@ -219,17 +219,17 @@ WRONG_OF_SEVERAL = {
     "masters for all": (
         "[source]",
         'masters = "m/{view}.png"\n[source]',
-        "masters, drawings and thresholds are said in each",
+        "masters, drawings and thresholds belong into each",
     ),
     "drawings for all": (
         "[source]",
         'drawings = "d/*.png"\n[source]',
-        "masters, drawings and thresholds are said in each",
+        "masters, drawings and thresholds belong into each",
     ),
     "thresholds for all": (
         "[source]",
         "[rule.thresholds]\nopen = 0.5\n[source]",
-        "masters, drawings and thresholds are said in each",
+        "masters, drawings and thresholds belong into each",
     ),
     "a fusion without its rate": (
         "[source]",

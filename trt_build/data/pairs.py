@@ -17,10 +17,8 @@ from edge.image.picture import grey, one_channel
 from edge.render.defects import KINDS
 from edge.text import readable, text_of
 from trt_build.data.errors import DatasetError, raise_mistakes, read_each
-from trt_build.data.pictures import PICTURES, entries, is_picture, nested_files, warn_left_out
+from trt_build.data.pictures import PICTURES, entries, is_picture, nested_files, read_picture, warn_left_out
 from trt_build.data.shares import share_of
-
-from .pictures import read_picture
 
 Files = dict[tuple[str, str], list[Path]]  # by id and role: temp, test, txt, or none
 

@@ -167,7 +167,9 @@ def test_the_truth_lies_where_the_defect_is_seen(tmp_path: Path) -> None:
 
 def test_a_truth_that_cannot_be_written_is_said_before_the_line_starts(tmp_path: Path) -> None:
     """The error names the file and what to do."""
-    with pytest.raises(SourceError, match=r"nowhere/truth\.jsonl: cannot write \[source\] truth: .*make its folder"):
+    with pytest.raises(
+        SourceError, match=r"nowhere/truth\.jsonl: cannot write \[source\] truth: .*make its folder"
+    ):
         open_source(section(truth=str(tmp_path / "nowhere/truth.jsonl"))).__enter__()
 
 
