@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from fake_gpu.nvml import FakeNvml
+from floods import free_port
 
 from edge.bundle import write_manifest
 from edge.manifest import InputSpec, Manifest
@@ -37,11 +37,6 @@ ONLY_WITH_A_MODEL = "linejudge_engine_left_out"  # a constant has one engine onl
 pytestmark = pytest.mark.skipif(
     not shutil.which("prometheus"), reason="no Prometheus: apt-get install prometheus"
 )
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def eventually(ask: Callable[[], Any], what: str, within_s: float = 60) -> Any:

@@ -23,6 +23,8 @@ from trt_build.engines.verify import Comparison
 
 Run = Callable[..., tuple[int, str, str]]
 
+KERNELS = b".version 8.0"  # the fake CUDA driver loads this as compiled kernels
+
 
 needs_rtx = pytest.mark.skipif(
     not find_spec("tensorrt_rtx"), reason="needs tensorrt_rtx, which builds engines without a GPU"
@@ -42,7 +44,7 @@ needs_no_gpu = pytest.mark.skipif(has_gpu(), reason="is about machines without a
 
 def with_kernels(bundle: Bundle) -> Bundle:
     (bundle.folder / ENGINES).mkdir()
-    (bundle.folder / ENGINES / fatbin_name()).write_bytes(b"compiled before")
+    (bundle.folder / ENGINES / fatbin_name()).write_bytes(KERNELS)
     return bundle
 
 

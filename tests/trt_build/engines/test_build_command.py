@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from engines import Run, build, changed, engines, files, freed, needs_no_gpu, needs_rtx, with_kernels
+from engines import KERNELS, Run, build, changed, engines, files, freed, needs_no_gpu, needs_rtx, with_kernels
 
 from edge.bundle import Bundle, read_bundle
 from edge.engines import open_engine
@@ -77,7 +77,7 @@ def test_engines_of_the_graphs_that_are_packed_go_with_them(
         ("judge", "int8"),
         ("reference", "int8"),
     ]
-    assert (tmp_path / "packed" / ENGINES / fatbin_name()).read_bytes() == b"compiled before"
+    assert (tmp_path / "packed" / ENGINES / fatbin_name()).read_bytes() == KERNELS
     for found in copied:
         assert (tmp_path / "packed" / ENGINES / found.file.path).stat().st_size == found.file.bytes
 

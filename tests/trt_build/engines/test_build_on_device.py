@@ -13,16 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
-import onnx
 import pytest
+from engines import engines
 from fake_gpu.machine import Machine
-from fake_gpu.plans import CAPABILITY, DRIVER, VERSION, answer, write_engines
+from fake_gpu.plans import CAPABILITY, DRIVER, VERSION, promise_answers, write_engines
 
-from edge.bundle import Bundle, describe, read_bundle, write_manifest
-from edge.engines.compiled import ENGINES, Compiled, kept
+from edge.bundle import Bundle, read_bundle, write_manifest
+from edge.engines.compiled import ENGINES, Compiled
 from edge.image.kernel import fatbin_name
-from edge.manifest import File, parse_manifest
 from trt_build.engines.tensorrt_builder import files_of
 
 COMMAND = "import sys; from trt_build.__main__ import main; sys.argv[0] = 'trt-build'; main()"
@@ -45,43 +43,15 @@ def device(bench: Machine, tmp_path: Path) -> Machine:
 
 
 @pytest.fixture
-def usual(score_bundle: Path, tmp_path: Path) -> Bundle:
-    """The anomaly model as it is, with a free batch: the fake's engines do not compute it."""
-    folder = Path(shutil.copytree(score_bundle, tmp_path / "usual"))
-    model = onnx.load(folder / "judge.fp32.onnx")
-    for put in (*model.graph.input, *model.graph.output):
-        put.type.tensor_type.shape.dim[0].dim_param = "batch"
-    onnx.save(model, folder / "judge.fp32.onnx")
-    manifest = parse_manifest((folder / "manifest.json").read_bytes())
-    judge = msgspec.structs.replace(manifest.artifacts[0], **describe(folder, "judge.fp32.onnx"))
-    write_manifest(folder, msgspec.structs.replace(manifest, artifacts=(judge,)))
-    (folder / ENGINES).mkdir()
-    (folder / ENGINES / fatbin_name()).write_bytes(b".version 8.0")  # as the fake driver takes them
-    return read_bundle(folder)
-
-
-@pytest.fixture
-def made_for_it(usual: Bundle) -> Bundle:
-    """The same, whose golden frames expect what the fake's engines answer."""
-    golden = []
-    for case, known in zip(usual.manifest.golden, usual.golden(), strict=True):
-        shapes = {name: shape[1:] for name, shape in usual.manifest.outputs.items()}
-        said = answer({"image": known.image}, shapes)
-        arrays = {name: array[np.newaxis] for name, array in said.items()}
-        np.savez_compressed(usual.folder / case.expected.path, **arrays)
-        expected = File(**describe(usual.folder, case.expected.path))
-        golden.append(msgspec.structs.replace(case, expected=expected))
-    write_manifest(usual.folder, msgspec.structs.replace(usual.manifest, golden=tuple(golden)))
-    return read_bundle(usual.folder)
+def made_for_it(free: Bundle) -> Bundle:
+    """The anomaly model `free`, whose golden frames expect what the fake's engines answer."""
+    promise_answers(free.folder, 0.145)
+    return read_bundle(free.folder)
 
 
 def build(device: Machine, bundle: Bundle, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the command there."""
     return device.run(COMMAND, "build", str(bundle.folder), "--runtime", "tensorrt", *words)
-
-
-def engines(bundle: Bundle) -> list[Compiled]:
-    return [found for _, found in kept(bundle.folder) if isinstance(found, Compiled)]
 
 
 def asked_of(bundle: Bundle, engine: Compiled) -> dict[str, Any]:
@@ -138,33 +108,33 @@ def test_the_next_build_knows_what_the_first_has_measured(
 
 
 @pytest.mark.parametrize("up_to_date", [False, True], ids=["just built", "built before"])
-def test_an_engine_that_judges_otherwise_is_deleted(device: Machine, usual: Bundle, up_to_date: bool) -> None:
+def test_an_engine_that_judges_otherwise_is_deleted(device: Machine, free: Bundle, up_to_date: bool) -> None:
     """With status 1, and words for what differs; no line can take it."""
     if up_to_date:
-        write_engines(usual.folder, batch=8)
-        (known,) = engines(usual)
-        path = usual.folder / ENGINES / f"judge.fp32.{known.key}.engine"
-        (usual.folder / ENGINES / known.file.path).rename(path)
-        (usual.folder / ENGINES / f"{known.file.path}.json").unlink()
+        write_engines(free.folder, batch=8)
+        (known,) = engines(free)
+        path = free.folder / ENGINES / f"judge.fp32.{known.key}.engine"
+        (free.folder / ENGINES / known.file.path).rename(path)
+        (free.folder / ENGINES / f"{known.file.path}.json").unlink()
         file = msgspec.structs.replace(known.file, path=path.name)
         path.with_name(f"{path.name}.json").write_bytes(
             msgspec.json.encode(msgspec.structs.replace(known, file=file))
         )
-    done = build(device, usual)
+    done = build(device, free)
     assert done.returncode == 1
     assert ("up to date" in done.stdout.replace("kernels: up to date", "")) is up_to_date
     assert "fp32: deleted: golden frame golden/usual.png on tensorrt fp32: " in done.stdout
     assert done.stderr.endswith("1 of 1 engines judge otherwise and were deleted; see above\n")
-    assert {path.name for path in (usual.folder / ENGINES).iterdir()} == {fatbin_name()}
+    assert {path.name for path in (free.folder / ENGINES).iterdir()} == {fatbin_name()}
 
 
-def test_an_engine_of_a_draft_is_held_against_its_graph(device: Machine, usual: Bundle) -> None:
+def test_an_engine_of_a_draft_is_held_against_its_graph(device: Machine, free: Bundle) -> None:
     """Where there are no golden frames yet, ONNX Runtime tells what the graph computes."""
-    write_manifest(usual.folder, msgspec.structs.replace(usual.manifest, golden=(), tolerances={}))
-    done = build(device, usual)
+    write_manifest(free.folder, msgspec.structs.replace(free.manifest, golden=(), tolerances={}))
+    done = build(device, free)
     assert done.returncode == 1
     assert "this engine does not compute it" in done.stdout
-    assert engines(usual) == []
+    assert engines(free) == []
 
 
 def test_a_draft_is_calibrated_on_its_engine(
