@@ -44,7 +44,7 @@ def ring_send(folder: Path, shape: tuple[int, ...], ticks: Iterator[int]) -> Non
     with Sockets(folder, RUN) as sockets:
         send = sockets.to("receiver")
         for entry in ticks:
-            slot, generation = ring.lease(entry, published=max(0, entry - SLOTS + 1)) or (-1, 0)
+            slot, generation = ring.lease(entry, published=max(0, entry - SLOTS + 1))
             part = _part(entry, slot, generation)
             with ring.area(part, "frame") as area:
                 _stamp(as_image(area, shape), entry)

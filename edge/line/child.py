@@ -1,4 +1,4 @@
-"""One stage's process as the supervisor keeps it: started, watched, and started anew with back-off."""
+"""Keeps the process of one stage running: starts it, watches it, and restarts it with back-off."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ from ..memory.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
-HANG_NS = 5_000_000_000  # without a sign of life for so long, a stage is killed
-LOAD_NS = 120_000_000_000  # the same while it loads
-#: The first restart is at once, the second waits so long, each further one twice as long, and at most so long.
+#: A stage that shows no sign of life for this time is killed.
+HANG_NS = 5_000_000_000
+#: A stage that needs longer than this to load is killed.
+LOAD_NS = 120_000_000_000
+#: The first restart is at once. The second waits BACKOFF_NS, each further one twice as long, up to the most.
 BACKOFF_NS, MOST_BACKOFF_NS = 100_000_000, 10_000_000_000
-PROMPT_BACKOFF_NS = {"capture": 500_000_000, "publish": 500_000_000}  # likewise; without them no part is seen
-STEADY_NS = 30_000_000_000  # after so long without a fault, the back-off begins anew
+#: The most for the stages without which no part is seen or gets its verdict.
+PROMPT_BACKOFF_NS = {"capture": 500_000_000, "publish": 500_000_000}
+#: After this time without a fault, the back-off starts from zero again.
+STEADY_NS = 30_000_000_000
 
 
 class Child:
-    """A stage that is to run; `tick` does what there is to do about it."""
+    """The process of one stage; `tick` kills it if it hangs and says when to restart it."""
 
     def __init__(self, folder: Path, stage: str, ledger: Ledger) -> None:
         self.stage = stage
@@ -36,32 +40,34 @@ class Child:
 
     @property
     def pid(self) -> int | None:
+        """Its process id, None while it does not run."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
     @property
     def ready(self) -> bool:
+        """Whether it runs and takes parts."""
         return self.pid is not None and int(self._row["pid"][0]) == self.pid and bool(self._row["ready"][0])
 
     @property
     def dropped(self) -> int:
-        """Messages that its processes have dropped."""
+        """Number of messages that its processes have dropped."""
         return int(self._row["dropped"][0])
 
     @property
     def exit_code(self) -> int | None:
-        """Of the process that ended last; None while it runs."""
+        """Exit code of the process that ended last, None while it runs."""
         return self._process.poll() if self._process else None
 
     @property
     def error(self) -> str:
-        """What the stage said when it ended."""
+        """The error with which the stage ended."""
         try:
             return (self._folder / f"{self.stage}.error").read_text()
         except OSError:
             return f"ended with status {self.exit_code}"
 
     def start(self) -> None:
-        """Start the process, in its own session so that a terminal's Ctrl-C goes to the supervisor alone."""
+        """Start the process in a session of its own: a terminal's Ctrl-C is to reach the supervisor alone."""
         (self._folder / f"{self.stage}.error").unlink(missing_ok=True)
         self._row["ready"] = 0
         self._process = subprocess.Popen(
@@ -73,7 +79,7 @@ class Child:
         self._due_ns = 0
 
     def tick(self, now_ns: int) -> bool:
-        """Kill it if it hangs; True if it ended and the time to start it anew has come."""
+        """Kill the process if it hangs; return whether it has ended and the time to restart it has come."""
         if self.pid is not None:
             since_ns, limit_ns = (
                 (int(self._row["beat_ns"][0]), HANG_NS) if self.ready else (self._started_ns, LOAD_NS)
@@ -86,31 +92,34 @@ class Child:
             self._row["ready"], self._row["failed_ns"] = 0, now_ns
             if now_ns - self._started_ns > STEADY_NS:
                 self._backoff_ns = 0
-            log.error("%s: %s; starting it anew in %.1f s", self.stage, self.error, self._backoff_ns / 1e9)
+            log.error("%s: %s; restarting it in %.1f s", self.stage, self.error, self._backoff_ns / 1e9)
             self.postpone(now_ns)
         return now_ns >= self._due_ns
 
     def postpone(self, now_ns: int) -> None:
-        """Have it started anew later, and the next time later still."""
+        """Put off the restart by the back-off, and double the back-off."""
         self._due_ns = now_ns + self._backoff_ns
         most_ns = PROMPT_BACKOFF_NS.get(self.stage, MOST_BACKOFF_NS)
         self._backoff_ns = min(max(2 * self._backoff_ns, BACKOFF_NS), most_ns)
 
     def restart(self) -> None:
+        """Start the process again, and count that."""
         self.start()
         self.restarts += 1
 
     def terminate(self) -> None:
+        """Tell the process to stop."""
         if self._process and self._process.poll() is None:
             self._process.terminate()
 
     def kill(self) -> None:
+        """Kill the process and wait for its end."""
         if self._process and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
 
     def wait(self, timeout_s: float) -> None:
-        """Wait for the process to end; after the time it is killed."""
+        """Wait for the process to end, and kill it after the timeout."""
         if self._process:
             try:
                 self._process.wait(timeout_s)

@@ -13,30 +13,30 @@ from contextlib import contextmanager, suppress
 
 @contextmanager
 def engine_cores(threads: int) -> Iterator[None]:
-    """Keep this thread on the engine's cores; threads that it starts meanwhile stay there for good."""
-    known = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, _of_engine(known, threads) or known)
+    """Pin this thread to the engine's cores; threads that it starts in the block stay there for good."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, _of_engine(allowed, threads) or allowed)
     try:
         yield
     finally:
-        os.sched_setaffinity(0, known)
+        os.sched_setaffinity(0, allowed)
 
 
 def leave_to_engine(threads: int) -> None:
-    """Keep this thread, and those that it starts from now on, off the engine's cores."""
-    known = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, known - _of_engine(known, threads))
+    """Keep this thread off the engine's cores, and all threads that it starts from now on."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, allowed - _of_engine(allowed, threads))
 
 
-def _of_engine(known: set[int], threads: int) -> set[int]:
-    """The last of the cores; none where the engine's threads take all of them, or as many as they like (0)."""
-    return set(sorted(known)[-threads:]) if 0 < threads < len(known) else set()
+def _of_engine(allowed: set[int], threads: int) -> set[int]:
+    """Return the last `threads` cores; none where the engine uses all of them, or any number (0)."""
+    return set(sorted(allowed)[-threads:]) if 0 < threads < len(allowed) else set()
 
 
 def take_realtime_priority(priority: int) -> None:
-    """Have this process run before ordinary ones when it is due, where the system allows it (LimitRTPRIO).
+    """Give this process real-time priority (SCHED_FIFO), where the system allows it (LimitRTPRIO).
 
-    Without it a busy machine can hold up a verdict for longer than the guard before its deadline.
+    Without it a busy machine can delay a verdict by more than the guard time before its deadline.
     """
     with suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))

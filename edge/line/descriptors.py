@@ -1,17 +1,19 @@
-"""How many files and connections a process may have open at once: as many as the system grants."""
+"""Raises the number of files and connections that a process may have open to what the system grants."""
 
 from __future__ import annotations
 
 import contextlib
 import resource
 
-MOST = 65_536  # each costs the kernel memory
+#: Each open file costs the kernel memory.
+MOST = 65_536
 
 
 def raise_limit() -> None:
-    """Let this process and those that it starts have as many as the system grants."""
+    """Let this process, and those that it starts, open up to MOST files, as far as the system grants it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST if hard == resource.RLIM_INFINITY else min(MOST, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(OSError, ValueError):  # the old limit does, too, where there is no crowd
+        # The old limit is enough without a crowd of subscribers.
+        with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

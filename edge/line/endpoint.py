@@ -1,4 +1,4 @@
-"""Keeps an ipc endpoint for one process: ZeroMQ itself takes such a socket from whoever has it."""
+"""Reserves an ipc endpoint for one process; ZeroMQ itself would take it away from the process that has it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ..errors import LineError
 
 
 def claim(endpoint: str) -> None:
-    """Claim an `ipc://` endpoint until this process ends, by a lock beside its socket.
+    """Reserve an `ipc://` endpoint until this process ends, by a lock beside its socket.
 
-    What a process that has ended leaves is taken over. Raises LineError where a living one has it. Endpoints of
-    other kinds, which the system keeps for one process by itself, need none.
+    Takes over the lock of a process that has ended. Raises LineError where a running process has the endpoint.
+    Does nothing for endpoints of other kinds, which the system reserves by itself.
     """
     path = endpoint.removeprefix("ipc://")
     if path == endpoint:
@@ -49,7 +49,7 @@ def _lock(endpoint: str, path: str) -> None:
 
 
 def _is_heard(path: str) -> bool:
-    """Whether somebody listens on a socket, line or not."""
+    """Return whether any process listens on the socket at this path."""
     with socket.socket(socket.AF_UNIX) as caller:
         caller.settimeout(1)
         try:

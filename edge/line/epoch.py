@@ -1,4 +1,4 @@
-"""The epoch of a line: rises with each start of its capture, so that no part_id ever comes twice."""
+"""Counts up a line's epoch at each start of its capture, so that no part_id ever comes twice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import LineError
 
 
 def check_epoch(state: Path, line: str) -> None:
-    """Raise LineError where the epoch could not be counted up; nothing is left behind."""
+    """Raise LineError where `next_epoch` would; leave nothing behind."""
     path = state / f"{line}.epoch"
     folder = next(folder for folder in (state, *state.parents) if folder.exists())
     try:
@@ -20,20 +20,21 @@ def check_epoch(state: Path, line: str) -> None:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"1")
     except (OSError, ValueError) as error:
-        raise LineError(_words(path, error)) from error
+        raise _error(path, error) from error
 
 
-def _words(path: Path, error: OSError | ValueError) -> str:
-    said = (
+def _error(path: Path, error: OSError | ValueError) -> LineError:
+    why = (
         error.strerror if isinstance(error, OSError) else f"{error}: delete it, and epochs go on from the clock"
     )
-    return f"{path}: cannot count up the epoch: {said}: part_ids would repeat"
+    return LineError(f"{path}: cannot count up the epoch: {why}: part_ids would repeat")
 
 
 def next_epoch(state: Path, line: str) -> int:
-    """The next epoch, on disk before it is used: one more than the last, and at least the clock's second.
+    """Return the next epoch, which is on disk by then: one more than the last, and at least the clock's second.
 
-    The disk alone may lose it, with its folder or to an old copy; the clock alone may be set back.
+    Two sources are needed: the disk may lose the epoch or get an old copy back, and the clock may be set back.
+    Raises LineError where the epoch cannot be read or written.
     """
     path = state / f"{line}.epoch"
     try:
@@ -47,9 +48,10 @@ def next_epoch(state: Path, line: str) -> int:
         new.replace(path)
         folder = os.open(state, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(folder)  # else a power cut may take the new name back
+            # Without this, a power cut may take the new name back.
+            os.fsync(folder)
         finally:
             os.close(folder)
     except (OSError, ValueError) as error:
-        raise LineError(_words(path, error)) from error
+        raise _error(path, error) from error
     return epoch

@@ -1,4 +1,4 @@
-"""What supervisor and stages tell each other by files in the line's folder."""
+"""Defines the files in a run's folder by which the supervisor and the stages tell each other things."""
 
 from __future__ import annotations
 
@@ -9,24 +9,27 @@ import msgspec
 from ..recipe import Recipe
 
 PLAN = "plan.json"
-RUNNING = "engine.json"  # what infer tells of itself
-VERDICTS = "verdicts"  # the ipc name of the socket on which the supervisor itself hears the verdicts
+#: Which engine infer runs on.
+RUNNING = "engine.json"
+#: Name of the ipc socket on which the supervisor itself hears the verdicts.
+VERDICTS = "verdicts"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What the supervisor hands to each stage, as `plan.json`."""
+    """What the supervisor tells each stage, as `plan.json`."""
 
     recipe: Recipe
     recipe_digest: str
-    bundle_digest: str  # of all that judge
+    bundle_digest: str  # of the bundles of all judges
     pictures: dict[str, str] = {}  # SHA-256 of each master and drawing that the recipe names, by its path
-    left: tuple[str, ...] = ()  # folders of killed runs, whose parts are to have their verdict
+    left: tuple[str, ...] = ()  # folders of killed runs, whose parts still need their verdicts
 
     @property
     def guard_ns(self) -> int:
+        """Time before the deadline at which a part without an answer becomes `late`."""
         return round(self.recipe.timing.guard_ms * 1e6)
 
 
 def read_plan(folder: Path) -> Plan:
-    """The plan of the run in this folder; OSError, or MsgspecError where it is of another version."""
+    """Return the plan of the run in this folder; raise OSError or, for another version, MsgspecError."""
     return msgspec.json.decode((folder / PLAN).read_bytes(), type=Plan)

@@ -1,4 +1,4 @@
-"""What `edge run` will ask of the machine, asked for beforehand and given back: ports, sockets and folders."""
+"""Checks that the machine has what `edge run` needs: ports, sockets, folders and shared memory."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .run_folder import SHARED_MEMORY, make_base, runs
 
 
 def preflight(recipe: Recipe, judges: Sequence[Judge], state: Path) -> bool:
-    """Whether all is to be had; False where the line runs already, and so has it.
+    """Take all that a run needs and give it back; return False, without a check, where the line runs already.
 
-    Raises LineError for what is not, as the run would.
+    Raises the LineError that the run would raise for what is missing.
     """
     if runs(recipe.line):
         return False

@@ -1,4 +1,4 @@
-"""Where a run of a line lies in shared memory, under a lock that keeps the line from running twice.
+"""Makes the folder of a run in shared memory, under a lock that keeps the line from running twice.
 
 linejudge-<user>/<line>/pid       the supervisor's process
 linejudge-<user>/<line>/run       the name of the run's folder
@@ -20,12 +20,14 @@ from ..memory.ledger import Ledger
 log = logging.getLogger(__name__)
 
 SHARED_MEMORY = Path("/dev/shm")
-MOST_LEFT = 8  # runs whose parts may wait for their verdict, some 20 MB each
-PATIENCE_S = 10.0  # with the publish of a killed run, beyond the last deadline that it has to wait for
+#: Killed runs whose parts may wait for their verdicts, some 20 MB each.
+MOST_LEFT = 8
+#: The publish of a killed run has this time to end, from the last deadline of its parts on.
+GRACE_S = 10.0
 
 
 def runs(line: str) -> bool:
-    """Whether a line of this name and user runs now."""
+    """Return whether a line of this name and user runs now."""
     try:
         opened = os.open(_base() / line, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
@@ -40,7 +42,7 @@ def runs(line: str) -> bool:
 
 
 def make_base() -> None:
-    """Make the folder of all lines of this user; LineError where it cannot be, or is another's."""
+    """Make the folder of all lines of this user; raise LineError where that fails or another user has it."""
     base = _base()
     try:
         base.mkdir(mode=0o700, exist_ok=True)
@@ -56,9 +58,9 @@ def _base() -> Path:
 
 
 class RunFolder:
-    """The folder of a new run, 0700; `left` are those of runs that were killed and left parts to publish.
+    """Makes the folder of a new run, mode 0700; `left` are the folders of killed runs with parts to publish.
 
-    At the end it is removed, unless parts are left in it.
+    At the end of `with`, each folder whose parts all have their verdicts is removed.
     """
 
     def __init__(self, line: str) -> None:
@@ -79,11 +81,11 @@ class RunFolder:
 
     @property
     def is_there(self) -> bool:
-        """Whether the ledger is still where the stages look for it."""
+        """Whether the ledger is still there for the stages to open."""
         return (self.path / "ledger").exists()
 
     def _locked(self) -> int:
-        """The line's folder, made if need be, opened and locked; not one that is just being removed."""
+        """Return the line's folder, opened and locked; make it where it is missing or just being removed."""
         while True:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             opened = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -100,7 +102,7 @@ class RunFolder:
             os.close(opened)
 
     def _cleared(self) -> tuple[Path, ...]:
-        """Clear away what earlier runs left, but for the parts of which a subscriber may not have heard."""
+        """Remove what earlier runs left, and return the folders of those with unheard verdicts."""
         left, found = [], list(self._folder.iterdir())
         for path in sorted(found, key=lambda path: path.stat().st_mtime_ns):
             if not path.is_dir():
@@ -116,13 +118,12 @@ class RunFolder:
             log.error("%s: too many runs were killed: its parts get no verdict", path)
             shutil.rmtree(path)
         if found:
-            log.warning("%s: cleared away what a killed run had left", self._folder)
+            log.warning("%s: removed what a killed run had left", self._folder)
         return tuple(left[-MOST_LEFT:])
 
     def __exit__(self, *error: object) -> None:
-        kept = [
-            path for path in self.left if is_left(path)
-        ]  # the line may have ended before they were heard of
+        # The line may have ended before a subscriber heard the verdicts of earlier runs.
+        kept = [path for path in self.left if is_left(path)]
         if self.is_there and not _is_all_out(self.path):
             kept.append(self.path)
             (self.path / "ring").unlink(missing_ok=True)
@@ -134,7 +135,7 @@ class RunFolder:
 
 
 def is_left(folder: Path) -> bool:
-    """Whether a subscriber may not have heard of a part of the run in this folder."""
+    """Return whether a subscriber may have missed a verdict of the run in this folder."""
     try:
         ledger = Ledger.open(folder / "ledger")
     except LineError as error:
@@ -149,13 +150,16 @@ def _is_all_out(folder: Path) -> bool:
 
 
 def hold(folder: Path) -> None:
-    """Tell whoever looks that a publisher of the run is at work, until this process ends."""
+    """Lock the run's folder until this process ends, to show that the run still publishes."""
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     fcntl.flock(opened, fcntl.LOCK_SH)
 
 
 def _await_publish(folder: Path) -> None:
-    """Wait for the publisher of a killed run, which is giving out what was captured."""
+    """Wait for the publisher of a killed run, which still publishes verdicts.
+
+    Raises LineError where it does not end in time.
+    """
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     end_ns = 0
     try:
@@ -167,7 +171,7 @@ def _await_publish(folder: Path) -> None:
                 ledger = Ledger.open(folder / "ledger")
                 if not end_ns:
                     last_ns = ledger.part(ledger.captured - 1).deadline_ns if ledger.captured else 0
-                    end_ns = max(time.monotonic_ns(), last_ns) + round(PATIENCE_S * 1e9)
+                    end_ns = max(time.monotonic_ns(), last_ns) + round(GRACE_S * 1e9)
                     log.warning("%s: waiting for the publish of a killed run", folder)
                 if time.monotonic_ns() > end_ns:
                     pid = int(ledger.stages["publish"]["pid"][0])

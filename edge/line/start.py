@@ -1,6 +1,6 @@
-"""Where the process of a stage begins: tied to its supervisor's life before anything heavy is imported.
+"""Starts the process of a stage, and ties it to its supervisor before it imports anything heavy.
 
-Started as `python -m edge.start FOLDER STAGE SUPERVISOR` by the supervisor, never by hand.
+The supervisor runs it as `python -m edge.line.start FOLDER STAGE SUPERVISOR`; nobody runs it by hand.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def tie(stage: str, supervisor: int) -> None:
-    """Have the kernel end this process with its supervisor, a process id, and end it at once if that is gone.
+    """Have the kernel kill this process when its supervisor, a process id, ends.
 
-    Publish is told to stop instead, and first gives out what was captured.
+    Publish is told to stop instead, and first publishes what was captured. Exits where the supervisor has
+    ended.
     """
     number = signal.SIGTERM if stage == "publish" else signal.SIGKILL
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
-    if os.getppid() != supervisor:  # it ended before the kernel was asked
+    # The supervisor may have ended before the call.
+    if os.getppid() != supervisor:
         sys.exit(f"edge: {stage}: its supervisor, process {supervisor}, is gone")
 
 
 def main() -> int:
+    """Run the stage that the command line names; return the exit status."""
     folder, stage, supervisor = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     tie(stage, supervisor)
     from .processes import run_stage_of

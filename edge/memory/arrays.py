@@ -1,6 +1,6 @@
-"""A file in shared memory as named numpy arrays, which every process of the line maps alike.
+"""Maps a file in shared memory as named numpy arrays, the same in every process of the line.
 
-Not `multiprocessing.shared_memory`: before Python 3.13 the exit of any reader unlinks the segment.
+`multiprocessing.shared_memory` would not do: before Python 3.13 the exit of any reader removes the memory.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class _Field(msgspec.Struct, frozen=True):
 
 
 class SharedArrays:
-    """Named arrays in one file; big ones begin at a page, so that a driver can pin them.
+    """Named arrays in one file; an array of a page or more begins at a page, so that a driver can pin it.
 
-    The file describes itself: whoever opens it needs no more than its path. The memory is claimed when
-    the file is made, so a full /dev/shm is an error at the start and not a crash in mid-run.
+    The file describes its arrays, so a path is enough to open it. All its memory is allocated when it is made,
+    so a full /dev/shm is an error at the start and not a crash during the run.
     """
 
     def __init__(self, path: Path, memory: mmap.mmap, fields: list[_Field]) -> None:
@@ -53,7 +53,7 @@ class SharedArrays:
 
     @classmethod
     def create(cls, path: Path, arrays: dict[str, tuple[DTypeLike, tuple[int, ...]]]) -> SharedArrays:
-        """Make the file, all zeros; LineError where it exists or the memory is not to be had."""
+        """Make the file, all zeros; raise LineError where it exists or the memory is not available."""
         fields, offset = [], PAGE
         for name, (dtype, shape) in arrays.items():
             given = np.dtype(dtype)
@@ -76,7 +76,7 @@ class SharedArrays:
         except OSError as error:
             path.unlink()
             raise LineError(
-                f"{path}: {offset / 2**20:.0f} MiB of shared memory are not to be had ({error.strerror}): "
+                f"{path}: {offset / 2**20:.0f} MiB of shared memory are not available ({error.strerror}): "
                 "lower timing.slots or the frame size, or give /dev/shm more room"
             ) from error
         finally:
@@ -85,7 +85,7 @@ class SharedArrays:
 
     @classmethod
     def open(cls, path: Path) -> SharedArrays:
-        """Map a file that `create` made; LineError where it is missing or something else."""
+        """Map a file that `create` made; raise LineError where it is missing or another kind of file."""
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
@@ -97,7 +97,7 @@ class SharedArrays:
             head = os.pread(fd, PAGE, 0)
             length = int.from_bytes(head[8:12], "little")
             if head[:8] != _MAGIC or length + 12 > len(head):
-                raise LineError(f"{path}: not shared memory of a line, or of another version")
+                raise LineError(f"{path}: not the shared memory of a line of this version")
             fields = msgspec.msgpack.decode(head[12 : 12 + length], type=list[_Field])
             return cls(path, mmap.mmap(fd, size), fields)
         finally:
@@ -112,10 +112,10 @@ _order = (threading.Lock(), threading.Lock())
 
 
 def fence() -> None:
-    """Make what was stored before visible to other cores before what is stored after.
+    """Make earlier stores visible to other cores before later ones.
 
-    x86 keeps that order by itself, Arm does not. Python has no barrier of its own; the release of one
-    lock followed by the acquisition of another is one on both (Arm ARM, release/acquire consistency).
+    x86 keeps this order by itself, Arm does not. Python has no memory barrier, but releasing one lock and then
+    acquiring another acts as one on both (Arm ARM, release/acquire consistency).
     """
     for lock in _order:
         lock.acquire()

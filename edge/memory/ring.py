@@ -1,7 +1,7 @@
-"""Slots in shared memory that carry a part through the line: its frame, its model input, its outputs.
+"""Keeps slots in shared memory, each with one part's frame, its model inputs and its outputs.
 
-A slot is leased by capture, which counts up its generation; whoever comes later than that lease is told
-so and never sees another part's picture.
+Capture leases a slot to a part and counts up the slot's generation. A stage that still wants the data of an
+earlier lease gets an error, and never another part's picture.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ from ..errors import SlotOverwritten
 from ..messages import Part
 from .arrays import PAGE, SharedArrays, fence
 
-Area = Literal["frame", "tensor", "outputs"]  # of the last two there is one for each judge
+#: The areas of a slot; there is a `tensor` and an `outputs` for each judge.
+Area = Literal["frame", "tensor", "outputs"]
+#: The slot and generation of a part that got no slot.
+NO_LEASE = (-1, 0)
 
 
 class Ring:
-    """Fixed slots, each with an area for the frame and, for each judge, for its input and its outputs."""
+    """A fixed number of slots; each has an area for the frame, and two for each judge: input and outputs."""
 
     def __init__(self, arrays: SharedArrays) -> None:
         self._generation = arrays["generation"]
@@ -40,7 +43,10 @@ class Ring:
     def create(
         cls, path: Path, *, slots: int, frame: int, tensors: Sequence[int], outputs: Sequence[int]
     ) -> Ring:
-        """Make a ring of `slots` slots; the sizes of the areas are in bytes, judge by judge."""
+        """Make a ring of `slots` slots; sizes are in bytes, those of `tensors` and `outputs` judge by judge.
+
+        Raises LineError where the memory is not available.
+        """
         sizes = {"frame.0": frame}
         sizes |= {f"tensor.{number}": size for number, size in enumerate(tensors)}
         sizes |= {f"outputs.{number}": size for number, size in enumerate(outputs)}
@@ -52,30 +58,32 @@ class Ring:
 
     @classmethod
     def open(cls, path: Path) -> Ring:
+        """Map the ring that `create` made; raise LineError where it is missing."""
         return cls(SharedArrays.open(path))
 
     @property
     def slots(self) -> int:
+        """Number of slots."""
         return len(self._owner)
 
     def memory(self, area: Area, number: int = 0) -> NDArray[np.uint8]:
-        """An area of all slots, `(slots, bytes)`; for a device to pin, not to be read."""
+        """Return an area of all slots, `(slots, bytes)` uint8; for a device to pin, not to read from."""
         return self._areas[area, number]
 
     def free(self, published: int) -> int:
-        """How many slots belong to no part that still waits for its verdict."""
+        """Return the number of free slots, with the number of parts published so far."""
         return int(np.count_nonzero(self._owner < published))
 
-    def lease(self, entry: int, published: int) -> tuple[int, int] | None:
-        """Give the slot that has been free longest to the part `entry`: (slot, generation), or None.
+    def lease(self, entry: int, published: int) -> tuple[int, int]:
+        """Lease the slot that has been free longest to the part `entry`; return its number and generation.
 
-        `published` is how many parts have their verdict; verdicts come in order, so a slot is free once
-        its part's number is below it. Of its outputs each page begins with a NaN from here on, so that what
-        nobody writes passes no part. Only capture leases.
+        Returns NO_LEASE where no slot is free. `published` is the number of parts that have their verdict:
+        verdicts come in order, so a slot is free once its part's number is below it. Each page of the outputs
+        begins with a NaN from now on, so outputs that nobody writes pass no part. Only capture leases.
         """
         slot = int(self._owner.argmin())
         if self._owner[slot] >= published:
-            return None
+            return NO_LEASE
         generation = int(self._generation[slot]) + 1
         self._generation[slot] = generation
         self._owner[slot] = entry
@@ -85,26 +93,26 @@ class Ring:
         return slot, generation
 
     def check(self, part: Part) -> None:
-        """Raise SlotOverwritten if the part's lease is over."""
+        """Raise SlotOverwritten if the part has no slot, or its slot is leased to a later part."""
         fence()
         if part.slot < 0 or self._generation[part.slot] != part.generation:
             raise SlotOverwritten(f"part {part.part_id}: slot {part.slot} belongs to a later part by now")
 
     @contextmanager
     def area(self, part: Part, area: Area, number: int = 0) -> Iterator[NDArray[np.uint8]]:
-        """Lend the bytes of one area of the part's slot; raise if the lease ended before or meanwhile."""
+        """Yield one area of the part's slot, `(bytes,)` uint8; raise SlotOverwritten if its lease is over."""
         self.check(part)
         yield self._areas[area, number][part.slot]
         self.check(part)
 
 
 def as_image(area: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The first bytes of an area as a uint8 array of this shape, without a copy."""
+    """Return the first bytes of an area, `(bytes,)` uint8, as a uint8 view of this shape."""
     return area[: int(np.prod(shape))].reshape(shape)
 
 
 def as_outputs(area: NDArray[np.uint8], shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:
-    """The area as float32 arrays that lie one after another, without a copy."""
+    """Return an area, `(bytes,)` uint8, as float32 views of these shapes, which lie one after another."""
     found, offset, floats = {}, 0, area.view(np.float32)
     for name, shape in shapes.items():
         count = int(np.prod(shape))

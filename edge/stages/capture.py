@@ -1,4 +1,4 @@
-"""Capture: source -> Frame. Each trigger is entered in the ledger before any of its pixels move."""
+"""Captures parts: enters each trigger in the ledger, then has the source write its pixels into a slot."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ..errors import PartError, SourceEnded, SourceError
 from ..memory.ledger import ROWS, Ledger
-from ..memory.ring import Ring, as_image
+from ..memory.ring import NO_LEASE, Ring, as_image
 from ..messages import SOURCE_REF_BYTES, Frame, Message, Part, Unknown
 from ..sources.base import EarlierPicture, Source, Trigger
 from ..text import DETAIL_BYTES, end_of, fitted, readable
@@ -16,7 +16,7 @@ from .loop import stamp
 
 
 class Capture:
-    """Leases a slot for each trigger, enters the part and has the source write its pixels there."""
+    """Makes a part of each trigger. `shape` is that of a frame; `deadline_ns` is the time from capture on."""
 
     def __init__(
         self, ring: Ring, ledger: Ledger, *, camera: str, shape: tuple[int, ...], deadline_ns: int
@@ -27,10 +27,9 @@ class Capture:
         self._sequence = ledger.last_sequence(self._epoch)
 
     def enter(self, trigger: Trigger) -> Part:
-        """The part of this trigger: in the ledger, and with a slot if one is free (else slot -1)."""
+        """Enter the trigger's part in the ledger and return it; its slot is -1 where none is free."""
         entry = self._ledger.captured
-        lease = None if trigger.lost else self._ring.lease(entry, self._ledger.published)
-        slot, generation = lease or (-1, 0)
+        slot, generation = NO_LEASE if trigger.lost else self._ring.lease(entry, self._ledger.published)
         self._sequence += 1
         part = Part(
             entry=entry,
@@ -49,7 +48,10 @@ class Capture:
         return self._ledger.enter(part)
 
     def read(self, source: Source, part: Part, lost: str = "") -> Frame | Unknown:
-        """Have the triggered frame's pixels written into the part's slot; `lost` says why there are none."""
+        """Have the source write the part's pixels into its slot, `(H, W)` or `(H, W, 3)` uint8.
+
+        Returns Unknown where they cannot be had; `lost` says why the source has none for this part.
+        """
         if part.slot < 0:
             detail = lost or f"all {self._ring.slots} slots hold parts that wait for a verdict"
             return Unknown(part=part, reason="overrun", detail=detail, done_ns={})
@@ -75,9 +77,10 @@ def run_capture(
     onward: Callable[[Message], None],
     publish: Callable[[Message], None],
 ) -> None:
-    """Enter and send on every part that the source triggers, until its end or until told to stop.
+    """Enter and send on each part that the source triggers, until the source ends or until told to stop.
 
-    While the ledger is full, that is, while nothing is published, no part is taken on.
+    Takes no part while the ledger is full, which happens only while nothing is published. A source that fails
+    raises SourceError; its last part goes to publish as `unknown`.
     """
     with source:
         liveness.ready()

@@ -1,4 +1,4 @@
-"""What comes in for a stage: messages of this run about parts as the ledger has them, and nothing else."""
+"""Receives a stage's messages, and drops each one that is not of this run or not about a part in the ledger."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ M = TypeVar("M", bound=Message)
 
 
 class Inbox(Generic[M]):
-    """A stage's socket, on which what is no message for the stage is dropped and counted, and ends nothing.
+    """A stage's socket. It drops and counts each message that is not for the stage, and goes on.
 
-    Such are bytes of another version or run, messages that `fits` refuses, and those whose part is not the
-    ledger's in every field, as those of a process that stood still for long.
+    Drops bytes of another version or run, messages that `fits` refuses, and messages whose part differs from
+    the ledger's in any field, such as those of a process that was stopped for long.
     """
 
     def __init__(
@@ -36,11 +36,11 @@ class Inbox(Generic[M]):
         self._told = False
 
     def poll(self, timeout_ms: int) -> bool:
-        """Whether something has come, waiting for it at most so long."""
+        """Return whether a message has come, waiting for it up to the timeout."""
         return bool(self.socket.poll(timeout_ms))
 
     def take(self) -> M | None:
-        """What has come, or None where that was dropped; waits where nothing has."""
+        """Return the next message, None where it was dropped; wait where there is none."""
         try:
             message = unpack(self.socket.recv(), self._run)
         except WireError as error:
@@ -50,18 +50,18 @@ class Inbox(Generic[M]):
             self._drop(f"a {type(message).__name__} that is not for this stage")
             return None
         if not self._ledger.holds(message.part):
-            self._drop(f"about part {message.part.part_id} otherwise than it was entered")
+            self._drop(f"its part {message.part.part_id} differs from the part in the ledger")
             return None
         return message
 
     def _drop(self, what: str) -> None:
         self._row["dropped"] += 1
         if not self._told:
-            log.warning("%s: dropped a message, and will others without a word: %s", self._stage, what)
+            log.warning("%s: dropped a message, and will not log further ones: %s", self._stage, what)
             self._told = True
 
 
 def are_finite(inputs: Iterable[Input | Refused]) -> bool:
-    """Whether each judge's `to_frame` holds numbers only; a judge that was refused has none."""
+    """Return whether each judge's `to_frame` consists of finite numbers; a refused judge has none."""
     places = [one.to_frame for one in inputs if isinstance(one, Input)]
     return all(map(math.isfinite, chain.from_iterable(places)))

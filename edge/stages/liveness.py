@@ -1,4 +1,4 @@
-"""A stage's life: the signs of it that its supervisor reads, and when it is to stop."""
+"""Shows the supervisor that a stage is alive, and tells the stage when it is to stop."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from types import FrameType
 
 from ..memory.ledger import Ledger
 
-TICK_MS = 100  # at most so long between two signs of life
+#: A stage shows a sign of life at least this often.
+TICK_MS = 100
 
 
 class Liveness:
-    """What the supervisor sees of a stage, and what the stage hears of its supervisor."""
+    """A stage's row in the ledger, and `stopping`, which a signal or the supervisor's end sets."""
 
     def __init__(self, ledger: Ledger, stage: str, supervisor: int) -> None:
         self._row = ledger.stages[stage]
@@ -25,7 +26,8 @@ class Liveness:
             self.stopping = True
 
         signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor, which stops us in order
+        # Ctrl-C reaches the supervisor, which stops the stages in order.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._row["pid"] = os.getpid()
         return self
 
@@ -33,13 +35,13 @@ class Liveness:
         self._row["ready"] = 0
 
     def ready(self) -> None:
-        """From here on the stage takes parts."""
+        """Show that the stage takes parts from now on."""
         self.beat()
         self._row["ready_ns"] = time.monotonic_ns()
         self._row["ready"] = 1
 
     def beat(self) -> None:
-        """Show life; stop where the supervisor is gone."""
+        """Show a sign of life; stop where the supervisor has ended."""
         self._row["beat_ns"] = time.monotonic_ns()
         if os.getppid() != self._supervisor:
             self.stopping = True

@@ -1,9 +1,7 @@
-"""How a stage runs: receive, step, send, time.
+"""Runs the loop of a stage: receive messages, start the step on them, collect the results, send them.
 
-A stage is one process with one loop. It binds its inbox and connects to the inboxes it sends to, so
-messages wait for a stage that is being restarted. What it does with a message is its step's business;
-a part that the step cannot judge goes on to publish as `unknown`, anything worse ends the process and
-the supervisor starts it anew.
+A part that the step cannot judge goes to publish as `Unknown`. Any other error ends the process, and the
+supervisor restarts it; messages wait in the inbox meanwhile.
 """
 
 from __future__ import annotations
@@ -24,14 +22,15 @@ from .schedule import Schedule
 
 log = logging.getLogger(__name__)
 
-ENGINE_FAILURES = 3  # in a row, after which the engine is loaded anew
+#: After this many failures in a row, the stage ends, so that its next process loads the engine anew.
+ENGINE_FAILURES = 3
 
 
 class Step(Protocol):
-    """What a stage does with messages: `start` up to `batch` at once on each of its lanes, `finish` the first.
+    """What a stage does with messages: `start` a batch of up to `batch` on a lane, `finish` the first batch.
 
-    Parts that cannot be judged are among what either returns, as `Unknown`. Raises EngineLost where nothing
-    more can be judged by this process.
+    Both return the parts that cannot be judged as `Unknown`, and raise EngineLost where this process can judge
+    no more parts.
     """
 
     lanes: int
@@ -51,10 +50,10 @@ def relay(
     step: Step,
     guard_ns: int,
 ) -> None:
-    """Run a step over everything that comes in, until the supervisor says stop.
+    """Run a step over everything that comes in, until told to stop.
 
-    While parts are being worked on, the next are started as soon as they come, as the schedule says. An engine
-    that is lost, or fails ENGINE_FAILURES times in a row, ends the stage; parts that it has are `unknown` then.
+    Starts parts as soon as the schedule allows, while others are still in work. Where the engine is lost or
+    fails ENGINE_FAILURES times in a row, sends the parts in work as `Unknown` and raises EngineError.
     """
     schedule: Schedule[Frame | Tensor] = Schedule(lanes=step.lanes, batch=step.batch, guard_ns=guard_ns)
     failures = 0
@@ -88,7 +87,7 @@ def relay(
 
 
 def refuse(message: Message, error: PartError | SlotOverwritten | EngineError) -> Unknown:
-    """The message's part as one that cannot be judged, with the error's reason and words."""
+    """Return the message's part as one that cannot be judged, with the error's reason and text."""
     reason: UnknownReason = "engine"
     if isinstance(error, PartError):
         reason = error.reason
@@ -102,5 +101,5 @@ def refuse(message: Message, error: PartError | SlotOverwritten | EngineError) -
 
 
 def stamp(name: str, message: Message) -> Message:
-    """The message with the time at which this stage was done with it."""
+    """Return the message with the time at which this stage was done with it."""
     return msgspec.structs.replace(message, done_ns={**message.done_ns, name: time.monotonic_ns()})

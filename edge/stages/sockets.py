@@ -1,4 +1,4 @@
-"""The sockets of one stage: an inbox, ways to other stages' inboxes, and the socket for subscribers."""
+"""Opens the sockets of a stage: its inbox, those to other stages' inboxes, and the one for subscribers."""
 
 from __future__ import annotations
 
@@ -15,21 +15,28 @@ from ..wire import pack
 
 log = logging.getLogger(__name__)
 
-LINGER_MS = 200  # for what was sent last; a receiver may be gone for good
-PUBLISH_HWM = 10_000  # messages kept for a slow subscriber, some 10 MB
-MESSAGE_BYTES = 65_536  # more than any message between stages has
-HEEDED_HWM = 1  # subscriptions of one subscriber that libzmq reads at once, and every one before it sends
-TOPIC_BYTES = 64  # of a subscription, and of what a subscriber says of itself when it connects
-HANDSHAKE_MS = 2000  # for a subscriber to say that it is one
+#: How long a closing socket tries to send its last messages; the receiver may be gone for good.
+LINGER_MS = 200
+#: Messages kept for a slow subscriber, some 10 MB.
+PUBLISH_HWM = 10_000
+#: More than any message between stages has.
+MESSAGE_BYTES = 65_536
+#: Subscriptions that libzmq reads at once from one subscriber; before it sends, it reads all that are there.
+SUBSCRIPTIONS_HWM = 1
+#: Longest subscription, and longest property that a subscriber may send when it connects.
+TOPIC_BYTES = 64
+#: Time in which whoever connects must prove to be a subscriber.
+HANDSHAKE_MS = 2000
 
 
 class Sockets:
-    """The sockets of one stage: its inbox, and a way to each other stage's inbox."""
+    """Opens sockets in the folder of a run, whose number `run` each message carries; `with` closes them."""
 
     def __init__(self, folder: Path, run: bytes) -> None:
         self._folder, self._run = folder, run
         self._context = zmq.Context()
-        self._context.setsockopt(zmq.LINGER, LINGER_MS)  # for sockets that are closed before it, too
+        # Set on the context, this holds for sockets that are closed before it, too.
+        self._context.setsockopt(zmq.LINGER, LINGER_MS)
 
     def __enter__(self) -> Sockets:
         return self
@@ -38,7 +45,7 @@ class Sockets:
         self._context.destroy()
 
     def inbox(self, stage: str) -> zmq.Socket[bytes]:
-        """The socket on which `stage` receives; bounded by the rows of the ledger."""
+        """Return the socket on which `stage` receives; it keeps as many messages as the ledger has rows."""
         socket = self._context.socket(zmq.PULL)
         socket.set_hwm(ROWS)
         socket.maxmsgsize = MESSAGE_BYTES
@@ -46,13 +53,14 @@ class Sockets:
         return socket
 
     def publisher(self, endpoints: tuple[str, ...]) -> zmq.Socket[bytes]:
-        """The socket on which verdicts go out: a PUB that tells of each subscriber that comes.
+        """Return the socket on which verdicts are published: an XPUB, which reports each new subscriber.
 
-        A subscriber that falls PUBLISH_HWM messages behind loses the newest ones.
+        A subscriber that falls PUBLISH_HWM messages behind loses the newest ones. Raises LineError where an
+        endpoint cannot be bound.
         """
         found = self._context.socket(zmq.XPUB)
         found.set_hwm(PUBLISH_HWM)
-        found.rcvhwm = HEEDED_HWM
+        found.rcvhwm = SUBSCRIPTIONS_HWM
         found.maxmsgsize = TOPIC_BYTES
         found.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         found.setsockopt(zmq.XPUB_VERBOSE, 1)
@@ -68,7 +76,7 @@ class Sockets:
         return found
 
     def to(self, stage: str) -> Callable[[Message], None]:
-        """A function that sends to `stage`; it never waits: a part it cannot send turns `late`."""
+        """Return a function that sends to `stage` at once, without waiting; an unsent part becomes `late`."""
         socket = self._context.socket(zmq.PUSH)
         socket.set_hwm(ROWS)
         socket.connect(f"ipc://{self._folder}/{stage}.ipc")
@@ -77,6 +85,6 @@ class Sockets:
             try:
                 socket.send(pack(message, self._run), zmq.NOBLOCK)
             except zmq.Again:
-                log.error("part %s: %s takes no more messages", message.part.part_id, stage)
+                log.error("part %s: the inbox of %s is full", message.part.part_id, stage)
 
         return send

@@ -127,7 +127,7 @@ class Line:
 
     def enter(self) -> Tensor:
         entry, view = self.started, str(self.dice.integers(self.task.views))
-        slot, generation = self.ring.lease(entry, published=self.published) or (-1, 0)
+        slot, generation = self.ring.lease(entry, published=self.published)
         part = part_of(entry, slot=slot, generation=generation, view=view)
         self.started += 1
         if not self.task.frames:

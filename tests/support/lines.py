@@ -16,13 +16,12 @@ from pathlib import Path
 import cv2
 import msgspec
 import numpy as np
-import zmq
 
+from edge import subscriber
 from edge.errors import LineError
 from edge.line.run_folder import SHARED_MEMORY
 from edge.memory.ledger import STAGES, Ledger
 from edge.messages import Verdict
-from edge.wire import verdict_from
 
 PATIENCE_S = 60.0
 
@@ -91,17 +90,14 @@ class Subscriber:
         self._thread.join()
 
     def _hear(self) -> None:
-        with zmq.Context() as context, context.socket(zmq.SUB) as socket:
-            socket.linger = 0
-            socket.subscribe(b"")
-            socket.connect(self._endpoint)
+        with subscriber.Subscriber(self._endpoint) as opened:
             while not self._closing.is_set():
-                if socket.poll(50):
-                    topic, body = socket.recv_multipart()
-                    if topic.startswith(b"heartbeat."):
-                        self.heartbeats.append(msgspec.json.decode(body))
-                    else:
-                        self.verdicts.append((topic.decode(), verdict_from(body)))
+                if (heard := opened.hear(50)) is None:
+                    continue
+                if isinstance(heard.message, Verdict):
+                    self.verdicts.append((heard.topic.decode(), heard.message))
+                else:
+                    self.heartbeats.append(msgspec.json.decode(heard.body))
 
     def ids(self) -> list[str]:
         """The part_ids heard, with 1 for the first epoch, 2 for the second, and so on."""

@@ -1,7 +1,4 @@
-"""The process of one stage: opens what a run has in common, and loads only what the stage needs.
-
-It begins in start.py.
-"""
+"""The process of one stage: opens the run's shared memory and sockets, and loads only what the stage needs."""
 
 from __future__ import annotations
 
@@ -17,13 +14,15 @@ from ...stages.sockets import Sockets
 from ..cpu import leave_to_engine, take_realtime_priority
 from ..plan import read_plan
 
-PRIORITY = {"publish": 20, "capture": 10, "preprocess": 5, "infer": 5}  # of what has to be prompt
+#: Real-time priorities; a higher one runs first.
+PRIORITY = {"publish": 20, "capture": 10, "preprocess": 5, "infer": 5}
 
 
 def run_stage(folder: Path, stage: str, supervisor: int) -> None:
     """Run one stage until it is told to stop or, for capture, until the source ends."""
     plan = read_plan(folder)
-    if stage != "infer":  # whose engine comes first
+    # Infer does so itself, once its engine has its cores.
+    if stage != "infer":
         take_realtime_priority(PRIORITY[stage])
         leave_to_engine(plan.recipe.engine.threads)
     ledger, ring = Ledger.open(folder / "ledger"), Ring.open(folder / "ring")
@@ -32,12 +31,12 @@ def run_stage(folder: Path, stage: str, supervisor: int) -> None:
 
 
 def run_stage_of(folder: Path, stage: str, supervisor: int) -> int:
-    """Run a stage; what ended it, if anything, goes to `<stage>.error` for the supervisor to tell."""
+    """Run a stage and return its exit status; write its error to `<stage>.error` for the supervisor."""
     logging.basicConfig(level=logging.INFO, format=f"%(levelname)s {stage}: %(message)s")
     try:
         run_stage(folder, stage, supervisor)
     except EdgeError as error:
-        said = str(error).encode("utf-8", "backslashreplace")  # names of files may hold what UTF-8 does not
-        (folder / f"{stage}.error").write_bytes(said)
+        # The names of files may hold bytes that are not UTF-8.
+        (folder / f"{stage}.error").write_bytes(str(error).encode("utf-8", "backslashreplace"))
         return 1
     return 0

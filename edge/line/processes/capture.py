@@ -1,4 +1,4 @@
-"""Puts capture together."""
+"""Puts capture together and runs it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ..plan import Plan
 
 
 def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: Ledger, ring: Ring) -> None:
+    """Run capture until it is told to stop or its source ends."""
     source = plan.recipe.source
     capture = Capture(
         ring,

@@ -1,4 +1,4 @@
-"""Puts publish together, which needs no bundle: the supervisor has written down how verdicts are made."""
+"""Puts publish together and runs it, without a bundle: the supervisor has written down the judges' rules."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: Ledger, ring: Ring) -> None:
+    """Run publish until it is told to stop and every captured part has its verdict."""
     recipe, rules = plan.recipe, read_rules(folder)
     publisher = Publisher(ring, ledger, rules, _identity(plan), plan.guard_ns, _recovery_ns(recipe))
 
@@ -46,7 +47,7 @@ def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: 
 
 
 def _left(folder: Path, plan: Plan) -> tuple[Ledger, Identity] | None:
-    """The ledger of a run that was killed, if it is still there, and what its verdicts say of the line."""
+    """Return the ledger of a killed run and what its verdicts say about the line; None where it is gone."""
     try:
         ledger = Ledger.open(folder / "ledger")
     except LineError as error:
@@ -55,7 +56,7 @@ def _left(folder: Path, plan: Plan) -> tuple[Ledger, Identity] | None:
     try:
         of_then = read_plan(folder)
     except (OSError, msgspec.MsgspecError) as error:
-        log.warning("%s: %s: its parts are told as those of this run", folder, error)
+        log.warning("%s: %s: its parts get this run's recipe and bundle", folder, error)
         of_then = plan
     return ledger, _identity(of_then)
 
@@ -71,5 +72,5 @@ def _identity(plan: Plan) -> Identity:
 
 
 def _recovery_ns(recipe: Recipe) -> int:
-    """Within this time a camera that was opened and delivers nothing is given up."""
+    """Return the time after which a camera that delivers nothing would have failed again."""
     return RECOVERY_NS + (recipe.source.timeout_ms * 1_000_000 if isinstance(recipe.source, Video) else 0)

@@ -187,7 +187,7 @@ def test_what_a_killed_run_left_is_cleared_away(tmp_path: Path, endless: Callabl
         assert line.folder.exists()
         with running(recipe) as line:
             until(lambda: any(part_id.startswith("2-") for part_id in subscriber.ids()), "epoch 2", line)
-            assert "cleared away" in stop(line)
+            assert "removed what a killed run had left" in stop(line)
 
 
 def _runs(pid: int) -> bool:

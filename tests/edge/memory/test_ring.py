@@ -9,7 +9,7 @@ import pytest
 from parts import part_of
 
 from edge.errors import SlotOverwritten
-from edge.memory.ring import Ring, as_image, as_outputs
+from edge.memory.ring import NO_LEASE, Ring, as_image, as_outputs
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def test_a_slot_is_leased_until_its_part_has_a_verdict(ring: Ring) -> None:
     leases = [ring.lease(entry, published=0) for entry in range(3)]
     assert [slot for slot, _ in leases] == [0, 1, 2]
     assert ring.free(0) == 0
-    assert ring.lease(3, published=0) is None
+    assert ring.lease(3, published=0) == NO_LEASE
     assert ring.free(1) == 1
     assert ring.lease(3, published=1) == (0, 2)
 

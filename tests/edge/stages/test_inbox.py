@@ -54,7 +54,7 @@ class Stand:
 
     def enter(self) -> Part:
         entry = self.ledger.captured
-        slot, generation = self.ring.lease(entry, self.ledger.published) or (-1, 0)
+        slot, generation = self.ring.lease(entry, self.ledger.published)
         return self.ledger.enter(part_of(entry, slot=slot, generation=generation, deadline_ns=10**18))
 
     def write(self, part: Part, heat: float) -> None:
@@ -163,7 +163,7 @@ def test_a_part_is_known_by_its_texts_whatever_they_are(stand: Stand) -> None:
     """A name that does not fit the ledger, or is no text, is cut alike everywhere, and ends nothing."""
     for view in ("v" * 500, "é" * 100, "a\0b\n", "\udcff.png", ""):
         entry = stand.ledger.captured
-        slot, generation = stand.ring.lease(entry, stand.ledger.published) or (-1, 0)
+        slot, generation = stand.ring.lease(entry, stand.ledger.published)
         named = part_of(entry, slot=slot, generation=generation, deadline_ns=10**18, view=view)
         part = stand.ledger.enter(msgspec.structs.replace(named, camera=view * 2, source_ref=view * 9))
         stand.write(part, 0.1)
@@ -179,7 +179,7 @@ def test_outputs_are_no_number_from_the_lease_on(tmp_path: Path) -> None:
     ring = Ring.create(tmp_path / "ring", slots=4, frame=8, tensors=[8, 8], outputs=[9000, 64])
     for number in (0, 1):
         ring.memory("outputs", number)[:] = 0
-    slot, _ = ring.lease(0, 0) or (-1, 0)
+    slot, _ = ring.lease(0, 0)
     for number in (0, 1):
         outputs = ring.memory("outputs", number).view(np.float32)
         assert np.isnan(outputs[slot].reshape(-1, PAGE // 4)[:, 0]).all()

@@ -43,7 +43,7 @@ def engine(tiny_bundle: Path) -> Iterator[Engine]:
 def tensor_of(
     ring: Ring, entry: int, picture: np.ndarray, inputs: tuple[Input | Refused, ...] = (INPUT,)
 ) -> Tensor:
-    slot, generation = ring.lease(entry, published=entry) or (-1, 0)
+    slot, generation = ring.lease(entry, published=entry)
     part = part_of(entry, slot=slot, generation=generation)
     for number in range(len(inputs)):
         with ring.area(part, "tensor", number) as area:
@@ -297,7 +297,7 @@ def test_a_frame_that_preprocess_left_to_the_engine_is_warped_by_it_or_else_here
 ) -> None:
     """Also where infer was started anew with an engine that cannot; publish is told the same of either."""
     ring = Ring.create(tmp_path / "frames", slots=2, frame=2 * 64 * 64, tensors=[64 * 64], outputs=[4])
-    slot, generation = ring.lease(0, published=0) or (-1, 0)
+    slot, generation = ring.lease(0, published=0)
     part = part_of(0, slot=slot, generation=generation)
     with ring.area(part, "frame") as area:
         as_image(area, (64, 64))[:] = textured

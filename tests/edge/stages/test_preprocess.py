@@ -145,7 +145,7 @@ class Slot:
         self.ring = Ring.create(
             folder / "ring", slots=1, frame=frame.nbytes, tensors=sizes, outputs=[4] * len(sizes)
         )
-        slot, generation = self.ring.lease(0, published=0) or (-1, 0)
+        slot, generation = self.ring.lease(0, published=0)
         part = part_of(0, slot=slot, generation=generation)
         with self.ring.area(part, "frame") as area:
             as_image(area, frame.shape)[:] = frame

@@ -55,8 +55,7 @@ class Desk:
 
     def enter(self, at_ns: int = 0) -> int:
         entry = self.ledger.captured
-        lease = self.ring.lease(entry, self.ledger.published)
-        slot, generation = lease or (-1, 0)
+        slot, generation = self.ring.lease(entry, self.ledger.published)
         part = part_of(entry, slot=slot, generation=generation, captured_ns=at_ns, deadline_ns=at_ns + 50_000)
         self.ledger.enter(part)
         return entry
