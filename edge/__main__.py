@@ -54,10 +54,10 @@ def run(recipe: RecipePath) -> None:
     try:
         state.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        said = (
-            f"{state}: cannot make the state folder: {error.strerror}: set STATE_DIRECTORY to one that is kept"
-        )
-        raise LineError(said) from error
+        raise LineError(
+            f"{state}: cannot make the state folder: {error.strerror}: set STATE_DIRECTORY to a folder that "
+            "outlasts the line"
+        ) from error
     registry = CollectorRegistry()
     metrics = Metrics(registry, read.line, read.timing.slots)
     service = Service(os.environ.get("NOTIFY_SOCKET"))
@@ -89,7 +89,7 @@ def run(recipe: RecipePath) -> None:
 
 @app.command()
 def check(recipe: RecipePath) -> None:
-    """Read a recipe, load its bundle, judge the golden frames and look at the source; change nothing."""
+    """Check a recipe, its bundles, their engines on golden frames, and the source. Changes nothing."""
     from .check import check_line
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
@@ -98,23 +98,23 @@ def check(recipe: RecipePath) -> None:
 
 @app.command()
 def demo(
-    parts: Annotated[int, typer.Option(min=1, help="How many boards to judge before it ends.")] = 100,
+    parts: Annotated[int, typer.Option(min=1, help="Number of boards to judge.")] = 100,
     seed: Annotated[
-        int, typer.Option(min=0, help="Which boards to render; the same seed gives the same ones.")
+        int, typer.Option(min=0, help="Seed of the rendered boards; the same seed gives the same boards.")
     ] = 0,
     fps: Annotated[
         float,
-        typer.Option(min=0.1, help="How many boards come a second; more than the line can judge become late."),
+        typer.Option(min=0.1, help="Boards per second; lowered where this machine cannot judge as many."),
     ] = 20.0,
     picture: Annotated[
-        Path | None, typer.Option(help="File, .png or .jpg, for a picture of some boards as they were judged.")
+        Path | None, typer.Option(help="File (.png or .jpg) for a picture of some judged boards.")
     ] = None,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print one line of JSON at the end, for a program to read, and no table."),
+        typer.Option("--json", help="Print one line of JSON at the end instead of a table."),
     ] = False,
 ) -> None:
-    """Judge rendered boards on a real line, and compare every verdict with the truth. Needs no set-up."""
+    """Judge rendered boards on a real line, and compare each verdict with the truth. Needs no set-up."""
     from .demo import run_demo
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
@@ -128,28 +128,29 @@ def watch(
     endpoint: Annotated[
         str,
         typer.Argument(
-            help="Where the line publishes, as its recipe says: for example tcp://127.0.0.1:5571.",
+            help="Endpoint of the line, from [publish] in its recipe, for example tcp://127.0.0.1:5571.",
             show_default=False,
         ),
     ],
     count: Annotated[
-        int, typer.Option(min=0, help="End after so many verdicts; 0 goes on until it is stopped.")
+        int, typer.Option(min=0, help="Number of verdicts to show before it ends; 0 for no end.")
     ] = 0,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print each verdict as it comes, as one line of JSON, and no table.")
+        bool, typer.Option("--json", help="Print each verdict as one line of JSON instead of a table.")
     ] = False,
 ) -> None:
-    """Show a line's verdicts as they come: a live table, or plain lines where the output is no terminal."""
+    """Show a line's verdicts as they come: a live table on a terminal, else a line of text for each."""
     from .watch import watch_line
 
     try:
         watch_line(endpoint, count, as_json, _stop_on_signals())
-    except BrokenPipeError:  # whoever read along has ended, such as `head`
+    except BrokenPipeError:
+        # The program that reads the output has ended, such as `head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _stop_on_signals() -> list[int]:
-    """A list that is empty until a signal comes that asks for an end; systemd's watchdog sends SIGABRT."""
+    """Return a list that stays empty until a signal asks to stop; systemd's watchdog sends SIGABRT."""
     received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -157,13 +158,14 @@ def _stop_on_signals() -> list[int]:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGABRT):
         signal.signal(number, note)
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
+    # Under nohup, SIGHUP stays ignored.
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, note)
     return received
 
 
 def _state_folder() -> Path:
-    """Where the epochs are kept: systemd's StateDirectory, or the user's state folder."""
+    """Return the folder for epochs: systemd's StateDirectory, or the user's state folder."""
     if given := os.environ.get("STATE_DIRECTORY"):
         return Path(given)
     if home := os.environ.get("XDG_STATE_HOME"):
@@ -178,7 +180,7 @@ def _state_folder() -> Path:
 
 
 def main() -> None:
-    """Run the command line; what Linejudge itself reports is one line on stderr and status 1."""
+    """Run the command line; print an EdgeError as `edge: ...` on stderr and exit with status 1."""
     try:
         app()
     except EdgeError as error:

@@ -1,4 +1,4 @@
-"""How many parts a second this machine can judge, and how soon, from a line's engines timed alone."""
+"""Estimates how many parts a second this machine can judge, and how soon, by timing the line's engines."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import numpy as np
 from .bundle import Bundle
 from .engines.base import Engine, Sample, ask
 
-WARM_UP, LEAST, LONGEST_S = 3, 20, 1.5  # parts before, parts at least, and seconds at most after five of them
-#: Of what the engines judge alone, so much is left beside the line's other processes; 0.66 to 1 were measured.
+#: Parts judged before the timing starts.
+WARM_UP = 3
+#: Parts timed; on a slow machine only FEWEST, if they take longer than LONGEST_S.
+PARTS, FEWEST, LONGEST_S = 20, 5, 1.5
+#: Share of the engines' rate alone that is left beside the line's other processes; 0.66 to 1 were measured.
 SHARE = 0.6
-#: For capture, the hops between processes and publish; preprocessing of 640x640 is in it. 4 to 6 were measured.
+#: Time for capture, preprocessing of 640x640, messages between processes and publish; 4 to 6 ms were measured.
 LINE_MS = 12.0
 
 
@@ -22,13 +25,13 @@ LINE_MS = 12.0
 class Timing:
     """One engine alone on this machine, in milliseconds."""
 
-    one_ms: float  # a part by itself, 99 of 100
-    each_ms: float  # from part to part, all lanes busy
+    one_ms: float  # for one part at a time, 99th percentile
+    each_ms: float  # from part to part with all lanes busy
 
 
 @dataclass(frozen=True, kw_only=True)
 class Capacity:
-    """What a line can hold here."""
+    """The rate and the deadline that a line can keep on this machine."""
 
     parts_per_s: float
     deadline_ms: float  # from capture to the verdict
@@ -38,7 +41,7 @@ class Capacity:
 
 
 def time_engine(engine: Engine, bundle: Bundle) -> Timing:
-    """Judge golden frames over and over, one by one and then on all lanes; takes a second or two."""
+    """Time an engine on its golden frames, first one by one, then on all lanes; takes a second or two."""
     samples = _samples(engine, bundle)
     for sample in samples[:WARM_UP]:
         ask(engine, sample.image, sample.reference)
@@ -52,7 +55,7 @@ def time_engine(engine: Engine, bundle: Bundle) -> Timing:
 
 
 def capacity_of(timings: Sequence[Timing], guard_ms: float) -> Capacity:
-    """What a line with these judges can hold; they share the machine."""
+    """Return what a line with these judges can keep; the judges share the machine."""
     return Capacity(
         parts_per_s=SHARE * 1000 / sum(timing.each_ms for timing in timings),
         deadline_ms=LINE_MS + guard_ms + sum(timing.one_ms for timing in timings),
@@ -73,12 +76,12 @@ def _each_ms(engine: Engine, samples: Sequence[Sample]) -> float:
 
 
 def _wanted(count: int, started: float) -> bool:
-    """Whether another part is to be judged: `LEAST` of them, but on a slow machine five are enough."""
-    return count < 5 or (count < LEAST and time.perf_counter() - started < LONGEST_S)
+    """Return whether to time another part."""
+    return count < FEWEST or (count < PARTS and time.perf_counter() - started < LONGEST_S)
 
 
 def _samples(engine: Engine, bundle: Bundle) -> list[Sample]:
-    """The golden frames as the engine is shown them; a blank one for an engine that has none."""
+    """Return the golden frames as samples for the engine; one blank sample for a bundle without any."""
     spec = bundle.manifest.input
     shown = [(case.image, case.master) for case in bundle.golden()]
     blank = np.zeros(spec.shape, np.uint8)

@@ -1,4 +1,4 @@
-"""A look at a line before it runs: its recipe, bundle, engine, masters and source, without starting it."""
+"""Checks a line before it runs: its recipe, bundles, engines, masters and source."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from .recipe import Folder, Recipe, Synthetic
 from .sources import open_source
 
 FIRST_FRAME_S = 10.0
-FIRST_PICTURE_S = 2.0  # in a folder that is watched, and where there need not be any yet
+#: How long to wait for a picture in a watched folder, which may still be empty.
+FIRST_PICTURE_S = 2.0
 
 
 def check_line(path: Path, state: Path) -> None:
-    """Print what is found, step by step; the first thing that is wrong is raised as an EdgeError."""
+    """Print each check's result; raise an EdgeError for the first that fails. `state` keeps the epochs."""
     console = Console(soft_wrap=True, highlight=False)
 
     def passed(what: str, found: str) -> None:
@@ -60,7 +61,7 @@ def check_line(path: Path, state: Path) -> None:
 
 
 def shortages(recipe: Recipe, capacity: Capacity) -> list[str]:
-    """In words, what the recipe asks for and this machine cannot hold."""
+    """Return a sentence for each demand of the recipe that this machine cannot keep."""
     found = []
     source = recipe.source
     if isinstance(source, Synthetic | Folder) and source.fps > capacity.parts_per_s:
@@ -80,7 +81,7 @@ def shortages(recipe: Recipe, capacity: Capacity) -> list[str]:
 def _check_judge(
     judge: Judge, recipe: Recipe, passed: Callable[[str, str], None], noted: Callable[[str, str], None]
 ) -> Timing:
-    """Its bundle, its rule, its engine and, for a matcher, its drawings; how long its engine takes."""
+    """Check a judge's bundle, rule, engine and, for a matcher, drawings; return how long its engine takes."""
     manifest = judge.bundle.manifest
     passed(
         "bundle",
@@ -104,13 +105,17 @@ def _check_judge(
 
 
 def _first_view(recipe: Recipe) -> str | None:
-    """Open the source and read one frame; SourceError where none comes, None where none has to be there yet."""
+    """Read one frame of the source and return its view; None where a watched folder is still empty.
+
+    Raises SourceError where no frame comes.
+    """
     watched = isinstance(recipe.source, Folder) and recipe.source.watch
     frame, section = np.zeros(recipe.source.shape, np.uint8), recipe.source
     if isinstance(section, Synthetic) and section.truth:
         if not Path(section.truth).parent.is_dir():
             raise SourceError(f"{section.truth}: cannot write the truth of [source]: make its folder")
-        section = msgspec.structs.replace(section, truth="")  # the one that is there is kept
+        # Without this, the check would overwrite the truth of an earlier run.
+        section = msgspec.structs.replace(section, truth="")
     with open_source(section) as source:
         try:
             trigger = source.wait(FIRST_PICTURE_S if watched else FIRST_FRAME_S)

@@ -37,14 +37,13 @@ _log = logging.getLogger(__name__)
 def run_demo(
     parts: int, seed: int, fps: float, *, picture: Path | None, stopping: Sequence[int], quiet: bool
 ) -> dict[str, Any]:
-    """Judge `parts` rendered boards and report how that went.
+    """Judge `parts` rendered boards and return a report.
 
-    A machine that cannot hold that rate or the demonstration's deadline is given a lower one or a later one,
-    with a word about it. The report has `engine`, `parts`, `pass`, `reject`, `unknown`, `escapes` (defective
-    boards that passed), `overkill` (good boards that did not), `latency_ms` {p50, p99} from capture to publish,
-    and `fps`.
-    `picture` is where to write a PNG of some judged boards; nothing else but a temporary folder is
-    written, and no port is opened.
+    A machine that cannot keep the rate or the demonstration's deadline gets a lower rate or a later deadline,
+    and a warning says so. The report has `engine`, `parts`, `pass`, `reject`, `unknown`, `escapes` (defective
+    boards that passed), `overkill` (good boards that did not pass), `latency_ms` {p50, p99} from capture to
+    publish, and `fps`. `picture` is the file for a picture of some judged boards. Nothing else is written but a
+    temporary folder, and no port is opened.
     """
     with tempfile.TemporaryDirectory(prefix="linejudge-demo-") as temporary:
         folder = Path(temporary)
@@ -79,7 +78,7 @@ def run_demo(
 
 
 def _recipe(folder: Path, parts: int, seed: int, fps: float) -> tuple[Recipe, str]:
-    """The demo's recipe with the asked-for boards, and its digest."""
+    """Return the demonstration's recipe for these boards, and its digest."""
     recipe, digest = read_recipe(FOLDER / "recipe.toml")
     assert isinstance(recipe.source, Synthetic)
     source = msgspec.structs.replace(
@@ -91,7 +90,7 @@ def _recipe(folder: Path, parts: int, seed: int, fps: float) -> tuple[Recipe, st
 
 
 def fitted(recipe: Recipe, judges: Sequence[Judge]) -> tuple[str, Recipe]:
-    """The engine that judges, and the recipe at a rate and with a deadline that this machine can hold."""
+    """Return the engine's name, and the recipe with a rate and a deadline that this machine can keep."""
     assert isinstance(recipe.source, Synthetic)
     (judge,) = judges
     with armed_engine(recipe.engine, judge.bundle) as armed:

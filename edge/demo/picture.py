@@ -1,4 +1,4 @@
-"""Draws boards as the line judged them: every region where the verdict says it is, and the verdict below."""
+"""Draws judged boards: each region where the verdict says it is, and the verdict below."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ from ..messages import Region, Verdict
 from ..recipe import Synthetic
 from ..sources import open_source
 
-COLUMNS, WIDTH = 3, 420  # boards in a row, and pixels of one
+#: Boards in a row, and the width of one in pixels.
+COLUMNS, WIDTH = 3, 420
 MARGIN, CAPTION = 6, 28
 WHITE, FONT = (255, 255, 255), cv2.FONT_HERSHEY_SIMPLEX
-COLOR = {"pass": (80, 170, 60), "reject": (60, 60, 220), "unknown": (40, 170, 220)}  # BGR
+#: BGR.
+COLOR = {"pass": (80, 170, 60), "reject": (60, 60, 220), "unknown": (40, 170, 220)}
 
 
 def draw_boards(verdicts: Sequence[Verdict], source: Synthetic, path: Path) -> None:
-    """Write a picture (.png, .jpg) of up to six judged boards: those with most to see, and a good one.
+    """Write a picture (.png or .jpg) of up to six judged boards: those with most regions, and one that passed.
 
-    The boards are rendered again: the source gives the same ones for the same seed.
+    The boards are rendered again; the source renders the same ones for the same seed. Raises LineError where no
+    board was judged, or the file cannot be written.
     """
     told = sorted((v for v in verdicts if v.verdict != "pass"), key=lambda v: (-len(v.regions), v.sequence))
     chosen = told[: 2 * COLUMNS - 1] + [v for v in verdicts if v.verdict == "pass"][:1]
@@ -41,7 +44,7 @@ def draw_boards(verdicts: Sequence[Verdict], source: Synthetic, path: Path) -> N
 
 
 def frames_of(source: Synthetic, wanted: set[int]) -> dict[int, NDArray[np.uint8]]:
-    """The frames with these sequence numbers, `(H, W)` grey or `(H, W, 3)` BGR."""
+    """Return the frames with these sequence numbers, `(H, W)` grey or `(H, W, 3)` BGR, uint8."""
     frame = np.empty(source.shape, np.uint8)
     found = {}
     with open_source(msgspec.structs.replace(source, fps=10_000.0, truth="")) as boards:
@@ -55,6 +58,7 @@ def frames_of(source: Synthetic, wanted: set[int]) -> dict[int, NDArray[np.uint8
 
 
 def _tile(frame: NDArray[np.uint8], verdict: Verdict) -> NDArray[np.uint8]:
+    """Return a frame, `(H, W)` or `(H, W, 3)` uint8, with regions and caption, `(h, w, 3)` uint8 BGR."""
     scale = WIDTH / frame.shape[1]
     small = np.asarray(cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
     picture = np.asarray(cv2.cvtColor(small, cv2.COLOR_GRAY2BGR), np.uint8) if small.ndim == 2 else small
@@ -71,7 +75,7 @@ def _tile(frame: NDArray[np.uint8], verdict: Verdict) -> NDArray[np.uint8]:
 
 
 def _scaled(region: Region, scale: float) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom in the tile."""
+    """Return left, top, right and bottom in the tile, in pixels."""
     sides = (region.x, region.y, region.x + region.w, region.y + region.h)
     left, top, right, bottom = (round(scale * side) for side in sides)
     return left, top, right, bottom

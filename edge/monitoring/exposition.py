@@ -1,4 +1,4 @@
-"""Serves a line's metrics over HTTP: few connections, each for a short time, whoever opens more of them."""
+"""Serves a line's metrics over HTTP, on few connections at once and each for a short time."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ from ..errors import LineError
 
 log = logging.getLogger(__name__)
 
-CONNECTIONS = 32  # at once; one more ends the oldest
-PATIENCE_S = 2.0  # from a connection to the end of its answer
+#: Connections at once; one more closes the oldest.
+CONNECTIONS = 32
+#: Longest time from a connection to the end of its answer.
+TIMEOUT_S = 2.0
 REQUEST_BYTES = 8192
-FRESH_S = 0.1  # for so long an answer serves everyone
+#: For this time, one encoded answer serves all who ask.
+FRESH_S = 0.1
 TURN_S = 0.1
 
 
 @contextlib.contextmanager
 def serve_metrics(registry: CollectorRegistry, host: str, port: int) -> Iterator[int]:
-    """Serve `registry` over HTTP while in the block; yields the port, which the system chooses where it is 0.
+    """Serve `registry` over HTTP during the block; yield the port, which the system chooses where it is 0.
 
-    Raises LineError, which names the recipe's key, where the address cannot be had.
+    Raises LineError, which names the recipe's key, where the address is not available.
     """
     with listening(host, port) as listener:
         server = _Server(registry, listener)
@@ -42,7 +45,7 @@ def serve_metrics(registry: CollectorRegistry, host: str, port: int) -> Iterator
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A socket that takes connections there; LineError where the address cannot be had."""
+    """Return a socket that accepts connections; raise LineError where the address is not available."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         listener = socket.create_server((host, port), family=found[0][0], backlog=128)
@@ -56,24 +59,26 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 class _Client:
-    """One connection: what it has asked so far, and what it is still to be sent."""
+    """One connection: the request so far, and the rest of the answer."""
 
     def __init__(self, opened: socket.socket) -> None:
         opened.setblocking(False)
-        self.socket, self.end_s = opened, time.monotonic() + PATIENCE_S
+        self.socket, self.end_s = opened, time.monotonic() + TIMEOUT_S
         self.request, self.answer = b"", b""
 
 
 class _Server:
-    """One thread that waits for nobody."""
+    """Serves all connections in one thread and waits for none of them."""
 
     def __init__(self, registry: CollectorRegistry, listener: socket.socket) -> None:
         self._registry, self._listener = registry, listener
-        self._clients: dict[socket.socket, _Client] = {}  # the oldest first
+        # The oldest first.
+        self._clients: dict[socket.socket, _Client] = {}
         self._fresh: dict[str, tuple[float, bytes]] = {}
         self.stopping = False
 
     def run(self) -> None:
+        """Serve until `stopping` is set."""
         with selectors.DefaultSelector() as ready:
             self._ready = ready
             ready.register(self._listener, selectors.EVENT_READ)
@@ -91,13 +96,14 @@ class _Server:
                 self._close(client)
 
     def _accept(self) -> None:
-        """Take one connection a turn, so that those that are open have their answer first."""
+        """Accept one connection a turn, so that open ones get their answers first."""
         try:
             client = _Client(self._listener.accept()[0])
         except BlockingIOError:
             return
-        except OSError as error:  # too many files are open, or the connection is gone
-            log.warning("metrics: cannot take a connection: %s", error.strerror)
+        except OSError as error:
+            # Too many files are open, or the connection is closed already.
+            log.warning("metrics: cannot accept a connection: %s", error.strerror)
             time.sleep(TURN_S)
             return
         if len(self._clients) >= CONNECTIONS:
@@ -107,7 +113,7 @@ class _Server:
         self._attend(client)
 
     def _attend(self, client: _Client) -> None:
-        """Read what a client asks, or send what it can take of its answer."""
+        """Read a part of a client's request, or send a part of its answer."""
         try:
             if client.answer:
                 client.answer = client.answer[client.socket.send(client.answer) :]
@@ -132,7 +138,7 @@ class _Server:
         client.socket.close()
 
     def _answer(self, request: bytes) -> bytes:
-        """What a request is answered, whatever path it names."""
+        """Return the answer to a request; every path gets the metrics."""
         first, *lines = request.decode("latin-1").split("\r\n")
         method = first.partition(" ")[0]
         if len(request) > REQUEST_BYTES or " HTTP/1." not in first:
@@ -146,8 +152,9 @@ class _Server:
         if time.monotonic() - made_s > FRESH_S:
             try:
                 body = encode(self._registry)
-            except Exception:  # a collector's fault is told to who asks, and the server goes on
-                log.exception("metrics cannot be told")
+            except Exception:
+                # A collector may raise anything. The client gets an error, and the server goes on.
+                log.exception("metrics cannot be encoded")
                 return _response("500 Internal Server Error", "text/plain", b"see the line's log\n")
             self._fresh = {kind: (time.monotonic(), body)}
         return _response("200 OK", kind, body, with_body=method == "GET")

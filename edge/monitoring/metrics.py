@@ -32,7 +32,7 @@ Metric = TypeVar("Metric", bound=MetricWrapperBase)
 
 
 class Metrics:
-    """What one line reports. All series that can be known beforehand exist from the start, at 0."""
+    """The metrics of one line. All series whose labels are known beforehand exist from the start, at 0."""
 
     def __init__(self, registry: CollectorRegistry, line: str, slots: int) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -52,9 +52,7 @@ class Metrics:
 
         parts = counter("parts_total", "Parts by verdict and its reason.", "verdict", "reason")
         self._parts = {pair: parts.labels(line, *pair) for pair in VERDICTS}
-        self._skipped = one(
-            counter("frames_skipped_total", "Frames that a camera gave and that were passed over.")
-        )
+        self._skipped = one(counter("frames_skipped_total", "Frames from the camera that were skipped."))
         self._misses = one(counter("deadline_misses_total", "Verdicts that came after their deadline."))
         self._latency = one(histogram("latency_seconds", "From capture to the published verdict.", _SECONDS))
         self._stage_latency = each(
@@ -67,7 +65,7 @@ class Metrics:
         self._registration = one(
             histogram("registration_error_pixels", "How far a registered part lies from its master.", _PIXELS)
         )
-        self._score = one(histogram("score", "Score of each judged part, in parts of its threshold.", _SCORES))
+        self._score = one(histogram("score", "Score of each judged part, divided by its threshold.", _SCORES))
         self._p_value = one(
             histogram("p_value", "Share of good parts that would score as high as the part.", _SHARES)
         )
@@ -76,11 +74,9 @@ class Metrics:
         )
         self._state = each(gauge("state", "1 for the state that the line is in, else 0.", "state"), STATES)
         self._up = each(gauge("stage_up", "1 while the stage runs, else 0.", "stage"), STAGES)
-        self._restarts = each(
-            counter("stage_restarts_total", "Times a stage was started anew.", "stage"), STAGES
-        )
+        self._restarts = each(counter("stage_restarts_total", "Restarts of a stage.", "stage"), STAGES)
         self._dropped = each(
-            counter("messages_dropped_total", "Messages that were none of this run's.", "stage"), STAGES
+            counter("messages_dropped_total", "Messages that were not of this run.", "stage"), STAGES
         )
         self._dropped_so_far = dict.fromkeys(STAGES, 0)
         self._free = one(gauge("free_slots", "Slots that no part occupies."))
@@ -101,7 +97,8 @@ class Metrics:
         self._skipped.inc(verdict.skipped)
         if verdict.published_ns > verdict.deadline_ns:
             self._misses.inc()
-        if verdict.reason != "late":  # where a late part spent its time is not known
+        # It is not known where a late part spent its time.
+        if verdict.reason != "late":
             for stage in latency_us.keys() & self._stage_latency:
                 self._stage_latency[stage].observe(latency_us[stage] / 1e6)
         if "engine" in latency_us:
@@ -110,22 +107,26 @@ class Metrics:
             self._registration.observe(verdict.registration_px)
         score, threshold = verdict.score, verdict.threshold
         if score is not None and threshold is not None and threshold > 0:
-            self._score.observe(score / threshold)  # all models' scores are on one scale
+            # Divided by their thresholds, the scores of all models are on one scale.
+            self._score.observe(score / threshold)
         if verdict.p_value is not None:
             self._p_value.observe(verdict.p_value)
 
     def heartbeat(self, heartbeat: Heartbeat) -> None:
-        """Take over the line's state and when it last judged a part."""
+        """Set the line's state and the time when it last judged a part."""
         for state, gauge in self._state.items():
             gauge.set(state == heartbeat.state)
         if heartbeat.judged_at is not None:
-            judged_at = heartbeat.judged_at.replace("Z", "+00:00")  # Python 3.10 does not know Z
+            # Python 3.10 cannot parse the Z.
+            judged_at = heartbeat.judged_at.replace("Z", "+00:00")
             self._judged.set(datetime.fromisoformat(judged_at).timestamp())
 
     def free_slots(self, count: int) -> None:
+        """Set the number of free slots."""
         self._free.set(count)
 
     def restarted(self, stage: str) -> None:
+        """Count one restart of a stage."""
         self._restarts[stage].inc()
 
     def dropped(self, stage: str, so_far: int) -> None:
@@ -134,25 +135,27 @@ class Metrics:
         self._dropped_so_far[stage] = so_far
 
     def stage_up(self, stage: str, up: bool) -> None:
+        """Set whether a stage runs."""
         self._up[stage].set(up)
 
     def engine(self, running: Running, recipe_digest: str, bundle_digest: str) -> None:
-        """Say what is running, and of each engine that was left out why; verdicts name the same digests."""
+        """Set the engine in use, and the reason for each engine that was left out; digests as in verdicts."""
         told = {"engine": running.engine, "precision": running.precision}
         self._running.info({**told, "recipe": recipe_digest, "bundle": bundle_digest})
-        self._left_out.clear()  # whatever kept an engine out before may be mended
+        # A restarted infer may have left out other engines than before.
+        self._left_out.clear()
         for engine, reason in running.left_out.items():
             self._left_out.labels(self._line, engine, reason).set(1)
 
     def gpu(self, latest: Callable[[], GpuState | None]) -> None:
-        """Tell the state of the GPU from now on, asked for at each scrape; nothing while there is no GPU."""
+        """Add the GPU's state, read by `latest` at each scrape; there are no series while it returns None."""
         self._registry.register(_Gpu(self._line, latest))
 
 
 class _Gpu(Collector):
-    """The GPU's series: what it does not tell has none, and a lost one has none but `gpu_up` at 0.
+    """The GPU's series. A value that the GPU does not report has none; a lost GPU has only `gpu_up`, at 0.
 
-    A last value that stayed, or a NaN, would look like an answer.
+    An old value or a NaN would look like a reading.
     """
 
     def __init__(self, line: str, latest: Callable[[], GpuState | None]) -> None:
@@ -166,21 +169,21 @@ class _Gpu(Collector):
             ("up", "1 while the GPU's state can be read, else 0.", state != LOST),
             (
                 "memory_used_bytes",
-                "Memory in use, by whomever; on a Jetson the machine's.",
+                "Memory in use by all processes; on a Jetson the machine's.",
                 state.memory_used_bytes,
             ),
-            ("memory_total_bytes", "Memory in all.", state.memory_total_bytes),
+            ("memory_total_bytes", "Total memory.", state.memory_total_bytes),
             ("utilization_ratio", "Share of the time in which the GPU was busy.", state.utilization),
             ("temperature_celsius", "The GPU's temperature.", state.temperature_c),
             ("clock_hertz", "Clock of the GPU's processors.", state.clock_hz),
-            ("clock_max_hertz", "The clock that they may reach.", state.clock_max_hz),
+            ("clock_max_hertz", "Highest clock that they can reach.", state.clock_max_hz),
         ):
             if value is not None:
                 family = GaugeMetricFamily(f"linejudge_gpu_{name}", text, labels=("line",))
                 family.add_metric((self._line,), value)
                 yield family
         if state.throttled is not None:
-            text = "1 while this holds the GPU's clock down, else 0."
+            text = "1 while this reason limits the GPU's clock, else 0."
             family = GaugeMetricFamily("linejudge_gpu_throttled", text, labels=("line", "reason"))
             for reason in THROTTLE_REASONS:
                 family.add_metric((self._line, reason), reason in state.throttled)

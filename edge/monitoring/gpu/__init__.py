@@ -1,8 +1,8 @@
-"""The state of the machine's GPU: its memory, load, temperature and clock, and what holds the clock down.
+"""The state of the machine's GPU: its memory, load, temperature and clock, and what limits the clock.
 
-NVML tells it, which needs no CUDA context; on a Jetson, of which NVML tells next to nothing, sysfs does. With
-several GPUs it is NVML's first, the lowest on the PCI bus; CUDA counts like that under
-CUDA_DEVICE_ORDER=PCI_BUS_ID only.
+It comes from NVML, which needs no CUDA context, or on a Jetson from sysfs, since NVML reports almost nothing
+there. With several GPUs it is that of NVML's first GPU, the lowest on the PCI bus. CUDA counts GPUs in this
+order only with CUDA_DEVICE_ORDER=PCI_BUS_ID.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 def find_gpu(root: Path = Path("/")) -> Gpu | None:
-    """The machine's GPU, or None; the log says which, or why none. `root` is the folder of /sys and /proc."""
+    """Return the machine's GPU or None; log which, or why none. `root` is the folder of /sys and /proc."""
     found = find_jetson(root) or find_nvml()
     if found:
         _log.info("GPU %s: its state is among the metrics", found.name)

@@ -1,4 +1,4 @@
-"""What a GPU is to the metrics: something with a name whose state can be read."""
+"""Defines a GPU as the metrics see it: a name, and a state that can be read."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ THROTTLE_REASONS = ("power", "thermal", "other")
 
 @dataclass(frozen=True, kw_only=True)
 class GpuState:
-    """What a GPU tells of itself; None is what it does not tell, and a lost one tells nothing at all."""
+    """One reading of a GPU. A value that it does not report is None; for a lost GPU all are None."""
 
     memory_used_bytes: int | None = None
     memory_total_bytes: int | None = None
-    utilization: float | None = None  # share of the time in which it was busy
+    utilization: float | None = None  # share of the time in which it was busy, 0 to 1
     temperature_c: float | None = None
     clock_hz: int | None = None
     clock_max_hz: int | None = None
-    throttled: frozenset[str] | None = None  # the THROTTLE_REASONS that hold the clock down
+    throttled: frozenset[str] | None = None  # the THROTTLE_REASONS that limit the clock
 
 
 LOST = GpuState()
 
 
 class Gpu(Protocol):
+    """A GPU whose state can be read."""
+
     name: str
 
     def read(self) -> GpuState:
-        """Its state now; EngineError where it cannot be had any more. May block as long as the driver does."""
+        """Return its state; raise EngineError where it cannot be read. Blocks as long as the driver does."""
         ...

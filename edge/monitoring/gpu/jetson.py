@@ -1,4 +1,4 @@
-"""A Jetson's GPU, as its drivers show it in sysfs."""
+"""Reads the state of a Jetson's GPU from sysfs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .base import GpuState
 
 
 def find_jetson(root: Path) -> Jetson | None:
-    """The GPU of the Jetson that this machine is, None where it is another machine."""
+    """Return the GPU where this machine is a Jetson, else None."""
     if "nvidia,tegra" not in _text(root / "sys/firmware/devicetree/base/compatible"):
         return None
     # 17000000.gpu on Orin, with JetPack 5 17000000.ga10b, 17000000.gv11b on Xavier, gpu-gpc-0 on Thor
@@ -22,10 +22,10 @@ def find_jetson(root: Path) -> Jetson | None:
 
 
 class Jetson:
-    """The GPU in a Jetson, as L4T's drivers show it in sysfs by NVIDIA's documentation; tried on no board yet.
+    """The GPU in a Jetson, read from sysfs as NVIDIA documents it for L4T; not tried on a board yet.
 
-    Its memory is that of the machine. Over-current events, which throttle CPU and GPU for an instant, are
-    counted by the driver: `power` is that some came since the reading before.
+    Its memory is the machine's. Over-current events throttle CPU and GPU for an instant, and the driver counts
+    them: `power` is reported if the count rose since the reading before.
     """
 
     def __init__(self, root: Path, devfreq: Path) -> None:
@@ -45,11 +45,12 @@ class Jetson:
         self._counted: int | None = None
 
     def read(self) -> GpuState:
+        """Return its state; raise EngineError where neither load nor temperature nor clock can be read."""
         load = _first(self._loads)
         temperature_m = _first(self._temperatures)
         clock_hz = _first([self._devfreq / "cur_freq"])
         if load is None and temperature_m is None and clock_hz is None:
-            raise EngineError(f"{self._devfreq}: neither load nor clock can be read: `dmesg` says more")
+            raise EngineError(f"{self._devfreq}: neither load nor clock can be read: see `dmesg`")
         total, free = self._memory()
         return GpuState(
             memory_used_bytes=None if total is None or free is None else total - free,
@@ -63,7 +64,7 @@ class Jetson:
         )
 
     def _memory(self) -> tuple[int | None, int | None]:
-        """Bytes in all and available."""
+        """Return the machine's total and available memory, in bytes."""
         kib = dict(re.findall(r"^(MemTotal|MemAvailable): +(\d+) kB$", _text(self._meminfo), re.MULTILINE))
         total, available = (
             int(kib[name]) * 1024 if name in kib else None for name in ("MemTotal", "MemAvailable")
@@ -84,12 +85,12 @@ class Jetson:
 
 
 def _typed(paths: Iterable[Path], kind: str) -> list[Path]:
-    """Those whose file `type` begins with the kind."""
+    """Return the folders whose file `type` begins with the kind."""
     return [path for path in sorted(paths) if _text(path / "type").lower().startswith(kind)]
 
 
 def _first(paths: Iterable[Path]) -> int | None:
-    """The number in the first of these files that has one."""
+    """Return the number in the first of these files that has one."""
     for path in paths:
         with suppress(ValueError):
             return int(_text(path))
@@ -97,7 +98,7 @@ def _first(paths: Iterable[Path]) -> int | None:
 
 
 def _text(path: Path) -> str:
-    """What the file says, nothing where it cannot be read: a driver's file may be there and refuse."""
+    """Return the text of a file, empty where it cannot be read: reading a driver's file may fail."""
     try:
         return path.read_text(errors="replace")
     except OSError:

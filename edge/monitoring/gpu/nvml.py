@@ -1,4 +1,4 @@
-"""A desktop's or server's GPU, as NVIDIA's management library knows it."""
+"""Reads the state of a desktop's or server's GPU from NVIDIA's management library, NVML."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 
 
 def find_nvml() -> Nvml | None:
-    """NVML's first GPU, or None; the log says why none."""
+    """Return NVML's first GPU; None where there is none, with the reason in the log."""
     if find_spec("pynvml") is None:
         _log.info("no GPU among the metrics: pynvml is not installed (pip install 'linejudge[gpu]')")
         return None
@@ -31,7 +31,7 @@ def find_nvml() -> Nvml | None:
 
 
 class Nvml:
-    """A GPU as NVML knows it."""
+    """A GPU with its handle in NVML."""
 
     def __init__(self, nvml: Any, name: str, handle: object) -> None:
         self.name = name
@@ -40,47 +40,50 @@ class Nvml:
             nvml.nvmlClocksEventReasonSwThermalSlowdown | nvml.nvmlClocksEventReasonHwThermalSlowdown
         )
         self._power = nvml.nvmlClocksEventReasonSwPowerCap | nvml.nvmlClocksEventReasonHwPowerBrakeSlowdown
-        self._wanted = (  # by whoever set the clocks, or since there is nothing to do
+        # The clock is low because somebody set it, or because there is nothing to do.
+        self._wanted = (
             nvml.nvmlClocksEventReasonGpuIdle
             | nvml.nvmlClocksEventReasonApplicationsClocksSetting
             | nvml.nvmlClocksEventReasonDisplayClockSetting
         )
 
     def read(self) -> GpuState:
+        """Return its state; raise EngineError where NVML fails."""
         nvml = self._nvml
         try:
-            memory = self._told(nvml.nvmlDeviceGetMemoryInfo)
-            rates = self._told(nvml.nvmlDeviceGetUtilizationRates)
-            clock_mhz = self._told(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_SM)
-            clock_max_mhz = self._told(nvml.nvmlDeviceGetMaxClockInfo, nvml.NVML_CLOCK_SM)
-            reasons = self._told(nvml.nvmlDeviceGetCurrentClocksEventReasons)
+            memory = self._ask(nvml.nvmlDeviceGetMemoryInfo)
+            rates = self._ask(nvml.nvmlDeviceGetUtilizationRates)
+            clock_mhz = self._ask(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_SM)
+            clock_max_mhz = self._ask(nvml.nvmlDeviceGetMaxClockInfo, nvml.NVML_CLOCK_SM)
+            reasons = self._ask(nvml.nvmlDeviceGetCurrentClocksEventReasons)
             return GpuState(
                 memory_used_bytes=memory and memory.used,
                 memory_total_bytes=memory and memory.total,
                 utilization=rates and rates.gpu / 100,
-                temperature_c=self._told(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
+                temperature_c=self._ask(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
                 clock_hz=None if clock_mhz is None else clock_mhz * 1_000_000,
                 clock_max_hz=None if clock_max_mhz is None else clock_max_mhz * 1_000_000,
                 throttled=None if reasons is None else self._throttled(reasons),
             )
         except nvml.NVMLError as error:
-            raise EngineError(f"{error}: `nvidia-smi` and `dmesg | grep -i xid` say more") from error
+            raise EngineError(f"{error}: see `nvidia-smi` and `dmesg | grep -i xid`") from error
 
-    def _told(self, ask: Callable[..., Any], *what: int) -> Any:
-        """The answer, None where this GPU or its driver has none."""
+    def _ask(self, call: Callable[..., Any], *what: int) -> Any:
+        """Return NVML's answer, None where this GPU or its driver has none."""
         nvml = self._nvml
         try:
-            return ask(self._handle, *what)
+            return call(self._handle, *what)
         except (nvml.NVMLError_NotSupported, nvml.NVMLError_FunctionNotFound, nvml.NVMLError_NoPermission):
             return None
 
     def _throttled(self, reasons: int) -> frozenset[str]:
-        """By NVML's NvmlClocksEventReasons; a reason that came later is `other`."""
+        """Return the THROTTLE_REASONS for NVML's clock event reasons; one that is not known here is `other`."""
         nvml = self._nvml
         other = reasons & ~(self._thermal | self._power | self._wanted)
         if reasons & (
             nvml.nvmlClocksEventReasonHwThermalSlowdown | nvml.nvmlClocksEventReasonHwPowerBrakeSlowdown
         ):
-            other &= ~nvml.nvmlClocksEventReasonHwSlowdown  # which comes along with either
+            # NVML reports this one together with either of the two.
+            other &= ~nvml.nvmlClocksEventReasonHwSlowdown
         masks = zip(THROTTLE_REASONS, (reasons & self._power, reasons & self._thermal, other), strict=True)
         return frozenset(reason for reason, mask in masks if mask)

@@ -1,4 +1,4 @@
-"""Keeps reading a GPU on a thread of its own, so that a driver that hangs holds nobody up."""
+"""Reads a GPU again and again on a thread of its own, so that a driver that hangs delays nothing else."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from .base import LOST, Gpu, GpuState
 _log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
-STALE = 10  # after so many readings that did not come, the last one says nothing any more
+#: After this many missing readings, the last one does not count any more.
+STALE = 10
 
 
 class GpuWatch:
-    """Finds a GPU and reads it again and again while in its `with`."""
+    """Finds a GPU and keeps reading it during its `with`."""
 
     def __init__(self, find: Callable[[], Gpu | None], every_s: float = EVERY_S) -> None:
         self._find, self._every_s = find, every_s
@@ -31,10 +32,11 @@ class GpuWatch:
 
     def __exit__(self, *error: object) -> None:
         self._stopping.set()
-        self._thread.join(self._every_s)  # and no longer, should the driver hang
+        # Wait no longer than this, in case the driver hangs.
+        self._thread.join(self._every_s)
 
     def latest(self) -> GpuState | None:
-        """What was read last: LOST where the GPU is lost or its driver hangs, None where there is no GPU."""
+        """Return the last reading: LOST where the GPU is lost or its driver hangs, None without a GPU."""
         if self._read is None:
             return None
         state, read_s = self._read

@@ -102,4 +102,4 @@ def test_a_collector_that_fails_is_told_and_ends_nothing(caplog: pytest.LogCaptu
         for _ in range(2):
             with pytest.raises(urllib.error.HTTPError, match="500"):
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30)
-    assert "metrics cannot be told" in caplog.text
+    assert "metrics cannot be encoded" in caplog.text

@@ -165,7 +165,7 @@ def test_a_lost_gpu_is_an_error_that_says_where_to_look(nvml, reader, status, sa
     asked = reader(nvml.environment)
     assert asked.read()["clock_hz"] == 1530 * HZ
     nvml.tell(status=status)
-    assert asked.read() == f"{said}: `nvidia-smi` and `dmesg | grep -i xid` say more"
+    assert asked.read() == f"{said}: see `nvidia-smi` and `dmesg | grep -i xid`"
     nvml.tell()
     assert asked.read()["clock_hz"] == 1530 * HZ
 
