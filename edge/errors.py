@@ -1,17 +1,17 @@
-"""What can go wrong, as one small tree; each error also is the builtin that fits.
+"""Defines Linejudge's errors; each one is also the builtin error that fits.
 
 EdgeError
 ├── RecipeError (ValueError)      a recipe that cannot be run as written
 ├── BundleError (ValueError)      a model bundle that is incomplete, altered or does not fit the recipe
 ├── EngineError (RuntimeError)    an engine that cannot load, run or reproduce the golden predictions
 │   ├── EngineLost                its device does not answer any more
-│   └── NotReproduced             it runs, and answers otherwise than the FP32 model
+│   └── NotReproduced             it runs, but its outputs differ from the FP32 model's
 ├── SourceError (OSError)         a camera, file or stream that cannot be opened or stopped delivering
 ├── SourceEnded (EOFError)        a file source that has delivered its last frame
-├── PictureError (ValueError)     bytes that are no whole picture
-├── LineError (RuntimeError)      the line cannot start or go on: name taken, port in use, stage broken
-├── WireError (ValueError)        bytes that are no message of this version
-├── SlotOverwritten (RuntimeError)  a slot was leased anew while an older part's data was wanted from it
+├── PictureError (ValueError)     bytes that are not a whole picture
+├── LineError (RuntimeError)      the line cannot start or go on: name taken, port in use, stage failed
+├── WireError (ValueError)        bytes that are not a message of this version
+├── SlotOverwritten (RuntimeError)  a slot was leased to a later part while an earlier one's data was needed
 └── PartError (ValueError)        one part cannot be judged; carries the reason of its `unknown`
 """
 
@@ -27,31 +27,31 @@ if TYPE_CHECKING:
 
 
 class EdgeError(Exception):
-    """Anything that Linejudge itself reports; its text says what to do."""
+    """Any error that Linejudge itself reports; its text says what to do."""
 
 
 class RecipeError(EdgeError, ValueError):
-    """A recipe that cannot be run as written; names file and key."""
+    """A recipe cannot be run as written; the text names file and key."""
 
 
 class BundleError(EdgeError, ValueError):
-    """A model bundle that is incomplete, altered or does not fit; names the file."""
+    """A model bundle is incomplete, altered or does not fit; the text names the file."""
 
 
 class EngineError(EdgeError, RuntimeError):
-    """An engine that cannot load, cannot run or does not reproduce the golden predictions."""
+    """An engine cannot load, cannot run or does not reproduce the golden predictions."""
 
 
 class EngineLost(EngineError):
-    """The device behind an engine does not answer any more: only a new process can go on."""
+    """The engine's device does not answer any more; only a new process can go on."""
 
 
 class NotReproduced(EngineError):
-    """An engine that runs and answers a golden frame otherwise than the FP32 model did."""
+    """An engine runs, but its outputs for a golden frame differ from the FP32 model's."""
 
 
 class SourceError(EdgeError, OSError):
-    """A camera, file or stream that cannot be opened or that stopped delivering."""
+    """A camera, file or stream cannot be opened or stopped delivering."""
 
 
 class SourceEnded(EdgeError, EOFError):
@@ -59,7 +59,7 @@ class SourceEnded(EdgeError, EOFError):
 
 
 class PictureError(EdgeError, ValueError):
-    """Bytes that are no whole picture; says what was expected and what was found."""
+    """Bytes are not a whole picture; the text says what was expected and what was found."""
 
 
 class LineError(EdgeError, RuntimeError):
@@ -67,11 +67,11 @@ class LineError(EdgeError, RuntimeError):
 
 
 class WireError(EdgeError, ValueError):
-    """Bytes that are no message of this version."""
+    """Bytes are not a message of this version."""
 
 
 class SlotOverwritten(EdgeError, RuntimeError):
-    """The slot's generation moved on: its data belong to a later part."""
+    """A slot's data belong to a later part by now."""
 
 
 class PartError(EdgeError, ValueError):
@@ -84,7 +84,7 @@ class PartError(EdgeError, ValueError):
 
 
 def together(said: Sequence[str], most: int = 10) -> str:
-    """Several mistakes as one text: the only one as it is, else how many and up to `most`, a line each."""
+    """Return several errors as one text: their number and up to `most` of them, a line each; one as it is."""
     if len(said) == 1:
         return said[0]
     rest = [f"and {len(said) - most} more"] if len(said) > most else []

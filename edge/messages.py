@@ -1,7 +1,7 @@
-"""What flows through the line: Frame -> Tensor -> Prediction -> Verdict, and Unknown beside them.
+"""Defines the messages of a line: Frame -> Tensor -> Prediction -> Verdict, or Unknown instead, and Heartbeat.
 
-Between stages only these small descriptors travel; pixels, model inputs and maps stay in the part's
-slot of the ring. Times are integer nanoseconds of the monotonic clock unless a name says otherwise.
+Stages send each other only these small descriptors; pixels, model inputs and outputs stay in the part's slot of
+the ring. Times are integer nanoseconds of the monotonic clock unless a name says otherwise.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import Literal, Union, get_args
 
 from msgspec import Struct
 
-VIEW_BYTES, SOURCE_REF_BYTES = 128, 512  # of UTF-8 that a part has room for
+#: Longest texts of a part, in bytes of UTF-8.
+VIEW_BYTES, SOURCE_REF_BYTES = 128, 512
 
-#: blind: parts come and none has been judged of late, or none would be seen since the camera failed.
+#: blind: parts come and the last ones could not be judged, or parts would not be seen because capture failed.
 StateKind = Literal["idle", "judging", "blind"]
 VerdictKind = Literal["pass", "reject", "unknown"]
 
@@ -22,42 +23,43 @@ UnknownReason = Literal[
     "frame",  # picture missing, truncated, of another size or colour
     "dark",  # picture without light: lamp or shutter
     "view",  # no master for the view that the frame shows
-    "registration",  # the part could not be laid onto its master
-    "difference",  # a large piece of the part is unlike its master: covered, missing, another product
+    "registration",  # the part could not be aligned with its master
+    "difference",  # a large piece of the part differs from its master: covered, missing, another product
     "engine",  # the engine failed on this part
-    "score",  # the engine's answer is not a number
-    "overrun",  # no free slot when the part came, or more frames came than were taken
-    "overwritten",  # the part's slot was leased anew while it was still wanted
-    "late",  # no verdict had come shortly before the deadline
+    "score",  # the engine's output is not a number
+    "overrun",  # no free slot when the part came, or frames came faster than they were taken
+    "overwritten",  # the part's slot was leased to a later part while it was still needed
+    "late",  # no answer came in time before the deadline
 ]
 UNKNOWN_REASONS: tuple[str, ...] = get_args(UnknownReason)
 #: Why a verdict is what it is.
 Reason = Literal[
-    "clean",  # judged, nothing over its threshold
-    "defect",  # judged, a score over its threshold
-    "product",  # it is not the product that the recipe names
+    "clean",  # judged, no score reaches its threshold
+    "defect",  # judged, a score reaches its threshold
+    "product",  # judged, it is not the product that the recipe names
     UnknownReason,
 ]
 
 
 class Part(Struct, frozen=True, kw_only=True):
-    """One triggered item: who it is, where its data lie and until when it must be judged."""
+    """One triggered item: its identity, the place of its data and its deadline."""
 
-    entry: int  # its row in the ledger; counts all parts of the run, over all epochs
+    entry: int  # its number in the ledger; counts all parts of the run, over all epochs
     epoch: int  # rises with each start of capture
     sequence: int  # 1, 2, 3, ... within the epoch, without gaps
     camera: str
     view: str
-    source_ref: str  # what the source calls the picture, such as the name of its file; "": nothing
-    skipped: int  # frames that the source passed over since the part before
+    source_ref: str  # the source's name for the picture, such as its file's name; "": none
+    skipped: int  # frames that the source skipped since the part before
     captured_ns: int
     captured_at_ns: int  # wall clock, for people only
     deadline_ns: int
-    slot: int  # -1: there was no free slot
+    slot: int  # -1: no slot was free
     generation: int  # of the slot's lease
 
     @property
     def part_id(self) -> str:
+        """Return `<epoch>-<sequence>`, which never comes twice."""
         return f"{self.epoch}-{self.sequence}"
 
 
@@ -66,7 +68,7 @@ class Frame(Struct, frozen=True, kw_only=True, tag=True):
 
     part: Part
     shape: tuple[int, ...]
-    done_ns: dict[str, int]  # stage -> when it was done with the part
+    done_ns: dict[str, int]  # stage -> time when it was done with the part
 
 
 class Input(Struct, frozen=True, kw_only=True, tag=True):
@@ -78,14 +80,14 @@ class Input(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Refused(Struct, frozen=True, kw_only=True, tag=True):
-    """Why a judge cannot look at a part on which others may have something to say."""
+    """Why a judge could not inspect a part; the other judges still may."""
 
     reason: UnknownReason
     detail: str
 
 
 class Tensor(Struct, frozen=True, kw_only=True, tag=True):
-    """The inputs of all judges in a slot, in the recipe's order."""
+    """The inputs of all judges for a part, in the recipe's order."""
 
     part: Part
     inputs: tuple[Input | Refused, ...]
@@ -93,7 +95,7 @@ class Tensor(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Prediction(Struct, frozen=True, kw_only=True, tag=True):
-    """What the networks said, no opinion: each one's outputs lie in the slot, float32, one after another."""
+    """The judges' outputs are in the part's slot: float32, one after another, in an area for each judge."""
 
     part: Part
     inputs: tuple[Input | Refused, ...]
@@ -114,7 +116,7 @@ Message = Union[Frame, Tensor, Prediction, Unknown]  # noqa: UP007  (msgspec rea
 
 
 class Region(Struct, frozen=True, kw_only=True):
-    """A place on the part that looks wrong; box and area in pixels of the picture it was asked for."""
+    """A place on the part that looks defective; box and area in pixels, in a verdict those of the frame."""
 
     x: float
     y: float
@@ -126,19 +128,19 @@ class Region(Struct, frozen=True, kw_only=True):
 
 
 class Judged(Struct, frozen=True, kw_only=True):
-    """What one judge made of a part."""
+    """The result of one judge for a part."""
 
     name: str
     verdict: VerdictKind
     reason: Reason
     score: float | None  # None where it could not judge
-    threshold: float  # the least score that it rejects by itself; with a fusion p-values decide instead
-    p_value: float | None  # share of good parts that score as high; None where its bundle is not calibrated
+    threshold: float  # smallest score that it rejects by itself; with a fusion, p-values decide instead
+    p_value: float | None  # share of good parts that score at least as high; None for an uncalibrated bundle
     bundle: str  # SHA-256 of its bundle's manifest
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """What was decided about one part; the JSON body of a `reject.<line>` or `accept.<line>` message."""
+    """The decision about one part; the JSON body of a `reject.<line>` or `accept.<line>` message."""
 
     v: int = 1
     line: str
@@ -147,45 +149,45 @@ class Verdict(Struct, frozen=True, kw_only=True):
     sequence: int
     camera: str
     view: str
-    source_ref: str  # what the source calls the picture, such as the name of its file; "": nothing
-    skipped: int  # frames that the source passed over since the part before
+    source_ref: str  # the source's name for the picture, such as its file's name; "": none
+    skipped: int  # frames that the source skipped since the part before
     verdict: VerdictKind
     reason: Reason
-    detail: str  # for people: what was wrong with an unknown part; empty otherwise
+    detail: str  # for people: why the part is unknown; empty otherwise
     score: float | None  # of the judge that decided; None where nothing was judged
-    threshold: float | None  # that judge's own; with a fusion `p_value` decides instead
-    p_value: float | None  # of all judges together, where the recipe asks for it, else of the one that decided
-    judges: list[Judged]  # all that looked at the part, in the recipe's order
+    threshold: float | None  # that judge's threshold; with a fusion, `p_value` decides instead
+    p_value: float | None  # with a fusion, of all judges together; else of the judge that decided
+    judges: list[Judged]  # in the recipe's order; empty where the part did not reach them
     regions: list[Region]  # in frame pixels, strongest first
     captured_at: str  # UTC, ISO 8601
     captured_ns: int
     published_ns: int
     deadline_ns: int
     latency_us: dict[str, int]  # capture, preprocess, infer, publish (they add up to total), engine, total
-    registration_px: float | None  # the worst of any judge's; None where the part was laid onto no master
+    registration_px: float | None  # largest registration error of any judge; None where none registered it
     recipe: str  # SHA-256 of the recipe file
     bundle: str  # SHA-256 of the bundle's manifest; of several bundles, SHA-256 of their digests
-    resent: bool = False  # given out before, at `published_ns`, by a publisher that has ended since
+    resent: bool = False  # sent before, at `published_ns`, by a publisher that has ended since
 
 
 class Heartbeat(Struct, frozen=True, kw_only=True):
-    """How the line is, and when it last judged a part; the JSON body of `heartbeat.<line>`."""
+    """The state of the line, and when it last judged a part; the JSON body of `heartbeat.<line>`."""
 
     v: int = 1
     line: str
     state: StateKind
-    reason: str = ""  # why it is blind, for people; empty otherwise
+    reason: str = ""  # for people: why the line is blind; empty otherwise
     part_id: str | None  # the part last judged
     judged_at: str | None
     judged_ns: int | None
     published_ns: int
     parts: int  # verdicts published since the line started
-    epoch: int | None = None  # of the part published last: a subscriber that has not heard of it missed it
+    epoch: int | None = None  # of the part published last; a subscriber that has not heard it missed it
     sequence: int | None = None
 
 
 class Running(Struct, frozen=True, kw_only=True):
-    """What infer tells of itself once it is armed, as `engine.json`."""
+    """What infer writes about its engines once they are ready to judge, as `engine.json`."""
 
     engine: str
     precision: str
