@@ -1,4 +1,4 @@
-"""The commands of `trt-build` that run where the line runs: engines for its device, and held against FP32."""
+"""The command `trt-build build`, which runs on the line's own machine."""
 
 from __future__ import annotations
 
@@ -9,104 +9,69 @@ import typer
 
 from edge.bundle import Bundle, read_bundle
 from edge.errors import EngineError
-from edge.recipe import EngineChoice
+from trt_build.commands.verify import print_comparison
 from trt_build.methods.table import method_of
-from trt_build.terminal.console import console, print_figures
-from trt_build.terminal.progress import working
+from trt_build.terminal.console import console
 
 if TYPE_CHECKING:
     from trt_build.engines.build import Result
-    from trt_build.engines.verify import Comparison
-
-EngineKind = Literal["auto", "tensorrt", "tensorrt_rtx", "openvino", "onnxruntime"]
-
-
-def verify(
-    bundle: Annotated[Path, typer.Argument(help="Folder of the packed bundle to verify.", show_default=False)],
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of labelled pictures to judge too, by either; left out, the golden frames alone."
-        ),
-    ] = None,
-    engine: Annotated[
-        EngineKind,
-        typer.Option(
-            help="Engine to hold against the reference; auto takes the one that a line would take here."
-        ),
-    ] = "auto",
-    precision: Annotated[
-        Literal["auto", "fp32", "fp16", "int8", "fp8"],
-        typer.Option(help="Precision of that engine; auto takes the one that a line would take."),
-    ] = "auto",
-) -> None:
-    """Hold an engine against the FP32 reference; status 1 where it differs by more than it may."""
-    from trt_build.engines.verify import verify as verify_bundle
-
-    read = read_bundle(bundle)
-    cases, measure = method_of(read.manifest.method).labelled(data, read) if data else ((), lambda answers: 0.0)
-    with working(f"judging {len(read.manifest.golden)} golden frames and what is labelled"):
-        found = verify_bundle(read, EngineChoice(kind=engine, precision=precision), cases, measure)
-    console.print(f"all {len(read.manifest.golden)} golden frames are reproduced")
-    if found:
-        _print_comparison(read.manifest.method, found)
 
 
 def build(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="Folder of a draft or a bundle; engines fit the kind of GPU that they are built on.",
+            help="Folder of a draft or a bundle; its engines run on the kind of GPU that they are built on.",
             show_default=False,
         ),
     ],
     precision: Annotated[
         list[str] | None,
         typer.Option(
-            help="Precision to build: fp32, fp16, int8 or fp8; may be given several times. Left out, all that "
-            "the folder has but fp32."
+            help="Precision to build: fp32, fp16, int8 or fp8; may be given several times. Left out, all "
+            "precisions of the folder except fp32."
         ),
     ] = None,
     batch: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Most parts that the GPU judges in one go where they pile up; left out, 8 where the graph "
-            "allows it. Larger takes more memory.",
+            help="Largest number of waiting parts that the GPU judges at once; left out, 8 if the graph allows "
+            "it. A larger number takes more memory.",
         ),
     ] = None,
     runtime: Annotated[
         Literal["auto", "tensorrt", "tensorrt_rtx"],
         typer.Option(
-            help="Library to compile with and to run on: TensorRT, or TensorRT for RTX; auto takes what "
+            help="Library to compile with and to run on, TensorRT or TensorRT for RTX; auto takes the one that "
             "is installed."
         ),
     ] = "auto",
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of labelled pictures to judge by each engine and by the reference; left out, the "
-            "golden frames alone."
+            help="Folder of labelled pictures to judge with each engine and with the reference; left out, only "
+            "the golden frames are."
         ),
     ] = None,
     portable: Annotated[
         bool,
         typer.Option(
-            help="Build engines that later TensorRT versions of the same major number load too; slower."
+            help="Build slower engines, which later TensorRT versions of the same major version load too."
         ),
     ] = False,
     stripped: Annotated[
         bool,
         typer.Option(
-            help="Leave the weights out of the engine's file, which makes it small; they are read from the "
-            "graph each time that the line starts."
+            help="Leave the weights out of the engine file, which makes it small; the line reads them from the "
+            "graph each time it starts."
         ),
     ] = False,
 ) -> None:
-    """Compile a model for the GPU that is here; an engine that judges otherwise is deleted, with status 1.
+    """Compile a model for this machine's GPU; an engine that judges otherwise is deleted, with status 1.
 
-    A draft is then calibrated, by the scores of its engine, and packed;
-    a bundle is ready for the line.
+    Then calibrate and pack a draft, with the scores of its engine; a bundle is
+    ready for the line.
     """
     from trt_build.engines import build as building
     from trt_build.engines.tensorrt_builder import Asked
@@ -135,7 +100,7 @@ def build(
 
 
 def _print_result(read: Bundle, result: Result, *, verified: bool) -> None:
-    """What was built, and whether it is kept."""
+    """Print what was built, and whether it is kept."""
     for one in result.built:
         size = f"{one.engine.file.bytes / 2**20:.1f} MiB, batches of up to {one.engine.batch}"
         console.print(f"{one.engine.file.path}: {'up to date' if one.up_to_date else 'built'}, {size}")
@@ -148,13 +113,4 @@ def _print_result(read: Bundle, result: Result, *, verified: bool) -> None:
     else:
         console.print(f"{result.precision}: kept: it computes what its graph says")
     if result.found:
-        _print_comparison(read.manifest.method, result.found)
-
-
-def _print_comparison(method: str, found: Comparison) -> None:
-    print_figures(f"{found.engine}, largest difference", found.differences)
-    if found.quality is None:
-        return
-    flipped = ", ".join(found.flipped) or "none"
-    console.print(f"pictures decided otherwise: {len(found.flipped)} of {found.cases} ({flipped})")
-    console.print(f"{method_of(method).quality}: {found.quality:.2f}, reference {found.reference:.2f}")
+        print_comparison(read.manifest.method, result.found)

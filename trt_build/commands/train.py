@@ -1,23 +1,93 @@
-"""What `trt-build train` does: checks the options for the method, and trains on all cores of this machine."""
+"""The command `trt-build train`."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-import torch
+import typer
 
 from edge.engines.processor import usable_cores
+from trt_build.commands.arguments import Data
 from trt_build.data.errors import DatasetError
-from trt_build.methods.base import TrainOptions, not_taken
+from trt_build.methods.base import MethodName, TrainOptions, not_taken
 from trt_build.methods.table import method_of
+from trt_build.terminal.console import console
 from trt_build.terminal.progress import bars
 
 
-def train_method(name: str, data: Path, folder: Path, options: TrainOptions) -> None:
-    """Train a method on the pictures of `data`, in `folder`; a run that was stopped goes on.
+def train(
+    method: Annotated[
+        MethodName,
+        typer.Argument(
+            help="How parts are judged: against a master (comparator), by what good parts look like "
+            "(autoencoder, stpm, pfm), or against drawings (matcher).",
+            show_default=False,
+        ),
+    ],
+    data: Data,
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder for the checkpoint and the curves; a training that was stopped goes on there.",
+            show_default=False,
+        ),
+    ],
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of passes over all pictures; left out, the method's own number."),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the random numbers; the same seed gives the same training.")
+    ] = 0,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="Pre-trained network to start from, for autoencoder, stpm and pfm; left out, the method's "
+            "own, which comes with Linejudge. Download a ResNet with fetch-backbone."
+        ),
+    ] = None,
+    second: Annotated[
+        str | None,
+        typer.Option(
+            help="Second pre-trained network, for stpm and pfm. pfm compares it with the first; stpm adds a "
+            "second teacher and student, which takes longer and finds more."
+        ),
+    ] = None,
+    position: Annotated[
+        bool,
+        typer.Option(
+            help="Give pfm each place's position in the picture; for parts that all lie the same way."
+        ),
+    ] = False,
+    mixed_sizes: Annotated[
+        bool,
+        typer.Option(
+            help="Accept pictures of different sizes and scale each to the model's size; without this option "
+            "they are an error."
+        ),
+    ] = False,
+) -> None:
+    """Train a model of one of the methods, on the CPU. Needs the extra `build`."""
+    options = TrainOptions(
+        epochs=epochs,
+        seed=seed,
+        backbone=backbone,
+        second=second,
+        position=position,
+        mixed_sizes=mixed_sizes,
+    )
+    try:
+        train_method(method, data, folder, options)
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on from the last epoch that was kept")
+        raise typer.Exit(130) from None
 
-    Raise DatasetError for an option that the method does not take.
-    """
+
+def train_method(name: str, data: Path, folder: Path, options: TrainOptions) -> None:
+    """Train a method on all cores of this machine; raise DatasetError for an option that it does not take."""
+    import torch
+
     method = method_of(name)
     for option in not_taken(options, method.train_options):
         raise DatasetError(f"{option}: the method {name} does not take it: leave it out")

@@ -9,20 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from edge.bundle import Bundle
 from edge.errors import EdgeError
-from edge.manifest import Calibration, InputSpec
-from edge.manifest import Method as MethodName
-from trt_build.data.cases import Case
-from trt_build.engines.verify import Measure
-from trt_build.packing.threshold import CalibrationOptions
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from edge.bundle import Bundle
+    from edge.manifest import Calibration, InputSpec
+    from trt_build.data.cases import Case
+    from trt_build.engines.verify import Measure
     from trt_build.methods.loop import TrainConfig
+    from trt_build.packing.threshold import CalibrationOptions
+
+#: The names of the methods. Each has a folder of its name here, with `network.py`, `train.py` and `method.py`.
+MethodName = Literal["comparator", "matcher", "autoencoder", "stpm", "pfm"]
 
 
 class ExportError(EdgeError, ValueError):

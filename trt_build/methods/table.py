@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Literal, get_args
+from typing import get_args
 
 from edge.errors import BundleError
-from trt_build.methods.base import Method
+from trt_build.methods.base import Method, MethodName
 
-#: The methods that `trt-build train` makes models of; each has a folder of its name here.
-Trainable = Literal["comparator", "matcher", "autoencoder", "stpm", "pfm"]
-METHODS: tuple[str, ...] = get_args(Trainable)
+METHODS: tuple[str, ...] = get_args(MethodName)
 
 
 def method_of(name: str) -> Method:

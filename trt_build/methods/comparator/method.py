@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from edge.bundle import Bundle
 from edge.manifest import Calibration, InputSpec
-from edge.manifest import Method as MethodName
 from edge.render.defects import KINDS
 from trt_build.data.cases import Case, evenly, pair_cases
 from trt_build.data.pairs import read_pairs, split
 from trt_build.engines.verify import Measure
 from trt_build.figures.boards import choose_cut, draw_worst, figures, find_all
-from trt_build.methods.base import Evaluated, EvaluateOptions, Exportable, ExportError, Method, TrainOptions
+from trt_build.methods.base import (
+    Evaluated,
+    EvaluateOptions,
+    Exportable,
+    ExportError,
+    Method,
+    MethodName,
+    TrainOptions,
+)
 from trt_build.methods.comparator.calibrate import held_out_pairs, measure_of, set_thresholds
 from trt_build.methods.comparator.judge import open_judge
 from trt_build.packing.fit import fit_of

@@ -14,7 +14,6 @@ from edge.bundle import Bundle, read_bundle
 from edge.engines.base import Outputs
 from edge.judges.golden import scores
 from edge.manifest import Calibration, InputSpec
-from edge.manifest import Method as MethodName
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, evenly, judge_all
 from trt_build.data.errors import DatasetError
@@ -22,7 +21,7 @@ from trt_build.data.products import DRAWING, PHOTO, Pictures, read_products, spl
 from trt_build.engines.verify import Measure
 from trt_build.figures.ranking import escape_and_overkill, image_auroc
 from trt_build.figures.thresholds import last_passed
-from trt_build.methods.base import Evaluated, EvaluateOptions, Exportable, Method, TrainOptions
+from trt_build.methods.base import Evaluated, EvaluateOptions, Exportable, Method, MethodName, TrainOptions
 from trt_build.packing.threshold import CalibrationOptions, set_threshold
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.manifest import Method as MethodName
-from trt_build.methods.base import Method, TrainOptions
+from trt_build.methods.base import Method, MethodName, TrainOptions
 from trt_build.methods.good_parts.method import GoodPartsMethod
 
 if TYPE_CHECKING:

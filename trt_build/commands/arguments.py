@@ -1,0 +1,13 @@
+"""Declares the argument that several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[
+    Path,
+    typer.Argument(help="Folder of pictures; trt-build --help shows its layout.", show_default=False),
+]

@@ -1,0 +1,51 @@
+"""The command `trt-build calibrate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from edge.bundle import read_bundle
+from trt_build.commands.arguments import Data
+from trt_build.methods.table import method_of
+from trt_build.terminal.console import console, print_figures
+from trt_build.terminal.progress import working
+
+
+def calibrate(
+    draft: Annotated[Path, typer.Argument(help="Folder of the draft that export wrote.", show_default=False)],
+    data: Data,
+    rate: Annotated[
+        float,
+        typer.Option(help="Share of good parts that may be rejected, 0 to 1; 0.05 is one in twenty."),
+    ] = 0.05,
+    how: Annotated[
+        Literal["conformal", "conditional", "extrapolated"],
+        typer.Option(
+            help="How the threshold keeps --rate: on average (conformal), with the probability --confidence "
+            "(conditional), or by an estimate from the highest scores, if there are too few parts for either "
+            "(extrapolated)."
+        ),
+    ] = "conformal",
+    confidence: Annotated[
+        float,
+        typer.Option(help="Probability, 0 to 1, that --rate is kept; for --how conditional only."),
+    ] = 0.95,
+) -> None:
+    """Set a draft's threshold on pictures that were not trained with, on the engine that will judge.
+
+    A comparator gets the threshold for each kind of defect that best separates
+    true from false boxes on held-out pairs; these promise no rate.
+    """
+    from trt_build.packing.threshold import CalibrationOptions
+
+    method = method_of(read_bundle(draft).manifest.method)
+    with working("judging held-out pictures"):
+        options = CalibrationOptions(rate=rate, how=how, confidence=confidence)
+        calibration = method.calibrate(draft, data, options)
+    print_figures("threshold", read_bundle(draft).manifest.thresholds)
+    if calibration:
+        console.print(f"{calibration.note} ({calibration.n} good parts on {calibration.engine})")
+    console.print("next: trt-build pack")

@@ -1,0 +1,83 @@
+"""The command `trt-build export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge.bundle import read_bundle
+from trt_build.methods.table import method_of
+from trt_build.terminal.console import console
+from trt_build.terminal.progress import working
+from trt_build.whole import whole
+
+
+def export(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="The file checkpoint.pt that train wrote.", show_default=False)
+    ],
+    draft: Annotated[Path, typer.Argument(help="Folder to write the graphs to.", show_default=False)],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that was trained with, for INT8 calibration pictures; left out, no INT8 is written."
+        ),
+    ] = None,
+    float8: Annotated[
+        bool,
+        typer.Option(
+            "--fp8",
+            help="Write an FP8 graph too, for Ada, Hopper and later GPUs; coarser than INT8. Needs --data.",
+        ),
+    ] = False,
+    small: Annotated[
+        bool,
+        typer.Option(
+            "--small",
+            help="Store the FP32 graph's weights as FP16, which halves the file; it still computes in FP32.",
+        ),
+    ] = False,
+    width: Annotated[
+        int,
+        typer.Option(
+            min=32,
+            help="Width of a comparator's input in pixels, a multiple of 32; other methods have a fixed size.",
+        ),
+    ] = 640,
+    height: Annotated[
+        int,
+        typer.Option(
+            min=32,
+            help="Height of a comparator's input in pixels, a multiple of 32; other methods have a fixed size.",
+        ),
+    ] = 640,
+) -> None:
+    """Write a checkpoint as ONNX graphs, FP32, FP16 and INT8: a draft, for `calibrate` and then `pack`."""
+    if float8 and not data:
+        raise typer.BadParameter("needs --data, for calibration pictures", param_hint="--fp8")
+    from trt_build.graphs.fp8 import add_fp8
+    from trt_build.graphs.fp16 import add_fp16
+    from trt_build.graphs.fp32 import export_checkpoint
+    from trt_build.graphs.int8 import add_int8
+    from trt_build.graphs.small_weights import round_weights, store_weights
+
+    with whole(draft) as part:
+        with working("exporting FP32"):
+            export_checkpoint(checkpoint, part, height=height, width=width)
+            if small:
+                round_weights(part)
+        manifest = read_bundle(part).manifest
+        pictures = method_of(manifest.method).calibration_pictures(data, manifest.input) if data else []
+        with working("converting to FP16"):
+            add_fp16(part, pictures)
+        if data:
+            with working("quantising to INT8"):
+                add_int8(part, pictures)
+        if float8:
+            with working("quantising to FP8"):
+                add_fp8(part)
+        if small:
+            store_weights(part)
+    console.print(f"draft in {draft}; next: trt-build calibrate")

@@ -1,0 +1,58 @@
+"""The command `trt-build verify`, which runs on the line's own machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from edge.bundle import read_bundle
+from edge.recipe import EngineChoice
+from trt_build.methods.table import method_of
+from trt_build.terminal.console import console, print_figures
+from trt_build.terminal.progress import working
+
+if TYPE_CHECKING:
+    from trt_build.engines.verify import Comparison
+
+
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="Folder of the packed bundle to verify.", show_default=False)],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of labelled pictures to judge with both engines; left out, only the golden frames are."
+        ),
+    ] = None,
+    engine: Annotated[
+        Literal["auto", "tensorrt", "tensorrt_rtx", "openvino", "onnxruntime"],
+        typer.Option(
+            help="Engine to compare with the reference; auto takes the one that a line would take here."
+        ),
+    ] = "auto",
+    precision: Annotated[
+        Literal["auto", "fp32", "fp16", "int8", "fp8"],
+        typer.Option(help="Precision of that engine; auto takes the one that a line would take."),
+    ] = "auto",
+) -> None:
+    """Compare an engine with the FP32 reference; the status is 1 if it differs by more than it may."""
+    from trt_build.engines.verify import verify as verify_bundle
+
+    read = read_bundle(bundle)
+    cases, measure = method_of(read.manifest.method).labelled(data, read) if data else ((), lambda answers: 0.0)
+    with working(f"judging {len(read.manifest.golden)} golden frames and what is labelled"):
+        found = verify_bundle(read, EngineChoice(kind=engine, precision=precision), cases, measure)
+    console.print(f"all {len(read.manifest.golden)} golden frames are reproduced")
+    if found:
+        print_comparison(read.manifest.method, found)
+
+
+def print_comparison(method: str, found: Comparison) -> None:
+    """Print the largest differences of an engine and, where there are labels, its quality."""
+    print_figures(f"{found.engine}, largest difference", found.differences)
+    if found.quality is None:
+        return
+    flipped = ", ".join(found.flipped) or "none"
+    console.print(f"pictures decided otherwise: {len(found.flipped)} of {found.cases} ({flipped})")
+    console.print(f"{method_of(method).quality}: {found.quality:.2f}, reference {found.reference:.2f}")
