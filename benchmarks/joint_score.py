@@ -24,16 +24,16 @@ from trt_build.backbones.open import Backbone, open_backbone
 from trt_build.data.parts import LabelledPart, pictures, read_parts, split_good
 from trt_build.figures.ranking import image_auroc
 from trt_build.methods.autoencoder.network import Autoencoder, AutoencoderConfig
-from trt_build.methods.autoencoder.train import TRAINING, AutoencoderTask, Learning
+from trt_build.methods.autoencoder.train import TRAINING, AutoencoderTask, LossConfig
 from trt_build.methods.loop import CHECKPOINT, fit
 from trt_build.methods.trained import load_trained
 
-VARIANTS: Mapping[str, tuple[AutoencoderConfig, Learning]] = {
-    "none": (AutoencoderConfig(), Learning(jacobian="none")),
-    "exact": (AutoencoderConfig(), Learning(jacobian="exact")),
-    "forward": (AutoencoderConfig(), Learning(jacobian="forward")),
-    "reverse": (AutoencoderConfig(), Learning(jacobian="reverse")),
-    "spectral": (AutoencoderConfig(spectral=True), Learning(jacobian="none")),
+VARIANTS: Mapping[str, tuple[AutoencoderConfig, LossConfig]] = {
+    "none": (AutoencoderConfig(), LossConfig(jacobian="none")),
+    "exact": (AutoencoderConfig(), LossConfig(jacobian="exact")),
+    "forward": (AutoencoderConfig(), LossConfig(jacobian="forward")),
+    "reverse": (AutoencoderConfig(), LossConfig(jacobian="reverse")),
+    "spectral": (AutoencoderConfig(spectral=True), LossConfig(jacobian="none")),
 }
 
 
@@ -64,14 +64,16 @@ def main() -> None:
     tested = look(backbone, parts.test)
     is_good = np.array([part.is_good for part in parts.test])
     found: dict[str, dict[str, float]] = {}
-    for name, (network, learning) in VARIANTS.items():
+    for name, (network, losses) in VARIANTS.items():
         figures = []
         for seed in range(options.seeds):
             torch.manual_seed(seed)
             model = Autoencoder(replace(network, backbone=options.backbone), backbone).eval()
-            seen = model.get_used_to(raw["fit"])
+            seen = model.fit_features(raw["fit"])
             held_out, asked = ((x - model.mean) * model.scale for x in (raw["held_out"], tested))
-            task = AutoencoderTask(model=model, seen=seen, held_out=held_out, learning=learning, seed=seed)
+            task = AutoencoderTask(
+                model=model, seen=seen, held_out=held_out, loss_config=losses, seed=seed
+            )
             training = replace(TRAINING, epochs=options.epochs, seed=seed)
             with tempfile.TemporaryDirectory() as folder:
                 config = {"backbone": options.backbone, "spectral": network.spectral}

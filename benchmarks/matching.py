@@ -34,7 +34,7 @@ from trt_build.graphs.int8 import add_int8
 from trt_build.methods.loop import CHECKPOINT, TrainConfig
 from trt_build.methods.matcher.method import CALIBRATION_PICTURES, figures, held_out_pictures
 from trt_build.methods.matcher.network import SOURCE, MatcherConfig
-from trt_build.methods.matcher.train import CHARACTERS, SINGLE_PAIRS, Lessons, train_matcher
+from trt_build.methods.matcher.train import CHARACTERS, SINGLE_PAIRS, PairSampling, train_matcher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Recipe:
     read: Callable[[Path, InputSpec], Split]
     measure: Callable[[Embed, Split], dict[str, float]]
     training: TrainConfig
-    lessons: Lessons = field(default_factory=Lessons)
+    sampling: PairSampling = field(default_factory=PairSampling)
     network: MatcherConfig = field(default_factory=MatcherConfig)
 
 
@@ -54,7 +54,7 @@ PUBLIC = {
         read=read_omniglot,
         measure=measure_omniglot,
         training=TrainConfig(epochs=42, cool_down=0.8, check_every=7),
-        lessons=CHARACTERS,
+        sampling=CHARACTERS,
     ),
 }
 
@@ -72,7 +72,7 @@ def recipe_of(options: argparse.Namespace, seed: int) -> Recipe:
         sys.exit(f"--backbone {options.backbone}: a matcher has none; `source` is the branch of its source")
     recipe = PUBLIC[options.data.stem]
     if options.backbone == "source":
-        recipe = replace(recipe, network=SOURCE, lessons=SINGLE_PAIRS)
+        recipe = replace(recipe, network=SOURCE, sampling=SINGLE_PAIRS)
         recipe = replace(recipe, training=replace(recipe.training, rate=3e-4))
     epochs = options.epochs or recipe.training.epochs
     return replace(recipe, training=replace(recipe.training, epochs=epochs, seed=seed))
@@ -86,7 +86,7 @@ def train(data: Path, recipe: Recipe, run: Path) -> None:
         run,
         network=recipe.network,
         training=recipe.training,
-        lessons=recipe.lessons,
+        sampling=recipe.sampling,
     )
 
 

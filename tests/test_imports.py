@@ -31,7 +31,8 @@ ROWS = {
     ],
     "trt_build": [
         {"__main__"},
-        {"commands", "graphs"},
+        {"commands"},
+        {"graphs"},
         {"methods"},
         {"packing"},
         {"engines", "figures"},

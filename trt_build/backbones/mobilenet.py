@@ -35,9 +35,9 @@ class MobileNet(nn.Module):
         self._norm, self._count, self._channels = norm, 0, 3
         self._stages: tuple[list[_Run], ...] = ([], [], [], [])
         if version == 1:
-            self._lay_v1()
+            self._build_v1()
         else:
-            self._lay_v2(tap)
+            self._build_v2(tap)
         self.channels = tuple(self._layer(stage[-1].last).channels for stage in self._stages)
         for width in (1280,) if version == 2 else ():
             self._append(width, 1)
@@ -60,7 +60,7 @@ class MobileNet(nn.Module):
         logits: Tensor = self._layer(self._head)(x.mean((2, 3), keepdim=True)).flatten(1)
         return logits
 
-    def _lay_v1(self) -> None:
+    def _build_v1(self) -> None:
         self._append(32, 3, stride=2)
         self._stages[0].append(_Run(first=0, last=0))
         widths = (64, 128, 128, 256, 256, *[512] * 6, 1024, 1024)
@@ -72,7 +72,7 @@ class MobileNet(nn.Module):
             self._append(width, 1)
             self._stages[stage].append(_Run(first=first, last=self._count - 1))
 
-    def _lay_v2(self, tap: int) -> None:
+    def _build_v2(self, tap: int) -> None:
         self._append(32, 3, stride=2)
         self._append(32, 3, depthwise=True)
         self._append(16, 1, acts=False)

@@ -1,6 +1,7 @@
-"""Makes the next batches on a thread while the last one is trained on.
+"""Makes the next batches on a thread while the network trains on the last one.
 
-A thread, not a process: a forked process inherits the locks that torch's threads hold, and can wait for ever.
+It is a thread and not a process because a forked process inherits the locks of torch's threads and may
+deadlock.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ T = TypeVar("T")
 
 
 class Ahead(Generic[T]):
-    """The results of `make(0)` to `make(count - 1)`, in order, up to `ahead` of them made before their turn.
+    """Yields `make(0)` to `make(count - 1)` in order, and makes up to `ahead` of them in advance.
 
-    What `make` raises is raised where its result is asked for. With `ahead` 0 there is no thread.
+    An error of `make` is raised where its result is due. With `ahead` 0 there is no thread.
     """
 
     def __init__(self, make: Callable[[int], T], count: int, ahead: int) -> None:

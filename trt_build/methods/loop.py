@@ -1,8 +1,8 @@
-"""A training task and a folder into trained weights: the loop that all models share.
+"""The training loop that all methods share: it trains a task's network in a folder.
 
-The folder holds one checkpoint, replaced whole after each epoch, so a run that is killed goes on from
-its last full epoch and ends with the weights it would have had. `progress.jsonl` beside it gets one
-line an epoch.
+The folder holds one checkpoint, which is replaced whole after each epoch. A killed run therefore goes on from
+its last full epoch, and ends with the same weights as without the kill. `progress.jsonl` beside the checkpoint
+gets one line for each epoch.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CHECKPOINT, PROGRESS = "checkpoint.pt", "progress.jsonl"
 
 
 class Batches(Protocol):
-    """A list, or batches that are made when they are asked for."""
+    """The batches of an epoch: a list, or batches that are made one by one."""
 
     def __len__(self) -> int: ...
 
@@ -43,42 +43,47 @@ class Batches(Protocol):
 
 
 class Task(Protocol):
-    """What is trained: a network, its batches, their loss, and how good the weights are."""
+    """What is trained: a network, its batches, their loss, and figures of its quality."""
 
     @property
     def model(self) -> nn.Module: ...
 
     def batches(self, epoch: int) -> Batches:
-        """The batches of an epoch, the same ones each time that epoch is asked for."""
+        """Return the batches of an epoch; an epoch always has the same batches."""
 
     def loss(self, batch: Any) -> Tensor:
-        """The scalar to make smaller, of `model` on a batch."""
+        """Return the scalar that training makes smaller, float32."""
 
     def check(self, model: nn.Module) -> Mapping[str, float]:
-        """Figures of `model` (averaged weights, evaluation mode) on data kept from training."""
+        """Return figures of `model` on held-out data; it has the averaged weights, in evaluation mode."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How to train; `rate` is the optimiser's highest, reached after the warm-up."""
+    """How to train. `rate` is the optimiser's highest learning rate, reached after the warm-up."""
 
     epochs: int
-    optimiser: Literal["adamw", "sgd"] = "adamw"  # sgd: with Nesterov's momentum of 0.9
+    #: sgd has Nesterov's momentum of 0.9.
+    optimiser: Literal["adamw", "sgd"] = "adamw"
     rate: float = 2e-3
     decay: float = 0.02
-    warm_up: float = 0.03  # part of all steps in which the rate rises
-    cool_down: float = 0.5  # part of all steps, the last ones, in which it falls to nothing
-    average: float = 0.998  # of the running mean of the weights, a step
+    #: Share of all steps, the first ones, in which the rate rises.
+    warm_up: float = 0.03
+    #: Share of all steps, the last ones, in which the rate falls to zero.
+    cool_down: float = 0.5
+    #: Weight of the old mean in the running mean of the weights, at each step.
+    average: float = 0.998
     check_every: int = 1  # epochs
     seed: int = 0
-    bf16: bool = True  # where the CPU computes it; emulated, it takes several times as long as float32
+    #: Compute in bfloat16 where the CPU supports it; emulated, it takes several times as long as float32.
+    bf16: bool = True
 
 
 def fit(task: Task, folder: Path, config: TrainConfig, *, describe: Mapping[str, Any]) -> int:
-    """Trains up to `config.epochs`, from `folder`'s checkpoint on where there is one; epochs done.
+    """Train up to `config.epochs`, from the folder's checkpoint on if there is one; return the epochs done.
 
-    `describe` is kept in the checkpoint as it is: what is needed to build the model again. Raises
-    TrainingError, which says what to change; what was kept until then stays, as it does after Ctrl-C.
+    `describe` is what is needed to build the model again; the checkpoint holds it unchanged. Raise
+    TrainingError, which says what to change. The last checkpoint stays then, as it does after Ctrl-C.
     """
     random.seed(config.seed)
     np.random.seed(config.seed)
@@ -111,15 +116,15 @@ def fit(task: Task, folder: Path, config: TrainConfig, *, describe: Mapping[str,
 
 
 class TrainingError(EdgeError, RuntimeError):
-    """A training that cannot begin or go on; says why and what to do."""
+    """A training that cannot begin or go on; the text says why and what to do."""
 
 
 class CheckpointError(EdgeError, ValueError):
-    """A file that is no checkpoint, or one of another model; names it."""
+    """A file that is no checkpoint, or a checkpoint of another model; the text names the file."""
 
 
 def load(path: Path) -> dict[str, Any]:
-    """A checkpoint: `weights` (averaged), `describe`, `epoch` and what is needed to go on."""
+    """Return a checkpoint: averaged `weights`, `describe`, `epoch`, and what a training needs to go on."""
     try:
         loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return {key: loaded[key] for key in loaded.keys() | {"weights", "describe", "epoch"}}
@@ -132,7 +137,11 @@ def load(path: Path) -> dict[str, Any]:
 
 
 class _Run:
-    """The model in training, its running mean and its optimiser."""
+    """The model in training, the running mean of its weights, and its optimiser.
+
+    torch's AveragedModel would give other weights: its first update copies the model, where `_average` keeps a
+    tenth of the initial weights.
+    """
 
     def __init__(self, task: Task, config: TrainConfig, describe: Mapping[str, Any]) -> None:
         self._task, self._config, self._describe = task, config, dict(describe)
@@ -142,7 +151,7 @@ class _Run:
         self._bf16 = config.bf16 and computes_bfloat16()
 
     def epoch(self, epoch: int, tell: Callable[[int, int, float], object]) -> dict[str, float]:
-        """Trains for one epoch and returns its line of progress; tells epoch, step and loss after each step."""
+        """Train for one epoch and return its line of progress; after each step tell epoch, step and loss."""
         started = time.monotonic()
         self._model.train()
         batches = self._task.batches(epoch)
@@ -165,9 +174,9 @@ class _Run:
         return line
 
     def save(self, path: Path, epochs: int) -> None:
-        """Writes beside and renames, so that the last good checkpoint outlives a kill or a full disk.
+        """Write beside the checkpoint and rename, so that a kill or a full disk leaves the last good one.
 
-        TrainingError where it cannot be written.
+        Raise TrainingError where it cannot be written.
         """
         state = {
             "epoch": epochs,
@@ -178,7 +187,8 @@ class _Run:
             "config": asdict(self._config),
             "describe": self._describe,
         }
-        whole = io.BytesIO()  # torch.save does not tell why a file cannot be written
+        # Into memory first, because torch.save does not say why a file cannot be written.
+        whole = io.BytesIO()
         torch.save(state, whole)
         beside = path.with_suffix(".part")
         try:
@@ -191,7 +201,10 @@ class _Run:
             beside.unlink(missing_ok=True)
 
     def restore(self, path: Path) -> int:
-        """Epochs done; 0 where there is no checkpoint, CheckpointError where it is of another training."""
+        """Go on from a checkpoint and return its epochs, 0 if there is none.
+
+        Raise CheckpointError for the checkpoint of another training.
+        """
         if not path.exists():
             return 0
         state = load(path)
@@ -207,7 +220,7 @@ class _Run:
         return int(state["epoch"])
 
     def _step(self, batch: Any, done: float) -> float:
-        """One step of the optimiser, at the rate of the part `done` of all steps; the loss."""
+        """Take one step of the optimiser, after the share `done` of all steps, and return the loss."""
         for group in self._optimiser.param_groups:
             group["lr"] = self._config.rate * rate_at(done, self._config.warm_up, self._config.cool_down)
         with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
@@ -221,7 +234,7 @@ class _Run:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """TrainingError for a disk that does not take it."""
+    """Raise TrainingError for a file that cannot be written."""
     try:
         yield
     except OSError as error:
@@ -232,12 +245,12 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def rate_at(done: float, warm_up: float, cool_down: float) -> float:
-    """Part of the highest rate, for the part `done` of all steps: up, level, and down to nothing."""
+    """Return the share of the highest rate after the share `done` of all steps: up, level, and down to zero."""
     return max(min(done / warm_up if warm_up else 1.0, 1.0, (1 - done) / cool_down if cool_down else 1.0), 1e-3)
 
 
 def _optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Weights decay; biases and the scales of normalisation do not. What is frozen is left out."""
+    """Return the optimiser of the weights that are not frozen; biases and norm scales do not decay."""
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.decay},
@@ -250,6 +263,7 @@ def _optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
 
 @torch.no_grad()
 def _average(averaged: nn.Module, model: nn.Module, keep: float) -> None:
+    """Move the averaged weights and statistics towards the model's, with the weight `keep` on the old ones."""
     for mean, now in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
         if mean.is_floating_point():
             mean.lerp_(now, 1 - keep)

@@ -29,7 +29,7 @@ from torch.nn.utils import parametrizations, parametrize
 from edge.errors import EdgeError
 from edge.manifest import InputSpec
 from trt_build.backbones.open import Backbone, build_backbone
-from trt_build.methods.good_parts.distance import Deviation, Kind, of_kind, unlike
+from trt_build.methods.good_parts.distance import Deviation, Kind, distance_of, ssim_distance
 
 CELL = 16  # input pixels, along each axis
 STRIDE = 4  #: input pixels a cell of the map, along each axis
@@ -103,7 +103,7 @@ class Autoencoder(nn.Module):
         return self.judge(self.look(image))[:2]
 
     def look(self, image: Tensor) -> Tensor:
-        """X `(N, P, H/16, W/16)`: features with a mean of zero and a deviation of one, after `get_used_to`."""
+        """X `(N, P, H/16, W/16)`: features with a mean of zero and a deviation of one, after `fit_features`."""
         levels = self.backbone(image)
         return (torch.cat([self._in_cells(level) for level in levels], 1) - self.mean) * self.scale
 
@@ -122,18 +122,18 @@ class Autoencoder(nn.Module):
         return _largest(unusual, GLOBAL).sqrt(), _largest(differing, LOCAL).sqrt(), map_
 
     @torch.no_grad()
-    def get_used_to(self, seen: Tensor) -> Tensor:
+    def fit_features(self, seen: Tensor) -> Tensor:
         """Take what was seen of good pictures, at first, as usual; returns it as seen from now on."""
         self.mean.copy_(seen.mean((0, 2, 3), keepdim=True))
         self.scale.copy_(seen.var((0, 2, 3), keepdim=True).clamp_min(1e-12).rsqrt())
         return (seen - self.mean) * self.scale
 
     @torch.no_grad()
-    def settle(self, trained: Tensor, held_out: Tensor) -> None:
+    def fit_scale(self, trained: Tensor, held_out: Tensor) -> None:
         """After training: the norms by the pictures trained with, the lambdas by others."""
         code = self.encode(trained)
-        self.unusual.measure(code - self.centre)
-        self.differing.measure(trained - self.decoder(code))
+        self.unusual.fit(code - self.centre)
+        self.differing.fit(trained - self.decoder(code))
         l1, l2, _ = self.judge(held_out)
         self.lambdas.copy_(1 / torch.stack((l1.mean(), l2.mean())).clamp_min(1e-12))
 
@@ -151,7 +151,7 @@ class Autoencoder(nn.Module):
     def _distance(self, seen: Tensor, again: Tensor) -> Tensor:
         """Squared, at each cell, `(N, 1, H/16, W/16)`."""
         error = self.differing(seen - again) / (1 + again.square().mean(1, keepdim=True))
-        return of_kind(self.config.distance, error, unlike(seen, again))
+        return distance_of(self.config.distance, error, ssim_distance(seen, again))
 
 
 def _largest(places: Tensor, part: float) -> Tensor:

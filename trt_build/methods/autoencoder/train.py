@@ -21,7 +21,7 @@ from trt_build.backbones.open import open_backbone
 from trt_build.data.parts import LabelledPart, pictures, read_parts, split_good
 from trt_build.methods.autoencoder.jacobian import exact, forward_projected, reverse_projected
 from trt_build.methods.autoencoder.network import Autoencoder, AutoencoderConfig
-from trt_build.methods.good_parts.distance import of_kind, unlike
+from trt_build.methods.good_parts.distance import distance_of, ssim_distance
 from trt_build.methods.loop import TrainConfig, fit
 from trt_build.terminal.progress import counted
 
@@ -35,7 +35,7 @@ class CollapseError(EdgeError, ArithmeticError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Learning:
+class LossConfig:
     """What each loss weighs, and how the centre and the Jacobian are found."""
 
     pull: float = 1.0  # of L1; L2 weighs one, and both are means of squares of numbers of about one
@@ -69,31 +69,31 @@ class AutoencoderTask:
     model: Autoencoder
     seen: Tensor
     held_out: Tensor
-    learning: Learning
+    loss_config: LossConfig
     seed: int = 0
 
     def batches(self, epoch: int) -> list[Batch]:
-        learning = self.learning
-        if epoch == learning.alone:
+        loss_config = self.loss_config
+        if epoch == loss_config.alone:
             with torch.no_grad():
                 self.model.centre.copy_(self.model.encode(self.seen).mean(0))
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.seen))
-        batch = min(learning.batch, len(order))
+        batch = min(loss_config.batch, len(order))
         whole = torch.from_numpy(order[: len(order) // batch * batch])
-        return [Batch(numbers, epoch >= learning.alone) for numbers in torch.split(whole, batch)]
+        return [Batch(numbers, epoch >= loss_config.alone) for numbers in torch.split(whole, batch)]
 
     def loss(self, batch: Batch) -> Tensor:
         losses = self.losses(batch)
-        return self.learning.pull * losses.l1 + losses.l2 + self.learning.smoothness * losses.l3
+        return self.loss_config.pull * losses.l1 + losses.l2 + self.loss_config.smoothness * losses.l3
 
     def losses(self, batch: Batch) -> Losses:
         model, seen = self.model, self.seen[batch.numbers]
         code = model.encode(seen)
         again = model.decoder(code)
-        l2 = of_kind(model.config.distance, F.mse_loss(again, seen), unlike(seen, again).mean())
+        l2 = distance_of(model.config.distance, F.mse_loss(again, seen), ssim_distance(seen, again).mean())
         if not batch.centred:
             return Losses(torch.zeros(()), l2, torch.zeros(()))
-        if self.learning.centre == "moving":
+        if self.loss_config.centre == "moving":
             model.centre.lerp_(code.detach().mean(0), MOVING)
         l1 = F.mse_loss(code, model.centre.expand_as(code))
         return Losses(l1, l2, self._l3())
@@ -102,7 +102,7 @@ class AutoencoderTask:
         """Sets what the score needs; `CollapseError` where codes have come to tell nothing."""
         assert isinstance(model, Autoencoder)
         model.centre.copy_(self.model.centre)
-        model.settle(self.seen, self.held_out)
+        model.fit_scale(self.seen, self.held_out)
         deviation = float(model.encode(self.seen).std((0, 2, 3)).mean())
         slope = float(exact(lambda code: _answer(model, code), model.centre, by_place=True).sqrt())
         _refuse_collapse(deviation, slope)
@@ -116,12 +116,12 @@ class AutoencoderTask:
         def decode(code: Tensor) -> Tensor:
             return _answer(self.model, code)
 
-        centre, count = self.model.centre, self.learning.directions
-        if self.learning.jacobian == "exact":
+        centre, count = self.model.centre, self.loss_config.directions
+        if self.loss_config.jacobian == "exact":
             return exact(decode, centre, by_place=True)
-        if self.learning.jacobian == "forward":
+        if self.loss_config.jacobian == "forward":
             return forward_projected(decode, centre, count=count)
-        if self.learning.jacobian == "reverse":
+        if self.loss_config.jacobian == "reverse":
             return reverse_projected(decode, centre, count=count)
         return torch.zeros(())
 
@@ -160,7 +160,7 @@ def train_autoencoder(
     *,
     network: AutoencoderConfig,
     training: TrainConfig = TRAINING,
-    learning: Learning | None = None,
+    loss_config: LossConfig | None = None,
     weights: Path | None = None,
     mixed_sizes: bool = False,
 ) -> int:
@@ -171,10 +171,10 @@ def train_autoencoder(
     torch.manual_seed(training.seed)
     good = split_good(read_parts(parts, mixed_sizes=mixed_sizes).train)
     model = Autoencoder(network, open_backbone(network.backbone, weights)).eval()
-    seen = model.get_used_to(_look(model, good.fit))
+    seen = model.fit_features(_look(model, good.fit))
     held_out = _look(model, good.validation)
     task = AutoencoderTask(
-        model=model, seen=seen, held_out=held_out, learning=learning or Learning(), seed=training.seed
+        model=model, seen=seen, held_out=held_out, loss_config=loss_config or LossConfig(), seed=training.seed
     )
     return fit(task, folder, training, describe={"model": "autoencoder", "config": asdict(network)})
 

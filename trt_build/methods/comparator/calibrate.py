@@ -24,7 +24,8 @@ from trt_build.packing.fit import fit_of
 from trt_build.packing.threshold import CalibrationOptions, calibration_of, read_draft, write_thresholds
 from trt_build.terminal.progress import counted
 
-LEAST_GOOD = 19  # good boards from which p-values are worth keeping
+#: Good boards from which on p-values are worth keeping.
+LEAST_GOOD = 19
 NOTE = "The thresholds best tell true from false boxes and promise no rate; good boards' scores give p-values."
 
 
@@ -39,10 +40,10 @@ def held_out_pairs(data: Path) -> list[Pair]:
 def set_thresholds(
     draft: Path, pairs: Sequence[Pair], options: CalibrationOptions, fit: Fit | None = None
 ) -> Calibration | None:
-    """For each kind the threshold that best parts true from false boxes.
+    """Set the threshold of each kind that best separates true from false boxes.
 
-    Where there are enough boards without any defect among the pairs, their scores are kept for p-values: a
-    score is the map's highest value of any kind over that kind's threshold.
+    If there are enough boards without any defect among the pairs, keep their scores for p-values and return
+    them with their calibration. A score is the highest quotient of a map's value and the threshold of its kind.
     """
     source = read_draft(draft)
     cases = list(pair_cases(pairs, source.manifest.input))
@@ -67,7 +68,7 @@ def set_thresholds(
 
 
 def measure_of(pairs: Sequence[Pair]) -> Measure:
-    """The class-mean AP at IoU 0.33, in points, of what an engine answers to these pairs."""
+    """Return what measures the class-mean AP at IoU 0.33, in points, of an engine's outputs for these pairs."""
 
     def measure(answers: Sequence[Outputs]) -> float:
         found = [boxes_of(outputs, pair) for outputs, pair in zip(answers, pairs, strict=True)]
@@ -77,7 +78,10 @@ def measure_of(pairs: Sequence[Pair]) -> Measure:
 
 
 def _quality_lost(measure: Measure) -> Lost:
-    """Say so if INT8 finds less than FP32 does; a comparator's scores are all alike where there are defects."""
+    """Return what tells whether INT8 finds less than FP32 does.
+
+    It compares boxes and not scores, because boards with defects all have similar scores.
+    """
 
     def lost(fp32: Sequence[Outputs], int8: Sequence[Outputs]) -> str | None:
         points = measure(fp32) - measure(int8)
@@ -89,5 +93,5 @@ def _quality_lost(measure: Measure) -> Lost:
 
 
 def boxes_of(outputs: Outputs, pair: Pair) -> Boxes:
-    """The boxes that `evaluate` finds in an engine's outputs."""
+    """Return the boxes that `evaluate` finds in an engine's outputs for a pair."""
     return find_all(lambda master, board: (outputs["map"][0], outputs["extents"][0]), [pair])[0]

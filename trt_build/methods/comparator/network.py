@@ -1,12 +1,12 @@
-"""Comparator: a master and a board picture into a map of each kind of defect and the extents of defects.
+"""Comparator: finds defects on a picture of a board by comparing it with the picture of its master.
 
-A Siamese encoder looks at both pictures with the same weights; at every level the difference of the
-two is handed to the decoder's level of the same size. The layer-by-layer comparison is that of
-US 10,937,141 B2 (Sualab); the absolute difference is FC-Siam-diff (Daudt et al., arXiv 1810.08462).
-The head tells, for each cell of 4x4 pixels, which kind of defect it lies on and how far it is to that
-defect's four sides (FCOS, Tian et al., arXiv 1904.01355), so that neighbours do not melt together.
+A Siamese encoder applies the same weights to both pictures. At every level the decoder gets the difference of
+both. The layer-by-layer comparison is that of US 10,937,141 B2 (Sualab); the absolute difference is
+FC-Siam-diff (Daudt et al., arXiv 1810.08462). For each cell of 4x4 pixels the head gives the kind of defect on
+it and the distances to the defect's four sides (FCOS, Tian et al., arXiv 1904.01355), so that neighbouring
+defects stay apart.
 
-A master's features can be kept: `encode` the master once, then `compare` each board with them.
+A master's features can be kept: `encode` the master once, then `compare` each board with its features.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-STRIDE = 4  #: input pixels a cell of the two outputs, along each axis
-COARSEST = 32  #: both sides of a picture must be a multiple of this
+#: Input pixels for each cell of the two outputs, along each axis.
+STRIDE = 4
+#: Both sides of a picture must be a multiple of this, in pixels.
+COARSEST = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComparatorConfig:
-    """The shape of the network; travels with the weights."""
+    """The shape of the network; the checkpoint holds it with the weights."""
 
     kinds: tuple[str, ...]
     stem: int = 16
@@ -33,7 +35,7 @@ class ComparatorConfig:
 
 
 class Comparator(nn.Module):
-    """Pictures are `(N, C, H, W)` uint8, sides a multiple of 32; scaling happens inside."""
+    """Takes pictures `(N, C, H, W)` uint8, sides a multiple of 32, and scales them itself."""
 
     def __init__(self, config: ComparatorConfig) -> None:
         super().__init__()
@@ -51,11 +53,12 @@ class Comparator(nn.Module):
         self.neck = _conv(widths[0], widths[0], 3)
         self.kind = nn.Conv2d(widths[0], len(config.kinds), 1)
         self.extent = nn.Conv2d(widths[0], 4, 1)
-        _start_at(self.kind, -4.6)  # a chance of 1 % for each cell: focal loss needs it
+        # A probability of 1 % for each cell at the start, which the focal loss needs.
+        _start_at(self.kind, -4.6)
         _start_at(self.extent, 1.0)
 
     def encode(self, image: Tensor) -> list[Tensor]:
-        """Features of a picture at strides 4, 8, 16 and 32, each `(N, widths[i], H/s, W/s)`."""
+        """Return a picture's features at strides s of 4, 8, 16 and 32: `(N, widths[i], H/s, W/s)` float32."""
         x = self.stem(image.to(self.kind.weight.dtype) / 127.5 - 1.0)
         features = []
         for level in self.levels:
@@ -64,15 +67,17 @@ class Comparator(nn.Module):
         return features
 
     def compare(self, master: list[Tensor], image: Tensor) -> tuple[Tensor, Tensor]:
-        """`map` `(N, K, H/4, W/4)` in 0..1 and `extents` `(N, 4, H/4, W/4)` in pixels.
+        """Return `map` `(N, K, H/4, W/4)` in 0..1 and `extents` `(N, 4, H/4, W/4)` in pixels, both float32.
 
-        Extents are the distances from the cell's centre to the left, top, right and bottom side.
+        The extents are the distances from the cell's centre to the defect's left, top, right and bottom side.
         """
         logits, extents = self.decode(master, self.encode(image))
         return logits.sigmoid(), extents
 
     def decode(self, master: list[Tensor], board: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """As `compare`, of two sets of features, with logits for the map: what the losses want."""
+        """Return what `compare` returns, from two sets of features, but with logits for the map, as the losses
+        need.
+        """
         x = None
         for i in reversed(range(len(board))):
             difference = (board[i] - master[i]).abs()
@@ -86,6 +91,7 @@ class Comparator(nn.Module):
         return self.kind(x), F.relu(self.extent(x)) * 8.0
 
     def forward(self, master: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return map and extents of pictures and their masters, both `(N, C, H, W)` uint8."""
         return self.compare(self.encode(master), image)
 
 

@@ -1,8 +1,8 @@
-"""Defect boxes into what the comparator should say of each cell, and how wrong it is.
+"""Turns the boxes of defects into the comparator's targets for each cell, and computes its losses.
 
-A defect is a Gaussian hill in its kind's map, as wide and high as its box asks (TTFNet, Liu et al.,
-arXiv 1909.00700); the map learns it with CenterNet's focal loss (Zhou et al., arXiv 1904.07850), the
-extents with the generalised IoU (Rezatofighi et al., arXiv 1902.09630) on the hill's cells.
+A defect is a Gaussian hill in the map of its kind, scaled with its box (TTFNet, Liu et al., arXiv 1909.00700).
+The map's loss is CenterNet's focal loss (Zhou et al., arXiv 1904.07850); the loss of the extents is the
+generalised IoU (Rezatofighi et al., arXiv 1902.09630) on the cells of the hill.
 """
 
 from __future__ import annotations
@@ -13,54 +13,59 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-SPREAD = 0.54  # part of the box, along each axis, that its hill covers
+#: Share of the box that its hill covers, along each axis.
+SPREAD = 0.54
 
 
 def targets_of(
     boxes: npt.NDArray[np.float32], kinds: npt.NDArray[np.int64], size: tuple[int, int], count: int, stride: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Heat `(count, H/s, W/s)` in 0..1, and weight and extents `(5, H/s, W/s)`, of a picture of `size`.
+    """Return the targets of a picture of `size` (height, width in pixels), at the stride s, both float32.
 
-    Boxes are `(B, 4)` left, top, right, bottom in pixels. Weights of a defect's cells add up to one.
+    These are the map `(count, H/s, W/s)` in 0..1, and a weight and the four extents in pixels, `(5, H/s, W/s)`.
+    Boxes are `(B, 4)` left, top, right, bottom in pixels; kinds are `(B,)`. The weights of a defect's cells add
+    up to one.
     """
     height, width = size[0] // stride, size[1] // stride
-    heat = np.zeros((count, height, width), np.float32)
+    map_ = np.zeros((count, height, width), np.float32)
     sides = np.zeros((5, height, width), np.float32)
     rows = (np.arange(height, dtype=np.float32) + 0.5) * stride
     columns = (np.arange(width, dtype=np.float32) + 0.5) * stride
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    for i in np.argsort(-areas, kind="stable"):  # where two meet, the smaller one keeps its cells
+    # Large ones first: where two boxes overlap, the smaller one keeps its cells.
+    for i in np.argsort(-areas, kind="stable"):
         left, top, right, bottom = boxes[i]
         middle_row = min(max(int((top + bottom) / 2 / stride), 0), height - 1)
         middle_column = min(max(int((left + right) / 2 / stride), 0), width - 1)
         across = _hill(columns - columns[middle_column], right - left)
         hill = np.outer(_hill(rows - rows[middle_row], bottom - top), across)
-        np.maximum(heat[kinds[i]], hill, out=heat[kinds[i]])
+        np.maximum(map_[kinds[i]], hill, out=map_[kinds[i]])
         own_rows, own_columns = np.nonzero(hill)
         x, y = columns[own_columns], rows[own_rows]
         weight = hill[own_rows, own_columns] / hill.sum()
         sides[:, own_rows, own_columns] = weight, x - left, y - top, right - x, bottom - y
-    return heat, sides
+    return map_, sides
 
 
 def _hill(offset: npt.NDArray[np.float32], length: float) -> npt.NDArray[np.float32]:
+    """Return the Gaussian's value `(n,)` at offsets `(n,)` from the middle of a side, in pixels."""
     sigma = max(SPREAD * length / 6, 1.0)
     values = np.exp(-0.5 * (offset / sigma) ** 2)
     return np.where(np.abs(offset) <= 3 * sigma, values, 0).astype(np.float32)
 
 
-def heat_loss(logits: Tensor, heat: Tensor) -> Tensor:
-    """Penalty-reduced focal loss of the map, per defect; both `(N, K, h, w)`."""
-    peaks = heat >= 0.999
+def map_loss(logits: Tensor, map_: Tensor) -> Tensor:
+    """Return the penalty-reduced focal loss of the map, per defect; both are `(N, K, h, w)`."""
+    peaks = map_ >= 0.999
     sure, doubt = F.logsigmoid(logits), F.logsigmoid(-logits)
     chance = logits.sigmoid()
     hit = sure * (1 - chance) ** 2 * peaks
-    miss = doubt * chance**2 * (1 - heat) ** 4 * ~peaks
+    miss = doubt * chance**2 * (1 - map_) ** 4 * ~peaks
     return -(hit.sum() + miss.sum()) / peaks.sum().clamp(min=1)
 
 
 def extents_loss(extents: Tensor, sides: Tensor) -> Tensor:
-    """One minus the generalised IoU, per defect; `(N, 4, h, w)` against `(N, 5, h, w)` of `targets_of`."""
+    """Return one minus the generalised IoU per defect, of `(N, 4, h, w)` and targets `(N, 5, h, w)`."""
     weight, truth = sides[:, 0], sides[:, 1:]
     low, high = torch.minimum(extents, truth), torch.maximum(extents, truth)
     both = (low[:, 0] + low[:, 2]).clamp(min=0) * (low[:, 1] + low[:, 3]).clamp(min=0)
@@ -71,4 +76,5 @@ def extents_loss(extents: Tensor, sides: Tensor) -> Tensor:
 
 
 def _area(extents: Tensor) -> Tensor:
+    """Return the areas `(N, h, w)` in square pixels of boxes given by their extents `(N, 4, h, w)`."""
     return (extents[:, 0] + extents[:, 2]) * (extents[:, 1] + extents[:, 3])

@@ -1,4 +1,4 @@
-"""A folder of master/board pairs into a trained comparator."""
+"""Trains a comparator on a folder of pairs of a board and its master."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trt_build.figures.boards import FloatArray, Judge, Picture, choose_cut, fig
 from trt_build.methods.ahead import Ahead
 from trt_build.methods.comparator.augment import Augmentation, augment, augmentation_for
 from trt_build.methods.comparator.network import STRIDE, Comparator, ComparatorConfig
-from trt_build.methods.comparator.targets import extents_loss, heat_loss, targets_of
+from trt_build.methods.comparator.targets import extents_loss, map_loss, targets_of
 from trt_build.methods.loop import TrainConfig, fit
 from trt_build.terminal.progress import counted
 
@@ -35,31 +35,36 @@ class ComparatorTask:
     held_out: Sequence[Pair]
     augmentation: Augmentation
     batch: int = 16
-    crops: int = 1  # of each pair, an epoch
-    ahead: int = field(default_factory=lambda: 4 if usable_cores() > 1 else 0)  # batches made before their turn
+    #: Crops of each pair in an epoch.
+    crops: int = 1
+    #: Batches that are made in advance.
+    ahead: int = field(default_factory=lambda: 4 if usable_cores() > 1 else 0)
     seed: int = 0
 
     def batches(self, epoch: int) -> Ahead[Batch]:
+        """Return the batches of an epoch, made in advance on a thread."""
         crops = _Crops(self, epoch)
         return Ahead(crops.batch, crops.batches, self.ahead)
 
     def loss(self, batch: Batch) -> Tensor:
-        master, board, heat, sides = batch
+        """Return the map's loss plus twice the extents' loss, a scalar float32."""
+        master, board, map_, sides = batch
         count = len(master)
         both = torch.cat((master, board)).contiguous(memory_format=torch.channels_last)
         features = self.model.encode(both)
         logits, extents = self.model.decode([f[:count] for f in features], [f[count:] for f in features])
         with torch.autocast("cpu", enabled=False):
-            return heat_loss(logits.float(), heat) + 2.0 * extents_loss(extents.float(), sides)
+            return map_loss(logits.float(), map_) + 2.0 * extents_loss(extents.float(), sides)
 
     def check(self, model: nn.Module) -> Mapping[str, float]:
+        """Return figures on the held-out pairs at the cut that is best on them."""
         found = find_all(torch_judge(model), counted(self.held_out, "judging boards kept from training"))
         result = figures(self.held_out, found, cut=choose_cut(self.held_out, found))
         return {name: result[name] for name in ("ap_pooled", "f", "map33", "map50", "cut")}
 
 
 def torch_judge(model: nn.Module) -> Judge:
-    """The comparator in training's own precision as what `evaluate` can ask."""
+    """Return the network as a judge, in the precision of the training."""
 
     @torch.inference_mode()
     def judge(master: Picture, board: Picture) -> tuple[FloatArray, FloatArray]:
@@ -71,7 +76,7 @@ def torch_judge(model: nn.Module) -> Judge:
 
 
 class _Crops:
-    """The crops of one epoch in their shuffled order; each depends on seed, epoch and its number only."""
+    """The crops of one epoch in shuffled order; each depends only on the seed, the epoch and its number."""
 
     def __init__(self, task: ComparatorTask, epoch: int) -> None:
         self._task, self._epoch = task, epoch
@@ -80,18 +85,20 @@ class _Crops:
         self._order = order % len(task.pairs)
 
     def batch(self, number: int) -> Batch:
-        """Masters, boards `(B, 1, h, w)` uint8; maps `(B, K, h/4, w/4)`, sides `(B, 4, h/4, w/4)` float32."""
+        """Return masters and boards `(B, 1, h, w)` uint8, and their targets: maps `(B, K, h/4, w/4)` in 0..1
+        and weights with extents `(B, 5, h/4, w/4)`, both float32.
+        """
         size = self._task.batch
         crops = [self._crop(index) for index in range(number * size, (number + 1) * size)]
-        master, board, heat, sides = (torch.from_numpy(np.stack(each)) for each in zip(*crops, strict=True))
-        return master, board, heat, sides
+        master, board, map_, sides = (torch.from_numpy(np.stack(each)) for each in zip(*crops, strict=True))
+        return master, board, map_, sides
 
     def _crop(self, index: int) -> tuple[Any, ...]:
         task = self._task
         rng = np.random.default_rng((task.seed, self._epoch, index))
         master, board, boxes, kinds = augment(task.pairs[self._order[index]], task.augmentation, rng)
-        heat, sides = targets_of(boxes, kinds, board.shape, len(KINDS), STRIDE)
-        return master[None], board[None], heat, sides
+        map_, sides = targets_of(boxes, kinds, board.shape, len(KINDS), STRIDE)
+        return master[None], board[None], map_, sides
 
 
 def train_comparator(
@@ -102,9 +109,9 @@ def train_comparator(
     training: TrainConfig,
     augmentation: Augmentation | None = None,
 ) -> int:
-    """Trains on the pairs that `split` gives, in `folder`; epochs done. A run that was stopped goes on.
+    """Train on the pairs that `split` gives, in `folder`, and return the epochs done; a stopped run goes on.
 
-    Without `augmentation` the pictures decide which they get.
+    Without an `augmentation`, the pictures decide which one they get. Raise DatasetError for too few pairs.
     """
     torch.manual_seed(training.seed)
     train, held_out = split(read_pairs(pairs))

@@ -15,7 +15,7 @@ RANGE = 6.0  # of numbers with a deviation of one, for SSIM's two constants
 
 
 class Deviation(nn.Module):
-    """Mahalanobis' norm over the channels of differences `(N, C, h, w)`; Euclid's until `measure` is called."""
+    """Mahalanobis' norm over the channels of differences `(N, C, h, w)`; Euclid's until `fit` is called."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Deviation(nn.Module):
         return white.square().mean(1).reshape(count, 1, height, width)
 
     @torch.no_grad()
-    def measure(self, differences: Tensor) -> None:
+    def fit(self, differences: Tensor) -> None:
         """Take the differences `(N, C, h, w)` of good pictures as what is to be expected."""
         lines = differences.transpose(0, 1).flatten(1).double()
         scale = lines.square().mean(1).clamp_min(1e-12).rsqrt()
@@ -53,7 +53,7 @@ def relative_distance(seen: Tensor, expected: Tensor) -> Tensor:
     return distance / (1 + expected.square().mean(1, keepdim=True))
 
 
-def unlike(planes: Tensor, others: Tensor) -> Tensor:
+def ssim_distance(planes: Tensor, others: Tensor) -> Tensor:
     """One minus the mean SSIM over the channels at each place, `(N, 1, h, w)`.
 
     Of planes `(N, C, h, w)` with a deviation of about one, windows of 7x7. Wang et al., IEEE TIP 13, 2004.
@@ -66,7 +66,7 @@ def unlike(planes: Tensor, others: Tensor) -> Tensor:
     return 1 - (alike / ((mean.square() + other.square() + first) * (spread + second))).mean(1, keepdim=True)
 
 
-def of_kind(kind: Kind, error: Tensor, unlikeness: Tensor) -> Tensor:
+def distance_of(kind: Kind, error: Tensor, unlikeness: Tensor) -> Tensor:
     """A squared error, one minus SSIM, or half of each."""
     return {"mse": error, "ssim": unlikeness, "both": (error + unlikeness) / 2}[kind]
 

@@ -15,12 +15,12 @@ HEIGHT = 0.1  # of the scaled map at HIGH; at LOW it is 0
 class MapScale(nn.Module):
     """Maps `(N, 1, h, w)`, finest first, float32, into `(score (N,), map (N, 1, h, w))` of the finest's size.
 
-    Every map is laid over the finest and smoothed, and then scaled so that 90 % of the cells of normal
+    Every map is resized over the finest and smoothed, and then scaled so that 90 % of the cells of normal
     pictures are below 0 and 99.5 % below 0.1 (EfficientAD, Batzner et al., arXiv 2303.14535). Where the tail
     of a map falls off exponentially its scaled value is the logarithm of its chance, so the mean of the maps is
     Fisher's way to combine tests. The score is the mean of the highest `top` part of the cells.
 
-    `learn` sets the scale; until then a map stays as it is. Nothing here is a convolution, so that nothing
+    `fit` sets the scale; until then a map stays as it is. Nothing here is a convolution, so that nothing
     is rounded where the rest of a graph is brought to INT8: the differences that count are small.
     """
 
@@ -33,28 +33,27 @@ class MapScale(nn.Module):
         self.register_buffer("high", torch.full((count,), HEIGHT))
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        laid = self._laid(maps)
+        resized = self._resized(maps)
         slope = HEIGHT / (self.high - self.low)
-        map_ = ((laid - self.low.reshape(1, -1, 1, 1)) * slope.reshape(1, -1, 1, 1)).mean(1, keepdim=True)
+        map_ = ((resized - self.low.reshape(1, -1, 1, 1)) * slope.reshape(1, -1, 1, 1)).mean(1, keepdim=True)
         cells = map_.flatten(1)
         highest = cells.topk(max(1, round(self._top * cells.shape[1])), dim=1).values
         return highest.mean(1), map_
 
     @torch.no_grad()
-    def learn(self, batches: Iterable[Sequence[Tensor]]) -> None:
+    def fit(self, batches: Iterable[Sequence[Tensor]]) -> None:
         """Set the scale by the maps of normal pictures that nothing was trained with."""
-        cells = (
-            torch.cat([self._laid(maps).transpose(0, 1).flatten(1) for maps in batches], dim=1).sort(1).values
-        )
+        cells = torch.cat([self._resized(maps).transpose(0, 1).flatten(1) for maps in batches], dim=1)
+        cells = cells.sort(1).values
         last = cells.shape[1] - 1
         low, high = cells[:, round(LOW * last)], cells[:, round(HIGH * last)]
         self.low.copy_(low)
         self.high.copy_(torch.maximum(high, low + 1e-12 + low.abs() * 1e-6))  # a constant map has no scale
 
-    def _laid(self, maps: Sequence[Tensor]) -> Tensor:
+    def _resized(self, maps: Sequence[Tensor]) -> Tensor:
         """`(N, K, h, w)`: all maps over the finest, smoothed by means of 3x3 cells."""
         cells = [map_.shape[3] for map_ in maps]  # of each the finest has a whole multiple
-        laid = torch.cat(
+        resized = torch.cat(
             [
                 map_ if of == cells[0] else F.interpolate(map_, scale_factor=cells[0] / of, mode="bilinear")
                 for of, map_ in zip(cells, maps, strict=True)
@@ -62,5 +61,5 @@ class MapScale(nn.Module):
             dim=1,
         )
         for _ in range(self._smoothings):
-            laid = F.avg_pool2d(laid, 3, stride=1, padding=1, count_include_pad=False)
-        return laid
+            resized = F.avg_pool2d(resized, 3, stride=1, padding=1, count_include_pad=False)
+        return resized

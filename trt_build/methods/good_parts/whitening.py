@@ -16,7 +16,7 @@ _FLOOR = 0.01  # of the mean variance is added to each: what is below is roundin
 
 
 class Whitening(nn.Module):
-    """`(N, C, H, W)` into the same float32, by a mean and a matrix that `learn` sets; until then unchanged.
+    """`(N, C, H, W)` into the same float32, by a mean and a matrix that `fit` sets; until then unchanged.
 
     A product of matrices and not a convolution, so that it stays in float32 where convolutions go to INT8.
     """
@@ -33,7 +33,7 @@ class Whitening(nn.Module):
         return (self.matrix @ centred).reshape(features.shape)
 
     @torch.no_grad()
-    def learn(self, batches: Iterable[Tensor]) -> None:
+    def fit(self, batches: Iterable[Tensor]) -> None:
         """Set mean and matrix by features `(N, C, H, W)` of good parts."""
         count = 0
         total, products = torch.zeros_like(self.mean, dtype=torch.float64), self.matrix.double() * 0

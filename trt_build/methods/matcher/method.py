@@ -47,18 +47,18 @@ class MatcherMethod:
         """Train on the products of `data`, in `folder`; raise DatasetError where they are too few."""
         from trt_build.methods.loop import TrainConfig
         from trt_build.methods.matcher.network import MatcherConfig
-        from trt_build.methods.matcher.train import Lessons, train_matcher
+        from trt_build.methods.matcher.train import PairSampling, train_matcher
 
         network = MatcherConfig()
         known, others = split_pictures(data, network.spec)
-        lessons, counts = Lessons(), [len(np.unique(pictures.product)) for pictures in (known, others)]
-        if counts[0] < lessons.pairs or counts[1] < 2:
+        sampling, counts = PairSampling(), [len(np.unique(pictures.product)) for pictures in (known, others)]
+        if counts[0] < sampling.pairs or counts[1] < 2:
             raise DatasetError(
-                f"{data}: expected at least {lessons.pairs} products to train with and 2 to measure by, found "
-                f"{counts[0]} and {counts[1]}: give more, about {round(1.5 * lessons.pairs)}"
+                f"{data}: expected at least {sampling.pairs} products to train with and 2 to measure by, found "
+                f"{counts[0]} and {counts[1]}: give more, about {round(1.5 * sampling.pairs)}"
             )
         training = options.applied_to(TrainConfig(epochs=40))
-        train_matcher(known, others, folder, network=network, training=training, lessons=lessons)
+        train_matcher(known, others, folder, network=network, training=training, sampling=sampling)
 
     def build(self, config: Mapping[str, Any]) -> Matcher:
         """Return the network of a checkpoint's configuration."""

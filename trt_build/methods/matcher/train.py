@@ -30,7 +30,7 @@ Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lessons:
+class PairSampling:
     """What is shown; the defaults suit products, `CHARACTERS` Omniglot, `SINGLE_PAIRS` the source branch."""
 
     pairs: int = 64  # in a batch
@@ -42,12 +42,12 @@ class Lessons:
     joined: float = 0.0  # part of the runs in which two products side by side make one
 
 
-CHARACTERS = Lessons(redrawing=LETTERS, symmetries=8, joined=0.15)
-SINGLE_PAIRS = Lessons(pairs=32, alike=1, rounds=1, single=True)
+CHARACTERS = PairSampling(redrawing=LETTERS, symmetries=8, joined=0.15)
+SINGLE_PAIRS = PairSampling(pairs=32, alike=1, rounds=1, single=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen:
+class EpochPairs:
     """The pairs of an epoch in their order."""
 
     pictures: Indices  # (P, 2)
@@ -63,23 +63,23 @@ class MatcherTask:
     model: Matcher
     pictures: Pictures
     held_out: Pictures
-    lessons: Lessons
+    sampling: PairSampling
     seed: int = 0
 
-    def batches(self, epoch: int) -> Redrawn:
-        chosen = choose(self.pictures, self.lessons, np.random.default_rng((self.seed, epoch)))
+    def batches(self, epoch: int) -> RedrawnBatches:
+        chosen = choose_pairs(self.pictures, self.sampling, np.random.default_rng((self.seed, epoch)))
         seed = int(np.random.default_rng((self.seed, epoch, 1)).integers(2**62))
-        return Redrawn(pictures=self.pictures, lessons=self.lessons, chosen=chosen, seed=seed)
+        return RedrawnBatches(pictures=self.pictures, sampling=self.sampling, chosen=chosen, seed=seed)
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         pictures, same = batch
         vectors = self.model(pictures)
         with torch.autocast("cpu", enabled=False):
             first, second = vectors.chunk(2)
-            if self.lessons.single:
+            if self.sampling.single:
                 logit = self.model.logit((first * second).sum(dim=1))
                 return F.binary_cross_entropy_with_logits(logit, same)
-            return among_all(self.model.logit(vectors @ vectors.T))
+            return pairs_loss(self.model.logit(vectors @ vectors.T))
 
     def check(self, model: nn.Module) -> Mapping[str, float]:
         """The equal error in %, with different pairs out of all held-out products, and out of one group."""
@@ -92,21 +92,21 @@ class MatcherTask:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Redrawn:
+class RedrawnBatches:
     """The batches of an epoch: pictures `(2B, C, H, W)` uint8, partners B apart, and `(B,)` 1 for same."""
 
     pictures: Pictures
-    lessons: Lessons
-    chosen: Chosen
+    sampling: PairSampling
+    chosen: EpochPairs
     seed: int
 
     def __len__(self) -> int:
-        return len(self.chosen.same) // self.lessons.pairs
+        return len(self.chosen.same) // self.sampling.pairs
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         generator = torch.Generator().manual_seed(self.seed)
-        for at in range(0, len(self) * self.lessons.pairs, self.lessons.pairs):
-            now = slice(at, at + self.lessons.pairs)
+        for at in range(0, len(self) * self.sampling.pairs, self.sampling.pairs):
+            now = slice(at, at + self.sampling.pairs)
             shown, beside = (at[now].T.reshape(-1) for at in (self.chosen.pictures, self.chosen.beside))
             pictures = torch.from_numpy(self.pictures.pictures[shown])
             joined = torch.from_numpy(np.flatnonzero(beside >= 0))
@@ -114,15 +114,15 @@ class Redrawn:
             pictures[joined] = side_by_side(pictures[joined], other)
             redrawn = redraw(
                 pictures,
-                self.lessons.redrawing,
+                self.sampling.redrawing,
                 generator,
                 run=torch.from_numpy(np.tile(self.chosen.run[now], 2)),
-                symmetries=self.lessons.symmetries,
+                symmetries=self.sampling.symmetries,
             )
             yield redrawn, torch.from_numpy(self.chosen.same[now]).float()
 
 
-def choose(pictures: Pictures, lessons: Lessons, rng: np.random.Generator) -> Chosen:
+def choose_pairs(pictures: Pictures, sampling: PairSampling, rng: np.random.Generator) -> EpochPairs:
     """Each product `rounds` times in a pair, those of a group together in runs of `alike`.
 
     A pair is by two hands where there are two. With `single`, one of three pairs is by two hands and
@@ -130,20 +130,20 @@ def choose(pictures: Pictures, lessons: Lessons, rng: np.random.Generator) -> Ch
     """
     shelf = [_by_hand(pictures, product) for product in range(len(pictures.names))]
     chosen, beside, same, members = [], [], [], []
-    for _ in range(lessons.rounds):
-        runs = _runs(pictures, lessons.alike, rng)
+    for _ in range(sampling.rounds):
+        runs = _runs(pictures, sampling.alike, rng)
         member = np.repeat(np.arange(len(runs)), [len(run) for run in runs])
-        order = np.concatenate([_places(run, joined=rng.random() < lessons.joined) for run in runs])
-        for place in range(len(order) // lessons.pairs * lessons.pairs):
+        order = np.concatenate([_places(run, joined=rng.random() < sampling.joined) for run in runs])
+        for place in range(len(order) // sampling.pairs * sampling.pairs):
             (product, right), other = order[place], order[place, 0]
-            if lessons.single and place % 2:
+            if sampling.single and place % 2:
                 other = order[place - 1, 0]
-            two_hands = not lessons.single or rng.random() < 1 / 3
+            two_hands = not sampling.single or rng.random() < 1 / 3
             chosen.append(_two(shelf[product], shelf[other], two_hands, rng))
             beside.append(_two(shelf[right], shelf[right], two_hands, rng) if right >= 0 else (-1, -1))
             same.append(product == other)
             members.append(member[place])
-    return Chosen(
+    return EpochPairs(
         pictures=np.array(chosen), beside=np.array(beside), same=np.array(same), run=np.array(members)
     )
 
@@ -184,7 +184,7 @@ def _two(
     return first, int(rng.choice(rest if len(rest) else theirs))
 
 
-def among_all(logit: Tensor) -> Tensor:
+def pairs_loss(logit: Tensor) -> Tensor:
     """The loss of `(2B, 2B)` logits of all pictures with all, partners B apart.
 
     Half of it is for finding the partner, half for telling each pair same or different, with as much
@@ -218,7 +218,7 @@ def train_matcher(
     *,
     network: MatcherConfig,
     training: TrainConfig,
-    lessons: Lessons,
+    sampling: PairSampling,
     start: Path | None = None,
 ) -> int:
     """Trains in `folder`; epochs done. A run that was stopped goes on.
@@ -229,5 +229,5 @@ def train_matcher(
     model = Matcher(network)
     if start is not None:
         model.load_state_dict(load_trained(start, "matcher").network.state_dict())
-    task = MatcherTask(model=model, pictures=pictures, held_out=held_out, lessons=lessons, seed=training.seed)
+    task = MatcherTask(model=model, pictures=pictures, held_out=held_out, sampling=sampling, seed=training.seed)
     return fit(task, folder, training, describe={"model": "matcher", "config": asdict(network)})

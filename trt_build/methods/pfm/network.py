@@ -54,7 +54,7 @@ class PFM(nn.Module):
     """Pictures `(N, 3, H, W)` uint8 RGB, sides a multiple of 32, into `(score (N,), map (N, 1, H/s, W/s))`.
 
     s is the finest stride. The backbones' weights come with `backbones`, or later with a checkpoint's. Before
-    training `learn_features` looks at good parts, after it `learn_scale` at others.
+    training `fit_features` looks at good parts, after it `fit_scale` at others.
     """
 
     def __init__(self, config: PFMConfig, backbones: tuple[Backbone, Backbone] | None = None) -> None:
@@ -81,17 +81,17 @@ class PFM(nn.Module):
         """How wrong each way is at each place, `(N, 1, h, w)` a map, both ways of the finest level first."""
         return [map_ for level, pair in zip(self._levels, seen, strict=True) for map_ in level(pair)]
 
-    def learn_features(self, batches: Iterable[Tensor]) -> None:
+    def fit_features(self, batches: Iterable[Tensor]) -> None:
         """Whiten the backbones' features by what they see of good parts, the ones that are trained with."""
         with torch.no_grad():
             raw = [[(one.half(), other.half()) for one, other in self._raw(image)] for image in batches]
         for level, pairs in zip(self._levels, zip(*raw, strict=True), strict=True):
-            level.learn_features(pairs)
+            level.fit_features(pairs)
 
     @torch.no_grad()
-    def learn_scale(self, seen: Iterable[Sequence[Pair]]) -> None:
+    def fit_scale(self, seen: Iterable[Sequence[Pair]]) -> None:
         """Set the scale of map and score by what is seen of good parts that were not trained with."""
-        self.scale.learn([self.maps(pairs) for pairs in seen])
+        self.scale.fit([self.maps(pairs) for pairs in seen])
 
     def _raw(self, image: Tensor) -> list[Pair]:
         first, second = self.first(image), self.second(image)
@@ -131,11 +131,11 @@ class Level(nn.Module):
     def whiten(self, raw: Pair) -> Pair:
         return self.whitenings[0](raw[0]), self.whitenings[1](raw[1])
 
-    def learn_features(self, raw: Sequence[Pair]) -> None:
+    def fit_features(self, raw: Sequence[Pair]) -> None:
         """Whiten by features of good parts as the networks give them."""
         for way, whitening in enumerate(self.whitenings):
             assert isinstance(whitening, Whitening)
-            whitening.learn(pair[way] for pair in raw)
+            whitening.fit(pair[way] for pair in raw)
 
     def project(self, seen: Pair, codes: Pair | None = None) -> Pair:
         """The first's features from the second's and its code, and the second's from the first's."""

@@ -45,7 +45,7 @@ class PFMTask:
     def check(self, model: nn.Module) -> Mapping[str, float]:
         """Sets the scale of map and score, and tells how much of the features' variance stays unexplained."""
         assert isinstance(model, PFM)
-        model.learn_scale(self.held_out)
+        model.fit_scale(self.held_out)
         return {
             f"unexplained_{stride}": float(_unexplained(level, [pairs[number] for pairs in self.held_out]))
             for number, (stride, level) in enumerate(zip(model.config.strides, model.levels, strict=True))
@@ -91,7 +91,7 @@ def train_pfm(
     first, second = weights or (None, None)
     model = PFM(network, (open_backbone(network.first, first), open_backbone(network.second, second)))
     images = _batches(good.fit, network)
-    model.learn_features(counted(images, "learning what is usual", unit="step"))
+    model.fit_features(counted(images, "learning what is usual", unit="step"))
     shown = counted(images, "looking at pictures", unit="step")
     seen = _together([_look(model, batch) for batch in shown])
     held_out = [_look(model, batch) for batch in _batches(good.validation, network)]

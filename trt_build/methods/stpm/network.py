@@ -57,8 +57,8 @@ class STPMConfig:
 class STPM(nn.Module):
     """Pictures `(N, 3, H, W)` uint8 RGB, sides a multiple of 32, into `(score (N,), map (N, 1, H/4, W/4))`.
 
-    The teachers' weights come with `teachers`, or later with a checkpoint's. Before training `learn_features`
-    looks at good parts, after it `learn_scale` at others; the scores are on the scale of those.
+    The teachers' weights come with `teachers`, or later with a checkpoint's. Before training `fit_features`
+    looks at good parts, after it `fit_scale` at others; the scores are on the scale of those.
     """
 
     def __init__(self, config: STPMConfig, teachers: Sequence[Backbone] | None = None) -> None:
@@ -96,18 +96,18 @@ class STPM(nn.Module):
             expected += self.restorer(deepest, *seen[LEVELS + 1 :])
         return expected
 
-    def learn_features(self, batches: Iterable[Tensor]) -> None:
+    def fit_features(self, batches: Iterable[Tensor]) -> None:
         """Whiten the teachers' features by what they see of good parts, the ones that are trained with."""
         with torch.no_grad():
             raw = [[features.half() for features in self._raw(image)] for image in batches]
         for level, whitening in enumerate(self.whitenings):
             assert isinstance(whitening, Whitening)
-            whitening.learn(features[level] for features in raw)
+            whitening.fit(features[level] for features in raw)
 
-    def learn_scale(self, batches: Iterable[Tensor]) -> None:
+    def fit_scale(self, batches: Iterable[Tensor]) -> None:
         """Set the scale of map and score by pictures of good parts that were not trained with."""
         with torch.no_grad():
-            self.scale.learn([self.maps(image) for image in batches])
+            self.scale.fit([self.maps(image) for image in batches])
 
     @property
     def _first(self) -> Backbone:

@@ -51,7 +51,7 @@ class STPMTask:
         """Sets the scale of the score; tells how unlike and how high good parts are that were kept."""
         assert isinstance(model, STPM)
         batches = _batches(self.held_out)
-        model.learn_scale(batches)
+        model.fit_scale(batches)
         unlike = [torch.cat([level.flatten() for level in model.maps(image)]).mean() for image in batches]
         scores = torch.cat([model(image)[0] for image in batches])
         return {"unlike": float(torch.stack(unlike).mean()), "score": float(scores.mean())}
@@ -74,7 +74,7 @@ def train_stpm(
     names = [network.teacher] if network.second is None else [network.teacher, network.second]
     model = STPM(network, [open_backbone(name) for name in names]).eval()
     images, held_out = _pictures(good.fit, network), _pictures(good.validation, network)
-    model.learn_features(counted(_batches(images), "learning what is usual", unit="step"))
+    model.fit_features(counted(_batches(images), "learning what is usual", unit="step"))
     seen, deepest = _seen(model, images)
     task = STPMTask(
         model=model, images=images, seen=seen, deepest=deepest, held_out=held_out, seed=training.seed

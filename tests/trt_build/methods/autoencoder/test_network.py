@@ -37,7 +37,7 @@ def test_a_picture_has_a_score_and_a_map(model: Autoencoder) -> None:
 
 def test_the_score_joins_both_by_the_means_of_good_parts(model: Autoencoder, seen: torch.Tensor) -> None:
     """A part that is as usual as those kept from training scores two."""
-    model.settle(seen, seen[:5])
+    model.fit_scale(seen, seen[:5])
     l1, l2, _ = model.judge(seen[:5])
     assert model.lambdas.tolist() == pytest.approx(
         [1 / float(l1.mean().detach()), 1 / float(l2.mean().detach())]

@@ -19,7 +19,7 @@ from trt_build.methods.autoencoder.train import (  # noqa: E402
     AutoencoderTask,
     Batch,
     CollapseError,
-    Learning,
+    LossConfig,
     train_autoencoder,
 )
 from trt_build.methods.loop import CHECKPOINT, TrainConfig, fit, load  # noqa: E402
@@ -42,9 +42,9 @@ def seen(model: Autoencoder) -> torch.Tensor:
     return torch.randn(10, channels, 4, 6, generator=torch.Generator().manual_seed(1))
 
 
-def task_of(model: Autoencoder, seen: torch.Tensor, **learning: object) -> AutoencoderTask:
+def task_of(model: Autoencoder, seen: torch.Tensor, **loss_config: object) -> AutoencoderTask:
     """The last three pictures are kept from training."""
-    return AutoencoderTask(model=model, seen=seen, held_out=seen[7:], learning=Learning(**learning))
+    return AutoencoderTask(model=model, seen=seen, held_out=seen[7:], loss_config=LossConfig(**loss_config))
 
 
 @pytest.mark.parametrize("jacobian", ["exact", "forward", "reverse", "none"])
@@ -139,7 +139,7 @@ def test_a_centre_stays_or_follows_the_codes(model: Autoencoder, seen: torch.Ten
 
 def test_codes_that_tell_nothing_fail_the_training(model: Autoencoder, seen: torch.Tensor) -> None:
     """Nobody gets a model that scores every part alike."""
-    task = AutoencoderTask(model=model, seen=seen, held_out=seen[:5], learning=Learning())
+    task = AutoencoderTask(model=model, seen=seen, held_out=seen[:5], loss_config=LossConfig())
     for parameter in model.encoder.parameters():
         parameter.data.zero_()
     with torch.no_grad(), pytest.raises(CollapseError, match="codes of all pictures are the same"):
@@ -150,7 +150,7 @@ def test_a_decoder_that_makes_up_for_small_codes_fails_the_training(
     model: Autoencoder, seen: torch.Tensor
 ) -> None:
     """The free direction that L3 closes is noticed where it is open."""
-    task = AutoencoderTask(model=model, seen=seen, held_out=seen[:5], learning=Learning())
+    task = AutoencoderTask(model=model, seen=seen, held_out=seen[:5], loss_config=LossConfig())
     for half, factor in ((model.encoder, 1.0), (model.decoder, 1e4)):
         for name, parameter in half.named_parameters():
             parameter.data *= factor if name.startswith("0.weight") else 1.0
@@ -243,8 +243,8 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_training_leaves_a_model_that_can_be_loaded(parts: Path, untrained: Path, tmp_path: Path) -> None:
     """From a folder of good parts to a model that judges; a second call has nothing left to do."""
     training = TrainConfig(epochs=3, rate=1e-3, bf16=False)
-    learning = Learning(alone=1, batch=8)
-    options = {"network": SMALL, "training": training, "learning": learning, "weights": untrained}
+    loss_config = LossConfig(alone=1, batch=8)
+    options = {"network": SMALL, "training": training, "loss_config": loss_config, "weights": untrained}
     assert train_autoencoder(parts, tmp_path, **options) == 3
     assert train_autoencoder(parts, tmp_path, **options) == 3
     model = load_trained(tmp_path / "checkpoint.pt").network

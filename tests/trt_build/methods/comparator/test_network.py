@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch", reason="needs torch, which only building mo
 
 from edge.judges.regions import find_regions  # noqa: E402
 from trt_build.methods.comparator.network import STRIDE, Comparator, ComparatorConfig  # noqa: E402
-from trt_build.methods.comparator.targets import extents_loss, heat_loss, targets_of  # noqa: E402
+from trt_build.methods.comparator.targets import extents_loss, map_loss, targets_of  # noqa: E402
 
 TINY = ComparatorConfig(kinds=("open", "short"), stem=4, widths=(4, 8, 8, 8), blocks=(0, 0, 1, 0))
 
@@ -62,8 +62,8 @@ def test_an_untrained_comparator_reports_nothing(tiny: Comparator):
 def test_targets_read_back_are_the_boxes():
     """What the network is taught is what `find_regions` turns into the boxes it was made of."""
     boxes = np.array([[10, 12, 50, 40], [70, 60, 101, 97], [3, 80, 30, 120]], np.float32)
-    heat, sides = targets_of(boxes, np.array([0, 1, 0]), (128, 128), 2, STRIDE)
-    regions = find_regions(heat, sides[1:], thresholds={"open": 0.9, "short": 0.9}, stride=STRIDE)
+    map_, sides = targets_of(boxes, np.array([0, 1, 0]), (128, 128), 2, STRIDE)
+    regions = find_regions(map_, sides[1:], thresholds={"open": 0.9, "short": 0.9}, stride=STRIDE)
     found = sorted([r.x, r.y, r.x + r.w, r.y + r.h] for r in regions)
     assert found == [pytest.approx(box) for box in sorted(boxes.tolist())]
     assert sides[0].sum() == pytest.approx(3, abs=1e-4)
@@ -72,20 +72,20 @@ def test_targets_read_back_are_the_boxes():
 def test_the_loss_is_least_at_the_truth():
     """A map and extents as they should be cost next to nothing, anything else more."""
     boxes, kinds = np.array([[10, 12, 50, 40]], np.float32), np.array([1])
-    heat, sides = (torch.from_numpy(a)[None] for a in targets_of(boxes, kinds, (64, 64), 2, STRIDE))
-    sure = torch.logit(heat.clamp(1e-6, 1 - 1e-6))
-    assert heat_loss(sure, heat) < 0.1 < heat_loss(torch.zeros_like(heat), heat)
+    map_, sides = (torch.from_numpy(a)[None] for a in targets_of(boxes, kinds, (64, 64), 2, STRIDE))
+    sure = torch.logit(map_.clamp(1e-6, 1 - 1e-6))
+    assert map_loss(sure, map_) < 0.1 < map_loss(torch.zeros_like(map_), map_)
     assert extents_loss(sides[:, 1:].clamp(min=0), sides) == pytest.approx(0, abs=1e-5)
     assert extents_loss(sides[:, 1:].clamp(min=0) + 5, sides) > 0.2
-    assert heat_loss(sure.flip(1), heat) > 1
+    assert map_loss(sure.flip(1), map_) > 1
 
 
 def test_a_board_without_defects_has_a_finite_loss():
     """Clean crops, with no box in them, train too."""
     empty = np.empty((0, 4), np.float32), np.empty(0, np.int64)
-    heat, sides = (torch.from_numpy(a)[None] for a in targets_of(*empty, (64, 64), 2, STRIDE))
-    logits = torch.zeros_like(heat, requires_grad=True)
-    loss = heat_loss(logits, heat) + extents_loss(torch.ones(1, 4, 16, 16), sides)
+    map_, sides = (torch.from_numpy(a)[None] for a in targets_of(*empty, (64, 64), 2, STRIDE))
+    logits = torch.zeros_like(map_, requires_grad=True)
+    loss = map_loss(logits, map_) + extents_loss(torch.ones(1, 4, 16, 16), sides)
     loss.backward()
     assert torch.isfinite(loss)
     assert logits.grad.abs().sum() > 0

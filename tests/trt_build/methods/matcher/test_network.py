@@ -14,11 +14,11 @@ from trt_build.methods.matcher.augment import AS_IT_IS, side_by_side  # noqa: E4
 from trt_build.methods.matcher.network import SOURCE, Matcher, MatcherConfig  # noqa: E402
 from trt_build.methods.matcher.train import (  # noqa: E402
     SINGLE_PAIRS,
-    Lessons,
     MatcherTask,
-    among_all,
-    choose,
+    PairSampling,
+    choose_pairs,
     embed_with,
+    pairs_loss,
     train_matcher,
 )
 from trt_build.methods.trained import load_trained  # noqa: E402
@@ -113,8 +113,8 @@ def test_the_sources_logit_is_the_bare_cosine():
 
 def test_a_round_shows_two_pictures_of_each_product():
     """One by each hand, and every product once a round, in runs of one group."""
-    some, lessons = shapes(24, drawings=3, photos=2), Lessons(pairs=8, alike=4, rounds=2)
-    chosen = choose(some, lessons, np.random.default_rng(0))
+    some, sampling = shapes(24, drawings=3, photos=2), PairSampling(pairs=8, alike=4, rounds=2)
+    chosen = choose_pairs(some, sampling, np.random.default_rng(0))
     first, second = chosen.pictures.T
     assert len(first) == 48
     assert chosen.same.all()
@@ -131,8 +131,8 @@ def test_a_round_shows_two_pictures_of_each_product():
 def test_single_pairs_are_of_all_kinds_and_half_of_them_different():
     """Drawing with photo, drawing with drawing, photo with photo, a third each; same to different 1:1."""
     some = shapes(40, drawings=2, photos=2)
-    lessons = Lessons(pairs=8, alike=1, rounds=30, single=True)
-    chosen = choose(some, lessons, np.random.default_rng(0))
+    sampling = PairSampling(pairs=8, alike=1, rounds=30, single=True)
+    chosen = choose_pairs(some, sampling, np.random.default_rng(0))
     first, second = chosen.pictures.T
     assert chosen.same.mean() == 0.5
     np.testing.assert_array_equal(chosen.same, some.product[first] == some.product[second])
@@ -145,8 +145,8 @@ def test_single_pairs_are_of_all_kinds_and_half_of_them_different():
 def test_joined_products_differ_in_a_half_at_least():
     """Two products side by side are shown as one: no two places of a run show the same two, many share one."""
     some = shapes(64)
-    lessons = Lessons(pairs=16, alike=16, rounds=1, joined=1.0)
-    chosen = choose(some, lessons, np.random.default_rng(0))
+    sampling = PairSampling(pairs=16, alike=16, rounds=1, joined=1.0)
+    chosen = choose_pairs(some, sampling, np.random.default_rng(0))
     shown = np.stack((some.product[chosen.pictures[:, 0]], some.product[chosen.beside[:, 0]]), axis=1)
     np.testing.assert_array_equal(shown[:, 0], some.product[chosen.pictures[:, 1]])
     np.testing.assert_array_equal(shown[:, 1], some.product[chosen.beside[:, 1]])
@@ -154,15 +154,15 @@ def test_joined_products_differ_in_a_half_at_least():
         mine = shown[chosen.run == run]
         assert len(np.unique(mine, axis=0)) == len(mine) == 16
         assert len(np.unique(mine)) == 8
-    assert (choose(some, Lessons(pairs=16), np.random.default_rng(0)).beside == -1).all()
+    assert (choose_pairs(some, PairSampling(pairs=16), np.random.default_rng(0)).beside == -1).all()
 
 
 def test_joined_products_are_drawn_side_by_side():
     """What the network is shown of them is the left half of one and the right half of the other."""
     some = shapes(16)
-    lessons = Lessons(pairs=16, alike=8, rounds=1, redrawing=AS_IT_IS, symmetries=1, joined=1.0)
-    task = MatcherTask(model=Matcher(TINY), pictures=some, held_out=some, lessons=lessons)
-    chosen = choose(some, lessons, np.random.default_rng((0, 0)))
+    sampling = PairSampling(pairs=16, alike=8, rounds=1, redrawing=AS_IT_IS, symmetries=1, joined=1.0)
+    task = MatcherTask(model=Matcher(TINY), pictures=some, held_out=some, sampling=sampling)
+    chosen = choose_pairs(some, sampling, np.random.default_rng((0, 0)))
     ((redrawn, _),) = task.batches(0)
     left, right = (torch.from_numpy(some.pictures[at.T.reshape(-1)]) for at in (chosen.pictures, chosen.beside))
     assert torch.equal(redrawn, side_by_side(left, right))
@@ -171,7 +171,7 @@ def test_joined_products_are_drawn_side_by_side():
 def test_a_product_with_one_picture_is_paired_with_itself():
     """A single drawing still makes a pair, redrawn twice."""
     some = shapes(8, drawings=1, photos=0)
-    chosen = choose(some, Lessons(pairs=8, rounds=1), np.random.default_rng(0))
+    chosen = choose_pairs(some, PairSampling(pairs=8, rounds=1), np.random.default_rng(0))
     assert (chosen.pictures[:, 0] == chosen.pictures[:, 1]).all()
 
 
@@ -179,19 +179,19 @@ def test_the_loss_is_least_when_partners_are_near_and_all_others_far():
     """Less than for noise, and least of all the pairings for the right one."""
     logit = torch.full((6, 6), -8.0)
     logit[torch.arange(6), torch.arange(6).roll(3)] = 8.0
-    assert among_all(logit) < 0.01
-    assert among_all(torch.zeros(6, 6)) == pytest.approx(np.log(5) + np.log(2), abs=1e-4)
-    assert among_all(logit.roll(1, 0)) > 10
+    assert pairs_loss(logit) < 0.01
+    assert pairs_loss(torch.zeros(6, 6)) == pytest.approx(np.log(5) + np.log(2), abs=1e-4)
+    assert pairs_loss(logit.roll(1, 0)) > 10
 
 
 def test_a_picture_is_not_its_own_rival():
     """Its own similarity, always the highest, counts for nothing."""
     logit = torch.zeros(6, 6)
-    assert among_all(logit + 50 * torch.eye(6)) == among_all(logit)
+    assert pairs_loss(logit + 50 * torch.eye(6)) == pairs_loss(logit)
 
 
-def lessons_for(single: bool) -> Lessons:
-    return SINGLE_PAIRS if single else Lessons(pairs=16, alike=8, rounds=4)
+def lessons_for(single: bool) -> PairSampling:
+    return SINGLE_PAIRS if single else PairSampling(pairs=16, alike=8, rounds=4)
 
 
 @pytest.mark.slow  # how far a few epochs lead differs between machines
@@ -200,7 +200,7 @@ def test_a_few_seconds_of_training_match_products_never_seen(tmp_path: Path, sin
     """The matcher really learns: of held-out products it tells far more pairs rightly than before."""
     train, held_out = shapes(96, seed=1), shapes(32, seed=2)
     torch.manual_seed(0)
-    task = MatcherTask(model=Matcher(TINY), pictures=train, held_out=held_out, lessons=lessons_for(single))
+    task = MatcherTask(model=Matcher(TINY), pictures=train, held_out=held_out, sampling=lessons_for(single))
     before = task.check(task.model.eval())
     how = TrainConfig(epochs=40 if single else 4, rate=5e-3, average=0.9, check_every=100, bf16=False)
     fit(task, tmp_path, how, describe={})
@@ -212,7 +212,7 @@ def test_a_few_seconds_of_training_match_products_never_seen(tmp_path: Path, sin
 def test_training_in_a_folder_can_go_on(tmp_path: Path):
     """A run that ended early and went on has the weights of one that was never interrupted."""
     some, held_out = shapes(16), shapes(16, seed=3)
-    common = {"network": TINY, "lessons": Lessons(pairs=8, rounds=1)}
+    common = {"network": TINY, "sampling": PairSampling(pairs=8, rounds=1)}
     for folder, ends in (("whole", (2,)), ("parted", (1, 2))):
         for end in ends:
             how = TrainConfig(epochs=end, warm_up=0, cool_down=0, bf16=False)
@@ -227,7 +227,7 @@ def test_training_in_a_folder_can_go_on(tmp_path: Path):
 def test_a_run_can_begin_with_another_ones_weights(tmp_path: Path):
     """What was learned on characters is where products begin."""
     some = shapes(16)
-    common = {"network": TINY, "lessons": Lessons(pairs=8, rounds=1)}
+    common = {"network": TINY, "sampling": PairSampling(pairs=8, rounds=1)}
     how = TrainConfig(epochs=1, bf16=False)
     train_matcher(some, some, tmp_path / "first", training=how, **common)
     still = TrainConfig(epochs=1, rate=1e-12, bf16=False)
@@ -258,9 +258,9 @@ def test_a_trained_matcher_needs_no_more_than_its_onnx_graph(tmp_path: Path):
 def test_partners_are_laid_alike_and_drawn_apart():
     """Both pictures of a pair are mirrored or neither; each is drawn by its own hand."""
     some = shapes(8)
-    lessons = Lessons(pairs=8, alike=1, rounds=1, redrawing=AS_IT_IS, symmetries=2)
-    task = MatcherTask(model=Matcher(TINY), pictures=some, held_out=some, lessons=lessons)
-    chosen = choose(some, lessons, np.random.default_rng((0, 0)))
+    sampling = PairSampling(pairs=8, alike=1, rounds=1, redrawing=AS_IT_IS, symmetries=2)
+    task = MatcherTask(model=Matcher(TINY), pictures=some, held_out=some, sampling=sampling)
+    chosen = choose_pairs(some, sampling, np.random.default_rng((0, 0)))
     ((redrawn, same),) = task.batches(0)
     originals = torch.from_numpy(some.pictures[chosen.pictures.T.reshape(-1)])
     mirrored = (redrawn == originals.flip(3)).all(dim=3).all(dim=2).all(dim=1)
@@ -274,7 +274,9 @@ def test_partners_are_laid_alike_and_drawn_apart():
 def test_an_epochs_batches_are_the_same_each_time():
     """Asked for again, an epoch shows what it showed; another one shows something else."""
     some = shapes(16)
-    task = MatcherTask(model=Matcher(TINY), pictures=some, held_out=some, lessons=Lessons(pairs=8, rounds=1))
+    task = MatcherTask(
+        model=Matcher(TINY), pictures=some, held_out=some, sampling=PairSampling(pairs=8, rounds=1)
+    )
     first, again, other = (torch.cat([batch for batch, _ in task.batches(epoch)]) for epoch in (3, 3, 4))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)

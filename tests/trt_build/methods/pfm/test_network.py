@@ -73,7 +73,7 @@ def test_features_are_whitened_by_what_good_parts_show():
     level = Level((8, 12), 4, None)
     first, second = features(2)
     first[:, 1] = 2 * first[:, 0] + first[:, 1]
-    level.learn_features([(first[:1], second[:1]), (first[1:], second[1:])])
+    level.fit_features([(first[:1], second[:1]), (first[1:], second[1:])])
     white = level.whiten((first, second))[0].transpose(0, 1).flatten(1)
     torch.testing.assert_close(white.mean(1), torch.zeros(8), atol=1e-4, rtol=0)
     torch.testing.assert_close(torch.cov(white), torch.eye(8), atol=0.1, rtol=0)
@@ -95,9 +95,9 @@ def test_good_parts_set_the_scale(small: PFM):
     model = PFM(SMALL).eval()
     model.load_state_dict(small.state_dict())
     with torch.inference_mode():
-        model.learn_features([pictures(4)])
+        model.fit_features([pictures(4)])
         seen = [model.look(pictures(1, seed)) for seed in range(4)]
-        model.learn_scale(seen)
+        model.fit_scale(seen)
         cells = torch.cat([model.scale(model.maps(pair))[1] for pair in seen])
     assert float((cells > 0.1).float().mean()) < 0.02
     assert 0.7 < float((cells < 0).float().mean()) < 1
@@ -165,7 +165,7 @@ def test_the_exported_graph_gives_what_the_model_gives(tmp_path: Path):
     torch.manual_seed(0)
     model = PFM(PFMConfig(height=64, width=64, strides=(8,), latents=(4,), position=True)).eval()
     with torch.inference_mode():
-        model.learn_scale([model.look(pictures(1, 5)[..., :64])])
+        model.fit_scale([model.look(pictures(1, 5)[..., :64])])
         (seen,) = model.look(pictures()[..., :64])
         expected = _AfterBackbones(model)(*seen)
     _export(_AfterBackbones(model), seen, tmp_path / "pfm.onnx", ["first", "second"], ["score", "map"])

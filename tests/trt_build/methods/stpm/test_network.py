@@ -110,8 +110,8 @@ def test_the_graph_computes_what_the_model_does(tmp_path: Path, config: STPMConf
     """One graph of fixed size, bytes in, score and map out."""
     torch.manual_seed(0)
     model = STPM(config).eval()
-    model.learn_features([images(8, 0)])
-    model.learn_scale([images(4, 1)])
+    model.fit_features([images(8, 0)])
+    model.fit_scale([images(4, 1)])
     image = images(1, 2)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells that torchvision is missing
     with warnings.catch_warnings():
@@ -137,7 +137,7 @@ def test_whitened_features_vary_alike_in_all_directions() -> None:
     features = torch.randn(40, 3, 8, 8) * torch.tensor([10.0, 5.0, 3.0]).reshape(1, 3, 1, 1) + 7
     features[:, 1] += features[:, 0]
     whitening = Whitening(3)
-    whitening.learn(features.split(10))
+    whitening.fit(features.split(10))
     white = whitening(features).transpose(0, 1).flatten(1)
     assert white.mean(1).abs().max() < 1e-3
     np.testing.assert_allclose(torch.cov(white).numpy(), np.eye(3), atol=0.2)
@@ -148,7 +148,7 @@ def test_the_scale_is_that_of_good_parts() -> None:
     torch.manual_seed(0)
     maps = [torch.rand(20, 1, 32, 32) * 1000]
     scale = MapScale(1, smoothings=0)
-    scale.learn([maps])
+    scale.fit([maps])
     score, map_ = scale(maps)
     assert float((map_ < 0).float().mean()) == pytest.approx(0.9, abs=1e-3)
     assert float((map_ > HEIGHT).float().mean()) == pytest.approx(0.005, abs=1e-3)
@@ -160,5 +160,5 @@ def test_a_level_that_is_the_same_everywhere_costs_no_score() -> None:
     """Where a student has learned nothing on one level, the part's score is a number all the same."""
     scale = MapScale(2, smoothings=0)
     maps = [torch.rand(20, 1, 32, 32), torch.ones(20, 1, 32, 32)]
-    scale.learn([maps])
+    scale.fit([maps])
     assert all(torch.isfinite(output).all() for output in scale(maps))
