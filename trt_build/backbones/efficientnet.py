@@ -1,7 +1,8 @@
-"""EfficientNet-Lite (Tan, Le, arXiv 1905.11946; without squeeze-excite, with ReLU6), its PyTorch port's keys.
+"""EfficientNet-Lite (Tan, Le, arXiv 1905.11946; without squeeze-excite, with ReLU6), with its PyTorch port's
+keys.
 
-A stride of two pads as TensorFlow's SAME does: for an even side one less before than after, where torch's own
-padding would shift the picture.
+Convolutions with a stride of two pad as TensorFlow's SAME does: for an even side, one pixel less before than
+after. torch's own padding would shift the picture.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ STEM, HEAD, CLASSES = 32, 1280, 1000
 
 @dataclass(frozen=True, kw_only=True)
 class _Group:
-    """Blocks of one width; the first of them has the stride. `stage` is where they run."""
+    """Blocks of one width, in one stage; the first block has the stride."""
 
     width: int
     depth: int
@@ -39,10 +40,10 @@ _GROUPS = (
 
 
 class EfficientNetLite(nn.Module):
-    """Images `(N, 3, H, W)` float, about -1..1; four stages of strides 4, 8, 16 and 32, then 1,000 classes.
+    """Takes images `(N, 3, H, W)` float, about -1..1; has four stages, strides 4 to 32, and 1,000 classes.
 
-    `width` and `depth` scale the blocks' channels, to a multiple of 8, and their number, rounded up; stem and
-    head stay as they are, and so does the number of blocks in the first group and the last.
+    `width` scales the blocks' channels, to a multiple of 8; `depth` scales their number, rounded up. Stem and
+    head do not scale, nor does the number of blocks in the first and the last group.
     """
 
     def __init__(self, width: float = 1.0, depth: float = 1.0) -> None:
@@ -64,7 +65,7 @@ class EfficientNetLite(nn.Module):
         self._fc = nn.Linear(HEAD, CLASSES)
 
     def stage(self, index: int, x: Tensor) -> Tensor:
-        """Features of stage `index` from those of the one before, or from images for stage 0."""
+        """Return features `(N, C, h, w)` of stage `index` from those of the stage before, or from images."""
         if index == 0:
             x = F.relu6(self._bn0(self._conv_stem(x)))
         for number in self._stages[index]:
@@ -72,14 +73,14 @@ class EfficientNetLite(nn.Module):
         return x
 
     def classify(self, x: Tensor) -> Tensor:
-        """Logits `(N, 1000)` from the last stage."""
+        """Return logits `(N, 1000)` from the last stage's features."""
         x = F.relu6(self._bn1(self._conv_head(x)))
         logits: Tensor = self._fc(x.mean((2, 3)))
         return logits
 
 
 class _Block(nn.Module):
-    """Widen, look around in each channel, narrow; added to what came in where both have one shape."""
+    """An inverted bottleneck: expand, depthwise convolution, project; the input is added if shapes agree."""
 
     def __init__(self, before: int, after: int, expand: int, size: int, stride: int) -> None:
         super().__init__()
@@ -99,7 +100,7 @@ class _Block(nn.Module):
 
 
 class _Convolution(nn.Conv2d):
-    """Without a bias; padded as TensorFlow's SAME does."""
+    """A convolution without a bias, padded as TensorFlow's SAME does."""
 
     def __init__(self, before: int, after: int, size: int, *, stride: int = 1, groups: int = 1) -> None:
         padding = size // 2 if stride == 1 else 0
@@ -113,7 +114,7 @@ class _Convolution(nn.Conv2d):
 
 
 def _same(side: int, size: int) -> tuple[int, int]:
-    """Pixels before and after a side for a stride of two."""
+    """Return the padding in pixels before and after a side, for a stride of two."""
     both = size - 2 + side % 2
     return both // 2, both - both // 2
 
@@ -123,6 +124,6 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 def _to_eight(width: float) -> int:
-    """The nearest multiple of 8, the next one where that is less than nine tenths."""
+    """Return the nearest multiple of 8, or the next one if the nearest is less than 90 % of the width."""
     nearest = int(width + 4) // 8 * 8
     return nearest if nearest >= 0.9 * width else nearest + 8

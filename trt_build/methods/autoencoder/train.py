@@ -1,7 +1,7 @@
-"""A folder of good parts into a trained autoencoder: JP 7735801 B2, with the gradients that the patent gives.
+"""Trains an autoencoder on a folder of good parts: JP 7735801 B2, with the gradients of the patent.
 
-L1 moves the encoder, L2 both halves, L3 the decoder. The centre is no weight, so one step on the weighted sum
-of the three gives each half the gradients that it is to have, and no others.
+L1 moves the encoder, L2 both halves, L3 the decoder. The centre is not a weight. So one step on the weighted
+sum of the three losses gives each half exactly the gradients of the patent.
 """
 
 from __future__ import annotations
@@ -26,36 +26,46 @@ from trt_build.methods.loop import TrainConfig, fit
 from trt_build.terminal.progress import counted
 
 TRAINING = TrainConfig(epochs=80, rate=3e-3, warm_up=0.05, check_every=10, bf16=False)
-LEAST_DEVIATION = 0.01  # of the numbers of a code, which is about one where training goes well
-LEAST_SLOPE, MOST_SLOPE = 0.01, 100.0  # of the decoder: the norm of its Jacobian at the centre, about one
+#: Smallest standard deviation of the numbers of a code; about one where training goes well.
+LEAST_DEVIATION = 0.01
+#: Range of the norm of the decoder's Jacobian at the centre; about one where training goes well.
+LEAST_SLOPE, MOST_SLOPE = 0.01, 100.0
+#: Share of a step's codes in a moving centre.
+MOVING = 0.01
 
 
 class CollapseError(EdgeError, ArithmeticError):
-    """A training that ended where codes tell nothing; says what it found and which weight to change."""
+    """A training after which codes mean nothing; the text says what was found and which weight to change."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """What each loss weighs, and how the centre and the Jacobian are found."""
+    """The weights of the losses, and how the centre and the Jacobian are computed."""
 
-    pull: float = 1.0  # of L1; L2 weighs one, and both are means of squares of numbers of about one
-    smoothness: float = 0.01  # of L3: as much as noise of this variance on the codes would weigh
-    jacobian: Literal["none", "exact", "forward", "reverse"] = "forward"  # L3, or which projection of it
-    directions: int = 2  # of a projection, a step
-    alone: int = 10  # epochs of L2 alone; then the centre is the mean of the codes
-    centre: Literal["fixed", "moving"] = "fixed"  # from then on; "moving" is a running mean
+    #: Weight of L1; the weight of L2 is one, and both are means of squares of numbers of about one.
+    pull: float = 1.0
+    #: Weight of L3: the same as noise of this variance on the codes would have.
+    smoothness: float = 0.01
+    #: How L3 is computed; without it, L3 is zero.
+    jacobian: Literal["none", "exact", "forward", "reverse"] = "forward"
+    #: Directions of a projection in each step.
+    directions: int = 2
+    #: Epochs with L2 alone; after them, the centre is set to the mean of the codes.
+    alone: int = 10
+    #: What the centre does from then on; "moving" is a running mean.
+    centre: Literal["fixed", "moving"] = "fixed"
     batch: int = 16
 
 
 class Batch(NamedTuple):
-    """Which pictures, and whether there is a centre by now."""
+    """The numbers `(B,)` int64 of pictures, and whether the centre is set."""
 
     numbers: Tensor
     centred: bool
 
 
 class Losses(NamedTuple):
-    """The patent's three, scalars; L1 and L3 are zero before there is a centre."""
+    """The three losses of the patent, scalars; L1 and L3 are zero until the centre is set."""
 
     l1: Tensor
     l2: Tensor
@@ -64,7 +74,7 @@ class Losses(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderTask:
-    """What the backbone saw of good pictures, `(N, P, h, w)`, and the three losses on it."""
+    """X of good pictures, `(N, P, h, w)` float32, and the three losses on it."""
 
     model: Autoencoder
     seen: Tensor
@@ -73,6 +83,7 @@ class AutoencoderTask:
     seed: int = 0
 
     def batches(self, epoch: int) -> list[Batch]:
+        """Return the batches of an epoch; set the centre once the epochs with L2 alone are over."""
         loss_config = self.loss_config
         if epoch == loss_config.alone:
             with torch.no_grad():
@@ -83,10 +94,12 @@ class AutoencoderTask:
         return [Batch(numbers, epoch >= loss_config.alone) for numbers in torch.split(whole, batch)]
 
     def loss(self, batch: Batch) -> Tensor:
+        """Return the weighted sum of the three losses, a scalar."""
         losses = self.losses(batch)
         return self.loss_config.pull * losses.l1 + losses.l2 + self.loss_config.smoothness * losses.l3
 
     def losses(self, batch: Batch) -> Losses:
+        """Return the three losses of a batch, without their weights."""
         model, seen = self.model, self.seen[batch.numbers]
         code = model.encode(seen)
         again = model.decoder(code)
@@ -99,7 +112,7 @@ class AutoencoderTask:
         return Losses(l1, l2, self._l3())
 
     def check(self, model: nn.Module) -> Mapping[str, float]:
-        """Sets what the score needs; `CollapseError` where codes have come to tell nothing."""
+        """Fit the model's norms and lambdas; raise CollapseError if codes mean nothing."""
         assert isinstance(model, Autoencoder)
         model.centre.copy_(self.model.centre)
         model.fit_scale(self.seen, self.held_out)
@@ -111,7 +124,7 @@ class AutoencoderTask:
         return {"deviation": deviation, "slope": slope, "spread": spread}
 
     def _l3(self) -> Tensor:
-        """The decoder's slope at the centre, squared."""
+        """Return the squared norm of the decoder's Jacobian at the centre."""
 
         def decode(code: Tensor) -> Tensor:
             return _answer(self.model, code)
@@ -126,13 +139,11 @@ class AutoencoderTask:
         return torch.zeros(())
 
 
-MOVING = 0.01  # part of a step's codes in a moving centre
-
-
 def _answer(model: Autoencoder, code: Tensor) -> Tensor:
-    """What the decoder makes of a code, in a unit in which the norm of its Jacobian has no picture's size.
+    """Return the decoder's output `(N, numbers)` for codes, scaled so that the picture's size does not matter.
 
-    Squared, it is the mean over all features of the variance that noise of one on each number would cause.
+    The squared norm of its Jacobian is the mean, over all features, of the variance that noise of variance one
+    on each number of the code would cause.
     """
     again: Tensor = model.decoder(code)
     scaled: Tensor = again.flatten(1) * again[0].numel() ** -0.5
@@ -140,13 +151,14 @@ def _answer(model: Autoencoder, code: Tensor) -> Tensor:
 
 
 def _refuse_collapse(deviation: float, slope: float) -> None:
+    """Raise CollapseError for codes that do not vary, or for a decoder that ignores or amplifies them."""
     if deviation < LEAST_DEVIATION:
         raise CollapseError(
             f"the codes of all pictures are the same: expected a deviation of at least {LEAST_DEVIATION}, "
             f"found {deviation:.2g}: lower `pull`"
         )
     if not LEAST_SLOPE < slope < MOST_SLOPE:
-        what = "no longer listens to its codes" if slope <= LEAST_SLOPE else "makes up for ever smaller codes"
+        what = "ignores its codes" if slope <= LEAST_SLOPE else "amplifies codes that shrink"
         change = "lower" if slope <= LEAST_SLOPE else "raise"
         raise CollapseError(
             f"the decoder {what}: expected a Jacobian with a norm of {LEAST_SLOPE} to {MOST_SLOPE}, "
@@ -164,9 +176,10 @@ def train_autoencoder(
     weights: Path | None = None,
     mixed_sizes: bool = False,
 ) -> int:
-    """Trains on the good parts that `split_good` gives, in `folder`; epochs done. A stopped run goes on.
+    """Train on the good parts that `split_good` gives, in `folder`; return the epochs done.
 
-    `weights` are the backbone's, else they are looked for where `open_backbone` does.
+    A stopped run goes on.
+    `weights` is the file of the backbone's weights; without it, `open_backbone` looks for the file.
     """
     torch.manual_seed(training.seed)
     good = split_good(read_parts(parts, mixed_sizes=mixed_sizes).train)
@@ -181,5 +194,6 @@ def train_autoencoder(
 
 @torch.inference_mode()
 def _look(model: Autoencoder, parts: list[LabelledPart]) -> Tensor:
+    """Return X `(N, P, h, w)` float32 of parts."""
     shown = counted(parts, "looking at pictures")
     return torch.cat([model.look(torch.from_numpy(pictures([part], model.config.spec))) for part in shown])

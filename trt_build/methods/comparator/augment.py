@@ -1,4 +1,4 @@
-"""A pair of pictures into a smaller pair as another board, camera and jig could have shown it."""
+"""Crops and changes a pair of pictures as another board, camera and jig could have shown it."""
 
 from __future__ import annotations
 
@@ -13,36 +13,43 @@ from edge.render.defects import KINDS
 from trt_build.data.pairs import Pair
 from trt_build.methods.comparator.painted import add_defects
 
-#: Copper and bare board change places: what was an open is a short, and so on.
+#: The kinds after copper and bare board have changed places: an open becomes a short, and so on.
 OPPOSITE = np.array([KINDS.index(k) for k in ("short", "open", "spur", "mousebite", "pin-hole", "copper")])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How far a training picture may lie from the one it was made of; chances are 0..1.
+    """How much a training picture may change. The defaults are for pictures of a camera.
 
-    The defaults suit camera pictures; `BLACK_AND_WHITE` is for scans of two levels.
+    `clean`, `invert`, `paint`, `grey`, `jpeg` and `noise` are probabilities. `BLACK_AND_WHITE` is for scans
+    with two levels.
     """
 
     size_px: int = 320
     scale: tuple[float, float] = (0.8, 1.25)
-    shift_px: float = 2.5  # between master and board, beyond what the pair already has
-    turn_deg: float = 0.25  # likewise
-    margin_px: float = 10.0  # the boxes are drawn this far around the defect: this does not scale
-    clean: float = 0.15  # the board is the master itself
-    invert: float = 0.0  # light and dark change places, and the kinds with them
-    paint: float = 0.0  # further defects are painted on the board; asks for dark copper
-    grey: float = 1.0  # the picture keeps its levels instead of being cut into black and white
+    #: Shift and rotation between master and board, in addition to those of the pair.
+    shift_px: float = 2.5
+    turn_deg: float = 0.25
+    #: Margin of a box around its defect; the margin does not scale.
+    margin_px: float = 10.0
+    #: The board is the master itself.
+    clean: float = 0.15
+    #: Light and dark change places, and the kinds with them.
+    invert: float = 0.0
+    #: More defects are painted on the board; the copper must be dark.
+    paint: float = 0.0
+    #: The picture keeps its grey levels; otherwise it becomes black and white.
+    grey: float = 1.0
     jpeg: float = 0.3
     noise: float = 0.25
 
 
-#: For DeepPCB: copper black, board white, nothing between but what compression leaves.
+#: For DeepPCB: black copper and white board, with other levels from compression only.
 BLACK_AND_WHITE = Augmentation(invert=0.25, paint=0.5, grey=0.25, jpeg=0.7)
 
 
 def augmentation_for(pairs: Sequence[Pair]) -> Augmentation:
-    """`BLACK_AND_WHITE` where hardly a pixel of the masters lies between, else the defaults."""
+    """Return `BLACK_AND_WHITE` if the masters have hardly any grey pixels, else the defaults."""
     between = np.mean([np.mean((pair.master[::8, ::8] > 40) & (pair.master[::8, ::8] < 215)) for pair in pairs])
     return BLACK_AND_WHITE if between < 0.02 else Augmentation()
 
@@ -50,7 +57,7 @@ def augmentation_for(pairs: Sequence[Pair]) -> Augmentation:
 def augment(
     pair: Pair, how: Augmentation, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Master and board `(size, size)` uint8, boxes `(B, 4)` float32 in their pixels, kinds `(B,)`."""
+    """Return master and board `(size, size)` uint8, boxes `(B, 4)` float32 in pixels, kinds `(B,)` int64."""
     board, boxes, kinds = pair.board, pair.boxes, pair.kinds
     if rng.random() < how.clean:
         board, boxes, kinds = pair.master, boxes[:0], kinds[:0]
@@ -69,7 +76,7 @@ def augment(
 def _placement(
     boxes: npt.NDArray[np.float32], shape: tuple[int, ...], how: Augmentation, rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    """3x3 from the whole picture to the crop: scale, one of the eight symmetries, a place, often a defect's."""
+    """Return the matrix 3x3 from the picture to a crop, with random scale, symmetry and place."""
     height, width = shape[:2]
     scale = float(np.exp(rng.uniform(*np.log(how.scale))))
     reach = how.size_px / scale / 2
@@ -92,7 +99,7 @@ def _placement(
 def _nudged(
     place: npt.NDArray[np.float64], how: Augmentation, rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    """The same placement, as little off as a board on a jig is from its master."""
+    """Return the placement 3x3 with the small shift and rotation of a board on a jig."""
     angle = np.deg2rad(rng.uniform(-how.turn_deg, how.turn_deg))
     middle = how.size_px / 2
     centred = np.array([[1, 0, -middle], [0, 1, -middle], [0, 0, 1]])
@@ -105,7 +112,8 @@ def _nudged(
 
 
 def _warp(picture: npt.NDArray[np.uint8], place: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.uint8]:
-    # Pixel centres lie at half pixels in `place`, at whole ones in OpenCV.
+    """Return the crop `(size, size)` uint8 of a grey picture `(H, W)`."""
+    # Pixel centres are at half pixels in `place`, but at whole pixels in OpenCV.
     half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
     matrix = np.linalg.inv(half) @ place @ half
     warped = cv2.warpAffine(
@@ -120,7 +128,7 @@ def _placed(
     place: npt.NDArray[np.float64],
     how: Augmentation,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Boxes in the crop, their margin unscaled; those with too little of the defect left are dropped."""
+    """Return boxes `(B, 4)` and kinds `(B,)` in the crop, without those whose defect is mostly outside."""
     if not len(boxes):
         return boxes, kinds
     middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
@@ -137,7 +145,7 @@ def _placed(
 def _photographed(
     picture: npt.NDArray[np.uint8], soft: bool, how: Augmentation, rng: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """The picture with another threshold or light, blur, noise and compression."""
+    """Return the picture `(H, W)` uint8 with another threshold or light, blur, noise and compression."""
     if soft:
         if rng.random() < 0.5:
             picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.2)), np.uint8)

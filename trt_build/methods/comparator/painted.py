@@ -1,8 +1,8 @@
-"""A board picture into one with further defects painted on, each named by what it does to the copper.
+"""Paints more defects on the picture of a board; each gets its kind by what it does to the copper.
 
-Copper is dark, bare board bright. Paint that joins two pieces of copper is a short, paint on one
-piece's edge a spur, paint on bare board stray copper; scratches are named likewise, the two grounds
-exchanged: open, mousebite, pin-hole. Strokes whose effect is not clear are not painted.
+Copper is dark, bare board is bright. Paint that joins two pieces of copper is a short, paint on the edge of one
+piece is a spur, and paint on bare board is stray copper. Scratches get their kinds in the same way, with copper
+and bare board exchanged: open, mousebite, pin-hole. A stroke whose effect is not clear is not painted.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import numpy.typing as npt
 
 from edge.render.defects import KINDS
 
-PAINTED = tuple(KINDS.index(k) for k in ("copper", "spur", "short"))  # by pieces of copper touched
+#: Kinds of paint and of scratches that touch no, one and two pieces.
+PAINTED = tuple(KINDS.index(k) for k in ("copper", "spur", "short"))
 SCRATCHED = tuple(KINDS.index(k) for k in ("pin-hole", "mousebite", "open"))
-WINDOW_PX = 48  # what a stroke touches is looked at this far around its middle
+#: Half the side of the window around a stroke in which its effect is examined.
+WINDOW_PX = 48
 
 
 def add_defects(
@@ -27,12 +29,16 @@ def add_defects(
     *,
     tries: int = 5,
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """A copy of `board` `(H, W)` with up to `tries` more defects, and boxes and kinds with theirs added."""
+    """Return a copy of `board` `(H, W)` uint8 with up to `tries` more defects, and all boxes and kinds.
+
+    Boxes are `(B, 4)` float32 in pixels, kinds `(B,)` int64.
+    """
     board = board.copy()
     edges = cv2.morphologyEx(board[::4, ::4], cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     rows, columns = np.nonzero(edges > 127)
     for _ in range(tries):
-        if len(rows) and rng.random() < 0.75:  # near an edge of the copper
+        # Mostly near an edge of the copper.
+        if len(rows) and rng.random() < 0.75:
             pick = rng.integers(len(rows))
             x, y = columns[pick] * 4 + rng.integers(-8, 9), rows[pick] * 4 + rng.integers(-8, 9)
         else:
@@ -56,7 +62,7 @@ def add_defects(
 
 
 def _stroke(rng: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """A hand-drawn line or blob in the middle of an empty window."""
+    """Return a line or blob, as if drawn by hand, in the middle of a window `(2 WINDOW_PX, 2 WINDOW_PX)`."""
     canvas = np.zeros((2 * WINDOW_PX, 2 * WINDOW_PX), np.uint8)
     length, direction = rng.uniform(4, 30), rng.uniform(0, 2 * np.pi)
     points = [np.zeros(2)]
@@ -65,7 +71,8 @@ def _stroke(rng: np.random.Generator) -> npt.NDArray[np.bool_]:
         points.append(points[-1] + length / 3 * np.array([np.cos(direction), np.sin(direction)]))
     path = np.array(points) - np.mean(points, axis=0) + WINDOW_PX
     cv2.polylines(canvas, [np.round(path).astype(np.int32)], False, 255, int(rng.integers(2, 8)))
-    if rng.random() < 0.3:  # a ragged rim
+    # Some have a ragged edge.
+    if rng.random() < 0.3:
         canvas[rng.random(canvas.shape) < 0.15] = 0
         canvas = np.asarray(cv2.medianBlur(canvas, 3), np.uint8)
     return canvas > 0
@@ -74,15 +81,16 @@ def _stroke(rng: np.random.Generator) -> npt.NDArray[np.bool_]:
 def _try_stroke(
     window: npt.NDArray[np.uint8], stroke: npt.NDArray[np.bool_], *, scratch: bool
 ) -> tuple[npt.NDArray[np.bool_], int | None]:
-    """Pixels that the stroke changes, and the kind of defect that it makes, if that is clear."""
-    ground = (window > 127) if scratch else (window <= 127)  # what the stroke adds to
+    """Return the pixels `(h, w)` that the stroke changes, and the kind of the defect if it is clear."""
+    # The ground that the stroke adds to.
+    ground = (window > 127) if scratch else (window <= 127)
     changed = stroke & ~ground
     if changed.sum() < 12 or cv2.connectedComponents(changed.astype(np.uint8))[0] != 2:
         return changed, None
     _, pieces = cv2.connectedComponents(ground.astype(np.uint8), connectivity=8)
     rim = cv2.dilate(changed.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
     touched = len(np.unique(pieces[rim & ground]))
-    # Opened and joined grounds must show on the other side too: there a short parts, a spur does not.
+    # The other ground must agree: a short divides it, a spur does not.
     before = cv2.connectedComponents((~ground).astype(np.uint8), connectivity=4)[0]
     after = cv2.connectedComponents((~ground & ~changed).astype(np.uint8), connectivity=4)[0]
     if touched == 0 and not (stroke & ground).any() and _gap(changed, ground) >= 4:
@@ -95,6 +103,6 @@ def _try_stroke(
 
 
 def _gap(changed: npt.NDArray[np.bool_], ground: npt.NDArray[np.bool_]) -> float:
-    """Pixels between the stroke and the nearest ground of its own sort."""
+    """Return the distance in pixels between the stroke and the nearest ground of the kind that it adds to."""
     distance = cv2.distanceTransform((~ground).astype(np.uint8), cv2.DIST_L2, 3)
     return float(distance[changed].min())

@@ -1,4 +1,4 @@
-"""How far numbers lie from what is expected of them, measured by how far those of good pictures do."""
+"""Distances between features and what is expected of them, relative to what is usual for good parts."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Kind = Literal["mse", "ssim", "both"]  # of a distance between planes
+#: How two features are compared.
+Kind = Literal["mse", "ssim", "both"]
 
-FLOOR = 0.01  # of a channel's variance, taken as noise on top: what rounding to INT8 does must not decide
-RANGE = 6.0  # of numbers with a deviation of one, for SSIM's two constants
+#: Noise that is added, as a share of a channel's variance, so that INT8's rounding does not decide.
+FLOOR = 0.01
+#: Range of numbers with a standard deviation of one, for the two constants of SSIM.
+RANGE = 6.0
 
 
 class Deviation(nn.Module):
-    """Mahalanobis' norm over the channels of differences `(N, C, h, w)`; Euclid's until `fit` is called."""
+    """The Mahalanobis norm over the channels of differences; the Euclidean norm until `fit` is called."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -23,9 +26,9 @@ class Deviation(nn.Module):
         self.register_buffer("whiten", torch.eye(channels))
 
     def forward(self, differences: Tensor) -> Tensor:
-        """The norm's square at each place, `(N, 1, h, w)`, about one for good pictures.
+        """Return the squared norm at each cell, `(N, 1, h, w)`, of `(N, C, h, w)`; about one for good pictures.
 
-        A product of matrices and no convolution, so that rounding to INT8 leaves it alone.
+        It is a product of matrices and not a convolution, so that INT8 leaves it in FP32.
         """
         white = self.whiten @ differences.flatten(2)
         count, _, height, width = differences.shape
@@ -33,7 +36,7 @@ class Deviation(nn.Module):
 
     @torch.no_grad()
     def fit(self, differences: Tensor) -> None:
-        """Take the differences `(N, C, h, w)` of good pictures as what is to be expected."""
+        """Fit the norm to the differences `(N, C, h, w)` float32 of good pictures."""
         lines = differences.transpose(0, 1).flatten(1).double()
         scale = lines.square().mean(1).clamp_min(1e-12).rsqrt()
         lines = lines * scale[:, None]
@@ -43,10 +46,10 @@ class Deviation(nn.Module):
 
 
 def relative_distance(seen: Tensor, expected: Tensor) -> Tensor:
-    """How far `(N, C, h, w)` lie from what is expected, squared, at each place: `(N, 1, h, w)`, float32.
+    """Return the relative squared distance at each cell, `(N, 1, h, w)` float32, of whitened `(N, C, h, w)`.
 
-    It is relative to how far the expected numbers lie from the mean, which is zero with a variance of one:
-    bright and rough places differ more, of good parts too.
+    It is divided by one plus the expected features' squared distance from their mean, zero, because bright and
+    rough places of good parts differ more too.
     """
     seen, expected = seen.float(), expected.float()
     distance = (seen - expected).square().mean(1, keepdim=True)
@@ -54,9 +57,10 @@ def relative_distance(seen: Tensor, expected: Tensor) -> Tensor:
 
 
 def ssim_distance(planes: Tensor, others: Tensor) -> Tensor:
-    """One minus the mean SSIM over the channels at each place, `(N, 1, h, w)`.
+    """Return one minus the mean SSIM over the channels at each cell, `(N, 1, h, w)` float32.
 
-    Of planes `(N, C, h, w)` with a deviation of about one, windows of 7x7. Wang et al., IEEE TIP 13, 2004.
+    Both are `(N, C, h, w)` with a standard deviation of about one; windows are 7x7. Wang et al., IEEE TIP 13,
+    2004.
     """
     first, second = (0.01 * RANGE) ** 2, (0.03 * RANGE) ** 2
     mean, other = _blurred(planes), _blurred(others)
@@ -67,9 +71,10 @@ def ssim_distance(planes: Tensor, others: Tensor) -> Tensor:
 
 
 def distance_of(kind: Kind, error: Tensor, unlikeness: Tensor) -> Tensor:
-    """A squared error, one minus SSIM, or half of each."""
+    """Return the squared error, one minus SSIM, or the mean of both, in the shape that they have."""
     return {"mse": error, "ssim": unlikeness, "both": (error + unlikeness) / 2}[kind]
 
 
 def _blurred(planes: Tensor) -> Tensor:
+    """Return the means of windows of 7x7, in the shape `(N, C, h, w)` of the planes."""
     return F.avg_pool2d(planes, 7, 1, 3, count_include_pad=False)

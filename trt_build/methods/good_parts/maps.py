@@ -1,4 +1,4 @@
-"""Distance maps of several levels into one anomaly map and a score, each on the scale of normal pictures."""
+"""Combines the distance maps of several levels into one anomaly map and a score, scaled by good parts."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-LOW, HIGH = 0.9, 0.995  # quantiles of a map's cells on normal pictures
-HEIGHT = 0.1  # of the scaled map at HIGH; at LOW it is 0
+#: Quantiles of a map's cells on good parts.
+LOW, HIGH = 0.9, 0.995
+#: Value of the scaled map at the quantile HIGH; at LOW it is 0.
+HEIGHT = 0.1
 
 
 class MapScale(nn.Module):
-    """Maps `(N, 1, h, w)`, finest first, float32, into `(score (N,), map (N, 1, h, w))` of the finest's size.
+    """Takes maps `(N, 1, h, w)` float32, finest first; gives `(score (N,), map (N, 1, h, w))`.
 
-    Every map is resized over the finest and smoothed, and then scaled so that 90 % of the cells of normal
-    pictures are below 0 and 99.5 % below 0.1 (EfficientAD, Batzner et al., arXiv 2303.14535). Where the tail
-    of a map falls off exponentially its scaled value is the logarithm of its chance, so the mean of the maps is
-    Fisher's way to combine tests. The score is the mean of the highest `top` part of the cells.
+    Every map is resized to the finest, smoothed, and scaled so that 90 % of the cells of good parts are below 0
+    and 99.5 % below 0.1 (EfficientAD, Batzner et al., arXiv 2303.14535). If the tail of a map is exponential,
+    its scaled value is the logarithm of its probability; the mean of the maps then combines tests as Fisher's
+    method does. The score is the mean of the share `top` of the cells that is highest.
 
-    `fit` sets the scale; until then a map stays as it is. Nothing here is a convolution, so that nothing
-    is rounded where the rest of a graph is brought to INT8: the differences that count are small.
+    `fit` sets the scale; until then a map stays unchanged. Nothing here is a convolution, so that INT8 leaves
+    it in FP32: the differences that count are small.
     """
 
     def __init__(self, count: int, *, smoothings: int = 2, top: float = 0.01) -> None:
@@ -33,6 +35,7 @@ class MapScale(nn.Module):
         self.register_buffer("high", torch.full((count,), HEIGHT))
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the score `(N,)` and the anomaly map `(N, 1, h, w)`, float32."""
         resized = self._resized(maps)
         slope = HEIGHT / (self.high - self.low)
         map_ = ((resized - self.low.reshape(1, -1, 1, 1)) * slope.reshape(1, -1, 1, 1)).mean(1, keepdim=True)
@@ -42,17 +45,19 @@ class MapScale(nn.Module):
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Sequence[Tensor]]) -> None:
-        """Set the scale by the maps of normal pictures that nothing was trained with."""
+        """Set the scale on maps `(N, 1, h, w)` of good parts that were not trained with."""
         cells = torch.cat([self._resized(maps).transpose(0, 1).flatten(1) for maps in batches], dim=1)
         cells = cells.sort(1).values
         last = cells.shape[1] - 1
         low, high = cells[:, round(LOW * last)], cells[:, round(HIGH * last)]
         self.low.copy_(low)
-        self.high.copy_(torch.maximum(high, low + 1e-12 + low.abs() * 1e-6))  # a constant map has no scale
+        # A constant map has no scale, so `high` must stay above `low`.
+        self.high.copy_(torch.maximum(high, low + 1e-12 + low.abs() * 1e-6))
 
     def _resized(self, maps: Sequence[Tensor]) -> Tensor:
-        """`(N, K, h, w)`: all maps over the finest, smoothed by means of 3x3 cells."""
-        cells = [map_.shape[3] for map_ in maps]  # of each the finest has a whole multiple
+        """Return all K maps `(N, K, h, w)` at the finest size, smoothed by means of 3x3 cells."""
+        # The finest width is a multiple of each other width.
+        cells = [map_.shape[3] for map_ in maps]
         resized = torch.cat(
             [
                 map_ if of == cells[0] else F.interpolate(map_, scale_factor=cells[0] / of, mode="bilinear")

@@ -1,8 +1,8 @@
-"""Features into uncorrelated ones of variance one, so that a rare direction counts as much as a common one.
+"""Whitens features: makes them uncorrelated with a variance of one.
 
-The raw features of a backbone are dominated by a few directions in which good parts differ anyway. What
-is wrong with a part shows mostly in the others (Rippel et al., arXiv 2005.14140), which a distance between
-raw or only length-normalised features hardly notices.
+A few directions, in which good parts differ anyway, dominate the raw features of a backbone. Defects show
+mostly in the other directions (Rippel et al., arXiv 2005.14140), which a distance between raw or
+length-normalised features hardly sees.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-_FLOOR = 0.01  # of the mean variance is added to each: what is below is rounding, not texture
+#: Share of the mean variance that is added to each variance; what is smaller is rounding, not texture.
+_FLOOR = 0.01
 
 
 class Whitening(nn.Module):
-    """`(N, C, H, W)` into the same float32, by a mean and a matrix that `fit` sets; until then unchanged.
+    """Multiplies features less their mean by a matrix, both of which `fit` sets; changes nothing until then.
 
-    A product of matrices and not a convolution, so that it stays in float32 where convolutions go to INT8.
+    It is a product of matrices and not a convolution, so that INT8 leaves it in FP32.
     """
 
     def __init__(self, channels: int) -> None:
@@ -29,12 +30,13 @@ class Whitening(nn.Module):
         self.register_buffer("matrix", torch.eye(channels))
 
     def forward(self, features: Tensor) -> Tensor:
+        """Return the whitened features, float32, in the shape `(N, C, H, W)` of the given ones."""
         centred = features.float().flatten(2) - self.mean
         return (self.matrix @ centred).reshape(features.shape)
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Tensor]) -> None:
-        """Set mean and matrix by features `(N, C, H, W)` of good parts."""
+        """Set mean and matrix to features `(N, C, H, W)` of good parts."""
         count = 0
         total, products = torch.zeros_like(self.mean, dtype=torch.float64), self.matrix.double() * 0
         for features in batches:

@@ -1,4 +1,4 @@
-"""A batch of drawings as other hands, pens and cameras could have made them."""
+"""Changes a batch of drawings as if other people had drawn them with other pens and cameras."""
 
 from __future__ import annotations
 
@@ -10,32 +10,39 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_KNOTS = 5  # along each axis, of the smooth fields that bend strokes and leave them out
+#: Knots along each axis of the smooth fields that bend strokes and remove them.
+_KNOTS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Redrawing:
-    """How far a drawing may lie from the one it was made of; lengths are parts of the picture's side."""
+    """How much a drawing may change; lengths are shares of the picture's side."""
 
     turn_deg: float = 12.0
-    scale: float = 0.2  # and its inverse
-    stretch: float = 0.12  # one axis against the other, in any direction
+    #: Largest factor is one plus this; the smallest is its inverse.
+    scale: float = 0.2
+    #: As `scale`, of one axis against the other, in any direction.
+    stretch: float = 0.12
     shift: float = 0.08
-    bend: float = 0.02  # how far a stroke is off its place, smoothly over the picture
-    thinner: float = 0.3  # 1: as much ink as is left of a stroke without its outline
-    thicker: float = 0.8  # 1: a stroke with an outline of one pixel added
-    gone: float = 0.0  # the chance that some of the strokes are missing
+    #: How far a stroke moves, smoothly over the picture.
+    bend: float = 0.02
+    #: 1 removes an outline of one pixel from a stroke.
+    thinner: float = 0.3
+    #: 1 adds an outline of one pixel to a stroke.
+    thicker: float = 0.8
+    #: Probability that some of the strokes are missing.
+    gone: float = 0.0
 
 
 AS_IT_IS = Redrawing(turn_deg=0, scale=0, stretch=0, shift=0, bend=0, thinner=0, thicker=0)
 
-#: For letters, which several people have drawn.
+#: For letters that several people have drawn.
 LETTERS = Redrawing(turn_deg=10, scale=0.15, stretch=0.1, shift=0.06)
 
-#: For a product's photos and sketches: edges that nobody drew, and strokes that no edge shows.
+#: For products: a photo has edges that nobody drew, a sketch has strokes that are no edges.
 PRODUCTS = Redrawing(gone=0.3)
 
-#: The eight ways to lay a square on itself: as it is, mirrored left to right, and so on.
+#: The eight symmetries of a square: unchanged, mirrored left to right, and so on; `(8, 2, 2)`.
 SYMMETRIES = torch.tensor([[[a, 0], [0, d]] for d in (1, -1) for a in (1, -1)], dtype=torch.float32)
 SYMMETRIES = torch.cat((SYMMETRIES, SYMMETRIES.flip(2)))
 
@@ -48,17 +55,17 @@ def redraw(
     run: Tensor | None = None,
     symmetries: int = 1,
 ) -> Tensor:
-    """`(N, C, H, W)` uint8, dark on light, each drawn anew as `how` allows.
+    """Return pictures `(N, C, H, W)` uint8, dark on light, each redrawn as `how` allows.
 
-    Those of one `run` `(N,)` are besides laid alike, in one of the first so many of `SYMMETRIES`: letters
-    of one alphabet become letters of another. What comes from beyond the border is white.
+    Pictures with the same number in `run` `(N,)` also get the same one of the first `symmetries` of
+    `SYMMETRIES`: letters of one alphabet become letters of another. What comes from beyond the border is white.
     """
     count, _, height, width = pictures.shape
     bends = _bends(count, how, generator)
     if run is not None:
         runs, member = torch.unique(run, return_inverse=True)
-        laid = SYMMETRIES[torch.randint(symmetries, (len(runs),), generator=generator)]
-        bends = laid[member] @ bends
+        turned = SYMMETRIES[torch.randint(symmetries, (len(runs),), generator=generator)]
+        bends = turned[member] @ bends
     grid = (bends @ _basis(height, width)).transpose(1, 2).view(count, height, width, 2)
     ink = 255.0 - pictures.float()
     ink = F.grid_sample(ink, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
@@ -69,21 +76,24 @@ def redraw(
 
 
 def side_by_side(left: Tensor, right: Tensor) -> Tensor:
-    """`(N, C, H, W)` uint8, dark on light: both at half their width; a stroke stays as dark as it is."""
+    """Return both pictures `(N, C, H, W)` uint8, dark on light, side by side at half their width.
+
+    A stroke stays as dark as it is.
+    """
     half = left.shape[3] // 2
     halves = [torch.minimum(side[..., : 2 * half : 2], side[..., 1 : 2 * half : 2]) for side in (left, right)]
     return F.pad(torch.cat(halves, dim=3), (0, left.shape[3] - 2 * half), value=255)
 
 
 def _bends(count: int, how: Redrawing, generator: torch.Generator) -> Tensor:
-    """`(N, 2, 3 + knots)`: where each place, as `_basis` tells places, comes from; both in -1..1."""
+    """Return where each pixel comes from, `(N, 2, 3 + knots)`, by the functions of `_basis`, in -1..1."""
     shift = _uniform((count, 2, 1), 2 * how.shift, generator)
     knots = _normal((count, 2, _KNOTS**2), 2 * how.bend, generator)
     return torch.cat((_affine(count, how, generator), shift, knots), dim=2)
 
 
 def _affine(count: int, how: Redrawing, generator: torch.Generator) -> Tensor:
-    """`(N, 2, 2)`: a turn, and two unequal scales along axes of any direction."""
+    """Return `(N, 2, 2)` float32: a rotation, and two unequal scales along axes of any direction."""
     turn = _turn(_uniform((count,), math.radians(how.turn_deg), generator))
     axes = _turn(_uniform((count,), math.pi, generator))
     overall = _uniform((count, 1), math.log1p(how.scale), generator)
@@ -93,20 +103,22 @@ def _affine(count: int, how: Redrawing, generator: torch.Generator) -> Tensor:
 
 
 def _turn(angle: Tensor) -> Tensor:
+    """Return the rotations `(N, 2, 2)` by angles `(N,)` in radians."""
     cos, sin = angle.cos(), angle.sin()
     return torch.stack((cos, -sin, sin, cos), dim=1).view(-1, 2, 2)
 
 
 def _with_another_pen(ink: Tensor, how: Redrawing, generator: torch.Generator) -> Tensor:
-    """Each stroke wider or narrower by a part of a pixel on both sides, alike all over a picture."""
+    """Return ink `(N, C, H, W)` with all strokes of a picture wider or narrower, by up to a pixel a side."""
     width = _uniform((len(ink), 1, 1, 1), 1.0, generator)
-    sign = torch.where(width > 0, 1.0, -1.0)  # a stroke gets narrower where what is around it gets wider
+    # A stroke gets narrower where its surroundings get wider.
+    sign = torch.where(width > 0, 1.0, -1.0)
     part = torch.where(width > 0, width * how.thicker, -width * how.thinner)
     return torch.lerp(ink, sign * _wider(sign * ink), part)
 
 
 def _wider(ink: Tensor) -> Tensor:
-    """The most of each pixel and its eight neighbours."""
+    """Return the largest value of each pixel and its eight neighbours, `(N, C, H, W)`."""
     for dim, around in ((2, (0, 0, 1, 1)), (3, (1, 1, 0, 0))):
         padded = F.pad(ink, around, mode="replicate")
         before, here, after = (padded.narrow(dim, at, ink.shape[dim]) for at in range(3))
@@ -115,7 +127,7 @@ def _wider(ink: Tensor) -> Tensor:
 
 
 def _kept(count: int, height: int, width: int, how: Redrawing, generator: torch.Generator) -> Tensor:
-    """1 where ink stays; in some pictures 0 over a few patches."""
+    """Return `(N, 1, H, W)`: 1 where ink stays; in some pictures 0 in a few patches."""
     field = _normal((count, _KNOTS**2), 1.0, generator) @ _basis(height, width)[3:]
     some = torch.rand((count, 1), generator=generator) < how.gone
     return ((field < 1.0) | ~some).float().view(count, 1, height, width)
@@ -123,7 +135,7 @@ def _kept(count: int, height: int, width: int, how: Redrawing, generator: torch.
 
 @cache
 def _basis(height: int, width: int) -> Tensor:
-    """`(3 + knots, H*W)`: x, y, 1, and how much each knot of a smooth field counts at each pixel."""
+    """Return x, y, 1 and the weight of each knot of a smooth field at each pixel, `(3 + knots, H*W)`."""
     x = (torch.arange(width) * 2 + 1) / width - 1
     y = (torch.arange(height) * 2 + 1) / height - 1
     plane = torch.stack((x.repeat(height), y.repeat_interleave(width), torch.ones(height * width)))
@@ -133,8 +145,10 @@ def _basis(height: int, width: int) -> Tensor:
 
 
 def _uniform(shape: tuple[int, ...], reach: float, generator: torch.Generator) -> Tensor:
+    """Return numbers of this shape, uniform in -reach..reach."""
     return (torch.rand(shape, generator=generator) * 2 - 1) * reach
 
 
 def _normal(shape: tuple[int, ...], spread: float, generator: torch.Generator) -> Tensor:
+    """Return normally distributed numbers of this shape with a standard deviation of `spread`."""
     return torch.randn(shape, generator=generator) * spread

@@ -1,13 +1,13 @@
-"""Matcher: a picture into a unit vector that lies near those of other pictures of the same product.
+"""Matcher: embeds a picture as a unit vector that is near the vectors of other pictures of the same product.
 
-A photo and a drawing go through one and the same network, a branch, and are compared by the cosine of
-the two vectors. The drawings of a product can therefore be kept as vectors, and a part on the line
-costs one pass and one product of a vector with a few others.
+Photo and drawing go through the same network, a branch, and are compared by the cosine of their vectors. The
+vectors of a product's drawings can be kept, so that a part on the line costs one pass of the network and a few
+dot products.
 
-`source` is the branch of Han (2022), Table 1, to the letter: 105x105 pixels, four times convolution,
-ReLU, batch normalisation and pooling, and one dense layer of 4096. `residual` is the one to use: batch
-normalisation before ReLU, so that it folds into the convolution, residual blocks (He et al., arXiv
-1512.03385), and a head that keeps where in the picture a stroke lies.
+`source` is the branch of Han (2022), Table 1, unchanged: 105x105 pixels, four times convolution, ReLU, batch
+normalisation and pooling, and one dense layer of 4096. Use `residual`: it has batch normalisation before ReLU,
+so that it folds into the convolution, residual blocks (He et al., arXiv 1512.03385), and a head that keeps the
+position of a stroke in the picture.
 """
 
 from __future__ import annotations
@@ -24,24 +24,29 @@ from torch.nn import functional as F
 from edge.manifest import InputSpec
 
 _SOURCE_KERNELS = (10, 7, 4, 4)
-_SQUEEZED = 64  # channels of the residual branch's coarsest map, before its places are told apart
+#: Channels of the residual branch's coarsest features, before the dense layer.
+_SQUEEZED = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class MatcherConfig:
-    """The shape of the network; travels with the weights."""
+    """The shape of the network; the checkpoint holds it with the weights."""
 
     branch: Literal["residual", "source"] = "residual"
-    size: int = 105  # of the input, both sides, in pixels
+    #: Both sides of the input, in pixels.
+    size: int = 105
     in_channels: int = 1
-    widths: tuple[int, ...] = (16, 32, 64, 128)  # channels at strides 2, 4, 8, ...
-    blocks: tuple[int, ...] = (0, 1, 1, 1)  # residual blocks at the same strides
-    embedding: int = 256  # numbers in the vector
-    dropout: float = 0.0  # before the dense layer
+    #: Channels at strides 2, 4, 8, ..., and the residual blocks there.
+    widths: tuple[int, ...] = (16, 32, 64, 128)
+    blocks: tuple[int, ...] = (0, 1, 1, 1)
+    #: Numbers in the vector.
+    embedding: int = 256
+    #: Dropout before the dense layer.
+    dropout: float = 0.0
 
     @property
     def spec(self) -> InputSpec:
-        """What the network is fed."""
+        """The network's input."""
         return InputSpec(height=self.size, width=self.size, color="gray" if self.in_channels == 1 else "rgb")
 
 
@@ -50,25 +55,27 @@ SOURCE = MatcherConfig(branch="source", widths=(64, 128, 128, 256), blocks=(), e
 
 
 class Matcher(nn.Module):
-    """Pictures are `(N, C, size, size)` uint8, ink dark on light; scaling happens inside."""
+    """Takes pictures `(N, C, size, size)` uint8, dark ink on light, and scales them itself."""
 
     def __init__(self, config: MatcherConfig) -> None:
         super().__init__()
         self.config = config
         self.branch = {"residual": _residual, "source": _source}[config.branch](config)
-        learned = config.branch == "residual"  # the source takes the cosine itself as the logit
+        # The source branch takes the cosine itself as the logit.
+        learned = config.branch == "residual"
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0 if learned else 1.0)), requires_grad=learned)
         self.offset = nn.Parameter(torch.tensor(-5.0 if learned else 0.0), requires_grad=learned)
 
     def forward(self, image: Tensor) -> Tensor:
-        """The pictures' `embedding`: `(N, D)` float32, each of length 1."""
-        ink = 1.0 - image.to(self.offset.dtype) / 255.0  # so that what lies beyond the border is blank
+        """Return the pictures' `embedding`: `(N, D)` float32, each vector of length 1."""
+        # Inverted, so that the zeros of padding are blank paper.
+        ink = 1.0 - image.to(self.offset.dtype) / 255.0
         vectors: Tensor = self.branch(ink).float()
         lengths: Tensor = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
         return vectors / lengths.clamp_min(1e-12)
 
     def logit(self, cosine: Tensor) -> Tensor:
-        """How strongly a cosine speaks for `same`: a * cosine + b, with a and b learned."""
+        """Return the logits of "the same product" for cosines: a * cosine + b, with a and b learned."""
         return self.log_scale.exp() * cosine + self.offset
 
 
@@ -97,7 +104,8 @@ def _source(config: MatcherConfig) -> nn.Sequential:
     ):
         layers += [nn.Conv2d(before, width, kernel), nn.ReLU(inplace=True), nn.BatchNorm2d(width)]
         side -= kernel - 1
-        if len(layers) < 12:  # the fourth block is not pooled
+        # The fourth block is not pooled.
+        if len(layers) < 12:
             layers.append(nn.MaxPool2d(2))
             side //= 2
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(config.widths[-1] * side**2, config.embedding))

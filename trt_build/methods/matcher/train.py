@@ -1,9 +1,9 @@
-"""Drawings and photos with labels into a trained matcher.
+"""Trains a matcher on drawings and photos of products.
 
-The residual branch learns from rounds: of many products, most of them alike, two pictures each. A
-picture has to find its partner among all others (InfoNCE, van den Oord et al., arXiv 1807.03748), and
-every pair has to be told same or different. The source branch learns as Han (2022) has it: from single
-pairs of all three kinds, same to different 1:1, by cross-entropy with the bare cosine as the logit.
+The residual branch trains on batches with two pictures of many products, most of which are similar. A picture
+has to find its partner among all others (InfoNCE, van den Oord et al., arXiv 1807.03748), and every pair has to
+be judged as the same product or different ones. The source branch trains as in Han (2022): on single pairs of
+all three kinds, as many same as different, by cross-entropy with the cosine itself as the logit.
 """
 
 from __future__ import annotations
@@ -31,15 +31,25 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class PairSampling:
-    """What is shown; the defaults suit products, `CHARACTERS` Omniglot, `SINGLE_PAIRS` the source branch."""
+    """Which pairs an epoch shows; the defaults are for products, `CHARACTERS` for Omniglot.
 
-    pairs: int = 64  # in a batch
-    alike: int = 32  # products of one group that come one after another
-    rounds: int = 8  # how often a product comes up in an epoch
-    single: bool = False  # pairs stand alone: half of them are of two products
-    redrawing: Redrawing = PRODUCTS  # of each picture
-    symmetries: int = 2  # so many of `SYMMETRIES` a run is laid in
-    joined: float = 0.0  # part of the runs in which two products side by side make one
+    `SINGLE_PAIRS` is for the source branch.
+    """
+
+    #: Pairs in a batch.
+    pairs: int = 64
+    #: Products of one group that follow one another, a run.
+    alike: int = 32
+    #: Times that each product is shown in an epoch.
+    rounds: int = 8
+    #: True if pairs stand alone; half of them are then of two products.
+    single: bool = False
+    #: How each picture is redrawn.
+    redrawing: Redrawing = PRODUCTS
+    #: Number of `SYMMETRIES` that a run is drawn in.
+    symmetries: int = 2
+    #: Share of the runs in which two products side by side make one.
+    joined: float = 0.0
 
 
 CHARACTERS = PairSampling(redrawing=LETTERS, symmetries=8, joined=0.15)
@@ -48,17 +58,21 @@ SINGLE_PAIRS = PairSampling(pairs=32, alike=1, rounds=1, single=True)
 
 @dataclass(frozen=True, kw_only=True)
 class EpochPairs:
-    """The pairs of an epoch in their order."""
+    """The pairs of an epoch in their order.
 
-    pictures: Indices  # (P, 2)
-    beside: Indices  # (P, 2) picture to the right of each; -1 for none
-    same: npt.NDArray[np.bool_]  # (P,) both show one product
-    run: Indices  # (P,) of which run both are
+    `pictures` `(P, 2)` int64 are the numbers of their pictures, `beside` `(P, 2)` those of the picture to the
+    right of each, -1 for none. `same` `(P,)` is true if both show one product, `run` `(P,)` is the run of both.
+    """
+
+    pictures: Indices
+    beside: Indices
+    same: npt.NDArray[np.bool_]
+    run: Indices
 
 
 @dataclass(frozen=True, kw_only=True)
 class MatcherTask:
-    """Pairs of pictures drawn anew each time, and the loss of telling them apart."""
+    """Pairs of pictures, redrawn in each epoch, and the loss of judging them."""
 
     model: Matcher
     pictures: Pictures
@@ -67,11 +81,13 @@ class MatcherTask:
     seed: int = 0
 
     def batches(self, epoch: int) -> RedrawnBatches:
+        """Return the batches of an epoch; they are redrawn each time, and an epoch is always the same."""
         chosen = choose_pairs(self.pictures, self.sampling, np.random.default_rng((self.seed, epoch)))
         seed = int(np.random.default_rng((self.seed, epoch, 1)).integers(2**62))
         return RedrawnBatches(pictures=self.pictures, sampling=self.sampling, chosen=chosen, seed=seed)
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the loss of a batch of `RedrawnBatches`, a scalar float32."""
         pictures, same = batch
         vectors = self.model(pictures)
         with torch.autocast("cpu", enabled=False):
@@ -82,7 +98,7 @@ class MatcherTask:
             return pairs_loss(self.model.logit(vectors @ vectors.T))
 
     def check(self, model: nn.Module) -> Mapping[str, float]:
-        """The equal error in %, with different pairs out of all held-out products, and out of one group."""
+        """Return the equal error rate in %: with different pairs of all held-out products, and of one group."""
         vectors = embed_with(model)(self.held_out.pictures)
         found = {
             "error": [picture_pairs(vectors, self.held_out)],
@@ -93,7 +109,7 @@ class MatcherTask:
 
 @dataclass(frozen=True, kw_only=True)
 class RedrawnBatches:
-    """The batches of an epoch: pictures `(2B, C, H, W)` uint8, partners B apart, and `(B,)` 1 for same."""
+    """The batches of an epoch: pictures `(2B, C, H, W)` uint8, partners B apart, and `(B,)`, 1 for same."""
 
     pictures: Pictures
     sampling: PairSampling
@@ -123,10 +139,10 @@ class RedrawnBatches:
 
 
 def choose_pairs(pictures: Pictures, sampling: PairSampling, rng: np.random.Generator) -> EpochPairs:
-    """Each product `rounds` times in a pair, those of a group together in runs of `alike`.
+    """Return each product `rounds` times in a pair, with the products of a group in runs of `alike`.
 
-    A pair is by two hands where there are two. With `single`, one of three pairs is by two hands and
-    two by one, and in every other pair the second picture is of another product.
+    A pair is by two hands, if a product has two. With `single`, one of three pairs is by two hands and two are
+    by one hand, and in every second pair the second picture is of another product.
     """
     shelf = [_by_hand(pictures, product) for product in range(len(pictures.names))]
     chosen, beside, same, members = [], [], [], []
@@ -149,12 +165,13 @@ def choose_pairs(pictures: Pictures, sampling: PairSampling, rng: np.random.Gene
 
 
 def _by_hand(pictures: Pictures, product: int) -> dict[int, Indices]:
+    """Return the numbers `(n,)` int64 of a product's pictures, for each hand that made some."""
     mine = np.flatnonzero(pictures.product == product)
     return {int(hand): mine[pictures.hand[mine] == hand] for hand in np.unique(pictures.hand[mine])}
 
 
 def _runs(pictures: Pictures, alike: int, rng: np.random.Generator) -> list[Indices]:
-    """All products once, in runs of one group, in any order."""
+    """Return all products once, in runs `(n,)` int64 of one group, in random order."""
     runs: list[Indices] = []
     for group in np.unique(pictures.group):
         products = rng.permutation(np.unique(pictures.product[pictures.group == group]))
@@ -163,7 +180,7 @@ def _runs(pictures: Pictures, alike: int, rng: np.random.Generator) -> list[Indi
 
 
 def _places(run: Indices, *, joined: bool) -> Indices:
-    """`(N, 2)`: what comes up, and what beside it, -1 for nothing; joined ones often have a half in common."""
+    """Return `(N, 2)` int64: a product and the one beside it, -1 for none; joined ones often share a half."""
     count = len(run)
     if not joined:
         return np.stack((run, np.full(count, -1)), axis=1)
@@ -175,7 +192,7 @@ def _places(run: Indices, *, joined: bool) -> Indices:
 def _two(
     one: dict[int, Indices], other: dict[int, Indices], two_hands: bool, rng: np.random.Generator
 ) -> tuple[int, int]:
-    """A picture of each; two different ones, where both are of one product and hand that has two."""
+    """Return the numbers of a picture of each, of two different ones if a product and hand has two."""
     hand = int(rng.choice(list(one)))
     hands = [h for h in other if (h != hand) == two_hands] or list(other)
     first = int(rng.choice(one[hand]))
@@ -185,10 +202,10 @@ def _two(
 
 
 def pairs_loss(logit: Tensor) -> Tensor:
-    """The loss of `(2B, 2B)` logits of all pictures with all, partners B apart.
+    """Return the loss, a scalar, of the logits `(2B, 2B)` of all pictures with all, partners B apart.
 
-    Half of it is for finding the partner, half for telling each pair same or different, with as much
-    weight on the few same as on the many different ones.
+    One term is for finding the partner. The other is for judging each pair as same or different, with the same
+    weight on the few same pairs as on the many different ones.
     """
     count = len(logit)
     partner = torch.arange(count).roll(count // 2)
@@ -201,7 +218,7 @@ def pairs_loss(logit: Tensor) -> Tensor:
 
 
 def embed_with(model: nn.Module) -> Embed:
-    """A network in training's own precision as what `verification` can ask; pictures go in hundreds."""
+    """Return the network as a function of pictures, in the precision of the training, in batches of 100."""
 
     @torch.inference_mode()
     def embed(pictures: npt.NDArray[np.uint8]) -> Vectors:
@@ -221,9 +238,9 @@ def train_matcher(
     sampling: PairSampling,
     start: Path | None = None,
 ) -> int:
-    """Trains in `folder`; epochs done. A run that was stopped goes on.
+    """Train in `folder` and return the epochs done; a stopped run goes on.
 
-    `start` is the checkpoint of a matcher of the same shape whose weights a new run begins with.
+    A new run begins with the weights of the checkpoint `start`, of a matcher of the same shape.
     """
     torch.manual_seed(training.seed)
     model = Matcher(network)

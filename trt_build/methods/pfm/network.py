@@ -1,14 +1,14 @@
-"""PFM: a picture into how far two frozen networks' features are from what each network tells of the other's.
+"""PFM: scores a picture by how badly two frozen networks predict each other's features.
 
-Pre-trained feature mapping (Wan et al., IEEE TII 2022), both ways and at several levels: at each place small
-projections of 1x1 convolutions give one network's features from the other's, through a coder that both ways
-share. They have only seen good parts, so where a part is bad they are wrong. With `position` each place's
-code is added to what goes in (PEFM, Wan et al., CASE 2022).
+Pre-trained feature mapping (Wan et al., IEEE TII 2022), in both directions and at several levels. At each
+place, small projections of 1x1 convolutions compute one network's features from the other's, through a coder
+that both directions share. They are trained on good parts only, so they are wrong where a part is defective.
+With `position`, a code of each place is added to the input (PEFM, Wan et al., CASE 2022).
 
-What differs from the papers, and why:
-- The projections map whitened features (`whitening.py`), and the distance is relative to how far the expected
-  ones are from the mean: a few loud channels and places would decide otherwise.
-- Each way of each level is a map of its own, and `maps.py` brings them to one scale before the mean.
+What differs from the papers, and why: - The projections map whitened features (`whitening.py`), and the
+distance is relative to how far the expected features are from the mean. Otherwise a few strong channels and
+places would decide. - Each direction of each level is a map of its own, and `maps.py` scales them before their
+mean.
 """
 
 from __future__ import annotations
@@ -26,35 +26,43 @@ from trt_build.methods.good_parts.distance import relative_distance
 from trt_build.methods.good_parts.maps import MapScale
 from trt_build.methods.good_parts.whitening import Whitening
 
-STRIDES = (4, 8, 16)  #: input pixels a cell of the backbones' features, along each axis
-COARSEST = 32  #: both sides of a picture must be a multiple of this
+#: Input pixels for each cell of the backbones' features, along each axis.
+STRIDES = (4, 8, 16)
+#: Both sides of a picture must be a multiple of this, in pixels.
+COARSEST = 32
 
-Pair = tuple[Tensor, Tensor]  # of the first backbone and of the second
+#: Features of the first backbone and of the second, `(N, C, h, w)` each.
+Pair = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PFMConfig:
-    """The shape of the projections; travels with the weights."""
+    """The shape of the projections; the checkpoint holds it with the weights."""
 
-    first: str = "efficientnet_lite2"  # names of `trt_build.backbones.open`
+    #: Names in `trt_build.backbones.open`.
+    first: str = "efficientnet_lite2"
     second: str = "efficientnet_lite0"
-    height: int = 256  # of a picture, in pixels
+    #: Size of a picture, in pixels.
+    height: int = 256
     width: int = 256
-    strides: tuple[int, ...] = (8, 16)  # of `STRIDES`, finest first
-    latents: tuple[int, ...] = (64, 64)  # channels of the shared code, a stride
+    #: Some of `STRIDES`, finest first.
+    strides: tuple[int, ...] = (8, 16)
+    #: Channels of the shared code, for each stride.
+    latents: tuple[int, ...] = (64, 64)
     position: bool = False
 
     @property
     def spec(self) -> InputSpec:
-        """What the model is fed."""
+        """The network's input."""
         return InputSpec(height=self.height, width=self.width, color="rgb")
 
 
 class PFM(nn.Module):
-    """Pictures `(N, 3, H, W)` uint8 RGB, sides a multiple of 32, into `(score (N,), map (N, 1, H/s, W/s))`.
+    """Takes pictures `(N, 3, H, W)` uint8 RGB, sides a multiple of 32; gives `(score (N,), map (N, 1, H/s,
+    W/s))`.
 
-    s is the finest stride. The backbones' weights come with `backbones`, or later with a checkpoint's. Before
-    training `fit_features` looks at good parts, after it `fit_scale` at others.
+    s is the finest stride. The backbones' weights come with `backbones`, or later with a checkpoint.
+    `fit_features` is called with good parts before the training, `fit_scale` with others after it.
     """
 
     def __init__(self, config: PFMConfig, backbones: tuple[Backbone, Backbone] | None = None) -> None:
@@ -70,19 +78,20 @@ class PFM(nn.Module):
         self.scale = MapScale(2 * len(self.levels))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the score `(N,)` and the anomaly map `(N, 1, H/s, W/s)`, float32."""
         score, map_ = self.scale(self.maps(self.look(image)))
         return score, map_
 
     def look(self, image: Tensor) -> list[Pair]:
-        """Both backbones' whitened features at each level."""
+        """Return the whitened features of both backbones, float32, a pair for each level."""
         return [level.whiten(pair) for level, pair in zip(self._levels, self._raw(image), strict=True)]
 
     def maps(self, seen: Sequence[Pair]) -> list[Tensor]:
-        """How wrong each way is at each place, `(N, 1, h, w)` a map, both ways of the finest level first."""
+        """Return the error maps `(N, 1, h, w)` float32 of both directions, the finest level first."""
         return [map_ for level, pair in zip(self._levels, seen, strict=True) for map_ in level(pair)]
 
     def fit_features(self, batches: Iterable[Tensor]) -> None:
-        """Whiten the backbones' features by what they see of good parts, the ones that are trained with."""
+        """Fit the whitening to pictures `(N, 3, H, W)` uint8 of good parts that are trained with."""
         with torch.no_grad():
             raw = [[(one.half(), other.half()) for one, other in self._raw(image)] for image in batches]
         for level, pairs in zip(self._levels, zip(*raw, strict=True), strict=True):
@@ -90,7 +99,7 @@ class PFM(nn.Module):
 
     @torch.no_grad()
     def fit_scale(self, seen: Iterable[Sequence[Pair]]) -> None:
-        """Set the scale of map and score by what is seen of good parts that were not trained with."""
+        """Set the scale of map and score on the features of good parts that were not trained with."""
         self.scale.fit([self.maps(pairs) for pairs in seen])
 
     def _raw(self, image: Tensor) -> list[Pair]:
@@ -107,7 +116,7 @@ class PFM(nn.Module):
 
 
 class Level(nn.Module):
-    """Two networks' whitened features at one stride, `(N, C, h, w)` each, into a map of either way's error."""
+    """The projections at one stride: from whitened features `(N, C, h, w)` to both directions' error maps."""
 
     def __init__(self, channels: tuple[int, int], latent: int, code_size: tuple[int, int] | None) -> None:
         super().__init__()
@@ -121,31 +130,33 @@ class Level(nn.Module):
                 self.register_buffer(f"code_{name}", position_code(width, *code_size), persistent=False)
 
     def forward(self, seen: Pair) -> Pair:
+        """Return the error maps `(N, 1, h, w)` float32 of both directions."""
         told, other = self.tell(seen)
         return relative_distance(seen[0], told), relative_distance(seen[1], other)
 
     def tell(self, seen: Pair) -> Pair:
-        """What each network's features would be by the other's, float32."""
+        """Return each network's features as predicted from the other's, `(N, C, h, w)` float32."""
         return self.project((seen[0].float(), seen[1].float()), self._codes() if self.placed else None)
 
     def whiten(self, raw: Pair) -> Pair:
+        """Return the whitened features `(N, C, h, w)` float32 of both networks."""
         return self.whitenings[0](raw[0]), self.whitenings[1](raw[1])
 
     def fit_features(self, raw: Sequence[Pair]) -> None:
-        """Whiten by features of good parts as the networks give them."""
+        """Fit the whitening to the networks' raw features of good parts."""
         for way, whitening in enumerate(self.whitenings):
             assert isinstance(whitening, Whitening)
             whitening.fit(pair[way] for pair in raw)
 
     def project(self, seen: Pair, codes: Pair | None = None) -> Pair:
-        """The first's features from the second's and its code, and the second's from the first's."""
+        """Return the first network's features predicted from the second's with its code, and the reverse."""
         first, second = seen if codes is None else (seen[0] + codes[0], seen[1] + codes[1])
         told: Tensor = self.decoders[0](self.coder(self.encoders[1](second)))
         other: Tensor = self.decoders[1](self.coder(self.encoders[0](first)))
         return told, other
 
     def codes_at(self, places: Tensor) -> Pair | None:
-        """The codes `(1, C, P, 1)` of places, numbered row by row."""
+        """Return the codes `(1, C, P, 1)` of places `(P,)`, which are numbered row by row."""
         if not self.placed:
             return None
         first, second = (code.flatten(2)[..., places, None] for code in self._codes())
@@ -156,7 +167,7 @@ class Level(nn.Module):
 
 
 def position_code(channels: int, height: int, width: int) -> Tensor:
-    """Sines and cosines of column and row, `(1, channels, height, width)`; half of the channels for each."""
+    """Return sines and cosines of column and row, `(1, channels, height, width)`, half the channels each."""
     steps = channels // 4
     rates = torch.exp(-math.log(10000.0) * torch.arange(steps) / steps)
     turns = [torch.arange(count)[:, None] * rates for count in (width, height)]

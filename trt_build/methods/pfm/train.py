@@ -1,4 +1,4 @@
-"""A folder of good parts into a trained PFM: the backbones look once, the projections learn place by place."""
+"""Trains a PFM on a folder of good parts; the backbones' features are computed once."""
 
 from __future__ import annotations
 
@@ -18,24 +18,31 @@ from trt_build.methods.pfm.network import PFM, Level, Pair, PFMConfig
 from trt_build.terminal.progress import counted
 
 TRAINING = TrainConfig(epochs=10, rate=3e-3, warm_up=0.05, average=0.98, check_every=10)
-AT_ONCE = 8  # pictures that the backbones look at
+#: Pictures in a batch of the backbones.
+AT_ONCE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class PFMTask:
-    """What the backbones saw of good parts, whitened, and how far the projections are off at places of it."""
+    """The whitened features of good parts, and the error of the projections at places of them.
+
+    `seen` is a pair of features `(N, C, h, w)` float16 for each level; `held_out` has the same for each batch.
+    """
 
     model: PFM
-    seen: Sequence[Pair]  # `(N, C, h, w)` float16 each, a pair a level
-    held_out: Sequence[Sequence[Pair]]  # likewise, a few parts at a time
-    places: int = 1024  # of each level, a step
-    steps: int = 50  # an epoch
+    seen: Sequence[Pair]
+    held_out: Sequence[Sequence[Pair]]
+    #: Places of each level in a step.
+    places: int = 1024
+    #: Steps in an epoch.
+    steps: int = 50
     seed: int = 0
 
     def batches(self, epoch: int) -> Places:
         return Places(task=self, epoch=epoch)
 
     def loss(self, batch: list[Tensor]) -> Tensor:
+        """Return the sum of the levels' losses at places `(P,)` of each level, a scalar."""
         losses = [
             _loss(level, pair, places)
             for level, pair, places in zip(self.model.levels, self.seen, batch, strict=True)
@@ -43,7 +50,7 @@ class PFMTask:
         return torch.stack(losses).sum()
 
     def check(self, model: nn.Module) -> Mapping[str, float]:
-        """Sets the scale of map and score, and tells how much of the features' variance stays unexplained."""
+        """Set the scale of map and score; return the share of the features' variance that is not explained."""
         assert isinstance(model, PFM)
         model.fit_scale(self.held_out)
         return {
@@ -54,7 +61,7 @@ class PFMTask:
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """The batches of an epoch: numbers `(P,)` of places of all pictures, for each level, the same each time."""
+    """The batches of an epoch: for each level, numbers `(P,)` int64 of places of all pictures."""
 
     task: PFMTask
     epoch: int
@@ -81,10 +88,10 @@ def train_pfm(
     places: int = 1024,
     steps: int = 50,
 ) -> int:
-    """Trains on the good parts that `split_good` gives, in `folder`; epochs done. A stopped run goes on.
+    """Train on the good parts that `split_good` gives, in `folder`; return the epochs done.
 
-    `weights` are the two backbones', else they are looked for where `open_backbone` does. A step looks at
-    `places` of each level, an epoch has `steps`.
+    A stopped run goes on.
+    `weights` are the files of both backbones' weights; without them, `open_backbone` looks for the files.
     """
     torch.manual_seed(training.seed)
     good = split_good(read_parts(parts, mixed_sizes=mixed_sizes).train)
@@ -100,7 +107,7 @@ def train_pfm(
 
 
 def _loss(level: nn.Module, seen: Pair, places: Tensor) -> Tensor:
-    """The mean squares of both ways' errors at these places."""
+    """Return the sum of both directions' mean squared errors at places `(P,)`, a scalar."""
     assert isinstance(level, Level)
     first, second = (_at(features, places).float() for features in seen)
     told, other = level.project((first, second), level.codes_at(places % seen[0][0, 0].numel()))
@@ -108,13 +115,13 @@ def _loss(level: nn.Module, seen: Pair, places: Tensor) -> Tensor:
 
 
 def _at(features: Tensor, places: Tensor) -> Tensor:
-    """`(1, C, P, 1)`: a picture one cell wide, of places that are numbered picture by picture, row by row."""
+    """Return features `(1, C, P, 1)` of places `(P,)`, which are numbered picture by picture, row by row."""
     rows = features.shape[2] * features.shape[3]
     return features.flatten(2)[places // rows, :, places % rows].T[None, ..., None]
 
 
 def _unexplained(level: nn.Module, seen: Sequence[Pair]) -> Tensor:
-    """LabelledPart of the whitened features' variance, the mean of both ways."""
+    """Return the unexplained share of the whitened features' variance, the mean of both directions."""
     assert isinstance(level, Level)
     ways = [way for pair in seen for way in zip(level.tell(pair), pair, strict=True)]
     return torch.stack([F.mse_loss(told, there.float()) for told, there in ways]).mean()
@@ -130,7 +137,7 @@ def _look(model: PFM, batch: Tensor) -> list[Pair]:
 
 
 def _together(seen: Sequence[Sequence[Pair]]) -> list[Pair]:
-    """Of pairs by batch and level, pairs by level of all parts."""
+    """Return a pair of features of all parts for each level, of pairs for each batch and level."""
     return [
         (torch.cat([first for first, _ in pairs]), torch.cat([second for _, second in pairs]))
         for pairs in zip(*seen, strict=True)

@@ -1,18 +1,17 @@
-"""Student-teacher pyramid matching: a picture into how far a student of good parts is from its teacher.
+"""Student-teacher pyramid matching: scores a picture by how far a student's features are from its teacher's.
 
 STPM (Wang et al., BMVC 2021, arXiv 2103.04257): a frozen teacher, trained on other pictures, gives features at
-three levels, and a student learns to give the same for good parts. With a second pair (Yamada & Hotta,
-arXiv 2111.15376 and 2210.07548) another student restores the features of another teacher from the first
-teacher's deepest ones alone, too coarse to hold a defect; at two levels a map that the second teacher lays
-over it, one number a place, tells it where to look. Without `second` the same code is STPM.
+three levels; a student learns to give the same features for good parts. With a second pair (Yamada & Hotta,
+arXiv 2111.15376 and 2210.07548), another student restores the features of another teacher. It gets only the
+first teacher's deepest features, which are too coarse to hold a defect. At two levels the second teacher's
+attention map, one number for each place, tells it where to look. Without `second`, the same code is STPM.
 
-What differs from the papers, and why:
-- The students learn whitened features (`whitening.py`), and the distance is the squared one: a defect shows in
-  directions that hardly vary, which the cosine of raw features does not notice.
-- It is relative to how far the expected features are from the mean.
-- The first student is a plain network and not the teacher's twin: it learns in a fraction of the time and is
-  cheaper on the line. The second is a narrow one, and its gates are `x (1 + A)` at both levels.
-- All maps are brought to one scale before their mean (`maps.py`); the score is the mean of the highest cells.
+What differs from the papers, and why: - The students learn whitened features (`whitening.py`), and the distance
+is squared. A defect shows in directions that hardly vary, which the cosine of raw features does not see. - The
+distance is relative to how far the expected features are from the mean. - The first student is a plain network
+and not a copy of the teacher: it trains in a fraction of the time and is cheaper on the line. The second
+student is narrow, and its gates are `x (1 + A)` at both levels. - All maps are scaled before their mean
+(`maps.py`); the score is the mean of the highest cells.
 """
 
 from __future__ import annotations
@@ -31,34 +30,43 @@ from trt_build.methods.good_parts.distance import relative_distance
 from trt_build.methods.good_parts.maps import MapScale
 from trt_build.methods.good_parts.whitening import Whitening
 
-STRIDE = 4  #: input pixels a cell of the map, along each axis
-COARSEST = 32  #: both sides of a picture must be a multiple of this
+#: Input pixels for each cell of the map, along each axis.
+STRIDE = 4
+#: Both sides of a picture must be a multiple of this, in pixels.
+COARSEST = 32
 LEVELS = 3
-GATE = 32  # channels of the second teacher's map of where to look, before it is one
+#: Channels from which an attention map is computed.
+GATE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class STPMConfig:
-    """The shape of the networks; travels with the weights."""
+    """The shape of the networks; the checkpoint holds it with the weights."""
 
-    teacher: str = "efficientnet_lite0"  # names of `trt_build.backbones.open`
-    second: str | None = None  # the second pair's teacher, None: STPM
-    size: int = 256  # of a picture's sides, in pixels
+    #: A name in `trt_build.backbones.open`.
+    teacher: str = "efficientnet_lite0"
+    #: The teacher of the second pair; None means no second pair.
+    second: str | None = None
+    #: Both sides of a picture, in pixels.
+    size: int = 256
     stem: int = 24
-    widths: tuple[int, int, int] = (32, 64, 128)  # of the students' channels at strides 4, 8 and 16
-    blocks: tuple[int, int, int] = (1, 1, 1)  # of the first student
+    #: Channels of the students at strides 4, 8 and 16.
+    widths: tuple[int, int, int] = (32, 64, 128)
+    #: Residual blocks of the first student at the same strides.
+    blocks: tuple[int, int, int] = (1, 1, 1)
 
     @property
     def spec(self) -> InputSpec:
-        """What the model is fed."""
+        """The network's input."""
         return InputSpec(height=self.size, width=self.size, color="rgb")
 
 
 class STPM(nn.Module):
-    """Pictures `(N, 3, H, W)` uint8 RGB, sides a multiple of 32, into `(score (N,), map (N, 1, H/4, W/4))`.
+    """Takes pictures `(N, 3, H, W)` uint8 RGB, sides a multiple of 32; gives `(score (N,), map (N, 1, H/4,
+    W/4))`.
 
-    The teachers' weights come with `teachers`, or later with a checkpoint's. Before training `fit_features`
-    looks at good parts, after it `fit_scale` at others; the scores are on the scale of those.
+    The teachers' weights come with `teachers`, or later with a checkpoint. `fit_features` is called with good
+    parts before the training, `fit_scale` with others after it.
     """
 
     def __init__(self, config: STPMConfig, teachers: Sequence[Backbone] | None = None) -> None:
@@ -74,30 +82,34 @@ class STPM(nn.Module):
         self.scale = MapScale(len(self.whitenings))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the score `(N,)` and the anomaly map `(N, 1, H/4, W/4)`, float32."""
         score, map_ = self.scale(self.maps(image))
         return score, map_
 
     def maps(self, image: Tensor) -> list[Tensor]:
-        """How unlike what is expected each level is, `(N, 1, H/s, W/s)` for s of 4, 8 and 16, a pair."""
+        """Return the distance maps `(N, 1, H/s, W/s)` float32 of each pair, at strides s of 4, 8 and 16."""
         seen, deepest = self.look(image)
         expected = self.expect(image, seen, deepest)
         return [relative_distance(*levels) for levels in zip(seen, expected, strict=True)]
 
     def look(self, image: Tensor) -> tuple[list[Tensor], Tensor | None]:
-        """Each teacher's whitened features, finest first; with a second pair, the first's deepest ones."""
+        """Return the teachers' whitened features `(N, C, H/s, W/s)`, finest first, and the deepest ones.
+
+        The deepest features are the first teacher's, and None without a second pair.
+        """
         raw = self._raw(image)
         seen = [whiten(features) for whiten, features in zip(self.whitenings, raw, strict=True)]
         return seen, self._first.deepest(raw[LEVELS - 1]) if self.restorer is not None else None
 
     def expect(self, image: Tensor, seen: list[Tensor], deepest: Tensor | None) -> list[Tensor]:
-        """What the students make of it: as `seen`, if the part is good."""
+        """Return the students' features, in the shapes of `seen`: the same as `seen` for a good part."""
         expected: list[Tensor] = self.student(image)
         if self.restorer is not None:
             expected += self.restorer(deepest, *seen[LEVELS + 1 :])
         return expected
 
     def fit_features(self, batches: Iterable[Tensor]) -> None:
-        """Whiten the teachers' features by what they see of good parts, the ones that are trained with."""
+        """Fit the whitening to pictures `(N, 3, H, W)` uint8 of good parts that are trained with."""
         with torch.no_grad():
             raw = [[features.half() for features in self._raw(image)] for image in batches]
         for level, whitening in enumerate(self.whitenings):
@@ -105,7 +117,7 @@ class STPM(nn.Module):
             whitening.fit(features[level] for features in raw)
 
     def fit_scale(self, batches: Iterable[Tensor]) -> None:
-        """Set the scale of map and score by pictures of good parts that were not trained with."""
+        """Set the scale of map and score on pictures of good parts that were not trained with."""
         with torch.no_grad():
             self.scale.fit([self.maps(image) for image in batches])
 
@@ -144,7 +156,7 @@ class _Student(nn.Module):
 
 
 class _Restorer(nn.Module):
-    """A teacher's deepest features into what another's whitened ones at three levels would be, finest first."""
+    """Restores a teacher's whitened features at three levels, finest first, from another's deepest features."""
 
     def __init__(self, widths: tuple[int, int, int], deepest: int, channels: tuple[int, ...]) -> None:
         super().__init__()

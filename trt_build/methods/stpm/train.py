@@ -1,4 +1,4 @@
-"""A folder of good parts into trained students: what their teachers see is looked up once."""
+"""Trains the students of an STPM on a folder of good parts; the teachers' features are computed once."""
 
 from __future__ import annotations
 
@@ -18,28 +18,33 @@ from trt_build.terminal.progress import counted
 
 #: The running mean of the weights is short: a training has a few hundred steps.
 TRAINING = TrainConfig(epochs=40, rate=2e-3, decay=1e-4, average=0.95, check_every=10)
-AT_ONCE = 8  # pictures that the teachers look at
+#: Pictures in a batch of the teachers.
+AT_ONCE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class STPMTask:
-    """Good pictures `(N, 3, H, W)` uint8, what the teachers see in them, and the students' errors."""
+    """Good pictures `(N, 3, H, W)` uint8, the teachers' features of them, and the students' errors.
+
+    `seen` are the whitened features of each level, `(N, C, h, w)` float16.
+    """
 
     model: STPM
     images: Tensor
-    seen: list[Tensor]  # whitened, float16, a level after another
+    seen: list[Tensor]
     deepest: Tensor | None
     held_out: Tensor
     batch: int = 16
     seed: int = 0
 
     def batches(self, epoch: int) -> list[Tensor]:
-        """The numbers of the pictures in each."""
+        """Return the numbers `(B,)` int64 of the pictures in each batch of an epoch."""
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.images))
         batch = min(self.batch, len(order))
         return [torch.from_numpy(order[i : i + batch]) for i in range(0, len(order) - batch + 1, batch)]
 
     def loss(self, batch: Tensor) -> Tensor:
+        """Return the sum of the levels' mean squared errors, a scalar, of pictures numbered `(B,)`."""
         seen = [level[batch].float() for level in self.seen]
         deepest = None if self.deepest is None else self.deepest[batch].float()
         images = self.images[batch].contiguous(memory_format=torch.channels_last)
@@ -48,7 +53,7 @@ class STPMTask:
         return torch.stack(errors).sum()
 
     def check(self, model: nn.Module) -> Mapping[str, float]:
-        """Sets the scale of the score; tells how unlike and how high good parts are that were kept."""
+        """Set the scale of the score; return the mean distance and the mean score of held-out good parts."""
         assert isinstance(model, STPM)
         batches = _batches(self.held_out)
         model.fit_scale(batches)
@@ -65,9 +70,10 @@ def train_stpm(
     training: TrainConfig = TRAINING,
     mixed_sizes: bool = False,
 ) -> int:
-    """Trains on the good parts that `split_good` gives, in `folder`; epochs done. A stopped run goes on.
+    """Train on the good parts that `split_good` gives, in `folder`; return the epochs done.
 
-    The teachers' weights are looked for where `open_backbone` does.
+    A stopped run goes on.
+    `open_backbone` looks for the teachers' weights.
     """
     torch.manual_seed(training.seed)
     good = split_good(read_parts(data, mixed_sizes=mixed_sizes).train)
@@ -88,7 +94,7 @@ def _pictures(parts: Sequence[LabelledPart], network: STPMConfig) -> Tensor:
 
 @torch.no_grad()
 def _seen(model: STPM, images: Tensor) -> tuple[list[Tensor], Tensor | None]:
-    """What the teachers see in all pictures, in float16: half the memory."""
+    """Return the teachers' features of all pictures, in float16 to save memory; and the deepest, if needed."""
     levels: list[list[Tensor]] = []
     deepest: list[Tensor] = []
     for batch in counted(_batches(images), "looking at pictures", unit="step"):

@@ -164,7 +164,7 @@ def test_a_decoder_that_does_not_listen_fails_the_training(model: Autoencoder, s
         model.decoder[2].weight *= 1e-6
     with (
         torch.no_grad(),
-        pytest.raises(CollapseError, match=r"no longer listens to its codes.*lower `smoothness`"),
+        pytest.raises(CollapseError, match=r"ignores its codes.*lower `smoothness`"),
     ):
         task_of(model, seen).check(model)
 
