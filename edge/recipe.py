@@ -12,7 +12,13 @@ from typing import Annotated, Literal, Union, cast
 import msgspec
 from msgspec import Meta, Struct, field
 
+from .manifest import Precision
+
 Motion = Literal["none", "shift", "rigid"]
+#: Engines that are compiled for one kind of GPU.
+Runtime = Literal["tensorrt", "tensorrt_rtx"]
+#: All engines by name; `constant` has no network and tests the line.
+EngineKind = Literal[Runtime, "openvino", "onnxruntime", "constant"]
 PositiveInt = Annotated[int, Meta(ge=1)]
 MOST_PORT = 65_535
 Port = Annotated[int, Meta(ge=0, le=MOST_PORT)]
@@ -150,8 +156,8 @@ class Fusion(_Section, frozen=True, kw_only=True):
 class EngineChoice(_Section, frozen=True, kw_only=True):
     """Which engine runs the models, and with how much of the machine."""
 
-    kind: Literal["auto", "tensorrt", "tensorrt_rtx", "openvino", "onnxruntime", "constant"] = "auto"
-    precision: Literal["auto", "fp32", "fp16", "int8", "fp8"] = "auto"
+    kind: Literal["auto", EngineKind] = "auto"
+    precision: Literal["auto", Precision] = "auto"
     lanes: Annotated[int, Meta(ge=1, le=8)] = 2
     threads: Annotated[int, Meta(ge=0, le=256)] = 0  # 0: as many as the machine has cores
     reference_mb: PositiveInt = 256  # memory for the features of masters

@@ -1,4 +1,4 @@
-"""The engines by name, and the choice of one for a bundle and this machine."""
+"""Chooses the engine and precision that run a bundle on this machine."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Literal
+from typing import get_args
 
 from ..bundle import Bundle
 from ..errors import EngineError
 from ..manifest import Precision
-from ..recipe import EngineChoice
+from ..recipe import EngineChoice, EngineKind, Runtime
 from .base import Engine
 from .constant import Constant
 from .onnxruntime import OnnxRuntime
 from .openvino import OpenVINO
 from .trt import TensorRT, TensorRTRTX, built_precisions
 
-Kind = Literal["tensorrt", "tensorrt_rtx", "openvino", "onnxruntime", "constant"]
-
-ENGINES: dict[Kind, Callable[[Bundle, Precision, int, int], Engine]] = {
+ENGINES: dict[EngineKind, Callable[[Bundle, Precision, int, int], Engine]] = {
     "tensorrt": TensorRT,
     "tensorrt_rtx": TensorRTRTX,
     "openvino": OpenVINO,
@@ -28,48 +26,49 @@ ENGINES: dict[Kind, Callable[[Bundle, Precision, int, int], Engine]] = {
     "constant": Constant,
 }
 INSTALL = {"openvino": "pip install linejudge", "onnxruntime": "pip install 'linejudge[onnxruntime]'"}
-FASTEST_FIRST: tuple[Kind, ...] = ("tensorrt", "tensorrt_rtx", "openvino", "onnxruntime")
-#: In which order `auto` prefers them, unless the thresholds were calibrated on another one.
+FASTEST_FIRST: tuple[EngineKind, ...] = (*get_args(Runtime), "openvino", "onnxruntime")
+#: The order in which `auto` prefers precisions, unless the thresholds were calibrated on another one.
 ON_GPU: tuple[Precision, ...] = ("fp16", "int8", "fp8", "fp32")
 ON_CPU: tuple[Precision, ...] = ("int8", "fp32")
-#: ONNX Runtime rounds as INT8 does and multiplies in float32: FP32 took 0.63 to 0.74 of its time, with VNNI.
-SLOW_IN_INT8: tuple[Kind, ...] = ("onnxruntime",)
+#: ONNX Runtime rounds to INT8 but multiplies in float32: FP32 took 0.63 to 0.74 of the time, with VNNI.
+SLOW_IN_INT8: tuple[EngineKind, ...] = ("onnxruntime",)
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """The engine that was chosen, and why not those that would be faster.
+    """The chosen engine, and by name why each faster one was left out.
 
-    `precisions` are in the order in which they are to be tried: one that does not reproduce the golden frames
-    is left for the next.
+    `precisions` are in the order in which to try them: where one does not reproduce the golden frames, the next
+    is tried.
     """
 
-    kind: Kind
+    kind: EngineKind
     precisions: tuple[Precision, ...]
     left_out: dict[str, str]
 
     @property
     def precision(self) -> Precision:
+        """The first precision to try."""
         return self.precisions[0]
 
     def open(self, choice: EngineChoice, bundle: Bundle, precision: Precision | None = None) -> Engine:
-        """The engine, to be entered by `with`, in its first precision if not in another."""
+        """Return the engine, to be entered by `with`, in a precision or in the first one."""
         return ENGINES[self.kind](bundle, precision or self.precision, choice.lanes, choice.threads)
 
 
 def open_engine(choice: EngineChoice, bundle: Bundle) -> Engine:
-    """The engine that a recipe asks for, to be entered by `with`; EngineError as of `take_engine`."""
+    """Return the engine of `take_engine`, to be entered by `with`."""
     return take_engine(choice, bundle).open(choice, bundle)
 
 
 def take_engine(choice: EngineChoice, bundle: Bundle) -> Taken:
     """Choose the engine that a recipe asks for.
 
-    `auto` takes the fastest that is there, and of its precisions the one that the thresholds were calibrated
-    on, or else the fastest; on a CPU, FP32 follows on INT8. EngineError where a library, an engine for this GPU
-    or the precision is missing.
+    `auto` chooses the fastest engine that can run here, and of its precisions the one that the thresholds were
+    calibrated on, else the fastest. On a CPU, FP32 is tried after INT8. Raise EngineError where a library, an
+    engine for this GPU or the precision is missing.
     """
     constant = bundle.manifest.method == "constant"
     if choice.kind != "auto" and (choice.kind == "constant") != constant:
@@ -98,6 +97,7 @@ def take_engine(choice: EngineChoice, bundle: Bundle) -> Taken:
 
 
 def _fastest(choice: EngineChoice, bundle: Bundle, left_out: dict[str, str]) -> Taken:
+    """Return the first of FASTEST_FIRST that can run the bundle; add to `left_out` why others cannot."""
     for kind in FASTEST_FIRST:
         try:
             precisions = _precisions(choice, bundle, kind, _runnable(kind, bundle))
@@ -109,8 +109,8 @@ def _fastest(choice: EngineChoice, bundle: Bundle, left_out: dict[str, str]) -> 
     raise EngineError(f"no engine can run {bundle.folder}: {'; '.join(left_out.values())}")
 
 
-def _runnable(kind: Kind, bundle: Bundle) -> Sequence[Precision]:
-    """The bundle's precisions that an engine runs here, preferred ones first; EngineError if it cannot run."""
+def _runnable(kind: EngineKind, bundle: Bundle) -> Sequence[Precision]:
+    """Return the bundle's precisions that an engine can run here, best first, or raise EngineError."""
     if kind == "tensorrt" or kind == "tensorrt_rtx":
         built = built_precisions(kind, bundle)
         return [precision for precision in ON_GPU if precision in built]
@@ -121,20 +121,20 @@ def _runnable(kind: Kind, bundle: Bundle) -> Sequence[Precision]:
 
 
 def _precisions(
-    choice: EngineChoice, bundle: Bundle, kind: Kind, runnable: Sequence[Precision]
+    choice: EngineChoice, bundle: Bundle, kind: EngineKind, runnable: Sequence[Precision]
 ) -> tuple[Precision, ...]:
-    """Those to try, one after another; one that is asked for by name is the only one."""
+    """Return the precisions to try, in order; the recipe's alone if it names one."""
     for precision in runnable:
         if precision == choice.precision:
             return (precision,)
     if choice.precision != "auto" or not runnable:
         raise EngineError(
-            f"engine.precision {choice.precision!r}: of bundle {bundle.manifest.name} it can run "
+            f"engine.precision {choice.precision!r}: of bundle {bundle.manifest.name}, {kind} can run "
             f"{', '.join(runnable) or 'none'}: set 'auto', or export and build it"
         )
     first, calibration = runnable[0], bundle.manifest.calibration
     for precision in runnable if calibration and kind not in SLOW_IN_INT8 else ():
         if calibration and bundle.digest_of_graph("judge", precision) == calibration.artifact:
             first = precision
-    falls_back = first == "int8" and kind not in ("tensorrt", "tensorrt_rtx") and "fp32" in runnable
+    falls_back = first == "int8" and kind not in get_args(Runtime) and "fp32" in runnable
     return (first, "fp32") if falls_back else (first,)

@@ -1,4 +1,4 @@
-"""What an engine is: a loaded artifact that turns model inputs into named outputs, lane by lane."""
+"""The protocol of engines: a loaded model that turns inputs into named outputs, lane by lane."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Outputs = dict[str, NDArray[np.float32]]
 
 
 class Reference(Protocol):
-    """What an engine keeps of a master image: opaque, but its size counts against the cache."""
+    """What an engine keeps of a master, such as its features; only its size in bytes is known to others."""
 
     @property
     def nbytes(self) -> int: ...
@@ -38,16 +38,15 @@ class Sample:
 
 
 class Engine(Protocol):
-    """Cheap to make; the artifact is loaded on `with` and released after it.
+    """Runs one model. Making it is cheap; `with` loads the model and releases it afterwards.
 
-    A lane holds one request in flight, of one sample or of several. Results of different lanes may be
-    collected in any order.
+    A lane holds one request in flight, of one sample or several. Lanes may be collected in any order.
     """
 
     name: str
     precision: Precision
     lanes: int
-    batch: int  # samples that a lane takes at once; known once the artifact is loaded
+    batch: int  # samples that a lane takes at once; known once the model is loaded
     warps_frames: bool  # takes samples with a warp; known then too
 
     def __enter__(self) -> Engine: ...
@@ -57,27 +56,30 @@ class Engine(Protocol):
     ) -> None: ...
 
     def pin(self, memory: Image) -> None:
-        """Tell of page-aligned memory from which images will come, so that a device may read them there."""
+        """Announce page-aligned memory that images will lie in, so that a device can read them there."""
         ...
 
     def reference(self, master: Image) -> Reference:
-        """Run the reference graph on a master `(1, C, H, W)` uint8; EngineError where it does not fit."""
+        """Return the reference of a master's input `(1, C, H, W)` uint8, or raise EngineError."""
         ...
 
     def submit(self, lane: int, samples: Sequence[Sample]) -> None:
-        """Start judging up to `batch` samples on an idle lane; images may not change until it is collected."""
+        """Start up to `batch` samples on an idle lane. Images must not change until it is collected.
+
+        Raise EngineError where the samples do not fit, the lane is busy or the engine fails.
+        """
         ...
 
     def collect(self, lane: int) -> list[Outputs]:
-        """Wait for the lane and return each sample's outputs, float32; they are valid until the next submit.
+        """Wait for the lane; return each sample's outputs by name, float32, valid until the next submit.
 
-        EngineError where it failed; EngineLost where no engine of this process can go on.
+        Raise EngineError where it failed, and EngineLost where no engine of this process can go on.
         """
         ...
 
 
 class OnCpu:
-    """What engines without a device have in common: a sample at a time, from any memory, laid out already."""
+    """Shared by engines on the CPU: one sample at a time, from any memory, already warped."""
 
     batch = 1
     warps_frames = False
@@ -87,16 +89,16 @@ class OnCpu:
 
 
 def ask(engine: Engine, image: Image, reference: Reference | None = None) -> Outputs:
-    """What an engine says of one picture, on its first lane; valid until that lane's next submit."""
+    """Return the outputs for one input `(1, C, H, W)` uint8, on lane 0; valid until its next submit."""
     engine.submit(0, [Sample(image, reference)])
     (outputs,) = engine.collect(0)
     return outputs
 
 
 def check_samples(manifest: Manifest, batch: int, samples: Sequence[Sample]) -> None:
-    """EngineError if samples are not what the model takes."""
+    """Raise EngineError unless the samples are what the model takes: count, shapes, dtype, references."""
     if not 1 <= len(samples) <= batch:
-        raise EngineError(f"{manifest.name}: a lane takes 1 to {batch} samples, received {len(samples)}")
+        raise EngineError(f"{manifest.name}: expected 1 to {batch} samples for a lane, received {len(samples)}")
     for sample in samples:
         if sample.warp is None:
             manifest.input.check("image", sample.image)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -18,11 +17,10 @@ from msgspec import Struct
 from ..bundle import Bundle
 from ..errors import EngineError
 from ..manifest import File, PositiveInt, Precision, Role
+from ..recipe import Runtime
 
 ENGINES = "engines"
 FORMAT = 1
-
-Runtime = Literal["tensorrt", "tensorrt_rtx"]
 
 
 class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,4 +1,4 @@
-"""An engine without a network: it answers every part alike, for tests of the line and of its faults."""
+"""An engine without a network: it gives every part the same outputs, to test the line and its faults."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ from .base import Image, OnCpu, Outputs, Reference, Sample, check_samples
 
 
 class _Facts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How it answers: the `facts` of a bundle whose method is `constant`."""
+    """What it answers: the `facts` of a bundle whose method is `constant`."""
 
     score: Probability = 0.0  # of the first kind, in the middle cell of the map; all else is 0
     delay_ms: Annotated[float, Meta(ge=0)] = 0.0  # from submit to the answer
-    fault: str = ""  # "nan": no number; "lost": the device is; any other text is raised as an EngineError
-    every: Annotated[int, Meta(ge=1)] = 1  # delay and fault befall each part whose number this divides
+    fault: str = ""  # "nan": outputs are NaN; "lost": EngineLost; any other text: an EngineError that says it
+    every: Annotated[int, Meta(ge=1)] = 1  # only each so-many-th part has the delay and fault
 
 
 @dataclass(frozen=True)
 class _Nothing:
+    """The reference of a master: it keeps nothing."""
+
     nbytes: int = 1
 
 
 class Constant(OnCpu):
-    """Needs no library and no artifact; only a bundle whose method is `constant` can be run by it."""
+    """Runs bundles whose method is `constant`; it needs no library and no graph."""
 
     name = "constant"
 
@@ -46,7 +48,8 @@ class Constant(OnCpu):
 
     def __enter__(self) -> Constant:
         self._parts = 0
-        self._running: dict[int, tuple[bool, int]] = {}  # lane -> whether it is befallen, when it is due
+        # For each busy lane: whether its part has the delay and fault, and when it is due in ns.
+        self._running: dict[int, tuple[bool, int]] = {}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -61,16 +64,16 @@ class Constant(OnCpu):
         if lane in self._running:
             raise EngineError(f"lane {lane} is busy: collect it first")
         self._parts += 1
-        befallen = self._parts % self._facts.every == 0
-        delay_ns = int(self._facts.delay_ms * 1e6) if befallen else 0
-        self._running[lane] = (befallen, time.monotonic_ns() + delay_ns)
+        faulty = self._parts % self._facts.every == 0
+        delay_ns = int(self._facts.delay_ms * 1e6) if faulty else 0
+        self._running[lane] = (faulty, time.monotonic_ns() + delay_ns)
 
     def collect(self, lane: int) -> list[Outputs]:
         if lane not in self._running:
             raise EngineError(f"lane {lane} is idle: submit to it first")
-        befallen, due_ns = self._running.pop(lane)
+        faulty, due_ns = self._running.pop(lane)
         time.sleep(max(0, due_ns - time.monotonic_ns()) / 1e9)
-        fault = self._facts.fault if befallen else ""
+        fault = self._facts.fault if faulty else ""
         if fault == "lost":
             raise EngineLost("the device does not answer")
         if fault and fault != "nan":

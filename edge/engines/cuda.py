@@ -1,4 +1,4 @@
-"""The CUDA device by pycuda: its primary context, its memory and its errors, in words for a line engineer."""
+"""Opens the GPU by pycuda: its context, pinned host memory, and CUDA's errors as words for a line engineer."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from ..errors import EngineError, EngineLost
 
-ALIGNMENT = 256  # bytes; TensorRT wants its tensors at multiples of it
-NON_BLOCKING = 1  # flag of a stream that goes on beside the default stream: neither waits for the other
+#: Bytes; TensorRT needs its tensors at multiples of it.
+ALIGNMENT = 256
+#: Flag of a stream that neither waits for the default stream nor makes it wait.
+NON_BLOCKING = 1
 _DEVICEMAP = 2  # CU_MEMHOSTREGISTER_DEVICEMAP
 _NOT_SUPPORTED = 801  # CUDA_ERROR_NOT_SUPPORTED
 _REGISTERED_ALREADY = 712  # CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED
@@ -25,12 +27,13 @@ INSTALL = "pip install 'linejudge[gpu]'"
 
 
 def driver_library() -> Any:
-    """pycuda's module of the driver's calls; EngineError where it or the driver is missing."""
+    """Return pycuda's driver module; raise EngineError where pycuda or the driver is missing."""
     if find_spec("pycuda") is None:
         raise EngineError(f"pycuda is not installed: {INSTALL}")
     try:
         import pycuda.driver as cuda
-    except ImportError as error:  # it is linked with the driver
+    except ImportError as error:
+        # pycuda is linked with the driver, so without a driver its import fails.
         raise EngineError(
             f"there is no NVIDIA driver here ({error}): install the driver, or set engine.kind to 'auto'"
         ) from error
@@ -39,17 +42,20 @@ def driver_library() -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """The GPU that this process uses, the first one that CUDA shows it."""
+    """The GPU that this process uses: the first one that CUDA lists."""
 
     name: str
     compute_capability: tuple[int, int]
-    driver: int  # newest CUDA version that the driver takes, 1000 * major + 10 * minor
+    driver: int  # newest CUDA version that the driver supports, 1000 * major + 10 * minor
     integrated: bool  # shares its memory with the CPU, as a Jetson's does
 
 
 @contextmanager
 def open_device() -> Iterator[Device]:
-    """Make the GPU's primary context, which TensorRT shares, this thread's; EngineError where there is none."""
+    """Make the GPU's primary context, which TensorRT uses too, current in this thread.
+
+    Raise EngineError where no GPU can be used.
+    """
     cuda = driver_library()
     try:
         cuda.init()
@@ -69,14 +75,17 @@ def open_device() -> Iterator[Device]:
     try:
         yield device
     finally:
-        context.detach()  # pops it too; only popped, it is let go by a call for contexts of another kind
+        # `detach` also pops the context. After a mere `pop`, pycuda would release it by a call that is not for
+        # primary contexts.
+        context.detach()
 
 
 @contextmanager
-def said(what: str) -> Iterator[None]:
-    """Turn the driver's errors into EngineError where memory is short, and else into EngineLost.
+def driver_errors(what: str) -> Iterator[None]:
+    """Raise CUDA's errors as EngineError where memory is short, else as EngineLost.
 
-    After any other error of an asynchronous call, every later call in the process fails too.
+    Their text begins with `what`, the task. After any other error of an asynchronous call, every later call in
+    the process fails too.
     """
     cuda = driver_library()
     try:
@@ -88,7 +97,7 @@ def said(what: str) -> Iterator[None]:
 
 
 def memory_left(cuda: Any) -> str:
-    """Free and total memory of the device, and what to do where it is short."""
+    """Return the GPU's free and total memory in words, and what to do where it is short."""
     free, total = cuda.mem_get_info()
     return (
         f"{free / 2**20:.0f} of {total / 2**20:.0f} MiB are free: lower engine.lanes or engine.reference_mb, "
@@ -97,41 +106,46 @@ def memory_left(cuda: Any) -> str:
 
 
 class Pinned:
-    """Host memory that the device reads by itself: what was registered, and what is made for it here."""
+    """Pinned host memory, which the GPU reads by itself: registered memory, and arrays allocated here."""
 
     def __init__(self, device: Device) -> None:
         self._cuda = driver_library()
         self._mapped = device.integrated
-        self._registered: list[tuple[int, int, int]] = []  # from, to, and where the device sees it
+        self._registered: list[tuple[int, int, int]] = []  # start, end, device address
         self._owned: list[ctypes.c_void_p] = []
 
     def register(self, memory: NDArray[np.uint8]) -> None:
-        """Pin page-aligned memory where it is; EngineError where the system does not allow it."""
-        # pycuda 2026.1 has a call for this too, with which the process crashes.
+        """Pin page-aligned memory in place; raise EngineError where the system does not allow it."""
+        # The driver is called by ctypes, since the process crashes in pycuda 2026.1's own call for this.
         start = ctypes.c_void_p(memory.ctypes.data)
         flags = _DEVICEMAP if self._mapped else 0
         status = _call("cuMemHostRegister_v2", start, ctypes.c_size_t(memory.nbytes), ctypes.c_uint(flags))
-        if status == _NOT_SUPPORTED:  # by some integrated GPUs
+        # Some integrated GPUs do not support it.
+        if status == _NOT_SUPPORTED:
             _log.warning("this GPU cannot pin the line's shared memory: each picture is copied once more")
             return
-        if status not in (0, _REGISTERED_ALREADY):  # by the engine of another judge of this line
+        # The engine of another judge of this line may have registered it.
+        if status not in (0, _REGISTERED_ALREADY):
             raise EngineError(
                 f"cuMemHostRegister: CUDA error {status}: {memory.nbytes / 2**20:.0f} MiB of the line's shared "
-                "memory cannot be pinned: is LimitMEMLOCK too low?"
+                "memory cannot be pinned: raise LimitMEMLOCK"
             )
         if not status:
             self._owned.append(start)
         seen = ctypes.c_uint64()
         if self._mapped and _call("cuMemHostGetDevicePointer_v2", ctypes.byref(seen), start, ctypes.c_uint(0)):
-            raise EngineError("cuMemHostGetDevicePointer: the GPU does not see the line's shared memory")
+            raise EngineError(
+                "cuMemHostGetDevicePointer: the GPU cannot read the line's shared memory: set engine.kind to "
+                "'openvino'"
+            )
         self._registered.append((memory.ctypes.data, memory.ctypes.data + memory.nbytes, seen.value))
 
     def holds(self, array: NDArray[Any]) -> bool:
-        """Whether all of a contiguous array lies in registered memory."""
+        """Return whether an array of any shape and dtype is contiguous and lies in registered memory."""
         return self._place(array) is not None
 
     def address(self, array: NDArray[Any]) -> int | None:
-        """Where the device sees a contiguous array of registered memory; None where it has to be copied."""
+        """Return the device's address of an array of any shape and dtype; None where it has to be copied."""
         place = self._place(array) if self._mapped else None
         return None if place is None else place[2] + array.ctypes.data - place[0]
 
@@ -145,14 +159,14 @@ class Pinned:
         return None
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> tuple[NDArray[Any], int | None]:
-        """An array in pinned memory, and where the device sees it, if it shares its memory."""
+        """Return an uninitialised pinned array, and its device address if the GPU shares the CPU's memory."""
         flags = self._cuda.host_alloc_flags.DEVICEMAP if self._mapped else 0
-        with said("taking pinned memory"):
+        with driver_errors("allocating pinned memory"):
             array = self._cuda.pagelocked_empty(shape, dtype, mem_flags=flags)
             return array, int(array.base.get_device_pointer()) if self._mapped else None
 
     def release(self) -> None:
-        """Let go of what was registered; a lost device has done so already."""
+        """Unregister what was registered here; errors are ignored, since a lost GPU has released it already."""
         for start in self._owned:
             _call("cuMemHostUnregister", start)
         self._owned.clear()
@@ -160,5 +174,5 @@ class Pinned:
 
 
 def _call(name: str, *arguments: Any) -> int:
-    """What one of the driver's own calls returns: 0, or the number of an error."""
+    """Call a function of the driver; return 0 or the number of an error."""
     return int(getattr(ctypes.CDLL("libcuda.so.1"), name)(*arguments))

@@ -1,4 +1,4 @@
-"""One lane of a GPU: its stream, buffers on both sides and event; one lane copies while another computes."""
+"""Runs batches on one lane of a GPU: a stream, its buffers and an event. Lanes copy while others compute."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from ..errors import EngineError
 from ..image.warp import Warp
 from .base import Outputs, Sample
-from .cuda import ALIGNMENT, NON_BLOCKING, Pinned, driver_library, said
+from .cuda import ALIGNMENT, NON_BLOCKING, Pinned, driver_errors, driver_library
 
 
 @dataclass(frozen=True, kw_only=True)
 class Binding:
-    """A network's input or output, for one sample."""
+    """Shape and type of a network's input or output, for one sample."""
 
-    shape: tuple[int, ...]  # its first side is 1
+    shape: tuple[int, ...]  # the first dimension is 1
     dtype: np.dtype[Any]
 
     @property
@@ -28,31 +28,31 @@ class Binding:
 
     @property
     def room(self) -> int:
-        """Its bytes up to the next place where another may begin."""
+        """Bytes of one sample, rounded up to ALIGNMENT."""
         return -(-self.nbytes // ALIGNMENT) * ALIGNMENT
 
 
 class Execution(Protocol):
-    """A network that is ready to run for one lane; it keeps its own scratch memory."""
+    """A network that is ready to run on one lane, with its own scratch memory."""
 
     def enqueue(self, count: int, addresses: Mapping[str, int], stream: Any) -> None:
-        """Queue it for so many samples on a stream; each binding's samples lie one after another."""
+        """Queue the network for `count` samples on a stream; the samples of a binding are contiguous."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """A master and its features in device memory, which is used again when they are let go."""
+    """A master's input and features in device memory, which is reused once this object is gone."""
 
-    master: int
-    addresses: dict[str, int]
+    master: int  # device address
+    addresses: dict[str, int]  # device address of each feature
     nbytes: int
 
 
 class Lane:
-    """Host to device, network, device to host, queued on one stream; nothing waits until `collect`.
+    """Queues copies to the device, the network and copies back on one stream; only `collect` waits.
 
-    A lane's buffers are its own, so while its network runs, the next lane's input is on its way.
+    Each lane has its own buffers, so the next lane's input is copied while this lane's network runs.
     """
 
     def __init__(
@@ -73,42 +73,47 @@ class Lane:
         self._image, self._features, self._outputs = image, features, outputs
         self._samples: tuple[Sample, ...] = ()
         self._frames_nbytes = 0
-        with said("making a lane"):
+        with driver_errors("creating a lane"):
             self._stream = cuda.Stream(NON_BLOCKING)
             flags = cuda.event_flags
             self._done = cuda.Event(flags.BLOCKING_SYNC | flags.DISABLE_TIMING)
             self._memory = {"image": cuda.mem_alloc(batch * image.nbytes)}
-            if batch > 1:  # of one sample the features are read where they are kept
+            # With a batch of one, the features are read where they are kept.
+            if batch > 1:
                 self._memory |= {name: cuda.mem_alloc(batch * put.nbytes) for name, put in features.items()}
         self._staged, _ = pinned.empty((batch, *image.shape[1:]), image.dtype)
         self._answers: dict[str, NDArray[Any]] = {}
-        self._answered_at: dict[str, int] = {}  # where the network writes
+        # Device addresses at which the network writes.
+        self._answered_at: dict[str, int] = {}
         for name, output in outputs.items():
             self._answers[name], mapped = pinned.empty((batch, *output.shape[1:]), output.dtype)
             if mapped is None:
-                with said("making a lane"):
+                with driver_errors("creating a lane"):
                     self._memory[name] = cuda.mem_alloc(batch * output.nbytes)
             self._answered_at[name] = int(self._memory[name]) if mapped is None else mapped
 
     @property
     def busy(self) -> bool:
+        """Whether samples were submitted and not collected yet."""
         return bool(self._samples)
 
     def submit(self, samples: Sequence[Sample]) -> None:
-        """Queue all that is to be done for these samples."""
-        self._samples = tuple(samples)  # holds images and features until they have been read
+        """Queue everything for these samples; return at once."""
+        # Keeps images and features alive until the device has read them.
+        self._samples = tuple(samples)
         try:
             self._queue(len(samples))
         except EngineError:
             try:
-                with said("queueing a part"):  # whatever failed first, a lost device shows here
+                # Raises EngineLost if the device is lost, whatever error came first.
+                with driver_errors("queueing a part"):
                     self._stream.synchronize()
             finally:
                 self._samples = ()
             raise
 
     def _queue(self, count: int) -> None:
-        with said("queueing a part"):
+        with driver_errors("queueing a part"):
             addresses = self._answered_at | {"image": self._bring_images()}
             addresses |= {name: self._bring_feature(name) for name in self._features}
             self._execution.enqueue(count, addresses, self._stream)
@@ -118,7 +123,7 @@ class Lane:
             self._done.record(self._stream)
 
     def _bring_images(self) -> int:
-        """The device's address of the images, which are copied there unless it sees them where they are."""
+        """Return the images' device address; they are copied there unless the device reads them in place."""
         if len(self._samples) == 1 and self._samples[0].warp is None:
             mapped = self._pinned.address(self._samples[0].image)
             if mapped is not None:
@@ -137,12 +142,16 @@ class Lane:
         return start
 
     def _warp_frame(self, number: int, sample: Sample, warp: Warp, at: int) -> None:
-        """Copy a frame to the device, unless it sees it in place, and warp it into the model's input there."""
+        """Warp a frame into the model's input at the device address `at`.
+
+        The frame is copied to the device unless the device reads it in place.
+        """
         frame = np.ascontiguousarray(sample.image)
         seen = self._pinned.address(frame)
         if seen is None:
             room = -(-frame.nbytes // ALIGNMENT) * ALIGNMENT
-            if self._frames_nbytes < room * self._batch:  # once, with the first frame
+            # Happens once, with the first frame.
+            if self._frames_nbytes < room * self._batch:
                 self._memory["frames"] = self._cuda.mem_alloc(room * self._batch)
                 self._frames_nbytes = room * self._batch
             seen = int(self._memory["frames"]) + number * room
@@ -152,7 +161,7 @@ class Lane:
         self._warp(*places, *warp.arguments(), grid=warp.grid[:2], block=warp.block, stream=self._stream)
 
     def _bring_feature(self, name: str) -> int:
-        """The device's address of the masters' features, in a row; one sample's are read where they are."""
+        """Return the device address of a feature for all samples, contiguous; a single one is not copied."""
         kept = [sample.reference for sample in self._samples]
         places = [reference.addresses[name] for reference in kept if isinstance(reference, Features)]
         if len(places) == 1:
@@ -163,10 +172,10 @@ class Lane:
         return start
 
     def collect(self) -> list[Outputs]:
-        """Wait for this lane's own event; outputs are read in its pinned memory."""
+        """Wait for this lane's event; return each sample's outputs, float32, in the lane's pinned memory."""
         count = len(self._samples)
         try:
-            with said("judging a part"):
+            with driver_errors("judging a part"):
                 self._done.synchronize()
         finally:
             self._samples = ()

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: the engine to compare others with; lanes wait for one worker thread."""
+"""Runs models by ONNX Runtime on the CPU, on one worker thread; other engines are compared with this one."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from .processor import usable_cores
 
 @dataclass(frozen=True)
 class _Features:
+    """A master's features by name, float32."""
+
     arrays: dict[str, NDArray[np.float32]]
 
     @property
@@ -28,7 +30,7 @@ class _Features:
 
 
 class OnnxRuntime(OnCpu):
-    """A session runs on all threads it was given, so lanes follow one another."""
+    """Runs one sample after another, each on all threads; a lane waits for its turn."""
 
     name = "onnxruntime"
 
@@ -51,7 +53,8 @@ class OnnxRuntime(OnCpu):
 
         try:
             return ort.InferenceSession(str(path), self._options(), providers=["CPUExecutionProvider"])
-        except Exception as error:  # its errors have no base of their own
+        except Exception as error:
+            # ONNX Runtime's errors derive from Exception alone, and the module of their classes is not public.
             raise EngineError(f"onnxruntime cannot load {path}: {error}") from error
 
     def _options(self) -> Any:
@@ -59,9 +62,11 @@ class OnnxRuntime(OnCpu):
 
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads or usable_cores()
-        options.add_free_dimension_override_by_name("batch", 1)  # a part at a time, as optimised as if fixed
-        options.log_severity_level = 3  # errors; they are raised too
-        # Threads that wait by spinning take the processor from the other stages between parts.
+        # One part at a time: a batch of 1 lets the graph be optimised as if its shapes were fixed.
+        options.add_free_dimension_override_by_name("batch", 1)
+        # Log errors only.
+        options.log_severity_level = 3
+        # Threads that spin while they wait would take the CPU from the other stages between parts.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         return options
 
@@ -92,7 +97,9 @@ class OnnxRuntime(OnCpu):
 
 
 def _run(session: Any, outputs: tuple[str, ...], inputs: dict[str, NDArray[Any]]) -> Outputs:
+    """Return the session's outputs by name, float32; `inputs` are `(1, ...)`, as the graph takes them."""
     try:
         return dict(zip(outputs, session.run(outputs, inputs), strict=True))
-    except Exception as error:  # its errors have no base of their own
+    except Exception as error:
+        # As in `_session`: there is no narrower class to catch.
         raise EngineError(f"onnxruntime failed: {error}") from error

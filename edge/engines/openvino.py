@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: one compiled judge, one infer request a lane, features of masters kept as tensors."""
+"""Runs models by OpenVINO on the CPU: one compiled model, with one infer request for each lane."""
 
 from __future__ import annotations
 
@@ -18,29 +18,34 @@ from .processor import usable_cores
 
 @dataclass(frozen=True)
 class _Features:
+    """A master's features as OpenVINO's tensors."""
+
     tensors: dict[str, Any]  # name -> openvino.Tensor
     nbytes: int
 
 
 @dataclass
 class _Lane:
+    """An infer request, and what is set on it."""
+
     request: Any  # openvino.InferRequest
-    features: _Features | None = None  # what is set on the request
-    image: Image | None = None  # what it is judging, read in place; None: idle
+    features: _Features | None = None  # set on the request
+    image: Image | None = None  # (1, C, H, W) uint8, read in place; None: the lane is idle
 
 
 def load_openvino() -> Any:
-    """The library, without its telemetry: that needs a home folder, and a line reports to nobody."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # as if it was not installed
+    """Return the library without its telemetry, which needs a home folder and reports to others."""
+    # None in `sys.modules` makes an import fail, as if the package was not installed.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
     return openvino
 
 
 class OpenVINO(OnCpu):
-    """Each lane is a stream with its share of the cores; with one lane a part gets all of them.
+    """Runs each lane on its share of the cores; a single lane gets all of them.
 
-    Of more lanes than cores some wait, so that no core does when the results of another are collected.
+    With more lanes than cores a request is always queued, so no core idles while results are collected.
     """
 
     name = "openvino"
@@ -63,24 +68,25 @@ class OpenVINO(OnCpu):
         return self
 
     def _compiled(self, core: Any, role: Role) -> Any:
-        """The graph of a role, with the masters' features laid out for the judge's convolutions.
+        """Return the compiled graph of a role. Features are NHWC, as the judge's convolutions read them.
 
-        In INT8 they are kept as float16, which is finer than what the judge rounds to: half the memory, and
-        half of what each part has to read.
+        In INT8, features are kept as float16: finer than the judge's own rounding, and half the memory to read
+        for each part.
         """
         from openvino import Layout, Type
         from openvino.preprocess import PrePostProcessor
 
         model = core.read_model(self._bundle.artifact(role, self.precision))
-        model.reshape({port: [1, *port.partial_shape[1:]] for port in model.inputs})  # a part at a time
+        # One part at a time.
+        model.reshape({port: [1, *port.partial_shape[1:]] for port in model.inputs})
         graph = PrePostProcessor(model)
         for name in self._bundle.manifest.features:
             feature = graph.output(name) if role == "reference" else graph.input(name)
             feature.model().set_layout(Layout("NCHW"))
             feature.tensor().set_layout(Layout("NHWC"))
             feature.tensor().set_element_type(Type.f16 if self.precision == "int8" else Type.f32)
-        # On a CPU with bfloat16 the plugin would take it for float32, and the line would judge
-        # otherwise than the machine on which the bundle was verified.
+        # By default, a CPU with bfloat16 would compute float32 graphs in it, and the line's scores would differ
+        # from those of the machine on which the bundle was verified.
         threads = self._threads or usable_cores()
         config = {
             "INFERENCE_PRECISION_HINT": "f32",
@@ -103,9 +109,8 @@ class OpenVINO(OnCpu):
             request.infer([master])
         except RuntimeError as error:
             raise EngineError(f"openvino failed on a master: {error}") from error
-        tensors = {  # copies: the request's own may be used again
-            name: self._tensor(request.get_tensor(name).data) for name in self._bundle.manifest.features
-        }
+        # Copies: the request's own tensors are reused.
+        tensors = {name: self._tensor(request.get_tensor(name).data) for name in self._bundle.manifest.features}
         return _Features(tensors, sum(tensor.byte_size for tensor in tensors.values()))
 
     def submit(self, lane: int, samples: Sequence[Sample]) -> None:
@@ -114,7 +119,8 @@ class OpenVINO(OnCpu):
         if on.image is not None:
             raise EngineError(f"lane {lane} is busy: collect it first")
         (sample,) = samples
-        image = np.require(sample.image, requirements=["C", "W"])  # copied only if it is not so
+        # OpenVINO reads the image in place, so it has to be contiguous and writable; else it is copied here.
+        image = np.require(sample.image, requirements=["C", "W"])
         try:
             if sample.reference is not on.features:
                 assert isinstance(sample.reference, _Features)
@@ -136,5 +142,6 @@ class OpenVINO(OnCpu):
         except RuntimeError as error:
             raise EngineError(f"openvino failed on lane {lane}: {error}") from error
         finally:
-            on.image = None  # not before: it is read until now, and a copy of it is held by nothing else
+            # Only now: the request reads the image until here, and nothing else may hold its copy.
+            on.image = None
         return [{name: on.request.get_tensor(name).data for name in self._bundle.manifest.outputs}]

@@ -1,14 +1,11 @@
-"""TensorRT and TensorRT-RTX: engines that `trt-build build` compiled for this GPU, run on lanes."""
+"""Runs engines that `trt-build build` compiled for this GPU, by TensorRT or TensorRT-RTX, on lanes."""
 
 from __future__ import annotations
 
-import gc
 import logging
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from importlib import import_module
-from importlib.util import find_spec
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -17,87 +14,18 @@ from ..bundle import Bundle
 from ..errors import EngineError
 from ..image.kernel import fatbin
 from ..manifest import Precision, Role
+from ..recipe import Runtime
 from .base import Image, Outputs, Reference, Sample, check_samples
-from .compiled import ENGINES, Compiled, Runtime, Target, fitting, kept, read_plan
-from .cuda import INSTALL, NON_BLOCKING, Device, Pinned, driver_library, memory_left, open_device, said
+from .compiled import ENGINES, Compiled, fitting, kept, read_plan
+from .cuda import NON_BLOCKING, Pinned, driver_errors, driver_library, memory_left, open_device
 from .lanes import Binding, Features, Lane
+from .trt_library import check_installed, load_runtime, logger, nothing_collected, target
 
 _log = logging.getLogger(__name__)
 
-#: Versions whose calls are used here: from the first one to before the second.
-VERSIONS: dict[Runtime, tuple[tuple[int, int], tuple[int, int]]] = {
-    "tensorrt": ((10, 3), (12, 0)),
-    "tensorrt_rtx": ((1, 4), (2, 0)),
-}
-PACKAGES: dict[Runtime, str] = {"tensorrt": INSTALL, "tensorrt_rtx": "pip install 'linejudge[gpu,rtx]'"}
-
-
-def load_runtime(runtime: Runtime) -> Any:
-    """The runtime's library; EngineError where it is missing or of a version whose calls are others."""
-    _check_installed(runtime)
-    try:
-        trt = import_module(runtime)
-    except (ImportError, OSError) as error:
-        raise EngineError(
-            f"{runtime} cannot be loaded ({error}): install it anew: {PACKAGES[runtime]}"
-        ) from error
-    first, end = VERSIONS[runtime]
-    version = tuple(int(n) for n in trt.__version__.split(".")[:2])
-    if not first <= version < end:
-        raise EngineError(
-            f"{runtime} {trt.__version__} is installed, and its calls are known from {first[0]}.{first[1]} to "
-            f"before {end[0]}.{end[1]}: install one of these"
-        )
-    return trt
-
-
-def _check_installed(runtime: Runtime) -> None:
-    if find_spec(runtime) is None:
-        raise EngineError(f"{runtime} is not installed: {PACKAGES[runtime]}")
-
-
-@contextmanager
-def nothing_collected() -> Iterator[None]:
-    """Keep Python's collector from freeing one of TensorRT's objects while another writes to its log.
-
-    It does so with a lock held that freeing takes too: the process would stand still.
-    """
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
-def target(runtime: Runtime, trt: Any, device: Device) -> Target:
-    """What engines for this machine are compiled for."""
-    return Target(
-        runtime=runtime,
-        version=trt.__version__,
-        compute_capability=device.compute_capability,
-        driver=device.driver,
-        gpu=device.name,
-    )
-
-
-def logger(trt: Any) -> Any:
-    """TensorRT's log as ours; its last error is kept as `said`, since its calls only return None."""
-
-    class Logger(trt.ILogger):  # type: ignore[misc]  # the library has no types
-        said = ""
-
-        def log(self, severity: Any, text: str) -> None:
-            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
-                self.said = text
-            level = logging.WARNING if severity == trt.ILogger.Severity.WARNING else logging.DEBUG
-            _log.log(logging.ERROR if self.said == text else level, "%s", text)
-
-    return Logger()
-
 
 class TensorRT:
-    """Runs the engine that fits this device; none is compiled here, since that takes minutes."""
+    """Runs the bundle's engine that fits this GPU. It compiles none, since that takes minutes."""
 
     runtime: Runtime = "tensorrt"
 
@@ -136,7 +64,7 @@ class TensorRT:
         return self
 
     def _plan(self, role: Role) -> tuple[_Plan, int]:
-        """The engine of a role, and how many samples it takes at once."""
+        """Load the engine of a role; return it and how many samples it takes at once."""
         engine = fitting(self._bundle, role, self.precision, self._here)
         graph = self._bundle.artifact(role, self.precision).read_bytes() if engine.stripped else None
         plan = _Plan(self._trt, self._logger, engine, read_plan(self._bundle, engine), graph)
@@ -149,7 +77,7 @@ class TensorRT:
         if path is None:
             _log.info("%s: the CPU warps the frames: %s holds no kernels", self.name, self._bundle.folder)
             return None
-        with said(f"loading {path}"):
+        with driver_errors(f"loading {path}"):
             self._kernels = driver_library().module_from_file(str(path))
             return self._kernels.get_function("warp")
 
@@ -157,7 +85,7 @@ class TensorRT:
         self._opened.close()
 
     def _release(self) -> None:
-        # Before the context goes, and in this order: lanes use what plans own.
+        # Before the device's context is released, and in this order: lanes use what plans own.
         for name in ("_lanes", "_references", "_kernels", "_pinned"):
             if hasattr(self, name):
                 delattr(self, name)
@@ -186,19 +114,21 @@ class TensorRT:
 
 
 class TensorRTRTX(TensorRT):
-    """The same for RTX cards: its engines are compiled without a GPU and finished when they are loaded."""
+    """Runs engines of TensorRT-RTX: they are compiled without a GPU, and finished when they are loaded."""
 
     runtime: Runtime = "tensorrt_rtx"
 
 
 class _Plan:
-    """A deserialised engine and what it takes and gives."""
+    """A deserialised engine with its inputs and outputs."""
 
     def __init__(self, trt: Any, logger: Any, engine: Compiled, plan: bytes, graph: bytes | None) -> None:
         self._trt, self._logger, self._name = trt, logger, engine.file.path
-        self._runtime = trt.Runtime(logger)  # has to outlive the engine
+        # The runtime has to outlive the engine.
+        self._runtime = trt.Runtime(logger)
+        # A portable plan carries code for the host, a small runtime of its own.
         if engine.portable:
-            self._runtime.engine_host_code_allowed = True  # such a plan carries a small runtime of its own
+            self._runtime.engine_host_code_allowed = True
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise self._error("cannot be loaded")
@@ -215,14 +145,14 @@ class _Plan:
             )
 
     def _fill_in(self, graph: bytes) -> None:
-        """Give a stripped engine its weights back."""
+        """Fill the weights of a stripped engine in from its ONNX graph."""
         refitter = self._trt.Refitter(self._engine, self._logger)
         parser = self._trt.OnnxParserRefitter(refitter, self._logger)
         if not parser.refit_from_bytes(graph) or not refitter.refit_cuda_engine():
             raise self._error("cannot be given its weights")
 
     def execution(self) -> _Execution:
-        """The engine made ready for one lane; EngineError where the device's memory does not suffice."""
+        """Return the engine ready to run on one lane; raise EngineError where the GPU's memory is too small."""
         context = self._engine.create_execution_context()
         if context is None:
             needed = self._engine.device_memory_size_v2 / 2**20
@@ -232,11 +162,11 @@ class _Plan:
         return _Execution(context, self.inputs, self._error)
 
     def _error(self, what: str) -> EngineError:
-        return EngineError(f"{self._name} {what}: {self._logger.said or 'TensorRT does not say why'}")
+        return EngineError(f"{self._name} {what}: {self._logger.last_error or 'TensorRT does not say why'}")
 
 
 class _Execution:
-    """One execution context, told of shapes and addresses only where they changed."""
+    """One execution context. Shapes and addresses are set only where they changed."""
 
     def __init__(self, context: Any, inputs: Mapping[str, Binding], error: Any) -> None:
         self._context, self._inputs, self._error = context, inputs, error
@@ -259,21 +189,24 @@ class _Execution:
 
 
 class _References:
-    """The reference engine on a stream of its own; features stay in device memory, which is used again."""
+    """Runs the reference engine on its own stream. Features stay in device memory, which is reused."""
 
     def __init__(self, plan: _Plan, features: Sequence[str]) -> None:
         self._cuda = cuda = driver_library()
         self._execution, self._features = plan.execution(), {name: plan.outputs[name] for name in features}
         self._master = plan.inputs["master"]
         self._nbytes = self._master.room + sum(feature.room for feature in self._features.values())
-        self._memory: list[Any] = []  # of the device; given back with the engine, whoever still holds features
-        self._free: list[int] = []  # addresses in it of features that were let go
-        with said("making room for a master"):
+        # Device memory, released with the engine even where features in it are still referenced.
+        self._memory: list[Any] = []
+        # Addresses in that memory that no features use any more.
+        self._free: list[int] = []
+        with driver_errors("preparing for masters"):
             self._stream, self._done = cuda.Stream(NON_BLOCKING), cuda.Event(cuda.event_flags.BLOCKING_SYNC)
 
     def make(self, master: Image) -> Features:
-        with said("looking at a master"):
-            # Taking and giving back memory makes the device wait for all lanes; so what was let go is kept.
+        """Return the features of a master's input `(1, C, H, W)` uint8."""
+        with driver_errors("computing the features of a master"):
+            # Allocating and freeing make the device wait for all lanes, so memory is reused.
             if not self._free:
                 self._memory.append(self._cuda.mem_alloc(self._nbytes))
                 self._free.append(int(self._memory[-1]))
@@ -291,10 +224,13 @@ class _References:
 
 
 def built_precisions(runtime: Runtime, bundle: Bundle) -> list[Precision]:
-    """The precisions of which the bundle holds an engine for this machine; EngineError where there is none."""
-    _check_installed(runtime)
+    """Return the precisions whose engines in the bundle fit this machine; raise EngineError if none do."""
+    check_installed(runtime)
     if not any(kept(bundle.folder)):
-        raise EngineError(f"{bundle.folder}: holds no engine: run `trt-build build {bundle.folder}` here")
+        raise EngineError(
+            f"{bundle.folder}: expected compiled engines, found none: run `trt-build build {bundle.folder}` on "
+            "this machine"
+        )
     with open_device() as device:
         here = target(runtime, load_runtime(runtime), device)
     roles: tuple[Role, ...] = ("judge", "reference") if bundle.manifest.features else ("judge",)

@@ -15,7 +15,7 @@ from engines import changed, freed, with_kernels
 
 from edge.bundle import Bundle, read_bundle
 from edge.engines.compiled import Target
-from edge.engines.trt import load_runtime
+from edge.engines.trt_library import load_runtime
 from trt_build.__main__ import main
 from trt_build.data.cases import Case
 from trt_build.data.pairs import read_pairs

@@ -9,6 +9,7 @@ import typer
 
 from edge.bundle import Bundle, read_bundle
 from edge.errors import EngineError
+from edge.recipe import Runtime
 from trt_build.commands.verify import print_comparison
 from trt_build.methods.table import method_of
 from trt_build.terminal.console import console
@@ -41,7 +42,7 @@ def build(
         ),
     ] = None,
     runtime: Annotated[
-        Literal["auto", "tensorrt", "tensorrt_rtx"],
+        Literal["auto", Runtime],
         typer.Option(
             help="Library to compile with and to run on, TensorRT or TensorRT for RTX; auto takes the one that "
             "is installed."

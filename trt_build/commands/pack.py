@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from edge.bundle import read_bundle
 from edge.errors import BundleError
+from edge.manifest import Precision
 from edge.text import readable, text_of
 from trt_build.methods.table import method_of
 from trt_build.terminal.console import console
@@ -39,7 +40,7 @@ def pack(
         ),
     ] = None,
     precision: Annotated[
-        Literal["fp32", "fp16", "int8", "fp8"] | None,
+        Precision | None,
         typer.Option(
             help="Pack the graphs of FP32 and of this precision only, for a smaller bundle; left out, all."
         ),

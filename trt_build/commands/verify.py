@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from edge.bundle import read_bundle
-from edge.recipe import EngineChoice
+from edge.manifest import Precision
+from edge.recipe import EngineChoice, Runtime
 from trt_build.methods.table import method_of
 from trt_build.terminal.console import console, print_figures
 from trt_build.terminal.progress import working
@@ -26,13 +27,13 @@ def verify(
         ),
     ] = None,
     engine: Annotated[
-        Literal["auto", "tensorrt", "tensorrt_rtx", "openvino", "onnxruntime"],
+        Literal["auto", Runtime, "openvino", "onnxruntime"],
         typer.Option(
             help="Engine to compare with the reference; auto takes the one that a line would take here."
         ),
     ] = "auto",
     precision: Annotated[
-        Literal["auto", "fp32", "fp16", "int8", "fp8"],
+        Literal["auto", Precision],
         typer.Option(help="Precision of that engine; auto takes the one that a line would take."),
     ] = "auto",
 ) -> None:

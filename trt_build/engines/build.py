@@ -9,18 +9,19 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from edge.bundle import Bundle
 from edge.engines import open_engine
 from edge.engines.base import Engine
-from edge.engines.compiled import ENGINES, Compiled, Runtime, Target, kept
+from edge.engines.compiled import ENGINES, Compiled, Target, kept
 from edge.engines.cuda import Device, open_device
-from edge.engines.trt import PACKAGES, built_precisions, load_runtime, target
+from edge.engines.trt import built_precisions
+from edge.engines.trt_library import PACKAGES, load_runtime, target
 from edge.errors import EngineError
 from edge.image.kernel import fatbin
 from edge.manifest import Manifest, Precision, Role
-from edge.recipe import EngineChoice
+from edge.recipe import EngineChoice, Runtime
 from trt_build.data.cases import evenly
 from trt_build.engines.kernels import compile_kernels
 from trt_build.engines.tensorrt_builder import Asked, Built, build_engine, files_of
@@ -29,7 +30,7 @@ from trt_build.engines.verify import Comparison, check_draft, noise, verify
 if TYPE_CHECKING:
     from trt_build.methods.base import Method
 
-RUNTIMES: tuple[Runtime, ...] = ("tensorrt", "tensorrt_rtx")
+RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 PART = "engines.part"  # where they lie until they are checked
 PICTURES = 16  # that an engine of a draft is checked on
 FIRST_WITH_FP8 = (8, 9)  # compute capability

@@ -13,7 +13,7 @@ import msgspec
 
 from edge.bundle import Bundle, describe
 from edge.engines.compiled import Compiled, Target, kept, key, read_plan
-from edge.engines.trt import nothing_collected
+from edge.engines.trt_library import nothing_collected
 from edge.errors import EngineError
 from edge.manifest import File, Precision, Role
 from trt_build.engines.progress import monitor_of

@@ -255,7 +255,9 @@ def test_a_missing_library_names_what_to_install(
 
 def test_a_precision_that_the_bundle_lacks_is_refused(constant_bundle: Callable[..., Path]) -> None:
     """It is not silently replaced by another."""
-    with pytest.raises(EngineError, match=r"engine\.precision 'int8': of bundle constant it can run fp32"):
+    with pytest.raises(
+        EngineError, match=r"engine\.precision 'int8': of bundle constant, constant can run fp32"
+    ):
         open_engine(EngineChoice(precision="int8"), read_bundle(constant_bundle()))
 
 

@@ -48,7 +48,9 @@ def test_a_cpu_is_not_given_fp16(tiny_bundle: Path, score_bundle: Path) -> None:
     """It would be no faster; asked for by name it is refused with what there is."""
     assert take_engine(EngineChoice(), with_fp16(tiny_bundle)).precision == "int8"
     assert take_engine(EngineChoice(), with_fp16(score_bundle)).precision == "fp32"
-    with pytest.raises(EngineError, match=r"engine\.precision 'fp16': of bundle tiny it can run int8, fp32"):
+    with pytest.raises(
+        EngineError, match=r"engine\.precision 'fp16': of bundle tiny, openvino can run int8, fp32"
+    ):
         take_engine(EngineChoice(kind="openvino", precision="fp16"), with_fp16(tiny_bundle))
 
 
@@ -85,9 +87,9 @@ def test_a_gpu_with_an_engine_is_taken_first(bench: Machine, built: Path) -> Non
         ({"LD_LIBRARY_PATH": ""}, "there is no NVIDIA driver here (libcuda.so.1: "),
         (
             {"FAKE_TENSORRT_VERSION": "9.3.0"},
-            "tensorrt 9.3.0 is installed, and its calls are known from 10.3 to",
+            "tensorrt: expected a version from 10.3 to before 12.0, found 9.3.0",
         ),
-        ({"FAKE_TENSORRT_VERSION": "12.0.1"}, "before 12.0: install one of these"),
+        ({"FAKE_TENSORRT_VERSION": "12.0.1"}, "found 12.0.1: install one of these versions"),
         ({"FAKE_TENSORRT_VERSION": "10.16.1"}, "it was built by tensorrt 10.13.3.9, and here is 10.16.1"),
     ],
     ids=["no driver", "older major", "later major", "another version"],
@@ -106,7 +108,7 @@ def test_a_gpu_that_cannot_be_used_is_left_out_and_named(
 def test_a_bundle_without_engines_is_left_to_the_cpu(bench: Machine, tmp_path: Path) -> None:
     """And the command that builds one is named."""
     bundle = write_anomaly(tmp_path / "bundle")
-    said = f"{bundle}: holds no engine: run `trt-build build {bundle}` here"
+    said = f"{bundle}: expected compiled engines, found none: run `trt-build build {bundle}` on this machine"
     assert take(bench, bundle)["left_out"]["tensorrt"] == said
     assert take(bench, bundle, "tensorrt")["error"] == said
 

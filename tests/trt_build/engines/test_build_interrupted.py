@@ -21,7 +21,7 @@ import trt_build.engines.build
 import trt_build.engines.tensorrt_builder
 from edge.bundle import Bundle
 from edge.engines.compiled import ENGINES, Target
-from edge.engines.trt import load_runtime
+from edge.engines.trt_library import load_runtime
 from trt_build.engines.build import PART
 from trt_build.engines.progress import monitor_of
 from trt_build.engines.timing_cache import keep_timings, timing_file, use_timings

@@ -29,6 +29,7 @@ VARIABLES: dict[str, dict[str, str]] = {
     },
     "trt_build/engines/progress.py": {"trt": ""},
     "trt_build/engines/timing_cache.py": {"config": "IBuilderConfig", "cache": "ITimingCache"},
+    "edge/engines/trt_library.py": {"trt": ""},
     "edge/engines/trt.py": {
         "trt": "",
         "self._trt": "",
@@ -197,5 +198,5 @@ def test_what_tensorrt_is_to_call_is_all_there(used: dict[str, Names]) -> None:
     """A progress monitor that lacks a method, or has it by another name, would end the process."""
     monitor = used["trt_build/engines/progress.py"].derived[("IProgressMonitor",)]
     assert monitor == {"phase_start", "step_complete", "phase_finish"}
-    for path in ("trt_build/engines/tensorrt_builder.py", "edge/engines/trt.py"):
+    for path in ("trt_build/engines/tensorrt_builder.py", "edge/engines/trt_library.py"):
         assert used[path].derived[("ILogger",)] == {"log"}

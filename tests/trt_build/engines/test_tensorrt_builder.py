@@ -14,7 +14,7 @@ import trt_build.engines.build
 import trt_build.engines.tensorrt_builder
 from edge.bundle import Bundle, read_bundle
 from edge.engines.compiled import ENGINES, Target, fitting, read_plan
-from edge.engines.trt import load_runtime
+from edge.engines.trt_library import load_runtime
 from edge.errors import EngineError
 from trt_build.engines.build import PART
 from trt_build.engines.tensorrt_builder import files_of

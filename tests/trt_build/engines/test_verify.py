@@ -89,7 +89,7 @@ def test_a_bundle_without_fp32_has_its_golden_cases_only(
     int8 = tuple(a for a in bundle.manifest.artifacts if (a.role, a.precision) != ("judge", "fp32"))
     small = replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, artifacts=int8))
     assert verify(small, INT8, [], NOTHING) is None
-    with pytest.raises(EngineError, match=r"engine\.precision 'fp32': of bundle pcb it can run int8"):
+    with pytest.raises(EngineError, match=r"engine\.precision 'fp32': of bundle pcb, onnxruntime can run int8"):
         verify(small, INT8, *labelled)
 
 

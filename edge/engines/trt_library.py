@@ -1,0 +1,94 @@
+"""Loads TensorRT or TensorRT-RTX and says for what its engines are compiled on this machine."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from ..errors import EngineError
+from ..recipe import Runtime
+from .compiled import Target
+from .cuda import INSTALL, Device
+
+_log = logging.getLogger(__name__)
+
+#: Versions whose calls are used here: from the first one to before the second.
+VERSIONS: dict[Runtime, tuple[tuple[int, int], tuple[int, int]]] = {
+    "tensorrt": ((10, 3), (12, 0)),
+    "tensorrt_rtx": ((1, 4), (2, 0)),
+}
+PACKAGES: dict[Runtime, str] = {"tensorrt": INSTALL, "tensorrt_rtx": "pip install 'linejudge[gpu,rtx]'"}
+
+
+def load_runtime(runtime: Runtime) -> Any:
+    """Return the runtime's library; raise EngineError where it is missing or its version is not supported."""
+    check_installed(runtime)
+    try:
+        trt = import_module(runtime)
+    except (ImportError, OSError) as error:
+        raise EngineError(
+            f"{runtime} cannot be loaded ({error}): install it again: {PACKAGES[runtime]}"
+        ) from error
+    first, end = VERSIONS[runtime]
+    version = tuple(int(n) for n in trt.__version__.split(".")[:2])
+    if not first <= version < end:
+        raise EngineError(
+            f"{runtime}: expected a version from {first[0]}.{first[1]} to before {end[0]}.{end[1]}, found "
+            f"{trt.__version__}: install one of these versions"
+        )
+    return trt
+
+
+def check_installed(runtime: Runtime) -> None:
+    """Raise EngineError where the runtime is not installed."""
+    if find_spec(runtime) is None:
+        raise EngineError(f"{runtime} is not installed: {PACKAGES[runtime]}")
+
+
+@contextmanager
+def nothing_collected() -> Iterator[None]:
+    """Switch Python's garbage collector off for a while.
+
+    TensorRT logs while it holds a lock. A destructor that the collector runs then takes the same
+    lock: deadlock.
+    """
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def target(runtime: Runtime, trt: Any, device: Device) -> Target:
+    """Return for what engines are compiled that are to run on this machine."""
+    return Target(
+        runtime=runtime,
+        version=trt.__version__,
+        compute_capability=device.compute_capability,
+        driver=device.driver,
+        gpu=device.name,
+    )
+
+
+def logger(trt: Any) -> Any:
+    """Return a TensorRT logger that writes to Python's log.
+
+    It keeps the last error as `last_error`, since TensorRT's calls only return None when they fail.
+    """
+
+    class Logger(trt.ILogger):  # type: ignore[misc]  # the library has no types
+        last_error = ""
+
+        def log(self, severity: Any, text: str) -> None:
+            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
+                self.last_error = text
+            level = logging.WARNING if severity == trt.ILogger.Severity.WARNING else logging.DEBUG
+            _log.log(logging.ERROR if self.last_error == text else level, "%s", text)
+
+    return Logger()
