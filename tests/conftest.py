@@ -1,4 +1,4 @@
-"""What the tests of both packages share: small real bundles, pictures, and the recipe of a line."""
+"""Fixtures for the tests of both packages: small real bundles, pictures, and the recipe of a line."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from lines import line_name, write_boards, write_recipe
 from edge.bundle import write_manifest
 from edge.line.run_folder import SHARED_MEMORY
 
-#: The fixtures that compile, or download, what they give.
+#: The fixtures that compile or download something.
 BUILT = {"bench", "host_kernels", "nvml"}
 
 
 def pytest_configure() -> None:
-    """Let signals reach the processes that tests start, although pytest itself may not hear them."""
+    """Let processes that tests start receive signals, even where pytest ignores them, as under nohup."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # or no line would hear it where pytest runs under nohup
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-@pytest.hookimpl(tryfirst=True)  # before tests are selected by their markers
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as `built` each test that asks for such a fixture, so that none can slip into the default run."""
+    """Mark each test with a fixture of `BUILT` as `built`, before pytest selects tests by their markers."""
     for item in items:
         if BUILT & set(getattr(item, "fixturenames", ())):
             item.add_marker("built")
@@ -45,9 +45,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A comparator of a few nodes: `(1, 1, 64, 64)` grey, thresholds 0.5; FP32 and INT8; two golden cases.
 
-    `spot` is the largest difference from the master in a cell of 4x4 pixels, as a part of 255; `shade`
-    is the difference of the cell's means. Each extent is 2 px, so a cell's box is the cell. Masters:
-    `a` and `b`. Copy it before you damage it.
+    `spot` is the largest difference from the master in a cell of 4x4 pixels, divided by 255; `shade` is the
+    difference of the cell's means. Each extent is 2 px, so a cell's box is the cell. Masters: `a` and `b`.
+    Copy the bundle before you damage it.
     """
     return write_comparator(tmp_path_factory.mktemp("bundles") / "tiny", KINDS)
 
@@ -63,8 +63,8 @@ def pcb_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def score_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An anomaly model of a few nodes: `(1, 1, 64, 64)` grey; FP32; two golden cases; not calibrated.
 
-    Its map is how far the mean of each cell of 4x4 pixels lies from a medium grey, as a part of 255, and
-    its score is the map's mean. Threshold 0.145; regions are shown from 0.3.
+    Its map is the distance of each 4x4 cell's mean from a medium grey, divided by 255. Its score is the map's
+    mean. Threshold 0.145; regions are shown from 0.3.
     """
     return write_anomaly(tmp_path_factory.mktemp("bundles") / "anomaly")
 
@@ -73,14 +73,14 @@ def score_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def matcher_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A matcher of a few nodes: `(1, 1, 64, 64)` grey; FP32; two golden cases, one of another product.
 
-    Its embedding `(1, 64)` are the means of 8x8 pixels less their own mean, at length 1. Threshold 0.3.
+    Its embedding `(1, 64)` is the means of 8x8 pixels minus their own mean, scaled to length 1. Threshold 0.3.
     """
     return write_matcher(tmp_path_factory.mktemp("bundles") / "matcher")
 
 
 @pytest.fixture(scope="session")
 def pcb_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 60 labelled pairs, `(64, 64)` grey: with one `open` each, scored 0.3 to 0.53."""
+    """A folder of 60 labelled pairs, `(64, 64)` grey, each with one `open` that scores 0.3 to 0.53."""
     folder = tmp_path_factory.mktemp("pairs")
     for i in range(60):
         master = board(i)
@@ -95,19 +95,19 @@ def pcb_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def bench() -> Machine:
-    """A machine with a fake GPU; takes two minutes where pycuda is not in the cache yet."""
+    """A machine with a fake GPU; building it takes two minutes if pycuda is not in the cache yet."""
     return machine.built()
 
 
 @pytest.fixture(scope="session")
 def host_kernels(tmp_path_factory: pytest.TempPathFactory) -> HostKernels:
-    """The line's CUDA kernels, compiled for the host."""
+    """The line's CUDA kernel, compiled for the host."""
     return HostKernels(tmp_path_factory.mktemp("kernels"))
 
 
 @pytest.fixture(scope="module")
 def nvml(tmp_path_factory: pytest.TempPathFactory) -> FakeNvml:
-    """A driver's NVML with a GPU at work."""
+    """A fake NVML whose GPU is busy."""
     return FakeNvml(tmp_path_factory.mktemp("nvml"))
 
 
@@ -126,7 +126,7 @@ def constant_bundle(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(autouse=True)
 def _nothing_left_in_shared_memory(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What a line that was killed in a test has left is removed with the test."""
+    """Remove what a line that was killed in a test has left in shared memory."""
     named = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
     yield
     if named is not None:
@@ -135,7 +135,7 @@ def _nothing_left_in_shared_memory(request: pytest.FixtureRequest) -> Iterator[N
 
 @pytest.fixture
 def textured() -> np.ndarray:
-    """A 64x64 picture with enough in it to register by."""
+    """A grey picture `(64, 64)` uint8 with enough texture for registration."""
     noise = np.random.default_rng(7).normal(0, 1, (64, 64)).astype(np.float32)
     smooth = cv2.GaussianBlur(noise, (0, 0), 2.5)
     return np.clip(90 + 160 * smooth, 20, 180).astype(np.uint8)

@@ -10,8 +10,6 @@ import numpy as np
 import pycuda.driver as cuda
 from numpy.typing import NDArray
 
-BLOCKING, NON_BLOCKING = 0, 1  # flags of a stream: whether it and the default stream wait for each other
-
 
 @contextmanager
 def gpu() -> Iterator[None]:

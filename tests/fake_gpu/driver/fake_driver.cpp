@@ -41,13 +41,6 @@ CUresult copy_on_device(CUdeviceptr to, CUdeviceptr from, size_t bytes, Stream *
   return CUDA_SUCCESS;
 }
 
-CUresult fill(CUdeviceptr to, unsigned char value, size_t bytes, Stream *stream) {
-  if (!reachable(memory_of(to), bytes)) return CUDA_ERROR_INVALID_VALUE;
-  trace("memset", stream, std::to_string(bytes));
-  enqueue(stream, [=] { memset(memory_of(to), value, bytes); });
-  return CUDA_SUCCESS;
-}
-
 }  // namespace
 
 extern "C" {
@@ -69,20 +62,21 @@ void fake_cuda_fault() { lose_device(CUDA_ERROR_ILLEGAL_ADDRESS); }
 
 CUresult cuInit(unsigned) { return CUDA_SUCCESS; }
 CUresult cuDriverGetVersion(int *version) { return *version = DRIVER_VERSION, CUDA_SUCCESS; }
-CUresult cuDeviceGetCount(int *count) { return *count = 1, CUDA_SUCCESS; }
 CUresult cuDeviceGet(CUdevice *device, int number) {
   return *device = number, number ? CUDA_ERROR_INVALID_DEVICE : CUDA_SUCCESS;
 }
 CUresult cuDeviceGetName(char *name, int length, CUdevice) {
   return snprintf(name, length, "Fake GPU"), CUDA_SUCCESS;
 }
-CUresult cuDeviceTotalMem(size_t *bytes, CUdevice) { return *bytes = device_bytes(), CUDA_SUCCESS; }
 CUresult cuDeviceComputeCapability(int *major, int *minor, CUdevice) {
   return *major = CAPABILITY_MAJOR, *minor = CAPABILITY_MINOR, CUDA_SUCCESS;
 }
 CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute number, CUdevice) {
-  *value = attribute(number);
-  return *value < 0 ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+  switch (number) {
+    case CU_DEVICE_ATTRIBUTE_INTEGRATED: return *value = getenv("FAKE_CUDA_INTEGRATED") != nullptr, CUDA_SUCCESS;
+    case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: return *value = 16, CUDA_SUCCESS;
+    default: return CUDA_ERROR_INVALID_VALUE;
+  }
 }
 CUresult cuGetErrorString(CUresult error, const char **text) { return *text = text_of(error), CUDA_SUCCESS; }
 
@@ -95,15 +89,11 @@ CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice) {
 CUresult cuDevicePrimaryCtxRelease(CUdevice) {
   return tally(counted["contexts"] ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT, "contexts", -1);
 }
-CUresult cuCtxDetach(CUcontext) { return CUDA_ERROR_INVALID_CONTEXT; }  // it is for contexts that were created
 CUresult cuCtxPushCurrent(CUcontext context) { return current.push_back(context), CUDA_SUCCESS; }
 CUresult cuCtxPopCurrent(CUcontext *context) {
   if (current.empty()) return CUDA_ERROR_INVALID_CONTEXT;
   if (context) *context = current.back();
   return current.pop_back(), CUDA_SUCCESS;
-}
-CUresult cuCtxGetCurrent(CUcontext *context) {
-  return *context = current.empty() ? nullptr : current.back(), CUDA_SUCCESS;
 }
 CUresult cuCtxGetDevice(CUdevice *device) { return call([&] { return *device = 0, CUDA_SUCCESS; }); }
 CUresult cuCtxSynchronize() {
@@ -170,11 +160,5 @@ CUresult cuMemcpyDtoH(void *to, CUdeviceptr from, size_t bytes) {
     const CUresult result = copy_out(to, from, bytes, &default_stream);
     return drain(&default_stream), result ? result : waited("synchronous_copies");
   });
-}
-CUresult cuMemsetD8(CUdeviceptr to, unsigned char value, size_t bytes) {
-  return call([&] { return fill(to, value, bytes, &default_stream); });
-}
-CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t bytes, CUstream stream) {
-  return call([&] { return fill(to, value, bytes, stream_of(stream)); });
 }
 }

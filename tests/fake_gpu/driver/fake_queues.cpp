@@ -9,10 +9,10 @@ extern "C" {
 
 // Streams.
 
-CUresult cuStreamCreate(CUstream *handle, unsigned flags) {
+CUresult cuStreamCreate(CUstream *handle, unsigned) {
   return call([&] {
     static int made = 0;
-    auto *stream = new Stream{++made, !(flags & CU_STREAM_NON_BLOCKING), {}};
+    auto *stream = new Stream{++made, {}};
     streams.push_back(stream);
     *handle = reinterpret_cast<CUstream>(stream);
     return tally(CUDA_SUCCESS, "streams");
@@ -34,22 +34,6 @@ CUresult cuStreamSynchronize(CUstream handle) {
     return waited("stream_synchronisations");
   });
 }
-CUresult cuStreamQuery(CUstream handle) {
-  return call([&] {
-    Stream *stream = stream_of(handle);
-    const bool done = stream->queue.empty();
-    if (!done) step(stream);  // whoever keeps asking sees it end
-    return done ? lost : CUDA_ERROR_NOT_READY;
-  });
-}
-CUresult cuStreamWaitEvent(CUstream handle, CUevent event, unsigned) {
-  return call([&] {
-    const auto &last = reinterpret_cast<Event *>(event)->last;
-    trace("await-event", stream_of(handle), "");
-    if (last) stream_of(handle)->queue.push_back({nullptr, last});
-    return CUDA_SUCCESS;
-  });
-}
 
 // Events.
 
@@ -64,7 +48,6 @@ CUresult cuEventDestroy(CUevent handle) {
 }
 CUresult cuEventRecord(CUevent handle, CUstream stream) {
   return call([&] {
-    order_with_default(stream_of(stream));
     reinterpret_cast<Event *>(handle)->last = mark(stream_of(stream));
     trace("record-event", stream_of(stream), "");
     let_time_pass();
@@ -77,14 +60,6 @@ CUresult cuEventSynchronize(CUevent handle) {
     trace("synchronize-event", last ? last->stream : nullptr, "");
     if (last) run_until(last);
     return waited("event_synchronisations");
-  });
-}
-CUresult cuEventQuery(CUevent handle) {
-  return call([&] {
-    const auto &last = reinterpret_cast<Event *>(handle)->last;
-    const bool done = !last || last->reached;
-    if (!done) step(last->stream);
-    return done ? lost : CUDA_ERROR_NOT_READY;
   });
 }
 CUresult cuEventElapsedTime(float *ms, CUevent from, CUevent to) {

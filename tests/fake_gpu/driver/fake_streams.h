@@ -23,15 +23,9 @@ struct Mark {
   std::chrono::steady_clock::time_point when{};
 };
 
-struct Work {
-  std::function<void()> run;
-  std::shared_ptr<Mark> after;  // of another stream: this work waits for it
-};
-
 struct Stream {
   int number = 0;  // 0 is the default stream, the others count from 1
-  bool blocking = true;
-  std::deque<Work> queue;
+  std::deque<std::function<void()>> queue;
 };
 
 struct Event {
@@ -60,17 +54,13 @@ inline void lose_device(CUresult why) {
   for (Stream *stream : streams) stream->queue.clear();
 }
 
-inline void run_until(const std::shared_ptr<Mark> &mark);
-
-// Carry out the oldest work of a stream, and before it what it waits for.
+// Carry out the oldest work of a stream.
 inline void step(Stream *stream) {
-  Work work = std::move(stream->queue.front());
+  const auto work = std::move(stream->queue.front());
   stream->queue.pop_front();
-  if (work.after) run_until(work.after);
-  if (!work.run || lost) return;
   if (operations_left == 0) return lose_device(CUDA_ERROR_LAUNCH_FAILED);
   if (operations_left > 0) --operations_left;
-  work.run();
+  work();
 }
 
 inline void run_until(const std::shared_ptr<Mark> &mark) {
@@ -94,24 +84,11 @@ inline void drain_all() {
 // A mark behind everything that the stream has been given.
 inline std::shared_ptr<Mark> mark(Stream *stream) {
   auto made = std::make_shared<Mark>(Mark{stream});
-  auto reach = [made] {
+  stream->queue.push_back([made] {
     made->reached = true;
     made->when = std::chrono::steady_clock::now();
-  };
-  stream->queue.push_back({reach, nullptr});
+  });
   return made;
-}
-
-// The default stream and blocking streams wait for each other; streams made non-blocking stand apart.
-inline void order_with_default(Stream *stream) {
-  if (stream != &default_stream) {
-    if (stream->blocking && !default_stream.queue.empty())
-      stream->queue.push_back({nullptr, mark(&default_stream)});
-    return;
-  }
-  for (Stream *other : streams)
-    if (other != stream && other->blocking && !other->queue.empty())
-      stream->queue.push_back({nullptr, mark(other)});
 }
 
 // FAKE_CUDA_EAGER=1: work runs as soon as it is queued. FAKE_CUDA_SHUFFLE=<seed>: some of it, of any stream.
@@ -129,7 +106,6 @@ inline void let_time_pass() {
 
 inline void enqueue(Stream *stream, std::function<void()> run) {
   if (stream == &default_stream) ++counted["default_stream_work"];
-  order_with_default(stream);
-  stream->queue.push_back({std::move(run), nullptr});
+  stream->queue.push_back(std::move(run));
   let_time_pass();
 }
