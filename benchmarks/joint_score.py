@@ -71,9 +71,7 @@ def main() -> None:
             model = Autoencoder(replace(network, backbone=options.backbone), backbone).eval()
             seen = model.fit_features(raw["fit"])
             held_out, asked = ((x - model.mean) * model.scale for x in (raw["held_out"], tested))
-            task = AutoencoderTask(
-                model=model, seen=seen, held_out=held_out, loss_config=losses, seed=seed
-            )
+            task = AutoencoderTask(model=model, seen=seen, held_out=held_out, loss_config=losses, seed=seed)
             training = replace(TRAINING, epochs=options.epochs, seed=seed)
             with tempfile.TemporaryDirectory() as folder:
                 config = {"backbone": options.backbone, "spectral": network.spectral}
