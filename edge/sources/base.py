@@ -66,7 +66,7 @@ def deliver(picture: NDArray[Any], out: NDArray[np.uint8], name: str) -> None:
     """
     found = one_channel(picture) if out.ndim == 2 else picture
     if found.shape != out.shape or found.dtype != out.dtype:
-        raise PartError("frame", f"{name}: expected {_words(out)}, found {_words(found)}")
+        raise PartError("frame", f"{name}: expected {_format_of(out)}, found {_format_of(found)}")
     np.copyto(out, found)
 
 
@@ -79,7 +79,7 @@ def deliver_frame(frame: StreamFrame, out: NDArray[np.uint8], name: str) -> None
     deliver(picture, out, f"{name}, {frame.ref}")
 
 
-def _words(picture: NDArray[Any]) -> str:
+def _format_of(picture: NDArray[Any]) -> str:
     """Return size, colour and depth of a picture as an error tells them."""
     colour = "gray" if picture.ndim == 2 else "bgr" if picture.shape[2] == 3 else f"{picture.shape[2]} channels"
     depth = "" if picture.dtype == np.uint8 else f" {picture.dtype}"

@@ -1,4 +1,4 @@
-"""Pictures of any kind of data as what an engine is given, one case each."""
+"""Makes the inputs of an engine from any data set, one case a picture, and asks an engine about them."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What an engine is given, and the name by which people know it."""
+    """The input of an engine, and its name for people."""
 
     name: str
     image: Image  # (1, C, H, W) uint8
-    master: Image | None = None  # likewise, of a board; of a product (V, C, H, W), all its drawings
+    master: Image | None = None  # a board's master (1, C, H, W), or all drawings of a product (V, C, H, W)
 
 
 def evenly(things: Sequence[T], count: int) -> list[T]:
-    """So many of them, or all, in their order and at even distances."""
+    """Return `count` things, or all if there are fewer, in their order and at even distances."""
     few = min(count, len(things))
     return [things[i * len(things) // few] for i in range(few)]
 
 
 def pair_cases(pairs: Sequence[Pair], spec: InputSpec) -> Iterator[Case]:
-    """Boards with their masters, one after another."""
+    """Yield a case for each board with its master."""
     for pair in pairs:
         yield Case(name=pair.name, image=spec.tensor(pair.board), master=spec.tensor(pair.master))
 
 
 def part_cases(parts: Sequence[LabelledPart], spec: InputSpec) -> Iterator[Case]:
-    """Parts of a folder, one after another."""
+    """Yield a case for each part of a folder."""
     for part in parts:
         yield Case(name=part.name.replace("/", "-"), image=picture(part, spec))
 
 
 def answer(engine: Engine, manifest: Manifest, case: Case) -> Outputs:
-    """What an engine says of a case; EngineError where that is not a number."""
+    """Return an engine's outputs for a case; EngineError if one is not a number."""
     found = judge(engine, manifest, case.image, case.master)
     check_numbers(f"{case.name} on {engine.name} {engine.precision}", found)
     return found
@@ -61,7 +61,7 @@ def answer(engine: Engine, manifest: Manifest, case: Case) -> Outputs:
 
 @contextmanager
 def judging_engine(choice: EngineChoice, bundle: Bundle) -> Iterator[Engine]:
-    """The engine that a line would take; of a draft, which has no golden frames yet, without their proof."""
+    """Open the engine that a line would take; a draft's is not checked, as it has no golden frames yet."""
     with ExitStack() as opened:
         if bundle.manifest.golden:
             yield opened.enter_context(armed_engine(choice, bundle)).engine
@@ -70,12 +70,12 @@ def judging_engine(choice: EngineChoice, bundle: Bundle) -> Iterator[Engine]:
 
 
 def judge_all(bundle: Bundle, choice: EngineChoice, cases: Iterable[Case]) -> list[Outputs]:
-    """What an engine answers to each case, in their order."""
+    """Return the outputs of an engine for each case, in their order."""
     with open_engine(choice, bundle) as engine:
         return answers_of(engine, bundle.manifest, cases)
 
 
 def answers_of(engine: Engine, manifest: Manifest, cases: Iterable[Case]) -> list[Outputs]:
-    """What an open engine answers to each case, in their order."""
+    """Return the outputs of an open engine for each case, in their order."""
     shown = counted(cases, f"judging on {engine.name} {engine.precision}")
     return [answer(engine, manifest, case) for case in shown]

@@ -1,7 +1,7 @@
-"""A folder of master/board pairs into pictures and defect boxes in memory.
+"""Reads a folder of pairs of master and board, in DeepPCB's layout, into pictures and boxes of defects.
 
-The layout is DeepPCB's: `<id>_temp.*` is the master, `<id>_test.*` the board, and `<id>.txt` holds one
-defect a line, `x1 y1 x2 y2 type`, with type 1..6 in the order of `KINDS`.
+`<id>_temp.*` is the master, `<id>_test.*` the board, and `<id>.txt` has a line `x1 y1 x2 y2 type` for each
+defect, with type 1 to 6 in the order of `KINDS`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from trt_build.data.errors import DatasetError, raise_mistakes, read_each
 from trt_build.data.pictures import PICTURES, entries, is_picture, nested_files, read_picture, warn_left_out
 from trt_build.data.shares import share_of
 
-Files = dict[tuple[str, str], list[Path]]  # by id and role: temp, test, txt, or none
+#: Files by id and role: `temp`, `test`, `txt`, or an empty text.
+Files = dict[tuple[str, str], list[Path]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A master, a board of the same size, and what is wrong with the board."""
+    """A master, a board of the same size, and the defects of the board."""
 
     name: str
     master: npt.NDArray[np.uint8]  # (H, W) grey
@@ -35,18 +36,18 @@ class Pair:
 
 
 def read_pairs(folder: Path) -> list[Pair]:
-    """All pairs of a folder, by name; `DatasetError` tells everything that is wrong."""
+    """Return all pairs of a folder, by name; DatasetError tells all mistakes in the folder."""
     files = _files(folder)
     names = [name for name, role in files if role == "txt"]
     if not names:
         raise DatasetError(f"{folder}: expected pairs <id>_temp.*, <id>_test.*, <id>.txt; found no .txt file")
-    pairs, wrong = read_each(lambda name: _read_pair(folder, files, name), names)
-    raise_mistakes([*_misplaced(folder, files), *wrong])
+    pairs, mistakes = read_each(lambda name: _read_pair(folder, files, name), names)
+    raise_mistakes([*_misplaced(folder, files), *mistakes])
     return pairs
 
 
 def split(pairs: Sequence[Pair], *, held_out: float = 0.06, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
-    """Training pairs and held-out pairs; which is which depends on a pair's name and the seed alone."""
+    """Split pairs into those to train with and a share `held_out`, by their names and the seed."""
     train: list[Pair] = []
     kept: list[Pair] = []
     for pair in pairs:
@@ -55,20 +56,23 @@ def split(pairs: Sequence[Pair], *, held_out: float = 0.06, seed: int = 0) -> tu
 
 
 def read_boxes(path: Path, size: tuple[int, int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Boxes `(B, 4)` and kinds `(B,)` of an annotation file, for a picture of `size` (height, width)."""
+    """Return boxes `(B, 4)` and kinds `(B,)` of an annotation file; `size` is the picture's height and width.
+
+    Boxes are left, top, right, bottom in pixels. Raises DatasetError that names each wrong line.
+    """
     try:
         lines = text_of(path.read_bytes()).splitlines()
     except ValueError as error:
         raise DatasetError(f"{path}: {error}") from error
     numbered = [(f"{path}:{number}", line) for number, line in enumerate(lines, start=1) if line.strip()]
-    boxes, wrong = read_each(lambda line: _box(line[0], line[1], size), numbered)
-    raise_mistakes(wrong)
+    boxes, mistakes = read_each(lambda line: _box(line[0], line[1], size), numbered)
+    raise_mistakes(mistakes)
     table = np.array(boxes, np.float32).reshape(-1, 5)
     return table[:, :4], table[:, 4].astype(np.int64) - 1
 
 
 def _box(where: str, line: str, size: tuple[int, int]) -> list[int]:
-    """Left, top, right, bottom and type, 1..6."""
+    """Return left, top, right, bottom and type, 1 to 6, of a line; `where` is its place for errors."""
     height, width = size
     try:
         left, top, right, bottom, kind = (int(word) for word in line.replace(",", " ").split())
@@ -82,7 +86,7 @@ def _box(where: str, line: str, size: tuple[int, int]) -> list[int]:
 
 
 def _files(folder: Path) -> Files:
-    """Every file, under the id and the role that its name gives it."""
+    """Return all files by the id and the role in their names."""
     files: Files = {}
     for path in entries(folder):
         name, _, role = path.stem.rpartition("_")
@@ -95,7 +99,7 @@ def _files(folder: Path) -> Files:
 
 
 def _misplaced(folder: Path, files: Files) -> Iterator[str]:
-    """Pictures that belong to no pair, and those that lie where none is looked for."""
+    """Yield a mistake for each picture that belongs to no pair or lies in an inner folder."""
     yield from nested_files(folder)
     for (name, role), paths in files.items():
         if not role:
@@ -111,8 +115,9 @@ def _misplaced(folder: Path, files: Files) -> Iterator[str]:
 
 
 def _read_pair(folder: Path, files: Files, name: str) -> Pair:
-    pictures, wrong = read_each(lambda role: _read_picture(folder, files, name, role), ("temp", "test"))
-    raise_mistakes(wrong)
+    """Return the pair with an id; DatasetError tells what is missing or does not fit."""
+    pictures, mistakes = read_each(lambda role: _grey_picture(folder, files, name, role), ("temp", "test"))
+    raise_mistakes(mistakes)
     master, board = pictures
     if master.shape != board.shape:
         raise DatasetError(
@@ -122,7 +127,8 @@ def _read_pair(folder: Path, files: Files, name: str) -> Pair:
     return Pair(name=readable(name), master=master, board=board, boxes=boxes, kinds=kinds)
 
 
-def _read_picture(folder: Path, files: Files, name: str, role: str) -> npt.NDArray[np.uint8]:
+def _grey_picture(folder: Path, files: Files, name: str, role: str) -> npt.NDArray[np.uint8]:
+    """Return the picture `(H, W)` grey of an id and a role."""
     if (name, role) not in files:
         raise DatasetError(f"{folder / name}_{role}.*: expected a picture ({', '.join(PICTURES)}), found none")
     path = files[name, role][0]

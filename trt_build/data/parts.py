@@ -1,12 +1,12 @@
-"""A folder in MVTec AD's layout into parts: pictures with their label and, where defective, their mask.
+"""Reads a folder in MVTec AD's layout into parts: pictures with a label and, if defective, a mask.
 
-    train/good/<id>.*                    good parts alone
-    test/good/<id>.*                     good parts kept for testing; may be missing like all of test/
+    train/good/<id>.*                    good parts only
+    test/good/<id>.*                     good parts for the test; all of test/ may be missing
     test/<kind>/<id>.*                   defective parts, a folder for each kind of defect
     ground_truth/<kind>/<id>_mask.png    of its picture's size, not 0 where the defect is
 
-A mask may be empty: that part counts as defective, and no place on it does. Without any ground_truth/ there are
-no masks, and no figures of pixels.
+A mask may be empty: then the part is defective, but none of its pixels are. Without ground_truth/ there are no
+masks, and no pixel figures.
 """
 
 from __future__ import annotations
@@ -30,36 +30,38 @@ from trt_build.data.unfit import GOOD, unfit
 Picture = npt.NDArray[np.uint8]
 
 SHARES = {"fit": 0.7, "validation": 0.1, "calibration": 0.2}
-#: With fewer than 19 scores no threshold holds the false rejects below 5 %, the weakest rate worth a promise.
+#: Parts that each share needs: with fewer than 19 scores no threshold keeps the false rejects below 5 %.
 LEAST = {"fit": 20, "validation": 5, "calibration": 19}
-ENOUGH = 150  # good parts fill each share with a chance of 99 %
+#: This many good parts fill each share with a probability of 99 %.
+ENOUGH = 150
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledPart:
-    """A picture on disk and what is known of it."""
+    """A picture on disk, with its label and its mask."""
 
-    name: str  # "crack/012": its kind and its file's name
-    kind: str  # "good", or the folder's name
+    name: str  # kind and file name, such as "crack/012"
+    kind: str  # "good", or the kind of defect
     path: Path
-    mask: Path | None = None  # of a defective part, where the folder has masks
+    mask: Path | None = None  # of a defective part, if the folder has masks
 
     @property
     def is_good(self) -> bool:
+        """Return whether the part has no defect."""
         return self.kind == GOOD
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """All parts of a folder, by kind and name."""
+    """All parts of a folder, sorted by kind and name."""
 
-    train: list[LabelledPart]  # good ones
+    train: list[LabelledPart]  # all good
     test: list[LabelledPart]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Good:
-    """Good parts to train with, to look at while training, and to set thresholds with: no part is in two."""
+    """Good parts to train with, to validate a training with, and to set thresholds with; no part is in two."""
 
     fit: list[LabelledPart]
     validation: list[LabelledPart]
@@ -67,9 +69,10 @@ class Good:
 
 
 def read_parts(folder: Path, *, mixed_sizes: bool = False) -> Parts:
-    """The parts of a folder; every file is opened, and `DatasetError` tells everything that is wrong.
+    """Open every file of a folder and return its parts; DatasetError tells all mistakes in the folder.
 
-    All pictures are of one size unless `mixed_sizes`. No training picture comes twice or in the test.
+    All pictures must have one size unless `mixed_sizes`. A training picture must not occur twice or in the
+    test.
     """
     train, test = _labelled(folder, "train"), _labelled(folder, "test")
     raise_mistakes(unfit(folder, train, test, mixed_sizes=mixed_sizes))
@@ -77,9 +80,9 @@ def read_parts(folder: Path, *, mixed_sizes: bool = False) -> Parts:
 
 
 def split_good(parts: Sequence[LabelledPart], *, seed: int = 0) -> Good:
-    """Good parts into about 70, 10 and 20 %; a part's place depends on its name and the seed alone.
+    """Split good parts into about 70, 10 and 20 %, by their names and the seed.
 
-    So parts that are added later move no other part. `DatasetError` where a share has too few.
+    Parts that are added later do not move others. Raises DatasetError if a share has too few parts.
     """
     shares: dict[str, list[LabelledPart]] = {name: [] for name in SHARES}
     ends = np.cumsum(list(SHARES.values()))
@@ -95,7 +98,7 @@ def split_good(parts: Sequence[LabelledPart], *, seed: int = 0) -> Good:
 
 
 def picture(part: LabelledPart, spec: InputSpec) -> Picture:
-    """The model's input `(1, C, H, W)` uint8, laid out as on the line: the whole picture, resampled."""
+    """Return the model's input `(1, C, H, W)` uint8: the whole picture, resampled as on the line."""
     out = np.empty(spec.shape, np.uint8)
     frame = frame_of(part)
     Warper(None, spec).warp(frame.shape).apply(frame, out)
@@ -103,12 +106,12 @@ def picture(part: LabelledPart, spec: InputSpec) -> Picture:
 
 
 def pictures(parts: Sequence[LabelledPart], spec: InputSpec) -> Picture:
-    """The inputs `(N, C, H, W)` uint8 of many parts."""
+    """Return the inputs `(N, C, H, W)` uint8 of N parts."""
     return np.concatenate([np.empty((0, *spec.shape[1:]), np.uint8), *(picture(part, spec) for part in parts)])
 
 
 def mask_of(part: LabelledPart, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Where the defect is, `(H, W)` of this shape, by nearest neighbour; nowhere without a mask."""
+    """Return where the defect is, `(H, W)` bool of `shape`, by nearest neighbour; all False without a mask."""
     if part.mask is None:
         return np.zeros(shape, bool)
     mask = read_picture(part.mask)
@@ -117,12 +120,12 @@ def mask_of(part: LabelledPart, shape: tuple[int, int]) -> npt.NDArray[np.bool_]
 
 
 def frame_of(part: LabelledPart) -> Picture:
-    """The picture as it is stored, `(H, W)` grey or `(H, W, 3)` BGR."""
+    """Return the picture as it is stored, `(H, W)` grey or `(H, W, 3)` BGR uint8."""
     return read_picture(part.path)
 
 
 def _labelled(folder: Path, half: str) -> list[LabelledPart]:
-    """The parts of `train` or `test`."""
+    """Return the parts in `train` or `test`."""
     has_masks = bool(entries(folder / "ground_truth"))
     return [
         LabelledPart(
@@ -138,4 +141,5 @@ def _labelled(folder: Path, half: str) -> list[LabelledPart]:
 
 
 def _mask(folder: Path, kind: str, path: Path) -> Path:
+    """Return where the mask of a picture has to be."""
     return folder / "ground_truth" / kind / f"{path.stem}_mask.png"

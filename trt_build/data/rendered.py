@@ -1,4 +1,4 @@
-"""Writes a training set of rendered boards, laid out like DeepPCB and registered like parts on the line."""
+"""Writes a training set of rendered boards, in DeepPCB's layout and registered like parts on the line."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from edge.render.photo import BoardPose, master, photograph
 from trt_build.data.pictures import save
 from trt_build.terminal.progress import counted
 
-FIRST_DESIGN = 1000  # the designs below are the line's: no model has seen them
+#: Designs with lower numbers are for lines: no model is trained with them.
+FIRST_DESIGN = 1000
 
 
 def write_pairs(folder: Path, boards: int, size: int, seed: int) -> None:
-    """Write `<id>_temp.png`, `<id>_test.png` and `<id>.txt` for so many boards, each of another design.
+    """Write `<id>_temp.png`, `<id>_test.png` and `<id>.txt` for each of `boards` boards of different designs.
 
-    Sets of different seeds share no design as long as each has less than 100000 boards. Every tenth board
-    is good; the others have three to eight defects.
+    Sets with different seeds share no design if each has fewer than 100,000 boards. Every tenth board is good;
+    the others have up to eight defects. Pictures have `size` x `size` pixels.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for index in counted(range(boards), "rendering boards"):
@@ -47,7 +48,7 @@ def write_pairs(folder: Path, boards: int, size: int, seed: int) -> None:
 
 
 def registered(part: NDArray[np.uint8], temp: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The part laid onto its master by what does it on the line."""
+    """Return the part warped onto its master as the line does it; both `(H, W)` uint8."""
     preprocess, spec = Preprocess(), InputSpec(height=temp.shape[0], width=temp.shape[1])
     masters = Masters(lambda view: (temp, view), preprocess, spec, temp.shape)
     image = np.empty(spec.shape, np.uint8)

@@ -1,4 +1,4 @@
-"""What is wrong with a folder of parts in MVTec AD's layout: all of it, each with its file and what to do."""
+"""Finds all mistakes in a folder of parts in MVTec AD's layout; each names its file and what to do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HALVES = ("train", "test", "ground_truth")
 def unfit(
     folder: Path, train: Sequence[LabelledPart], test: Sequence[LabelledPart], *, mixed_sizes: bool
 ) -> Iterator[str]:
-    """What is wrong, one text each; nothing where the parts can be used. Files that are left out are named."""
+    """Yield a text for each mistake; log a warning that names the files that are left out."""
     yield from _misplaced(folder)
     yield from _mislabelled(folder, train)
     yield from _strays(folder, test)
@@ -33,7 +33,7 @@ def unfit(
 
 
 def _misplaced(folder: Path) -> Iterator[str]:
-    """Pictures that lie in no label's folder, or deeper than that."""
+    """Yield a mistake for each picture outside a label's folder, or in a folder within it."""
     for half in HALVES:
         for label in entries(folder / half):
             yield from nested_files(label)
@@ -44,7 +44,7 @@ def _misplaced(folder: Path) -> Iterator[str]:
 
 
 def _mislabelled(folder: Path, train: Sequence[LabelledPart]) -> Iterator[str]:
-    """Training pictures are of good parts, and there are some."""
+    """Yield a mistake if there are no good training pictures, or if there are defective ones."""
     if not any(part.is_good for part in train):
         yield (
             f"{folder / 'train' / GOOD}: expected pictures of good parts ({', '.join(PICTURES)}), found none: "
@@ -58,7 +58,7 @@ def _mislabelled(folder: Path, train: Sequence[LabelledPart]) -> Iterator[str]:
 
 
 def _strays(folder: Path, test: Sequence[LabelledPart]) -> Iterator[str]:
-    """Every mask belongs to a defective part, and every defective part has one."""
+    """Yield a mistake for each mask without a defective part, and for each defective part without a mask."""
     masks = {part.mask for part in test}
     for kind in entries(folder / "ground_truth"):
         for path in entries(kind):
@@ -76,26 +76,26 @@ def _strays(folder: Path, test: Sequence[LabelledPart]) -> Iterator[str]:
 
 
 def _unreadable(parts: Sequence[LabelledPart], mixed_sizes: bool) -> Iterator[str]:
-    """Pictures that cannot be read, that do not fit their mask, or that are not of the others' size."""
+    """Yield a mistake for each picture that cannot be read, does not fit its mask or has another size."""
     sized, wrong = read_each(lambda part: (part, _size(part)), parts)
     yield from wrong
     sizes = Counter(size for _, size in sized)
     for part, size in sized if len(sizes) > 1 and not mixed_sizes else ():
         if size != (usual := sizes.most_common(1)[0][0]):
             yield (
-                f"{part.path}: is {_words(size)}, most pictures are {_words(usual)}: cut or take all pictures "
-                "alike, or train with --mixed-sizes if the parts are of different sizes"
+                f"{part.path}: is {_text_of(size)}, most pictures are {_text_of(usual)}: cut or take all "
+                "pictures alike, or train with --mixed-sizes if the parts are of different sizes"
             )
 
 
 def _size(part: LabelledPart) -> tuple[int, ...]:
-    """Height and width of a picture that can be read and that fits its mask."""
+    """Return height and width of a picture; DatasetError if it cannot be read or does not fit its mask."""
     size = read_picture(part.path).shape[:2]
     if part.mask is not None and part.mask.is_file():
         mask = read_picture(part.mask)
         if mask.shape[:2] != size:
             raise DatasetError(
-                f"{part.mask}: is {_words(mask.shape)}, its picture {_words(size)}: draw the mask anew"
+                f"{part.mask}: is {_text_of(mask.shape)}, its picture {_text_of(size)}: draw the mask anew"
             )
         if len(np.unique(mask[mask > 0])) > 1:
             raise DatasetError(
@@ -105,7 +105,7 @@ def _size(part: LabelledPart) -> tuple[int, ...]:
 
 
 def _copies(train: Sequence[LabelledPart], test: Sequence[LabelledPart]) -> Iterator[str]:
-    """Pictures that come twice, are trained and tested with, have two labels, or two of which have one name."""
+    """Yield a mistake for each picture that occurs twice, in train and test, or with two labels or one name."""
     trained: dict[bytes, LabelledPart] = {}
     tested: dict[bytes, LabelledPart] = {}
     for half in (train, test):
@@ -133,7 +133,7 @@ def _copies(train: Sequence[LabelledPart], test: Sequence[LabelledPart]) -> Iter
 
 
 def _warn(folder: Path) -> None:
-    """Name what is not read though it lies where pictures do, or may have been meant to."""
+    """Log which files beside the pictures are not read."""
     inside = [path for half in HALVES for label in entries(folder / half) for path in (label, *entries(label))]
     files = [path for path in inside if path.is_file() and not is_picture(path)]
     warn_left_out(files, "since OpenCV finds no picture in them")
@@ -144,8 +144,10 @@ def _warn(folder: Path) -> None:
 
 
 def _digest(part: LabelledPart) -> bytes:
+    """Return the SHA-256 of a picture's file."""
     return hashlib.sha256(part.path.read_bytes()).digest()
 
 
-def _words(shape: Sequence[int]) -> str:
+def _text_of(shape: Sequence[int]) -> str:
+    """Return width x height of a picture of shape `(H, W, ...)` for people."""
     return f"{shape[1]}x{shape[0]}"

@@ -1,1 +1,1 @@
-"""Verdicts and truth into figures, charts and a report."""
+"""Compute figures from what a model says and what is true, and draw charts and a report."""

@@ -1,10 +1,10 @@
-"""Found and true boxes into DeepPCB's official score and into class-mean average precision.
+"""Compares found with true boxes: DeepPCB's official score, and the average precision by kind.
 
-The official script (tangsanli5201/DeepPCB) descends from the ICDAR 2015 reading competition, and its
-habits are part of the published figures: one average precision over all kinds pooled; boxes matched
-in the order in which they stand in the file, not strongest first; a true box that a found one covers
-is used up even where the kinds differ; precision, recall and F count every box that was handed in.
-`class_mean_ap` is the usual figure, kind by kind, strongest first, without those habits.
+The official script (tangsanli5201/DeepPCB) comes from the ICDAR 2015 reading competition. The published figures
+depend on what it does: it computes one average precision over all kinds; it matches boxes in the order of the
+file, not by score; a true box that a found box covers is used up even if the kinds differ; precision, recall
+and F count every box that was submitted. `class_mean_ap` is the usual figure: kind by kind, highest score
+first.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Boxes:
-    """Boxes of one picture, in the order in which they are handed in."""
+    """The boxes of one picture, in the order in which they are submitted."""
 
-    boxes: npt.NDArray[np.floating]  # (B, 4) left, top, right, bottom
+    boxes: npt.NDArray[np.floating]  # (B, 4) left, top, right, bottom in pixels
     kinds: npt.NDArray[np.int64]  # (B,)
-    scores: npt.NDArray[np.floating]  # (B,); of no meaning for true boxes
+    scores: npt.NDArray[np.floating]  # (B,), not used of true boxes
 
     def of_kind(self, kind: int) -> Boxes:
+        """Return the boxes of one kind."""
         return self._where(self.kinds == kind)
 
     def from_score(self, cut: float) -> Boxes:
+        """Return the boxes with at least this score."""
         return self._where(self.scores >= cut)
 
     def _where(self, keep: npt.NDArray[np.bool_]) -> Boxes:
@@ -38,10 +40,10 @@ class Boxes:
 
 @dataclass(frozen=True, kw_only=True)
 class OfficialScore:
-    """All in 0..1; the average precisions are pooled over all kinds."""
+    """DeepPCB's score, each value 0 to 1; an average precision is computed over all kinds together."""
 
-    ap: float  # of every box found
-    ap_at_cut: float  # of those handed in for F alone
+    ap: float  # of all found boxes
+    ap_at_cut: float  # of the boxes that F counts
     precision: float
     recall: float
     f: float
@@ -50,10 +52,10 @@ class OfficialScore:
 def official_score(
     truth: Sequence[Boxes], found: Sequence[Boxes], *, iou: float = 0.33, cut: float = 0.0
 ) -> OfficialScore:
-    """DeepPCB's score of all found boxes and of those of at least `cut`.
+    """Return DeepPCB's score of all found boxes and of those with a score of at least `cut`.
 
-    The script scores one list. Its precision curve wants the weak boxes too, its F only those that are
-    meant, so a submission is scored twice, with and without the weak ones; this is both.
+    The script scores one list. Its precision curve needs boxes with low scores too, and its F does not, so a
+    submission is scored twice: with them and without. This returns both.
     """
     total = sum(len(t.kinds) for t in truth)
     meant = [f.from_score(cut) for f in found]
@@ -73,7 +75,7 @@ def official_score(
 def class_mean_ap(
     truth: Sequence[Boxes], found: Sequence[Boxes], *, iou: float, kinds: int
 ) -> tuple[float, list[float]]:
-    """The mean over kinds, and each kind's average precision: area under the precision envelope."""
+    """Return the mean over kinds, and each kind's average precision: the area under the precision envelope."""
     each = []
     for kind in range(kinds):
         theirs = [t.of_kind(kind) for t in truth]
@@ -85,17 +87,18 @@ def class_mean_ap(
 
 
 def best_cut(truth: Sequence[Boxes], found: Sequence[Boxes], *, iou: float = 0.33) -> float:
-    """The least score to hand in, in hundredths, for the highest official F."""
+    """Return the lowest score to submit, in hundredths, for the highest official F."""
     cuts = np.unique(_scores(found).round(2))
     if not len(cuts):
         return 0.5
     quality = [official_score(truth, [f.from_score(cut) for f in found], iou=iou).f for cut in cuts]
     best = np.flatnonzero(np.array(quality) >= max(quality) - 1e-9)
-    return float(cuts[best[len(best) // 2]])  # the middle of the plateau: the safest of equals
+    # Of equally good cuts the middle one is the safest.
+    return float(cuts[best[len(best) // 2]])
 
 
 def overlaps(one: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) -> FloatArray:
-    """IoU of each box `(A, 4)` with each box `(B, 4)`: `(A, B)`."""
+    """Return the IoU `(A, B)` of each box `(A, 4)` with each box `(B, 4)`."""
     sides = np.minimum(one[:, None, 2:], other[None, :, 2:]) - np.maximum(one[:, None, :2], other[None, :, :2])
     both = np.prod(np.clip(sides, 0, None), axis=2)
     areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (one, other)]
@@ -103,17 +106,17 @@ def overlaps(one: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) -> 
 
 
 def _scores(found: Sequence[Boxes]) -> FloatArray:
-    """Of all boxes of all pictures."""
+    """Return the scores `(N,)` of all boxes of all pictures."""
     return np.concatenate([f.scores for f in found]).astype(np.float64)
 
 
 def _hits(truth: Sequence[Boxes], found: Sequence[Boxes], iou: float) -> npt.NDArray[np.bool_]:
-    """Whether each box of each picture counts as right, as the official script matches them."""
+    """Return whether each box of each picture is right `(N,)`, as the official script matches them."""
     return np.concatenate([_match_in_order(t, f, iou) for t, f in zip(truth, found, strict=True)])
 
 
 def _match_in_order(truth: Boxes, found: Boxes, iou: float) -> npt.NDArray[np.bool_]:
-    """Which found boxes count, going through the true ones and, for each, through the found ones."""
+    """Return which found boxes are right `(B,)`: each true box takes the first free found box covering it."""
     hits = np.zeros(len(found.kinds), bool)
     used = np.zeros(len(found.kinds), bool)
     table = overlaps(truth.boxes, found.boxes) > iou
@@ -126,7 +129,7 @@ def _match_in_order(truth: Boxes, found: Boxes, iou: float) -> npt.NDArray[np.bo
 
 
 def _match_strongest(truth: Boxes, found: Boxes, iou: float) -> npt.NDArray[np.bool_]:
-    """Which found boxes count, strongest first, each taking the free true box it covers best."""
+    """Return which found boxes are right `(B,)`: by falling score, each takes its best free true box."""
     hits = np.zeros(len(found.kinds), bool)
     table = overlaps(found.boxes, truth.boxes)
     for f in np.argsort(-found.scores, kind="stable"):
@@ -137,20 +140,21 @@ def _match_strongest(truth: Boxes, found: Boxes, iou: float) -> npt.NDArray[np.b
 
 
 def _curve(scores: FloatArray, hits: npt.NDArray[np.bool_], total: int) -> tuple[FloatArray, FloatArray]:
-    """Recall and precision after each box, strongest first."""
+    """Return recall and precision `(N,)` after each box, by falling score; `total` counts the true boxes."""
     ranked = hits[np.argsort(-scores, kind="stable")]
     right = np.cumsum(ranked)
     return right / max(total, 1), right / np.arange(1, len(ranked) + 1)
 
 
 def _stepwise_ap(scores: FloatArray, hits: npt.NDArray[np.bool_], total: int) -> float:
-    """The mean over true boxes of the precision at the moment each was found: no envelope."""
+    """Return the mean over true boxes of the precision at which each was found, without an envelope."""
     _, precision = _curve(scores, hits, total)
     ranked = hits[np.argsort(-scores, kind="stable")]
     return float(precision[ranked].sum() / max(total, 1))
 
 
 def _envelope_ap(scores: FloatArray, hits: npt.NDArray[np.bool_], total: int) -> float:
+    """Return the area under the envelope of precision over recall."""
     recall, precision = _curve(scores, hits, total)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     return float((np.diff(recall, prepend=0.0) * envelope).sum())

@@ -1,4 +1,4 @@
-"""What a model said of parts, and how it was trained, into drawn figures: one palette, one scale of heat."""
+"""Draws charts of a training and of judged parts, and pages of parts with their anomaly maps."""
 
 from __future__ import annotations
 
@@ -24,18 +24,21 @@ from trt_build.figures.ranking import escape_and_overkill, resize_map, sweep
 from trt_build.terminal.plain_names import plain_name
 
 GOOD, BAD, INK, FAINT, TRUTH = "#2f6db5", "#d95f30", "#222222", "#9a9a9a", "#00a6d6"
-HEAT = LinearSegmentedColormap.from_list("heat", ["#ffd54a", "#f57c00", "#b3001b"])
-USUAL, RARE = 0.95, 0.999  # of the pixels of good parts: below nothing shows, above the colour is full
+MAP_COLORS = LinearSegmentedColormap.from_list("anomaly map", ["#ffd54a", "#f57c00", "#b3001b"])
+#: Quantiles of good parts' map values: below the first no colour is shown, above the second the full one.
+USUAL, RARE = 0.95, 0.999
 WIDTH_IN = 11.0
-ACROSS, DOWN = 3, 4  # parts on a page
-_STRIP_IN = 0.95 * WIDTH_IN / ACROSS  # of a part on it
-_GAP = 0.02  # between a part's two pictures, in their width
+#: Parts on a page, and the width of one.
+ACROSS, DOWN = 3, 4
+_STRIP_IN = 0.95 * WIDTH_IN / ACROSS
+#: Gap between a part's two pictures, divided by their width.
+_GAP = 0.02
 
 
 def draw_training(progress: Path) -> Figure:
-    """The loss and whatever else was noted by epoch, each in a panel of its own.
+    """Draw the loss and everything else that a training noted by epoch, each in its own panel.
 
-    A line that a kill cut short is left out; of an epoch that was done twice the last counts.
+    A line that was cut off by a kill is left out. Of an epoch that was done twice the last line is used.
     """
     lines: dict[int, dict[str, Any]] = {}
     for text in progress.read_text().splitlines():
@@ -63,7 +66,7 @@ def draw_training(progress: Path) -> Figure:
 
 
 def draw_scores(judged: Sequence[JudgedPart], threshold: float) -> Figure:
-    """How many parts have which score, and below that each part in the row of its kind, the good ones first."""
+    """Draw a histogram of the scores, and below it each part in the row of its kind, good parts first."""
     kinds = sorted({one.part.kind for one in judged}, key=lambda kind: (kind != "good", kind))
     figure = Figure(figsize=(WIDTH_IN, 2.8 + 0.34 * len(kinds)), layout="constrained")
     ratios = [2.4, 0.4 + 0.34 * len(kinds)]
@@ -85,7 +88,8 @@ def draw_scores(judged: Sequence[JudgedPart], threshold: float) -> Figure:
             )
     for row, kind in enumerate(kinds):
         chosen = [one.score for one in judged if one.part.kind == kind]
-        lifts = [row + ((i * 0.618) % 1 - 0.5) * 0.5 for i in range(len(chosen))]  # apart, without chance
+        # The points of a row are spread, always in the same way.
+        lifts = [row + ((i * 0.618) % 1 - 0.5) * 0.5 for i in range(len(chosen))]
         lower.scatter(chosen, lifts, s=14, color=GOOD if kind == "good" else BAD, alpha=0.75, linewidths=0)
     if spread:
         lower.set_xscale("log")
@@ -105,7 +109,7 @@ def draw_scores(judged: Sequence[JudgedPart], threshold: float) -> Figure:
 
 
 def draw_roc(good: npt.NDArray[np.float64], bad: npt.NDArray[np.float64], threshold: float) -> Figure:
-    """The ROC curve of part scores, with the point that the threshold chooses and its 95 % intervals."""
+    """Draw the ROC curve of good scores `(N,)` and defective ones `(M,)`, with the threshold's point on it."""
     ranked = sweep(good, bad)
     escape, overkill = escape_and_overkill(good, bad, threshold)
     figure = Figure(figsize=(5.0, 5.2), layout="constrained")
@@ -137,14 +141,14 @@ def draw_roc(good: npt.NDArray[np.float64], bad: npt.NDArray[np.float64], thresh
 
 
 def map_scale(judged: Sequence[JudgedPart]) -> tuple[float, float]:
-    """Map values where the heat begins and where it is full, for all pages alike: what good parts show."""
+    """Return the map values at which colour begins and is full, from the maps of good parts, for all pages."""
     maps = [one.map.ravel() for one in judged if one.part.is_good] or [one.map.ravel() for one in judged]
     low, high = np.quantile(np.concatenate(maps), (USUAL, RARE))
     return float(low), float(max(high, low + 1e-12))
 
 
 def draw_parts(judged: Sequence[JudgedPart], scale: tuple[float, float]) -> Figure:
-    """A page of up to 12 parts: each as it was taken, then in grey with its heat and the true defect's edge."""
+    """Draw up to 12 parts on a page: each as taken, then in grey with its anomaly map and true defect."""
     frames = [frame_of(one.part) for one in judged]
     tallest = [max(map(_rise, frames[at : at + ACROSS])) for at in range(0, len(frames), ACROSS)]
     heights = [0.3 + min(_STRIP_IN * rise, 2.2) for rise in tallest]
@@ -155,31 +159,32 @@ def draw_parts(judged: Sequence[JudgedPart], scale: tuple[float, float]) -> Figu
     for place, (one, frame) in enumerate(zip(judged, frames, strict=True)):
         _draw_part(one, frame, scale, figure.add_subplot(grid[divmod(place, ACROSS)]))
     bar = figure.add_axes((0.36, 0.1 / total, 0.28, 0.09 / total))
-    bar.imshow(HEAT(np.linspace(0, 1, 256))[np.newaxis], aspect="auto")
+    bar.imshow(MAP_COLORS(np.linspace(0, 1, 256))[np.newaxis], aspect="auto")
     bar.set_axis_off()
     words: dict[str, Any] = {"size": 8, "color": INK, "va": "center", "transform": bar.transAxes}
     bar.text(
         -0.015,
         0.4,
-        f"heat that {100 * (1 - USUAL):.3g} % of good parts' pixels reach",
+        f"value that {100 * (1 - USUAL):.3g} % of good parts' pixels reach",
         ha="right",
         **words,
     )
-    bar.text(1.015, 0.4, f"that {100 * (1 - RARE):.3g} % reach", ha="left", **words)
+    bar.text(1.015, 0.4, f"value that {100 * (1 - RARE):.3g} % reach", ha="left", **words)
     if not all(one.part.is_good for one in judged):
         bar.text(1.55, 0.4, "blue outline: the true defect", ha="left", **words)
     return figure
 
 
 def _rise(frame: npt.NDArray[np.uint8]) -> float:
-    """Height over width of the strip that shows a picture twice."""
+    """Return height divided by width of the strip that shows a picture `(H, W, ...)` twice."""
     return float(frame.shape[0] / ((2 + _GAP) * frame.shape[1]))
 
 
 def _draw_part(one: JudgedPart, frame: npt.NDArray[np.uint8], scale: tuple[float, float], axes: Axes) -> None:
+    """Draw a part's picture, `(H, W)` or `(H, W, 3)` BGR, beside the same under its anomaly map."""
     height, width = frame.shape[:2]
     strength = np.clip((resize_map(one.map, (height, width)) - scale[0]) / (scale[1] - scale[0]), 0, 1)
-    layer = HEAT(strength)
+    layer = MAP_COLORS(strength)
     layer[..., 3] = 0.8 * np.sqrt(strength)
     shift = (1 + _GAP) * width
     here, there = (0, width, height, 0), (shift, shift + width, height, 0)
@@ -199,7 +204,7 @@ def _draw_part(one: JudgedPart, frame: npt.NDArray[np.uint8], scale: tuple[float
 
 
 def _plain(axes: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
-    """Axes without a frame round them."""
+    """Set the texts of axes, and remove their frame."""
     axes.set_title(title, size=10, color=INK, loc="left")
     axes.set_xlabel(x, size=9, color=INK)
     axes.set_ylabel(y, size=9, color=INK)

@@ -1,4 +1,4 @@
-"""Test parts as a model judged them into image and pixel figures."""
+"""Judges the test parts of a folder, and computes image and pixel figures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trt_build.terminal.progress import counted
 
 
 def read_test_parts(data: Path) -> list[LabelledPart]:
-    """The test parts of a folder, good and defective."""
+    """Return the test parts of a folder; DatasetError unless there are good and defective ones."""
     parts = read_parts(data, mixed_sizes=True).test
     good = sum(part.is_good for part in parts)
     if not 0 < good < len(parts):
@@ -33,7 +33,7 @@ def read_test_parts(data: Path) -> list[LabelledPart]:
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedPart:
-    """A part and what the model said of it; the map is `(1, h, w)` float32 of any size, higher is worse."""
+    """A part with its score and its map `(1, h, w)` float32 of any size; higher is worse."""
 
     part: LabelledPart
     score: float
@@ -42,7 +42,7 @@ class JudgedPart:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Test parts as judged, and the figures on them, in 0..1."""
+    """The judged test parts, and the figures on them, 0 to 1."""
 
     judged: list[JudgedPart]
     figures: dict[str, float]
@@ -50,7 +50,7 @@ class Evaluation:
 
 
 def evaluate(bundle: Bundle, data: Path, choice: EngineChoice) -> Evaluation:
-    """Judge the test parts of a folder on the engine that a line would take, by the bundle's threshold."""
+    """Judge the test parts of a folder on the engine that a line would take, with the bundle's threshold."""
     manifest = bundle.manifest
     (threshold,) = manifest.thresholds.values()
     judged = []
@@ -66,9 +66,10 @@ def evaluate(bundle: Bundle, data: Path, choice: EngineChoice) -> Evaluation:
 
 
 def figures_of(judged: Sequence[JudgedPart], size: tuple[int, int], threshold: float) -> dict[str, float]:
-    """Image and pixel figures at the model's input size, and the rates at the least score that rejects.
+    """Return image and pixel figures, and the rates of escapes and overkill at `threshold`.
 
-    Without masks there are none of pixels.
+    `size` is height and width of the model's input, and of the maps compared. Without masks there are no pixel
+    figures.
     """
     good = np.array([one.score for one in judged if one.part.is_good])
     bad = np.array([one.score for one in judged if not one.part.is_good])
@@ -84,7 +85,7 @@ def figures_of(judged: Sequence[JudgedPart], size: tuple[int, int], threshold: f
 
 
 def _of_pixels(judged: Sequence[JudgedPart], size: tuple[int, int]) -> dict[str, float]:
-    """None where no defective part has a mask."""
+    """Return pixel figures; an empty dict if no defective part has a mask."""
     if not any(one.part.mask for one in judged):
         return {}
     maps, masks = [resize_map(one.map, size) for one in judged], [mask_of(one.part, size) for one in judged]

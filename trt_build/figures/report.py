@@ -1,4 +1,4 @@
-"""A training and its evaluation as one HTML file that stands alone, with its pictures as PNG beside it."""
+"""Writes a training and its evaluation as one HTML file that needs no other, and its charts as PNG."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from trt_build.figures.parts import JudgedPart
 from trt_build.figures.ranking import Rate, escape_and_overkill, image_auroc
 from trt_build.terminal.plain_names import plain_name
 
-PAGES = 2  # of the worst of either kind
+#: Pages of escapes, and of overkills, at most.
+PAGES = 2
 DPI = 130
 
 _STYLE = """
@@ -52,11 +53,11 @@ def write_report(
     facts: Mapping[str, object] | None = None,
     progress: Path | None = None,
 ) -> Path:
-    """Writes `report.html` and its PNGs into `folder`, in place of an earlier report's; the HTML's path.
+    """Write `report.html` and its PNGs into `folder`, over those of an earlier report; return the HTML's path.
 
-    `judged` are test parts, held against the calibration's threshold; `figures` are further ones that were
-    computed on them; `facts` say what was trained, on what, and how; `progress` is the training's
-    `progress.jsonl`. Whatever is not given is left out.
+    `judged` are test parts, compared with the calibration's threshold; `figures` are further figures of them;
+    `facts` say what was trained, on what, and how; `progress` is the training's `progress.jsonl`. Whatever is
+    not given is left out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for pattern in ("escapes-*.png", "overkills-*.png", "training.png", "scores.png", "roc.png"):
@@ -77,7 +78,8 @@ def write_report(
         f'<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style></head>\n<body>\n" + "\n".join(body) + "\n</body></html>\n",
         encoding="utf-8",
-        errors="backslashreplace",  # names of files may hold what UTF-8 does not
+        # Names of files may not be UTF-8.
+        errors="backslashreplace",
     )
     return page
 
@@ -85,14 +87,14 @@ def write_report(
 def _evaluation(
     folder: Path, judged: Sequence[JudgedPart], calibration: Threshold | None, figures: dict[str, float]
 ) -> Iterator[str]:
-    """Figures, charts and the worst parts."""
+    """Yield the page's figures, charts and worst parts."""
     good = np.array([one.score for one in judged if one.part.is_good])
     bad = np.array([one.score for one in judged if not one.part.is_good])
     both = len(good) and len(bad)
     said: dict[str, str] = {}
     if calibration is not None and both:
         escapes, overkills = escape_and_overkill(good, bad, calibration.threshold)
-        said |= {"escape": _words(escapes), "overkill": _words(overkills)}
+        said |= {"escape": _rate_text(escapes), "overkill": _rate_text(overkills)}
     said |= {"image_auroc": f"{image_auroc(good, bad):.4f}"} if both else {}
     said |= {name: f"{value:.4f}" for name, value in figures.items() if name not in said}
     if said:
@@ -121,16 +123,16 @@ def _evaluation(
 
 
 def _picture(path: Path, figure: Figure) -> str:
-    """Writes the figure and returns it as part of the page."""
+    """Write the figure as PNG; return it as part of the page."""
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
     data = base64.b64encode(path.read_bytes()).decode("ascii")
     return f'<img alt="{path.stem}" src="data:image/png;base64,{data}">'
 
 
 def _table(rows: Mapping[str, str]) -> str:
-    """Rows of plain name and value; of a figure its short name too, by which other programs print it."""
+    """Return a table of names in plain words and values; for a figure also its short name."""
     cells = (
-        f"<tr><th>{escape(plain_name(name) or _said(name))}</th><td>{escape(value)}</td>"
+        f"<tr><th>{escape(plain_name(name) or _spaced(name))}</th><td>{escape(value)}</td>"
         f"<td>{f'<code>{escape(name)}</code>' if plain_name(name) else ''}</td></tr>"
         for name, value in rows.items()
     )
@@ -138,7 +140,7 @@ def _table(rows: Mapping[str, str]) -> str:
 
 
 def _flat(facts: Mapping[str, object], before: str = "") -> Iterator[tuple[str, str]]:
-    """Facts and those within them, with sensible digits."""
+    """Yield names and texts of nested values, with few digits."""
     for name, value in facts.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{before}{name}, ")
@@ -150,10 +152,12 @@ def _flat(facts: Mapping[str, object], before: str = "") -> Iterator[tuple[str, 
             yield f"{before}{name}", f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _said(name: str) -> str:
+def _spaced(name: str) -> str:
+    """Return a name with spaces for underscores."""
     return name.replace("_", " ")
 
 
-def _words(rate: Rate) -> str:
+def _rate_text(rate: Rate) -> str:
+    """Return a rate and its interval for people."""
     interval = f"{100 * rate.low:.1f} to {100 * rate.high:.1f} % with 95 % confidence"
     return f"{rate.count} of {rate.of}: {100 * rate.rate:.1f} %, {interval}"

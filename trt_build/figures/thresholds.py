@@ -1,4 +1,4 @@
-"""The float32 next under and next over a threshold."""
+"""Return the float32 numbers next below and next above a threshold."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 
 
 def last_passed(threshold: float) -> float:
-    """The greatest float32 under a threshold, which is the least score that is rejected."""
+    """Return the greatest float32 below a threshold that is the lowest rejected score."""
     return float(np.nextafter(np.float32(threshold), np.float32(-np.inf)))
 
 
 def just_over(threshold: float) -> float:
-    """The least float32 over it: a calibrated threshold itself is not rejected."""
+    """Return the least float32 above a threshold that is the highest passed score."""
     return float(np.nextafter(np.float32(threshold), np.float32(np.inf)))

@@ -1,1 +1,1 @@
-"""What long work shows on a terminal, and how Ctrl-C ends it."""
+"""Show the progress of long work on a terminal, print figures, and handle Ctrl-C."""

@@ -1,4 +1,4 @@
-"""Ctrl-C into a stop between two steps of a long run: no file is left half written, no process half started."""
+"""Delays Ctrl-C until the end of a step of a long run, so that no file is left half written."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from types import FrameType
 
 @contextmanager
 def keeping_ctrl_c() -> Iterator[Callable[[], None]]:
-    """Gives the function at whose next call a Ctrl-C is raised; a second one is raised where it comes.
+    """Yield a function that raises KeyboardInterrupt after Ctrl-C was pressed; a second Ctrl-C raises at once.
 
-    Where somebody else answers Ctrl-C, nothing is changed.
+    If another handler of SIGINT is set, nothing is changed.
     """
     received: list[int] = []
 

@@ -1,19 +1,19 @@
-"""What each figure says, in plain words, beside the short name by which programs know it."""
+"""Explains each figure in plain words, by the short name that programs use for it."""
 
 from __future__ import annotations
 
 _PLAIN = {
-    # of parts and products, 0 to 1
+    # Figures of parts and products, 0 to 1.
     "image_auroc": "AUROC of parts: how often a defective part scores higher than a good one",
     "image_f1_max": "highest F1 of parts, by the threshold that would suit these very parts best",
-    "pixel_auroc": "AUROC of pixels: how often a defect's pixel is hotter than a sound one",
-    "pixel_ap": "average precision of pixels: how much of the heat lies on defects",
-    "aupro30": "AUPRO: part of each defect that is hot, while up to 30 % of sound pixels are",
-    "aupro05": "AUPRO: part of each defect that is hot, while up to 5 % of sound pixels are",
+    "pixel_auroc": "AUROC of pixels: how often a pixel of a defect has a higher value than a good one",
+    "pixel_ap": "average precision of pixels: how much of the anomaly map lies on defects",
+    "aupro30": "AUPRO: share of each defect that is found while up to 30 % of good pixels count as defective",
+    "aupro05": "AUPRO: share of each defect that is found while up to 5 % of good pixels count as defective",
     "auroc": "AUROC: how often another product is farther from the drawings than the product itself",
     "escape": "escapes: share of defective parts that pass",
     "overkill": "overkill: share of good parts that are rejected",
-    # of boxes, in per cent
+    # Figures of boxes, in per cent.
     "ap_pooled": "average precision of boxes, all kinds of defect together, in %",
     "ap_pooled_at_cut": "average precision of the boxes from the cut on, all kinds together, in %",
     "f": "F: precision and recall in one, their harmonic mean, in %",
@@ -22,7 +22,7 @@ _PLAIN = {
     "map33": "average precision of boxes that overlap by a third, mean of all kinds, in %",
     "map50": "average precision of boxes that overlap by half, mean of all kinds, in %",
     "cut": "cut: score from which a box counts",
-    # of trainings
+    # Figures of trainings.
     "loss": "loss in training; lower is better",
     "unlike": "difference of student and teacher on good parts kept from training; lower is better",
     "score": "mean score of good parts kept from training",
@@ -39,7 +39,7 @@ _WITH_END = {
 
 
 def plain_name(name: str) -> str:
-    """What a figure says; nothing where the name is no figure's."""
+    """Return what a figure means; an empty text if the name is no figure's."""
     for begin, said in _WITH_END.items():
         if name.startswith(begin):
             return said.format(name.removeprefix(begin))

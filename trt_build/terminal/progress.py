@@ -1,4 +1,4 @@
-"""How far long work is: bars on a terminal, elsewhere a line every half minute."""
+"""Shows the progress of long work: bars on a terminal, elsewhere a line every 30 seconds."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from rich.text import Text
 
 from trt_build.terminal.console import console
 
-EVERY_S = 30.0  # between two lines
+#: Seconds between two lines.
+EVERY_S = 30.0
 T = TypeVar("T")
 
 
 def counted(things: Iterable[T], what: str, total: int | None = None, *, unit: str = "picture") -> Iterator[T]:
-    """Each of the things in turn, while they are counted; `total` tells their number where they do not."""
+    """Yield the things and show how many are done; give `total` if the things have no length."""
     if total is None and isinstance(things, Sized):
         total = len(things)
     with working(what, total, unit=unit) as tell:
@@ -32,10 +33,10 @@ def counted(things: Iterable[T], what: str, total: int | None = None, *, unit: s
 def working(
     what: str, total: int | None = None, *, done: int = 0, unit: str = "picture"
 ) -> Iterator[Callable[..., None]]:
-    """Show a piece of work while it lasts; gives the function that is told how far it is.
+    """Show a piece of work while it lasts; yield a function that is called with its progress.
 
-    That takes `advance` or `completed`, in units, and `where`, which says it in words of its own. Work without
-    a total may call it or not: a thread sees to its lines.
+    The function takes `advance` or `completed`, in units, and `where`, a text that is shown in place of the
+    count. Work without a total need not call it: a thread prints its lines.
     """
     with bars() as shown:
         task = shown.add_task(what, total=total, completed=done, unit=unit, begun=done)
@@ -48,7 +49,7 @@ def working(
 
 @contextmanager
 def bars() -> Iterator[Bars]:
-    """The bars of the work around this one, or new ones: a terminal has room for one set."""
+    """Yield the bars of the surrounding work, or new ones: a terminal can show one set of bars only."""
     if _SHOWN:
         yield _SHOWN[0]
         return
@@ -61,7 +62,7 @@ def bars() -> Iterator[Bars]:
 
 
 class Bars(Progress):
-    """A bar for each piece of work; where there is no terminal, lines about the piece that began last."""
+    """A bar for each piece of work; without a terminal, lines about the piece that began last."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -76,24 +77,24 @@ class Bars(Progress):
         self._told_at = time.monotonic()
 
     def update(self, task_id: TaskID, **changes: Any) -> None:
-        """As `Progress.update`; prints a line where one is due."""
+        """Update as `Progress.update` does, and print a line if one is due."""
         super().update(task_id, **changes)
         self.tell()
 
     def tell(self) -> None:
-        """Print a line, if one is due."""
+        """Print a line if one is due."""
         with self._lock:
             if self.disable and self.tasks and self.due_in_s() <= 0:
                 self._told_at = time.monotonic()
                 console.print(line(self.tasks[-1]))
 
     def due_in_s(self) -> float:
-        """Seconds until the next line."""
+        """Return the seconds until the next line is due."""
         return self._told_at + EVERY_S - time.monotonic()
 
 
 def line(task: Task) -> str:
-    """What the work is, how far, how fast, and how long it will still take, as far as that is known."""
+    """Return the work's name, progress, rate and remaining time, as far as they are known."""
     said = [how_far(task)]
     done = task.completed - task.fields.get("begun", 0)
     if done > 0 and task.elapsed:
@@ -106,7 +107,7 @@ def line(task: Task) -> str:
 
 
 def how_far(task: Task) -> str:
-    """In words of the work's own, or as a count; as a time where nothing is counted."""
+    """Return the work's own text, or a count, or the time so far if nothing is counted."""
     if where := task.fields.get("where"):
         return str(where)
     if task.total is not None:
@@ -119,12 +120,13 @@ class _HowFar(ProgressColumn):
         return Text(how_far(task))
 
 
-_SHOWN: list[Bars] = []  # one at most
+#: The bars that are shown now, one set at most.
+_SHOWN: list[Bars] = []
 
 
 @contextmanager
 def _ticking(shown: Bars) -> Iterator[None]:
-    """Has lines printed when they are due, however long a step takes."""
+    """Print lines when they are due, however long a step takes."""
     ended = threading.Event()
 
     def tick() -> None:
