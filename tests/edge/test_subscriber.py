@@ -8,41 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 import zmq
+from parts import HEARTBEAT, VERDICT
 
 from edge.errors import LineError
-from edge.messages import Heartbeat, Region, Verdict
 from edge.subscriber import Subscriber, subscribe
 from edge.wire import body_of
-
-VERDICT = Verdict(
-    line="pcb",
-    part_id="7-1042",
-    epoch=7,
-    sequence=1042,
-    camera="camera",
-    view="a",
-    source_ref="",
-    skipped=0,
-    verdict="reject",
-    reason="defect",
-    detail="",
-    score=0.9,
-    threshold=0.5,
-    p_value=None,
-    judges=[],
-    regions=[Region(x=1, y=2, w=3, h=4, area_px=12, score=0.9, kind="open")],
-    captured_at="2026-11-20T09:30:00.125000Z",
-    captured_ns=0,
-    published_ns=9_100_000,
-    deadline_ns=200_000_000,
-    latency_us={"total": 9100},
-    registration_px=None,
-    recipe="r",
-    bundle="b",
-)
-HEARTBEAT = Heartbeat(
-    line="pcb", state="judging", part_id=None, judged_at=None, judged_ns=None, published_ns=0, parts=1
-)
 
 
 class Endpoint:
@@ -80,14 +50,14 @@ def test_verdicts_and_heartbeats_come_in_order(endpoint: Endpoint) -> None:
 def test_topics_choose_what_comes(endpoint: Endpoint) -> None:
     """A gate hears of the parts that it may open for and of the line's state, and of no rejected part."""
     heard = subscribe(endpoint.name, "accept.pcb", "heartbeat.pcb")
-    accepted = msgspec.structs.replace(VERDICT, verdict="pass", reason="clean")
+    rejected = msgspec.structs.replace(VERDICT, verdict="reject", reason="defect")
     endpoint.send(
-        (b"reject.pcb", body_of(VERDICT)),
-        (b"accept.pcb", body_of(accepted)),
+        (b"reject.pcb", body_of(rejected)),
+        (b"accept.pcb", body_of(VERDICT)),
         (b"heartbeat.pcb", body_of(HEARTBEAT)),
         subscriptions=2,
     )
-    assert [next(heard), next(heard)] == [accepted, HEARTBEAT]
+    assert [next(heard), next(heard)] == [VERDICT, HEARTBEAT]
 
 
 @pytest.mark.parametrize("endpoint", ["127.0.0.1:5571", "tcp://127.0.0.1:99999", "tcp://127.0.0.1", ""])

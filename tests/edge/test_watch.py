@@ -9,11 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-import pytest
 from lines import Subscriber, judged, running, stop, until
+from parts import HEARTBEAT, VERDICT
 from rich.console import Console
 
-from edge.messages import Heartbeat, Verdict
 from edge.watch import LiveTable
 from edge.wire import verdict_from
 
@@ -62,49 +61,16 @@ def test_who_stops_reading_along_ends_the_watch(tmp_path: Path, endless: Callabl
         stop(line)
 
 
-@pytest.fixture
-def verdict() -> Verdict:
-    return Verdict(
-        line="pcb",
-        part_id="7-1042",
-        epoch=7,
-        sequence=1042,
-        camera="camera",
-        view="a",
-        source_ref="",
-        skipped=0,
-        verdict="unknown",
-        reason="dark",
-        detail="the picture's contrast is 2 grey levels",
-        score=None,
-        threshold=None,
-        p_value=None,
-        judges=[],
-        regions=[],
-        captured_at="2026-11-20T09:30:00.125000Z",
-        captured_ns=0,
-        published_ns=9_100_000,
-        deadline_ns=200_000_000,
-        latency_us={"total": 9100},
-        registration_px=None,
-        recipe="r",
-        bundle="b",
-    )
-
-
-def test_the_table_shows_verdicts_counts_and_state(verdict: Verdict) -> None:
+def test_the_table_shows_verdicts_counts_and_state() -> None:
     """What a person sees: the part, why it is unknown, how many of each kind, and the line's state."""
     table = LiveTable("tcp://127.0.0.1:5571")
-    table.add(verdict)
-    table.add(msgspec.structs.replace(verdict, part_id="7-1043", verdict="pass", reason="clean", score=0.1))
-    table.add(
-        Heartbeat(
-            line="pcb", state="judging", part_id=None, judged_at=None, judged_ns=None, published_ns=0, parts=2
-        )
-    )
+    unknown = {"verdict": "unknown", "reason": "dark", "detail": "contrast is 2", "score": None}
+    table.add(VERDICT)
+    table.add(msgspec.structs.replace(VERDICT, part_id="1-8", **unknown))
+    table.add(HEARTBEAT)
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(table.render())
 
     shown = console.export_text()
-    for what in ("7-1042", "dark", "contrast is 2", "7-1043", "9.1 ms", "1 pass", "1 unknown", "judging"):
+    for what in ("1-7", "dark", "contrast is 2", "1-8", "40.0 ms", "1 pass", "1 unknown", "judging"):
         assert what in shown

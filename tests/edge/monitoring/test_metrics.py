@@ -7,51 +7,17 @@ import urllib.request
 
 import msgspec
 import pytest
+from parts import HEARTBEAT, VERDICT
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from told import BUSY, RUNNING, Line
 
 from edge.errors import LineError
-from edge.messages import Heartbeat, Reason, Verdict, VerdictKind
+from edge.messages import Heartbeat, Reason, VerdictKind
 from edge.monitoring.exposition import serve_metrics
 from edge.monitoring.metrics import STAGES, STATES, VERDICTS
 
 MS = 1_000_000
-
-
-JUDGED = Verdict(
-    line="board-a",
-    part_id="1-7",
-    epoch=1,
-    sequence=7,
-    camera="camera",
-    view="top",
-    source_ref="",
-    skipped=0,
-    verdict="pass",
-    reason="clean",
-    detail="",
-    score=0.12,
-    threshold=0.5,
-    p_value=0.3,
-    judges=[],
-    regions=[],
-    captured_at="2026-01-02T03:04:05.000000Z",
-    captured_ns=1_000 * MS,
-    published_ns=1_040 * MS,
-    deadline_ns=1_200 * MS,
-    latency_us={
-        "capture": 2_000,
-        "preprocess": 6_000,
-        "infer": 30_000,
-        "publish": 2_000,
-        "engine": 25_000,
-        "total": 40_000,
-    },
-    registration_px=0.4,
-    recipe="r" * 64,
-    bundle="b" * 64,
-)
 
 
 @pytest.fixture
@@ -90,7 +56,7 @@ def test_every_reason_of_a_verdict_has_its_counter():
 
 def test_a_part_is_counted_under_its_verdict_and_reason_only(line):
     """One reject raises one counter by one and leaves the others alone."""
-    line.metrics.observe(msgspec.structs.replace(JUDGED, verdict="reject", reason="defect"))
+    line.metrics.observe(msgspec.structs.replace(VERDICT, verdict="reject", reason="defect"))
     counts = {pair: line["parts_total verdict={} reason={}".format(*pair)] for pair in VERDICTS}
     assert {pair for pair, count in counts.items() if count} == {("reject", "defect")}
     assert counts["reject", "defect"] == 1
@@ -98,14 +64,14 @@ def test_a_part_is_counted_under_its_verdict_and_reason_only(line):
 
 def test_frames_that_were_passed_over_are_counted(line):
     """With the parts they are the frames that the camera gave."""
-    line.metrics.observe(JUDGED)
-    line.metrics.observe(msgspec.structs.replace(JUDGED, skipped=3))
+    line.metrics.observe(VERDICT)
+    line.metrics.observe(msgspec.structs.replace(VERDICT, skipped=3))
     assert line["frames_skipped_total"] == 3
 
 
 def test_times_are_told_in_seconds(line):
     """A latency of 40 ms and its stages' shares show up as seconds."""
-    line.metrics.observe(JUDGED)
+    line.metrics.observe(VERDICT)
     assert line["latency_seconds_sum"] == pytest.approx(0.040)
     assert line["engine_seconds_sum"] == pytest.approx(0.025)
     assert line["deadline_seconds"] == pytest.approx(0.200)
@@ -115,14 +81,14 @@ def test_times_are_told_in_seconds(line):
 
 def test_another_product_is_counted_apart_from_defects(line):
     """A wrong part on the belt is not taken for a process that makes bad ones."""
-    line.metrics.observe(msgspec.structs.replace(JUDGED, verdict="reject", reason="product"))
+    line.metrics.observe(msgspec.structs.replace(VERDICT, verdict="reject", reason="product"))
     assert line["parts_total verdict=reject reason=product"] == 1
     assert line["parts_total verdict=reject reason=defect"] == 0
 
 
 def test_scores_registration_and_p_values_are_histograms(line):
     """How parts score, how rare that is and how well they register can be seen as a distribution."""
-    line.metrics.observe(JUDGED)
+    line.metrics.observe(VERDICT)
     assert line["p_value_bucket le=0.2"] == 0
     assert line["p_value_bucket le=0.3"] == 1
     assert line["score_bucket le=0.2"] == 0
@@ -138,14 +104,14 @@ def test_scores_registration_and_p_values_are_histograms(line):
 )
 def test_a_score_is_told_in_parts_of_its_threshold(line, score, threshold, low, high):
     """Whatever a model's scores are like, 1 is where its rejects begin, and scores near it are told apart."""
-    line.metrics.observe(msgspec.structs.replace(JUDGED, score=score, threshold=threshold))
+    line.metrics.observe(msgspec.structs.replace(VERDICT, score=score, threshold=threshold))
     assert (line[f"score_bucket le={low}"], line[f"score_bucket le={high}"]) == (0, 1)
 
 
 @pytest.mark.parametrize("threshold", [0.0, -0.2])
 def test_a_score_without_a_scale_is_left_out(line, threshold):
     """A threshold of nothing has no parts."""
-    line.metrics.observe(msgspec.structs.replace(JUDGED, threshold=threshold))
+    line.metrics.observe(msgspec.structs.replace(VERDICT, threshold=threshold))
     assert line["score_count"] == 0
 
 
@@ -153,7 +119,7 @@ def test_an_unknown_part_adds_nothing_that_was_not_measured(line):
     """A part that was never judged has no score, engine time or registration error."""
     line.metrics.observe(
         msgspec.structs.replace(
-            JUDGED,
+            VERDICT,
             verdict="unknown",
             reason="dark",
             score=None,
@@ -176,7 +142,7 @@ def test_the_time_of_a_late_part_is_blamed_on_no_stage(line):
     """A part nobody answered about does not make publish look slow."""
     line.metrics.observe(
         msgspec.structs.replace(
-            JUDGED,
+            VERDICT,
             verdict="unknown",
             reason="late",
             score=None,
@@ -193,7 +159,7 @@ def test_the_time_of_a_late_part_is_blamed_on_no_stage(line):
 )
 def test_a_verdict_after_its_deadline_is_a_miss(line, published_ns, misses):
     """Only a verdict that came after the deadline counts as missed."""
-    line.metrics.observe(msgspec.structs.replace(JUDGED, published_ns=published_ns))
+    line.metrics.observe(msgspec.structs.replace(VERDICT, published_ns=published_ns))
     assert line["deadline_misses_total"] == misses
 
 
@@ -215,9 +181,7 @@ def test_when_a_part_was_last_judged_is_unix_time(line):
 
 
 def beat(state, judged_at=None) -> Heartbeat:
-    return Heartbeat(
-        line="board-a", state=state, part_id=None, judged_at=judged_at, judged_ns=None, published_ns=0, parts=0
-    )
+    return msgspec.structs.replace(HEARTBEAT, state=state, judged_at=judged_at)
 
 
 def test_stages_slots_and_restarts_follow_the_supervisor(line):
@@ -246,7 +210,7 @@ def test_latency_buckets_reach_from_half_a_millisecond_to_a_second(line):
 
 def test_prometheus_reads_what_the_line_shows(line):
     """A scrape over HTTP brings every series with its value."""
-    line.metrics.observe(JUDGED)
+    line.metrics.observe(VERDICT)
     line.metrics.engine(RUNNING, "r" * 64, "b" * 64)
     line.metrics.gpu(lambda: BUSY)
     with serve_metrics(line.registry, "127.0.0.1", 0) as port:
