@@ -124,7 +124,7 @@ class RunFolder:
     def __exit__(self, *error: object) -> None:
         # The line may have ended before a subscriber heard the verdicts of earlier runs.
         kept = [path for path in self.left if is_left(path)]
-        if self.is_there and not _is_all_out(self.path):
+        if self.is_there and Ledger.open(self.path / "ledger").waiting:
             kept.append(self.path)
             (self.path / "ring").unlink(missing_ok=True)
         for path in {self.path, *self.left} - set(kept):
@@ -141,12 +141,7 @@ def is_left(folder: Path) -> bool:
     except LineError as error:
         log.error("its parts get no verdict: %s", error)
         return False
-    return ledger.published < ledger.captured or bool(ledger.recorded_since(ledger.settled_ns))
-
-
-def _is_all_out(folder: Path) -> bool:
-    ledger = Ledger.open(folder / "ledger")
-    return ledger.published == ledger.captured
+    return bool(ledger.waiting or ledger.recorded_since(ledger.settled_ns))
 
 
 def hold(folder: Path) -> None:

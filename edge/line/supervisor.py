@@ -70,7 +70,8 @@ class Line:
             self._run = cleanup.enter_context(RunFolder(self._recipe.line))
             self._folder = self._run.path
             self._ledger = Ledger.create(self._folder / "ledger")
-            self._ring = self._make_ring()
+            slots, areas = self._recipe.timing.slots, areas_of(self._recipe, self._judges)
+            self._ring = Ring.create(self._folder / "ring", slots=slots, **areas)
             digest = digest_of(self._judges)
             plan = Plan(
                 recipe=self._recipe,
@@ -87,7 +88,8 @@ class Line:
             )
             self._listener = Listener(cleanup.enter_context(subscriber), self._metrics, self._hear)
             self._children = {name: Child(self._folder, name, self._ledger) for name in STAGES}
-            cleanup.callback(self._kill)
+            for child in self._children.values():
+                cleanup.callback(child.kill)
             self._start()
             self._cleanup = cleanup.pop_all()
         return self
@@ -99,7 +101,7 @@ class Line:
     @property
     def ended(self) -> bool:
         """Whether the source has delivered its last frame and every part has its verdict."""
-        return self._ended and self._ledger.published == self._ledger.captured
+        return self._ended and not self._ledger.waiting
 
     @property
     def captured(self) -> int:
@@ -148,10 +150,6 @@ class Line:
             child.postpone(now_ns)
         else:
             self._metrics.restarted(name)
-
-    def _make_ring(self) -> Ring:
-        slots, areas = self._recipe.timing.slots, areas_of(self._recipe, self._judges)
-        return Ring.create(self._folder / "ring", slots=slots, **areas)
 
     def _start(self) -> None:
         """Start all stages but capture together, and capture when they are ready."""
@@ -210,13 +208,9 @@ class Line:
         while not self.ended and time.monotonic_ns() < end_ns:
             self._tick()
         if not self.ended:
-            log.error("%d parts are left without a verdict", self._ledger.captured - self._ledger.published)
+            log.error("%d parts are left without a verdict", self._ledger.waiting)
         self._listener.listen(TICK_MS)
         for name in START_ORDER[:-1]:
             self._children[name].terminate()
         for name in START_ORDER[:-1]:
             self._children[name].wait(STOP_S)
-
-    def _kill(self) -> None:
-        for child in self._children.values():
-            child.kill()

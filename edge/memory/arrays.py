@@ -40,7 +40,7 @@ class SharedArrays:
         self.path = path
         self._arrays: dict[str, NDArray[Any]] = {}
         for field in fields:
-            dtype = _dtype(field.dtype)
+            dtype: np.dtype[Any] = np.dtype(field.dtype)
             count = int(np.prod(field.shape))
             flat = np.frombuffer(memory, dtype, count=count, offset=field.offset)
             self._arrays[field.name] = flat.reshape(field.shape)
@@ -102,10 +102,6 @@ class SharedArrays:
             return cls(path, mmap.mmap(fd, size), fields)
         finally:
             os.close(fd)
-
-
-def _dtype(described: list[tuple[str, str]] | str) -> np.dtype[Any]:
-    return np.dtype(described)
 
 
 _order = (threading.Lock(), threading.Lock())

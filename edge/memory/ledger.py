@@ -133,9 +133,14 @@ class Ledger:
         return int(self._counters[_PUBLISHED])
 
     @property
+    def waiting(self) -> int:
+        """Number of parts that have no verdict yet."""
+        return self.captured - self.published
+
+    @property
     def full(self) -> bool:
         """Whether every row belongs to a part without a verdict."""
-        return self.captured - self.published >= ROWS
+        return self.waiting >= ROWS
 
     def enter(self, part: Part) -> Part:
         """Enter the next part, which will get exactly one verdict, and return it as it stands here.

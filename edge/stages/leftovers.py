@@ -26,7 +26,8 @@ class Leftovers:
 def _records(ledger: Ledger, identity: Identity, rules: Rules, now_ns: int) -> list[Record]:
     """Return a run's unheard verdicts. One that was recorded may have been sent, so it is marked as resent."""
     found = [record.resent() for record in ledger.recorded_since(ledger.settled_ns)]
-    while (entry := ledger.published) < ledger.captured:
+    while ledger.waiting:
+        entry = ledger.published
         if (recorded := ledger.recorded(entry)) is not None:
             found.append(recorded.resent())
         else:

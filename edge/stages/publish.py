@@ -10,7 +10,7 @@ import zmq
 from ..judges.rules import Rules
 from ..memory.ledger import Ledger, Record
 from ..memory.ring import Ring
-from ..messages import Heartbeat, Part
+from ..messages import Heartbeat
 from ..wire import body_of, heartbeat_topic
 from .inbox import Inbox
 from .leftovers import Leftovers
@@ -65,16 +65,19 @@ class Publisher:
         part waits too, as long as its deadline allows. A verdict that was recorded before a restart may have
         been sent then, so the same verdict comes again, marked as resent.
         """
-        entry = self._ledger.published
-        if entry == self._ledger.captured:
+        if self.is_done:
             return None
+        entry = self._ledger.published
         if (recorded := self._ledger.recorded(entry)) is not None:
             return recorded.resent()
         part, finding = self._ledger.part(entry), self._findings.get(entry)
         if (unheard or finding is None) and clock() < part.deadline_ns - self._guard_ns:
             return None
         if finding is None:
-            finding = late(part, self._no_reply(part))
+            guard_ms = self._guard_ns / 1e6
+            finding = late(
+                part, f"no answer about part {part.part_id} came {guard_ms:g} ms before its deadline"
+            )
         record = record_of(finding, self._rules, self._identity, clock())
         # The deadline may have passed while the verdict was made.
         if (now_ns := clock()) >= part.deadline_ns:
@@ -92,7 +95,7 @@ class Publisher:
     @property
     def is_done(self) -> bool:
         """Whether every captured part has its verdict."""
-        return self._ledger.published == self._ledger.captured
+        return not self._ledger.waiting
 
     @property
     def is_successor(self) -> bool:
@@ -110,9 +113,6 @@ class Publisher:
     def heartbeat(self, now_ns: int) -> Heartbeat:
         """Return the line's state as subscribers hear it."""
         return self._state.heartbeat(self._identity.line, self._ledger.published, now_ns)
-
-    def _no_reply(self, part: Part) -> str:
-        return f"no answer about part {part.part_id} came {self._guard_ns / 1e6:g} ms before its deadline"
 
 
 def run_publish(

@@ -74,14 +74,15 @@ class Jetson:
     def _throttled(self) -> frozenset[str] | None:
         if not self._alerts and not self._events:
             return None
-        counts = [_first([path]) or 0 for path in self._events if self._throttles(path)]
+        # An event that throttles nothing has a `throt_en` of 0 beside its count.
+        counts = [
+            _first([path]) or 0
+            for path in self._events
+            if _first([path.with_name(path.name.replace("event_cnt", "throt_en"))]) != 0
+        ]
         counted, self._counted = self._counted, sum(counts)
         found = {"power"} if counted is not None and self._counted > counted else set()
         return frozenset(found | {"thermal" for path in self._alerts if _first([path])})
-
-    @staticmethod
-    def _throttles(event: Path) -> bool:
-        return _first([event.with_name(event.name.replace("event_cnt", "throt_en"))]) != 0
 
 
 def _typed(paths: Iterable[Path], kind: str) -> list[Path]:
