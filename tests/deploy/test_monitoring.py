@@ -1,12 +1,9 @@
 """A real Prometheus with the shipped rules watches a real line: each query of rules and panels is answered."""
 
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
-import sys
 import time
 import urllib.parse
 import urllib.request
@@ -16,11 +13,12 @@ from typing import Any
 
 import pytest
 import yaml
+from bundles import KINDS, comparator_manifest
 from fake_gpu.nvml import FakeNvml
 from floods import free_port
+from lines import RunningLine, running, write_recipe
 
 from edge.bundle import write_manifest
-from edge.manifest import InputSpec, Manifest
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = [
@@ -48,67 +46,15 @@ def eventually(ask: Callable[[], Any], what: str, within_s: float = 60) -> Any:
     return answer
 
 
-class Line:
-    """`edge run` on synthetic boards with an engine that fails on every tenth, and with a GPU to look at."""
-
-    def __init__(self, folder: Path, gpu: FakeNvml) -> None:
-        self.folder, self.gpu, self.port = folder, gpu, free_port()
-        (folder / "bundle").mkdir()
-        facts = {"score": 0.2, "fault": "simulated", "every": 10}
-        manifest = Manifest(
-            name="constant",
-            method="constant",
-            kinds=("spot",),
-            input=InputSpec(height=64, width=64),
-            outputs={"map": (1, 1, 16, 16)},
-            stride=4,
-            thresholds={"spot": 0.5},
-            facts=facts,
-        )
-        write_manifest(folder / "bundle", manifest)
-        (folder / "recipe.toml").write_text(
-            f"""
-            line = "watched-{os.getpid()}"
-            bundle = "bundle"
-            source = {{ kind = "synthetic", width = 128, height = 128, fps = 50 }}
-            publish.endpoints = ["ipc://{folder}/verdicts.ipc"]
-            publish.heartbeat_ms = 200
-            metrics.port = {self.port}
-            """
-        )
-        self.name = f"watched-{os.getpid()}"
-
-    def __enter__(self) -> "Line":
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "edge", "run", self.folder / "recipe.toml"],
-            env=os.environ | {"XDG_STATE_HOME": str(self.folder)} | self.gpu.environment,
-            stderr=(log := open(self.folder / "edge.log", "w")),
-        )
-        log.close()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.process.terminate()
-        self.process.wait(30)
-
-    def stage(self, name: str) -> int | None:
-        """The process of a stage."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        for pid in children:
-            if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(f"\0{name}\0{self.process.pid}\0".encode()):
-                return int(pid)
-        return None
-
-
 class Prometheus:
     """A server with the shipped configuration that scrapes one line every second."""
 
-    def __init__(self, folder: Path, line: Line) -> None:
-        self.folder, self.line, self.port = folder, line, free_port()
+    def __init__(self, folder: Path, metrics: int) -> None:
+        self.folder, self.port = folder, free_port()
         config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
         config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
         config["rule_files"] = [str(DEPLOY / "prometheus" / "rules.yml")]
-        config["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{line.port}"]
+        config["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{metrics}"]
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
 
     def __enter__(self) -> "Prometheus":
@@ -139,13 +85,35 @@ class Prometheus:
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory, nvml: FakeNvml) -> Iterator[Prometheus]:
-    """A running line that has judged some parts, and the Prometheus that watches it."""
+def port() -> int:
+    """The port of the line's metrics."""
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory, nvml: FakeNvml, port: int) -> Iterator[RunningLine]:
+    """A line on synthetic boards whose engine fails on every tenth part, on a machine with a GPU."""
+    folder = tmp_path_factory.mktemp("line")
+    (folder / "bundle").mkdir()
+    facts = {"score": 0.2, "fault": "simulated", "every": 10}
+    write_manifest(
+        folder / "bundle", comparator_manifest(KINDS, name="constant", method="constant", facts=facts)
+    )
+    source = 'kind = "synthetic"\nwidth = 128\nheight = 128\nfps = 50'
+    recipe = write_recipe(folder, folder / "bundle", source)
+    recipe.write_text(recipe.read_text().replace("port = 0", f"port = {port}"))
+    with running(recipe, **nvml.environment) as line:
+        yield line
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory, line: RunningLine, port: int) -> Iterator[Prometheus]:
+    """A Prometheus that has seen the line judge some parts."""
     folder = tmp_path_factory.mktemp("watched")
-    with Line(folder, nvml) as line, Prometheus(folder, line) as prometheus:
+    with Prometheus(folder, port) as prometheus:
 
         def answers() -> bool:
-            assert line.process.poll() is None, (folder / "edge.log").read_text()
+            assert line.process.poll() is None, line.process.communicate()[1]
             assert prometheus.process.poll() is None, (folder / "prometheus.log").read_text()
             try:
                 return bool(prometheus.query("line:linejudge_rejects:ratio5m"))
@@ -165,22 +133,22 @@ def watched(tmp_path_factory: pytest.TempPathFactory, nvml: FakeNvml) -> Iterato
         if ONLY_WITH_A_MODEL not in target["expr"]
     ],
 )
-def test_a_panel_shows_data(watched, expression):
+def test_a_panel_shows_data(watched, line, expression):
     """No panel of the dashboard stays empty while the line runs."""
-    expression = expression.replace("$line", watched.line.name).replace("$__rate_interval", "5s")
+    expression = expression.replace("$line", line.folder.name).replace("$__rate_interval", "5s")
     eventually(lambda: watched.query(expression), expression)
 
 
-def test_the_line_can_be_chosen(watched):
+def test_the_line_can_be_chosen(watched, line):
     """The dashboard's list of lines has the running one."""
-    assert watched.get("label/line/values", **{"match[]": "linejudge_slots"}) == [watched.line.name]
+    assert watched.get("label/line/values", **{"match[]": "linejudge_slots"}) == [line.folder.name]
 
 
 @pytest.mark.parametrize(
     "name", sorted({rule["record"] for rule in RULES if "record" in rule} - ONLY_IN_TROUBLE - ONLY_WITH_MASTERS)
 )
 def test_a_recording_records(watched, name):
-    """What alerts are made of is there."""
+    """Every recording rule that alerts use gives data."""
     eventually(lambda: watched.query(name), name)
 
 
@@ -197,9 +165,9 @@ def test_prometheus_can_evaluate_every_rule(watched):
     assert {rule["name"]: rule.get("lastError", "") for rule in rules if rule["health"] != "ok"} == {}
 
 
-def test_a_killed_stage_is_reported(watched):
+def test_a_killed_stage_is_reported(watched, line):
     """When a stage dies on the real line, its alert fires, and names stage and line."""
-    os.kill(eventually(lambda: watched.line.stage("infer"), "infer"), signal.SIGKILL)
+    line.kill("infer")
     (alert,) = eventually(
         lambda: [
             alert
@@ -208,20 +176,20 @@ def test_a_killed_stage_is_reported(watched):
         ],
         "the alert",
     )
-    assert alert["annotations"]["summary"].startswith(f"Stage infer of line {watched.line.name} ended")
+    assert alert["annotations"]["summary"].startswith(f"Stage infer of line {line.folder.name} ended")
 
 
-def test_a_gpu_that_falls_off_the_bus_is_noticed(watched):
-    """Its values end at once instead of standing still, and that it is lost is there to alert on."""
+def test_a_gpu_that_falls_off_the_bus_is_noticed(watched, nvml):
+    """The values of a lost GPU end at once, and an alert can see that it is lost."""
     assert eventually(lambda: watched.query("linejudge_gpu_temperature_celsius"), "a temperature")
-    watched.line.gpu.tell(status=15)
+    nvml.tell(status=15)
     eventually(lambda: watched.query("linejudge_gpu_up == 0"), "the GPU is lost")
     assert watched.query("linejudge_gpu_temperature_celsius") == []
-    watched.line.gpu.tell()
+    nvml.tell()
     eventually(lambda: watched.query("linejudge_gpu_temperature_celsius"), "the GPU is back")
 
 
-def test_a_line_that_is_gone_is_noticed(watched):
-    """When the line stops answering, Prometheus knows within a few scrapes."""
-    watched.line.process.terminate()
+def test_a_line_that_is_gone_is_noticed(watched, line):
+    """When the line stops answering, Prometheus notices."""
+    line.process.terminate()
     eventually(lambda: watched.query('up{job="linejudge"} == 0'), "the line is down")

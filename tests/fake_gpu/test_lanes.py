@@ -10,34 +10,23 @@ import msgspec
 import numpy as np
 import pytest
 from bundles import KINDS, write_anomaly, write_comparator
+from fake_gpu import parts_through_lanes
 from fake_gpu.machine import Machine
+from fake_gpu.parts_through_lanes import Report
 from fake_gpu.plans import answer, promise_answers, write_engines
 from lines import Subscriber, judged, running, stop, until, write_recipe
 
 import edge
 
-PARTS = Path(__file__).with_name("parts_through_lanes.py")
+PARTS = Path(parts_through_lanes.__file__)
 COMPARING, JUDGING = "with masters", "without masters"  # bundles of either kind
 THRESHOLD = 2.0**15  # the fake network's scores lie between 0 and twice that
 PIXELS = 64 * 64  # bytes of a picture
 
 
-class Told(msgspec.Struct):
-    """What `parts_through_lanes.py` reports."""
-
-    right: int
-    not_numbers: int
-    wrong: list[int]
-    unknown: dict[int, str]
-    in_flight: int
-    error: str
-    grown: dict[str, int]
-    live: dict[str, int]
-
-
 def run(
     bench: Machine, folder: Path, kind: str = JUDGING, *, batch: int = 1, plan: object = None, **task: object
-) -> Told:
+) -> Report:
     """Let parts through the lanes of a bundle that is made in `folder`; `plan` says more of its engines."""
     bundle = folder / f"{kind} {batch}"
     if not bundle.exists():
@@ -47,7 +36,7 @@ def run(
     said = bench.ask(
         Path(__file__).with_name("parts_through_lanes.py"), str(bundle), msgspec.json.encode(asked).decode()
     )
-    return msgspec.convert(said, Told, strict=False)
+    return msgspec.convert(said, Report, strict=False)
 
 
 ORDERS = {"late": {}, "at once": {"FAKE_CUDA_EAGER": 1}, "shuffled": {"FAKE_CUDA_SHUFFLE": 1}}

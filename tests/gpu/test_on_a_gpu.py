@@ -167,13 +167,13 @@ def test_a_built_engine_judges_as_the_bundle_says(runtime: str, kind: str, tmp_p
 def test_a_gpu_that_is_lost_says_so() -> None:
     """A copy from where no memory is makes it fail for good, so in a process of its own."""
     script = (
-        "from edge.engines.cuda import driver_library, open_device, said\n"
+        "from edge.engines.cuda import driver_errors, driver_library, open_device\n"
         "from edge.errors import EngineLost\n"
         "cuda = driver_library()\n"
         "with open_device():\n"
         "    stream, memory = cuda.Stream(), cuda.mem_alloc(4096)\n"
         "    try:\n"
-        "        with said('judging a part'):\n"
+        "        with driver_errors('judging a part'):\n"
         "            cuda.memcpy_dtod_async(int(memory), 1 << 46, 4096, stream)\n"
         "            stream.synchronize()\n"
         "    except EngineLost as error:\n"

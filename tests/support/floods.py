@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import resource
 import socket
 import subprocess
@@ -38,88 +39,83 @@ def _subscriber(port: int) -> socket.socket:
     return opened
 
 
-def _again(act: Callable[[], None]) -> None:
-    """Whatever the other side does about it."""
-    while True:
-        with contextlib.suppress(OSError):
-            act()
+#: What floods a line, by name; each takes the ports of verdicts and of metrics, and never ends.
+FLOODS: dict[str, Callable[[int, int], None]] = {}
 
 
+def endless(flood: Callable[[int, int], None]) -> None:
+    """Add a flood to `FLOODS` that begins again whenever it ends or the other side ends it."""
+
+    def again(publish: int, metrics: int) -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                flood(publish, metrics)
+
+    FLOODS[flood.__name__] = again
+
+
+@endless
 def subscriptions(publish: int, metrics: int) -> None:
     """Millions of topics from one connection."""
-    number = 0
-
-    def flood() -> None:
-        nonlocal number
-        with _subscriber(publish) as opened:
-            while True:
-                number += 1000
-                topics = [b"\x01%d" % (number + at) + b"." * 45 for at in range(1000)]
-                opened.sendall(b"".join(bytes((0, len(topic))) + topic for topic in topics))
-
-    _again(flood)
+    with _subscriber(publish) as opened:
+        for number in itertools.count(step=1000):
+            topics = [b"\x01%d" % (number + at) + b"." * 45 for at in range(1000)]
+            opened.sendall(b"".join(bytes((0, len(topic))) + topic for topic in topics))
 
 
+@endless
 def large_topic(publish: int, metrics: int) -> None:
     """Topics of 30 MB."""
     topic = bytes(30_000_000)
-
-    def flood() -> None:
-        with _subscriber(publish) as opened:
-            while True:
-                opened.sendall(b"\x02" + (len(topic) + 1).to_bytes(8, "big") + b"\x01" + topic)
-
-    _again(flood)
+    with _subscriber(publish) as opened:
+        while True:
+            opened.sendall(b"\x02" + (len(topic) + 1).to_bytes(8, "big") + b"\x01" + topic)
 
 
+@endless
 def deaf(publish: int, metrics: int) -> None:
     """Subscribers that never read."""
-    kept = []
-    for _ in range(50):
-        opened = _subscriber(publish)
+    kept = [_subscriber(publish) for _ in range(50)]
+    for opened in kept:
         opened.sendall(b"\x00\x01\x01")
-        kept.append(opened)
     time.sleep(3600)
 
 
+def _silent(port: int) -> None:
+    kept = []
+    with contextlib.suppress(OSError):
+        for _ in range(3000):
+            kept.append(_connected(port))
+    time.sleep(3600)
+
+
+@endless
 def silent(publish: int, metrics: int) -> None:
     """Connections to the verdicts' port that say nothing."""
-    kept = []
-    with contextlib.suppress(OSError):
-        for _ in range(3000):
-            kept.append(_connected(publish))
-    time.sleep(3600)
+    _silent(publish)
 
 
+@endless
 def fleeting(publish: int, metrics: int) -> None:
     """Subscribers that come and go as fast as they can."""
-
-    def flood() -> None:
-        with _subscriber(publish) as opened:
-            opened.sendall(b"\x00\x01\x01")
-
-    _again(flood)
+    with _subscriber(publish) as opened:
+        opened.sendall(b"\x00\x01\x01")
 
 
+@endless
 def noise(publish: int, metrics: int) -> None:
-    """What no subscriber says."""
-
-    def flood() -> None:
-        with _connected(publish) as opened:
-            opened.sendall(b"GET / HTTP/1.1\r\n\r\n" * 1000)
-
-    _again(flood)
+    """Bytes that no subscriber sends."""
+    with _connected(publish) as opened:
+        opened.sendall(b"GET / HTTP/1.1\r\n\r\n" * 1000)
 
 
+@endless
 def idle_scrapers(publish: int, metrics: int) -> None:
     """Connections to the metrics that ask for nothing."""
-    kept = []
-    with contextlib.suppress(OSError):
-        for _ in range(3000):
-            kept.append(_connected(metrics))
-    time.sleep(3600)
+    _silent(metrics)
 
 
+@endless
 def slow_scrapers(publish: int, metrics: int) -> None:
     """Requests that come letter by letter and never end."""
     kept = [_connected(metrics) for _ in range(200)]
@@ -130,32 +126,13 @@ def slow_scrapers(publish: int, metrics: int) -> None:
         time.sleep(0.1)
 
 
+@endless
 def scrapers(publish: int, metrics: int) -> None:
     """Requests as fast as they are answered."""
-
-    def flood() -> None:
-        with _connected(metrics) as opened:
-            opened.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
-            while opened.recv(65536):
-                pass
-
-    _again(flood)
-
-
-FLOODS = {
-    flood.__name__: flood
-    for flood in (
-        subscriptions,
-        large_topic,
-        deaf,
-        silent,
-        fleeting,
-        noise,
-        idle_scrapers,
-        slow_scrapers,
-        scrapers,
-    )
-}
+    with _connected(metrics) as opened:
+        opened.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        while opened.recv(65536):
+            pass
 
 
 @contextlib.contextmanager
