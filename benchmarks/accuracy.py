@@ -1,9 +1,9 @@
-"""Trains a method on a folder of parts, by the command line, and measures what comes out on its test parts.
+"""Trains a method on a folder of parts by the command line, and measures the model on the test parts.
 
-Each seed is one way from pictures to a calibrated draft: train, export, calibrate; figures are those of the
-INT8 graph on the line's own engine, at the threshold that good parts set. Test parts choose nothing. Ends with
-one line of JSON: means over the seeds, and with several their spread (standard deviation) as `<name>_sd`.
-A matcher's data are a folder of products or one of two public files, see `matching.py`.
+For each seed a model is trained, exported and calibrated. The figures are those of the INT8 graph on the engine
+that a line would take, at the threshold that good parts set; nothing is chosen by test parts. Ends with one
+line of JSON: means over the seeds and, with several seeds, standard deviations as `<name>_sd`. For a matcher
+the data are a folder of products or one of two public files, see `matching.py`.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ SHOWN = ("image_auroc", "pixel_auroc", "aupro30", "aupro05", "pixel_ap", "escape
 
 
 def run_seed(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, float]:
-    """One training and its figures."""
+    """Train with one seed; return the figures."""
     if options.method == "matcher":
-        import matching  # here, for it brings torch, whose memory would count as a training's
+        # Imported only here: it imports torch, whose memory would be counted as a training's.
+        import matching
 
         return matching.run_seed(options, folder, seed)
 
@@ -78,12 +79,12 @@ def main() -> None:
     parser.add_argument(
         "--seeds", type=int, default=1, help="trainings, each with another seed (default %(default)s)"
     )
-    parser.add_argument(
-        "--epochs", type=int, help="epochs of each training; left out, as many as suit the method"
-    )
-    parser.add_argument("--backbone", help="pre-trained network to start from; left out, the method's own")
+    parser.add_argument("--epochs", type=int, help="epochs of each training (default: the method's own)")
+    parser.add_argument("--backbone", help="pre-trained network to start from (default: the method's own)")
     parser.add_argument("--second", help="second pre-trained network, for pfm or for a second pair of stpm")
-    parser.add_argument("--position", action="store_true", help="tell pfm where in the picture it is looking")
+    parser.add_argument(
+        "--position", action="store_true", help="give pfm the position in the picture as a feature"
+    )
     parser.add_argument(
         "--rate",
         type=float,
@@ -95,7 +96,9 @@ def main() -> None:
         action="store_true",
         help="accept pictures of different sizes, each scaled to the model's",
     )
-    parser.add_argument("--work", type=Path, help="folder to train in, kept; a run that was stopped goes on")
+    parser.add_argument(
+        "--work", type=Path, help="folder to train in, which is kept; a stopped run goes on there"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)

@@ -1,9 +1,9 @@
-"""Boards of which a large piece is covered or missing, through all that judges a part: how many pass.
+"""Counts how many boards pass that are partly covered or missing, on the way that every part takes.
 
-Each clean board is shown whole, and with a half, a third or a patch of a tenth of its area in black, grey and
-white: rendered boards to the demonstration's model, and DeepPCB's masters, shifted and noisy, to its model. A
-cover that lies less than two grey levels in the mean from what the master shows there, such as a white patch
-where the board is white, changes nothing and is counted apart. Ends with one line of JSON.
+Each good board is judged whole, and with a half, a third or a tenth of its area in black, grey and white:
+rendered boards by the demonstration's model, and DeepPCB's masters, shifted and with noise, by its model. A
+cover that differs from the master by less than two grey levels on average, such as a white patch where the
+board is white, is counted apart. Ends with one line of JSON.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ Picture = NDArray[np.uint8]
 
 DEEPPCB = Path(__file__).parent / "bundles" / "deeppcb"
 LEVELS = (0, 128, 255)
-LEAST_CHANGE = 2.0  # grey levels, mean over the cover
+#: A cover's mean difference from the master, in grey levels, from which it counts.
+LEAST_CHANGE = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +51,11 @@ class Clean:
 
     name: str
     picture: Picture  # (H, W) grey
-    master: Picture  # likewise
+    master: Picture  # (H, W) grey
 
 
 def rendered(count: int) -> Iterator[Clean]:
-    """Boards of the demonstration's designs."""
+    """Yield rendered boards of the demonstration's designs."""
     recipe, _ = read_recipe(FOLDER / "recipe.toml")
     assert isinstance(recipe.source, Synthetic)
     for number in range(count):
@@ -68,7 +69,7 @@ def rendered(count: int) -> Iterator[Clean]:
 
 
 def deeppcb(test: Path, count: int) -> Iterator[Clean]:
-    """DeepPCB's masters as another camera would take them."""
+    """Yield DeepPCB's masters as another camera would take them."""
     rng = np.random.default_rng(29)
     for path in sorted(test.glob("*_temp.jpg"))[:count]:
         picture = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8)
@@ -81,7 +82,7 @@ def deeppcb(test: Path, count: int) -> Iterator[Clean]:
 
 
 def covers(board: Clean, rng: np.random.Generator) -> Iterator[tuple[str, Picture, float]]:
-    """The board under each cover: what it is called, the picture, and how far the cover is from the master."""
+    """Yield the board under each cover: name, picture `(H, W)` uint8, mean difference from the master."""
     height, width = board.picture.shape
     side = int(np.ceil(np.sqrt(0.1 * height * width)))
     y, x = rng.integers(0, (height - side, width - side))
@@ -100,7 +101,7 @@ def covers(board: Clean, rng: np.random.Generator) -> Iterator[tuple[str, Pictur
 
 
 class Line:
-    """What preprocess, infer and publish do with one part, in this process."""
+    """Does with one part what preprocess, infer and publish do, in this process."""
 
     def __init__(self, bundle: Bundle, recipe: Recipe, opened: ExitStack) -> None:
         self.manifest = bundle.manifest
@@ -111,7 +112,7 @@ class Line:
         self._engine = opened.enter_context(armed_engine(recipe.engine, bundle)).engine
 
     def verdict(self, board: Clean, picture: Picture) -> str:
-        """`pass`, `reject`, or why the part is unknown."""
+        """Return `pass`, `reject`, or why the part is unknown."""
         spec = self.manifest.input
         masters = Masters(lambda view: (board.master, view), self._preprocess, spec, board.master.shape)
         image = np.empty(spec.shape, np.uint8)
@@ -124,7 +125,7 @@ class Line:
 
 
 def measure(bundle: Path, boards: list[Clean]) -> dict[str, object]:
-    """What becomes of clean boards and of covered ones."""
+    """Return how many good and covered boards pass, are rejected or are unknown."""
     recipe, _ = read_recipe(FOLDER / "recipe.toml")
     whole: Counter[str] = Counter()
     covered: Counter[str] = Counter()
@@ -153,8 +154,12 @@ def measure(bundle: Path, boards: list[Clean]) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder with test/; else $EDGE_DATA/deeppcb, else left out")
-    parser.add_argument("--boards", type=int, default=40, help="clean boards of each (default %(default)s)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="folder with test/ (default: $EDGE_DATA/deeppcb; without both, only rendered boards)",
+    )
+    parser.add_argument("--boards", type=int, default=40, help="good boards of each kind (default %(default)s)")
     given = parser.parse_args()
     data = given.data
     if data is None and "EDGE_DATA" in os.environ:

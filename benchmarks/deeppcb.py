@@ -1,9 +1,9 @@
-"""A packed comparator against DeepPCB's 500 test pairs: accuracy and speed through the engine of the line.
+"""Measures accuracy and speed of a packed comparator on DeepPCB's 500 test pairs.
 
-Speed is from pictures that lie in memory to lists of defects, with the engine's lanes in flight and the
-masters' features kept, as on a line; reading files and encoding masters do not count. The cut for F is
-chosen on the pairs that were kept from training, never on the test pairs. Ends with one line of JSON,
-accuracies in per cent.
+Speed is measured from pictures in memory to lists of defects, with all lanes of the engine in use and the
+features of masters kept, as on a line; reading files and encoding masters are not included. The cut for F is
+chosen on pairs that were kept from training, never on test pairs. Ends with one line of JSON, with accuracies
+in per cent.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from trt_build.figures.boards import FLOOR, as_boxes, choose_cut, draw_worst, fi
 from trt_build.figures.boxes import Boxes
 
 WARM_UP = 20
-BATCH = 50  # pairs whose masters' features are kept at once
+#: Pairs whose masters' features are held at once.
+BATCH = 50
 BUNDLE = Path(__file__).parent / "bundles" / "deeppcb"
 
 
@@ -55,7 +56,7 @@ def main() -> None:
 
 
 def _judge_all(engine: Engine, bundle: Bundle, pairs: Sequence[Pair]) -> tuple[list[Boxes], float]:
-    """What is found on each pair, and how many were judged a second, with the engine's lanes in flight."""
+    """Return the boxes found on each pair, and the pairs judged a second with all lanes in use."""
     spec, stride = bundle.manifest.input, bundle.manifest.stride
     thresholds = dict.fromkeys(KINDS, FLOOR)
     found, took_s = [], 0.0
@@ -80,25 +81,27 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--bundle", type=Path, default=BUNDLE, help="folder of a packed comparator (default %(default)s)"
     )
-    parser.add_argument("--data", type=Path, help="folder with trainval/ and test/; else $EDGE_DATA/deeppcb")
+    parser.add_argument(
+        "--data", type=Path, help="folder with trainval/ and test/ (default: $EDGE_DATA/deeppcb)"
+    )
     parser.add_argument(
         "--engine",
         default="auto",
         choices=("auto", "openvino", "onnxruntime"),
-        help="engine to judge with; auto takes a line's choice",
+        help="engine to judge with; auto: the one that a line would take",
     )
     parser.add_argument(
         "--precision",
         default="auto",
         choices=("auto", "fp32", "int8"),
-        help="precision to judge in; auto takes a line's choice",
+        help="precision to judge in; auto: the one that a line would take",
     )
     parser.add_argument("--threads", type=int, default=0, help="threads of the engine; 0: one for each core")
     parser.add_argument(
         "--lanes", type=int, default=3, help="boards that the engine judges at once (default %(default)s)"
     )
-    parser.add_argument("--pairs", type=int, help="judge the first so many test pairs; left out, all")
-    parser.add_argument("--worst", type=Path, help="folder to draw the worst boards into")
+    parser.add_argument("--pairs", type=int, help="number of test pairs to judge (default: all)")
+    parser.add_argument("--worst", type=Path, help="folder for pictures of the worst boards")
     options = parser.parse_args()
     if options.data is None:
         if "EDGE_DATA" not in os.environ:

@@ -1,8 +1,8 @@
-"""Makes the bundle `benchmarks/bundles/deeppcb` anew from DeepPCB's 1,000 training pairs.
+"""Makes the bundle `benchmarks/bundles/deeppcb` from DeepPCB's 1,000 training pairs.
 
-The golden frames are rendered boards in black and white, since DeepPCB's own pictures may not be passed
-on. With --checkpoint a training that is done already is exported, calibrated and packed. Training takes
-about an hour on two idle cores; a run that was stopped goes on.
+The golden frames are rendered boards in black and white, since DeepPCB's own pictures may not be distributed.
+With --checkpoint a finished training is exported, calibrated and packed. Training takes about an hour on two
+idle cores; a stopped run goes on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BOARDS = 24
 
 
 def write_black_and_white(folder: Path) -> None:
-    """Rendered pairs as DeepPCB shows boards: copper black, all else white."""
+    """Write rendered pairs that look like DeepPCB's: copper black, everything else white."""
     write_pairs(folder, BOARDS, 640, 2)
     for path in folder.glob("*.png"):
         grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
@@ -35,9 +35,9 @@ def write_black_and_white(folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder to train and to pack the bundle in")
-    parser.add_argument("--data", type=Path, help="folder with trainval/; else $EDGE_DATA/deeppcb")
+    parser.add_argument("--data", type=Path, help="folder with trainval/ (default: $EDGE_DATA/deeppcb)")
     parser.add_argument(
-        "--checkpoint", type=Path, help="checkpoint.pt of a training that is done; left out, one is trained"
+        "--checkpoint", type=Path, help="checkpoint.pt of a finished training (default: train one)"
     )
     parser.add_argument("--epochs", type=int, default=100, help="epochs of the training (default %(default)s)")
     given = parser.parse_args()

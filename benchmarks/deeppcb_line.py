@@ -1,9 +1,8 @@
-"""The line itself on DeepPCB: `edge run` over real boards and clean masters, heard by a process of its own.
+"""Runs `edge run` on DeepPCB's test boards and good boards, and compares its verdicts with the annotation.
 
-Every test board is played once, and as many clean boards as asked for: masters shifted by up to three
-pixels, with noise, as JPEG. `edge watch --json`, a subscriber in another process, writes down what it
-receives, and each verdict is held against the annotation: a board with a defect that passes is an escape,
-a clean one that does not is overkill. Ends with one line of JSON.
+Every test board is played once, and `--clean` good boards: masters shifted by up to three pixels, with noise,
+as JPEG. A subscriber in another process, `edge watch --json`, writes down the verdicts. A board with a defect
+that passes is an escape; a good one that does not pass is overkill. Ends with one line of JSON.
 """
 
 from __future__ import annotations
@@ -57,14 +56,14 @@ port = 0
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """One picture that is played: a test board with its pair, or a clean one without."""
+    """A picture that is played: a test board with its pair, or a good board without one."""
 
     view: str
     pair: Pair | None
 
 
 def write_frames(folder: Path, test: Path, pairs: Sequence[Pair], clean: int) -> list[Board]:
-    """Lay the pictures into `folder` in the order in which they are played; boards and clean ones mixed."""
+    """Write the pictures into `folder` in the order in which they are played, test and good boards mixed."""
     rng = np.random.default_rng(0)
     boards = [Board(view=pair.name, pair=pair) for pair in pairs]
     boards += [Board(view=pairs[i % len(pairs)].name, pair=None) for i in range(clean)]
@@ -85,7 +84,7 @@ def write_frames(folder: Path, test: Path, pairs: Sequence[Pair], clean: int) ->
 
 
 def play(recipe: Path, endpoint: str, count: int) -> list[Verdict]:
-    """Run the line once over its folder; the verdicts in the order in which the subscriber heard them."""
+    """Run the line once over its folder; return the verdicts in the order in which the subscriber got them."""
     watch = [sys.executable, "-m", "edge", "watch", endpoint, "--json", "--count", str(count)]
     environment = {**os.environ, "XDG_STATE_HOME": str(recipe.parent / "state")}
     with subprocess.Popen(watch, stdout=subprocess.PIPE) as subscriber:
@@ -95,7 +94,7 @@ def play(recipe: Path, endpoint: str, count: int) -> list[Verdict]:
 
 
 def compare(boards: Sequence[Board], verdicts: Sequence[Verdict]) -> dict[str, object]:
-    """What the verdicts are worth, held against the annotation."""
+    """Return the figures of the verdicts, compared with the annotation."""
     ids = [verdict.part_id for verdict in verdicts]
     defects = found = escapes = overkill = 0
     for board, verdict in zip(boards, verdicts, strict=True):
@@ -132,13 +131,11 @@ def main() -> None:
     parser.add_argument(
         "--bundle", type=Path, default=BUNDLE, help="folder of a packed comparator (default %(default)s)"
     )
-    parser.add_argument("--data", type=Path, help="folder with test/; else $EDGE_DATA/deeppcb")
+    parser.add_argument("--data", type=Path, help="folder with test/ (default: $EDGE_DATA/deeppcb)")
     parser.add_argument(
-        "--clean", type=int, default=250, help="good boards that come besides (default %(default)s)"
+        "--clean", type=int, default=250, help="number of good boards to play too (default %(default)s)"
     )
-    parser.add_argument(
-        "--fps", type=float, default=20.0, help="boards that come a second (default %(default)s)"
-    )
+    parser.add_argument("--fps", type=float, default=20.0, help="boards played a second (default %(default)s)")
     given = parser.parse_args()
     if given.data is None and "EDGE_DATA" not in os.environ:
         sys.exit("deeppcb_line: the data is not here: give --data, or set EDGE_DATA to the folder of deeppcb/")

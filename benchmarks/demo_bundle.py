@@ -1,8 +1,8 @@
-"""Makes the bundle of `edge demo` anew: renders boards, trains on them, exports, calibrates and packs.
+"""Makes the bundle of `edge demo`: renders boards, trains on them, exports, calibrates and packs.
 
-The designs that the demonstration shows are not among those trained on; their masters go into the bundle,
-and boards of them are its golden frames. Takes about twenty minutes on two idle cores; a run that was
-stopped goes on. Ends with the folder of the bundle, to be put in place of `edge/demo/bundle`.
+The designs that the demonstration shows are not trained on. Their masters go into the bundle, and boards of
+them are its golden frames. Takes about twenty minutes on two idle cores; a stopped run goes on. Ends with the
+folder of the bundle, which is to replace `edge/demo/bundle`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ GOLDEN = {0: ("copper",), 1: ("open",), 2: ("pin-hole",)}
 
 
 def write_shown(folder: Path) -> None:
-    """Masters of the designs that the demonstration shows, and the golden boards, labelled."""
+    """Write the masters of the designs that the demonstration shows, and the labelled golden boards."""
     recipe, _ = read_recipe(FOLDER / "recipe.toml")
     source = recipe.source
     assert isinstance(source, Synthetic)

@@ -63,7 +63,7 @@ def quantiles(taken_ms: Sequence[float]) -> dict[str, float]:
 
 @contextmanager
 def slots(engine: TensorRT, count: int, shape: tuple[int, ...]) -> Iterator[list[Image]]:
-    """Pictures as they lie in the slots of a ring, page-aligned and pinned."""
+    """Return pictures as they lie in the slots of a ring, page-aligned and pinned."""
     room = -(-prod(shape) // 4096) * 4096
     memory = np.zeros(count * room + 4096, np.uint8)
     start = -memory.ctypes.data % 4096
@@ -74,7 +74,7 @@ def slots(engine: TensorRT, count: int, shape: tuple[int, ...]) -> Iterator[list
 
 
 def measure(bundle: Bundle, runtime: str, precision: Precision, batch: int, rounds: int) -> dict[str, Any]:
-    """One engine at one batch size; both times are taken of the same requests."""
+    """Measure one engine at one batch size; both times are of the same requests."""
     spec = bundle.manifest.input
     with (
         RUNTIMES[runtime](bundle, precision, 2, 0) as engine,
@@ -108,7 +108,7 @@ def measure(bundle: Bundle, runtime: str, precision: Precision, batch: int, roun
 
 
 def lanes_ms(engine: TensorRT, batches: list[list[Sample]], lanes: int, rounds: int) -> float:
-    """Milliseconds a batch with so many lanes kept in flight."""
+    """Return milliseconds a batch with this many lanes in use."""
     started = time.perf_counter()
     for number in range(rounds + lanes):
         lane = number % lanes
@@ -120,7 +120,7 @@ def lanes_ms(engine: TensorRT, batches: list[list[Sample]], lanes: int, rounds: 
 
 
 def bandwidths() -> dict[str, float]:
-    """Bytes a millisecond of one large copy from and to pinned memory."""
+    """Return the bytes a millisecond of one large copy from and to pinned memory."""
     cuda = driver_library()
     with open_device() as device:
         memory, start, end = cuda.mem_alloc(COPIED), cuda.Event(), cuda.Event()
@@ -139,7 +139,7 @@ def bandwidths() -> dict[str, float]:
 
 
 def operations(graph: Path) -> int:
-    """Operations of a graph's convolutions and products for one picture; one multiplied and added is two."""
+    """Return the operations of a graph's convolutions and products for one picture; a multiply-add is two."""
     import onnx
 
     model = onnx.shape_inference.infer_shapes(onnx.load(graph))
@@ -160,7 +160,7 @@ def operations(graph: Path) -> int:
 
 
 def floors(bundle: Bundle, precision: Precision, batch: int, machine: Mapping[str, Any]) -> dict[str, Any]:
-    """What copies and multiplications of a batch take at least, in milliseconds; None where it is not known."""
+    """Return the least time in ms for the copies and the operations of a batch; None where it is unknown."""
     manifest = bundle.manifest
     bytes_in, bytes_out = prod(manifest.input.shape), 4 * sum(prod(s) for s in manifest.outputs.values())
     copied = batch * (bytes_in / machine["bandwidth"]["in"] + bytes_out / machine["bandwidth"]["out"])
@@ -178,7 +178,7 @@ def floors(bundle: Bundle, precision: Precision, batch: int, machine: Mapping[st
 
 
 def described() -> dict[str, Any]:
-    """The GPU, and what it does when it is measured."""
+    """Return the GPU and its state when it is measured."""
     cuda = driver_library()
     with open_device() as device:
         attribute = cuda.Context.get_device().get_attribute

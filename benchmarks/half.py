@@ -1,9 +1,9 @@
-"""What FP16 decides otherwise than FP32 on labelled pictures, on a CPU that rounds as a GPU's FP16 does.
+"""Counts the decisions in which FP16 differs from FP32 on labelled pictures, on a CPU that emulates FP16.
 
-A checkpoint is exported in FP32 and FP16, its thresholds are set by FP32's scores, and every labelled picture
-is judged by both, FP16 node by node (`trt_build/engines/emulated.py`), since a CPU's runtimes would not round.
-It is an emulation: a GPU adds up in another order. With --float8 FP8 is judged so too.
-Ends with one line of JSON.
+A checkpoint is exported in FP32 and FP16, and its thresholds are set by FP32's scores. Every labelled picture
+is judged by both, by FP16 node by node (`trt_build/engines/emulated.py`), since the runtimes of a CPU would not
+round. A GPU adds in another order, so it may differ. With --float8 FP8 is judged too. Ends with one line of
+JSON.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from trt_build.packing.threshold import CalibrationOptions
 
 
 def compare(draft: Path, tested: Path, precisions: Sequence[Precision]) -> dict[str, object]:
-    """Figures over all labelled pictures."""
+    """Return the figures over all labelled pictures."""
     bundle = read_bundle(draft)
     manifest = bundle.manifest
     cases, _ = method_of(manifest.method).labelled(tested, bundle)

@@ -1,9 +1,9 @@
-"""One hop between two processes: a slot of the ring and its descriptor, against imagezmq, in one run.
+"""Times one hop between two processes, by a slot of the ring and its descriptor and by imagezmq, in one run.
 
-Each way a sender process has a frame ready in memory, 60 times a second, and a receiver process looks at
-it. Latency is from the frame being ready to its pixels being readable on the other side; CPU is user and
-system time of both processes per frame. Ends with one line of JSON; the ratios are imagezmq's better
-pattern over ours. Needs `pip install '.[bench]'`.
+A sender process has a frame ready in memory 60 times a second, and a receiver process reads it. Latency is from
+the frame being ready to its pixels being readable by the receiver; CPU is the user and system time of both
+processes a frame. Ends with one line of JSON, whose ratios are imagezmq's better pattern divided by ours. Needs
+`pip install '.[bench]'`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Image = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def ring_send(folder: Path, shape: tuple[int, ...], ticks: Iterator[int]) -> None:
-    """The camera writes into the slot, so the frame is ready there; what is sent is its descriptor."""
+    """Send descriptors; the camera writes into the slot, so the frame is ready there."""
     ring = Ring.open(folder / "ring")
     with Sockets(folder, RUN) as sockets:
         send = sockets.to("receiver")
@@ -110,7 +110,7 @@ def _part(entry: int, slot: int, generation: int) -> Part:
 
 
 def _ticks(folder: Path, fps: float) -> Iterator[int]:
-    """Frame numbers on absolute deadlines, until the receiver has seen enough."""
+    """Yield frame numbers at absolute deadlines until the receiver has got enough."""
     start = time.monotonic()
     for entry in count():
         if (folder / "done").exists():
@@ -125,7 +125,7 @@ def _cpu_s() -> float:
 
 
 def run_role(way: str, role: str, folder: Path, shape: tuple[int, ...], frames: int, fps: float) -> None:
-    """One side of one way; prints what it measured as JSON."""
+    """Run one side of one way; print what it measured as JSON."""
     entries: list[int] = []
     latencies_us: list[float] = []
     cpu_start = 0.0
@@ -166,7 +166,7 @@ def run_role(way: str, role: str, folder: Path, shape: tuple[int, ...], frames: 
 
 
 def measure(way: str, shape: tuple[int, ...], frames: int, fps: float) -> dict[str, float]:
-    """Run both sides of one way; latency p50 and p99 and CPU per frame, in microseconds."""
+    """Run both sides of one way; return latency (p50, p99) and CPU a frame, in microseconds."""
     with tempfile.TemporaryDirectory(prefix="hop-", dir="/dev/shm") as name:
         folder = Path(name)
         Ring.create(folder / "ring", slots=SLOTS, frame=int(np.prod(shape)), tensors=[8], outputs=[8])
@@ -210,9 +210,7 @@ def main() -> None:
         metavar=("H", "W", "C"),
         help="height, width and channels of a frame, in pixels",
     )
-    parser.add_argument(
-        "--fps", type=float, default=60.0, help="frames that are sent a second (default %(default)s)"
-    )
+    parser.add_argument("--fps", type=float, default=60.0, help="frames sent a second (default %(default)s)")
     parser.add_argument("--frames", type=int, default=600, help="frames to send each way (default %(default)s)")
     parser.add_argument("--role", choices=("send", "receive"), help=argparse.SUPPRESS)
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)

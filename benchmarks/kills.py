@@ -1,11 +1,11 @@
-"""Kills processes of a real line at random, its supervisor and start-up among them, and says what got lost.
+"""Kills processes of a real line at random, also its supervisor and during start-up, and counts what is lost.
 
-A line judges 25 parts a second by an engine that costs nothing. `--kills` times, at random instants, one of its
-processes is killed outright, or all at once; a supervisor that is dead is started anew, as systemd would. A
-subscriber hears all along. Counted are the parts that were captured, those of which it never heard, those that
-passed at or after their deadline, and the processes that stayed behind. Then publish and capture are killed
-while all is well: the longest time without a verdict after one kill, and the time to the next verdict after
-ten, each as soon as the stage is ready again. Ends with one line of JSON. Needs `pip install '.[test]'`.
+A line judges 25 parts a second by the constant engine. `--kills` times, at random moments, one of its processes
+or all of them are killed; a dead supervisor is restarted, as systemd would. A subscriber listens all the time.
+Counted are the captured parts, those without a verdict, those that passed at or after their deadline, and the
+processes left behind. Then publish and capture are killed while all is well, to measure the longest time
+without a verdict after one kill, and the time to the next verdict after ten, each as soon as the stage is ready
+again. Ends with one line of JSON. Needs `pip install '.[test]'`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ IN_A_ROW = 10
 
 
 class Ear:
-    """Hears verdicts on a thread; when each part was first heard of, and what was said then."""
+    """Receives verdicts on a thread, and notes when each part's first verdict came and what it was."""
 
     def __init__(self, endpoint: str) -> None:
         self.heard: dict[tuple[int, int], tuple[int, Verdict]] = {}
@@ -75,7 +75,7 @@ class Ear:
 
 
 class Bench:
-    """A line that is started anew whenever its supervisor is dead, and the parts that its runs captured."""
+    """A line that is restarted whenever its supervisor is dead, and the parts that its runs captured."""
 
     def __init__(self, folder: Path) -> None:
         self.captured: dict[tuple[int, int], Part] = {}
@@ -117,7 +117,7 @@ class Bench:
             self.start()
 
     def processes(self) -> dict[str, int]:
-        """The processes of the line that are there now, by stage, and the supervisor's."""
+        """Return the living processes of the line by stage, and the supervisor's."""
         found = {"supervisor": self.process.pid}
         with suppress(OSError):
             children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
@@ -157,7 +157,7 @@ def kill(pid: int) -> None:
 
 
 def at_random(bench: Bench, ear: Ear, kills: int, rng: random.Random) -> dict[str, int]:
-    """Kill at random; how often what was killed."""
+    """Kill at random; return how often each process was killed."""
     counts: dict[str, int] = {}
     everyone: set[int] = set()
     for _ in range(kills):
@@ -184,7 +184,7 @@ def _is_stage(pid: int) -> bool:
 
 
 def one_and_ten(bench: Bench, ear: Ear, stage: str, kills: int) -> dict[str, float]:
-    """The longest silence after a single kill of a stage, and after the last of ten in a row."""
+    """Return the longest silence after a single kill of a stage, and after the last of ten in a row."""
     alone = []
     for _ in range(kills):
         until(lambda: bench.is_well(ear), "the line is well")
@@ -206,12 +206,8 @@ def one_and_ten(bench: Bench, ear: Ear, stage: str, kills: int) -> dict[str, flo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "--kills", type=int, default=100, help="how often to kill at random (default %(default)s)"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="the seed of what is killed when (default %(default)s)"
-    )
+    parser.add_argument("--kills", type=int, default=100, help="number of random kills (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random kills (default %(default)s)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         bench, ear = Bench(Path(name)), Ear(f"ipc://{name}/verdicts.ipc")

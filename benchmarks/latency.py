@@ -1,4 +1,4 @@
-"""How long the engine of a line takes for one picture by a draft's INT8 graph, nothing else in flight."""
+"""Times one picture on the engine that a line would take, by a draft's INT8 graph and nothing else running."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TIMED, WARM_UP = 300, 50
 
 
 def latency_ms(draft: Path, inputs: Sequence[Image]) -> float:
-    """Median time from input in memory, `(1, C, H, W)` uint8, to outputs."""
+    """Return the median time in ms from an input in memory, `(1, C, H, W)` uint8, to outputs."""
     taken = []
     with open_engine(EngineChoice(precision="int8", lanes=1), read_bundle(draft)) as engine:
         for i in range(WARM_UP + TIMED):

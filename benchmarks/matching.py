@@ -1,8 +1,8 @@
-"""Trains a matcher and measures it on products, or characters, that it has never seen.
+"""Trains a matcher, and measures it on products or characters that it has never seen.
 
-The data are a plant's folder, whose products go through the command line, or one of two public files,
-`qmul.npz` and `omniglot.npz`, whose own parts are kept: training, validation for the threshold, test. Figures
-are those of the INT8 graph on the line's own engine, in %. `accuracy.py --method matcher` runs this.
+The data are a plant's folder, which is processed by the command line, or one of two public files, `qmul.npz`
+and `omniglot.npz`, with their own split: training, validation for the threshold, test. Figures are those of the
+INT8 graph on the engine that a line would take, in %. `accuracy.py --method matcher` runs this.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from trt_build.methods.matcher.train import CHARACTERS, SINGLE_PAIRS, PairSampli
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a public file is read, learned and measured."""
+    """How a public file is read, trained on and measured."""
 
     read: Callable[[Path, InputSpec], Split]
     measure: Callable[[Embed, Split], dict[str, float]]
@@ -60,7 +60,7 @@ PUBLIC = {
 
 
 def run_seed(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, float]:
-    """One training and its figures; `one_shot_20` only where there are alphabets."""
+    """Train with one seed; return the figures, with `one_shot_20` only for characters."""
     return (_plant if options.data.is_dir() else _public)(options, folder, seed)
 
 
@@ -94,7 +94,8 @@ def _public(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, f
     recipe, run, draft = recipe_of(options, seed), folder / "run", folder / "draft"
     started = time.monotonic()
     own = multiprocessing.get_context("spawn").Process(target=train, args=(options.data, recipe, run))
-    own.start()  # by itself, so that its memory can be told
+    # A process of its own, so that its memory can be measured.
+    own.start()
     own.join()
     if own.exitcode:
         sys.exit(own.exitcode)
@@ -121,7 +122,7 @@ def _public(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, f
 
 
 def embed_by(bundle: Bundle, choice: EngineChoice) -> Embed:
-    """An engine as what `verification` asks."""
+    """Return a function that embeds pictures `(N, C, H, W)` uint8 by an engine."""
 
     def embed(pictures: Image) -> np.ndarray:
         with open_engine(choice, bundle) as engine:
@@ -135,7 +136,7 @@ def embed_by(bundle: Bundle, choice: EngineChoice) -> Embed:
 
 
 def _plant(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, float]:
-    """By the command line; same and different 1:1, of the products that it keeps from training."""
+    """Train by the command line; measure same and different products equally, on those kept from training."""
 
     def trt_build(*words: object) -> float:
         started = time.monotonic()
@@ -166,5 +167,5 @@ def _plant(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, fl
 
 
 def _peak_mb() -> float:
-    """Most memory of any process that was started and has ended."""
+    """Return the largest memory in MB of any process that was started and has ended."""
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024

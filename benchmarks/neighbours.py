@@ -1,9 +1,9 @@
-"""What a line's subscribers hear while another program on the machine floods its ports, against none.
+"""Measures a line whose ports another program on the machine floods, and compares it with a line without flood.
 
-A real line judges 50 parts a second by an engine that costs nothing. For each kind of flood
-(tests/support/floods.py) a subscriber that comes during it counts the parts that are judged, and so it does
-just before. Beside the ratio stand what the processes of publish and of the supervisor took of a core, and
-by how much the memory of publish grew. Ends with one line of JSON. Needs `pip install '.[test,bench]'`.
+A real line judges 50 parts a second by the constant engine. For each kind of flood (tests/support/floods.py) a
+subscriber that connects during the flood counts the judged parts, and another one just before it. The output
+has the ratio, the share of a core that publish and the supervisor used, and the growth of publish's memory.
+Ends with one line of JSON. Needs `pip install '.[test,bench]'`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ console = Console(stderr=True)
 
 
 def measure(line: RunningLine, flood: str, publish: int, metrics: int, seconds: float) -> dict[str, float]:
-    """The figures of one kind of flood."""
+    """Return the figures of one kind of flood."""
     processes = {"publish": psutil.Process(line.pid("publish")), "supervisor": psutil.Process(line.process.pid)}
     alone = judged(publish, seconds)
     with flooding(flood, publish, metrics):

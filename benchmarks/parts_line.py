@@ -1,8 +1,8 @@
-"""The line on a folder's test parts, held against what `trt-build evaluate` says that it should decide.
+"""Runs a line on a folder's test parts, and compares its verdicts with those of `trt-build evaluate`.
 
-`evaluate --verdicts` predicts; `edge run` plays the same parts, in another process `edge watch --json`
-writes down what it receives. Pictures of one size are played as they are, others at the model's size.
-Ends with one line of JSON; status 1 where a verdict is missing, comes twice or differs.
+`evaluate --verdicts` writes the expected verdicts. `edge run` plays the same parts, and `edge watch --json` in
+another process writes down the verdicts. Pictures of one size are played as they are, others at the model's
+size. Ends with one line of JSON; the status is 1 if a verdict is missing, comes twice or differs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ port = 0
 
 
 def write_recipe(folder: Path, judge: str, *, width: int, height: int, color: str, fps: float) -> Path:
-    """A line that plays the frames in `folder` to a judge, given as lines of TOML, and publishes there."""
+    """Write the recipe of a line that plays the frames in `folder`, with a judge given as lines of TOML."""
     path = folder / "recipe.toml"
     text = RECIPE.format(
         pid=os.getpid(), judge=judge, folder=folder, width=width, height=height, color=color, fps=fps
@@ -56,7 +56,7 @@ def write_recipe(folder: Path, judge: str, *, width: int, height: int, color: st
 
 
 def write_frames(folder: Path, parts: list[LabelledPart], bundle: Path) -> tuple[int, int]:
-    """Lay the parts' pictures into `folder` in their order; width and height of all."""
+    """Write the parts' pictures into `folder` in their order; return the width and height of all."""
     spec = read_bundle(bundle).manifest.input
     shapes = {frame_of(part).shape for part in parts}
     for number, part in enumerate(parts):
@@ -74,9 +74,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path, help="folder of the packed bundle to run")
     parser.add_argument("data", type=Path, help="folder of parts in MVTec AD's layout")
-    parser.add_argument(
-        "--fps", type=float, default=20.0, help="parts that come a second (default %(default)s)"
-    )
+    parser.add_argument("--fps", type=float, default=20.0, help="parts played a second (default %(default)s)")
     given = parser.parse_args()
     parts = read_parts(given.data, mixed_sizes=True).test
     with tempfile.TemporaryDirectory(prefix="parts-line-") as name:

@@ -1,12 +1,11 @@
-"""What the line costs beside its engine: throughput, latency and memory, against a bare loop in the same run.
+"""Measures what a line costs beside its engine: throughput, latency and memory, compared with a bare loop.
 
-The bare loop keeps the engine's lanes full with inputs that lie in memory already. The line gets the same
-boards as files in shared memory, so that the disk has no say, and does all that a line does: capture,
-registration, inference, decision, publication. Throughput is judged parts a second when boards come a
-little faster than the engine can judge them; the engine leaves the line a core unless told otherwise. The
-overhead is capture to publish minus the engine's own time at 30 boards a second. Memory is what all
-processes of the line hold after 10,000 parts against after 1,000. Ends with one line of JSON. Needs
-`pip install '.[bench]'`.
+The bare loop keeps all lanes of the engine in use with inputs in memory. The line gets the same boards as files
+in shared memory, so that the disk does not count, and does everything that a line does: capture, registration,
+inference, decision, publication. Throughput is the parts judged a second when boards come slightly faster than
+the engine can judge them; by default the engine leaves one core to the line. The overhead is the time from
+capture to publish without the engine's own, at 30 boards a second. Memory is what all processes of the line use
+after 10,000 parts, compared with 1,000. Ends with one line of JSON. Needs `pip install '.[bench]'`.
 """
 
 from __future__ import annotations
@@ -42,12 +41,13 @@ from edge.recipe_file import read_recipe
 from edge.sources import open_source
 
 BOARDS = 24
-KEPT = 600  # verdicts, the last ones of a run
+#: Verdicts that are kept of a run, the last ones.
+KEPT = 600
 console = Console(stderr=True)
 
 
 def bare_loop(recipe: Recipe, seconds: float) -> float:
-    """Inferences a second of the engine alone, all lanes kept in flight."""
+    """Return the inferences a second of the engine alone, with all lanes in use."""
     (judge,) = read_judges(recipe)
     masters = judge.masters(recipe)
     assert masters is not None
@@ -93,7 +93,7 @@ def run_line(recipe: Recipe, state: Path, parts: int, at: Callable[[Line, int], 
 
 
 def resident_mb() -> float:
-    """Memory of this process and its children, shared memory counted once, in MB."""
+    """Return the memory in MB of this process and its children; shared memory counts once."""
     processes = [psutil.Process(), *psutil.Process().children()]
     infos = [process.memory_info() for process in processes]
     return sum(info.rss - info.shared for info in infos) / 1e6
@@ -145,7 +145,7 @@ def _at(recipe: Recipe, *, fps: float, deadline_ms: float = 200.0) -> Recipe:
 
 
 def _recipe(bundle: Bundle, folder: Path, motion: str, threads: int) -> Recipe:
-    """A line over rendered boards of one design, written as uncompressed files."""
+    """Return a line's recipe for rendered boards of one design, written as uncompressed files."""
     demo, _ = read_recipe(DEMO / "recipe.toml")
     view = next(iter(bundle.manifest.masters))
     frame = np.zeros(demo.source.shape, np.uint8)

@@ -1,9 +1,9 @@
-"""How far frozen features and a list of good ones already go: the bar that a trained model has to clear.
+"""Measures what frozen features and a list of good ones achieve: what a trained model has to beat.
 
-Every cell of a test picture is as odd as its distance to the nearest of some thousand cells of good
-pictures; a picture is as odd as its oddest cell. Nothing is trained and nothing is chosen on test
-pictures. After PatchCore (Roth et al., CVPR 2022), with vectors drawn by chance. Ends with one line of
-JSON, figures in 0..1.
+The score of a cell of a test picture is its distance to the nearest of some thousand cells of good pictures; a
+picture's score is that of its highest cell. Nothing is trained, and nothing is chosen on test pictures. After
+PatchCore (Roth et al., CVPR 2022), with randomly drawn vectors. Ends with one line of JSON, with figures from 0
+to 1.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ from trt_build.data.parts import LabelledPart, mask_of, picture, read_parts, spl
 from trt_build.figures.ranking import image_auroc, resize_map, sweep_pixels
 
 SETS = ("mvtec/bottle", "mvtec/pill", "magtile")
-MIXED = ("magtile",)  # tiles of all sizes
+#: Sets whose pictures have different sizes.
+MIXED = ("magtile",)
 SPEC = InputSpec(height=224, width=224, color="rgb")
 MASK = (256, 256)
 
 
 class Probe:
-    """Cells of good pictures `(V, D)`, and how far a picture's cells are from the nearest of them."""
+    """Cells of good pictures `(V, D)`, and the distance of a picture's cells to the nearest of them."""
 
     def __init__(self, backbone: Backbone, good: Sequence[LabelledPart], vectors: int) -> None:
         self._backbone = backbone
@@ -44,20 +45,20 @@ class Probe:
         self._kept = cells[torch.from_numpy(chosen)]
 
     def __call__(self, part: LabelledPart) -> npt.NDArray[np.float32]:
-        """The map `(1, h, w)` at stride 8."""
+        """Return the map `(1, h, w)` at stride 8."""
         levels = self._levels(part)
         near = torch.cdist(self._cells(levels), self._kept).amin(1)
         return near.reshape(1, *levels[0].shape[2:]).numpy()
 
     def _levels(self, part: LabelledPart) -> tuple[Tensor, Tensor]:
-        """Features at strides 8 and 16, each averaged with its neighbours, at the size of the former."""
+        """Return features at strides 8 and 16, each averaged with its neighbours, at the size of the former."""
         with torch.inference_mode():
             _, eight, sixteen = self._backbone(torch.from_numpy(picture(part, SPEC)))
             eight, sixteen = (F.avg_pool2d(x, 3, 1, 1) for x in (eight, sixteen))
             return eight, F.interpolate(sixteen, size=eight.shape[2:], mode="bilinear")
 
     def _cells(self, levels: tuple[Tensor, Tensor]) -> Tensor:
-        """`(h * w, D)`, either level counting by the spread that it has on good pictures."""
+        """Return cells `(h * w, D)`, each level divided by its spread on good pictures."""
         together = torch.cat([x / scale for x, scale in zip(levels, self._scales, strict=True)], dim=1)
         return together[0].flatten(1).T
 
@@ -85,7 +86,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder with mvtec/ and magtile/; else $EDGE_DATA")
+    parser.add_argument("--data", type=Path, help="folder with mvtec/ and magtile/ (default: $EDGE_DATA)")
     parser.add_argument("--sets", nargs="+", default=SETS, help="folders of parts in --data to measure on")
     parser.add_argument(
         "--backbone", default="mobilenet_v2", help="pre-trained network to measure (default %(default)s)"

@@ -1,8 +1,9 @@
-"""The line on photos of products that a matcher was not trained with, held against `trt-build evaluate`.
+"""Runs a line on photos of products that a matcher was not trained with, and checks its verdicts.
 
-For some of the products that were kept from training a line is run that knows one of them, and the photos
-of all of them are played. It has to pass and reject what `evaluate` does, which judges by the same scores. Ends
-with one line of JSON; status 1 where a verdict is missing, comes twice or differs.
+For some of the products that were kept from training a line is run that has the drawings of one of them, and
+gets the photos of all of them. It has to pass and reject what the model's scores say when they are computed as
+`trt-build evaluate` does. Ends with one line of JSON; the status is 1 if a verdict is missing, comes twice or
+differs.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from trt_build.methods.matcher.method import held_out_pictures
 
 
 def write_frames(folder: Path, data: Path, photos: Pictures) -> tuple[int, ...]:
-    """Lay the photos into `folder` in their order; the shape of all, which have to be alike."""
+    """Write the photos into `folder` in their order; return their shape, which has to be the same for all."""
     paths = [
         path for p in np.unique(photos.product) for path in sorted((data / photos.names[p]).glob("photo*"))
     ]
@@ -43,7 +44,7 @@ def write_frames(folder: Path, data: Path, photos: Pictures) -> tuple[int, ...]:
 
 
 def expected(bundle: Bundle, photos: Pictures, drawings: np.ndarray) -> np.ndarray:
-    """`(N,)`: which of the photos are to be rejected by one who knows these drawings."""
+    """Return which photos are to be rejected, `(N,)` bool, where the product has these drawings."""
     cases = [Case(name=str(i), image=photos.pictures[i : i + 1], master=drawings) for i in range(len(photos))]
     found = [scores(outputs)[0] for outputs in judge_all(bundle, EngineChoice(), cases)]
     (threshold,) = bundle.manifest.thresholds.values()
@@ -58,11 +59,9 @@ def main() -> int:
         "--products",
         type=int,
         default=3,
-        help="products that a line is run for, one each (default %(default)s)",
+        help="number of products to run a line for, one after another (default %(default)s)",
     )
-    parser.add_argument(
-        "--fps", type=float, default=20.0, help="photos that come a second (default %(default)s)"
-    )
+    parser.add_argument("--fps", type=float, default=20.0, help="photos played a second (default %(default)s)")
     given = parser.parse_args()
     bundle = read_bundle(given.bundle)
     kept = held_out_pictures(given.data, bundle.manifest.input)

@@ -75,7 +75,7 @@ def measure(find: Find, parts: list[tuple[Picture, BoardPose]]) -> dict[str, flo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--boards", type=int, default=60, help="of each reach")
+    parser.add_argument("--boards", type=int, default=60, help="boards to render for each reach")
     parser.add_argument("--size", type=int, default=640, help="width and height of the picture in pixels")
     options = parser.parse_args()
     cv2.setNumThreads(1)

@@ -1,4 +1,4 @@
-"""How long a line takes from its start to armed, beside how long an interpreter takes to start.
+"""Times a line from its start until it is armed, and an interpreter's start for comparison.
 
 python benchmarks/start.py RECIPE [--rounds 10]
 """
@@ -20,7 +20,7 @@ import typer
 
 
 def armed_s(recipe: Path) -> tuple[float, str]:
-    """Seconds until the line says that it is armed, and what it says of its engines."""
+    """Return the seconds until the line says that it is armed, and what it says of its engines."""
     with tempfile.TemporaryDirectory() as state:
         started = time.monotonic()
         line = subprocess.Popen(
@@ -53,7 +53,9 @@ def interpreter_s() -> float:
 
 def main(
     recipe: Annotated[Path, typer.Argument(help="Recipe of a line whose source does not end.")],
-    rounds: Annotated[int, typer.Option(min=2, help="How often the line is started and timed.")] = 10,
+    rounds: Annotated[
+        int, typer.Option(min=2, help="Number of times that the line is started and timed.")
+    ] = 10,
 ) -> None:
     """Print one line of JSON: seconds, and their ratio."""
     taken, interpreters, engine = [], [], ""
