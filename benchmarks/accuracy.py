@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from latency import latency_ms
 
-from edge.bundle import read_bundle
+from edge.bundle import read_draft
 from edge.recipe import EngineChoice
 from trt_build.data.parts import picture, read_parts
 from trt_build.figures.parts import evaluate
@@ -51,7 +51,7 @@ def run_seed(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, 
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     trt_build("export", run / "checkpoint.pt", draft, "--data", options.data)
     trt_build("calibrate", draft, options.data, "--rate", options.rate)
-    bundle = read_bundle(draft)
+    bundle = read_draft(draft)
     found = evaluate(bundle, options.data, EngineChoice(precision="int8")).figures
     exact = evaluate(bundle, options.data, EngineChoice(precision="fp32")).figures
     test = read_parts(options.data, mixed_sizes=True).test

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.bundle import read_bundle
+from edge.bundle import read_draft
 from edge.engines import open_engine
 from edge.judges.golden import scores
 from edge.manifest import Precision
@@ -35,7 +35,7 @@ from trt_build.packing.threshold import CalibrationOptions
 
 def compare(draft: Path, tested: Path, precisions: Sequence[Precision]) -> dict[str, object]:
     """Return the figures over all labelled pictures."""
-    bundle = read_bundle(draft)
+    bundle = read_draft(draft)
     manifest = bundle.manifest
     cases, _ = method_of(manifest.method).labelled(tested, bundle)
     engines = {name: Emulated(bundle, name) for name in precisions}
@@ -51,7 +51,7 @@ def compare(draft: Path, tested: Path, precisions: Sequence[Precision]) -> dict[
                 found[name].append(scores(outputs))
         for engine in engines.values():
             engine.__exit__(None, None, None)
-    limits = np.array([manifest.thresholds[kind] for kind in manifest.kinds], np.float32)
+    limits = np.array([bundle.thresholds[kind] for kind in manifest.kinds], np.float32)
     exact = np.array(found["fp32"])
     from_threshold = np.abs(exact - limits) / limits
     report: dict[str, object] = {
@@ -91,8 +91,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "draft"
         export_checkpoint(options.checkpoint, draft)
-        method = method_of(read_bundle(draft).manifest.method)
-        shown = method.calibration_pictures(options.data, read_bundle(draft).manifest.input)
+        method = method_of(read_draft(draft).manifest.method)
+        shown = method.calibration_pictures(options.data, read_draft(draft).manifest.input)
         method.calibrate(draft, options.data, CalibrationOptions(rate=options.rate))
         add_fp16(draft, shown)
         if options.float8:

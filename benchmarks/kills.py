@@ -87,7 +87,7 @@ class Bench:
         source = write_boards(folder, {"0": True, "1": True}, textured) + f"\nfps = {FPS}\nrepeat = true"
         bundle = folder / "constant"
         bundle.mkdir()
-        write_manifest(bundle, comparator_manifest(KINDS, name="constant", method="constant", facts={}))
+        write_manifest(bundle, comparator_manifest(KINDS, name="constant", method="constant", metadata={}))
         self._recipe = write_recipe(folder, bundle, source)
         self._environment = {**os.environ, "XDG_STATE_HOME": str(folder / "state")}
         self._ledgers: dict[str, tuple[Ledger, list[int]]] = {}  # by run, and how far each has been read

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.bundle import read_bundle
+from edge.bundle import read_draft
 from edge.engines import open_engine
 from edge.engines.base import Image, Sample
 from edge.recipe import EngineChoice
@@ -19,7 +19,7 @@ TIMED, WARM_UP = 300, 50
 def latency_ms(draft: Path, inputs: Sequence[Image]) -> float:
     """Return the median time in ms from an input in memory, `(1, C, H, W)` uint8, to outputs."""
     taken = []
-    with open_engine(EngineChoice(precision="int8", lanes=1), read_bundle(draft)) as engine:
+    with open_engine(EngineChoice(precision="int8", lanes=1), read_draft(draft)) as engine:
         for i in range(WARM_UP + TIMED):
             started = time.perf_counter()
             engine.submit(0, [Sample(inputs[i % len(inputs)])])

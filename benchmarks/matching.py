@@ -22,7 +22,7 @@ from latency import latency_ms
 from product_figures import measure_omniglot, measure_products
 from public_products import Split, read_omniglot, read_qmul
 
-from edge.bundle import Bundle, read_bundle
+from edge.bundle import Model, read_draft
 from edge.engines import open_engine
 from edge.engines.base import Image, Sample
 from edge.manifest import InputSpec
@@ -104,7 +104,7 @@ def _public(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, f
     split = recipe.read(options.data, recipe.network.spec)
     some = evenly(range(len(split.train)), CALIBRATION_PICTURES)
     add_int8(draft, [Case(name=str(i), image=split.train.pictures[i : i + 1]) for i in some])
-    bundle = read_bundle(draft)
+    bundle = read_draft(draft)
     found, exact = (
         recipe.measure(embed_by(bundle, EngineChoice(precision=precision)), split)
         for precision in ("int8", "fp32")
@@ -121,7 +121,7 @@ def _public(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, f
     return report | lost | times
 
 
-def embed_by(bundle: Bundle, choice: EngineChoice) -> Embed:
+def embed_by(bundle: Model, choice: EngineChoice) -> Embed:
     """Return a function that embeds pictures `(N, C, H, W)` uint8 by an engine."""
 
     def embed(pictures: Image) -> np.ndarray:
@@ -149,7 +149,7 @@ def _plant(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, fl
     peak = _peak_mb()
     trt_build("export", run / CHECKPOINT, draft, "--data", options.data)
     trt_build("calibrate", draft, options.data, "--rate", options.rate)
-    bundle = read_bundle(draft)
+    bundle = read_draft(draft)
     found, exact = (
         figures(bundle, options.data, EngineChoice(precision=precision)) for precision in ("int8", "fp32")
     )

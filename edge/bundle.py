@@ -1,7 +1,7 @@
-"""The model bundle: a folder with a manifest, graphs and golden cases, read and verified.
+"""Reads and verifies a model's folder: a draft, or a packed bundle with golden cases and masters.
 
-A bundle never changes: its files are named in `manifest.json` with size and SHA-256, and the SHA-256
-of the manifest is the bundle's identity.
+`manifest.json` names every file with its size and SHA-256. A bundle never changes, and the SHA-256 of its
+manifest is its identity.
 """
 
 from __future__ import annotations
@@ -18,35 +18,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BundleError
-from .manifest import Artifact, File, Manifest, Precision, Role, parse_manifest
+from .manifest import Artifact, DraftManifest, File, Manifest, ModelManifest, Precision, Role
+from .manifest_file import parse_manifest
 
 MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Golden:
-    """A golden case: what the engine is given, `(1, C, H, W)` uint8, and what it has to answer."""
+    """A golden case: what an engine is given, and what it must answer within the bundle's tolerances."""
 
     name: str
-    image: NDArray[np.uint8]
-    master: NDArray[np.uint8] | None
+    image: NDArray[np.uint8]  # (1, C, H, W)
+    master: NDArray[np.uint8] | None  # (1, C, H, W): the master, or a matcher's drawing
     expected: dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bundle:
-    """A bundle whose files have been verified."""
+class Model:
+    """A model's folder, read and verified: a draft or a packed bundle."""
 
     folder: Path
-    manifest: Manifest
-    digest: str
+    manifest: ModelManifest
+    digest: str  # SHA-256 of the manifest's file
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Kind -> least score that is rejected; BundleError for a draft that is not calibrated."""
+        if self.manifest.thresholds is None:
+            raise BundleError(f"{self.folder}: its thresholds are not set: run trt-build calibrate")
+        return self.manifest.thresholds
 
     def artifact(self, role: Role, precision: Precision) -> Path:
-        """The graph for a role in a precision; BundleError where the bundle has none."""
+        """Return the file of the graph for a role in a precision; BundleError where there is none."""
         return self.folder / self._graph(role, precision).path
 
     def digest_of_graph(self, role: Role, precision: Precision) -> str:
-        """The SHA-256 of that graph; BundleError where the bundle has none."""
+        """Return the SHA-256 of that graph; BundleError where there is none."""
         return self._graph(role, precision).sha256
 
     def _graph(self, role: Role, precision: Precision) -> Artifact:
@@ -58,8 +66,22 @@ class Bundle:
             f"the judge comes in {', '.join(self.manifest.precisions()) or 'nothing'}"
         )
 
+
+@dataclass(frozen=True, kw_only=True)
+class Draft(Model):
+    """An exported model that is not packed yet; its thresholds may still be unset."""
+
+    manifest: DraftManifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle(Model):
+    """A packed model, which never changes."""
+
+    manifest: Manifest
+
     def golden(self) -> list[Golden]:
-        """The golden cases, in the manifest's order."""
+        """Return the golden cases in the manifest's order."""
         spec = self.manifest.input
         return [
             Golden(
@@ -72,7 +94,7 @@ class Bundle:
         ]
 
     def master(self, view: str) -> NDArray[np.uint8]:
-        """The master of a view, `(H, W)` grey or `(H, W, 3)` BGR; BundleError where there is none."""
+        """Return a view's master, `(H, W)` grey or `(H, W, 3)` BGR uint8; BundleError where there is none."""
         file = self.manifest.masters.get(view)
         if file is None:
             known = ", ".join(self.manifest.masters) or "none"
@@ -80,6 +102,7 @@ class Bundle:
         return self._picture(file)
 
     def _picture(self, file: File) -> NDArray[np.uint8]:
+        """Return a picture of the bundle: `(H, W)` uint8 for a grey model, otherwise `(H, W, 3)` BGR."""
         gray = self.manifest.input.color == "gray"
         data = np.frombuffer((self.folder / file.path).read_bytes(), np.uint8)
         picture = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR)
@@ -90,6 +113,7 @@ class Bundle:
         return picture.astype(np.uint8, copy=False)
 
     def _outputs(self, file: File) -> dict[str, NDArray[np.float32]]:
+        """Return the outputs stored in a golden case; BundleError for shapes that the model does not give."""
         with np.load(io.BytesIO((self.folder / file.path).read_bytes())) as arrays:
             outputs = {name: arrays[name].astype(np.float32) for name in arrays.files}
         shapes = {name: array.shape for name, array in outputs.items()}
@@ -101,10 +125,29 @@ class Bundle:
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """Read a bundle and verify that nothing of it is missing or altered.
+    """Read a packed bundle and verify every file that it names.
 
-    Raises BundleError, which names file and key and says what to do.
+    Raise BundleError, which names file and key and says what to do, where a file is missing or altered and
+    where the folder holds a draft.
     """
+    model = read_model(folder)
+    if isinstance(model, Draft):
+        raise BundleError(f"{folder}: expected a packed bundle, found a draft: run trt-build pack")
+    return model
+
+
+def read_draft(folder: Path) -> Draft:
+    """Read a draft and verify every file that it names; BundleError as `read_bundle`, and for a bundle."""
+    model = read_model(folder)
+    if isinstance(model, Bundle):
+        raise BundleError(
+            f"{folder}: is packed, and a bundle never changes: change the draft and pack it again"
+        )
+    return model
+
+
+def read_model(folder: Path) -> Draft | Bundle:
+    """Read a draft or a bundle, whichever the folder holds; BundleError as `read_bundle`."""
     path = folder / MANIFEST
     try:
         data = path.read_bytes()
@@ -116,13 +159,16 @@ def read_bundle(folder: Path) -> Bundle:
         raise BundleError(f"{path}: {error}") from error
     for key, file in manifest.files().items():
         _verify(path, key, file)
-    return Bundle(folder=folder, manifest=manifest, digest=hashlib.sha256(data).hexdigest())
+    digest = hashlib.sha256(data).hexdigest()
+    if isinstance(manifest, DraftManifest):
+        return Draft(folder=folder, manifest=manifest, digest=digest)
+    return Bundle(folder=folder, manifest=manifest, digest=digest)
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `manifest.json`, laid out for people; the one that was there stays where that fails.
+def write_manifest(folder: Path, manifest: DraftManifest | Manifest) -> None:
+    """Write `manifest.json`, indented for people; where that fails the earlier file stays.
 
-    BundleError where the disk is full, or nothing may be written.
+    Raise BundleError where the disk is full or the folder is not writable.
     """
     text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
     beside = folder / f"{MANIFEST}.part"
@@ -137,12 +183,13 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def describe(folder: Path, path: str) -> dict[str, Any]:
-    """What a `File` says about a file in the folder: path, size and digest."""
+    """Return the fields of a `File` for a file in the folder: path, SHA-256 and size."""
     data = (folder / path).read_bytes()
     return {"path": path, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
 
 def _verify(manifest: Path, key: str, file: File) -> None:
+    """Raise BundleError unless the file lies in the folder with the size and SHA-256 that are named."""
     path = (manifest.parent / file.path).resolve()
     if not path.is_relative_to(manifest.parent.resolve()):
         raise BundleError(f"{manifest}: {key}.path: {file.path!r} leads out of the bundle's folder")

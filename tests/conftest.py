@@ -113,12 +113,14 @@ def nvml(tmp_path_factory: pytest.TempPathFactory) -> FakeNvml:
 
 @pytest.fixture
 def constant_bundle(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a bundle whose engine answers every part alike; the arguments are the engine's facts."""
+    """Makes a bundle whose engine answers every part alike; the arguments are the engine's metadata."""
 
-    def make(**facts: Any) -> Path:
+    def make(**metadata: Any) -> Path:
         folder = tmp_path / "constant"
         folder.mkdir()
-        write_manifest(folder, comparator_manifest(KINDS, name="constant", method="constant", facts=facts))
+        write_manifest(
+            folder, comparator_manifest(KINDS, name="constant", method="constant", metadata=metadata)
+        )
         return folder
 
     return make
@@ -143,10 +145,10 @@ def textured() -> np.ndarray:
 
 @pytest.fixture
 def endless(tmp_path: Path, constant_bundle: Callable[..., Path], textured: np.ndarray) -> Callable[..., Path]:
-    """Makes the recipe of a line that never ends, with a constant engine of these facts."""
+    """Makes the recipe of a line that never ends, with a constant engine of this metadata."""
 
-    def make(more: str = "", fps: float = 50, **facts: object) -> Path:
+    def make(more: str = "", fps: float = 50, **metadata: object) -> Path:
         source = write_boards(tmp_path, {"0": True, "1": True}, textured) + f"\nfps = {fps}\nrepeat = true"
-        return write_recipe(tmp_path, constant_bundle(**facts), source, more)
+        return write_recipe(tmp_path, constant_bundle(**metadata), source, more)
 
     return make

@@ -24,7 +24,7 @@ ROWS = {
         {"engines", "sources"},
         {"image", "monitoring", "render", "watch"},
         {"bundle", "memory", "recipe_file", "subscriber"},
-        {"recipe", "wire"},
+        {"manifest_file", "recipe", "wire"},
         {"manifest"},
         {"documents", "pictures"},
         {"errors"},

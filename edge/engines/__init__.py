@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import get_args
 
-from ..bundle import Bundle
+from ..bundle import Model
 from ..errors import EngineError
 from ..manifest import Precision
 from ..recipe import EngineChoice, EngineKind, Runtime
@@ -18,7 +18,7 @@ from .onnxruntime import OnnxRuntime
 from .openvino import OpenVINO
 from .trt import TensorRT, TensorRTRTX, built_precisions
 
-ENGINES: dict[EngineKind, Callable[[Bundle, Precision, int, int], Engine]] = {
+ENGINES: dict[EngineKind, Callable[[Model, Precision, int, int], Engine]] = {
     "tensorrt": TensorRT,
     "tensorrt_rtx": TensorRTRTX,
     "openvino": OpenVINO,
@@ -53,17 +53,17 @@ class Taken:
         """The first precision to try."""
         return self.precisions[0]
 
-    def open(self, choice: EngineChoice, bundle: Bundle, precision: Precision | None = None) -> Engine:
+    def open(self, choice: EngineChoice, bundle: Model, precision: Precision | None = None) -> Engine:
         """Return the engine, to be entered by `with`, in a precision or in the first one."""
         return ENGINES[self.kind](bundle, precision or self.precision, choice.lanes, choice.threads)
 
 
-def open_engine(choice: EngineChoice, bundle: Bundle) -> Engine:
+def open_engine(choice: EngineChoice, bundle: Model) -> Engine:
     """Return the engine of `take_engine`, to be entered by `with`."""
     return take_engine(choice, bundle).open(choice, bundle)
 
 
-def take_engine(choice: EngineChoice, bundle: Bundle) -> Taken:
+def take_engine(choice: EngineChoice, bundle: Model) -> Taken:
     """Choose the engine that a recipe asks for.
 
     `auto` chooses the fastest engine that can run here, and of its precisions the one that the thresholds were
@@ -96,7 +96,7 @@ def take_engine(choice: EngineChoice, bundle: Bundle) -> Taken:
     return taken
 
 
-def _fastest(choice: EngineChoice, bundle: Bundle, left_out: dict[str, str]) -> Taken:
+def _fastest(choice: EngineChoice, bundle: Model, left_out: dict[str, str]) -> Taken:
     """Return the first of FASTEST_FIRST that can run the bundle; add to `left_out` why others cannot."""
     for kind in FASTEST_FIRST:
         try:
@@ -109,7 +109,7 @@ def _fastest(choice: EngineChoice, bundle: Bundle, left_out: dict[str, str]) -> 
     raise EngineError(f"no engine can run {bundle.folder}: {'; '.join(left_out.values())}")
 
 
-def _runnable(kind: EngineKind, bundle: Bundle) -> Sequence[Precision]:
+def _runnable(kind: EngineKind, bundle: Model) -> Sequence[Precision]:
     """Return the bundle's precisions that an engine can run here, best first, or raise EngineError."""
     if kind == "tensorrt" or kind == "tensorrt_rtx":
         built = built_precisions(kind, bundle)
@@ -121,7 +121,7 @@ def _runnable(kind: EngineKind, bundle: Bundle) -> Sequence[Precision]:
 
 
 def _precisions(
-    choice: EngineChoice, bundle: Bundle, kind: EngineKind, runnable: Sequence[Precision]
+    choice: EngineChoice, bundle: Model, kind: EngineKind, runnable: Sequence[Precision]
 ) -> tuple[Precision, ...]:
     """Return the precisions to try, in order; the recipe's alone if it names one."""
     for precision in runnable:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import EngineError
 from ..image.warp import Warp
-from ..manifest import Manifest, Precision
+from ..manifest import ModelManifest, Precision
 
 Image = NDArray[np.uint8]
 Outputs = dict[str, NDArray[np.float32]]
@@ -95,7 +95,7 @@ def ask(engine: Engine, image: Image, reference: Reference | None = None) -> Out
     return outputs
 
 
-def check_samples(manifest: Manifest, batch: int, samples: Sequence[Sample]) -> None:
+def check_samples(manifest: ModelManifest, batch: int, samples: Sequence[Sample]) -> None:
     """Raise EngineError unless the samples are what the model takes: count, shapes, dtype, references."""
     if not 1 <= len(samples) <= batch:
         raise EngineError(f"{manifest.name}: expected 1 to {batch} samples for a lane, received {len(samples)}")

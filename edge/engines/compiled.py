@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from ..bundle import Bundle
+from ..bundle import Model
 from ..errors import EngineError
 from ..manifest import File, PositiveInt, Precision, Role
 from ..recipe import Runtime
@@ -93,7 +93,7 @@ def kept(folder: Path) -> Iterator[tuple[Path, Compiled | str]]:
             yield path, found if found.format == FORMAT else f"it is of format {found.format}, not {FORMAT}"
 
 
-def fitting(bundle: Bundle, role: Role, precision: Precision, here: Target) -> Compiled:
+def fitting(bundle: Model, role: Role, precision: Precision, here: Target) -> Compiled:
     """The engine that fits, the one of the largest batch; EngineError says why each other one does not."""
     graph = bundle.digest_of_graph(role, precision)
     fit: list[Compiled] = []
@@ -113,7 +113,7 @@ def fitting(bundle: Bundle, role: Role, precision: Precision, here: Target) -> C
     return max(fit, key=lambda engine: engine.batch)
 
 
-def read_plan(bundle: Bundle, engine: Compiled) -> bytes:
+def read_plan(bundle: Model, engine: Compiled) -> bytes:
     """The plan's bytes; EngineError where the file is missing, cut short or altered."""
     path = bundle.folder / ENGINES / engine.file.path
     remedy = f"delete it and run `trt-build build {bundle.folder}` here"

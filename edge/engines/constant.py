@@ -11,14 +11,14 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 
-from ..bundle import Bundle
+from ..bundle import Model
 from ..errors import EngineError, EngineLost
 from ..manifest import Precision, Probability
 from .base import Image, OnCpu, Outputs, Reference, Sample, check_samples
 
 
 class _Facts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What it answers: the `facts` of a bundle whose method is `constant`."""
+    """What it answers: the `metadata` of a bundle whose method is `constant`."""
 
     score: Probability = 0.0  # of the first kind, in the middle cell of the map; all else is 0
     delay_ms: Annotated[float, Meta(ge=0)] = 0.0  # from submit to the answer
@@ -38,13 +38,13 @@ class Constant(OnCpu):
 
     name = "constant"
 
-    def __init__(self, bundle: Bundle, precision: Precision, lanes: int, threads: int) -> None:
+    def __init__(self, bundle: Model, precision: Precision, lanes: int, threads: int) -> None:
         self.precision, self.lanes = precision, lanes
         self._manifest = bundle.manifest
         try:
-            self._facts = msgspec.convert(bundle.manifest.facts, _Facts)
+            self._facts = msgspec.convert(bundle.manifest.metadata, _Facts)
         except msgspec.ValidationError as error:
-            raise EngineError(f"{bundle.folder}: facts of a constant engine: {error}") from error
+            raise EngineError(f"{bundle.folder}: metadata of a constant engine: {error}") from error
 
     def __enter__(self) -> Constant:
         self._parts = 0

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import Bundle
+from ..bundle import Model
 from ..errors import EngineError
 from ..manifest import Precision
 from .base import Image, OnCpu, Outputs, Reference, Sample, check_samples
@@ -34,7 +34,7 @@ class OnnxRuntime(OnCpu):
 
     name = "onnxruntime"
 
-    def __init__(self, bundle: Bundle, precision: Precision, lanes: int, threads: int) -> None:
+    def __init__(self, bundle: Model, precision: Precision, lanes: int, threads: int) -> None:
         self.precision, self.lanes = precision, lanes
         self._bundle, self._threads = bundle, threads
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..bundle import Bundle
+from ..bundle import Model
 from ..errors import EngineError
 from ..manifest import Precision, Role
 from .base import Image, OnCpu, Outputs, Reference, Sample, check_samples
@@ -50,7 +50,7 @@ class OpenVINO(OnCpu):
 
     name = "openvino"
 
-    def __init__(self, bundle: Bundle, precision: Precision, lanes: int, threads: int) -> None:
+    def __init__(self, bundle: Model, precision: Precision, lanes: int, threads: int) -> None:
         self.precision, self.lanes = precision, lanes
         self._bundle, self._threads = bundle, threads
 

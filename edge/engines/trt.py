@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..bundle import Bundle
+from ..bundle import Model
 from ..errors import EngineError
 from ..image.kernel import fatbin
 from ..manifest import Precision, Role
@@ -29,7 +29,7 @@ class TensorRT:
 
     runtime: Runtime = "tensorrt"
 
-    def __init__(self, bundle: Bundle, precision: Precision, lanes: int, threads: int) -> None:
+    def __init__(self, bundle: Model, precision: Precision, lanes: int, threads: int) -> None:
         self.name: str = self.runtime
         self.precision, self.lanes, self.batch, self.warps_frames = precision, lanes, 1, False
         self._bundle = bundle
@@ -223,7 +223,7 @@ class _References:
         return features
 
 
-def built_precisions(runtime: Runtime, bundle: Bundle) -> list[Precision]:
+def built_precisions(runtime: Runtime, bundle: Model) -> list[Precision]:
     """Return the precisions whose engines in the bundle fit this machine; raise EngineError if none do."""
     check_installed(runtime)
     if not any(kept(bundle.folder)):

@@ -15,8 +15,11 @@ from ..bundle import Bundle, Golden
 from ..engines.base import Engine, Image, Outputs, Sample, ask
 from ..errors import EngineError, NotReproduced
 from ..image.warp import Warper
-from ..manifest import Manifest
+from ..manifest import ModelManifest
 from .gallery import Gallery
+
+#: Stands in for the thresholds of a draft that is not calibrated, where its graphs are compared.
+EVEN_ODDS = 0.5
 
 
 def check_golden(engine: Engine, bundle: Bundle) -> None:
@@ -50,7 +53,7 @@ def check_golden(engine: Engine, bundle: Bundle) -> None:
             )
 
 
-def _check_warp(engine: Engine, manifest: Manifest, case: Golden) -> None:
+def _check_warp(engine: Engine, manifest: ModelManifest, case: Golden) -> None:
     """Raise EngineError where a golden picture gives other outputs when the engine warps it from a frame."""
     planes = case.image[0, ::-1] if manifest.input.color == "rgb" else case.image[0]
     frame = np.ascontiguousarray(planes[0] if len(planes) == 1 else np.moveaxis(planes, 0, -1))
@@ -67,7 +70,7 @@ def _check_warp(engine: Engine, manifest: Manifest, case: Golden) -> None:
             )
 
 
-def judge(engine: Engine, manifest: Manifest, image: Image, master: Image | None) -> Outputs:
+def judge(engine: Engine, manifest: ModelManifest, image: Image, master: Image | None) -> Outputs:
     """One picture's outputs, on the first lane, as arrays of their own; a matcher's with the `score`.
 
     `master` is what it is compared with; for a matcher drawings of its product, `(V, C, H, W)`.
@@ -89,7 +92,7 @@ def check_numbers(where: str, outputs: Outputs) -> None:
             raise NotReproduced(f"{where}: {name} is not a number everywhere: this engine cannot be used")
 
 
-def differences(found: Outputs, expected: Outputs, manifest: Manifest) -> dict[str, float]:
+def differences(found: Outputs, expected: Outputs, manifest: ModelManifest) -> dict[str, float]:
     """How far outputs lie apart at most, by name, and the `score` of any kind.
 
     Extents count only where the expected map is over a threshold: nobody reads the others. Scores count up to
@@ -109,10 +112,12 @@ def scores(outputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
     return outputs["score"] if "score" in outputs else outputs["map"][0].max(axis=(1, 2))
 
 
-def decisions(outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest) -> NDArray[np.bool_]:
+def decisions(outputs: Mapping[str, NDArray[np.float32]], manifest: ModelManifest) -> NDArray[np.bool_]:
     """`(K,)`: for which kinds the part would be rejected."""
     return scores(outputs) >= _limits(manifest)
 
 
-def _limits(manifest: Manifest) -> NDArray[np.float32]:
-    return np.array([manifest.thresholds[kind] for kind in manifest.kinds], np.float32)
+def _limits(manifest: ModelManifest) -> NDArray[np.float32]:
+    """Return the least rejected score of each kind, `(K,)` float32; EVEN_ODDS in an uncalibrated draft."""
+    thresholds = manifest.thresholds or dict.fromkeys(manifest.kinds, EVEN_ODDS)
+    return np.array([thresholds[kind] for kind in manifest.kinds], np.float32)

@@ -95,9 +95,9 @@ def line(tmp_path_factory: pytest.TempPathFactory, nvml: FakeNvml, port: int) ->
     """A line on synthetic boards whose engine fails on every tenth part, on a machine with a GPU."""
     folder = tmp_path_factory.mktemp("line")
     (folder / "bundle").mkdir()
-    facts = {"score": 0.2, "fault": "simulated", "every": 10}
+    metadata = {"score": 0.2, "fault": "simulated", "every": 10}
     write_manifest(
-        folder / "bundle", comparator_manifest(KINDS, name="constant", method="constant", facts=facts)
+        folder / "bundle", comparator_manifest(KINDS, name="constant", method="constant", metadata=metadata)
     )
     source = 'kind = "synthetic"\nwidth = 128\nheight = 128\nfps = 50'
     recipe = write_recipe(folder, folder / "bundle", source)

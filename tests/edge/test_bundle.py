@@ -12,9 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.bundle import describe, read_bundle
+import edge
+from edge.bundle import describe, read_bundle, read_draft
 from edge.errors import BundleError, EngineError
-from edge.manifest import InputSpec
+from edge.manifest import DraftManifest, InputSpec, least_rejected
+from edge.manifest_file import parse_manifest
 
 Edit = Callable[[dict[str, Any]], None]
 
@@ -70,7 +72,7 @@ def test_the_identity_is_the_digest_of_the_manifest(bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (put("format", 2), "format: expected 1, found 2"),
+        (put("format", 3), "format: expected 2, found 3"),
         (put("colour", "gray"), "colour: unknown key: known here are format, name"),
         (put("input.heigth", 64), "input.heigth: unknown key: known here are height, width"),
         (
@@ -98,6 +100,47 @@ def test_a_manifest_that_cannot_be_right_is_refused(bundle: Path, change: Edit, 
     edit(bundle, change)
     with pytest.raises(BundleError, match=f"manifest.json: {said}"):
         read_bundle(bundle)
+
+
+def of_format_1(**changes: Any) -> bytes:
+    """The demo's manifest as the first format had it, with other values under some keys."""
+    text = (Path(__file__).parent / "manifest-of-format-1.json").read_text()
+    return json.dumps(json.loads(text) | changes).encode()
+
+
+def test_a_bundle_of_format_1_is_read() -> None:
+    """Bundles that were packed before are read as what they would be today."""
+    demo = Path(edge.__file__).parent / "demo" / "bundle" / "manifest.json"
+    assert parse_manifest(of_format_1()) == parse_manifest(demo.read_bytes())
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_a_draft_of_format_1_is_read(calibrated: bool) -> None:
+    """Only its metadata told whether the thresholds were set; those of any other draft were made up."""
+    draft = parse_manifest(of_format_1(golden=[], facts={"epochs": 3, "calibrated": calibrated}))
+    assert isinstance(draft, DraftManifest)
+    assert draft.metadata == {"epochs": 3}
+    assert (draft.thresholds is not None) == calibrated
+
+
+def test_a_threshold_of_format_1_keeps_its_meaning() -> None:
+    """It was the greatest score that passed, and is the least that is rejected."""
+    known = {"method": "conformal", "rate": 0.1, "n": 2, "threshold": 0.25, "note": "at most 10 %"}
+    known |= {"engine": "openvino fp32", "artifact": "0" * 64, "scores": [0.1, 0.25]}
+    calibration = parse_manifest(of_format_1(calibration=known)).calibration
+    assert calibration is not None
+    assert calibration.threshold == least_rejected(0.25) > 0.25
+
+
+def test_a_draft_is_no_bundle(tiny_bundle: Path, bundle: Path) -> None:
+    """A line runs no draft, and no command changes a bundle; both errors say what to do."""
+    edit(bundle, lambda manifest: [manifest.pop(key) for key in ("golden", "tolerances", "masters", "notice")])
+    edit(bundle, put("state", "draft"))
+    assert read_draft(bundle).manifest.kinds == ("spot", "shade")
+    with pytest.raises(BundleError, match="expected a packed bundle, found a draft: run trt-build pack"):
+        read_bundle(bundle)
+    with pytest.raises(BundleError, match="is packed, and a bundle never changes"):
+        read_draft(tiny_bundle)
 
 
 def test_a_bundle_of_an_anomaly_model_is_read_with_all_it_holds(score_bundle: Path) -> None:
@@ -154,7 +197,10 @@ def test_a_calibration_is_read(score_bundle: Path, tmp_path: Path) -> None:
         (put("artifacts", []), "artifacts: no graph for the role 'judge'"),
         (put("tolerances.fp32", {"map": 1}), r"tolerances.fp32: none for \['score'\]"),
         (put("calibration", SCORES | {"n": 4}), "calibration.scores: expected 4, found 3"),
-        (put("calibration", SCORES | {"scores": [0.2, 0.1, 0.15]}), "calibration.scores: expected them rising"),
+        (
+            put("calibration", SCORES | {"scores": [0.2, 0.1, 0.15]}),
+            "calibration.scores: expected them in rising order",
+        ),
         (
             put("calibration", SCORES | {"method": "guessed"}),
             "calibration.method: expected .*, found the text 'guessed'",

@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
-from edge.bundle import describe, read_bundle, write_manifest
+from edge.bundle import describe, read_model, write_manifest
 from edge.engines.compiled import ENGINES, Compiled, Target
 from edge.image.kernel import fatbin_name
 from edge.manifest import File, Manifest, Role
@@ -30,7 +30,7 @@ def write_engines(bundle: Path, *, batch: int = 1, kernels: bool = False, **more
 
     With `kernels`, add what the fake driver takes for those that warp frames.
     """
-    manifest = read_bundle(bundle).manifest
+    manifest = read_model(bundle).manifest
     image = {"dtype": "uint8", "shape": manifest.input.shape[1:]}
     features = _floats(dict(zip(manifest.features, FEATURES, strict=False)))
     outputs = _floats({name: shape[1:] for name, shape in manifest.outputs.items()})
@@ -60,7 +60,7 @@ def _write(bundle: Path, role: Role, asked: dict[str, Any]) -> None:
     engine = Compiled(
         role=role,
         precision="fp32",
-        graph=read_bundle(bundle).digest_of_graph(role, "fp32"),
+        graph=read_model(bundle).digest_of_graph(role, "fp32"),
         batch=asked["batch"],
         target=Target(runtime="tensorrt", version=VERSION, compute_capability=CAPABILITY, driver=DRIVER),
         file=File(path=path, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data)),
@@ -70,7 +70,7 @@ def _write(bundle: Path, role: Role, asked: dict[str, Any]) -> None:
 
 def promise_answers(bundle: Path, threshold: float) -> None:
     """Let a bundle without masters have the fake's answers as its golden ones, and this threshold."""
-    read = read_bundle(bundle)
+    read = read_model(bundle)
     manifest, golden = read.manifest, []
     for case, given in zip(manifest.golden, read.golden(), strict=True):
         np.savez(bundle / case.expected.path, **answer({"image": given.image}, manifest.outputs))

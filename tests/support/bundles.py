@@ -14,8 +14,19 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edge.bundle import describe, read_bundle, write_manifest
-from edge.manifest import Artifact, Calibration, File, GoldenCase, InputSpec, Manifest, Precision, Role
+from edge.bundle import describe, read_model, write_manifest
+from edge.manifest import (
+    Artifact,
+    Calibration,
+    DraftManifest,
+    File,
+    GoldenCase,
+    InputSpec,
+    Manifest,
+    ModelManifest,
+    Precision,
+    Role,
+)
 
 SIZE, STRIDE = 64, 4
 CELLS = SIZE // STRIDE
@@ -35,8 +46,14 @@ def board(seed: int) -> Picture:
 def altered(bundle: Path, folder: Path, **fields: Any) -> Path:
     """A copy of a bundle in `folder` with other fields in its manifest."""
     shutil.copytree(bundle, folder)
-    write_manifest(folder, msgspec.structs.replace(read_bundle(bundle).manifest, **fields))
+    write_manifest(folder, msgspec.structs.replace(read_model(bundle).manifest, **fields))
     return folder
+
+
+def unpacked(manifest: Manifest) -> DraftManifest:
+    """What a bundle's manifest said before it was calibrated and packed."""
+    common = {name: getattr(manifest, name) for name in ModelManifest.__struct_fields__}
+    return DraftManifest(**common | {"thresholds": None})
 
 
 def calibration(scores: Sequence[float], threshold: float = 0.5) -> Calibration:

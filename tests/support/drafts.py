@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 
 from edge.bundle import describe, write_manifest
-from edge.manifest import Artifact, InputSpec, Manifest, parse_manifest
+from edge.manifest import Artifact, DraftManifest, InputSpec
+from edge.manifest_file import parse_manifest
 
 SIZE, STRIDE = 32, 4
 CELLS = SIZE // STRIDE
@@ -156,10 +157,7 @@ def _write(folder: Path, text: str, **fields: object) -> Path:
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, folder / "judge.fp32.onnx")
     judge = Artifact(role="judge", precision="fp32", **describe(folder, "judge.fp32.onnx"))
-    manifest = Manifest(
-        name=folder.name, artifacts=(judge,), thresholds=dict.fromkeys(fields["kinds"], 0.5), **fields
-    )
-    write_manifest(folder, manifest)
+    write_manifest(folder, DraftManifest(name=folder.name, artifacts=(judge,), **fields))
     return folder
 
 

@@ -10,7 +10,7 @@ import msgspec
 import onnx
 import pytest
 
-from edge.bundle import Bundle, describe, read_bundle, write_manifest
+from edge.bundle import Bundle, describe, read_model, write_manifest
 from edge.engines.compiled import ENGINES, Compiled, Target, kept
 from edge.engines.cuda import open_device
 from edge.errors import EngineError
@@ -57,7 +57,7 @@ def changed(bundle: Bundle, change: Callable[[onnx.ModelProto], None]) -> Bundle
         onnx.save(model, bundle.folder / artifact.path)
         artifacts.append(msgspec.structs.replace(artifact, **describe(bundle.folder, artifact.path)))
     write_manifest(bundle.folder, msgspec.structs.replace(bundle.manifest, artifacts=tuple(artifacts)))
-    return read_bundle(bundle.folder)
+    return read_model(bundle.folder)
 
 
 def freed(model: onnx.ModelProto, *, axis: int = 0) -> None:

@@ -171,7 +171,7 @@ def line_on_ports(folder: Path, fps: float) -> Iterator[tuple[RunningLine, int, 
     source = write_boards(folder, {"0": True, "1": True}, cv2.GaussianBlur(picture, (0, 0), 2))
     bundle, (publish, metrics) = folder / "constant", (free_port(), free_port())
     bundle.mkdir()
-    write_manifest(bundle, comparator_manifest(KINDS, name="constant", method="constant", facts={}))
+    write_manifest(bundle, comparator_manifest(KINDS, name="constant", method="constant", metadata={}))
     recipe = write_recipe(folder, bundle, f"{source}\nfps = {fps}\nrepeat = true")
     text = recipe.read_text().replace(f"ipc://{folder}/verdicts.ipc", f"tcp://127.0.0.1:{publish}")
     recipe.write_text(text.replace("port = 0", f"port = {metrics}"))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from edge.bundle import Bundle, read_bundle
+from edge.bundle import Bundle, read_model
 from edge.manifest import Method
 from trt_build.data.cases import Case
 from trt_build.graphs.fp8 import add_fp8
@@ -46,10 +46,10 @@ def export_network(name: str, folder: Path) -> Bundle:
     torch.manual_seed(0)
     model = make().eval()
     export(model, method_of(method), folder, height=SIDE, width=SIDE)
-    spec = read_bundle(folder).manifest.input
+    spec = read_model(folder).manifest.input
     noise = np.random.default_rng(0).integers(0, 256, (3, *spec.shape), np.uint8)
     shown = [Case(name=str(i), image=noise[i], master=noise[i + 1]) for i in range(2)]
     add_fp16(folder, shown)
     add_int8(folder, shown)
     add_fp8(folder)
-    return read_bundle(folder)
+    return read_model(folder)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundles import altered
+from bundles import unpacked
 from drafts import write_anomaly_draft, write_matcher_draft, write_parts, write_products
 from engines import changed, freed, with_kernels
 
-from edge.bundle import Bundle, read_bundle
+from edge.bundle import Bundle, read_model, write_manifest
 from edge.engines.compiled import Target
 from edge.engines.trt_library import load_runtime
 from trt_build.__main__ import main
@@ -68,7 +68,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def anomaly_draft(part_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """FP32 and INT8, not calibrated; see `drafts.write_anomaly_draft`."""
     draft = write_anomaly_draft(tmp_path_factory.mktemp("drafts") / "anomaly")
-    spec = read_bundle(draft).manifest.input
+    spec = read_model(draft).manifest.input
     white = Case(name="white", image=np.full(spec.shape, 255, np.uint8))  # or INT8 would cut a spot's light off
     add_int8(draft, [*parts.calibration_pictures(part_folder, spec), white])
     return draft
@@ -78,14 +78,16 @@ def anomaly_draft(part_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
 def matcher_draft(product_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """FP32 and INT8, not calibrated; see `drafts.write_matcher_draft`."""
     draft = write_matcher_draft(tmp_path_factory.mktemp("drafts") / "matcher")
-    add_int8(draft, products.calibration_pictures(product_folder, read_bundle(draft).manifest.input))
+    add_int8(draft, products.calibration_pictures(product_folder, read_model(draft).manifest.input))
     return draft
 
 
 @pytest.fixture(scope="session")
 def pcb_draft(pcb_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The comparator of few nodes as a draft, not calibrated."""
-    return altered(pcb_bundle, tmp_path_factory.mktemp("drafts") / "pcb", golden=(), tolerances={}, masters={})
+    draft = Path(shutil.copytree(pcb_bundle, tmp_path_factory.mktemp("drafts") / "pcb"))
+    write_manifest(draft, unpacked(read_model(pcb_bundle).manifest))
+    return draft
 
 
 @pytest.fixture(scope="session")
@@ -173,10 +175,10 @@ def anywhere() -> Target:
 @pytest.fixture
 def tiny(tiny_bundle: Path, tmp_path: Path) -> Bundle:
     """A comparator of one part at a time; its kernels count as compiled."""
-    return with_kernels(read_bundle(Path(shutil.copytree(tiny_bundle, tmp_path / "tiny"))))
+    return with_kernels(read_model(Path(shutil.copytree(tiny_bundle, tmp_path / "tiny"))))
 
 
 @pytest.fixture
 def free(score_bundle: Path, tmp_path: Path) -> Bundle:
     """An anomaly model that leaves free how many parts it takes at once."""
-    return changed(with_kernels(read_bundle(Path(shutil.copytree(score_bundle, tmp_path / "free")))), freed)
+    return changed(with_kernels(read_model(Path(shutil.copytree(score_bundle, tmp_path / "free")))), freed)

@@ -12,7 +12,7 @@ import pytest
 from bundles import altered
 
 import trt_build as package
-from edge.bundle import read_bundle
+from edge.bundle import read_model
 from trt_build.__main__ import app
 from trt_build.data.pairs import read_pairs
 
@@ -58,7 +58,7 @@ def test_a_comparators_draft_becomes_a_bundle(
 
     packing = ("pack", draft, bundle, "--data", pcb_pairs, "--golden", pcb_pairs, "--notice", notice)
     assert trt_build(*packing)[0] == 0
-    assert read_bundle(bundle).manifest.notice == "made here"
+    assert read_model(bundle).manifest.notice == "made here"
 
     status, out, _ = trt_build("verify", bundle)
     assert (status, "all 4 golden frames are reproduced" in out) == (0, True)
@@ -82,7 +82,7 @@ def test_a_draft_of_good_parts_becomes_a_bundle(
     assert "good parts on openvino int8)" in out
 
     status, out, _ = trt_build("pack", draft, bundle, "--data", part_folder)
-    assert (status, read_bundle(bundle).digest in out) == (0, True)
+    assert (status, read_model(bundle).digest in out) == (0, True)
 
     status, out, _ = trt_build("verify", bundle, "--data", part_folder)
     assert status == 0

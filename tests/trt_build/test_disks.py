@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from nobody import USER, of_nobody
 
-from edge.bundle import read_bundle
+from edge.bundle import read_model
 from edge.engines.compiled import Target
 from trt_build.engines.timing_cache import keep_timings, timing_file, use_timings
 from trt_build.whole import DiskError, whole
@@ -81,7 +81,7 @@ def test_a_draft_that_does_not_fit_leaves_the_one_that_was_there(trt_build: Run,
     checkpoint, draft = tmp_path / "checkpoint.pt", tmp_path / "draft"
     torch.save({"weights": Matcher(config).state_dict(), "describe": describe, "epoch": 1}, checkpoint)
     assert trt_build("export", checkpoint, draft)[0] == 0
-    assert read_bundle(draft).manifest.name == "draft"
+    assert read_model(draft).manifest.name == "draft"
     (draft / "notes.txt").write_text("mine")
     before = contents(draft)
     with files_end_at(2000):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from edge.bundle import Bundle, read_bundle
+from edge.bundle import Bundle, Model, read_model
 from edge.errors import EngineError
 from edge.recipe import Runtime
 from trt_build.commands.verify import print_comparison
@@ -77,7 +77,7 @@ def build(
     from trt_build.engines import build as building
     from trt_build.engines.tensorrt_builder import Asked
 
-    read = read_bundle(folder)
+    read = read_model(folder)
     refused = 0
     try:
         with building.target_here(building.chosen_runtime(runtime)) as here:
@@ -97,10 +97,10 @@ def build(
         raise typer.Exit(130) from None
     if refused:
         raise EngineError(f"{refused} of {len(precisions)} engines judge otherwise and were deleted; see above")
-    console.print("next: " + ("edge run" if read.manifest.golden else "trt-build calibrate"))
+    console.print("next: " + ("edge run" if isinstance(read, Bundle) else "trt-build calibrate"))
 
 
-def _print_result(read: Bundle, result: Result, *, verified: bool) -> None:
+def _print_result(read: Model, result: Result, *, verified: bool) -> None:
     """Print what was built, and whether it is kept."""
     for one in result.built:
         size = f"{one.engine.file.bytes / 2**20:.1f} MiB, batches of up to {one.engine.batch}"
@@ -109,7 +109,7 @@ def _print_result(read: Bundle, result: Result, *, verified: bool) -> None:
         console.print(f"{result.precision}: deleted: {result.refused}")
     elif not verified:
         console.print(f"{result.precision}: built, not verified: no GPU here")
-    elif read.manifest.golden:
+    elif isinstance(read, Bundle):
         console.print(f"{result.precision}: kept: all {len(read.manifest.golden)} golden frames are reproduced")
     else:
         console.print(f"{result.precision}: kept: it computes what its graph says")

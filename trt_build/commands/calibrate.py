@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from edge.bundle import read_bundle
+from edge.bundle import read_draft
 from trt_build.commands.arguments import Data
 from trt_build.methods.table import method_of
 from trt_build.terminal.console import console, print_figures
@@ -41,11 +41,11 @@ def calibrate(
     """
     from trt_build.packing.threshold import CalibrationOptions
 
-    method = method_of(read_bundle(draft).manifest.method)
+    method = method_of(read_draft(draft).manifest.method)
     with working("judging held-out pictures"):
         options = CalibrationOptions(rate=rate, how=how, confidence=confidence)
         calibration = method.calibrate(draft, data, options)
-    print_figures("threshold", read_bundle(draft).manifest.thresholds)
+    print_figures("threshold", read_draft(draft).thresholds)
     if calibration:
         console.print(f"{calibration.note} ({calibration.n} good parts on {calibration.engine})")
     console.print("next: trt-build pack")

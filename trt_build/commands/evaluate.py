@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edge.bundle import read_bundle
+from edge.bundle import read_model
 from trt_build.commands.arguments import Data
 from trt_build.methods.base import EvaluateOptions, Method, not_taken
 from trt_build.methods.table import method_of
@@ -60,7 +60,7 @@ def evaluate(
 def _method_of_model(model: Path) -> Method:
     """Return the method of a bundle's folder, or of a checkpoint file that can be evaluated."""
     if not model.is_file():
-        return method_of(read_bundle(model).manifest.method)
+        return method_of(read_model(model).manifest.method)
     from trt_build.methods.loop import CheckpointError
     from trt_build.methods.trained import load_trained
 

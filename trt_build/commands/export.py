@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edge.bundle import read_bundle
+from edge.bundle import read_draft
 from trt_build.methods.table import method_of
 from trt_build.terminal.console import console
 from trt_build.terminal.progress import working
@@ -68,7 +68,7 @@ def export(
             export_checkpoint(checkpoint, part, height=height, width=width)
             if small:
                 round_weights(part)
-        manifest = read_bundle(part).manifest
+        manifest = read_draft(part).manifest
         pictures = method_of(manifest.method).calibration_pictures(data, manifest.input) if data else []
         with working("converting to FP16"):
             add_fp16(part, pictures)

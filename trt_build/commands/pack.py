@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edge.bundle import read_bundle
+from edge.bundle import read_draft
 from edge.errors import BundleError
 from edge.manifest import Precision
 from edge.text import readable, text_of
@@ -54,7 +54,7 @@ def pack(
     from trt_build.data.pairs import read_pairs
     from trt_build.packing.pack import pack as pack_bundle
 
-    manifest = read_bundle(draft).manifest
+    manifest = read_draft(draft).manifest
     with working("judging held-out pictures"):
         packed = pack_bundle(
             draft,

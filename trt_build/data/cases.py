@@ -10,12 +10,12 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from edge.bundle import Bundle
+from edge.bundle import Bundle, Model
 from edge.engines import open_engine
 from edge.engines.base import Engine, Outputs
 from edge.judges.arming import armed_engine
 from edge.judges.golden import check_numbers, judge
-from edge.manifest import InputSpec, Manifest
+from edge.manifest import InputSpec, ModelManifest
 from edge.recipe import EngineChoice
 from trt_build.data.pairs import Pair
 from trt_build.data.parts import LabelledPart, picture
@@ -52,7 +52,7 @@ def part_cases(parts: Sequence[LabelledPart], spec: InputSpec) -> Iterator[Case]
         yield Case(name=part.name.replace("/", "-"), image=picture(part, spec))
 
 
-def answer(engine: Engine, manifest: Manifest, case: Case) -> Outputs:
+def answer(engine: Engine, manifest: ModelManifest, case: Case) -> Outputs:
     """Return an engine's outputs for a case; EngineError if one is not a number."""
     found = judge(engine, manifest, case.image, case.master)
     check_numbers(f"{case.name} on {engine.name} {engine.precision}", found)
@@ -60,22 +60,22 @@ def answer(engine: Engine, manifest: Manifest, case: Case) -> Outputs:
 
 
 @contextmanager
-def judging_engine(choice: EngineChoice, bundle: Bundle) -> Iterator[Engine]:
+def judging_engine(choice: EngineChoice, bundle: Model) -> Iterator[Engine]:
     """Open the engine that a line would take; a draft's is not checked, as it has no golden frames yet."""
     with ExitStack() as opened:
-        if bundle.manifest.golden:
+        if isinstance(bundle, Bundle):
             yield opened.enter_context(armed_engine(choice, bundle)).engine
         else:
             yield opened.enter_context(open_engine(choice, bundle))
 
 
-def judge_all(bundle: Bundle, choice: EngineChoice, cases: Iterable[Case]) -> list[Outputs]:
+def judge_all(bundle: Model, choice: EngineChoice, cases: Iterable[Case]) -> list[Outputs]:
     """Return the outputs of an engine for each case, in their order."""
     with open_engine(choice, bundle) as engine:
         return answers_of(engine, bundle.manifest, cases)
 
 
-def answers_of(engine: Engine, manifest: Manifest, cases: Iterable[Case]) -> list[Outputs]:
+def answers_of(engine: Engine, manifest: ModelManifest, cases: Iterable[Case]) -> list[Outputs]:
     """Return the outputs of an open engine for each case, in their order."""
     shown = counted(cases, f"judging on {engine.name} {engine.precision}")
     return [answer(engine, manifest, case) for case in shown]

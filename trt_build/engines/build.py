@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from edge.bundle import Bundle
+from edge.bundle import Bundle, Draft, Model
 from edge.engines import open_engine
 from edge.engines.base import Engine
 from edge.engines.compiled import ENGINES, Compiled, Target, kept
@@ -20,7 +20,7 @@ from edge.engines.trt import built_precisions
 from edge.engines.trt_library import PACKAGES, load_runtime, target
 from edge.errors import EngineError
 from edge.image.kernel import fatbin
-from edge.manifest import Manifest, Precision, Role
+from edge.manifest import ModelManifest, Precision
 from edge.recipe import EngineChoice, Runtime
 from trt_build.data.cases import evenly
 from trt_build.engines.kernels import compile_kernels
@@ -36,7 +36,7 @@ PICTURES = 16  # that an engine of a draft is checked on
 FIRST_WITH_FP8 = (8, 9)  # compute capability
 
 #: An engine of the bundle against what it was made of; EngineError where it judges otherwise.
-Check = Callable[[Bundle, EngineChoice], Comparison | None]
+Check = Callable[[Model, EngineChoice], Comparison | None]
 
 _log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def target_here(runtime: Runtime) -> Iterator[Target]:
             yield target(runtime, load_runtime(runtime), device)
 
 
-def chosen_precisions(bundle: Bundle, asked: Sequence[str], here: Target) -> list[Precision]:
+def chosen_precisions(bundle: Model, asked: Sequence[str], here: Target) -> list[Precision]:
     """Those asked for, or all that a line would take: FP32 only where there is nothing else."""
     known = bundle.manifest.precisions()
     if not known:
@@ -101,7 +101,7 @@ def chosen_precisions(bundle: Bundle, asked: Sequence[str], here: Target) -> lis
 
 
 def build_engines(
-    bundle: Bundle, precisions: Sequence[Precision], here: Target, asked: Asked, check: Check | None
+    bundle: Model, precisions: Sequence[Precision], here: Target, asked: Asked, check: Check | None
 ) -> Iterator[Result]:
     """Build, check and keep the engines of each precision; what is not right is deleted, and the next is built.
 
@@ -109,13 +109,12 @@ def build_engines(
     """
     if asked.portable and here.runtime == "tensorrt_rtx":
         raise EngineError("tensorrt_rtx has no engines that its later versions take: build without --portable")
-    roles: tuple[Role, ...] = ("reference", "judge") if bundle.manifest.features else ("judge",)
     trt = load_runtime(here.runtime)
     for precision in precisions:
         with _alone(bundle) as part:
             built = [
                 build_engine(bundle, role, precision, part.folder / ENGINES, trt=trt, target=here, asked=asked)
-                for role in roles
+                for role in reversed(bundle.manifest.roles)
             ]
             for known in (one.engine for one in built if one.up_to_date):
                 _move(known, bundle.folder / ENGINES, part.folder / ENGINES, shutil.copyfile)
@@ -133,27 +132,27 @@ def build_engines(
         yield Result(precision=precision, built=built, found=found)
 
 
-def check_of(bundle: Bundle, method: Method | None, data: Path | None) -> Check:
+def check_of(bundle: Draft | Bundle, method: Method | None, data: Path | None) -> Check:
     """How engines are checked: a bundle's by golden cases and those labelled in `data`, a draft's by its graph.
 
     `method` is the bundle's, given where there is `data`.
     """
-    if (data or not bundle.manifest.golden) and not find_spec("onnxruntime"):
+    if (data or isinstance(bundle, Draft)) and not find_spec("onnxruntime"):
         raise EngineError(
             "onnxruntime is not installed, and engines are checked against it: "
             "pip install 'linejudge[onnxruntime]'"
         )
-    if not bundle.manifest.golden:
+    if isinstance(bundle, Draft):
         pictures = list(
             method.held_out(data, bundle.manifest.input) if method and data else noise(bundle.manifest)
         )
         return lambda part, choice: check_draft(part, choice, evenly(pictures, PICTURES))
     cases, measure = method.labelled(data, bundle) if method and data else ((), lambda answers: 0.0)
     labelled = list(cases)
-    return lambda part, choice: verify(part, choice, labelled, measure)
+    return lambda part, choice: verify(replace(bundle, folder=part.folder), choice, labelled, measure)
 
 
-def kernels_beside(bundle: Bundle) -> str:
+def kernels_beside(bundle: Model) -> str:
     """Compile the line's kernels into the engines' folder, if that can be done; what became of it, in words."""
     folder = bundle.folder / ENGINES
     if fatbin(folder):
@@ -165,7 +164,7 @@ def kernels_beside(bundle: Bundle) -> str:
     return "compiled"
 
 
-def compiled_here(bundle: Bundle, precision: Precision) -> list[Engine]:
+def compiled_here(bundle: Model, precision: Precision) -> list[Engine]:
     """The bundle's engines of a precision that this device can run, to be entered by `with`."""
     found: list[Engine] = []
     for runtime in RUNTIMES:
@@ -175,7 +174,7 @@ def compiled_here(bundle: Bundle, precision: Precision) -> list[Engine]:
     return found
 
 
-def copy_engines(draft: Path, folder: Path, manifest: Manifest) -> None:
+def copy_engines(draft: Path, folder: Path, manifest: ModelManifest) -> None:
     """Copy a draft's engines of the graphs that a manifest names, and its kernels, beside these graphs."""
     graphs = {(artifact.role, artifact.precision, artifact.sha256) for artifact in manifest.artifacts}
     for _, found in kept(draft):
@@ -187,7 +186,7 @@ def copy_engines(draft: Path, folder: Path, manifest: Manifest) -> None:
 
 
 @contextmanager
-def _alone(bundle: Bundle) -> Iterator[Bundle]:
+def _alone(bundle: Model) -> Iterator[Model]:
     """The bundle and its kernels beside it, without its engines: what is put there is checked, and no other."""
     part = bundle.folder / PART
     if part.exists():

@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from edge.bundle import Bundle
+from edge.bundle import Model
 from edge.engines.onnxruntime import OnnxRuntime
 from edge.manifest import Precision
 
@@ -25,7 +25,7 @@ class Emulated(OnnxRuntime):
 
     name = "emulated"
 
-    def __init__(self, bundle: Bundle, precision: Precision) -> None:
+    def __init__(self, bundle: Model, precision: Precision) -> None:
         super().__init__(bundle, precision, lanes=1, threads=1)
 
     def _session(self, path: Path) -> Any:

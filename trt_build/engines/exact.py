@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge.bundle import Bundle
+from edge.bundle import Model
 from edge.engines.onnxruntime import OnnxRuntime
 from edge.manifest import Precision
 
@@ -18,7 +18,7 @@ class Exact(OnnxRuntime):
 
     name = "exact integers"
 
-    def __init__(self, bundle: Bundle, precision: Precision) -> None:
+    def __init__(self, bundle: Model, precision: Precision) -> None:
         super().__init__(bundle, precision, lanes=1, threads=0)
 
     def _options(self) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from edge.bundle import Bundle
+from edge.bundle import Model
 from edge.engines import open_engine, processor
 from edge.engines.base import Outputs
 from edge.manifest import Precision
@@ -29,7 +29,7 @@ def playable() -> list[str]:
     return [name for name, needed in WITHOUT_DOT_PRODUCTS.items() if needed in processor.instructions()]
 
 
-def judge_with(instructions: str, bundle: Bundle, precision: Precision, cases: Sequence[Case]) -> list[Outputs]:
+def judge_with(instructions: str, bundle: Model, precision: Precision, cases: Sequence[Case]) -> list[Outputs]:
     """What OpenVINO answers to each case with these instructions and those before them alone."""
     choice = EngineChoice(kind="openvino", precision=precision)
     with (
@@ -39,7 +39,7 @@ def judge_with(instructions: str, bundle: Bundle, precision: Precision, cases: S
         return alone.submit(_judge, bundle, choice, list(cases)).result()
 
 
-def _judge(bundle: Bundle, choice: EngineChoice, cases: Sequence[Case]) -> list[Outputs]:
+def _judge(bundle: Model, choice: EngineChoice, cases: Sequence[Case]) -> list[Outputs]:
     """As `judge_all`, without progress: the terminal is the parent's."""
     with open_engine(choice, bundle) as engine:
         return [answer(engine, bundle.manifest, case) for case in cases]

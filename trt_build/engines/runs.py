@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from edge.bundle import Bundle
+from edge.bundle import Model
 from edge.engines import ON_CPU, open_engine
 from edge.engines.base import Engine, Outputs
 from edge.manifest import Precision
@@ -16,7 +16,7 @@ from trt_build.engines.build import compiled_here
 from trt_build.engines.exact import Exact
 
 
-def engines_of(bundle: Bundle, precision: Precision) -> list[Engine]:
+def engines_of(bundle: Model, precision: Precision) -> list[Engine]:
     """What computes a precision here, to be entered by `with`.
 
     A GPU alone runs FP16 and FP8 on the line; here they are run by what rounds as it does. The engines that
@@ -31,7 +31,7 @@ def engines_of(bundle: Bundle, precision: Precision) -> list[Engine]:
     return [Emulated(bundle, precision), *built]
 
 
-def runs_of(bundle: Bundle, precision: Precision, cases: Sequence[Case]) -> Iterator[tuple[str, list[Outputs]]]:
+def runs_of(bundle: Model, precision: Precision, cases: Sequence[Case]) -> Iterator[tuple[str, list[Outputs]]]:
     """By name, what each way answers to the cases; INT8 in exact integers comes first."""
     unopened = [Exact(bundle, precision)] if precision == "int8" else []
     for engine in (*unopened, *engines_of(bundle, precision)):

@@ -13,12 +13,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from edge.bundle import Bundle, read_bundle, write_manifest
+from edge.bundle import Draft, Model, read_draft, write_manifest
 from edge.engines import open_engine
 from edge.engines.base import Engine, Outputs
 from edge.errors import EngineError
 from edge.judges.golden import scores
-from edge.manifest import Manifest
+from edge.manifest import ModelManifest
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, answers_of, judge_all
 from trt_build.engines.exact import Exact
@@ -50,7 +50,7 @@ def order_lost(fp32: Sequence[Outputs], int8: Sequence[Outputs]) -> str | None:
     return f"the rank correlation of its scores with FP32's is {kept:.2f}, less than {ORDER:g}"
 
 
-def checked_int8(draft: Bundle, cases: Sequence[Case], lost: Lost) -> Bundle:
+def checked_int8(draft: Draft, cases: Sequence[Case], lost: Lost) -> Draft:
     """The draft, without its INT8 graphs where those lost what FP32 says of the cases.
 
     EngineError where the graphs are sound and the engine that would judge here does not compute them.
@@ -67,14 +67,18 @@ def checked_int8(draft: Bundle, cases: Sequence[Case], lost: Lost) -> Bundle:
     return draft
 
 
-def check_saturation(engine: Engine, bundle: Bundle, cases: Sequence[Case], fp32: Sequence[Outputs]) -> None:
+def check_saturation(engine: Engine, bundle: Model, cases: Sequence[Case], fp32: Sequence[Outputs]) -> None:
     """Raise EngineError if an open engine of an INT8 graph strays from the graph in exact integers."""
     found = answers_of(engine, bundle.manifest, cases)
     check_computed(f"{engine.name} int8", bundle.manifest, found, _judge_exactly(bundle, cases), fp32)
 
 
 def check_computed(
-    name: str, manifest: Manifest, found: Sequence[Outputs], exact: Sequence[Outputs], fp32: Sequence[Outputs]
+    name: str,
+    manifest: ModelManifest,
+    found: Sequence[Outputs],
+    exact: Sequence[Outputs],
+    fp32: Sequence[Outputs],
 ) -> None:
     """Raise EngineError if scores lie further from those in exact integers than INT8's rounding explains."""
     ours, right, meant = (_highest(answers) for answers in (found, exact, fp32))
@@ -88,17 +92,17 @@ def check_computed(
         )
 
 
-def _judge_exactly(bundle: Bundle, cases: Sequence[Case]) -> list[Outputs]:
+def _judge_exactly(bundle: Model, cases: Sequence[Case]) -> list[Outputs]:
     with Exact(bundle, "int8") as engine:
         return answers_of(engine, bundle.manifest, cases)
 
 
-def _leave_out(draft: Bundle, why: str) -> Bundle:
+def _leave_out(draft: Draft, why: str) -> Draft:
     """Take the INT8 graphs out of a draft, and note why."""
     manifest = draft.manifest
     kept = tuple(artifact for artifact in manifest.artifacts if artifact.precision != "int8")
-    facts = manifest.facts | {"left_out": {"int8": why}}
-    write_manifest(draft.folder, msgspec.structs.replace(manifest, artifacts=kept, facts=facts))
+    metadata = manifest.metadata | {"left_out": {"int8": why}}
+    write_manifest(draft.folder, msgspec.structs.replace(manifest, artifacts=kept, metadata=metadata))
     for artifact in set(manifest.artifacts) - set(kept):
         (draft.folder / artifact.path).unlink()
     logging.getLogger(__name__).warning(
@@ -107,7 +111,7 @@ def _leave_out(draft: Bundle, why: str) -> Bundle:
         draft.folder,
         why,
     )
-    return read_bundle(draft.folder)
+    return read_draft(draft.folder)
 
 
 def _highest(answers: Sequence[Outputs]) -> Floats:

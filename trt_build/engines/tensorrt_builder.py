@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from edge.bundle import Bundle, describe
+from edge.bundle import Model, describe
 from edge.engines.compiled import Compiled, Target, kept, key, read_plan
 from edge.engines.trt_library import nothing_collected
 from edge.errors import EngineError
@@ -47,7 +47,7 @@ class Built:
 
 
 def build_engine(
-    bundle: Bundle, role: Role, precision: Precision, into: Path, *, trt: Any, target: Target, asked: Asked
+    bundle: Model, role: Role, precision: Precision, into: Path, *, trt: Any, target: Target, asked: Asked
 ) -> Built:
     """Build the engine of a graph in the folder `into`, unless the bundle has it: then nothing is done.
 
@@ -94,7 +94,7 @@ def files_of(engine: Compiled) -> tuple[str, str, str]:
     return name, f"{name.removesuffix('.engine')}.layers.json", f"{name}.json"
 
 
-def _intact(bundle: Bundle, told: str) -> Compiled | None:
+def _intact(bundle: Model, told: str) -> Compiled | None:
     """The engine of this key that the bundle has, whole."""
     for _, found in kept(bundle.folder):
         if isinstance(found, Compiled) and found.key == told:

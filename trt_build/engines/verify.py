@@ -8,12 +8,12 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from edge.bundle import Bundle
+from edge.bundle import Bundle, Model
 from edge.engines import open_engine
 from edge.engines.base import Outputs
 from edge.errors import EngineError
 from edge.judges.golden import check_golden, decisions, differences, scores
-from edge.manifest import Manifest, Precision
+from edge.manifest import ModelManifest, Precision
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, answers_of
 from trt_build.engines.exact import Exact
@@ -75,7 +75,7 @@ def verify(bundle: Bundle, choice: EngineChoice, cases: Iterable[Case], measure:
     return replace(found, reference=expected, quality=quality)
 
 
-def check_draft(draft: Bundle, choice: EngineChoice, cases: Iterable[Case]) -> Comparison:
+def check_draft(draft: Model, choice: EngineChoice, cases: Iterable[Case]) -> Comparison:
     """Hold an engine of a draft, which has no golden cases yet, against ONNX Runtime on the very same graph.
 
     EngineError where an output is not finite, or on any case further off than CLOSE allows. What the graph
@@ -99,7 +99,7 @@ def check_draft(draft: Bundle, choice: EngineChoice, cases: Iterable[Case]) -> C
     return found
 
 
-def noise(manifest: Manifest, count: int = 4) -> Iterator[Case]:
+def noise(manifest: ModelManifest, count: int = 4) -> Iterator[Case]:
     """Pictures of noise, where there are no others; with another one each, where the method compares."""
     rng = np.random.default_rng(0)
     for number in range(count):
@@ -110,7 +110,7 @@ def noise(manifest: Manifest, count: int = 4) -> Iterator[Case]:
 
 def _compare(
     name: str,
-    bundle: Bundle,
+    bundle: Model,
     cases: Sequence[Case],
     theirs: Sequence[Outputs],
     ours: Sequence[Outputs],

@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edge.bundle import Bundle
+from edge.bundle import Model
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, answer, judging_engine
 from trt_build.data.errors import DatasetError
 from trt_build.data.parts import LabelledPart, mask_of, picture, read_parts
 from trt_build.figures.ranking import escape_and_overkill, resize_map, sweep, sweep_pixels
-from trt_build.figures.thresholds import last_passed
 from trt_build.terminal.progress import counted
 
 
@@ -49,10 +48,10 @@ class Evaluation:
     rejected: dict[str, bool]  # by the part's name
 
 
-def evaluate(bundle: Bundle, data: Path, choice: EngineChoice) -> Evaluation:
+def evaluate(bundle: Model, data: Path, choice: EngineChoice) -> Evaluation:
     """Judge the test parts of a folder on the engine that a line would take, with the bundle's threshold."""
     manifest = bundle.manifest
-    (threshold,) = manifest.thresholds.values()
+    (threshold,) = bundle.thresholds.values()
     judged = []
     with judging_engine(choice, bundle) as engine:
         for part in counted(read_test_parts(data), f"judging on {engine.name} {engine.precision}"):
@@ -73,7 +72,7 @@ def figures_of(judged: Sequence[JudgedPart], size: tuple[int, int], threshold: f
     """
     good = np.array([one.score for one in judged if one.part.is_good])
     bad = np.array([one.score for one in judged if not one.part.is_good])
-    escapes, overkill = escape_and_overkill(good, bad, last_passed(threshold))
+    escapes, overkill = escape_and_overkill(good, bad, threshold)
     images = sweep(good, bad)
     return {
         "image_auroc": images.auroc,

@@ -165,19 +165,19 @@ class Rate:
 
 
 def escape_and_overkill(good: FloatArray, bad: FloatArray, threshold: float) -> tuple[Rate, Rate]:
-    """Return the rates of passed defective and of rejected good parts; a score above the threshold rejects."""
-    # In float32 the threshold might be rounded past a score, so compare in float64.
-    escaped = int((_scores("bad", bad).astype(np.float64) <= threshold).sum())
-    killed = int((_scores("good", good).astype(np.float64) > threshold).sum())
+    """Return the rates of passed defective and of rejected good parts.
+
+    `good` and `bad` are scores `(N,)` and `(M,)`; `threshold` is the least score that is rejected.
+    """
+    escaped = int((_scores("bad", bad) < np.float32(threshold)).sum())
+    killed = int((_scores("good", good) >= np.float32(threshold)).sum())
     return _rate(escaped, len(bad)), _rate(killed, len(good))
 
 
 def clopper_pearson(count: int, of: int, *, confidence: float = 0.95) -> tuple[float, float]:
     """Return the exact interval of a rate that was seen `count` out of `of` times (Biometrika 26, 1934)."""
-    tail = (1 - confidence) / 2
-    low = float(stats.beta.ppf(tail, count, of - count + 1)) if count else 0.0
-    high = float(stats.beta.ppf(1 - tail, count + 1, of - count)) if count < of else 1.0
-    return low, high
+    interval = stats.binomtest(count, of).proportion_ci(confidence_level=confidence, method="exact")
+    return float(interval.low), float(interval.high)
 
 
 def _rate(count: int, of: int) -> Rate:

@@ -6,11 +6,11 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from edge.manifest import Threshold
 from trt_build.figures.charts import ACROSS, DOWN, draw_parts, draw_roc, draw_scores, draw_training, map_scale
 from trt_build.figures.parts import JudgedPart
 from trt_build.figures.ranking import Rate, escape_and_overkill, image_auroc
@@ -28,19 +28,6 @@ td, th { padding: .15em 1.4em .15em 0; text-align: left; font-weight: normal }
 th { color: #444 } code { color: #888; font-size: .85em } td { font-variant-numeric: tabular-nums }
 img { max-width: 100%; display: block }
 """
-
-
-class Threshold(Protocol):
-    """A calibrated threshold, as it was set or as a bundle keeps it."""
-
-    @property
-    def threshold(self) -> float: ...
-
-    @property
-    def n(self) -> int: ...
-
-    @property
-    def note(self) -> str: ...
 
 
 def write_report(

@@ -1,9 +1,9 @@
-"""A draft's FP32 graphs into FP16, by ModelOpt AutoCast: what multiplies is halved, what compares is not.
+"""Converts a draft's FP32 graphs to FP16 with ModelOpt AutoCast.
 
-On a GPU an engine computes what its graph says and nothing coarser, so the choice is made here, by structure:
-convolutions, the dense layer of a matcher and what lies between them go to FP16. All else stays in FP32, of
-which a distance squares small differences, whitening adds what nearly cancels, and the product of three such
-numbers would vanish in FP16. Pictures stay bytes; what goes in and out otherwise, features too, stays float32.
+A GPU computes every node in the precision that the graph gives it, so the choice is made here, by structure.
+Convolutions, a matcher's dense layer and the nodes between them become FP16. Everything else stays FP32:
+distances square small differences, whitening cancels large terms, and a product of three small numbers would
+underflow in FP16. Pictures stay uint8; all other inputs and outputs, features too, stay float32.
 """
 
 from __future__ import annotations
@@ -15,17 +15,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import msgspec
 import numpy as np
 import onnx
 
-from edge.bundle import Bundle, describe, read_bundle, write_manifest
+from edge.bundle import Draft, describe, read_draft
 from edge.manifest import Artifact, Role
 from trt_build.data.cases import Case, evenly
-from trt_build.graphs.int8 import inputs_of
+from trt_build.graphs.artifacts import inputs_of, replace_graphs
 
 MULTIPLY = {"Conv", "Gemm"}
-#: What may lie between: it selects, or its result is about as large as what goes in.
+#: Nodes that may lie between: they select, or give results about as large as their inputs.
 BETWEEN = {
     "Abs",
     "Add",
@@ -39,26 +38,28 @@ BETWEEN = {
     "Pad",
 }
 BETWEEN |= {"Relu", "Reshape", "Resize", "Sigmoid", "Sub"}
-LARGEST = 2.0**14  # a node where a picture shows more stays in FP32: FP16 ends at 65504
-SHOWN = 4  # pictures for that; AutoCast keeps all that is computed of all of them
+#: A node with a larger value on any picture stays in FP32; FP16 ends at 65504.
+LARGEST = 2.0**14
+#: Pictures on which those values are measured; AutoCast keeps every result of all of them in memory.
+PICTURES = 4
 
 
 def add_fp16(draft: Path, cases: Sequence[Case] = ()) -> None:
-    """Add every graph in FP16 to a draft; with cases, nodes where those come near FP16's end stay in FP32."""
-    bundle = read_bundle(draft)
-    roles: tuple[Role, ...] = ("judge", "reference") if bundle.manifest.features else ("judge",)
-    halved = [_halved(bundle, role, evenly(cases, SHOWN)) for role in roles]
-    others = [artifact for artifact in bundle.manifest.artifacts if artifact.precision != "fp16"]
-    write_manifest(draft, msgspec.structs.replace(bundle.manifest, artifacts=(*others, *halved)))
+    """Add every graph in FP16 to a draft; nodes with values near FP16's largest on `cases` stay in FP32."""
+    source = read_draft(draft)
+    made = [_to_fp16(source, role, evenly(cases, PICTURES)) for role in source.manifest.roles]
+    replace_graphs(source, "fp16", made)
 
 
-def _halved(bundle: Bundle, role: Role, cases: Sequence[Case]) -> Artifact:
+def _to_fp16(draft: Draft, role: Role, cases: Sequence[Case]) -> Artifact:
+    """Write one graph in FP16 into the draft's folder."""
     from modelopt.onnx.autocast import convert_to_mixed_precision
 
+    # AutoCast warns of every constant that it copies or rounds.
     for name in ("modelopt.onnx", "modelopt.onnx.autocast"):
-        logging.getLogger(name).setLevel(logging.ERROR)  # it tells of every constant that it copies or rounds
+        logging.getLogger(name).setLevel(logging.ERROR)
     name = f"{role}.fp16.onnx"
-    model = onnx.load(bundle.artifact(role, "fp32"))
+    model = onnx.load(draft.artifact(role, "fp32"))
     for i, node in enumerate(model.graph.node):
         node.name = node.name or f"{node.op_type}_{i}"
     chosen = _chosen(model.graph)
@@ -66,9 +67,9 @@ def _halved(bundle: Bundle, role: Role, cases: Sequence[Case]) -> Artifact:
         named, shown = Path(folder) / "named.onnx", Path(folder) / "shown"
         onnx.save(model, named)
         shown.mkdir()
-        for i, inputs in enumerate(inputs_of(bundle, role, cases)):
+        for i, inputs in enumerate(inputs_of(draft, role, cases)):
             np.savez(shown / f"{i}.npz", **inputs)
-        halved = convert_to_mixed_precision(
+        converted = convert_to_mixed_precision(
             str(named),
             low_precision_type="fp16",
             nodes_to_exclude=[
@@ -78,15 +79,17 @@ def _halved(bundle: Bundle, role: Role, cases: Sequence[Case]) -> Artifact:
             calibration_data=str(shown),
             keep_io_types=True,
         )
-    del halved.graph.value_info[:]  # some are of tensors that it took out again
-    onnx.save(halved, bundle.folder / name)
-    return Artifact(role=role, precision="fp16", **describe(bundle.folder, name))
+    # Some of these describe tensors that AutoCast took out again.
+    del converted.graph.value_info[:]
+    onnx.save(converted, draft.folder / name)
+    return Artifact(role=role, precision="fp16", **describe(draft.folder, name))
 
 
 def _chosen(graph: onnx.GraphProto) -> set[str]:
-    """The names of the nodes that multiply, and of those between them: all that goes in is made by such nodes.
+    """Return the names of the nodes that multiply and of the nodes between them.
 
-    What comes out goes to such a node, or it would be rounded for nothing.
+    All inputs of a node between are results of chosen nodes, and a chosen node reads its result; otherwise the
+    result would be rounded for nothing.
     """
     made_by = {name: node for node in graph.node for name in node.output}
     read_by = defaultdict(list)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from edge.bundle import describe, write_manifest
-from edge.manifest import Artifact, InputSpec, Manifest, Role
+from edge.manifest import Artifact, DraftManifest, InputSpec, Role
 from trt_build.methods.base import Method
 from trt_build.methods.trained import load_trained
 
@@ -25,18 +25,16 @@ OPSET = 20
 #: Name of the first dimension of every input and output in the graphs.
 BATCH = "batch"
 REFERENCE, JUDGE = "reference.fp32.onnx", "judge.fp32.onnx"
-#: Threshold of each kind until `calibrate` sets better ones.
-EVEN_ODDS = 0.5
 
 
 def export_checkpoint(checkpoint: Path, folder: Path, *, height: int = 640, width: int = 640) -> None:
-    """Write the averaged weights of a checkpoint as a draft: a bundle without thresholds and golden frames.
+    """Write the averaged weights of a checkpoint as a draft.
 
     A comparator is exported for pictures of this size, in pixels; other models have the size of their training.
     """
     trained = load_trained(checkpoint)
-    facts = {"network": trained.config, "epochs": trained.epochs, "torch": str(torch.__version__)}
-    export(trained.network, trained.method, folder, height=height, width=width, facts=facts)
+    metadata = {"network": trained.config, "epochs": trained.epochs, "torch": str(torch.__version__)}
+    export(trained.network, trained.method, folder, height=height, width=width, metadata=metadata)
 
 
 def export(
@@ -46,7 +44,7 @@ def export(
     *,
     height: int = 640,
     width: int = 640,
-    facts: dict[str, Any] | None = None,
+    metadata: dict[str, Any] | None = None,
 ) -> None:
     """Write the graphs of a trained network and the draft's manifest to the folder.
 
@@ -69,7 +67,7 @@ def export(
     shown = (answers,) if isinstance(answers, Tensor) else answers
     outputs = {name: (1, *answer.shape[1:]) for name, answer in zip(made.outputs, shown, strict=True)}
     _export(made.judge, judged, folder / JUDGE, ["image", *features], made.outputs)
-    manifest = Manifest(
+    manifest = DraftManifest(
         name=folder.name,
         method=method.name,
         kinds=made.kinds,
@@ -80,8 +78,7 @@ def export(
         artifacts=tuple(
             Artifact(role=role, precision="fp32", **describe(folder, file)) for role, file in files
         ),
-        thresholds=dict.fromkeys(made.kinds, EVEN_ODDS),
-        facts=facts or {},
+        metadata=metadata or {},
     )
     write_manifest(folder, manifest)
 

@@ -1,9 +1,10 @@
-"""A draft's FP16 graphs into FP8: the convolutions that INT8 rounds, with the ranges that INT8 was shown.
+"""Quantises a draft's FP16 graphs to FP8: the convolutions that INT8 quantises, in the ranges found for INT8.
 
-E4M3 has three bits after the first at any size, so weights need one scale a tensor and no more, and large
-values are kept less exactly than in INT8. That is too coarse where features are whitened (image AUROC of STPM
-on MVTec's pill: 97.1 in FP32, 96.9 in INT8, 74.7 in FP8), so it has to be asked for. Only convolutions of whole
-blocks of channels are rounded: FP8's multipliers take no others.
+E4M3 has three mantissa bits at any magnitude. One scale per tensor is therefore enough for weights, and large
+values are less exact than in INT8. That is too coarse where features are whitened (image AUROC of STPM on
+MVTec's pill: 97.1 in FP32, 96.9 in INT8, 74.7 in FP8), so `trt-build export` makes FP8 only on request. Only
+convolutions with whole blocks of channels are quantised, because FP8 multipliers take no others.
+`docs/decisions/fp8-by-hand.md` says why ModelOpt does not do it.
 """
 
 from __future__ import annotations
@@ -11,40 +12,42 @@ from __future__ import annotations
 from pathlib import Path
 
 import ml_dtypes
-import msgspec
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edge.bundle import Bundle, describe, read_bundle, write_manifest
+from edge.bundle import Draft, describe, read_draft
 from edge.errors import BundleError
 from edge.manifest import Artifact, Role
+from trt_build.graphs.artifacts import replace_graphs
 
-LARGEST = 448.0  # of E4M3
-BLOCK = 16  # channels
-LEAST_SCALE = 2.0**-14  # FP16's least with all its digits
+#: Largest number in E4M3.
+LARGEST = 448.0
+#: Channels in a block.
+BLOCK = 16
+#: Smallest normal number in FP16.
+LEAST_SCALE = 2.0**-14
 
 
 def add_fp8(draft: Path) -> None:
     """Add every graph in FP8 to a draft that has FP16 and INT8; BundleError where it lacks one."""
-    bundle = read_bundle(draft)
-    missing = {"fp16", "int8"} - {*bundle.manifest.precisions()}
+    source = read_draft(draft)
+    missing = {"fp16", "int8"} - {*source.manifest.precisions()}
     if missing:
         raise BundleError(f"{draft}: FP8 is made of FP16 and INT8, found no {' and no '.join(sorted(missing))}")
-    roles: tuple[Role, ...] = ("judge", "reference") if bundle.manifest.features else ("judge",)
-    made = [_rounded(bundle, role) for role in roles]
-    others = [artifact for artifact in bundle.manifest.artifacts if artifact.precision != "fp8"]
-    write_manifest(draft, msgspec.structs.replace(bundle.manifest, artifacts=(*others, *made)))
+    replace_graphs(source, "fp8", [_to_fp8(source, role) for role in source.manifest.roles])
 
 
-def _rounded(bundle: Bundle, role: Role) -> Artifact:
-    model = onnx.load(bundle.artifact(role, "fp16"))
+def _to_fp8(draft: Draft, role: Role) -> Artifact:
+    """Write one graph in FP8 into the draft's folder."""
+    model = onnx.load(draft.artifact(role, "fp16"))
     graph = model.graph
-    largest = _largest(onnx.load(bundle.artifact(role, "int8")).graph)
+    largest = _largest(onnx.load(draft.artifact(role, "int8")).graph)
     weights = {tensor.name: tensor for tensor in graph.initializer}
     nodes: list[onnx.NodeProto] = []
-    done: dict[str, str] = {}  # what is rounded, and as what
+    # Name of a tensor -> name of what it becomes.
+    done: dict[str, str] = {}
     for node in graph.node:
         if node.name in largest and _in_blocks(weights[node.input[1]].dims):
             seen, weight = node.input[:2]
@@ -58,7 +61,7 @@ def _rounded(bundle: Bundle, role: Role) -> Artifact:
             if weight not in done:
                 values = numpy_helper.to_array(weights[weight]).astype(np.float32)
                 scale = _scale(graph, weight, float(np.abs(values).max()))
-                stored = _as_float8(values / _value(graph, scale[0]), f"{weight}_float8")
+                stored = _in_fp8(values / _value(graph, scale[0]), f"{weight}_float8")
                 graph.initializer.append(stored)
                 done[weight] = f"{weight}_dequantized"
                 nodes.append(helper.make_node("DequantizeLinear", [stored.name, *scale], [done[weight]]))
@@ -73,12 +76,12 @@ def _rounded(bundle: Bundle, role: Role) -> Artifact:
         node.name = node.name or f"{node.op_type}_{number}"
     onnx.checker.check_model(model)
     name = f"{role}.fp8.onnx"
-    onnx.save(model, bundle.folder / name)
-    return Artifact(role=role, precision="fp8", **describe(bundle.folder, name))
+    onnx.save(model, draft.folder / name)
+    return Artifact(role=role, precision="fp8", **describe(draft.folder, name))
 
 
 def _largest(graph: onnx.GraphProto) -> dict[str, float]:
-    """By the name of each convolution that INT8 rounds, the largest value that goes into it."""
+    """Return the largest input of each convolution that INT8 quantises, by the convolution's name."""
     scales = {tensor.name: tensor for tensor in graph.initializer}
     made_by = {name: node for node in graph.node for name in node.output}
     found = {}
@@ -90,15 +93,15 @@ def _largest(graph: onnx.GraphProto) -> dict[str, float]:
 
 
 def _in_blocks(weight: tuple[int, ...]) -> bool:
-    """Whether a convolution's channels, those that go in and those that come out, are whole blocks."""
+    """Return whether a convolution has whole blocks of input and of output channels."""
     return not (weight[0] % BLOCK or weight[1] % BLOCK)
 
 
 def _scale(graph: onnx.GraphProto, name: str, largest: float) -> tuple[str, str]:
-    """Put a tensor's scale and its zero into the graph, and return their names."""
+    """Add a tensor's scale and zero point to the graph, and return their names."""
     scale = np.array(max(largest / LARGEST, LEAST_SCALE), np.float16)
     graph.initializer.append(numpy_helper.from_array(scale, f"{name}_scale"))
-    graph.initializer.append(_as_float8(np.zeros((), np.float32), f"{name}_zero"))
+    graph.initializer.append(_in_fp8(np.zeros((), np.float32), f"{name}_zero"))
     return f"{name}_scale", f"{name}_zero"
 
 
@@ -106,6 +109,6 @@ def _value(graph: onnx.GraphProto, name: str) -> float:
     return float(numpy_helper.to_array(next(tensor for tensor in graph.initializer if tensor.name == name)))
 
 
-def _as_float8(values: NDArray[np.float32], name: str) -> TensorProto:
+def _in_fp8(values: NDArray[np.float32], name: str) -> TensorProto:
     rounded = values.clip(-LARGEST, LARGEST).astype(ml_dtypes.float8_e4m3fn)
     return helper.make_tensor(name, TensorProto.FLOAT8E4M3FN, values.shape, rounded.tobytes(), raw=True)

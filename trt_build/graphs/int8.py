@@ -1,11 +1,13 @@
-"""A draft's FP32 graphs into INT8, as ONNX with Q/DQ nodes, calibrated on real pictures.
+"""Quantises a draft's FP32 graphs to INT8, as ONNX with Q/DQ nodes, calibrated on real pictures.
 
-Signed and symmetric throughout, as TensorRT asks: weights channel by channel, activations by tensor,
-all zero points zero, biases in float. Weights have 7 bits, so that the sums overflow on no processor
-(`overflow.py`). Only what goes into convolutions is rounded, and into three kinds not even that, which are few
-of all multiplications: those that read the picture, of whose 256 levels INT8 with a sign would keep half,
-depthwise ones, whose rounding is what costs a MobileNet its accuracy, and those whose rounding spoils what the
-model says of the pictures that are shown (`rounding.py`).
+Everything is signed and symmetric, as TensorRT requires: one scale per channel for weights, one per tensor for
+activations, zero points of 0, biases in float. Weights have 7 bits, so that the sums overflow on no processor
+(`overflow.py`). Only inputs of convolutions are quantised. Three kinds of convolution stay in float; they are
+few of all multiplications:
+
+- those that read the picture, because signed INT8 would keep half of its 256 levels,
+- depthwise ones, because their rounding costs a MobileNet its accuracy,
+- those whose rounding changes the model's outputs most (`rounding.py`).
 """
 
 from __future__ import annotations
@@ -15,59 +17,42 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import msgspec
 import onnx
 import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from edge.bundle import Bundle, describe, read_bundle, write_manifest
+from edge.bundle import Draft, describe, read_draft
 from edge.manifest import Artifact, Role
 from trt_build.data.cases import Case, evenly
 from trt_build.engines.overflow import check_sums
+from trt_build.graphs.artifacts import inputs_of, replace_graphs
 from trt_build.graphs.rounding import harmful
 from trt_build.terminal.progress import counted
 
-LOOKED_AT = 6  # pictures on which each convolution is rounded by itself
+#: Pictures on which each convolution is rounded by itself.
+PICTURES = 6
 
 
 def add_int8(draft: Path, cases: Sequence[Case]) -> None:
-    """Add every graph in INT8 to a draft; the ranges of activations are those that the cases show."""
-    bundle = read_bundle(draft)
-    roles: tuple[Role, ...] = ("judge", "reference") if bundle.manifest.features else ("judge",)
-    int8 = [_quantized(bundle, role, cases) for role in roles]
-    others = [artifact for artifact in bundle.manifest.artifacts if artifact.precision != "int8"]
-    facts = bundle.manifest.facts | {
-        "onnxruntime": onnxruntime.__version__,
-        "calibration_pictures": len(cases),
-    }
-    write_manifest(draft, msgspec.structs.replace(bundle.manifest, artifacts=(*others, *int8), facts=facts))
+    """Add every graph in INT8 to a draft; `cases` are the INT8 calibration pictures."""
+    source = read_draft(draft)
+    made = [_quantize(source, role, cases) for role in source.manifest.roles]
+    replace_graphs(source, "int8", made, onnxruntime=onnxruntime.__version__, calibration_pictures=len(cases))
 
 
-def inputs_of(bundle: Bundle, role: Role, cases: Iterable[Case]) -> Iterator[dict[str, Any]]:
-    """What a graph of this role is given for each case, by the names of its inputs, one after another."""
-    names = bundle.manifest.features
-    if role == "reference" or not names:
-        yield from ({"master": case.master} if role == "reference" else {"image": case.image} for case in cases)
-        return
-    path = str(bundle.artifact("reference", "fp32"))
-    reference = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    for case in cases:
-        features = reference.run(names, {"master": case.master})
-        yield {"image": case.image, **dict(zip(names, features, strict=True))}
-
-
-def _quantized(bundle: Bundle, role: Role, cases: Sequence[Case]) -> Artifact:
+def _quantize(draft: Draft, role: Role, cases: Sequence[Case]) -> Artifact:
+    """Write one graph in INT8 into the draft's folder; SumsOverflow if its sums can overflow."""
     name = f"{role}.int8.onnx"
     with TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
-        quant_pre_process(bundle.artifact(role, "fp32"), prepared, skip_symbolic_shape=True)
+        quant_pre_process(draft.artifact(role, "fp32"), prepared, skip_symbolic_shape=True)
         quantize_static(
             prepared,
-            bundle.folder / name,
-            _Shown(inputs_of(bundle, role, counted(cases, f"showing pictures to {name}"))),
+            draft.folder / name,
+            _Reader(inputs_of(draft, role, counted(cases, f"showing pictures to {name}"))),
             op_types_to_quantize=["Conv"],
-            nodes_to_exclude=_sensitive(prepared, inputs_of(bundle, role, evenly(cases, LOOKED_AT))),
+            nodes_to_exclude=_sensitive(prepared, inputs_of(draft, role, evenly(cases, PICTURES))),
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QInt8,
@@ -79,18 +64,18 @@ def _quantized(bundle: Bundle, role: Role, cases: Sequence[Case]) -> Artifact:
                 "OpTypesToExcludeOutputQuantization": ["Conv"],
             },
         )
-    check_sums(bundle.folder / name)
-    return Artifact(role=role, precision="int8", **describe(bundle.folder, name))
+    check_sums(draft.folder / name)
+    return Artifact(role=role, precision="int8", **describe(draft.folder, name))
 
 
 def _sensitive(path: Path, inputs: Iterable[dict[str, Any]]) -> list[str]:
-    """The names of the convolutions that stay as they are."""
-    known = _of_kind(onnx.load(path).graph)
+    """Return the names of the convolutions that stay in float."""
+    known = _sensitive_by_kind(onnx.load(path).graph)
     return [*known, *harmful(path, list(inputs), known)]
 
 
-def _of_kind(graph: onnx.GraphProto) -> list[str]:
-    """Those that read the picture, and depthwise ones."""
+def _sensitive_by_kind(graph: onnx.GraphProto) -> list[str]:
+    """Return the names of the convolutions that read the picture, and of depthwise ones."""
     picture = {put.name for put in graph.input if put.type.tensor_type.elem_type == onnx.TensorProto.UINT8}
     names = []
     for node in graph.node:
@@ -101,8 +86,8 @@ def _of_kind(graph: onnx.GraphProto) -> list[str]:
     return names
 
 
-class _Shown(CalibrationDataReader):  # type: ignore[misc]  # the library has no types
-    """Inputs one after another, as the library asks for them."""
+class _Reader(CalibrationDataReader):  # type: ignore[misc]
+    """Gives ONNX Runtime the inputs one after another. (The library has no types.)"""
 
     def __init__(self, inputs: Iterator[dict[str, Any]]) -> None:
         self._inputs = inputs

@@ -1,8 +1,8 @@
-"""Finds the convolutions that an INT8 graph is better without: a few whose rounding spoils what the model says.
+"""Finds the few convolutions whose rounding to INT8 changes the model's outputs most; they stay in float.
 
-Each convolution is rounded by itself, input and weights as the INT8 graph rounds them, in a graph that is FP32
-elsewhere. Its harm is by how much the model's outputs then differ, in parts of their own variance. Small harms
-of many convolutions add up, so those with the most harm for their multiplications are left out first.
+Each convolution is rounded by itself, input and weights as in the INT8 graph, while the rest of the graph is
+FP32. Its harm is the mean square change of the outputs divided by their variance. Small harms of many
+convolutions add up, so the convolutions with the most harm per multiplication are left out first.
 """
 
 from __future__ import annotations
@@ -21,15 +21,18 @@ from trt_build.terminal.progress import counted
 
 Floats = npt.NDArray[np.float32]
 
-LEVELS, WEIGHT_LEVELS = 127, 63  # of each sign: eight bits, and seven for weights
-HARM = 0.005  # that all rounded convolutions together may do
-SHARE = 0.15  # of all multiplications that may be left out for it
+#: Levels of either sign: 8 bits for activations, 7 bits for weights.
+LEVELS, WEIGHT_LEVELS = 127, 63
+#: Largest harm of all rounded convolutions together.
+HARM = 0.005
+#: Largest share of all multiplications that may stay in float for it.
+SHARE = 0.15
 
 
 def harmful(path: Path, shown: Sequence[dict[str, Any]], known: Collection[str]) -> list[str]:
-    """The convolutions of an FP32 graph, by name, that are to be left out beside those that are `known`.
+    """Return the names of the convolutions of an FP32 graph that stay in float in addition to `known`.
 
-    `shown` are inputs of the graph; the harm is measured on them.
+    `shown` are inputs of the graph, by name, on which the harm is measured.
     """
     model = onnx.load(path)
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
@@ -45,7 +48,7 @@ def harmful(path: Path, shown: Sequence[dict[str, Any]], known: Collection[str])
 
 
 def chosen(harms: dict[str, float], work: dict[str, int]) -> list[str]:
-    """Those to leave out, the most harm for its work first, until the rest does no more than HARM together."""
+    """Return the names to leave out: most harm per multiplication first, until the others do at most HARM."""
     left: list[str] = []
     room = SHARE * sum(work.values())
     for name in sorted(harms, key=lambda name: harms[name] / work[name], reverse=True):
@@ -57,7 +60,7 @@ def chosen(harms: dict[str, float], work: dict[str, int]) -> list[str]:
 
 
 class _Sources:
-    """What goes into each convolution, and the model with one of them rounded."""
+    """The inputs of each convolution, and the model with one of them rounded."""
 
     def __init__(
         self, model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], shown: Sequence[dict[str, Any]]
@@ -81,14 +84,16 @@ class _Sources:
                 self._shapes[name] = value.shape
 
     def weights(self, node: onnx.NodeProto) -> Floats | None:
+        """Return a convolution's weights `(out, in, ...)` float32; None where they are computed."""
         return self._weights.get(node.input[1])
 
     def multiplications(self, node: onnx.NodeProto) -> int:
+        """Return how many multiplications a convolution takes for one picture."""
         weights = self.weights(node)
         return 0 if weights is None else weights[0].size * int(np.prod(self._shapes[node.output[0]]))
 
     def with_rounded(self, node: onnx.NodeProto) -> onnx.ModelProto:
-        """The model with this convolution's input and weights rounded."""
+        """Return the model with this convolution's input and weights rounded."""
         model = onnx.ModelProto()
         model.CopyFrom(self._model)
         weights = self._weights[node.input[1]]
@@ -114,16 +119,16 @@ class _Sources:
 
 
 def _answers(model: onnx.ModelProto, shown: Sequence[dict[str, Any]]) -> list[Floats]:
-    """By output, what the model says of all that is shown, one behind the other."""
+    """Return each output float32, for all inputs `shown`, joined along the first axis."""
     session = _session(model)
-    said = [session.run(None, one) for one in shown]
-    return [np.concatenate(each) for each in zip(*said, strict=True)]
+    answers = [session.run(None, one) for one in shown]
+    return [np.concatenate(each) for each in zip(*answers, strict=True)]
 
 
 def _harm(plain: Sequence[Floats], rounded: Sequence[Floats]) -> float:
-    """The mean over outputs of the difference's mean square, in parts of the output's variance.
+    """Return the mean over outputs of the mean square difference divided by the output's variance.
 
-    An output that is the same everywhere says nothing of harm.
+    Outputs with the same value everywhere do not count.
     """
     pairs = [(meant, ours) for meant, ours in zip(plain, rounded, strict=True) if meant.var() > 0]
     found = [float(np.square(ours - meant).mean() / meant.var()) for meant, ours in pairs]
@@ -133,5 +138,6 @@ def _harm(plain: Sequence[Floats], rounded: Sequence[Floats]) -> float:
 def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.add_session_config_entry("session.disable_quant_qdq", "1")  # FP32 arithmetic on rounded values
+    # Rounded values are to be multiplied in FP32.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -1,7 +1,8 @@
-"""FP32 graphs at half their size: weights rounded to FP16, and stored so, with a Cast that brings them back.
+"""Halves the size of FP32 graphs: weights are rounded to FP16 and stored as FP16, and a Cast widens them again.
 
-Rounding comes first, so that all other precisions are made of the weights that FP32 will have. Storing comes
-last, since the tools that make them want float weights. What is computed is FP32, bit by bit as before it.
+`round_weights` runs first, so that all other precisions are made from the rounded weights. `store_weights` runs
+last, because the tools that make the other precisions need float weights. It changes no result: the graph still
+computes in FP32.
 """
 
 from __future__ import annotations
@@ -14,24 +15,26 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edge.bundle import describe, read_bundle, write_manifest
+from edge.bundle import describe, read_draft, write_manifest
 from edge.manifest import Artifact
 
-LEAST = 64  # numbers in a tensor worth the Cast
+#: Fewest numbers in a tensor that make up for the Cast.
+LEAST = 64
 
 
 def round_weights(draft: Path) -> None:
-    """Round the large weights of a draft's FP32 graphs to what FP16 can hold."""
+    """Round the large weights of a draft's FP32 graphs to numbers that FP16 can hold."""
     _each(draft, _round)
 
 
 def store_weights(draft: Path) -> None:
-    """Store them as FP16; only weights that FP16 holds exactly, which `round_weights` has seen to."""
+    """Store the large weights as FP16 where that changes none of them, as after `round_weights`."""
     _each(draft, _store)
 
 
 def _each(draft: Path, change: Callable[[onnx.GraphProto], None]) -> None:
-    manifest = read_bundle(draft).manifest
+    """Change every FP32 graph of a draft and describe it anew in the manifest."""
+    manifest = read_draft(draft).manifest
     artifacts: list[Artifact] = []
     for artifact in manifest.artifacts:
         if artifact.precision == "fp32":

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edge.bundle import Bundle
+from edge.bundle import Draft
 from edge.engines.base import Outputs
 from edge.errors import BundleError
 from edge.judges.golden import decisions, differences, scores
-from edge.manifest import Manifest, Precision, check_tolerance
+from edge.manifest import Manifest, Precision
+from edge.manifest_file import check_tolerance
 from trt_build.data.cases import Case
 from trt_build.engines.runs import runs_of
 from trt_build.engines.saturation import check_computed
@@ -25,7 +26,7 @@ LEAST_EXTENT_PX = 0.2
 
 
 def compare_engines(
-    draft: Bundle, manifest: Manifest, answers: Sequence[tuple[Case, Outputs]]
+    draft: Draft, manifest: Manifest, answers: Sequence[tuple[Case, Outputs]]
 ) -> tuple[dict[Precision, dict[str, float]], list[bool]]:
     """By precision, what each output may differ by: more than it did on any case, however it was computed.
 

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.bundle import Bundle, describe, read_bundle, write_manifest
+from edge.bundle import Bundle, Draft, describe, read_bundle, read_draft, write_manifest
 from edge.engines import open_engine
 from edge.engines.base import Outputs
 from edge.errors import BundleError, RecipeError
@@ -51,18 +51,8 @@ def pack(
     """
     if folder.exists():
         raise BundleError(f"{folder}: exists, and a bundle never changes: choose another name")
-    source = read_bundle(draft)
-    manifest = msgspec.structs.replace(
-        source.manifest,
-        name=folder.name,
-        artifacts=tuple(
-            artifact
-            for artifact in source.manifest.artifacts
-            if precision is None or artifact.precision in (precision, "fp32")
-        ),
-        notice=notice,
-    )
-    _check_calibrated(draft, manifest)
+    source = read_draft(draft)
+    manifest = _manifest(source, folder.name, precision, notice)
     for artifact in manifest.artifacts:
         if artifact.precision == "int8":
             check_sums(draft / artifact.path)
@@ -97,19 +87,32 @@ def pack(
     return read_bundle(folder)
 
 
-def _check_calibrated(draft: Path, manifest: Manifest) -> None:
-    """BundleError unless the thresholds are set, where a rate is promised by a graph that goes into the bundle.
+def _manifest(draft: Draft, name: str, precision: Precision | None, notice: str) -> Manifest:
+    """Return the bundle's manifest before its golden cases, tolerances and masters are known.
 
-    Of the graphs that a line can run it takes that one.
+    Raise BundleError unless the draft is calibrated, and on a graph of the bundle where it promises a rate.
     """
-    if not manifest.facts.get("calibrated"):
-        raise BundleError(f"{draft}: its thresholds are not set: run trt-build calibrate")
-    judges = [artifact.sha256 for artifact in manifest.artifacts if artifact.role == "judge"]
-    if manifest.calibration and manifest.calibration.artifact not in judges:
+    known = draft.manifest
+    artifacts = tuple(
+        artifact
+        for artifact in known.artifacts
+        if precision is None or artifact.precision in (precision, "fp32")
+    )
+    judges = [artifact.sha256 for artifact in artifacts if artifact.role == "judge"]
+    fields = msgspec.structs.asdict(known) | {
+        "state": "packed",
+        "name": name,
+        "artifacts": artifacts,
+        "thresholds": draft.thresholds,
+        "notice": notice,
+    }
+    if known.calibration and known.calibration.artifact not in judges:
         raise BundleError(
-            f"{draft}: was calibrated on {manifest.calibration.engine}, and in the bundle a graph of another "
-            "kind would judge: export the draft with the graphs that are wanted, then run trt-build calibrate"
+            f"{draft.folder}: was calibrated on {known.calibration.engine}, and in the bundle a graph of "
+            "another kind would judge: export the draft with the graphs that are wanted, then run trt-build "
+            "calibrate"
         )
+    return Manifest(**fields)
 
 
 def _write_case(

@@ -1,9 +1,9 @@
-"""Good parts' scores on the engine that will judge, into a draft's threshold and what it promises."""
+"""Sets a draft's threshold on the scores that good parts get from the engine that will judge."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,16 +11,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from edge.bundle import Bundle, read_bundle, write_manifest
+from edge.bundle import Draft, read_draft, write_manifest
 from edge.engines import open_engine
 from edge.engines.base import Engine
-from edge.errors import BundleError
 from edge.judges.golden import scores
-from edge.manifest import Calibration, Fit
+from edge.manifest import Calibration, Fit, Threshold
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, answer
 from trt_build.engines.saturation import checked_int8, order_lost
-from trt_build.figures.thresholds import just_over
 from trt_build.terminal.progress import counted
 
 Floats = npt.NDArray[np.float64]
@@ -28,15 +26,15 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationOptions:
-    """What is asked of a threshold."""
+    """The share of good parts that may be rejected, and how the threshold is to keep it."""
 
-    rate: float = 0.05  # good parts rejected, at most
+    rate: float = 0.05  # largest share of good parts rejected
     how: Literal["conformal", "conditional", "extrapolated"] = "conformal"
     confidence: float = 0.95
 
-    def threshold(self, good: Floats) -> Any:
-        """The threshold of good parts' scores; CalibrationError where they are too few."""
-        # Here, since who packs and verifies needs none of what calibrating does.
+    def threshold(self, good: Floats) -> Threshold:
+        """Return the threshold for scores `(n,)` of good parts; CalibrationError where they are too few."""
+        # Imported here because packing and verifying need no scipy.
         from trt_build.packing.calibrate import conditional, conformal, extrapolated
 
         if self.how == "conformal":
@@ -46,20 +44,12 @@ class CalibrationOptions:
         return extrapolated(good, rate=self.rate, confidence=self.confidence)
 
 
-def read_draft(folder: Path) -> Bundle:
-    """A draft to be calibrated; BundleError for a bundle that is packed already."""
-    source = read_bundle(folder)
-    if source.manifest.golden:
-        raise BundleError(f"{folder}: is packed, and a bundle never changes: calibrate the draft, pack it anew")
-    return source
-
-
 def set_threshold(draft: Path, good: Iterable[Case], options: CalibrationOptions) -> Calibration:
-    """Set a draft's threshold by good parts `good`, which nothing else was chosen with, on its engine.
+    """Set a draft's threshold on good parts that nothing else was chosen with, and return its calibration.
 
-    Where the model gives a map, cells are shown as defective from the value on that the same share of good
-    parts has anywhere. INT8 graphs that put the parts into another order than FP32 are taken out of the draft
-    first; EngineError where this machine does not compute them.
+    A model with a map also gets the least value of a cell that is shown: the same share of good parts has such
+    a cell anywhere. INT8 graphs that rank the parts otherwise than FP32 does are first taken out of the draft.
+    Raise EngineError where this machine does not compute the INT8 graphs as they are written.
     """
     cases = list(good)
     source = checked_int8(read_draft(draft), cases, order_lost)
@@ -72,21 +62,18 @@ def set_threshold(draft: Path, good: Iterable[Case], options: CalibrationOptions
             if "map" in outputs:
                 peaks.append(float(outputs["map"].max()))
         calibration = calibration_of(source, engine, np.array(found), options)
-    region_from = just_over(options.threshold(np.array(peaks)).threshold) if peaks else None
-    write_thresholds(draft, {kind: just_over(calibration.threshold)}, calibration, region_from=region_from)
+    region_from = options.threshold(np.array(peaks)).threshold if peaks else None
+    write_thresholds(draft, {kind: calibration.threshold}, calibration, region_from=region_from)
     return calibration
 
 
-def calibration_of(source: Bundle, engine: Engine, good: Floats, options: CalibrationOptions) -> Calibration:
-    """The promise's threshold on these scores, with the scores and the graph that gave them."""
-    said = options.threshold(good)
-    facts = {
-        "engine": f"{engine.name} {engine.precision}",
-        "artifact": source.digest_of_graph("judge", engine.precision),
-        "scores": np.sort(good).tolist(),
-    }
-    return msgspec.convert(
-        {key: value for key, value in asdict(said).items() if value is not None} | facts, Calibration
+def calibration_of(source: Draft, engine: Engine, good: Floats, options: CalibrationOptions) -> Calibration:
+    """Return the threshold for scores `(n,)` of good parts, with the scores and the graph that gave them."""
+    return Calibration(
+        **msgspec.structs.asdict(options.threshold(good)),
+        engine=f"{engine.name} {engine.precision}",
+        artifact=source.digest_of_graph("judge", engine.precision),
+        scores=tuple(np.sort(good).tolist()),
     )
 
 
@@ -97,10 +84,10 @@ def write_thresholds(
     *,
     region_from: float | None = None,
     fit: Fit | None = None,
-    facts: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write thresholds, and how well a comparator's parts have to fit, into a draft's manifest."""
-    manifest = read_bundle(draft).manifest
+    """Write into a draft's manifest its thresholds, a comparator's `fit`, and more metadata."""
+    manifest = read_draft(draft).manifest
     write_manifest(
         draft,
         msgspec.structs.replace(
@@ -109,6 +96,6 @@ def write_thresholds(
             calibration=calibration,
             region_from=region_from,
             fit=fit,
-            facts=manifest.facts | {"calibrated": True} | dict(facts or {}),
+            metadata=manifest.metadata | dict(metadata or {}),
         ),
     )

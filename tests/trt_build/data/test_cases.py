@@ -10,9 +10,10 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
+from bundles import unpacked
 from drafts import SIZE
 
-from edge.bundle import read_bundle
+from edge.bundle import Draft, read_model
 from edge.engines import open_engine
 from edge.engines.base import Sample
 from edge.errors import EngineError
@@ -36,7 +37,7 @@ def test_an_even_choice_leaves_no_end_out(of: int, count: int) -> None:
 
 def test_figures_are_of_the_engine_that_a_line_would_take(tiny_bundle: Path) -> None:
     """Where INT8 is not reproduced, a line judges in FP32, and so does who measures."""
-    bundle = read_bundle(tiny_bundle)
+    bundle = read_model(tiny_bundle)
     strict = {precision: dict.fromkeys(each, 0.0) for precision, each in bundle.manifest.tolerances.items()}
     exact = replace(
         bundle,
@@ -44,7 +45,7 @@ def test_figures_are_of_the_engine_that_a_line_would_take(tiny_bundle: Path) -> 
             bundle.manifest, tolerances=bundle.manifest.tolerances | {"int8": strict["int8"]}
         ),
     )
-    draft = replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, golden=()))
+    draft = Draft(folder=bundle.folder, manifest=unpacked(bundle.manifest), digest=bundle.digest)
     for source, precision in ((bundle, "int8"), (exact, "fp32"), (draft, "int8")):
         with judging_engine(EngineChoice(), source) as engine:
             assert engine.precision == precision
@@ -79,7 +80,7 @@ def test_a_part_keeps_its_colours_and_gets_a_name_for_files(tmp_path: Path) -> N
 
 def test_an_answer_that_is_no_number_names_the_picture(constant_bundle: Callable[..., Path]) -> None:
     """A threshold is never chosen on NaN."""
-    bundle = read_bundle(constant_bundle(fault="nan"))
+    bundle = read_model(constant_bundle(fault="nan"))
     case = Case(name="board-7", image=np.zeros(bundle.manifest.input.shape, np.uint8))
     with (
         open_engine(EngineChoice(), bundle) as engine,
@@ -90,7 +91,7 @@ def test_an_answer_that_is_no_number_names_the_picture(constant_bundle: Callable
 
 def test_a_product_is_as_far_as_its_nearest_drawing(matcher_draft: Path) -> None:
     """What is measured while building is what the line measures against all drawings of a product."""
-    bundle = read_bundle(matcher_draft)
+    bundle = read_model(matcher_draft)
     drawings = np.random.default_rng(0).integers(0, 256, (3, 1, SIZE, SIZE), np.uint8)
     noise = np.random.default_rng(1).integers(0, 90, (1, 1, SIZE, SIZE))
     image = (drawings[1:2] // 2 + noise).astype(np.uint8)

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from engines import KERNELS, Run, build, changed, engines, files, freed, needs_no_gpu, needs_rtx, with_kernels
 
-from edge.bundle import Bundle, read_bundle
+from edge.bundle import Bundle, read_model
 from edge.engines import open_engine
 from edge.engines.compiled import ENGINES, Target, fitting, kept
 from edge.errors import EngineError
@@ -99,7 +99,7 @@ def test_all_that_a_line_would_take_is_built(
     score_bundle: Path, known: list[Any], asked: list[str], capability: Any, chosen: list[str]
 ) -> None:
     """FP32 only where there is nothing else or it is asked for, FP8 only where the GPU has it."""
-    bundle = read_bundle(score_bundle)
+    bundle = read_model(score_bundle)
     artifact = bundle.manifest.artifacts[0]
     artifacts = tuple(msgspec.structs.replace(artifact, precision=precision) for precision in known)
     several = Bundle(
@@ -135,7 +135,7 @@ def test_the_command_builds_and_says_what_it_could_not_do(trt_build: Run, tiny: 
 @needs_no_gpu
 def test_a_draft_is_calibrated_next(trt_build: Run, anomaly_draft: Path, copy: Callable[[Path], Path]) -> None:
     """Of a draft INT8 is built, and what comes after is said; the CPU's engine goes on judging it here."""
-    draft = with_kernels(read_bundle(copy(anomaly_draft)))
+    draft = with_kernels(read_model(copy(anomaly_draft)))
     status, said, _ = trt_build("build", draft.folder, "--runtime", "tensorrt_rtx")
     assert (status, said.splitlines()[-1]) == (0, "next: trt-build calibrate")
     assert [engine.precision for engine in engines(draft)] == ["int8"]

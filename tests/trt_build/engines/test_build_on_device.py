@@ -14,11 +14,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from bundles import unpacked
 from engines import engines
 from fake_gpu.machine import Machine
 from fake_gpu.plans import CAPABILITY, DRIVER, VERSION, promise_answers, write_engines
 
-from edge.bundle import Bundle, read_bundle, write_manifest
+from edge.bundle import Bundle, read_model, write_manifest
 from edge.engines.compiled import ENGINES, Compiled
 from edge.image.kernel import fatbin_name
 from trt_build.engines.tensorrt_builder import files_of
@@ -27,11 +28,11 @@ COMMAND = "import sys; from trt_build.__main__ import main; sys.argv[0] = 'trt-b
 TAKEN = """
 import sys
 from pathlib import Path
-from edge.bundle import read_bundle
+from edge.bundle import read_model
 from edge.engines import open_engine
 from edge.recipe import EngineChoice
 
-with open_engine(EngineChoice(), read_bundle(Path(sys.argv[1]))) as engine:
+with open_engine(EngineChoice(), read_model(Path(sys.argv[1]))) as engine:
     print(engine.name, engine.precision, engine.batch)
 """
 
@@ -46,7 +47,7 @@ def device(bench: Machine, tmp_path: Path) -> Machine:
 def made_for_it(free: Bundle) -> Bundle:
     """The anomaly model `free`, whose golden frames expect what the fake's engines answer."""
     promise_answers(free.folder, 0.145)
-    return read_bundle(free.folder)
+    return read_model(free.folder)
 
 
 def build(device: Machine, bundle: Bundle, *words: str) -> subprocess.CompletedProcess[str]:
@@ -130,7 +131,7 @@ def test_an_engine_that_judges_otherwise_is_deleted(device: Machine, free: Bundl
 
 def test_an_engine_of_a_draft_is_held_against_its_graph(device: Machine, free: Bundle) -> None:
     """Where there are no golden frames yet, ONNX Runtime tells what the graph computes."""
-    write_manifest(free.folder, msgspec.structs.replace(free.manifest, golden=(), tolerances={}))
+    write_manifest(free.folder, unpacked(free.manifest))
     done = build(device, free)
     assert done.returncode == 1
     assert "this engine does not compute it" in done.stdout
@@ -144,8 +145,8 @@ def test_a_draft_is_calibrated_on_its_engine(
     draft = write_engines(Path(shutil.copytree(anomaly_draft, tmp_path / "draft")))
     done = device.run(COMMAND, "calibrate", str(draft), str(part_folder), "--rate", "0.2")
     assert done.returncode == 0, done.stderr
-    known = read_bundle(draft).manifest.calibration
+    known = read_model(draft).manifest.calibration
     assert known is not None
     assert known.engine == "tensorrt fp32"
-    assert known.artifact == read_bundle(draft).digest_of_graph("judge", "fp32")
+    assert known.artifact == read_model(draft).digest_of_graph("judge", "fp32")
     assert max(known.scores) > 1, "the graph's own are all less"

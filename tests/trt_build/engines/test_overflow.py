@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from edge.bundle import read_bundle
+from edge.bundle import read_model
 from trt_build.engines.overflow import SumsOverflow, WorstSums, check_sums, worst_sums
 
 ROOT = Path(__file__).parents[3]
@@ -82,7 +82,7 @@ def test_weights_of_seven_bits_fit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("folder", ["edge/demo/bundle", "benchmarks/bundles/deeppcb"])
 def test_what_is_shipped_fits(folder: str) -> None:
     """Each INT8 graph of the packed bundles has layers, and none of them can overflow."""
-    bundle = read_bundle(ROOT / folder)
+    bundle = read_model(ROOT / folder)
     graphs = [artifact.path for artifact in bundle.manifest.artifacts if artifact.precision == "int8"]
     assert graphs
     for path in graphs:

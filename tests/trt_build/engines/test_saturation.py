@@ -15,7 +15,7 @@ import pytest
 from drafts import describe_again, widen, write_wide_draft
 from onnx import numpy_helper
 
-from edge.bundle import read_bundle
+from edge.bundle import read_model
 from edge.engines import processor
 from edge.engines.base import Outputs
 from edge.errors import EngineError
@@ -45,7 +45,7 @@ def scored(*values: float) -> list[Outputs]:
 def wide(part_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A draft with large sums, not calibrated; see `drafts.write_wide_draft`."""
     draft = write_wide_draft(tmp_path_factory.mktemp("drafts") / "wide")
-    spec = read_bundle(draft).manifest.input
+    spec = read_model(draft).manifest.input
     white = Case(name="white", image=np.full(spec.shape, 255, np.uint8))
     add_int8(draft, [*parts.calibration_pictures(part_folder, spec), white])
     return draft
@@ -53,7 +53,7 @@ def wide(part_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cases(wide: Path, part_folder: Path) -> list[Case]:
-    return list(parts.held_out(part_folder, read_bundle(wide).manifest.input))[:12]
+    return list(parts.held_out(part_folder, read_model(wide).manifest.input))[:12]
 
 
 def trt_build_on_avx2(*words: object) -> subprocess.CompletedProcess[str]:
@@ -66,7 +66,7 @@ def trt_build_on_avx2(*words: object) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("instructions", ["AVX2", "AVX512_CORE"])
 def test_weights_of_seven_bits_are_computed_alike(wide: Path, cases: list[Case], instructions: str) -> None:
     """With VNNI, without it, and in exact integers: the scores are the same to a millionth."""
-    draft = read_bundle(wide)
+    draft = read_model(wide)
     with Exact(draft, "int8") as engine:
         exact = [float(said["score"][0]) for said in answers_of(engine, draft.manifest, cases)]
     for found in (
@@ -82,7 +82,7 @@ def test_weights_of_eight_bits_saturate_without_vnni(
     wide: Path, copy: Callable[[Path], Path], cases: list[Case]
 ) -> None:
     """So that it is known what the other tests hold off; the error tells how far off the scores are."""
-    draft = read_bundle(widen(copy(wide)))
+    draft = read_model(widen(copy(wide)))
     with Exact(draft, "int8") as engine:
         exact = answers_of(engine, draft.manifest, cases)
     found, fp32 = judge_with("AVX2", draft, "int8", cases), judge_all(draft, REFERENCE, cases)
@@ -109,7 +109,7 @@ def test_a_saturating_processor_is_named_by_verify(wide: Path, tmp_path: Path, p
     """Not the number of pictures that were calibrated with, of which more would not help."""
     draft = Path(shutil.copytree(wide, tmp_path / "draft"))
     parts.calibrate(draft, part_folder, CalibrationOptions(rate=0.2))
-    spec = read_bundle(draft).manifest.input
+    spec = read_model(draft).manifest.input
     bundle = pack(draft, tmp_path / "bundle", cases=parts.held_out(part_folder, spec)).folder
     assert trt_build_on_avx2("verify", bundle, "--precision", "int8").returncode == 0
     done = trt_build_on_avx2("verify", widen(bundle), "--precision", "int8")
@@ -136,9 +136,11 @@ def test_int8_that_loses_the_order_is_left_out(
     draft = silence(copy(wide))
     said = parts.calibrate(draft, part_folder, CalibrationOptions(rate=0.2))
     assert said.engine == "openvino fp32"
-    after = read_bundle(draft).manifest
+    after = read_model(draft).manifest
     assert after.precisions() == ["fp32"]
-    assert after.facts["left_out"]["int8"].startswith("the rank correlation of its scores with FP32's is 0.00")
+    assert after.metadata["left_out"]["int8"].startswith(
+        "the rank correlation of its scores with FP32's is 0.00"
+    )
     assert "INT8 is left out of" in caplog.text
     assert not (draft / "judge.int8.onnx").exists()
 
@@ -154,7 +156,7 @@ def test_a_comparators_int8_that_finds_less_is_left_out(
     onnx.save(model, draft / "judge.int8.onnx")
     describe_again(draft)
     set_thresholds(draft, read_pairs(pcb_pairs), CalibrationOptions())
-    assert read_bundle(draft).manifest.precisions() == ["fp32"]
+    assert read_model(draft).manifest.precisions() == ["fp32"]
     assert "it loses" in caplog.text
     assert "points of AP against FP32" in caplog.text
 
@@ -193,9 +195,9 @@ def test_an_engine_may_stray_about_as_far_as_int8_itself(
 
 @pytest.fixture
 def anomaly_manifest(wide: Path) -> Manifest:
-    return read_bundle(wide).manifest
+    return read_model(wide).manifest
 
 
 def test_a_sound_comparator_keeps_its_int8(calibrated_pcb: Path) -> None:
     """Its INT8 finds as much as FP32."""
-    assert read_bundle(calibrated_pcb).manifest.precisions() == ["fp32", "int8"]
+    assert read_model(calibrated_pcb).manifest.precisions() == ["fp32", "int8"]

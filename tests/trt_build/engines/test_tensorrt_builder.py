@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 import trt_build.engines.build
 import trt_build.engines.tensorrt_builder
-from edge.bundle import Bundle, read_bundle
+from edge.bundle import Bundle, read_model
 from edge.engines.compiled import ENGINES, Target, fitting, read_plan
 from edge.engines.trt_library import load_runtime
 from edge.errors import EngineError
@@ -35,7 +35,7 @@ def test_what_is_built_is_what_a_line_finds(tiny: Bundle, anywhere: Target) -> N
             assert len(read_plan(tiny, found)) > 1000
     assert files(tiny) == {name for found in engines(tiny) for name in files_of(found) if "layers" not in name}
     assert not (tiny.folder / PART).exists()
-    assert read_bundle(tiny.folder).digest == tiny.digest
+    assert read_model(tiny.folder).digest == tiny.digest
 
 
 @needs_rtx

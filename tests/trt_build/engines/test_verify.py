@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from edge.bundle import Bundle, read_bundle
+from edge.bundle import Bundle, read_model
 from edge.engines import open_engine
 from edge.errors import EngineError
 from edge.recipe import EngineChoice
@@ -41,13 +41,13 @@ def pairs(pcb_pairs: Path) -> list[Pair]:
 @pytest.fixture(scope="module")
 def labelled(pcb_bundle: Path, pairs: list[Pair]) -> Labelled:
     """What `verify` asks of these boards."""
-    return list(pair_cases(pairs, read_bundle(pcb_bundle).manifest.input)), measure_of(pairs)
+    return list(pair_cases(pairs, read_model(pcb_bundle).manifest.input)), measure_of(pairs)
 
 
 @pytest.fixture(scope="module")
 def anomaly(calibrated_anomaly: Path, part_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A packed model that gives a score and a map."""
-    spec = read_bundle(calibrated_anomaly).manifest.input
+    spec = read_model(calibrated_anomaly).manifest.input
     folder = tmp_path_factory.mktemp("packed") / "anomaly"
     return pack(calibrated_anomaly, folder, cases=parts.held_out(part_folder, spec))
 
@@ -59,7 +59,7 @@ def coarser(folder: Path, tmp_path: Path, step: float) -> Bundle:
     for constant in model.graph.initializer:
         if constant.name == "step":
             constant.CopyFrom(numpy_helper.from_array(np.array(step, np.float32), "step"))
-    bundle = read_bundle(copy)
+    bundle = read_model(copy)
     onnx.save(model, copy / "judge.int8.onnx")
     tolerances = bundle.manifest.tolerances | {"int8": dict.fromkeys(("map", "extents", "score"), 1.0)}
     return replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, tolerances=tolerances))
@@ -69,7 +69,7 @@ def test_a_sound_engine_is_passed_with_its_figures(
     pcb_bundle: Path, labelled: tuple[list[Case], Measure]
 ) -> None:
     """Differences within a step, no board decided otherwise, no precision lost."""
-    found = verify(read_bundle(pcb_bundle), INT8, *labelled)
+    found = verify(read_model(pcb_bundle), INT8, *labelled)
     assert found is not None
     assert (found.engine, found.cases, found.flipped) == ("openvino int8", len(labelled[0]), [])
     assert 0 < found.differences["map"] < 1 / 127
@@ -78,14 +78,14 @@ def test_a_sound_engine_is_passed_with_its_figures(
 
 def test_golden_cases_alone_are_enough(pcb_bundle: Path) -> None:
     """A bundle can be verified where there are no labelled pictures."""
-    assert verify(read_bundle(pcb_bundle), INT8, [], NOTHING) is None
+    assert verify(read_model(pcb_bundle), INT8, [], NOTHING) is None
 
 
 def test_a_bundle_without_fp32_has_its_golden_cases_only(
     pcb_bundle: Path, labelled: tuple[list[Case], Measure]
 ) -> None:
     """What the labelled boards would be held against is not there, and the error says so."""
-    bundle = read_bundle(pcb_bundle)
+    bundle = read_model(pcb_bundle)
     int8 = tuple(a for a in bundle.manifest.artifacts if (a.role, a.precision) != ("judge", "fp32"))
     small = replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, artifacts=int8))
     assert verify(small, INT8, [], NOTHING) is None
@@ -95,7 +95,7 @@ def test_a_bundle_without_fp32_has_its_golden_cases_only(
 
 def test_a_golden_case_that_is_not_reproduced_fails(tiny_bundle: Path) -> None:
     """Whatever the labelled boards say."""
-    bundle = read_bundle(tiny_bundle)
+    bundle = read_model(tiny_bundle)
     strict = bundle.manifest.tolerances | {"int8": dict.fromkeys(("map", "extents", "score"), 0.0)}
     with pytest.raises(EngineError, match="golden frame golden/clean"):
         verify(
@@ -192,7 +192,7 @@ def test_a_matcher_is_verified_on_products_kept_from_training(
     calibrated_matcher: Path, product_folder: Path, tmp_path: Path
 ) -> None:
     """Each photo with its own drawings and with another's, told apart as well by INT8."""
-    spec = read_bundle(calibrated_matcher).manifest.input
+    spec = read_model(calibrated_matcher).manifest.input
     bundle = pack(calibrated_matcher, tmp_path / "bundle", cases=products.held_out(product_folder, spec))
     found = verify(bundle, INT8, *products.labelled(product_folder, bundle))
     assert found is not None
@@ -204,7 +204,7 @@ def test_a_matcher_is_verified_on_products_kept_from_training(
 
 def test_an_engine_of_a_draft_is_held_against_its_own_graph(anomaly_draft: Path, part_folder: Path) -> None:
     """Before there are golden frames: by how much it differs is told, and nothing of quality."""
-    draft = read_bundle(anomaly_draft)
+    draft = read_model(anomaly_draft)
     cases = list(parts.held_out(part_folder, draft.manifest.input))[:4]
     found = check_draft(draft, INT8, cases)
     assert (found.engine, found.cases, found.quality) == ("openvino int8", 4, None)
@@ -215,7 +215,7 @@ def test_an_engine_of_a_draft_is_held_against_its_own_graph(anomaly_draft: Path,
 @pytest.mark.parametrize("model", ["anomaly_draft", "matcher_draft", "pcb_draft"])
 def test_a_draft_is_checked_without_pictures_too(request: pytest.FixtureRequest, model: str) -> None:
     """Noise is enough to tell whether an engine computes what the graph says, masters and drawings included."""
-    draft = read_bundle(request.getfixturevalue(model))
+    draft = read_model(request.getfixturevalue(model))
     cases = list(noise(draft.manifest))
     assert len({case.image.tobytes() for case in cases}) == len(cases)
     assert check_draft(draft, INT8, cases).cases == len(cases)
@@ -232,7 +232,7 @@ def with_map(draft: Path, folder: Path, *nodes: tuple[str, dict[str, object]]) -
         made = helper.make_node(operator, [f"before {number}"], [after], **attributes)
         model.graph.node.insert(list(model.graph.node).index(node) + 1 + number, made)
     onnx.save(model, copy / "judge.fp32.onnx")
-    return replace(read_bundle(draft), folder=copy)
+    return replace(read_model(draft), folder=copy)
 
 
 def test_an_engine_that_computes_something_else_is_refused(anomaly_draft: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ pytest.importorskip("scipy", reason="needs scipy, which only building models use
 
 from scipy import stats
 
+from edge.manifest import least_rejected
 from trt_build.figures.ranking import (
     ScoreError,
     aupro,
@@ -270,17 +271,17 @@ def test_the_exact_interval_of_known_counts(count: int, of: int, interval: tuple
 
 
 def test_escape_and_overkill_are_counted_on_either_side_of_the_threshold():
-    """A score over the threshold rejects; one that equals it passes."""
-    escape, overkill = escape_and_overkill(np.array([1, 2, 3, 4.0]), np.array([3, 5, 6.0]), 3.0)
+    """A score at the threshold or over it is rejected; one under it passes."""
+    escape, overkill = escape_and_overkill(np.array([1, 2, 3, 4.0]), np.array([3, 5, 6.0]), least_rejected(3))
     assert (escape.count, escape.of, overkill.count, overkill.of) == (1, 3, 1, 4)
     assert (escape.low, escape.high) == clopper_pearson(1, 3)
     assert overkill.rate == 0.25
 
 
-def test_a_threshold_just_under_a_score_rejects_it():
-    """The threshold is not rounded to the precision of the scores."""
+def test_a_score_at_the_threshold_is_rejected():
+    """Scores and threshold are compared as float32, as on a line."""
     good = np.array([0.1], np.float32)
-    assert escape_and_overkill(good, good, float(good[0]) - 1e-12)[1].count == 1
+    assert escape_and_overkill(good, good, float(good[0]))[1].count == 1
 
 
 def test_regions_are_those_of_opencv():

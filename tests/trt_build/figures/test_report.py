@@ -220,7 +220,7 @@ def test_the_roc_shows_what_the_threshold_chooses():
     good, bad = np.arange(10.0), np.arange(5.0, 15.0)
     axes = draw_roc(good, bad, 7.0).axes[0]
     (marked,) = [container for container in axes.containers]
-    assert marked.lines[0].get_xydata().tolist() == [[0.2, 0.7]]
+    assert marked.lines[0].get_xydata().tolist() == [[0.3, 0.8]]
     assert axes.get_title(loc="left") == "What each threshold would reject (AUROC 0.8750)"
 
 

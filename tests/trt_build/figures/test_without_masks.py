@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.bundle import read_bundle
+from edge.bundle import read_model
 
 Run = Callable[..., tuple[int, str, str]]
 OF_PIXELS = ("pixel_auroc", "pixel_ap", "aupro30", "aupro05")
@@ -34,7 +34,7 @@ def test_good_and_bad_are_enough_for_every_step(
     assert all(name in said for name in ("image_auroc", "escape", "overkill"))
     assert not any(name in said for name in OF_PIXELS)
     assert (report / "report.html").is_file()
-    assert read_bundle(bundle).manifest.calibration
+    assert read_model(bundle).manifest.calibration
 
 
 def test_with_masks_there_are_figures_of_pixels(

@@ -15,7 +15,7 @@ from onnx import TensorProto, parser
 pytest.importorskip("torch")
 pytest.importorskip("modelopt", reason="nvidia-modelopt is not installed: pip install 'linejudge[build]'")
 
-from edge.bundle import Bundle, describe, read_bundle, write_manifest
+from edge.bundle import Bundle, describe, read_model, write_manifest
 from edge.engines.onnxruntime import OnnxRuntime
 from edge.judges.golden import differences
 from edge.manifest import Artifact
@@ -58,11 +58,11 @@ def grey(level: int) -> Case:
 def loud(anomaly_draft: Path, copy: Callable[[Path], Path]) -> Bundle:
     """A picture's mean, times 300 and then by 8192; in between FP16 ends at grey 218."""
     draft = copy(anomaly_draft)
-    manifest = read_bundle(draft).manifest
+    manifest = read_model(draft).manifest
     onnx.save(parser.parse_model(_LOUD), draft / "judge.fp32.onnx")
     judge = Artifact(role="judge", precision="fp32", **describe(draft, "judge.fp32.onnx"))
     write_manifest(draft, msgspec.structs.replace(manifest, artifacts=(judge,)))
-    return read_bundle(draft)
+    return read_model(draft)
 
 
 @pytest.mark.parametrize("name", ["stpm", "autoencoder", "matcher"])
@@ -113,7 +113,7 @@ def test_what_fp16_cannot_hold_stays_in_fp32(loud: Bundle) -> None:
     """Pictures tell where; a model whose values would be infinite is as right as before."""
     white = grey(255)
     add_fp16(loud.folder, [white, grey(3)])
-    bundle = read_bundle(loud.folder)
+    bundle = read_model(loud.folder)
     with Emulated(bundle, "fp16") as engine:
         assert answer(engine, bundle.manifest, white)["score"] == pytest.approx([255 * 300 / 8192], rel=1e-5)
     assert TensorProto.FLOAT16 not in types(bundle.artifact("judge", "fp16")).values()
@@ -122,7 +122,7 @@ def test_what_fp16_cannot_hold_stays_in_fp32(loud: Bundle) -> None:
 def test_what_a_node_keeps_in_fp16_is_rounded(loud: Bundle) -> None:
     """Of 300 times 37 FP16 keeps 11104, where ONNX Runtime by itself computes with 11100."""
     add_fp16(loud.folder)
-    bundle = read_bundle(loud.folder)
+    bundle = read_model(loud.folder)
     with Emulated(bundle, "fp16") as rounding, OnnxRuntime(bundle, "fp16", 1, 1) as runtime:
         rounded, kept = (answer(e, bundle.manifest, grey(37))["score"] for e in (rounding, runtime))
     assert kept == pytest.approx([11100 / 8192], rel=1e-5)
@@ -136,7 +136,7 @@ def test_a_bundle_says_how_far_fp16_may_lie_off(
     draft = copy(calibrated_anomaly)
     add_fp16(draft)
     add_fp16(draft)
-    spec = read_bundle(draft).manifest.input
+    spec = read_model(draft).manifest.input
     bundle = pack(draft, tmp_path / "bundle", cases=parts.held_out(part_folder, spec))
     assert sorted(bundle.manifest.precisions()) == ["fp16", "fp32", "int8"]
     assert {*bundle.manifest.tolerances["fp16"]} == {"score", "map"}

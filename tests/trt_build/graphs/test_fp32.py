@@ -18,7 +18,7 @@ pytest.importorskip("modelopt")
 
 from networks import NETWORKS  # noqa: E402  (only where torch is)
 
-from edge.bundle import Bundle, read_bundle  # noqa: E402
+from edge.bundle import Bundle, read_model  # noqa: E402
 from edge.engines import open_engine  # noqa: E402
 from edge.engines.base import Sample  # noqa: E402
 from edge.judges.golden import differences  # noqa: E402
@@ -75,7 +75,7 @@ def run(draft: Path) -> Callable[[str, Pair], dict[str, Any]]:
     """Runs a judge of the draft, and the reference before it."""
 
     def run(judge: str, pair: Pair) -> dict[str, Any]:
-        manifest = read_bundle(draft).manifest
+        manifest = read_model(draft).manifest
         first, second = (
             ort.InferenceSession(draft / name) for name in (judge.replace("judge", "reference"), judge)
         )
@@ -101,14 +101,14 @@ def test_the_graphs_compute_what_the_network_computes(
 
 def test_int8_stays_close(draft: Path, pairs: list[Pair], run: Callable[[str, Pair], dict[str, Any]]) -> None:
     """Calibrated on these pictures, the map moves by little of its range."""
-    manifest = read_bundle(draft).manifest
+    manifest = read_model(draft).manifest
     apart = differences(run("judge.int8.onnx", pairs[0]), run("judge.fp32.onnx", pairs[0]), manifest)
     assert 0 < apart["map"] < 0.1
 
 
 def test_a_draft_is_read_as_a_bundle(draft: Path, model: Comparator) -> None:
     """Digests, shapes and kinds are those of the graphs."""
-    manifest = read_bundle(draft).manifest
+    manifest = read_model(draft).manifest
     assert manifest.precisions() == ["fp32", "int8"]
     assert manifest.input.shape == (1, 1, *SIZE)
     assert manifest.outputs == {"map": (1, 6, 16, 24), "extents": (1, 4, 16, 24)}
@@ -207,21 +207,21 @@ def test_ranges_are_those_that_the_pairs_show(model: Comparator, pairs: list[Pai
 def test_quantising_again_replaces(draft: Path, cases: list[Case]) -> None:
     """A draft has one INT8 judge however often it was calibrated."""
     add_int8(draft, cases[:3])
-    manifest = read_bundle(draft).manifest
+    manifest = read_model(draft).manifest
     assert manifest.precisions() == ["fp32", "int8"]
-    assert manifest.facts["calibration_pictures"] == 3
+    assert manifest.metadata["calibration_pictures"] == 3
 
 
-def test_a_checkpoint_is_exported_with_its_facts(model: Comparator, tmp_path: Path) -> None:
+def test_a_checkpoint_is_exported_with_its_metadata(model: Comparator, tmp_path: Path) -> None:
     """The averaged weights, and what they were trained as."""
     config = {"kinds": KINDS, "stem": 4, "widths": (4, 8, 8, 8), "blocks": (0, 1, 0, 0), "in_channels": 1}
     describe = {"model": "comparator", "config": config}
     checkpoint = tmp_path / "checkpoint.pt"
     torch.save({"weights": model.state_dict(), "describe": describe, "epoch": 7}, checkpoint)
     export_checkpoint(checkpoint, tmp_path / "draft", height=32, width=32)
-    facts = read_bundle(tmp_path / "draft").manifest.facts
-    assert facts["epochs"] == 7
-    assert facts["network"]["stem"] == 4
+    metadata = read_model(tmp_path / "draft").manifest.metadata
+    assert metadata["epochs"] == 7
+    assert metadata["network"]["stem"] == 4
 
 
 class Uneven(torch.nn.Module):
@@ -243,13 +243,13 @@ def test_a_model_of_scores_is_exported_as_one_graph(tmp_path: Path) -> None:
         def exportable(self, network: torch.nn.Module, *, height: int, width: int) -> Exportable:
             return Exportable(input=spec, kinds=("anomaly",), outputs=("score", "map"), judge=network)
 
-    export(Uneven(), Scores(), tmp_path, facts={"epochs": 3})
-    bundle = read_bundle(tmp_path)
+    export(Uneven(), Scores(), tmp_path, metadata={"epochs": 3})
+    bundle = read_model(tmp_path)
     manifest = bundle.manifest
     assert [(a.role, a.precision) for a in manifest.artifacts] == [("judge", "fp32")]
     assert (manifest.method, manifest.kinds, manifest.input) == ("stpm", ("anomaly",), spec)
     assert (manifest.outputs, manifest.stride) == ({"score": (1,), "map": (1, 1, 4, 6)}, 8)
-    assert manifest.facts == {"epochs": 3}
+    assert manifest.metadata == {"epochs": 3}
     image = np.zeros(spec.shape, np.uint8)
     image[0, 0, 8:16, 24:32] = 51
     for kind in ("openvino", "onnxruntime"):
@@ -268,7 +268,7 @@ def test_a_matcher_is_exported_at_the_size_it_was_trained_for(tmp_path: Path) ->
     describe = {"model": "matcher", "config": asdict(config)}
     torch.save({"weights": model.state_dict(), "describe": describe, "epoch": 2}, tmp_path / "checkpoint.pt")
     export_checkpoint(tmp_path / "checkpoint.pt", tmp_path / "draft", height=64, width=96)
-    bundle = read_bundle(tmp_path / "draft")
+    bundle = read_model(tmp_path / "draft")
     assert bundle.manifest.input == InputSpec(height=40, width=40, color="rgb")
     assert (bundle.manifest.outputs, bundle.manifest.kinds) == ({"embedding": (1, 12)}, ("product",))
     image = np.random.default_rng(0).integers(0, 256, (1, 3, 40, 40), np.uint8)

@@ -13,7 +13,7 @@ import pytest
 from drafts import SIZE
 from onnx import numpy_helper
 
-from edge.bundle import read_bundle
+from edge.bundle import read_model
 from edge.engines import open_engine
 from edge.engines.base import Sample
 from edge.judges.golden import differences
@@ -65,7 +65,7 @@ def test_only_what_convolutions_mix_is_rounded(anomaly_draft: Path) -> None:
 @pytest.mark.parametrize(("kind", "asked"), [("openvino", "auto"), ("onnxruntime", "int8")])
 def test_the_line_runs_it_and_it_stays_close(anomaly_draft: Path, kind: str, asked: str) -> None:
     """By `auto` INT8 is taken where it is faster, and a part's map moves by less than a step."""
-    bundle = read_bundle(anomaly_draft)
+    bundle = read_model(anomaly_draft)
     (part,) = grey(180)
     said = []
     for precision in ("fp32", asked):
@@ -81,15 +81,15 @@ def test_the_draft_says_what_it_now_has(anomaly_draft: Path, copy: Callable[[Pat
     draft = copy(anomaly_draft)
     before = hashlib.sha256((draft / "judge.fp32.onnx").read_bytes()).hexdigest()
     add_int8(draft, grey(10, 200, 30))
-    bundle = read_bundle(draft)
+    bundle = read_model(draft)
     assert bundle.manifest.precisions() == ["fp32", "int8"]
     assert bundle.digest_of_graph("judge", "fp32") == before
-    assert bundle.manifest.facts["calibration_pictures"] == 3
+    assert bundle.manifest.metadata["calibration_pictures"] == 3
 
 
 def test_a_matcher_is_rounded_like_any_other(matcher_draft: Path) -> None:
     """Its vectors keep their length, and hardly move."""
-    bundle = read_bundle(matcher_draft)
+    bundle = read_model(matcher_draft)
     image = np.random.default_rng(0).integers(0, 256, (1, 1, SIZE, SIZE), np.uint8)
     said = []
     for precision in ("fp32", "int8"):

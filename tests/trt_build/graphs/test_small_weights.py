@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from drafts import write_wide_draft
 
-from edge.bundle import read_bundle
+from edge.bundle import read_model
 from edge.engines.base import Outputs
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, judge_all
@@ -26,11 +26,11 @@ def draft(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def cases(draft: Path, part_folder: Path) -> list[Case]:
-    return list(parts.held_out(part_folder, read_bundle(draft).manifest.input))
+    return list(parts.held_out(part_folder, read_model(draft).manifest.input))
 
 
 def judged(draft: Path, cases: list[Case], kind: str, precision: str = "fp32") -> list[Outputs]:
-    return judge_all(read_bundle(draft), EngineChoice(kind=kind, precision=precision), cases)
+    return judge_all(read_model(draft), EngineChoice(kind=kind, precision=precision), cases)
 
 
 @pytest.mark.parametrize("kind", ["openvino", "onnxruntime"])
@@ -48,7 +48,7 @@ def test_the_graph_is_half_as_large(draft: Path) -> None:
     before = (draft / "judge.fp32.onnx").stat().st_size
     round_weights(draft)
     store_weights(draft)
-    (artifact,) = read_bundle(draft).manifest.artifacts
+    (artifact,) = read_model(draft).manifest.artifacts
     assert artifact.bytes < 0.6 * before
 
 
@@ -77,7 +77,7 @@ def test_int8_is_made_of_the_rounded_weights(
     round_weights(draft)
     add_int8(draft, cases)
     store_weights(draft)
-    assert read_bundle(draft).manifest.precisions() == ["fp32", "int8"]
+    assert read_model(draft).manifest.precisions() == ["fp32", "int8"]
     fp32, int8 = (judged(draft, cases, "openvino", precision) for precision in ("fp32", "int8"))
     apart = max(float(np.abs(a["map"] - b["map"]).max()) for a, b in zip(fp32, int8, strict=True))
     assert 0 < apart < 0.02

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.bundle import read_bundle
+from edge.bundle import read_model
 from edge.errors import PartError
 from edge.image.register import Template, register
 from edge.recipe import Register
@@ -68,6 +68,6 @@ def test_boards_that_lie_on_no_master_are_said() -> None:
 
 def test_calibration_writes_the_limits(calibrated_pcb: Path) -> None:
     """They travel with the bundle."""
-    fit = read_bundle(calibrated_pcb).manifest.fit
+    fit = read_model(calibrated_pcb).manifest.fit
     assert fit is not None
     assert fit.difference > 0

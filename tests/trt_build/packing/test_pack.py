@@ -14,11 +14,12 @@ from fake_gpu.plans import write_engines
 from onnx import helper, numpy_helper
 
 import trt_build.packing.pack
-from edge.bundle import describe, read_bundle, write_manifest
+from edge.bundle import describe, read_model, write_manifest
 from edge.engines import compiled, open_engine
 from edge.errors import BundleError
 from edge.judges.golden import check_golden, decisions, scores
-from edge.manifest import InputSpec, Manifest, parse_manifest
+from edge.manifest import DraftManifest, InputSpec
+from edge.manifest_file import parse_manifest
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, answer, judge_all, pair_cases
 from trt_build.data.pairs import Pair, read_pairs
@@ -56,7 +57,7 @@ def packed_anomaly(
 ) -> Path:
     """A bundle of a model that gives a score and a map."""
     folder = tmp_path_factory.mktemp("packed") / "anomaly"
-    spec = read_bundle(calibrated_anomaly).manifest.input
+    spec = read_model(calibrated_anomaly).manifest.input
     pack(calibrated_anomaly, folder, cases=parts.held_out(part_folder, spec))
     return folder
 
@@ -67,7 +68,7 @@ def packed_matcher(
 ) -> Path:
     """A bundle of a matcher."""
     folder = tmp_path_factory.mktemp("packed") / "matcher"
-    spec = read_bundle(calibrated_matcher).manifest.input
+    spec = read_model(calibrated_matcher).manifest.input
     pack(calibrated_matcher, folder, cases=products.held_out(product_folder, spec))
     return folder
 
@@ -79,23 +80,23 @@ def test_every_engine_reproduces_what_was_packed(
     request: pytest.FixtureRequest, model: str, kind: str, precision: str
 ) -> None:
     """What leaves the build machine runs on the line."""
-    bundle = read_bundle(request.getfixturevalue(model))
+    bundle = read_model(request.getfixturevalue(model))
     with open_engine(EngineChoice(kind=kind, precision=precision), bundle) as engine:
         check_golden(engine, bundle)
 
 
 def test_the_manifest_tells_where_the_bundle_comes_from(packed: Path) -> None:
     """Name, notice and figures on held-out pairs travel with the model, and so do thresholds and promises."""
-    manifest = read_bundle(packed).manifest
+    manifest = read_model(packed).manifest
     assert (manifest.name, manifest.notice) == ("line-7", "Apache-2.0")
-    assert manifest.facts["held_out"]["ap33_open"] == pytest.approx(100)
+    assert manifest.metadata["held_out"]["ap33_open"] == pytest.approx(100)
 
 
 @pytest.mark.parametrize("model", ["pcb", "anomaly", "matcher"])
 def test_what_was_calibrated_is_packed(request: pytest.FixtureRequest, model: str) -> None:
     """Thresholds, what they promise and from where on regions are shown are the draft's to the last bit."""
-    draft = read_bundle(request.getfixturevalue(f"calibrated_{model}")).manifest
-    bundle = read_bundle(request.getfixturevalue("packed" if model == "pcb" else f"packed_{model}")).manifest
+    draft = read_model(request.getfixturevalue(f"calibrated_{model}")).manifest
+    bundle = read_model(request.getfixturevalue("packed" if model == "pcb" else f"packed_{model}")).manifest
     assert bundle.thresholds == draft.thresholds
     assert bundle.calibration == draft.calibration
     assert bundle.region_from == draft.region_from
@@ -116,7 +117,7 @@ def test_a_promise_of_another_graph_is_refused(
     calibrated_anomaly: Path, copy: Callable[[Path], Path], part_folder: Path, tmp_path: Path
 ) -> None:
     """A threshold set on INT8 says nothing of FP32, nor of INT8 that was rounded otherwise since."""
-    spec = read_bundle(calibrated_anomaly).manifest.input
+    spec = read_model(calibrated_anomaly).manifest.input
     kept = list(parts.held_out(part_folder, spec))
     with pytest.raises(
         BundleError, match=r"calibrated on openvino int8, and .* graph of another kind would judge"
@@ -132,14 +133,14 @@ def test_a_promise_of_another_graph_is_refused(
 
 def test_tolerances_are_wider_than_what_was_measured(packed: Path) -> None:
     """INT8 may differ by more than its own step, FP32 by no more than what storing rounds."""
-    tolerances = read_bundle(packed).manifest.tolerances
+    tolerances = read_model(packed).manifest.tolerances
     assert tolerances["fp32"]["map"] == 2e-3
     assert 0.5 / 127 < tolerances["int8"]["map"] < 2 / 127
 
 
 def test_golden_frames_are_no_near_things(packed: Path) -> None:
     """Another CPU's rounding does not flip them."""
-    bundle = read_bundle(packed)
+    bundle = read_model(packed)
     limits = np.array(list(bundle.manifest.thresholds.values()))
     assert len(bundle.golden()) == 4
     for case in bundle.golden():
@@ -152,7 +153,7 @@ def test_golden_cases_of_a_score_are_clear_and_of_both_sorts(
     request: pytest.FixtureRequest, model: str
 ) -> None:
     """Each lies well to one side of the threshold, and each side has one."""
-    bundle = read_bundle(request.getfixturevalue(model))
+    bundle = read_model(request.getfixturevalue(model))
     (limit,) = bundle.manifest.thresholds.values()
     found = [float(case.expected["score"][0]) for case in bundle.golden()]
     margin = (limit - min(found)) / 10
@@ -166,7 +167,7 @@ def test_both_sorts_are_found_wherever_they_come(
     calibrated_anomaly: Path, part_folder: Path, tmp_path: Path, first: str
 ) -> None:
     """Six rejected pictures before the only good one do not keep it out, nor the other way round."""
-    source = read_bundle(calibrated_anomaly)
+    source = read_model(calibrated_anomaly)
     tested, _ = parts.labelled(part_folder, source)
     (limit,) = source.manifest.thresholds.values()
     with open_engine(EngineChoice(precision="fp32"), source) as engine:
@@ -180,7 +181,7 @@ def test_both_sorts_are_found_wherever_they_come(
 
 def test_one_sort_alone_makes_golden_cases(calibrated_anomaly: Path, part_folder: Path, tmp_path: Path) -> None:
     """A plant without a single defective part can pack a bundle."""
-    spec = read_bundle(calibrated_anomaly).manifest.input
+    spec = read_model(calibrated_anomaly).manifest.input
     good = [case for case in parts.held_out(part_folder, spec) if case.name.startswith("good")]
     bundle = pack(calibrated_anomaly, tmp_path / "bundle", cases=good)
     assert len(bundle.manifest.golden) == 4
@@ -191,7 +192,7 @@ def test_pictures_on_which_engines_differ_are_no_golden_cases(
 ) -> None:
     """Where the threshold lies between FP32 and INT8, a sound engine could not be told from another."""
     draft = copy(calibrated_anomaly)
-    source = read_bundle(draft)
+    source = read_model(draft)
     kept = list(parts.held_out(part_folder, source.manifest.input))
     exact, rounded = (
         [float(scores(said)[0]) for said in judge_all(source, EngineChoice(precision=precision), kept)]
@@ -210,7 +211,7 @@ def test_a_precision_that_is_too_coarse_for_the_threshold_is_refused(
 ) -> None:
     """INT8 that was shown no light cuts spots off; what reproduces such golden frames would show nothing."""
     draft = copy(calibrated_anomaly)
-    spec = read_bundle(draft).manifest.input
+    spec = read_model(draft).manifest.input
     add_int8(draft, parts.calibration_pictures(part_folder, spec))
     parts.calibrate(draft, part_folder, CalibrationOptions(rate=0.2))
     said = r"tolerances.int8.score: expected at most 0\.\d+, which is 50% of the lowest threshold, found 0\.\d+"
@@ -244,7 +245,7 @@ def test_a_graph_that_could_overflow_is_refused(
         pack(draft, tmp_path / "bundle", cases=parts.held_out(part_folder, known.input))
 
 
-def read_manifest(draft: Path) -> Manifest:
+def read_manifest(draft: Path) -> DraftManifest:
     """The manifest, whatever became of the graphs that it names."""
     return parse_manifest((draft / "manifest.json").read_bytes())
 
@@ -258,7 +259,7 @@ def test_a_model_is_held_to_its_own_scale(
     scaled(draft, scale)
     parts.calibrate(draft, part_folder, CalibrationOptions(rate=0.2))
     bundle = pack(
-        draft, tmp_path / "bundle", cases=parts.held_out(part_folder, read_bundle(draft).manifest.input)
+        draft, tmp_path / "bundle", cases=parts.held_out(part_folder, read_model(draft).manifest.input)
     )
     for name, tolerance in bundle.manifest.tolerances["fp32"].items():
         assert tolerance < max(float(np.abs(case.expected[name]).max()) for case in bundle.golden()) / 100
@@ -269,7 +270,7 @@ def test_a_model_is_held_to_its_own_scale(
 
 def scaled(draft: Path, by: float) -> None:
     """Multiply what the draft's graphs answer."""
-    manifest = read_bundle(draft).manifest
+    manifest = read_model(draft).manifest
     artifacts = []
     for artifact in manifest.artifacts:
         model = onnx.load(draft / artifact.path)
@@ -285,7 +286,7 @@ def scaled(draft: Path, by: float) -> None:
 
 def test_a_matchers_golden_case_has_its_drawing(packed_matcher: Path, product_folder: Path) -> None:
     """The first is of another product, and what it is compared with is packed as the engine was given it."""
-    bundle = read_bundle(packed_matcher)
+    bundle = read_model(packed_matcher)
     given = {case.name: case.master for case in products.held_out(product_folder, bundle.manifest.input)}
     assert bundle.manifest.golden[0].frame.path.endswith("-other.png")
     for case in bundle.golden():
@@ -294,7 +295,7 @@ def test_a_matchers_golden_case_has_its_drawing(packed_matcher: Path, product_fo
 
 def test_golden_pictures_keep_their_colours(packed_anomaly: Path, part_folder: Path) -> None:
     """What is read from the bundle is what the engine was given."""
-    bundle = read_bundle(packed_anomaly)
+    bundle = read_model(packed_anomaly)
     given = {case.name: case.image for case in parts.held_out(part_folder, bundle.manifest.input)}
     for case in bundle.golden():
         assert np.array_equal(case.image, given[Path(case.name).stem])
@@ -302,7 +303,7 @@ def test_golden_pictures_keep_their_colours(packed_anomaly: Path, part_folder: P
 
 def test_golden_cases_take_little_room(packed: Path) -> None:
     """Stored outputs are packed, not as large as in memory."""
-    case = read_bundle(packed).manifest.golden[0]
+    case = read_model(packed).manifest.golden[0]
     assert case.expected.bytes < 10 * 16 * 16 * 4 / 2
 
 
@@ -366,17 +367,17 @@ def test_the_engines_of_a_draft_are_packed(
 ) -> None:
     """They need not be built again; of graphs that are left out there are none, and the bundle is the same."""
     draft = write_engines(copy(calibrated_anomaly))
-    cases = list(parts.held_out(part_folder, read_bundle(draft).manifest.input))
+    cases = list(parts.held_out(part_folder, read_model(draft).manifest.input))
     bundle = pack(draft, tmp_path / "bundle", cases=cases)
     copied = [found for _, found in compiled.kept(bundle.folder)]
     assert copied == [found for _, found in compiled.kept(draft)] != []
     for found in copied:
         assert not isinstance(found, str)
         assert compiled.read_plan(bundle, found)
-    write_manifest(draft, msgspec.structs.replace(read_bundle(draft).manifest, calibration=None))
+    write_manifest(draft, msgspec.structs.replace(read_model(draft).manifest, calibration=None))
     (kept,) = (found for found in copied if isinstance(found, compiled.Compiled))
     other = msgspec.structs.replace(
-        kept, precision="int8", graph=read_bundle(draft).digest_of_graph("judge", "int8")
+        kept, precision="int8", graph=read_model(draft).digest_of_graph("judge", "int8")
     )
     (draft / "engines" / "other.engine.json").write_bytes(msgspec.json.encode(other))
     small = pack(draft, tmp_path / "small", cases=cases, precision="fp32")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.bundle import read_bundle
+from edge.bundle import read_model
 from edge.engines import processor
 from edge.recipe import EngineChoice
 from trt_build.data import cases
@@ -66,7 +66,7 @@ def test_judging_says_how_far_it_is(
     anomaly_draft: Path, part_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Through this loop calibrate, pack, verify and evaluate ask an engine; each picture is counted once."""
-    bundle = read_bundle(anomaly_draft)
+    bundle = read_model(anomaly_draft)
     shown = parts.calibration_pictures(part_folder, bundle.manifest.input)
     monkeypatch.setattr(progress, "EVERY_S", 0.0)
     answers = cases.judge_all(bundle, EngineChoice(kind="onnxruntime", precision="fp32"), shown)

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from edge.bundle import read_draft
 from edge.engines import open_engine
 from edge.engines.base import Outputs
 from edge.judges.golden import scores
@@ -21,7 +22,7 @@ from trt_build.engines.verify import LOST, Measure
 from trt_build.figures.boards import choose_thresholds, figures, find_all
 from trt_build.figures.boxes import Boxes
 from trt_build.packing.fit import fit_of
-from trt_build.packing.threshold import CalibrationOptions, calibration_of, read_draft, write_thresholds
+from trt_build.packing.threshold import CalibrationOptions, calibration_of, write_thresholds
 from trt_build.terminal.progress import counted
 
 #: Good boards from which on p-values are worth keeping.
@@ -62,8 +63,8 @@ def set_thresholds(
             ]
             calibration = calibration_of(source, engine, np.array(found), options)
         calibration = msgspec.structs.replace(calibration, note=NOTE)
-    facts = {"held_out": figures(pairs, boxes, cut=min(thresholds.values()))}
-    write_thresholds(draft, thresholds, calibration, fit=fit or fit_of(pairs), facts=facts)
+    metadata = {"held_out": figures(pairs, boxes, cut=min(thresholds.values()))}
+    write_thresholds(draft, thresholds, calibration, fit=fit or fit_of(pairs), metadata=metadata)
     return calibration
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge.bundle import read_bundle
+from edge.bundle import read_model
 from edge.judges import golden
 from edge.recipe import EngineChoice
 from trt_build.data.cases import judging_engine
@@ -22,7 +22,7 @@ def open_judge(model: Path) -> Iterator[Judge]:
 
         yield torch_judge(load_trained(model, "comparator").network)
         return
-    bundle = read_bundle(model)
+    bundle = read_model(model)
     tensor = bundle.manifest.input.tensor
     with judging_engine(EngineChoice(), bundle) as engine:
 

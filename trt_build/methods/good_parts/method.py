@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.bundle import Bundle, read_bundle
+from edge.bundle import Bundle, read_draft, read_model
 from edge.engines.base import Outputs
 from edge.judges.golden import scores
 from edge.manifest import Calibration, InputSpec
@@ -47,7 +47,7 @@ class GoodPartsMethod:
 
     def calibrate(self, draft: Path, data: Path, options: CalibrationOptions) -> Calibration:
         """Set the draft's threshold by the good parts that are kept for that."""
-        spec = read_bundle(draft).manifest.input
+        spec = read_draft(draft).manifest.input
         good = split_good(read_parts(data, mixed_sizes=True).train).calibration
         return set_threshold(draft, part_cases(good, spec), options)
 
@@ -72,7 +72,7 @@ class GoodPartsMethod:
     def evaluate(self, model: Path, data: Path, options: EvaluateOptions) -> Evaluated:
         """Return a bundle's figures on a folder's test parts; write verdicts and a report, if asked for."""
         progress = _progress(options.run) if options.run else None
-        bundle = read_bundle(model)
+        bundle = read_model(model)
         found = evaluate(bundle, data, EngineChoice())
         written = []
         if options.verdicts:
@@ -89,7 +89,7 @@ class GoodPartsMethod:
                 judged=found.judged,
                 calibration=bundle.manifest.calibration,
                 figures={name: value for name, value in found.figures.items() if name not in IN_REPORT},
-                facts=bundle.manifest.facts,
+                facts=bundle.manifest.metadata,
                 progress=progress,
             )
             written.append(f"report in {page}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.bundle import Bundle, read_bundle
+from edge.bundle import Bundle, Model, read_draft, read_model
 from edge.engines.base import Outputs
 from edge.judges.golden import scores
 from edge.manifest import Calibration, InputSpec
@@ -20,7 +20,6 @@ from trt_build.data.errors import DatasetError
 from trt_build.data.products import DRAWING, PHOTO, Pictures, read_products, split_products
 from trt_build.engines.verify import Measure
 from trt_build.figures.ranking import escape_and_overkill, image_auroc
-from trt_build.figures.thresholds import last_passed
 from trt_build.methods.base import Evaluated, EvaluateOptions, Exportable, Method, MethodName, TrainOptions
 from trt_build.packing.threshold import CalibrationOptions, set_threshold
 
@@ -78,7 +77,7 @@ class MatcherMethod:
 
     def calibrate(self, draft: Path, data: Path, options: CalibrationOptions) -> Calibration:
         """Set the draft's threshold by photos of held-out products with their own drawings."""
-        pictures = held_out_pictures(data, read_bundle(draft).manifest.input)
+        pictures = held_out_pictures(data, read_draft(draft).manifest.input)
         return set_threshold(draft, _cases(pictures, same=True), options)
 
     def held_out(self, data: Path, spec: InputSpec) -> Iterator[Case]:
@@ -99,7 +98,7 @@ class MatcherMethod:
 
     def evaluate(self, model: Path, data: Path, options: EvaluateOptions) -> Evaluated:
         """Return a bundle's figures on all products that were not trained with."""
-        return Evaluated(figures=figures(read_bundle(model), data, EngineChoice()))
+        return Evaluated(figures=figures(read_model(model), data, EngineChoice()))
 
 
 def split_pictures(data: Path, spec: InputSpec) -> tuple[Pictures, Pictures]:
@@ -118,12 +117,12 @@ def held_out_pictures(data: Path, spec: InputSpec) -> Pictures:
     return pictures
 
 
-def figures(bundle: Bundle, data: Path, choice: EngineChoice) -> dict[str, float]:
+def figures(bundle: Model, data: Path, choice: EngineChoice) -> dict[str, float]:
     """Return AUROC, escape and overkill of all held-out products, in 0..1, at the bundle's threshold."""
-    (threshold,) = bundle.manifest.thresholds.values()
     cases = list(_own_then_other(held_out_pictures(data, bundle.manifest.input)))
+    (threshold,) = bundle.thresholds.values()
     own, other = _own_and_other(judge_all(bundle, choice, cases))
-    escapes, overkill = escape_and_overkill(own, other, last_passed(threshold))
+    escapes, overkill = escape_and_overkill(own, other, threshold)
     return {"auroc": image_auroc(own, other), "escape": escapes.rate, "overkill": overkill.rate}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from bundles import board
 
-from edge.bundle import read_bundle
+from edge.bundle import read_model
 from edge.engines import open_engine
 from edge.judges.decide import Rule, decide
 from edge.judges.golden import judge
@@ -49,16 +49,15 @@ def with_good(
 
 def test_thresholds_are_those_of_the_pairs(calibrated_pcb: Path) -> None:
     """The kind that was seen has the threshold that finds all of it; the others keep even odds."""
-    thresholds = read_bundle(calibrated_pcb).manifest.thresholds
+    thresholds = read_model(calibrated_pcb).manifest.thresholds
     assert thresholds["open"] == pytest.approx(77 / 255, abs=0.01)
     assert thresholds["spur"] == 0.5
 
 
 def test_figures_of_held_out_pairs_travel_with_the_model(calibrated_pcb: Path) -> None:
     """Who has only the bundle still knows how good it was on boards it had not seen."""
-    facts = read_bundle(calibrated_pcb).manifest.facts
-    assert facts["held_out"]["ap33_open"] == pytest.approx(100)
-    assert facts["calibrated"] is True
+    metadata = read_model(calibrated_pcb).manifest.metadata
+    assert metadata["held_out"]["ap33_open"] == pytest.approx(100)
 
 
 def test_thresholds_come_from_pairs_kept_from_training_alone(
@@ -78,7 +77,7 @@ def test_int8_is_shown_what_was_trained_with_and_tolerances_what_was_not(
     pcb_draft: Path, pcb_pairs: Path
 ) -> None:
     """No pair does both."""
-    spec = read_bundle(pcb_draft).manifest.input
+    spec = read_model(pcb_draft).manifest.input
     shown = {case.name for case in boards.calibration_pictures(pcb_pairs, spec)}
     kept = {case.name for case in boards.held_out(pcb_pairs, spec)}
     assert shown | kept == {pair.name for pair in read_pairs(pcb_pairs)}
@@ -102,13 +101,13 @@ def test_too_few_pairs_leave_the_draft_as_it_was(
 
 def test_without_enough_good_boards_there_are_no_p_values(calibrated_pcb: Path) -> None:
     """A rank among a handful of boards would say nothing."""
-    assert read_bundle(calibrated_pcb).manifest.calibration is None
+    assert read_model(calibrated_pcb).manifest.calibration is None
 
 
 def test_good_boards_give_the_p_values_of_the_line(with_good: tuple[Path, list[Pair]]) -> None:
     """A board's rank among good ones is what `decide` finds by the same scores, on the engine that judges."""
     draft, good = with_good
-    bundle = read_bundle(draft)
+    bundle = read_model(draft)
     manifest, said = bundle.manifest, bundle.manifest.calibration
     assert said is not None
     rule = Rule(
@@ -132,14 +131,14 @@ def test_good_boards_give_the_p_values_of_the_line(with_good: tuple[Path, list[P
 
 def test_no_rate_is_promised_that_is_not_kept(with_good: tuple[Path, list[Pair]]) -> None:
     """Thresholds were chosen by boxes, so what is said of good boards names p-values only."""
-    said = read_bundle(with_good[0]).manifest.calibration
+    said = read_model(with_good[0]).manifest.calibration
     assert said is not None
     assert "promise no rate" in said.note
 
 
 def test_quality_is_the_mean_precision_of_the_answers(pcb_draft: Path, pcb_pairs: Path) -> None:
     """What `verify` compares is the figure that `evaluate` prints, at the overlap that DeepPCB asks for."""
-    bundle = read_bundle(pcb_draft)
+    bundle = read_model(pcb_draft)
     cases, measure = boards.labelled(pcb_pairs, bundle)
     with open_engine(EngineChoice(), bundle) as engine:
         answers = [judge(engine, bundle.manifest, case.image, case.master) for case in cases]

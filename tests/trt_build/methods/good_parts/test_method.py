@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from drafts import SIZE, part, write_parts
 
-from edge.bundle import Bundle, read_bundle
+from edge.bundle import Bundle, read_model
 from edge.engines import open_engine
 from edge.engines.base import Sample
 from edge.judges.decide import Rule, decide
@@ -31,7 +31,7 @@ Answers = dict[str, dict[str, np.ndarray]]
 
 @pytest.fixture(scope="module")
 def calibrated(calibrated_anomaly: Path) -> Bundle:
-    return read_bundle(calibrated_anomaly)
+    return read_model(calibrated_anomaly)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_pictures_of_other_sizes_are_resampled(anomaly_draft: Path, tmp_path: Pa
         cv2.imwrite(str(folder / f"train/good/{i:03}.png"), larger)
     shutil.copytree(anomaly_draft, draft)
     said = parts.calibrate(draft, folder, CalibrationOptions(rate=0.2))
-    found = evaluate(read_bundle(draft), folder, EngineChoice())
+    found = evaluate(read_model(draft), folder, EngineChoice())
     assert said.n == len(split_good(read_parts(folder, mixed_sizes=True).train).calibration)
     assert len(found.judged) == 5
 
@@ -184,7 +184,7 @@ def with_threshold(bundle: Bundle, threshold: float, folder: Path) -> Bundle:
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["thresholds"]["anomaly"] = threshold
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    return read_bundle(folder)
+    return read_model(folder)
 
 
 def test_a_report_shows_figures_pictures_and_training(

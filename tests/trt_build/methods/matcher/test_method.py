@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from drafts import write_products
 
-from edge.bundle import Bundle, read_bundle
+from edge.bundle import Bundle, read_model
 from edge.engines import open_engine
 from edge.engines.base import Engine, Sample
 from edge.judges.gallery import Gallery
@@ -28,7 +28,7 @@ from trt_build.packing.threshold import CalibrationOptions
 
 @pytest.fixture(scope="module")
 def calibrated(calibrated_matcher: Path) -> Bundle:
-    return read_bundle(calibrated_matcher)
+    return read_model(calibrated_matcher)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_too_few_products_leave_the_draft_as_it_was(
     folder = write_products(tmp_path / "few", products=3, drawings=1, photos=1)
     draft = copy(matcher_draft)
     before = (draft / "manifest.json").read_bytes()
-    bundle = read_bundle(draft)
+    bundle = read_model(draft)
     with pytest.raises(
         DatasetError,
         match=r"at least 2 products .*, found \d: give more products, about 25",

@@ -1,0 +1,39 @@
+"""Gives a draft's graphs the inputs that they take, and puts new graphs into its manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+import onnxruntime
+
+from edge.bundle import Draft, write_manifest
+from edge.manifest import Artifact, Precision, Role
+from trt_build.data.cases import Case
+
+
+def inputs_of(draft: Draft, role: Role, cases: Iterable[Case]) -> Iterator[dict[str, Any]]:
+    """Yield the inputs of the graph of this role for each case, by name.
+
+    `image` and `master` are uint8 `(1, C, H, W)`; features are float32, of the FP32 reference graph.
+    """
+    names = draft.manifest.features
+    if role == "reference" or not names:
+        yield from ({"master": case.master} if role == "reference" else {"image": case.image} for case in cases)
+        return
+    path = str(draft.artifact("reference", "fp32"))
+    reference = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for case in cases:
+        features = reference.run(names, {"master": case.master})
+        yield {"image": case.image, **dict(zip(names, features, strict=True))}
+
+
+def replace_graphs(draft: Draft, precision: Precision, made: Sequence[Artifact], **metadata: Any) -> None:
+    """Write a draft's manifest with these graphs instead of those in a precision, and with more metadata."""
+    known = draft.manifest
+    others = [artifact for artifact in known.artifacts if artifact.precision != precision]
+    write_manifest(
+        draft.folder,
+        msgspec.structs.replace(known, artifacts=(*others, *made), metadata=known.metadata | metadata),
+    )
