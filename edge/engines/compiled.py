@@ -1,8 +1,8 @@
-"""Engines compiled for one kind of GPU, kept beside a bundle's graphs: which fits here, and why others do not.
+"""Finds the engine compiled for this GPU beside a bundle's graphs, or says why each one does not fit.
 
-They lie in `<bundle>/engines/`, each as `<role>.<precision>.<key>.engine` with a `.json` that says what it was
-compiled from and for. The manifest does not name them: with an engine more a bundle is still the same bundle,
-and no engine judges before it has reproduced the bundle's golden predictions.
+Engines lie in `<bundle>/engines/`, each as `<role>.<precision>.<key>.engine` with a `.json` that says from
+which graph and for which GPU it was compiled. The manifest does not name them, so adding one does not change
+the bundle; an engine judges only after it has reproduced the bundle's golden predictions.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ FORMAT = 1
 
 
 class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an engine is compiled for; TensorRT's run on this alone."""
+    """The runtime, GPU and driver that an engine is compiled for; TensorRT engines run on no other."""
 
     runtime: Runtime
     version: str  # of the runtime
-    compute_capability: tuple[int, int] | None  # None: compiled where no GPU is, for all that the runtime knows
-    driver: int | None  # newest CUDA version that the driver takes, 1000 * major + 10 * minor
+    compute_capability: tuple[int, int] | None  # None: compiled without a GPU, for all GPUs
+    driver: int | None  # newest CUDA version that the driver supports, 1000 * major + 10 * minor
     gpu: str = ""  # its name, for people
 
     def __str__(self) -> str:
@@ -43,25 +43,25 @@ class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Compiled(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is known of an engine's file."""
+    """What an engine's `.json` says about it."""
 
     format: int = FORMAT
     role: Role
     precision: Precision
     graph: str  # SHA-256 of the ONNX file
-    batch: PositiveInt  # parts that it takes at once, from 1 on
+    batch: PositiveInt  # largest number of parts that it takes at once
     target: Target
-    portable: bool = False  # version-compatible: later versions of the same major, on any driver, take it too
-    stripped: bool = False  # without weights, which are filled in from the graph when it is loaded
+    portable: bool = False  # version-compatible: runs on later versions of the same major, with any driver
+    stripped: bool = False  # without weights; they are filled in from the graph when it is loaded
     file: File  # the plan, by its name in the folder
 
     @property
     def key(self) -> str:
-        """What tells engines of one graph apart, as the name of their files has it."""
+        """The key in the name of its files, which tells engines of one graph apart."""
         return key(self.graph, self.precision, self.batch, self.target, self.portable, self.stripped)
 
     def unfit(self, here: Target) -> str | None:
-        """Why it does not run here, in words, or None."""
+        """Return in words why it does not run here, or None if it does."""
         mine = self.target
         if mine.runtime != here.runtime:
             return f"it is for {mine.runtime}"
@@ -77,13 +77,13 @@ class Compiled(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def key(
     graph: str, precision: Precision, batch: int, target: Target, portable: bool = False, stripped: bool = False
 ) -> str:
-    """The name under which an engine of these properties is kept; any other property gives another."""
+    """Return the key of an engine with these properties; any difference gives another key."""
     told = (graph, precision, batch, target.runtime, target.version, target.compute_capability, target.driver)
     return hashlib.sha256(msgspec.json.encode((FORMAT, *told, portable, stripped))).hexdigest()[:16]
 
 
 def kept(folder: Path) -> Iterator[tuple[Path, Compiled | str]]:
-    """The engines of a bundle's folder by their `.json`; of one that cannot be read, why."""
+    """Yield the path of each `.json` in a bundle's folder with what it says, or why it cannot be read."""
     for path in sorted((folder / ENGINES).glob("*.engine.json")):
         try:
             found = msgspec.json.decode(path.read_bytes(), type=Compiled)
@@ -94,7 +94,7 @@ def kept(folder: Path) -> Iterator[tuple[Path, Compiled | str]]:
 
 
 def fitting(bundle: Model, role: Role, precision: Precision, here: Target) -> Compiled:
-    """The engine that fits, the one of the largest batch; EngineError says why each other one does not."""
+    """Return the fitting engine with the largest batch; raise EngineError with why each other does not fit."""
     graph = bundle.digest_of_graph(role, precision)
     fit: list[Compiled] = []
     unfit: list[str] = []
@@ -107,14 +107,14 @@ def fitting(bundle: Model, role: Role, precision: Precision, here: Target) -> Co
             fit += [] if why else [found]
     if not fit:
         raise EngineError(
-            f"{bundle.folder}: no {precision} engine of the {role} for this device ({here}): "
-            f"{'; '.join(unfit) or 'none was built'}: run `trt-build build {bundle.folder}` here"
+            f"{bundle.folder}: expected an engine of the {role} in {precision} for this device ({here}), found "
+            f"{'; '.join(unfit) or 'none'}: run `trt-build build {bundle.folder}` here"
         )
     return max(fit, key=lambda engine: engine.batch)
 
 
 def read_plan(bundle: Model, engine: Compiled) -> bytes:
-    """The plan's bytes; EngineError where the file is missing, cut short or altered."""
+    """Return the plan's bytes; raise EngineError where the file is missing, cut short or altered."""
     path = bundle.folder / ENGINES / engine.file.path
     remedy = f"delete it and run `trt-build build {bundle.folder}` here"
     try:
@@ -129,6 +129,6 @@ def read_plan(bundle: Model, engine: Compiled) -> bytes:
 
 
 def _follows(built: str, here: str) -> bool:
-    """Whether a version is of the same major as the one that built, and not older."""
+    """Return whether version `here` has the same major as `built`, and is not older."""
     ours, theirs = (tuple(int(n) for n in version.split(".")[:3] if n.isdigit()) for version in (here, built))
     return ours[:1] == theirs[:1] and ours >= theirs

@@ -26,7 +26,7 @@ class _Features:
 
 @dataclass
 class _Lane:
-    """An infer request, and what is set on it."""
+    """An infer request with the features and image that are set on it."""
 
     request: Any  # openvino.InferRequest
     features: _Features | None = None  # set on the request

@@ -1,7 +1,7 @@
-"""What the processor of this machine is called, and which instructions it has.
+"""Reads the CPU's name, its instruction sets and how many of its cores this process may use.
 
-Whether INT8 is faster than FP32, whether bfloat16 is computed or emulated, and whether the engines run at all
-depends on them. The names are those of Linux, `/proc/cpuinfo`.
+The instruction sets decide whether INT8 is faster than FP32, whether bfloat16 is computed or emulated, and how
+fast the engines are. Their names are those of Linux in `/proc/cpuinfo`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
 GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
-#: Multiply and add bytes into 32 bits; without one of them the sums of two products have 16.
+#: Instructions that add products of bytes in 32 bits; without them, sums of two products have 16 bits.
 INT8_DOT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "asimddp", "i8mm"})
 BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 
 @cache
 def name() -> str:
-    """The model's name as the kernel tells it, or the architecture where it tells none."""
+    """Return the CPU's model name from the kernel, or the architecture where it gives none."""
     for line in _lines():
         key, _, value = line.partition(":")
         if key.strip() == "model name" and value.strip():
@@ -32,7 +32,7 @@ def name() -> str:
 
 @cache
 def instructions() -> frozenset[str]:
-    """The instruction sets that the kernel lists; empty where it lists none."""
+    """Return the instruction sets that the kernel lists; empty where it lists none."""
     for line in _lines():
         key, _, value = line.partition(":")
         if key.strip() in ("flags", "Features"):
@@ -41,27 +41,27 @@ def instructions() -> frozenset[str]:
 
 
 def multiplies_int8() -> bool:
-    """Whether INT8 products are added up in 32 bits, which makes INT8 faster than FP32 on every engine."""
+    """Return whether INT8 products are added in 32 bits, so that INT8 is faster than FP32 on every engine."""
     return bool(INT8_DOT_PRODUCTS & instructions())
 
 
 def computes_bfloat16() -> bool:
-    """Whether bfloat16 is computed; elsewhere it is emulated, and slower than float32."""
+    """Return whether the CPU computes bfloat16; others emulate it, slower than float32."""
     return bool(BFLOAT16 & instructions())
 
 
 def shortcoming() -> str:
-    """What this processor lacks for a line, in words; empty where it lacks nothing."""
+    """Return in words what this CPU lacks for a line; empty where it lacks nothing."""
     known = instructions()
     if platform.machine() in ("x86_64", "AMD64") and known and "avx2" not in known:
-        return f"the processor, {name()}, has no AVX2: engines are much slower here, and were not tried"
+        return f"the processor, {name()}, has no AVX2: engines are much slower here, and untested"
     return ""
 
 
 def usable_cores() -> int:
-    """How many cores this process may keep busy: those it is pinned to, or fewer by a container's quota.
+    """Return how many cores this process may use: those it is pinned to, or fewer by a container's quota.
 
-    The quota is that of cgroup v2, `cpu.max`, or of v1, `cpu.cfs_quota_us`.
+    The quota is `cpu.max` of cgroup v2 or `cpu.cfs_quota_us` of v1.
     """
     pinned = len(os.sched_getaffinity(0))
     quota = min((share for share in _quotas() if share > 0), default=float(pinned))
@@ -69,7 +69,7 @@ def usable_cores() -> int:
 
 
 def _quotas() -> Iterator[float]:
-    """In cores, each limit that a control group sets on this process."""
+    """Yield each limit in cores that a control group sets on this process."""
     for folder in _control_groups():
         try:
             if (folder / "cpu.max").is_file():
@@ -79,11 +79,12 @@ def _quotas() -> Iterator[float]:
                 period = (folder / "cpu.cfs_period_us").read_text()
             yield int(share) / int(period)
         except (OSError, ValueError, ZeroDivisionError):
-            continue  # no limit here: "max", or no such file
+            # No limit here: the quota is "max", or there is no such file.
+            continue
 
 
 def _control_groups() -> Iterator[Path]:
-    """The folders of this process's control groups and of those around them."""
+    """Yield the folders of this process's control groups and of their parents."""
     try:
         lines = OWN_GROUPS.read_text().splitlines()
     except OSError:
@@ -99,6 +100,7 @@ def _control_groups() -> Iterator[Path]:
 
 
 def _lines() -> list[str]:
+    """Return the lines of `/proc/cpuinfo`; none where it cannot be read."""
     try:
         return CPUINFO.read_text(errors="replace").splitlines()
     except OSError:

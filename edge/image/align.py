@@ -1,7 +1,7 @@
-"""One Gauss-Newton step that lays a part onto its master at one size, free of light.
+"""Makes one Gauss-Newton step that registers a part to its master at one size, whatever the light.
 
-Inverse compositional: gradients and Hessian are the master's and are computed once. Gain, offset and a
-slope of light are projected out of the gradients, so light does not move the result (Baker and
+The method is inverse compositional: gradients and Hessian are the master's and are computed once. Gain, offset
+and slopes of the light are projected out of the gradients, so light does not move the result (Baker and
 Matthews, "Lucas-Kanade 20 years on", IJCV 2004).
 """
 
@@ -18,9 +18,10 @@ from ..recipe import Motion
 
 Floats = NDArray[np.float32]
 
-_SMALL_STEP = 0.08  # pixels of the level; the next step would be far smaller
-# Shares of the shorter side: within the first, edges that lie a little off cancel out; over the second,
-# differences add up.
+#: Pixels of the level; after a step this small the next one would not matter.
+_SMALL_STEP = 0.08
+#: Sides of the windows of `difference`, as shares of the shorter side. Blurring over the first cancels edges
+#: that lie slightly off; over the second, differences are averaged.
 _BLUR, _WINDOW = 1 / 20, 1 / 4
 
 
@@ -32,12 +33,12 @@ class Pose:
     shift: complex = 0j
 
     def corrected(self, turn: complex, shift: complex) -> Pose:
-        """This pose behind the inverse of a small motion of the master."""
+        """Return this pose after the inverse of a small motion of the master."""
         rest = self.turn / turn
         return Pose(rest / abs(rest), self.shift - rest * shift)
 
     def matrix(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """2x3, pixel of the master -> pixel of the part, for pictures of that shape."""
+        """Return 2x3 float64, pixel of the master -> pixel of the part, for pictures of that shape."""
         middle = complex(shape[1] - 1, shape[0] - 1) / 2
         moved, a, b = middle + self.shift - self.turn * middle, self.turn.real, self.turn.imag
         return np.array([[a, -b, moved.real], [b, a, moved.imag]])
@@ -45,31 +46,36 @@ class Pose:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """How a part fits in one pose, and the small motion of the master that would better it."""
+    """How well a part fits in one pose, and the small motion of the master that would improve it."""
 
-    correlation: float  # light aside; -1 if nothing of the part varies, or if it is the master's negative
+    correlation: float  # with light taken out; -1 for an even picture or a negative of the master
     turn: complex
     shift: complex
-    is_last: bool  # the next one would be too small to matter
-    laid: Floats  # the part in that pose
+    is_last: bool  # the next step would be too small to matter
+    warped: Floats  # (N,) the part's pixels in that pose, inside the rim
     gain: float  # from the part's contrast to the master's
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Where a part is least like its master."""
+    """Where a part differs most from its master."""
 
     value: float  # mean over a window, in standard deviations of the master
-    place: complex  # the window's middle, x + iy in pixels of the master
+    place: complex  # middle of that window, x + iy in pixels of the master
 
 
 class Level:
-    """A master at one size, without the rim that a part within its limits may leave uncovered."""
+    """A master at one size, without the rim that a part within the limits may leave uncovered."""
 
     def __init__(self, picture: Floats, full: tuple[int, ...], motion: Motion, reach_px: float) -> None:
+        """`picture` is the reduced master `(H, W)` float32, `full` the shape of the master itself.
+
+        `reach_px` is the width of the rim in pixels of the master.
+        """
         self._height, self._width = picture.shape
         self._scale = (full[1] / self._width, full[0] / self._height)
-        self._radius = math.hypot(*full[:2]) / 4  # a turn counts as the way of a point at this distance
+        # A turn is measured by how far a point at this distance from the middle moves.
+        self._radius = math.hypot(*full[:2]) / 4
         self._rim = max(1, min(round(reach_px / min(self._scale)), min(picture.shape) // 8))
         inside = (slice(self._rim, -self._rim),) * 2
         ys, xs = (
@@ -100,18 +106,18 @@ class Level:
         self._quarters = [(_damped_inverse(rows), rows.astype(np.float32)) for rows in local]
 
     def step(self, part: Floats, pose: Pose) -> Step:
-        """Lay the part, reduced to this level's size, in that pose and compare."""
+        """Warp the part, `(H, W)` float32 of this level's size, by that pose and compare it with the master."""
         inner = (self._width - 2 * self._rim, self._height - 2 * self._rim)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        laid = np.asarray(
+        warped = np.asarray(
             cv2.warpAffine(part, self._matrix(pose), inner, flags=flags, borderMode=cv2.BORDER_REPLICATE),
             np.float32,
         ).ravel()
-        sums = (self._rows @ laid).astype(np.float64)
+        sums = (self._rows @ warped).astype(np.float64)
         toward, plain, like = np.split(sums, (-6, -3))
-        energy = float(laid @ laid) - float(plain @ plain)
+        energy = float(warped @ warped) - float(plain @ plain)
         if like[0] <= 0 or energy <= 0:
-            return Step(correlation=-1.0, turn=1 + 0j, shift=0j, is_last=True, laid=laid, gain=0.0)
+            return Step(correlation=-1.0, turn=1 + 0j, shift=0j, is_last=True, warped=warped, gain=0.0)
         gain = self._contrast / float(like[0])
         move = [*(self._solve @ toward * gain), 0.0, 0.0, 0.0]
         shift, way = complex(move[0], move[1]), float(move[2])
@@ -120,32 +126,34 @@ class Level:
             turn=complex(1, way / self._radius),
             shift=shift,
             is_last=abs(shift) + abs(way) < _SMALL_STEP * min(self._scale),
-            laid=laid,
+            warped=warped,
             gain=gain,
         )
 
     def residual_px(self, step: Step) -> float:
-        """How far the worst quarter of the part would still have to move."""
-        return max(math.hypot(*(solve @ (rows @ step.laid) * step.gain)) for solve, rows in self._quarters)
+        """Return how far the worst quarter of the part would still have to move, in pixels of the master."""
+        return max(math.hypot(*(solve @ (rows @ step.warped) * step.gain)) for solve, rows in self._quarters)
 
     def difference(self, step: Step) -> Difference:
-        """How unlike the master the part is in the place where it is most so, gain and even light aside."""
-        plain_and_like = self._rows[-6:-2]  # a slope of gain would explain half a part that is covered
-        sums = plain_and_like @ step.laid
+        """Return where the part differs most from the master and by how much, gain and offset taken out."""
+        # Slopes of gain stay in: they would explain a part of which half is covered.
+        plain_and_like = self._rows[-6:-2]
+        sums = plain_and_like @ step.warped
         if sums[3] <= 0:
             return Difference(value=math.inf, place=0j)
-        rest = (step.laid - sums @ plain_and_like) * (math.sqrt(step.laid.size) / float(sums[3]))
+        rest = (step.warped - sums @ plain_and_like) * (math.sqrt(step.warped.size) / float(sums[3]))
         picture = rest.reshape(self._height - 2 * self._rim, -1)
         side = min(self._height, self._width)
         blur, window = max(1, round(side * _BLUR)), max(2, round(side * _WINDOW))
         half = window // 2
         means = cv2.blur(np.abs(cv2.blur(picture, (blur, blur))), (window, window))
-        _, value, _, (x, y) = cv2.minMaxLoc(means[half:-half, half:-half])  # whole windows alone
+        # Windows that lie inside the picture as a whole.
+        _, value, _, (x, y) = cv2.minMaxLoc(means[half:-half, half:-half])
         place = complex(self._scale[0] * (x + half + self._rim), self._scale[1] * (y + half + self._rim))
         return Difference(value=float(value), place=place)
 
     def _matrix(self, pose: Pose) -> NDArray[np.float64]:
-        """2x3, pixel of this level's inside -> pixel of the part at this level's size."""
+        """Return 2x3 float64, pixel inside this level's rim -> pixel of the part at this level's size."""
         (sx, sy), a, b = self._scale, pose.turn.real, pose.turn.imag
         x, y = self._rim + 0.5 - self._width / 2, self._rim + 0.5 - self._height / 2
         return np.array(
@@ -157,14 +165,14 @@ class Level:
 
 
 def _orthonormal(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A basis of what the rows span, made in their order; of rows that add nothing it has none."""
+    """Return orthonormal rows `(K, N)` float64 of the same span; a row that adds nothing becomes near zero."""
     gram = rows @ rows.T
     factor = np.linalg.cholesky(gram + 1e-9 * np.trace(gram) * np.eye(len(rows)))
     return np.asarray(np.linalg.solve(factor, rows), np.float64)
 
 
 def _damped_inverse(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The inverse Hessian; a direction in which the master shows (nearly) nothing does not move."""
+    """Return the inverse Hessian `(K, K)` of rows `(K, N)`, damped where the master shows hardly any motion."""
     hessian = rows @ rows.T
     damping = 0.003 * float(np.trace(hessian)) / max(len(rows), 1) + 1e-9
     inverse: NDArray[np.float64] = np.linalg.inv(hessian + damping * np.eye(len(rows)))

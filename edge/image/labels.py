@@ -1,4 +1,4 @@
-"""Draws regions with labels into a picture: no label covers another or runs out of it, and each can be read."""
+"""Draws regions and their labels into a picture; labels do not overlap and stay inside."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ Color = tuple[int, int, int]  # BGR
 
 FONT, PADDING = cv2.FONT_HERSHEY_SIMPLEX, 3
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
-STEP_X, STEP_Y = 8, 4  # between places that are tried, in pixels
+#: Pixels between the places that are tried for a label.
+STEP_X, STEP_Y = 8, 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Marked:
-    """A region of a picture, and what is said of it."""
+    """A region of a picture with the text of its label."""
 
     box: tuple[int, int, int, int]
     text: str
@@ -28,10 +29,9 @@ class Marked:
 
 
 def draw_marked(picture: NDArray[np.uint8], marked: Sequence[Marked], *, size: float = 0.45) -> None:
-    """Frame the regions in a picture `(H, W, 3)` BGR and label them; `size` is that of the font.
+    """Draw the regions' boxes and labels into a picture `(H, W, 3)` BGR uint8; `size` is the font scale.
 
-    A label is joined to its region by a line where it has no place beside it, and left out where it has none at
-    all.
+    A label that does not fit beside its region is joined to it by a line; one that fits nowhere is left out.
     """
     texts = [cv2.getTextSize(one.text, FONT, size, 1) for one in marked]
     sizes = [(w + 2 * PADDING, h + below + 2 * PADDING) for (w, h), below in texts]
@@ -52,17 +52,17 @@ def draw_marked(picture: NDArray[np.uint8], marked: Sequence[Marked], *, size: f
 
 
 def ink_on(color: Color) -> Color:
-    """Black or white, whichever is read better on a colour."""
+    """Return black or white, whichever is easier to read on a colour."""
     return BLACK if np.dot(color, (0.114, 0.587, 0.299)) > 128 else WHITE
 
 
 def place_labels(
     regions: Boxes, sizes: Sequence[tuple[int, int]], shape: tuple[int, int]
 ) -> list[Boxes | None]:
-    """A box `(4,)` for each region's label of a size (width, height), in a picture of a shape (height, width).
+    """Return a box `(4,)` int64 for each region's label, or None where there is no room.
 
-    Boxes lie inside the picture and do not overlap. Each is as near to its region as can be, and covers as
-    little of any region; None where there is no room.
+    `sizes` are (width, height) of the labels, `shape` is (height, width) of the picture. Boxes lie inside the
+    picture and do not overlap. Each is as near to its region as possible and covers as little of any region.
     """
     placed: list[Boxes | None] = []
     taken = np.empty((0, 4), np.int64)
@@ -80,9 +80,10 @@ def place_labels(
 
 
 def _spots(region: Boxes, size: tuple[int, int], shape: tuple[int, int]) -> Boxes:
-    """Boxes in which a label may be: at six places around its region, then anywhere."""
+    """Return boxes `(N, 4)` to try for a label: six places around its region, then a grid over the picture."""
     (width, height), (left, top, right, bottom) = size, region
-    last = np.array([shape[1] - width, shape[0] - height])  # the farthest corner that still lies inside
+    # The farthest upper left corner of a box that lies inside.
+    last = np.array([shape[1] - width, shape[0] - height])
     if last.min() < 0:
         return np.empty((0, 4), np.int64)
     around = [(left, top - height), (left, bottom + 1), (right + 1 - width, top - height)]
@@ -94,7 +95,7 @@ def _spots(region: Boxes, size: tuple[int, int], shape: tuple[int, int]) -> Boxe
 
 
 def _covered(spots: Boxes, boxes: Boxes) -> NDArray[np.int64]:
-    """How many pixels of all boxes together each spot covers."""
+    """Return `(N,)`: how many pixels of all boxes together each spot `(N, 4)` covers."""
     low = np.maximum(spots[:, None, :2], boxes[None, :, :2])
     high = np.minimum(spots[:, None, 2:], boxes[None, :, 2:])
     covered: NDArray[np.int64] = np.clip(high - low, 0, None).prod(axis=2).sum(axis=1)
@@ -102,7 +103,7 @@ def _covered(spots: Boxes, boxes: Boxes) -> NDArray[np.int64]:
 
 
 def _gaps(spots: Boxes, region: Boxes) -> NDArray[np.int64]:
-    """How many pixels lie between each spot and a region, along both axes; 0 where they touch."""
+    """Return `(N,)`: pixels between each spot `(N, 4)` and a region along both axes; 0 where they touch."""
     apart = np.maximum(spots[:, :2] - region[2:] - 1, region[:2] - spots[:, 2:])
     gaps: NDArray[np.int64] = np.clip(apart, 0, None).sum(axis=1)
     return gaps

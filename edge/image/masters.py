@@ -1,4 +1,4 @@
-"""Keeps the masters by view, prepared for comparison: read once, the least recently used go first."""
+"""Keeps the masters by view, read once and prepared for comparison; the least recently used are dropped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .picture import demosaiced, grey, one_channel, read_picture
 from .register import Template
 from .warp import Warper
 
-#: Turns a view into its master's picture and where that came from; PartError where the view has none.
+#: Returns a view's master, `(H, W)` or `(H, W, 3)` BGR uint8, and where it came from; PartError if it has none.
 ReadMaster = Callable[[str], tuple[NDArray[np.uint8], str]]
 
 
@@ -31,11 +31,11 @@ class Master:
     """The defect-free picture that parts of one view are compared with."""
 
     template: Template  # of its crop, for registration
-    input: NDArray[np.uint8]  # (1, C, H, W), laid out like a part
+    input: NDArray[np.uint8]  # (1, C, H, W), warped like a part that lies in place
 
 
 class Masters:
-    """Masters for frames of `shape`, `(H, W)` grey or `(H, W, 3)` BGR."""
+    """Prepares masters for frames of `shape`, `(H, W)` grey or `(H, W, 3)` BGR, and keeps `kept` of them."""
 
     def __init__(
         self, read: ReadMaster, preprocess: Preprocess, spec: InputSpec, shape: tuple[int, ...], kept: int = 64
@@ -46,9 +46,9 @@ class Masters:
         self._ready: OrderedDict[str, Master] = OrderedDict()
 
     def get(self, view: str) -> Master:
-        """The master of a view.
+        """Return the master of a view.
 
-        Raises PartError where there is none, RecipeError where it does not fit the frames.
+        Raise PartError where there is none, and RecipeError where it does not fit the frames.
         """
         if view not in self._ready:
             self._ready[view] = self._prepare(*self._read(view))
@@ -62,13 +62,13 @@ class Masters:
             picture = one_channel(picture)
         if picture.shape != self._shape:
             raise RecipeError(
-                f"{name}: the master is {_words(picture.shape)}, the frames of [source] are "
-                f"{_words(self._shape)}: take the master with the line's own camera, or correct [source]"
+                f"{name}: expected a master of {_words(self._shape)}, like the frames of [source], found "
+                f"{_words(picture.shape)}: take the master with the line's own camera, or correct [source]"
             )
         crop = grey(self._warper.crop(picture))
         if int(crop.max()) - int(crop.min()) < self._preprocess.min_contrast:
             raise RecipeError(
-                f"{name}: the master shows nothing that a part could be laid onto: take it anew, in light"
+                f"{name}: the master shows nothing that a part could be registered to: take it again, in light"
             )
         image = np.empty(self._spec.shape, np.uint8)
         self._warper.warp(picture.shape).apply(picture, image)
@@ -82,9 +82,9 @@ def masters_of(
     bundle: Bundle,
     pictures: Mapping[str, str] | None = None,
 ) -> Masters | None:
-    """A judge's masters: the recipe's or, if it names none, the bundle's; None for a model without.
+    """Return a judge's masters: the recipe's or, if it names none, the bundle's; None if its model needs none.
 
-    A file whose SHA-256 is not the one that `pictures` tells of it is no master any more.
+    A file whose SHA-256 differs from the one in `pictures` is refused.
     """
     manifest = bundle.manifest
     if manifest.method != "comparator":
@@ -96,16 +96,17 @@ def masters_of(
 
 
 def known_views(recipe: Recipe, choice: JudgeChoice, bundle: Bundle) -> list[str]:
-    """Views that have a master now, at most as many as are kept; what a line makes ready before it is armed."""
+    """Return the views that have a master now, at most as many as are kept; a line prepares them first."""
     if not choice.masters:
         return sorted(bundle.manifest.masters)[: recipe.masters_kept]
     if "{view}" not in choice.masters:
-        return [recipe.source.camera]  # one master for all, and for a source that tells no views
+        # One master for all parts; a source without views gives the camera's name as the view.
+        return [recipe.source.camera]
     return _views_of(choice.masters)[: recipe.masters_kept]
 
 
 def _views_of(pattern: str) -> list[str]:
-    """The views for which there is a file, sorted."""
+    """Return the views for which a file exists, sorted."""
     first, *more = pattern.split("{view}")
     found = glob.glob("*".join(map(glob.escape, (first, *more))))
     ends = "".join(f"(?P=view){re.escape(piece)}" for piece in more[1:])
@@ -115,14 +116,14 @@ def _views_of(pattern: str) -> list[str]:
 
 
 def master_files(choice: JudgeChoice) -> list[str]:
-    """The files that the recipe's `masters` names, of whatever view; none where it names none."""
+    """Return the files that the recipe's `masters` names, of all views."""
     if "{view}" not in choice.masters:
         return [str(Path(choice.masters))] if choice.masters else []
     return [str(Path(choice.masters.replace("{view}", view))) for view in _views_of(choice.masters)]
 
 
 def digest_of_picture(path: str) -> str:
-    """SHA-256 of a file; empty where there is none."""
+    """Return the SHA-256 of a file; empty where it cannot be read."""
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError:
@@ -130,7 +131,7 @@ def digest_of_picture(path: str) -> str:
 
 
 def _from_files(pattern: str, bayer: Bayer | None, pictures: Mapping[str, str]) -> ReadMaster:
-    """Masters as the line's camera takes them, so a picture in one channel is raw where frames are."""
+    """Return a reader of files that the line's camera took: grey ones are raw where frames are raw."""
 
     def master(view: str) -> tuple[NDArray[np.uint8], str]:
         path = Path(pattern.replace("{view}", view))
@@ -145,6 +146,8 @@ def _from_files(pattern: str, bayer: Bayer | None, pictures: Mapping[str, str]) 
 
 
 def _from_bundle(bundle: Bundle) -> ReadMaster:
+    """Return a reader of the masters in the bundle."""
+
     def master(view: str) -> tuple[NDArray[np.uint8], str]:
         try:
             return bundle.master(view), f"{bundle.folder}, master of {view!r}"

@@ -1,4 +1,4 @@
-"""A picture's channels: grey, BGR, raw, and one read from a file."""
+"""Converts pictures between grey, BGR and raw, and reads masters and drawings from files."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from ..recipe import Bayer
 
 Image = NDArray[np.uint8]
 
-_COLOURLESS = 6  # grey levels by which a video codec may part the channels of a grey picture
+#: A video codec may make the channels of a grey picture differ by this many grey levels.
+_COLOURLESS = 6
 
 
 def one_channel(picture: NDArray[Any]) -> NDArray[Any]:
-    """A grey picture that its decoder gave in three channels as the one that it is; others as they are."""
+    """Return a grey picture that was decoded as `(H, W, 3)` as `(H, W)`; others unchanged, of any dtype."""
     if picture.ndim != 3 or picture.shape[2] != 3:
         return picture
     blue, green, red = cv2.split(picture)
@@ -28,26 +29,26 @@ def one_channel(picture: NDArray[Any]) -> NDArray[Any]:
 
 
 def demosaiced(raw: Image, bayer: Bayer) -> Image:
-    """A raw frame `(H, W)` as `(H, W, 3)` BGR: what a pixel's filter kept out is the mean of its neighbours."""
+    """A raw frame `(H, W)` as `(H, W, 3)` BGR uint8; missing colours are means of the neighbours."""
     return np.asarray(cv2.cvtColor(raw, getattr(cv2, f"COLOR_Bayer{bayer.upper()}2BGR")), np.uint8)
 
 
 def grey(picture: Image) -> Image:
-    """A picture `(H, W)` or `(H, W, 3)` BGR as `(H, W)`."""
+    """Return a picture `(H, W)` or `(H, W, 3)` BGR uint8 as `(H, W)` uint8."""
     if picture.ndim == 2:
         return picture
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
-    """A master or drawing, `(H, W)` grey or `(H, W, 3)` BGR; what is transparent in the file is white.
+    """Return a master or drawing, `(H, W)` grey or `(H, W, 3)` BGR uint8; transparent pixels become white.
 
-    RecipeError for what is no such picture.
+    Raise RecipeError for any other file.
     """
     try:
         picture = read(path)
     except PictureError as error:
-        raise RecipeError(f"{error}: save it anew, as PNG") from error
+        raise RecipeError(f"{error}: save it again, as PNG") from error
     if picture.dtype != np.uint8 or (picture.ndim == 3 and picture.shape[2] not in (3, 4)):
         raise RecipeError(
             f"{path}: expected 8 bits a channel, grey or in colours, found {picture.shape} {picture.dtype}: "
@@ -58,6 +59,6 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 
 
 def _on_white(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`(H, W, 4)` BGRA as `(H, W, 3)`."""
+    """Return `(H, W, 4)` BGRA uint8 on white: `(H, W, 3)` BGR uint8."""
     alpha = picture[..., 3:].astype(np.uint16)
     return ((picture[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)

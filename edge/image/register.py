@@ -1,7 +1,8 @@
-"""Finds how a part lies against its master: shift and rotation, to a fraction of a pixel.
+"""Registers a part to its master: finds shift and rotation to a fraction of a pixel.
 
 Phase correlation on a reduced copy finds the shift (Kuglin and Hines 1975; only the master's spectrum is
-whitened, once). From there Gauss-Newton steps (align.py) run on reduced copies, coarse to fine.
+whitened, once). From there, Gauss-Newton steps (align.py) run on reduced copies, coarse to fine. Why it is our
+own: docs/decisions/registration-is-our-own.md.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ _MOST_STEPS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Registration:
-    """How a part lies; distances in pixels of the picture that was registered."""
+    """How a part lies against its master; distances are in pixels of the picture that was registered."""
 
     matrix: NDArray[np.float64]  # 2x3, pixel of the master -> pixel of the part
-    correlation: float  # of part and master in this pose, gain, offset and slopes of light aside
+    correlation: float  # of part and master in this pose, with gain, offset and slopes of light taken out
     residual_px: float  # how far the worst quarter of the part still lies off its master
     difference: Difference  # from the master, where it is greatest
     shift_px: float  # of the middle of the picture
@@ -34,9 +35,9 @@ class Registration:
 
 
 def register(part: NDArray[np.uint8], template: Template) -> Registration:
-    """How a grey part `(H, W)` uint8 lies against its master.
+    """Return how a grey part `(H, W)` uint8 lies against its master.
 
-    Raises PartError where it lies further off than the limits or does not look like its master.
+    Raise PartError where it lies further off than the limits, or does not look like its master.
     """
     if part.shape != template.shape:
         raise PartError("registration", f"expected a picture of {template.shape}, found {part.shape}")
@@ -75,7 +76,7 @@ def register(part: NDArray[np.uint8], template: Template) -> Registration:
 
 
 class Template:
-    """What registration needs of a grey master `(H, W)` uint8, computed once."""
+    """Everything that registration needs of a grey master `(H, W)` uint8, computed once."""
 
     def __init__(self, master: NDArray[np.uint8], limits: recipe.Register) -> None:
         self.shape, self.limits = master.shape, limits
@@ -91,10 +92,11 @@ class Template:
         self._search = _PhaseSearch(copies[0], self.shape, limits.max_shift_px)
 
     def copies(self, picture: NDArray[np.uint8]) -> list[Floats]:
-        """The picture at the size of each level, finest first, without its mean, blurred against aliasing."""
+        """Return a picture `(H, W)` uint8 at each level's size, finest first: float32, blurred, with mean 0."""
         height, width = picture.shape
         copies = []
-        if self._sizes[0][0] < width // 2:  # halving twice takes a sixth of the time of quartering
+        # Halving twice takes a sixth of the time of quartering.
+        if self._sizes[0][0] < width // 2:
             picture = _shrunk(picture, (width // 2, height // 2))
         for size in self._sizes:
             picture = _shrunk(picture, size)
@@ -103,11 +105,11 @@ class Template:
         return copies
 
     def start(self, copies: list[Floats]) -> Pose:
-        """A first guess."""
+        """Return a first guess of the pose."""
         return Pose() if self.limits.motion == "none" else self._search.peak(copies[0])
 
     def fit(self, copies: list[Floats], pose: Pose) -> Registration:
-        """How the part fits best, from a first guess on."""
+        """Return the best fit of the part, searched from a first guess on."""
         for level, copy in zip(reversed(self._levels), reversed(copies), strict=True):
             for _ in range(_MOST_STEPS):
                 step = level.step(copy, pose)
@@ -129,7 +131,7 @@ def _shrunk(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uin
 
 
 class _PhaseSearch:
-    """Phase correlation with one master."""
+    """Finds the shift against one master by phase correlation."""
 
     def __init__(self, picture: Floats, full: tuple[int, ...], reach_px: float) -> None:
         height, width = picture.shape
@@ -148,7 +150,7 @@ class _PhaseSearch:
         self._within_reach = np.ix_(np.arange(-y, y + 1), np.arange(-x, x + 1))
 
     def peak(self, picture: Floats) -> Pose:
-        """The shift that explains the picture best."""
+        """Return the pose with the best shift for a picture `(H, W)` float32; it has no rotation."""
         product = cv2.mulSpectrums(cv2.dft(self._windowed(picture)), self._spectrum, 0, conjB=True)
         _, _, _, (x, y) = cv2.minMaxLoc(cv2.idft(product)[self._within_reach])
         return Pose(shift=complex((x - self._reach[0]) * self._scale[0], (y - self._reach[1]) * self._scale[1]))

@@ -1,7 +1,7 @@
-"""Takes a judge's engine, and lets it near the line once it has reproduced the bundle's golden frames.
+"""Opens a judge's engine, and checks that it reproduces the bundle's golden frames before the line is armed.
 
-What a person asked for by name is refused where it does not. Where `auto` took INT8, FP32 is tried next: a
-processor on which INT8 is not what it should be judges more slowly, not wrongly.
+An engine or precision that the recipe names is refused if it does not. Where `auto` chose INT8, FP32 is tried
+next: a CPU that computes INT8 wrongly makes the line slower, not wrong.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Armed:
-    """An open engine that reproduced the golden frames, and why not those that would be faster."""
+    """An open engine that reproduced the golden frames, and by name why each faster one was left out."""
 
     engine: Engine
     left_out: dict[str, str]
@@ -31,7 +31,7 @@ class Armed:
 
 @contextmanager
 def armed_engine(choice: EngineChoice, bundle: Bundle) -> Iterator[Armed]:
-    """Open the engine that a recipe asks for; EngineError where none reproduces the golden frames."""
+    """Open the engine that a recipe asks for; raise EngineError where none reproduces the golden frames."""
     taken = take_engine(choice, bundle)
     left_out = dict(taken.left_out)
     if shortcoming := processor.shortcoming():

@@ -1,7 +1,7 @@
-"""Golden cases against an engine: it may judge parts only once it has said what the FP32 model said.
+"""Checks that an engine reproduces its bundle's golden cases, the FP32 model's outputs, before it may judge.
 
-INT8 and FP32, and the same graph on two CPUs, differ a little, so the bundle states how far outputs
-and scores may lie apart. A decision may not differ at all.
+INT8 and FP32 differ a little, and so does one graph on two CPUs. So the bundle has tolerances for outputs and
+scores. A decision must not differ at all.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ EVEN_ODDS = 0.5
 
 
 def check_golden(engine: Engine, bundle: Bundle) -> None:
-    """Run every golden case; NotReproduced names the frame, and what was expected and found.
+    """Run every golden case; raise NotReproduced with the frame, the expected and the found value.
 
-    A bundle without golden cases is refused, an EngineError, unless it is a constant, which reproduces nothing.
+    Raise EngineError for a bundle without golden cases, except for a constant, which has none.
     """
     manifest = bundle.manifest
     if not manifest.golden and manifest.method != "constant":
-        raise EngineError(f"{bundle.folder}: no golden cases, so nothing shows that it judges rightly: pack it")
+        raise EngineError(
+            f"{bundle.folder}: expected golden cases to check the engine by, found none: pack the bundle"
+        )
     for case in bundle.golden():
         if engine.warps_frames:
             _check_warp(engine, manifest, case)
@@ -40,8 +42,8 @@ def check_golden(engine: Engine, bundle: Bundle) -> None:
             tolerance = manifest.tolerances[engine.precision][name]
             if difference > tolerance:
                 raise NotReproduced(
-                    f"{where}: {name} lies {difference:.4g} from the expected, more than {tolerance:g}: "
-                    "this engine does not compute this model; take another one or pack the bundle anew"
+                    f"{where}: {name} differs by {difference:.4g} from the expected, more than {tolerance:g}: "
+                    "this engine does not compute this model; set another engine or pack the bundle again"
                 )
         flipped = decisions(found, manifest) != decisions(case.expected, manifest)
         if flipped.any():
@@ -49,7 +51,7 @@ def check_golden(engine: Engine, bundle: Bundle) -> None:
             expected, got = (float(scores(o)[flipped.argmax()]) for o in (case.expected, found))
             raise NotReproduced(
                 f"{where}: expected a score of {expected:.4f} for {kind!r}, found {got:.4f}: it crosses the "
-                f"threshold {manifest.thresholds[kind]:g}; take another engine or pack the bundle anew"
+                f"threshold {manifest.thresholds[kind]:g}; set another engine or pack the bundle again"
             )
 
 
@@ -71,9 +73,10 @@ def _check_warp(engine: Engine, manifest: ModelManifest, case: Golden) -> None:
 
 
 def judge(engine: Engine, manifest: ModelManifest, image: Image, master: Image | None) -> Outputs:
-    """One picture's outputs, on the first lane, as arrays of their own; a matcher's with the `score`.
+    """Return copies of one input's outputs, float32 by name; a matcher's also have the `score`.
 
-    `master` is what it is compared with; for a matcher drawings of its product, `(V, C, H, W)`.
+    `image` and `master` are `(1, C, H, W)` uint8; a matcher's `master` is the drawings, `(V, C, H, W)` uint8.
+    The engine's lane 0 has to be idle.
     """
     if manifest.method == "matcher":
         if master is None:
@@ -86,17 +89,17 @@ def judge(engine: Engine, manifest: ModelManifest, image: Image, master: Image |
 
 
 def check_numbers(where: str, outputs: Outputs) -> None:
-    """NotReproduced if an output is not finite everywhere."""
+    """Raise NotReproduced if an output is not finite everywhere."""
     for name, output in outputs.items():
         if not np.isfinite(output).all():
             raise NotReproduced(f"{where}: {name} is not a number everywhere: this engine cannot be used")
 
 
 def differences(found: Outputs, expected: Outputs, manifest: ModelManifest) -> dict[str, float]:
-    """How far outputs lie apart at most, by name, and the `score` of any kind.
+    """Return the largest difference of each output by name, and of the `score` of any kind.
 
-    Extents count only where the expected map is over a threshold: nobody reads the others. Scores count up to
-    twice the threshold: a part that scores higher is rejected, however much higher.
+    Boxes count only where the expected map is over a threshold, since no others are read. Scores count up to
+    twice the threshold, since every higher score rejects alike.
     """
     apart = {name: np.abs(found[name] - expected[name]) for name in manifest.outputs}
     if "extents" in apart:
@@ -108,12 +111,12 @@ def differences(found: Outputs, expected: Outputs, manifest: ModelManifest) -> d
 
 
 def scores(outputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-    """`(K,)`: the score itself where the model gives one, else the map's highest value of each kind."""
+    """Return `(K,)` float32: the model's score or, if it has none, the map's highest value for each kind."""
     return outputs["score"] if "score" in outputs else outputs["map"][0].max(axis=(1, 2))
 
 
 def decisions(outputs: Mapping[str, NDArray[np.float32]], manifest: ModelManifest) -> NDArray[np.bool_]:
-    """`(K,)`: for which kinds the part would be rejected."""
+    """Return `(K,)` bool: the kinds for which the part would be rejected."""
     return scores(outputs) >= _limits(manifest)
 
 

@@ -101,7 +101,7 @@ def port_that_is_none(recipe: Path) -> Iterator[str]:
 @contextlib.contextmanager
 def another_master_of_another_size(recipe: Path) -> Iterator[str]:
     cv2.imwrite(str(recipe.parent / "masters/b.png"), np.zeros((32, 32), np.uint8))
-    yield "masters/b.png: the master is 32x32 gray, the frames of [source] are 64x64 gray"
+    yield "masters/b.png: expected a master of 64x64 gray, like the frames of [source], found 32x32 gray"
 
 
 @contextlib.contextmanager

@@ -160,7 +160,7 @@ def kernels_beside(bundle: Model) -> str:
     try:
         compile_kernels(folder)
     except EngineError as error:
-        return f"not compiled, so that the CPU lays parts out: {error}"
+        return f"not compiled, so the CPU warps the frames: {error}"
     return "compiled"
 
 

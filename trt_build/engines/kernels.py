@@ -1,4 +1,4 @@
-"""Compiles the line's CUDA kernels into one file for every kind of card, so that a line needs no compiler."""
+"""Compiles the line's CUDA kernel into one file for all kinds of GPU, so that a line needs no compiler."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ from pathlib import Path
 from edge.errors import EngineError
 from edge.image.kernel import SOURCE, fatbin_name
 
-#: Compute capabilities from Turing on, 8.7 and 11.0 (before CUDA 13: 10.1) those of Jetsons; cards between them
-#: run what is compiled for the one below, later cards what the driver makes of the newest one's PTX.
+#: Compute capabilities from Turing on; 8.7 and 11.0 (10.1 before CUDA 13) are those of Jetsons. A GPU between
+#: two of them runs the code of the lower one; for a later GPU the driver compiles the PTX of the newest.
 CAPABILITIES = (75, 80, 86, 87, 89, 90, 100, 101, 110, 120)
-INSTALLED = Path("/usr/local/cuda")  # by NVIDIA's own packages
+#: Where NVIDIA's own packages install CUDA.
+INSTALLED = Path("/usr/local/cuda")
 
 
 def compile_kernels(folder: Path) -> Path:
-    """Write the compiled kernels into a folder under the name by which `edge.image.kernel.fatbin` finds them.
+    """Write the compiled kernel into a folder, where `edge.image.kernel.fatbin` finds it; return its path.
 
-    Takes some ten seconds and no GPU. EngineError where there is no nvcc, or in its words where it fails.
+    Takes about ten seconds and no GPU. Raise EngineError where there is no nvcc, or with its output where it
+    fails.
     """
     compiler = nvcc()
-    known = _said([compiler, "--list-gpu-arch"]).split()
+    known = _output_of([compiler, "--list-gpu-arch"]).split()
     capabilities = [number for number in CAPABILITIES if f"compute_{number}" in known]
     if not capabilities:
         raise EngineError(
-            f"{nvcc}: knows none of the compute capabilities {CAPABILITIES}: install CUDA 11 or later"
+            f"{compiler}: expected support for one of the compute capabilities {CAPABILITIES}, found none: "
+            "install CUDA 11 or later"
         )
     codes = [(number, f"sm_{number}") for number in capabilities]
     codes += [(capabilities[-1], f"compute_{capabilities[-1]}")]
@@ -36,7 +39,7 @@ def compile_kernels(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         made = Path(scratch) / "kernels.fatbin"
-        _said(
+        _output_of(
             [
                 compiler,
                 "-std=c++17",
@@ -54,7 +57,8 @@ def compile_kernels(folder: Path) -> Path:
         return made.replace(folder / fatbin_name())
 
 
-def _said(command: list[str | Path]) -> str:
+def _output_of(command: list[str | Path]) -> str:
+    """Run a command and return its output; raise EngineError with its errors where it fails."""
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise EngineError(f"{' '.join(map(str, command))}: {(done.stderr or done.stdout).strip()}")
@@ -62,7 +66,7 @@ def _said(command: list[str | Path]) -> str:
 
 
 def nvcc() -> Path:
-    """Where the compiler is: $CUDA_HOME, the path, NVIDIA's Python packages, or where CUDA installs itself."""
+    """Return the compiler's path: from $CUDA_HOME, the path, NVIDIA's Python packages or INSTALLED."""
     places = [Path(os.environ["CUDA_HOME"]) / "bin"] if os.environ.get("CUDA_HOME") else []
     places += [Path(folder) for folder in os.get_exec_path()]
     nvidia = find_spec("nvidia")

@@ -1,4 +1,4 @@
-"""The judges of a stage that looks at parts, as they were when the line was started."""
+"""Reads the judges for a stage, and checks that they are those with which the line was started."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ..plan import Plan
 
 
 def judges_of(plan: Plan) -> tuple[Judge, ...]:
+    """Return the plan's judges; raise LineError where a bundle has changed since the line was started."""
     judges = read_judges(plan.recipe)
     if digest_of(judges) != plan.bundle_digest:
         names = ", ".join(judge.choice.bundle for judge in judges)
@@ -19,7 +20,7 @@ def judges_of(plan: Plan) -> tuple[Judge, ...]:
 
 
 def looking_judges(plan: Plan) -> tuple[Judge, ...]:
-    """The judges of a stage that compares parts with pictures; LineError where these are not what they were."""
+    """Return the plan's judges; raise LineError where a bundle, master or drawing has changed since then."""
     for path, digest in plan.pictures.items():
         if digest_of_picture(path) != digest:
             raise LineError(f"{path}: has changed since the line was started: restart the line")

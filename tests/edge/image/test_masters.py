@@ -84,10 +84,22 @@ def test_a_view_without_a_master_makes_the_part_unknown(
 @pytest.mark.parametrize(
     ("stored", "source", "told"),
     [
-        (picture(0, 64, 70), {}, "the master is 70x64 gray, the frames of .source. are 64x64 gray"),
-        (picture(0, 64, 64, 3), {}, "the master is 64x64 bgr, the frames of .source. are 64x64 gray"),
-        (picture(0), {"color": "bgr"}, "the master is 64x64 gray, the frames of .source. are 64x64 bgr"),
-        (np.full((64, 64), 90, np.uint8), {}, "shows nothing that a part could be laid onto"),
+        (
+            picture(0, 64, 70),
+            {},
+            "expected a master of 64x64 gray, like the frames of .source., found 70x64 gray",
+        ),
+        (
+            picture(0, 64, 64, 3),
+            {},
+            "expected a master of 64x64 gray, like the frames of .source., found 64x64 bgr",
+        ),
+        (
+            picture(0),
+            {"color": "bgr"},
+            "expected a master of 64x64 bgr, like the frames of .source., found 64x64 gray",
+        ),
+        (np.full((64, 64), 90, np.uint8), {}, "shows nothing that a part could be registered to"),
         (picture(0).astype(np.uint16), {}, "expected 8 bits a channel"),
     ],
     ids=["another size", "colour", "grey", "blank", "16 bits"],

@@ -1,4 +1,4 @@
-"""A part is laid onto its master to a fraction of a pixel, or it is said why it cannot be."""
+"""A part is registered to its master to a fraction of a pixel, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def others() -> dict[str, NDArray[np.uint8]]:
 
 @pytest.mark.parametrize("name", others())
 def test_another_picture_than_the_part_is_refused(name: str) -> None:
-    """What does not look like the master is never laid onto it somehow."""
+    """What does not look like the master is never registered to it."""
     flawless, _ = shown(6, 320, 320, BoardPose())
     with pytest.raises(PartError, match=r"correlation with its master is -?[\d.]+, below 0\.5"):
         register(others()[name], Template(flawless, LIMITS))

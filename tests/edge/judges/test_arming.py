@@ -57,14 +57,14 @@ def test_fp32_is_taken_where_int8_is_not_reproduced(
     """The line judges rightly, and more slowly; log and left-out engines name frame and difference."""
     with armed_engine(EngineChoice(kind=kind), ruined) as armed:
         assert (armed.engine.name, armed.engine.precision) == ("openvino", "fp32")
-    assert "golden frame golden/spotted.png on openvino int8: map lies" in armed.left_out["openvino int8"]
+    assert "golden frame golden/spotted.png on openvino int8: map differs by" in armed.left_out["openvino int8"]
     assert "openvino int8 left out, the next precision is tried" in caplog.text
 
 
 def test_a_precision_that_is_asked_for_is_refused(ruined: Bundle) -> None:
     """Who names it wants it, and is told that it does not judge rightly here."""
     with (
-        pytest.raises(NotReproduced, match="on openvino int8: map lies"),
+        pytest.raises(NotReproduced, match="on openvino int8: map differs by"),
         armed_engine(EngineChoice(precision="int8"), ruined),
     ):
         pass
@@ -154,7 +154,7 @@ def test_a_line_judges_on_with_fp32_and_says_so(
         for sample in told.samples()
         if sample.name == "linejudge_engine_left_out"
     }
-    assert "golden/spotted.png on openvino int8: map lies" in reasons["openvino int8"]
+    assert "golden/spotted.png on openvino int8: map differs by" in reasons["openvino int8"]
 
 
 def test_check_names_the_engine_that_was_left_out_and_what_the_machine_holds(

@@ -95,9 +95,9 @@ def test_a_judges_input_is_its_crop_of_the_frame(score_bundle: Path) -> None:
     frame = np.random.default_rng(0).integers(0, 255, (80, 96)).astype(np.uint8)
     for judge, x in zip(read_judges(recipe), (0, 32), strict=True):
         out = np.empty((1, 1, 64, 64), np.uint8)
-        laid = judge.preparer(recipe).prepare(frame, "a", out)
+        prepared = judge.preparer(recipe).prepare(frame, "a", out)
         assert np.array_equal(out[0, 0], frame[16:, x : x + 64])
-        assert laid.to_frame == pytest.approx((1, 0, x, 0, 1, 16))
+        assert prepared.to_frame == pytest.approx((1, 0, x, 0, 1, 16))
 
 
 def test_each_comparator_has_its_own_masters(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_master_that_does_not_fit_is_said_before_the_first_part(tiny_bundle: P
     cv2.imwrite(str(tmp_path / "a.png"), board(0))
     recipe = line(choice("defects", tiny_bundle, masters=f"{tmp_path}/{{view}}.png"))
     (judge,) = read_judges(recipe)
-    with pytest.raises(RecipeError, match=r"a\.png: the master is 64x64 gray, the frames .* are 96x80 gray"):
+    with pytest.raises(RecipeError, match=r"a\.png: expected a master of 96x80 gray, .* found 64x64 gray"):
         judge.preparer(recipe)
 
 

@@ -53,10 +53,10 @@ def test_an_engine_that_judges_otherwise_is_deleted(tiny: Bundle, anywhere: Targ
 
     def check(part: Bundle, choice: EngineChoice) -> None:
         if choice.precision == "fp32":
-            raise EngineError("golden frame golden/clean: map lies 0.5 from the expected")
+            raise EngineError("golden frame golden/clean: map differs by 0.5 from the expected")
 
     first, second = build(tiny, anywhere, ["fp32", "int8"], check=check)
-    assert first.refused == "golden frame golden/clean: map lies 0.5 from the expected"
+    assert first.refused == "golden frame golden/clean: map differs by 0.5 from the expected"
     assert not second.refused
     assert {(engine.precision, engine.target.version) for engine in engines(tiny)} == {
         ("int8", anywhere.version),
