@@ -38,7 +38,7 @@ def decode(data: bytes, name: str) -> NDArray[Any]:
 
 
 def read(path: Path) -> NDArray[Any]:
-    """Return the picture in a file as `decode` does; PictureError also if the file cannot be read."""
+    """Return the picture in a file, `(H, W)` or `(H, W, C)` as `decode` does; PictureError if there is none."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -47,6 +47,7 @@ def read(path: Path) -> NDArray[Any]:
 
 
 def _decoded(data: bytes) -> NDArray[Any]:
+    """Return the picture as `decode` does, without a name in its errors."""
     if data.startswith(JPEG):
         return decode_jpeg(data)
     check = next((check for start, check in _CHECKS.items() if data.startswith(start)), None)

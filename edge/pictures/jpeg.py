@@ -162,7 +162,7 @@ def _scan(segment: bytes, layout: Layout, start: int) -> list[int]:
 
 
 def _markers(data: bytes, at: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the places of restart markers and of all others from a byte on; `ff 00` is data of a scan."""
+    """Return the places of restart markers and of all others, both `(N,)`, from a byte on; `ff 00` is data."""
     array = np.frombuffer(data, np.uint8)
     places = np.flatnonzero(array[at:-1] == 0xFF) + at
     codes = array[places + 1]
@@ -173,7 +173,7 @@ def _markers(data: bytes, at: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 def _end_of_scan(
     data: bytes, at: int, restarts: NDArray[np.intp], others: NDArray[np.intp], wanted: int
 ) -> int:
-    """Check the restart markers of the scan that starts at `at`; return where it ends."""
+    """Check the restart markers, `(N,)` places, of the scan that starts at `at`; return where it ends."""
     following = np.searchsorted(others, at)
     if following == len(others):
         raise PictureError(

@@ -204,6 +204,7 @@ class _Drawing:
         return 0 <= row < self._rows and 0 <= col < self._cols and not self._taken[row, col]
 
     def _corners(self, row: int, col: int) -> NDArray[np.bool_]:
+        """Return the marks, up to `(2, 2)` bool, of diagonals at the four corners of a cell."""
         return self._crossed[max(row - 1, 0) : row + 1, max(col - 1, 0) : col + 1]
 
     def _at(self, place: tuple[int, int]) -> tuple[int, int]:

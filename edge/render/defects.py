@@ -124,7 +124,7 @@ def _toward(angle: float) -> _Point:
 
 
 def _somewhere(art: NDArray[np.uint8], copper: bool, rng: np.random.Generator) -> _Point:
-    """Return a random pixel of copper, or of bare laminate, well inside the picture."""
+    """Return a random pixel `(2,)` of copper, or of bare laminate, well inside the artwork `(H, W)`."""
     edge = MARGIN + 16
     for _ in range(100):
         x, y = rng.integers(edge, art.shape[1] - edge), rng.integers(edge, art.shape[0] - edge)
@@ -134,7 +134,7 @@ def _somewhere(art: NDArray[np.uint8], copper: bool, rng: np.random.Generator) -
 
 
 def _reach(art: NDArray[np.uint8], start: _Point, angle: float, copper: bool) -> float:
-    """Return how far the copper, or the bare laminate, reaches from `start` in a direction; at most 36 px."""
+    """Return how far copper, or bare laminate, reaches in a direction from `start` `(2,)`; at most 36 px."""
     steps = np.arange(0, 36, 0.5)
     x, y = np.round(start[:, None] + _toward(angle)[:, None] * steps).astype(int)
     ends = (art[y.clip(0, art.shape[0] - 1), x.clip(0, art.shape[1] - 1)] > (BARE + COPPER) // 2) != copper
@@ -142,7 +142,7 @@ def _reach(art: NDArray[np.uint8], start: _Point, angle: float, copper: bool) ->
 
 
 def _across(art: NDArray[np.uint8], copper: bool, longest: float, rng: np.random.Generator) -> _Point | None:
-    """Return a stroke across the narrowest width at a random place, from edge to edge: an open or a short."""
+    """Return a stroke `(N, 3)` across the narrowest width at a random place: an open or a short; else None."""
     place = _somewhere(art, copper, rng)
     angles = np.arange(8) * np.pi / 8
     spans = [(_reach(art, place, a, copper), _reach(art, place, a + np.pi, copper), a) for a in angles]
@@ -157,10 +157,12 @@ def _across(art: NDArray[np.uint8], copper: bool, longest: float, rng: np.random
 
 
 def _open(art: NDArray[np.uint8], rng: np.random.Generator) -> _Point | None:
+    """Return a stroke `(N, 3)` of bare laminate that cuts a trace."""
     return _across(art, True, 24, rng)
 
 
 def _short(art: NDArray[np.uint8], rng: np.random.Generator) -> _Point | None:
+    """Return a stroke `(N, 3)` of copper that joins two nets."""
     stroke = _across(art, False, 34, rng)
     if stroke is None:
         return None
@@ -170,7 +172,7 @@ def _short(art: NDArray[np.uint8], rng: np.random.Generator) -> _Point | None:
 
 
 def _from_edge(art: NDArray[np.uint8], into_copper: bool, rng: np.random.Generator) -> _Point | None:
-    """Return a short stroke that begins at the edge of the copper: a mousebite or a spur."""
+    """Return a short stroke `(N, 3)` that begins at the edge of the copper: a mousebite or spur; else None."""
     place, angle = _somewhere(art, not into_copper, rng), rng.uniform(0, 2 * np.pi)
     to_rim = _reach(art, place, angle, not into_copper)
     if to_rim >= 36:
@@ -184,15 +186,17 @@ def _from_edge(art: NDArray[np.uint8], into_copper: bool, rng: np.random.Generat
 
 
 def _mousebite(art: NDArray[np.uint8], rng: np.random.Generator) -> _Point | None:
+    """Return a stroke `(N, 3)` of bare laminate from an edge into the copper."""
     return _from_edge(art, True, rng)
 
 
 def _spur(art: NDArray[np.uint8], rng: np.random.Generator) -> _Point | None:
+    """Return a stroke `(N, 3)` of copper from an edge over the bare laminate."""
     return _from_edge(art, False, rng)
 
 
 def _alone(art: NDArray[np.uint8], in_copper: bool, rng: np.random.Generator) -> _Point | None:
-    """Return a stroke that touches no edge: excess copper or a pin-hole."""
+    """Return a stroke `(N, 3)` that touches no edge: excess copper or a pin-hole; None without room."""
     place, angle, length = _somewhere(art, in_copper, rng), rng.uniform(0, 2 * np.pi), rng.uniform(3, 16)
     if min(_reach(art, place, angle + turn, in_copper) for turn in (0.0, np.pi)) < length / 2 + 4:
         return None
@@ -200,10 +204,12 @@ def _alone(art: NDArray[np.uint8], in_copper: bool, rng: np.random.Generator) ->
 
 
 def _copper(art: NDArray[np.uint8], rng: np.random.Generator) -> _Point | None:
+    """Return a stroke `(N, 3)` of copper within bare laminate."""
     return _alone(art, False, rng)
 
 
 def _pin_hole(art: NDArray[np.uint8], rng: np.random.Generator) -> _Point | None:
+    """Return a stroke `(N, 3)` of bare laminate within copper."""
     return _alone(art, True, rng)
 
 

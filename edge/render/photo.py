@@ -37,7 +37,7 @@ class BoardPose:
         return BoardPose(dx_px=float(dx), dy_px=float(dy), rotation_deg=float(rng.uniform(-0.7, 0.7)))
 
     def matrix(self, height: int, width: int) -> NDArray[np.float64]:
-        """Return the matrix, 2x3, from pixels of the picture in nominal pose to pixels of this picture."""
+        """Return the matrix `(2, 3)` from pixels of the picture in nominal pose to pixels of this picture."""
         middle = ((width - 1) / 2, (height - 1) / 2)
         matrix = np.asarray(cv2.getRotationMatrix2D(middle, self.rotation_deg, 1.0), np.float64)
         matrix[:, 2] += self.dx_px, self.dy_px
@@ -83,7 +83,7 @@ def photograph(
 
 
 def master(design: Design, *, colour: bool = False) -> NDArray[np.uint8]:
-    """Return the picture of a design without defects, in nominal pose and even light, as `photograph` does."""
+    """Return a picture without defects, in nominal pose and even light, `(H, W)` or BGR `(H, W, 3)`."""
     rng = np.random.default_rng(design.number)
     return photograph(design.art, design, BoardPose(), rng, colour=colour, light=0.0)
 

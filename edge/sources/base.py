@@ -71,7 +71,7 @@ def deliver(picture: NDArray[Any], out: NDArray[np.uint8], name: str) -> None:
 
 
 def deliver_frame(frame: StreamFrame, out: NDArray[np.uint8], name: str) -> None:
-    """Decode a stream's frame and copy it into `out`, as `deliver` does; PartError says why it cannot."""
+    """Decode a stream's frame into `out`, `(H, W)` or `(H, W, 3)` uint8; PartError says why it cannot be."""
     try:
         picture = frame.pixels()
     except PictureError as error:
@@ -80,7 +80,7 @@ def deliver_frame(frame: StreamFrame, out: NDArray[np.uint8], name: str) -> None
 
 
 def _format_of(picture: NDArray[Any]) -> str:
-    """Return size, colour and depth of a picture as an error tells them."""
+    """Return size, colour and depth of a picture `(H, W)` or `(H, W, C)` as an error tells them."""
     colour = "gray" if picture.ndim == 2 else "bgr" if picture.shape[2] == 3 else f"{picture.shape[2]} channels"
     depth = "" if picture.dtype == np.uint8 else f" {picture.dtype}"
     return f"{picture.shape[1]}x{picture.shape[0]} {colour}{depth}"

@@ -80,6 +80,7 @@ class FolderSource:
         return trigger
 
     def read(self, out: NDArray[np.uint8]) -> None:
+        """Write the frame into `out`, as `Source.read` says."""
         if self._unfit:
             raise self._unfit
         picture = decoded(self._path) if self._shown is None else self._shown

@@ -54,6 +54,7 @@ class LiveStream:
         self._stopping = True
 
     def wait(self, timeout_s: float) -> Trigger | None:
+        """Return the next frame's trigger, as `Source.wait` says."""
         taken = self._backlog.take(timeout_s)
         if isinstance(taken, str):
             raise SourceError(taken)
@@ -70,6 +71,7 @@ class LiveStream:
         return None
 
     def read(self, out: NDArray[np.uint8]) -> None:
+        """Write the frame into `out`, as `Source.read` says."""
         deliver_frame(self._frame, out, self._name)
 
     def _read(self) -> None:

@@ -70,6 +70,7 @@ class SyntheticSource:
         return trigger
 
     def read(self, out: NDArray[np.uint8]) -> None:
+        """Write the frame into `out`, as `Source.read` says."""
         deliver(self._shown, out, f"board {self._sequence}")
 
 
@@ -103,7 +104,7 @@ def master_pictures(section: recipe.Synthetic) -> dict[str, NDArray[np.uint8]]:
 
 
 def _moved(box: Box, matrix: NDArray[np.float64]) -> Box:
-    """Return the box around a box that has moved with its board, by a 2x3 matrix."""
+    """Return the box around a box that has moved with its board, by a matrix `(2, 3)`."""
     corners = np.array([(x, y, 1) for x in box[::2] for y in box[1::2]]) @ matrix.T
     (x1, y1), (x2, y2) = corners.min(0).round().astype(int), corners.max(0).round().astype(int)
     return int(x1), int(y1), int(x2), int(y2)

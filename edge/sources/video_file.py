@@ -45,6 +45,7 @@ class VideoFile:
         del self._frames
 
     def wait(self, timeout_s: float) -> Trigger | None:
+        """Return the next frame's trigger, as `Source.wait` says."""
         self._next = self._next or next(self._frames, None)
         if self._next is None:
             raise SourceEnded(f"{self._name}: all {self._count} frames have been shown")
@@ -60,4 +61,5 @@ class VideoFile:
         return trigger
 
     def read(self, out: NDArray[np.uint8]) -> None:
+        """Write the frame into `out`, as `Source.read` says."""
         deliver_frame(self._shown, out, self._name)

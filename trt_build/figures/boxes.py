@@ -35,6 +35,7 @@ class Boxes:
         return self._where(self.scores >= cut)
 
     def _where(self, keep: npt.NDArray[np.bool_]) -> Boxes:
+        """Return the boxes for which `keep`, `(B,)` bool, is true."""
         return Boxes(boxes=self.boxes[keep], kinds=self.kinds[keep], scores=self.scores[keep])
 
 
@@ -147,14 +148,14 @@ def _curve(scores: FloatArray, hits: npt.NDArray[np.bool_], total: int) -> tuple
 
 
 def _stepwise_ap(scores: FloatArray, hits: npt.NDArray[np.bool_], total: int) -> float:
-    """Return the mean over true boxes of the precision at which each was found, without an envelope."""
+    """Return the mean over true boxes of the precision at which each was found, from scores and hits `(N,)`."""
     _, precision = _curve(scores, hits, total)
     ranked = hits[np.argsort(-scores, kind="stable")]
     return float(precision[ranked].sum() / max(total, 1))
 
 
 def _envelope_ap(scores: FloatArray, hits: npt.NDArray[np.bool_], total: int) -> float:
-    """Return the area under the envelope of precision over recall."""
+    """Return the area under the envelope of precision over recall, from scores and hits `(N,)`."""
     recall, precision = _curve(scores, hits, total)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     return float((np.diff(recall, prepend=0.0) * envelope).sum())

@@ -134,11 +134,12 @@ def pixels_of(frame: av.VideoFrame) -> NDArray[Any]:
 
 
 def pixels_later(frame: av.VideoFrame, name: str) -> partial[NDArray[Any]]:
-    """Return a function that returns `pixels_of` the frame; its errors start with `name`."""
+    """Return a function for `pixels_of` the frame, `(H, W)` or `(H, W, 3)`, and names it in errors."""
     return partial(_named_pixels, frame, name)
 
 
 def _named_pixels(frame: av.VideoFrame, name: str) -> NDArray[Any]:
+    """Return `pixels_of` a frame, `(H, W)` or `(H, W, 3)` uint8, with `name` in its errors."""
     try:
         return pixels_of(frame)
     except PictureError as error:

@@ -105,6 +105,7 @@ class _Bits:
         self._value, self._left = int.from_bytes(data, "big"), 8 * len(data)
 
     def take(self, count: int) -> int:
+        """Return the next `count` bits as a number."""
         self._left -= count
         value = self._value >> self._left if self._left >= 0 else self._value << -self._left
         return value & ((1 << count) - 1)
