@@ -194,7 +194,7 @@ class Recipe(_Section, frozen=True, kw_only=True):
     drawings: str = ""  # for a matcher: path, with * and ?, of drawings of the expected product
     judge: tuple[JudgeChoice, ...] = ()
     fusion: Fusion | None = None  # default: each judge rejects by its own threshold
-    masters_kept: PositiveInt = 64  # views whose masters stay in memory, about 3 MB each; others are read anew
+    masters_kept: PositiveInt = 64  # views whose masters are in memory, about 3 MB each; others are read again
     source: Source
     timing: Timing = field(default_factory=Timing)
     preprocess: Preprocess = field(default_factory=Preprocess)

@@ -134,7 +134,7 @@ def pixels_of(frame: av.VideoFrame) -> NDArray[Any]:
 
 
 def pixels_later(frame: av.VideoFrame, name: str) -> partial[NDArray[Any]]:
-    """Return a function for `pixels_of` the frame, `(H, W)` or `(H, W, 3)`, and names it in errors."""
+    """Return a function that returns a frame's pixels, `(H, W)` or `(H, W, 3)`; errors start with `name`."""
     return partial(_named_pixels, frame, name)
 
 
