@@ -1,21 +1,23 @@
 // Warps a part of a frame into the planes of a model's input: crop, colours, average and warp in one pass.
 //
-// The same as `Warp.apply` in edge/image/warp.py, to within one grey level. One thread makes one pixel of the
-// input, in all its planes; nothing is shared between threads. Products that are added are `fmaf`, as OpenCV's
-// vector code has them, so that no compiler's flag about contraction changes a pixel.
+// Gives the same pixels as `Warp.apply` in edge/image/warp.py, to within one grey level. One thread makes one pixel
+// of the input, in all its planes; threads share nothing. Products are added by `fmaf`, as in OpenCV's vector code,
+// so that no compiler flag for contraction changes a pixel.
 
 typedef unsigned char Level;
 
-enum { GREY, BGR, RGB };  // of the model; of the frame too, which from `RAW` on comes as its sensor saw it
-enum { RAW = 2 };         // plus red's x and twice red's y in the first 2x2 pixels
+// Colours of the model and of the frame.
+enum { GREY, BGR, RGB };
+// A raw frame's `source` is RAW plus red's x and twice red's y in the first 2x2 pixels.
+enum { RAW = 2 };
 
 struct Frame {
     const Level *pixels;
     int pitch, width, height, source;
 };
 
-// A part of the frame whose `left`, `top` pixel is its first; `width` pixels of the picture that is made of it
-// are as wide as `span_x` of the frame for each `cells_x`.
+// A region of the frame from pixel `left`, `top` on, and the picture of `width` x `height` that is made of it:
+// `cells_x` of its pixels are as wide as `span_x` pixels of the frame, and alike along y.
 struct Part {
     int left, top, width, height, span_x, cells_x, span_y, cells_y;
 };
@@ -36,14 +38,15 @@ static __device__ int clamped(int value, int low, int high) {
     return value < low ? low : value > high ? high : value;
 }
 
-// What a pixel of a raw frame is, with the colours that its sensor lacks there as the mean of the nearest that
-// have them. The frame's rim is as its neighbours within.
+// A pixel of a raw frame in all colours: missing ones are the mean of the nearest pixels that have them. Pixels at
+// the frame's edge are copied from their inner neighbours.
 static __device__ Bgr demosaiced(const Frame &frame, int x, int y) {
     x = clamped(x, 1, frame.width - 2), y = clamped(y, 1, frame.height - 2);
     int red = frame.source - RAW, here = raw(frame, x, y);
     int across = raw(frame, x - 1, y) + raw(frame, x + 1, y), down = raw(frame, x, y - 1) + raw(frame, x, y + 1);
     bool red_column = (x & 1) == (red & 1), red_row = (y & 1) == red >> 1;
-    if (red_column != red_row) {  // green
+    bool green_here = red_column != red_row;
+    if (green_here) {
         int in_row = (across + 1) >> 1, in_column = (down + 1) >> 1;
         return red_row ? Bgr{in_column, here, in_row} : Bgr{in_row, here, in_column};
     }
@@ -65,7 +68,8 @@ template <int N> static __device__ Pixel<N> seen(const Frame &frame, int color, 
         bgr = Bgr{raw(frame, 3 * x, y), raw(frame, 3 * x + 1, y), raw(frame, 3 * x + 2, y)};
     else
         bgr = demosaiced(frame, x, y);
-    if (N == 1) {  // ITU-R BT.601, in parts of 32768
+    // Grey is that of ITU-R BT.601, in parts of 32768.
+    if (N == 1) {
         pixel.of[0] = (float)((3735 * bgr.blue + 19235 * bgr.green + 9798 * bgr.red + 16384) >> 15);
     } else {
         pixel.of[0] = (float)(color == RGB ? bgr.red : bgr.blue);
@@ -82,19 +86,20 @@ static __device__ int shared(int i, int at, int span, int cells) {
     return to - from;
 }
 
-// A pixel of the picture: the mean of the frame's pixels that it covers, of those at its rim a part.
+// A pixel of the picture: the mean of the frame's pixels that it covers, weighted by how much of each it covers.
 template <int N>
 static __device__ Pixel<N> mean(const Frame &frame, const Part &part, int color, int x, int y) {
     if (part.span_x == part.cells_x && part.span_y == part.cells_y)
         return seen<N>(frame, color, part.left + x, part.top + y);
     Pixel<N> sum = {};
     for (int j = y * part.span_y / part.cells_y; j * part.cells_y < (y + 1) * part.span_y; ++j) {
+        // Whole numbers, so the sums are exact.
         Pixel<N> row = {};
         for (int i = x * part.span_x / part.cells_x; i * part.cells_x < (x + 1) * part.span_x; ++i) {
             Pixel<N> pixel = seen<N>(frame, color, part.left + i, part.top + j);
             float share = (float)shared(i, x, part.span_x, part.cells_x);
             for (int n = 0; n < N; ++n)
-                row.of[n] = fmaf(share, pixel.of[n], row.of[n]);  // whole numbers: exact
+                row.of[n] = fmaf(share, pixel.of[n], row.of[n]);
         }
         float share = (float)shared(j, y, part.span_y, part.cells_y);
         for (int n = 0; n < N; ++n)
@@ -102,7 +107,8 @@ static __device__ Pixel<N> mean(const Frame &frame, const Part &part, int color,
     }
     float all = (float)part.span_x * (float)part.span_y;
     bool halved = part.span_x == 2 && part.span_y == 2 && part.cells_x == 1 && part.cells_y == 1;
-    for (int n = 0; n < N; ++n)  // OpenCV rounds halves up there, and to even elsewhere
+    // OpenCV rounds halves up when it halves both sides, and to even elsewhere.
+    for (int n = 0; n < N; ++n)
         sum.of[n] = halved ? floorf((sum.of[n] + 2) / 4) : rintf(sum.of[n] / all);
     return sum;
 }
@@ -114,7 +120,7 @@ template <int N> static __device__ Pixel<N> between(const Pixel<N> &a, const Pix
     return mixed;
 }
 
-// A pixel of the picture or, beyond it, what lies `behind`.
+// A pixel of the picture or, outside of it, the pixel `behind`.
 template <int N>
 static __device__ Pixel<N>
 pixel_at(const Frame &frame, const Part &part, int color, const Pixel<N> &behind, int x, int y) {
@@ -122,7 +128,7 @@ pixel_at(const Frame &frame, const Part &part, int color, const Pixel<N> &behind
     return inside ? mean<N>(frame, part, color, x, y) : behind;
 }
 
-// The picture at a place between its pixels; a neighbour without a share is not looked at.
+// The picture at a place between its pixels; a neighbour of weight 0 is not read.
 template <int N>
 static __device__ Pixel<N>
 sampled(const Frame &frame, const Part &part, int color, const Pixel<N> &behind, float x, float y) {
@@ -140,7 +146,7 @@ sampled(const Frame &frame, const Part &part, int color, const Pixel<N> &behind,
     return pixel;
 }
 
-// Without anything under it the picture goes on as its rim; else a pixel beyond counts as that.
+// Without `under` the picture's edge pixels are repeated; else pixels outside of the picture are those of `under`.
 template <int N>
 static __device__ void
 warp_pixel(const Frame &frame, const Part &part, int color, const Level *under, Level *out, int area, float x, float y) {
@@ -155,8 +161,8 @@ warp_pixel(const Frame &frame, const Part &part, int color, const Level *under, 
         out[(long long)n * area] = (Level)rintf(pixel.of[n]);
 }
 
-// `frame`: (frame_height, frame_width) or (.., 3) levels, rows `pitch` bytes apart; `source`: GREY, BGR or RAW and
-// more. `color`: GREY makes one plane, BGR and RGB three. `under` and `out`: planes of `height` x `width`; `under`
+// `frame`: (frame_height, frame_width) or (.., 3) levels, rows `pitch` bytes apart; `source`: GREY, BGR or from RAW
+// on. `color`: GREY makes one plane, BGR and RGB three. `under` and `out`: planes of `height` x `width`; `under`
 // may be null. The warp is column, row of the input -> x, y in the picture: (a b c / d e f).
 extern "C" __global__ void
 warp(const Level *frame, const Level *under, Level *out, int pitch, int frame_width, int frame_height, int source,
