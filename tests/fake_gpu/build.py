@@ -1,4 +1,4 @@
-"""Real pycuda, the fake driver and its kernels, built once and kept in the user's cache folder."""
+"""Builds real pycuda, the fake driver and its kernels once, and keeps them in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ CXXFLAGS = ["-O0", "-g0", "-w"]  # built sooner
 
 
 class Missing(Exception):
-    """What the bench cannot be built without, in words for a skipped test."""
+    """Something is missing to build the fake GPU; the text is the reason of a skipped test."""
 
 
 def libraries() -> Path:
-    """The folder with the fake `libcuda.so.1` and `libkernels.so`; where it is not in the cache, after 5 s."""
+    """Return the folder with the fake `libcuda.so.1` and `libkernels.so`; building them takes 5 s."""
     headers = _headers()
     sources = [*DRIVER, *KERNELS, *sorted(SOURCES.glob("*.h")), *sorted(SHIPPED.glob("*.cu"))]
     key = _digest(*(path.read_bytes() for path in sources), (headers / "cuda.h").read_bytes(), *FLAGS)
@@ -45,7 +45,7 @@ def libraries() -> Path:
 
 
 def pycuda() -> Path:
-    """The folder that holds pycuda; where it is not in the cache, after a minute or two."""
+    """Return the folder that holds pycuda; building it takes a minute or two."""
     headers = _headers()
     python = str(sysconfig.get_config_var("SOABI"))
     key = _digest((headers / "cuda.h").read_bytes(), PYCUDA, SITECONF, python)
@@ -62,7 +62,7 @@ def _compile(folder: Path, headers: Path) -> None:
 
 
 def _install(folder: Path, headers: Path) -> None:
-    """Build pycuda from its source against a libcuda that has the names and nothing behind them."""
+    """Build pycuda from its source, against a libcuda whose functions do nothing."""
     with tempfile.TemporaryDirectory() as scratch:
         source, stub = Path(scratch) / "source", Path(scratch) / "stub"
         stub.mkdir()
@@ -81,7 +81,7 @@ def _install(folder: Path, headers: Path) -> None:
 
 
 def _symbols(headers: Path) -> str:
-    """C in which every function of cuda.h that is not defined elsewhere answers that it is not supported."""
+    """Return C code in which every function of cuda.h that is defined nowhere else returns 'not supported'."""
     text = (headers / "cuda.h").read_text() + (headers / "cudaProfiler.h").read_text()
     declared = set(re.findall(r"CUDAAPI\s+(cu[A-Z]\w*)\s*\(", text))
     renamed = set(re.findall(r"#\s*define\s+cu[A-Z]\w*\s+(?:__CUDA_API_\w+\()?(cu[A-Z]\w*)", text))
@@ -99,7 +99,7 @@ def _symbols(headers: Path) -> str:
 
 
 def _headers() -> Path:
-    """The folder of cuda.h; Missing where there is none, or no compiler to use it with."""
+    """Return the folder of cuda.h; raise Missing if there is no header or no compiler."""
     for compiler in ("gcc", "g++"):
         if shutil.which(compiler) is None:
             raise Missing(f"the fake CUDA driver needs a compiler: {compiler} is not installed")
@@ -122,7 +122,7 @@ def _digest(*parts: bytes | str) -> str:
 
 
 def _kept(name: str, make: Callable[[Path], None]) -> Path:
-    """The cache's folder of this name, made by the first of all processes that ask for it."""
+    """Return the folder of this name in the cache; the first process that asks makes it."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "linejudge-tests"
     cache.mkdir(parents=True, exist_ok=True)
     folder = cache / name

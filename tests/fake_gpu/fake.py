@@ -1,4 +1,4 @@
-"""What the fake driver of this process has counted, and how to make its device fail."""
+"""Reads the counters of this process's fake driver, and makes its device fail."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def _driver() -> ctypes.CDLL:
 
 
 def count(what: str) -> int:
-    """How many of these there are now or have been: see `counted` in the driver's source."""
+    """Return a counter of the driver; see `counted` in its source."""
     return _driver().fake_cuda_count(what.encode())
 
 
 def live() -> dict[str, int]:
-    """What was taken of the driver and not given back."""
+    """Return what was allocated and not freed, by kind."""
     kinds = ("allocations", "host_allocations", "registrations", "streams", "events", "modules", "contexts")
     return {kind: number for kind in kinds if (number := count(kind))}
 
 
 def lose_device(after_operations: int = 0) -> None:
-    """Let so many more operations of the device's queues succeed, and then nothing any more."""
+    """Let this many more operations of the device succeed; after them every call fails."""
     _driver().fake_cuda_lose_device(after_operations)

@@ -1,4 +1,4 @@
-"""How the bench of the GPU's lanes is built: once, whole, and with words for what it lacks."""
+"""The fake GPU is built once and whole, or the error says what is missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fake_gpu import build
 
 
 def test_what_the_bench_needs_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without a compiler or CUDA's headers the tests are skipped with the words that say what to install."""
+    """Without a compiler or CUDA's headers the tests are skipped, and the reason says what to install."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(build.Missing, match="gcc is not installed"):
@@ -20,7 +20,7 @@ def test_what_the_bench_needs_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 def test_processes_that_build_at_once_build_once(tmp_path: Path) -> None:
-    """The second waits for the first and takes what it made, and what failed halfway is not taken for whole."""
+    """The others wait for the first process and use what it built."""
     script = (
         "import sys, time\nfrom pathlib import Path\nfrom fake_gpu import build\n"
         "def make(folder):\n    Path(sys.argv[1]).open('a').write('made\\n')\n    (folder / 'it').touch()\n"

@@ -1,4 +1,4 @@
-"""The bench's TensorRT: it refuses what the real one refuses, in the same way."""
+"""The fake TensorRT refuses what the real one refuses, in the same way."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PLAN = {
 def test_the_fake_tensorrt_takes_only_whole_plans_of_its_version(
     bench: Machine, plan: str, refusal: str | None
 ) -> None:
-    """As the real one it answers with None for others, and says in its log why."""
+    """Like the real one, it returns None for any other plan and logs why."""
     script = f"""
         import tensorrt as trt
 
@@ -48,7 +48,7 @@ def test_the_fake_tensorrt_takes_only_whole_plans_of_its_version(
 
 
 def test_the_fake_tensorrt_runs_no_batch_beyond_its_profile(bench: Machine) -> None:
-    """Shapes outside of the profile, addresses that are not aligned and missing ones are refused with False."""
+    """It returns False for shapes outside the profile and for addresses that are not aligned or missing."""
     script = f"""
         import tensorrt as trt
         engine = trt.Runtime(trt.Logger()).deserialize_cuda_engine({json.dumps(PLAN).encode()!r})

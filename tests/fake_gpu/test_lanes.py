@@ -1,4 +1,4 @@
-"""The GPU's lanes on real pycuda and a fake driver: each part gets its own result, and none waits for all."""
+"""The GPU's lanes on real pycuda and a fake driver: each part gets its own result; no lane waits for all."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PIXELS = 64 * 64  # bytes of a picture
 def run(
     bench: Machine, folder: Path, kind: str = JUDGING, *, batch: int = 1, plan: object = None, **task: object
 ) -> Report:
-    """Let parts through the lanes of a bundle that is made in `folder`; `plan` says more of its engines."""
+    """Send parts through the lanes of a bundle made in `folder`; `plan` changes the plans of its engines."""
     bundle = folder / f"{kind} {batch}"
     if not bundle.exists():
         write_comparator(bundle, KINDS) if kind == COMPARING else write_anomaly(bundle)
@@ -57,7 +57,7 @@ ORDERS = {"late": {}, "at once": {"FAKE_CUDA_EAGER": 1}, "shuffled": {"FAKE_CUDA
 def test_each_of_a_thousand_parts_gets_its_own_result(
     bench: Machine, tmp_path: Path, lanes: int, batch: int, kind: str, frames: bool, judges: int, order: str
 ) -> None:
-    """In whatever order the device works, with batches of any size, and with masters let go meanwhile."""
+    """It does so in any order of the device's work, with batches of any size, and while masters are dropped."""
     asked = {"lanes": lanes, "batch": batch, "frames": frames, "judges": judges}
     told = run(bench.having(**ORDERS[order]), tmp_path, kind, views=5, masters_kept=1, **asked)
     assert (told.error, told.wrong, told.unknown, told.right) == ("", [], {}, 1000)
@@ -79,13 +79,13 @@ def test_while_parts_flow_nothing_waits_for_the_whole_device(
 
 
 def test_an_answer_that_is_not_a_number_stays_one(bench: Machine, tmp_path: Path) -> None:
-    """NaN reaches the part's slot, where the decision turns it into an unknown, and no other part's."""
+    """NaN reaches the part's own slot, where the decision makes it `unknown`, and no other slot."""
     told = run(bench, tmp_path, COMPARING, batch=3, parts=200)
     assert (told.wrong, told.right, told.not_numbers) == ([], 200, 4)
 
 
 def test_masters_that_were_let_go_make_room_without_a_wait(bench: Machine, tmp_path: Path) -> None:
-    """With a cache for one view of nine, device memory is taken for the parts in flight and then used again."""
+    """With a cache for one view of nine, memory is allocated for the parts in flight and then used again."""
     told = run(bench, tmp_path, COMPARING, views=9, lanes=2, masters_kept=1)
     assert told.grown["frees_while_busy"] == 0
     assert told.grown["allocations"] <= 3
@@ -93,7 +93,7 @@ def test_masters_that_were_let_go_make_room_without_a_wait(bench: Machine, tmp_p
 
 
 def test_the_next_input_is_on_its_way_before_a_result_is_waited_for(bench: Machine, tmp_path: Path) -> None:
-    """While a lane is waited for, the input of every other lane is queued already."""
+    """When the line waits for a lane, the inputs of all other lanes are queued already."""
     trace = tmp_path / "trace"
     run(bench.having(FAKE_CUDA_TRACE=trace), tmp_path, lanes=3, parts=30)
     queued, ahead = 0, []
@@ -108,7 +108,7 @@ def test_the_next_input_is_on_its_way_before_a_result_is_waited_for(bench: Machi
 def test_a_gpu_that_shares_its_memory_reads_pictures_where_they_are(
     bench: Machine, tmp_path: Path, kind: str, frames: bool
 ) -> None:
-    """On a Jetson no picture is copied: the ring's slot is read in place, and outputs go into host memory."""
+    """On a Jetson no picture is copied: the GPU reads the slot in place and writes outputs into host memory."""
     told = run(bench.having(FAKE_CUDA_INTEGRATED=1), tmp_path, kind, frames=frames)
     assert (told.error, told.wrong, told.right) == ("", [], 1000)
     assert told.grown["host_to_device_bytes"] == (3 * PIXELS if kind == COMPARING else 0)
@@ -119,7 +119,7 @@ def test_a_gpu_that_shares_its_memory_reads_pictures_where_they_are(
 def test_a_gpu_that_cannot_pin_the_ring_judges_all_the_same(
     bench: Machine, tmp_path: Path, frames: bool
 ) -> None:
-    """Some integrated GPUs cannot; each picture is copied once more, and no lane waits for another."""
+    """Some integrated GPUs cannot pin it; each picture is copied once more, and no lane waits for another."""
     here = bench.having(FAKE_CUDA_CANNOT_REGISTER=1, FAKE_CUDA_INTEGRATED=1)
     told = run(here, tmp_path, COMPARING, frames=frames)
     assert (told.error, told.wrong, told.right) == ("", [], 1000)
@@ -132,7 +132,7 @@ def test_a_gpu_that_cannot_pin_the_ring_judges_all_the_same(
 def test_a_lost_device_ends_the_engine_and_no_part_gets_a_result_after_it(
     bench: Machine, tmp_path: Path, order: str, integrated: bool, lose_after: int
 ) -> None:
-    """Whether it shows in a wait or when a part is queued, the process is told that it cannot go on."""
+    """The engine raises EngineLost, whether the loss shows in a wait or when a part is queued."""
     here = bench.having(**ORDERS[order], **({"FAKE_CUDA_INTEGRATED": 1} if integrated else {}))
     told = run(here, tmp_path, parts=60, lose_after=lose_after)
     assert told.error.startswith("EngineLost: ")
@@ -142,7 +142,7 @@ def test_a_lost_device_ends_the_engine_and_no_part_gets_a_result_after_it(
 
 
 def test_an_engine_that_does_not_fit_the_memory_says_so(bench: Machine, tmp_path: Path) -> None:
-    """Scratch memory that is not to be had is an error at the start, with what is free and what to do."""
+    """Too little scratch memory is an error at the start, which says how much is free and what to do."""
     told = run(bench.having(FAKE_CUDA_MEMORY_MB=16), tmp_path, plan={"scratch_bytes": 9 << 20})
     assert told.error.startswith("EngineError: judge.fp32.fake.engine needs 9 MiB of scratch memory for a lane")
     assert "of 16 MiB are free" in told.error
@@ -150,7 +150,7 @@ def test_an_engine_that_does_not_fit_the_memory_says_so(bench: Machine, tmp_path
 
 
 def test_lanes_that_do_not_fit_the_memory_say_so(bench: Machine, tmp_path: Path) -> None:
-    """Buffers that are not to be had are an error at the start, and what was taken is given back."""
+    """Too little memory for buffers is an error at the start, and what was allocated is freed."""
     told = run(bench.having(FAKE_CUDA_MEMORY_MB=1), tmp_path, batch=32, lanes=8)
     assert told.error.startswith("EngineError: ")
     assert "of 1 MiB are free" in told.error
@@ -158,7 +158,7 @@ def test_lanes_that_do_not_fit_the_memory_say_so(bench: Machine, tmp_path: Path)
 
 
 def test_a_master_that_does_not_fit_costs_its_own_parts_alone(bench: Machine, tmp_path: Path) -> None:
-    """Parts of further views are refused with the reason; those whose masters are kept are judged on."""
+    """Parts of further views are refused with the reason; parts whose masters fit are still judged."""
     here = bench.having(FAKE_CUDA_MEMORY_MB=1)
     told = run(here, tmp_path, COMPARING, parts=300, views=3000, masters_kept=3000)
     assert (told.error, told.wrong) == ("", [])
@@ -170,7 +170,7 @@ def test_a_master_that_does_not_fit_costs_its_own_parts_alone(bench: Machine, tm
 
 @pytest.mark.parametrize("order", ["late", "shuffled"])
 def test_an_engine_is_left_with_parts_in_flight(bench: Machine, tmp_path: Path, order: str) -> None:
-    """A stage that is stopped gives all memory back, whatever its lanes were at."""
+    """A stage that stops frees all memory, whatever its lanes were doing."""
     told = run(bench.having(**ORDERS[order]), tmp_path, COMPARING, batch=3, lanes=3, stop_after=50)
     assert (told.error, told.wrong, told.live) == ("", [], {})
     assert told.in_flight >= 3
@@ -178,7 +178,7 @@ def test_an_engine_is_left_with_parts_in_flight(bench: Machine, tmp_path: Path, 
 
 @pytest.fixture
 def frames(tmp_path: Path) -> np.ndarray:
-    """Twenty frames of noise `(64, 64)`, which lie in `frames/` too."""
+    """Twenty frames of noise, `(20, 64, 64)` uint8, also written to `frames/`."""
     frames = np.random.default_rng(0).integers(0, 255, (20, 64, 64), np.uint8)
     (tmp_path / "frames").mkdir()
     for number, frame in enumerate(frames):
@@ -187,7 +187,7 @@ def frames(tmp_path: Path) -> np.ndarray:
 
 
 def line_of(folder: Path, more: str = "") -> Path:
-    """The recipe of a line that judges these frames by TensorRT, with about half of them over the threshold."""
+    """Write the recipe of a line that judges `frames/` by TensorRT; about half of them exceed the threshold."""
     bundle = write_anomaly(folder / "bundle")
     promise_answers(bundle, THRESHOLD)
     write_engines(bundle, batch=2, kernels=True)
@@ -219,7 +219,7 @@ def test_a_line_judges_every_part_on_the_gpu(
 def test_a_line_goes_on_with_a_new_process_after_its_device_was_lost(
     bench: Machine, tmp_path: Path, frames: np.ndarray
 ) -> None:
-    """Parts in flight become unknown, the engine's process is started anew, and scores are each part's own."""
+    """Parts in flight become `unknown`, infer is started anew, and each part has its own score."""
     here = bench.having(FAKE_CUDA_LOSE_AFTER=400).environment()
     with Subscriber(tmp_path) as subscriber, running(line_of(tmp_path, "repeat = true"), **here) as line:
         until(judged(subscriber, 10), "parts are judged", line)
@@ -286,7 +286,7 @@ FAULTS = {  # file, what it says, what it is made to say, and where that shows
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_in_the_lanes_shows(bench: Machine, tmp_path: Path, fault: str) -> None:
-    """The proof of this bench: with any of these faults, parts are told what is not theirs."""
+    """This proves the fake: with any of these faults in a copy of `edge`, parts get results of others."""
     file, right, wrong, shown = FAULTS[fault]
     copy = tmp_path / "edge"
     shutil.copytree(Path(edge.__file__).parent, copy, ignore=shutil.ignore_patterns("demo", "__pycache__"))
