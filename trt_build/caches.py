@@ -1,4 +1,4 @@
-"""Where files are kept for a user that can be had again."""
+"""Tells where a user's cached files are: files that can be made or downloaded again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def user_cache(kind: str) -> Path | None:
-    """The folder for a kind of files; None for a user without a home folder who sets no XDG_CACHE_HOME."""
+    """Return the folder for a kind of files; None without a home folder and without XDG_CACHE_HOME."""
     if given := os.environ.get("XDG_CACHE_HOME"):
         return Path(given) / "linejudge" / kind
     try:

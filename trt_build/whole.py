@@ -1,4 +1,4 @@
-"""Folders that are written whole or not at all, and what a person is told where a disk takes no more."""
+"""Writes a folder completely or not at all, and names what could not be written when a disk refuses."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 from edge.bundle import MANIFEST
 from edge.errors import EdgeError
 
-#: What a disk says that takes no more, or nothing at all.
+#: Errors of a disk that is full, read-only or broken.
 REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}
 
 
 class DiskError(EdgeError, OSError):
-    """A disk that is full, read-only or broken; names what was to be written there."""
+    """The disk is full, read-only or broken; the error names what could not be written."""
 
 
 @contextmanager
 def writing(place: Path) -> Iterator[None]:
-    """Tell of a disk that refuses which file or folder was to be written, as DiskError."""
+    """Raise DiskError, which names `place`, where the disk refuses a write inside the block."""
     try:
         yield
     except OSError as error:
@@ -35,15 +35,17 @@ def writing(place: Path) -> Iterator[None]:
 
 @contextmanager
 def whole(folder: Path) -> Iterator[Path]:
-    """A folder of the same name to write into, beside; at the end its files are put where they belong.
+    """Give a new folder to write into, and move its files to `folder` at the end of the block.
 
-    Whatever goes wrong before, `folder` is as it was. DiskError where the disk takes no more.
+    If anything fails before, `folder` stays as it was. Raise DiskError where the disk refuses a write.
     """
-    folder = folder.resolve()  # which has a name, whatever was typed
+    # A resolved path has a name, which `.` has not.
+    folder = folder.resolve()
     beside = folder.with_name(f".{folder.name}.part")
     part = beside / folder.name
     with writing(folder):
-        shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed
+        # A process that was killed may have left this.
+        shutil.rmtree(beside, ignore_errors=True)
         try:
             part.mkdir(parents=True)
             yield part
@@ -53,7 +55,7 @@ def whole(folder: Path) -> Iterator[Path]:
 
 
 def _put(part: Path, folder: Path) -> None:
-    """Rename; file by file where there is a folder already, the manifest last, which vouches for the others."""
+    """Rename the folder, or where one is there already each file, the manifest last: it names the others."""
     if not folder.exists():
         part.rename(folder)
         return

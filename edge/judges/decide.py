@@ -1,4 +1,4 @@
-"""Decide: Prediction -> verdict, a pure function of what the network said and of the rule."""
+"""Decides what a model's outputs mean for a part: a pure function of the outputs and of the judge's rule."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from ..messages import Reason, Region, VerdictKind
 from .pvalue import p_value
 from .regions import find_regions
 
-MAX_REGIONS = 48  # a verdict names the strongest ones; a part that is all defects is not described further
+#: Regions in a verdict at most; weaker ones are left out.
+MAX_REGIONS = 48
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,25 +23,25 @@ class Rule:
 
     name: str  # of the judge
     bundle: str  # its digest
-    thresholds: dict[str, float]  # by kind, in the order of the map's channels: the least that is rejected
+    thresholds: dict[str, float]  # kind -> least score that is rejected, in the order of the map's channels
     stride: int  # input pixels between neighbouring cells of the map
     min_area_px: int = 0  # in frame pixels
-    region_from: float | None = None  # likewise a region's least value, where a score decides
+    region_from: float | None = None  # least map value shown as a region, for models that decide by a score
     calibration: NDArray[np.float64] | None = None  # scores of good parts, rising
-    calibrated_at: dict[str, float] | None = None  # a map's are in parts of these; None: of `thresholds`
+    calibrated_at: dict[str, float] | None = None  # thresholds at calibration: map scores are divided by them
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What the rule says of one part; regions in frame pixels, strongest first."""
+    """What a judge makes of one part; regions in frame pixels, strongest first."""
 
     verdict: VerdictKind
     reason: Reason
     score: float
     threshold: float
     p_value: float | None  # None where the judge is not calibrated
-    charge: Literal["defect", "product"]  # what it rejects a part for
-    regions: list[Region]  # what looks wrong, whether it is enough to reject or not
+    charge: Literal["defect", "product"]  # what this judge rejects parts for
+    regions: list[Region]  # what looks wrong, even where that does not suffice to reject
 
 
 def decide(
@@ -57,7 +58,8 @@ def decide(
     to frame pixels. Raises PartError `score` where an output is not a number.
     """
     for name, array in outputs.items():
-        if not np.isfinite(array.sum()):  # a tenth of the time that asking each value takes
+        # Testing the sum takes a tenth of the time of testing every value.
+        if not np.isfinite(array.sum()):
             raise PartError("score", f"the engine's output {name!r} is not finite everywhere")
     if "score" in outputs:
         return _by_score(outputs, to_frame, rule)
@@ -67,7 +69,8 @@ def decide(
     limits = np.array(list(rule.thresholds.values()), np.float32)
     nearest = int((peaks / np.maximum(limits, 1e-6)).argmax())
     calibrated = np.array(list((rule.calibrated_at or rule.thresholds).values()), np.float32)
-    exhausted = float((peaks / np.maximum(calibrated, 1e-6)).max())  # 1: at the threshold of a kind
+    # At 1 the score is at the threshold of a kind.
+    exhausted = float((peaks / np.maximum(calibrated, 1e-6)).max())
     return Judgement(
         verdict="reject" if regions else "pass",
         reason="defect" if regions else "clean",
@@ -119,7 +122,7 @@ def _regions(
 
 
 def _in_frame(region: Region, to_frame: tuple[float, float, float, float, float, float]) -> Region:
-    """The upright box round the region once it is laid back into the frame."""
+    """Return the region in frame pixels, as the upright box around its four corners."""
     a, b, c, d, e, f = to_frame
     xs = [a * x + b * y + c for x in (region.x, region.x + region.w) for y in (region.y, region.y + region.h)]
     ys = [d * x + e * y + f for x in (region.x, region.x + region.w) for y in (region.y, region.y + region.h)]

@@ -1,4 +1,4 @@
-"""What several judges say of one part into one judgement; what one of them could not judge is no pass."""
+"""Combines the judgements of several judges on one part; a part that one could not judge does not pass."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from ..recipe import Fusion
 from .decide import MAX_REGIONS, Judgement
 from .pvalue import combine
 
-ROUNDING = 1 + 1e-9  # p-values are parts of a count: how a computer rounds them decides nothing
+#: p-values are fractions of counts; their rounding must not decide.
+ROUNDING = 1 + 1e-9
 
 
 def fuse(
     said: Sequence[Judgement | Refused], fusion: Fusion | None
 ) -> tuple[Judgement | Refused, list[Judgement | Refused]]:
-    """The judgement of all, and what each contributed to it, both in the recipe's order.
+    """Return the judgement of all judges together, and each judge's own, in the recipe's order.
 
-    Without a fusion each judge rejects by its own threshold. With one, their p-values decide together,
-    whatever each would have said alone; a judge that could not look at the part has found nothing (a
-    p-value of 1). A part that is not rejected is `unknown` where any judge could not look at it. That it is
-    another product is the reason wherever the matcher says so.
+    Without a fusion each judge rejects by its own threshold. With a fusion their p-values decide together, and
+    a judge that could not inspect the part counts as a p-value of 1. A part that is not rejected is `unknown`
+    if any judge could not inspect it. If the matcher rejects the part, another product is the reason.
     """
     each, together = (list(said), None) if fusion is None else _combined(said, fusion)
     judged = [one for one in each if isinstance(one, Judgement)]
@@ -42,14 +42,14 @@ def fuse(
 
 
 def suffices(together: float, fusion: Fusion) -> bool:
-    """Whether a p-value of all judges together rejects a part."""
+    """Return whether a p-value of all judges together rejects a part."""
     return together <= fusion.false_reject * ROUNDING
 
 
 def _combined(said: Sequence[Judgement | Refused], fusion: Fusion) -> tuple[list[Judgement | Refused], float]:
-    """Each with the verdict that it has in the fusion, and the p-value of all together.
+    """Return each judgement with its verdict in the fusion, and the p-value of all together.
 
-    Those speak whose p-value alone would do, or the one with the least where only all together do.
+    A judge rejects if its own p-value is low enough; if only the combined one is, the lowest gets the reject.
     """
     ps = [1.0 if isinstance(one, Refused) or one.p_value is None else one.p_value for one in said]
     together = combine(ps, fusion.how)
@@ -69,5 +69,5 @@ def _combined(said: Sequence[Judgement | Refused], fusion: Fusion) -> tuple[list
 
 
 def _rarity(judgement: Judgement) -> float:
-    """By p-value; those without one in their own order, behind."""
+    """Sort key: the p-value, or 1.0 where there is none."""
     return 1.0 if judgement.p_value is None else judgement.p_value

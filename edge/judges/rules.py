@@ -1,4 +1,4 @@
-"""How a line makes its verdicts, written down for publish, which then needs no bundle to start anew."""
+"""Writes the rules by which a line makes verdicts, so that publish can restart without reading a bundle."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RULES = "rules.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """The judges' rules and the shapes of what they say, in the recipe's order, and how they agree."""
+    """Each judge's rule and output shapes, in the recipe's order, and how the judges are fused."""
 
     judges: tuple[Rule, ...]
     outputs: tuple[dict[str, tuple[int, ...]], ...]  # name -> shape, in the order in which they lie
@@ -25,12 +25,12 @@ class Rules:
 
 
 def write_rules(folder: Path, rules: Rules) -> None:
-    """Write it into a run's folder."""
+    """Write the rules into a run's folder."""
     (folder / RULES).write_bytes(msgspec.json.encode(rules, enc_hook=lambda array: array.tolist()))
 
 
 def read_rules(folder: Path) -> Rules:
-    """What `write_rules` wrote."""
+    """Return what `write_rules` wrote."""
 
     def array(kind: type[Any], values: list[float]) -> Any:
         return np.array(values)

@@ -1,4 +1,4 @@
-"""A graph run node by node, so that what it keeps in FP16 is rounded on a CPU too, as it is on a GPU.
+"""Runs a graph node by node on a CPU, so that FP16 and FP8 results are rounded as on a GPU.
 
 A CPU's runtimes compute an FP16 graph in FP32 and leave out the casts between its nodes: only its weights are
 rounded there, and how far it lies from FP32 would be found too small. Here every node is a session of its own,

@@ -1,4 +1,4 @@
-"""A graph computed as it is written: what INT8 says where no sum saturates, to hold an engine against.
+"""Computes an INT8 graph exactly as written, with no saturating sum, to compare engines with.
 
 ONNX Runtime without any optimisation and without its kernels for bytes: every QuantizeLinear rounds, and what
 lies between is float32, in which products and sums of INT8 are exact to a part in a million. It is slow.
