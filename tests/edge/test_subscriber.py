@@ -9,8 +9,10 @@ import msgspec
 import pytest
 import zmq
 from parts import HEARTBEAT, VERDICT
+from told import Line
 
 from edge.errors import LineError
+from edge.line.listener import Listener
 from edge.subscriber import Subscriber, subscribe
 from edge.wire import body_of
 
@@ -102,3 +104,16 @@ def test_silence_is_no_message(endpoint: Endpoint) -> None:
         heard = subscriber.hear(timeout_ms=60_000)
     assert heard is not None
     assert (heard.topic, heard.body, heard.message) == (b"reject.pcb", body_of(VERDICT), VERDICT)
+
+
+def test_the_supervisor_counts_each_verdict_once(endpoint: Endpoint) -> None:
+    """A verdict that comes again after a restart of publish is not a part more."""
+    line, passed_on = Line(), []
+    again, second = (msgspec.structs.replace(VERDICT, **more) for more in ({"resent": True}, {"sequence": 8}))
+    with Subscriber(endpoint.name) as subscriber:
+        listener = Listener(subscriber, line.metrics, passed_on.append)
+        endpoint.send(*((b"accept.pcb", body_of(verdict)) for verdict in (VERDICT, again, second)))
+        while second not in passed_on:
+            listener.listen(60_000)
+    assert passed_on == [VERDICT, second]
+    assert line["parts_total verdict=pass reason=clean"] == 2
