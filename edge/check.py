@@ -99,7 +99,7 @@ def _check_judge(
         timing = time_engine(engine, judge.bundle)
         said = f"reproduces {len(manifest.golden)} golden frames, {timing.one_ms:.3g} ms a part"
         passed("engine", f"{engine.name} {engine.precision} {said}")
-    if manifest.method == "matcher":
+    if manifest.matches_drawings:
         passed("drawings", f"{len(judge.drawings(recipe))} of the product")
     return timing
 

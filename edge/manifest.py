@@ -129,7 +129,12 @@ class ModelManifest(_Entry, frozen=True, kw_only=True):
     @property
     def answers(self) -> dict[str, tuple[int, ...]]:
         """Name -> shape of what a part is judged by: a matcher's score, otherwise the model's outputs."""
-        return {"score": (1,)} if self.method == "matcher" else self.outputs
+        return {"score": (1,)} if self.matches_drawings else self.outputs
+
+    @property
+    def matches_drawings(self) -> bool:
+        """True if the model gives an embedding, which is compared with the embeddings of drawings."""
+        return "embedding" in self.outputs
 
     @property
     def roles(self) -> tuple[Role, ...]:

@@ -87,7 +87,7 @@ def masters_of(
     A file whose SHA-256 differs from the one in `pictures` is refused.
     """
     manifest = bundle.manifest
-    if manifest.method != "comparator":
+    if not manifest.features:
         return None
     bayer = recipe.source.bayer
     reader = _from_files(choice.masters, bayer, pictures or {}) if choice.masters else _from_bundle(bundle)

@@ -78,7 +78,7 @@ def judge(engine: Engine, manifest: ModelManifest, image: Image, master: Image |
     `image` and `master` are `(1, C, H, W)` uint8; a matcher's `master` is the drawings, `(V, C, H, W)` uint8.
     The engine's lane 0 has to be idle.
     """
-    if manifest.method == "matcher":
+    if manifest.matches_drawings:
         if master is None:
             raise EngineError(f"{manifest.name} compares with a drawing: received none")
         gallery = Gallery(engine, master[:, np.newaxis])

@@ -27,25 +27,21 @@ class _Run:
 class MobileNet(nn.Module):
     """Takes images `(N, 3, H, W)` float in -1..1, sides a multiple of 32; has four stages, strides 4, 8, 16 and
     32.
-
-    `tap` is the number of channels with which V2's third stage ends: 64 or 96, both at stride 16. With `norm`,
-    batch norm follows each convolution, for a new training; without it, batch norm is folded into the
-    convolutions.
     """
 
-    def __init__(self, version: int, *, tap: int = 96, norm: bool = False) -> None:
+    def __init__(self, version: int) -> None:
         super().__init__()
-        self._norm, self._count, self._channels = norm, 0, 3
+        self._count, self._channels = 0, 3
         self._stages: tuple[list[_Run], ...] = ([], [], [], [])
         if version == 1:
             self._build_v1()
         else:
-            self._build_v2(tap)
+            self._build_v2()
         self.channels = tuple(self._layer(stage[-1].last).channels for stage in self._stages)
         for width in (1280,) if version == 2 else ():
             self._append(width, 1)
         self._head = self._count
-        self._append(CLASSES, 1, acts=False, norm=False)
+        self._append(CLASSES, 1, acts=False)
 
     def stage(self, index: int, x: Tensor) -> Tensor:
         """Return features `(N, C, h, w)` of stage `index` from those of the stage before, or from images."""
@@ -75,17 +71,16 @@ class MobileNet(nn.Module):
             self._append(width, 1)
             self._stages[stage].append(_Run(first=first, last=self._count - 1))
 
-    def _build_v2(self, tap: int) -> None:
+    def _build_v2(self) -> None:
         self._append(32, 3, stride=2)
         self._append(32, 3, depthwise=True)
         self._append(16, 1, acts=False)
         self._stages[0].append(_Run(first=0, last=2))
-        after_tap = 3 if tap == 64 else 2
         table = (
             (24, 2, 2, 0),
             (32, 3, 2, 1),
             (64, 4, 2, 2),
-            (96, 3, 1, after_tap),
+            (96, 3, 1, 2),
             (160, 3, 2, 3),
             (320, 1, 1, 3),
         )
@@ -106,9 +101,8 @@ class MobileNet(nn.Module):
         stride: int = 1,
         depthwise: bool = False,
         acts: bool = True,
-        norm: bool = True,
     ) -> None:
-        layer = _Layer(self._channels, channels, size, stride, depthwise, acts, norm and self._norm)
+        layer = _Layer(self._channels, channels, size, stride, depthwise, acts)
         self.add_module(f"{self._count:02}", layer)
         self._count, self._channels = self._count + 1, channels
 
@@ -119,24 +113,19 @@ class MobileNet(nn.Module):
 
 
 class _Layer(nn.Module):
-    """A convolution with the name of its weights in the file, and with optional batch norm and ReLU6."""
+    """A convolution with the name of its weights in the file, and an optional ReLU6."""
 
-    def __init__(
-        self, before: int, channels: int, size: int, stride: int, depthwise: bool, acts: bool, norm: bool
-    ) -> None:
+    def __init__(self, before: int, channels: int, size: int, stride: int, depthwise: bool, acts: bool) -> None:
         super().__init__()
         self.channels, self._stride, self._size, self._acts = channels, stride, size, acts
         padding = size // 2 if stride == 1 else 0
         groups = before if depthwise else 1
         self._name = "depthwise_conv_2d" if depthwise else "conv_2d"
-        conv = nn.Conv2d(before, channels, size, stride=stride, padding=padding, groups=groups, bias=not norm)
+        conv = nn.Conv2d(before, channels, size, stride=stride, padding=padding, groups=groups)
         self.add_module(self._name, conv)
-        self.norm = nn.BatchNorm2d(channels) if norm else None
 
     def forward(self, x: Tensor) -> Tensor:
         if self._stride == 2:
             x = F.pad(x, (x.shape[3] % 2, 1, x.shape[2] % 2, 1))
         x = self.get_submodule(self._name)(x)
-        if self.norm is not None:
-            x = self.norm(x)
         return F.relu6(x) if self._acts else x

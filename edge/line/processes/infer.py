@@ -77,6 +77,6 @@ def _with_engine(judge: Judge, engine: Engine, recipe: Recipe) -> JudgeEngine:
         limit_bytes = recipe.engine.reference_mb * 2**20
         references = References(engine, lambda view: masters.get(view).input, limit_bytes)
         references.warm(judge.views(recipe))
-    gallery = Gallery(engine, judge.drawings(recipe)) if manifest.method == "matcher" else None
+    gallery = Gallery(engine, judge.drawings(recipe)) if manifest.matches_drawings else None
     warper = Warper(judge.preprocess(recipe).crop, manifest.input, recipe.source.bayer)
     return JudgeEngine(engine=engine, warper=warper, references=references, gallery=gallery)

@@ -107,10 +107,6 @@ class Autoencoder(nn.Module):
         l1, l2, map_ = self.judge(self.look(image))
         return self.lambdas[0] * l1 + self.lambdas[1] * l2, self.lambdas[1] * map_
 
-    def scores(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return L1 and L2, `(N,)` float32 each, without their lambdas."""
-        return self.judge(self.look(image))[:2]
-
     def look(self, image: Tensor) -> Tensor:
         """Return X `(N, P, H/16, W/16)` float32: after `fit_features`, with mean zero and deviation one."""
         levels = self.backbone(image)

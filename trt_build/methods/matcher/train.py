@@ -24,7 +24,6 @@ from trt_build.figures.matching import Embed, Vectors, equal_error, pairs_by_gro
 from trt_build.methods.loop import TrainConfig, fit
 from trt_build.methods.matcher.augment import LETTERS, PRODUCTS, Redrawing, redraw, side_by_side
 from trt_build.methods.matcher.network import Matcher, MatcherConfig
-from trt_build.methods.trained import load_trained
 
 Indices = npt.NDArray[np.int64]
 
@@ -238,13 +237,8 @@ def train_matcher(
     sampling: PairSampling,
     start: Path | None = None,
 ) -> int:
-    """Train in `folder` and return the epochs done; a stopped run goes on.
-
-    A new run begins with the weights of the checkpoint `start`, of a matcher of the same shape.
-    """
+    """Train in `folder` and return the epochs done; a stopped run goes on."""
     torch.manual_seed(training.seed)
     model = Matcher(network)
-    if start is not None:
-        model.load_state_dict(load_trained(start, "matcher").network.state_dict())
     task = MatcherTask(model=model, pictures=pictures, held_out=held_out, sampling=sampling, seed=training.seed)
     return fit(task, folder, training, describe={"model": "matcher", "config": asdict(network)})

@@ -224,21 +224,6 @@ def test_training_in_a_folder_can_go_on(tmp_path: Path):
     assert embed_with(model)(some.pictures).shape == (32, 16)
 
 
-def test_a_run_can_begin_with_another_ones_weights(tmp_path: Path):
-    """What was learned on characters is where products begin."""
-    some = shapes(16)
-    common = {"network": TINY, "sampling": PairSampling(pairs=8, rounds=1)}
-    how = TrainConfig(epochs=1, bf16=False)
-    train_matcher(some, some, tmp_path / "first", training=how, **common)
-    still = TrainConfig(epochs=1, rate=1e-12, bf16=False)
-    train_matcher(
-        some, some, tmp_path / "then", training=still, start=tmp_path / "first" / CHECKPOINT, **common
-    )
-    first, then = (load(tmp_path / folder / CHECKPOINT)["weights"] for folder in ("first", "then"))
-    name = "branch.0.0.weight"
-    torch.testing.assert_close(first[name], then[name])
-
-
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # the exporter's own
 def test_a_trained_matcher_needs_no_more_than_its_onnx_graph(tmp_path: Path):
     """The exported branch gives the vectors that the network gives, and so the same decisions."""
