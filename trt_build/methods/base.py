@@ -86,10 +86,8 @@ class Method(Protocol):
     name: MethodName
     #: Names of fields of `TrainOptions` that the method takes, besides `epochs` and `seed`, which all take.
     train_options: frozenset[str]
-    #: Names of fields of `EvaluateOptions` that the method takes.
-    evaluate_options: frozenset[str]
-    #: Name of the figure that `labelled` measures.
-    quality: str
+    evaluate_options: frozenset[str]  # names of fields of `EvaluateOptions` that the method takes
+    quality: str  # name of the figure that `labelled` measures
     #: True if `evaluate` takes a checkpoint too; the other methods evaluate bundles only.
     evaluates_checkpoints: bool
 

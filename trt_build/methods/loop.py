@@ -63,16 +63,12 @@ class TrainConfig:
     """How to train. `rate` is the optimiser's highest learning rate, reached after the warm-up."""
 
     epochs: int
-    #: sgd has Nesterov's momentum of 0.9.
-    optimiser: Literal["adamw", "sgd"] = "adamw"
+    optimiser: Literal["adamw", "sgd"] = "adamw"  # sgd has Nesterov's momentum of 0.9
     rate: float = 2e-3
     decay: float = 0.02
-    #: Share of all steps, the first ones, in which the rate rises.
-    warm_up: float = 0.03
-    #: Share of all steps, the last ones, in which the rate falls to zero.
-    cool_down: float = 0.5
-    #: Weight of the old mean in the running mean of the weights, at each step.
-    average: float = 0.998
+    warm_up: float = 0.03  # share of all steps, the first ones, in which the rate rises
+    cool_down: float = 0.5  # share of all steps, the last ones, in which the rate falls to zero
+    average: float = 0.998  # weight of the old mean in the running mean of the weights, at each step
     check_every: int = 1  # epochs
     seed: int = 0
     #: Compute in bfloat16 where the CPU supports it; emulated, it takes several times as long as float32.

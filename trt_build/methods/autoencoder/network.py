@@ -50,19 +50,14 @@ class AutoencoderError(EdgeError, ValueError):
 class AutoencoderConfig:
     """The shape of the network; the checkpoint holds it with the weights."""
 
-    #: A name in `trt_build.backbones.open`.
-    backbone: str = "efficientnet_lite0"
-    #: 3 for RGB, or 1 for grey.
-    in_channels: int = 3
+    backbone: str = "efficientnet_lite0"  # a name in `trt_build.backbones.open`
+    in_channels: int = 3  # 3 for RGB, or 1 for grey
     height: int = 256
     width: int = 256
-    #: Numbers in the code of a cell.
-    code: int = 8
-    #: Channels between features and codes, in encoder and decoder.
-    hidden: int = 128
+    code: int = 8  # numbers in the code of a cell
+    hidden: int = 128  # channels between features and codes, in encoder and decoder
     distance: Kind = "mse"
-    #: Divide the decoder's weights by their largest singular values.
-    spectral: bool = False
+    spectral: bool = False  # divide the decoder's weights by their largest singular values
 
     @property
     def spec(self) -> InputSpec:

@@ -44,14 +44,11 @@ class LossConfig:
 
     #: Weight of L1; the weight of L2 is one, and both are means of squares of numbers of about one.
     pull: float = 1.0
-    #: Weight of L3: the same as noise of this variance on the codes would have.
-    smoothness: float = 0.01
+    smoothness: float = 0.01  # weight of L3: the same as noise of this variance on the codes would have
     #: How L3 is computed; without it, L3 is zero.
     jacobian: Literal["none", "exact", "forward", "reverse"] = "forward"
-    #: Directions of a projection in each step.
-    directions: int = 2
-    #: Epochs with L2 alone; after them, the centre is set to the mean of the codes.
-    alone: int = 10
+    directions: int = 2  # directions of a projection in each step
+    alone: int = 10  # epochs with L2 alone; after them, the centre is set to the mean of the codes
     #: What the centre does from then on; "moving" is a running mean.
     centre: Literal["fixed", "moving"] = "fixed"
     batch: int = 16

@@ -27,19 +27,13 @@ class Augmentation:
 
     size_px: int = 320
     scale: tuple[float, float] = (0.8, 1.25)
-    #: Shift and rotation between master and board, in addition to those of the pair.
-    shift_px: float = 2.5
+    shift_px: float = 2.5  # shift and rotation between master and board, in addition to those of the pair
     turn_deg: float = 0.25
-    #: Margin of a box around its defect; the margin does not scale.
-    margin_px: float = 10.0
-    #: The board is the master itself.
-    clean: float = 0.15
-    #: Light and dark change places, and the kinds with them.
-    invert: float = 0.0
-    #: More defects are painted on the board; the copper must be dark.
-    paint: float = 0.0
-    #: The picture keeps its grey levels; otherwise it becomes black and white.
-    grey: float = 1.0
+    margin_px: float = 10.0  # margin of a box around its defect; the margin does not scale
+    clean: float = 0.15  # the board is the master itself
+    invert: float = 0.0  # light and dark change places, and the kinds with them
+    paint: float = 0.0  # more defects are painted on the board; the copper must be dark
+    grey: float = 1.0  # the picture keeps its grey levels; otherwise it becomes black and white
     jpeg: float = 0.3
     noise: float = 0.25
 

@@ -35,8 +35,7 @@ class ComparatorTask:
     held_out: Sequence[Pair]
     augmentation: Augmentation
     batch: int = 16
-    #: Crops of each pair in an epoch.
-    crops: int = 1
+    crops: int = 1  # crops of each pair in an epoch
     #: Batches that are made in advance.
     ahead: int = field(default_factory=lambda: 4 if usable_cores() > 1 else 0)
     seed: int = 0

@@ -19,19 +19,13 @@ class Redrawing:
     """How much a drawing may change; lengths are shares of the picture's side."""
 
     turn_deg: float = 12.0
-    #: Largest factor is one plus this; the smallest is its inverse.
-    scale: float = 0.2
-    #: As `scale`, of one axis against the other, in any direction.
-    stretch: float = 0.12
+    scale: float = 0.2  # largest factor is one plus this; the smallest is its inverse
+    stretch: float = 0.12  # as `scale`, of one axis against the other, in any direction
     shift: float = 0.08
-    #: How far a stroke moves, smoothly over the picture.
-    bend: float = 0.02
-    #: 1 removes an outline of one pixel from a stroke.
-    thinner: float = 0.3
-    #: 1 adds an outline of one pixel to a stroke.
-    thicker: float = 0.8
-    #: Probability that some of the strokes are missing.
-    gone: float = 0.0
+    bend: float = 0.02  # how far a stroke moves, smoothly over the picture
+    thinner: float = 0.3  # 1 removes an outline of one pixel from a stroke
+    thicker: float = 0.8  # 1 adds an outline of one pixel to a stroke
+    gone: float = 0.0  # probability that some of the strokes are missing
 
 
 AS_IT_IS = Redrawing(turn_deg=0, scale=0, stretch=0, shift=0, bend=0, thinner=0, thicker=0)

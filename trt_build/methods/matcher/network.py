@@ -33,16 +33,13 @@ class MatcherConfig:
     """The shape of the network; the checkpoint holds it with the weights."""
 
     branch: Literal["residual", "source"] = "residual"
-    #: Both sides of the input, in pixels.
-    size: int = 105
+    size: int = 105  # both sides of the input, in pixels
     in_channels: int = 1
     #: Channels at strides 2, 4, 8, ..., and the residual blocks there.
     widths: tuple[int, ...] = (16, 32, 64, 128)
     blocks: tuple[int, ...] = (0, 1, 1, 1)
-    #: Numbers in the vector.
-    embedding: int = 256
-    #: Dropout before the dense layer.
-    dropout: float = 0.0
+    embedding: int = 256  # numbers in the vector
+    dropout: float = 0.0  # dropout before the dense layer
 
     @property
     def spec(self) -> InputSpec:

@@ -35,20 +35,13 @@ class PairSampling:
     `SINGLE_PAIRS` is for the source branch.
     """
 
-    #: Pairs in a batch.
-    pairs: int = 64
-    #: Products of one group that follow one another, a run.
-    alike: int = 32
-    #: Times that each product is shown in an epoch.
-    rounds: int = 8
-    #: True if pairs stand alone; half of them are then of two products.
-    single: bool = False
-    #: How each picture is redrawn.
-    redrawing: Redrawing = PRODUCTS
-    #: Number of `SYMMETRIES` that a run is drawn in.
-    symmetries: int = 2
-    #: Share of the runs in which two products side by side make one.
-    joined: float = 0.0
+    pairs: int = 64  # pairs in a batch
+    alike: int = 32  # products of one group that follow one another, a run
+    rounds: int = 8  # times that each product is shown in an epoch
+    single: bool = False  # true if pairs stand alone; half of them are then of two products
+    redrawing: Redrawing = PRODUCTS  # how each picture is redrawn
+    symmetries: int = 2  # number of `SYMMETRIES` that a run is drawn in
+    joined: float = 0.0  # share of the runs in which two products side by side make one
 
 
 CHARACTERS = PairSampling(redrawing=LETTERS, symmetries=8, joined=0.15)

@@ -39,16 +39,12 @@ Pair = tuple[Tensor, Tensor]
 class PFMConfig:
     """The shape of the projections; the checkpoint holds it with the weights."""
 
-    #: Names in `trt_build.backbones.open`.
-    first: str = "efficientnet_lite2"
+    first: str = "efficientnet_lite2"  # names in `trt_build.backbones.open`
     second: str = "efficientnet_lite0"
-    #: Size of a picture, in pixels.
-    height: int = 256
+    height: int = 256  # size of a picture, in pixels
     width: int = 256
-    #: Some of `STRIDES`, finest first.
-    strides: tuple[int, ...] = (8, 16)
-    #: Channels of the shared code, for each stride.
-    latents: tuple[int, ...] = (64, 64)
+    strides: tuple[int, ...] = (8, 16)  # some of `STRIDES`, finest first
+    latents: tuple[int, ...] = (64, 64)  # channels of the shared code, for each stride
     position: bool = False
 
     @property

@@ -32,10 +32,8 @@ class PFMTask:
     model: PFM
     seen: Sequence[Pair]
     held_out: Sequence[Sequence[Pair]]
-    #: Places of each level in a step.
-    places: int = 1024
-    #: Steps in an epoch.
-    steps: int = 50
+    places: int = 1024  # places of each level in a step
+    steps: int = 50  # steps in an epoch
     seed: int = 0
 
     def batches(self, epoch: int) -> Places:

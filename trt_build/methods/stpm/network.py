@@ -43,17 +43,12 @@ GATE = 32
 class STPMConfig:
     """The shape of the networks; the checkpoint holds it with the weights."""
 
-    #: A name in `trt_build.backbones.open`.
-    teacher: str = "efficientnet_lite0"
-    #: The teacher of the second pair; None means no second pair.
-    second: str | None = None
-    #: Both sides of a picture, in pixels.
-    size: int = 256
+    teacher: str = "efficientnet_lite0"  # a name in `trt_build.backbones.open`
+    second: str | None = None  # the teacher of the second pair; None means no second pair
+    size: int = 256  # both sides of a picture, in pixels
     stem: int = 24
-    #: Channels of the students at strides 4, 8 and 16.
-    widths: tuple[int, int, int] = (32, 64, 128)
-    #: Residual blocks of the first student at the same strides.
-    blocks: tuple[int, int, int] = (1, 1, 1)
+    widths: tuple[int, int, int] = (32, 64, 128)  # channels of the students at strides 4, 8 and 16
+    blocks: tuple[int, int, int] = (1, 1, 1)  # residual blocks of the first student at the same strides
 
     @property
     def spec(self) -> InputSpec:
