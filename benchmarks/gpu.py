@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from edge.bundle import Bundle, read_bundle
+from edge.bundle import Model, read_model
 from edge.engines.base import Image, Sample
 from edge.engines.cuda import Pinned, driver_library, open_device
 from edge.engines.lanes import Lane
@@ -73,7 +73,7 @@ def slots(engine: TensorRT, count: int, shape: tuple[int, ...]) -> Iterator[list
     yield [page[: prod(shape)].reshape(shape) for page in pages]
 
 
-def measure(bundle: Bundle, runtime: str, precision: Precision, batch: int, rounds: int) -> dict[str, Any]:
+def measure(bundle: Model, runtime: str, precision: Precision, batch: int, rounds: int) -> dict[str, Any]:
     """Measure one engine at one batch size; both times are of the same requests."""
     spec = bundle.manifest.input
     with (
@@ -159,7 +159,7 @@ def operations(graph: Path) -> int:
     return total
 
 
-def floors(bundle: Bundle, precision: Precision, batch: int, machine: Mapping[str, Any]) -> dict[str, Any]:
+def floors(bundle: Model, precision: Precision, batch: int, machine: Mapping[str, Any]) -> dict[str, Any]:
     """Return the least time in ms for the copies and the operations of a batch; None where it is unknown."""
     manifest = bundle.manifest
     bytes_in, bytes_out = prod(manifest.input.shape), 4 * sum(prod(s) for s in manifest.outputs.values())
@@ -216,7 +216,7 @@ def main(
     machine = described()
     rows, left_out = [], {}
     for folder in bundles:
-        bundle = read_bundle(folder)
+        bundle = read_model(folder)
         for runtime in RUNTIMES:
             for kind in bundle.manifest.precisions():
                 if precision and kind not in precision:

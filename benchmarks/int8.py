@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.bundle import Bundle, read_bundle
+from edge.bundle import Model, read_model
 from edge.engines import open_engine, processor
 from edge.engines.base import Outputs, Sample, ask
 from edge.manifest import Precision
@@ -31,7 +31,7 @@ KINDS = ("openvino", "onnxruntime")
 TIMED = 40  # pictures that are timed, after as many judged
 
 
-def compare(kind: str, bundle: Bundle, cases: list[Case], measure: Measure) -> dict[str, float]:
+def compare(kind: str, bundle: Model, cases: list[Case], measure: Measure) -> dict[str, float]:
     """Quality and time of both precisions on one engine."""
     with ExitStack() as opened:
         engines = {
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="folder of a draft or a bundle with FP32 and INT8")
     parser.add_argument("data", type=Path, help="labelled pictures, laid out as the method needs them")
     options = parser.parse_args()
-    bundle = read_bundle(options.model)
+    bundle = read_model(options.model)
     labelled, measure = method_of(bundle.manifest.method).labelled(options.data, bundle)
     cases = list(labelled)
     report: dict[str, object] = {
