@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -61,6 +62,8 @@ class Subscriber:
         self._endpoint = endpoint
         self._context = zmq.Context()
         self._context.setsockopt(zmq.LINGER, 0)
+        # At the interpreter's exit, a context whose socket is still open would wait for ever.
+        self._close = weakref.finalize(self, self._context.destroy)
         self._socket = self._context.socket(zmq.SUB)
         self._socket.rcvhwm, self._socket.reconnect_ivl = most_waiting, reconnect_ms
         self._socket.maxmsgsize = MESSAGE_BYTES
@@ -74,7 +77,7 @@ class Subscriber:
                 raise zmq.ZMQError(errno.EINVAL)
             self._socket.connect(endpoint)
         except zmq.ZMQError as error:
-            self._context.destroy()
+            self._close()
             raise LineError(
                 f"{endpoint!r} is no endpoint: {error.strerror}: try tcp://127.0.0.1:5571"
             ) from error
@@ -83,7 +86,7 @@ class Subscriber:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._context.destroy()
+        self._close()
 
     def hear(self, timeout_ms: int) -> Heard | None:
         """Return the next message, None if none comes in time; raise LineError for one of another kind."""
