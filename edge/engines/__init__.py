@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Taken:
+class EngineSelection:
     """The chosen engine, and by name why each faster one was left out.
 
     `precisions` are in the order in which to try them: where one does not reproduce the golden frames, the next
@@ -59,11 +59,11 @@ class Taken:
 
 
 def open_engine(choice: EngineChoice, bundle: Model) -> Engine:
-    """Return the engine of `take_engine`, to be entered by `with`."""
-    return take_engine(choice, bundle).open(choice, bundle)
+    """Return the engine of `select_engine`, to be entered by `with`."""
+    return select_engine(choice, bundle).open(choice, bundle)
 
 
-def take_engine(choice: EngineChoice, bundle: Model) -> Taken:
+def select_engine(choice: EngineChoice, bundle: Model) -> EngineSelection:
     """Choose the engine that a recipe asks for.
 
     `auto` chooses the fastest engine that can run here, and of its precisions the one that the thresholds were
@@ -80,23 +80,23 @@ def take_engine(choice: EngineChoice, bundle: Model) -> Taken:
     left_out: dict[str, str] = {}
     if constant:
         precisions = _precisions(choice, bundle, "constant", ("fp32",))
-        taken = Taken(kind="constant", precisions=precisions, left_out=left_out)
+        selected = EngineSelection(kind="constant", precisions=precisions, left_out=left_out)
     elif choice.kind != "auto":
         precisions = _precisions(choice, bundle, choice.kind, _runnable(choice.kind, bundle))
-        taken = Taken(kind=choice.kind, precisions=precisions, left_out=left_out)
+        selected = EngineSelection(kind=choice.kind, precisions=precisions, left_out=left_out)
     else:
-        taken = _fastest(choice, bundle, left_out)
+        selected = _fastest(choice, bundle, left_out)
     _log.info(
         "engine %s with %s, %d lanes, for bundle %s",
-        taken.kind,
-        taken.precision,
+        selected.kind,
+        selected.precision,
         choice.lanes,
         bundle.manifest.name,
     )
-    return taken
+    return selected
 
 
-def _fastest(choice: EngineChoice, bundle: Model, left_out: dict[str, str]) -> Taken:
+def _fastest(choice: EngineChoice, bundle: Model, left_out: dict[str, str]) -> EngineSelection:
     """Return the first of FASTEST_FIRST that can run the bundle; add to `left_out` why others cannot."""
     for kind in FASTEST_FIRST:
         try:
@@ -105,7 +105,7 @@ def _fastest(choice: EngineChoice, bundle: Model, left_out: dict[str, str]) -> T
             left_out[kind] = str(error)
             _log.info("engine %s left out: %s", kind, error)
         else:
-            return Taken(kind=kind, precisions=precisions, left_out=left_out)
+            return EngineSelection(kind=kind, precisions=precisions, left_out=left_out)
     raise EngineError(f"no engine can run {bundle.folder}: {'; '.join(left_out.values())}")
 
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from ..bundle import Bundle
-from ..engines import processor, take_engine
+from ..engines import processor, select_engine
 from ..engines.base import Engine
 from ..errors import NotReproduced
 from ..recipe import EngineChoice
@@ -32,20 +32,20 @@ class Armed:
 @contextmanager
 def armed_engine(choice: EngineChoice, bundle: Bundle) -> Iterator[Armed]:
     """Open the engine that a recipe asks for; raise EngineError where none reproduces the golden frames."""
-    taken = take_engine(choice, bundle)
-    left_out = dict(taken.left_out)
+    selected = select_engine(choice, bundle)
+    left_out = dict(selected.left_out)
     if shortcoming := processor.shortcoming():
         _log.warning("%s", shortcoming)
     with ExitStack() as opened:
-        for precision in taken.precisions:
-            engine = opened.enter_context(taken.open(choice, bundle, precision))
+        for precision in selected.precisions:
+            engine = opened.enter_context(selected.open(choice, bundle, precision))
             try:
                 check_golden(engine, bundle)
                 break
             except NotReproduced as error:
-                if precision == taken.precisions[-1]:
+                if precision == selected.precisions[-1]:
                     raise
                 opened.close()
-                left_out[f"{taken.kind} {precision}"] = str(error)
-                _log.warning("%s %s left out, the next precision is tried: %s", taken.kind, precision, error)
+                left_out[f"{selected.kind} {precision}"] = str(error)
+                _log.warning("%s %s left out, the next precision is tried: %s", selected.kind, precision, error)
         yield Armed(engine=engine, left_out=left_out)

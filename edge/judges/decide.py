@@ -40,7 +40,7 @@ class Judgement:
     score: float
     threshold: float
     p_value: float | None  # None where the judge is not calibrated
-    charge: Literal["defect", "product"]  # what this judge rejects parts for
+    reject_reason: Literal["defect", "product"]  # what this judge rejects parts for
     regions: list[Region]  # what looks wrong, even where that does not suffice to reject
 
 
@@ -77,7 +77,7 @@ def decide(
         score=round(float(peaks[nearest]), 5),
         threshold=float(list(rule.thresholds.values())[nearest]),
         p_value=_p_value(exhausted, rule),
-        charge="defect",
+        reject_reason="defect",
         regions=regions[:MAX_REGIONS],
     )
 
@@ -89,17 +89,17 @@ def _by_score(
 ) -> Judgement:
     (kind, threshold), score = next(iter(rule.thresholds.items())), float(outputs["score"][0])
     rejected = score >= np.float32(threshold)
-    charge: Literal["defect", "product"] = "product" if kind == "product" else "defect"
+    reject_reason: Literal["defect", "product"] = "product" if kind == "product" else "defect"
     regions = []
     if "map" in outputs and rule.region_from is not None:
         regions = _regions(outputs["map"][0], None, {kind: rule.region_from}, to_frame, rule)
     return Judgement(
         verdict="reject" if rejected else "pass",
-        reason=charge if rejected else "clean",
+        reason=reject_reason if rejected else "clean",
         score=round(score, 5),
         threshold=threshold,
         p_value=_p_value(score, rule),
-        charge=charge,
+        reject_reason=reject_reason,
         regions=regions[:MAX_REGIONS],
     )
 

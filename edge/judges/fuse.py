@@ -30,7 +30,7 @@ def fuse(
     if not rejecting and refused:
         return refused[0], each
     if rejecting:  # the matcher first, then the rarest
-        decisive = min(rejecting, key=lambda one: (one.charge != "product", _rarity(one)))
+        decisive = min(rejecting, key=lambda one: (one.reject_reason != "product", _rarity(one)))
     else:
         decisive = min(judged, key=_rarity)
     regions = [region for one in rejecting for region in one.regions]
@@ -62,7 +62,7 @@ def _combined(said: Sequence[Judgement | Refused], fusion: Fusion) -> tuple[list
             one = replace(
                 one,
                 verdict="reject" if speaks else "pass",
-                reason=one.charge if speaks else "clean",
+                reason=one.reject_reason if speaks else "clean",
             )
         each.append(one)
     return each, together

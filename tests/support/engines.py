@@ -18,7 +18,7 @@ from edge.image.kernel import fatbin_name
 from edge.manifest import Artifact
 from edge.recipe import EngineChoice
 from trt_build.engines.build import Result, build_engines
-from trt_build.engines.tensorrt_builder import Asked
+from trt_build.engines.tensorrt_builder import BuildOptions
 from trt_build.engines.verify import Comparison
 
 Run = Callable[..., tuple[int, str, str]]
@@ -73,9 +73,9 @@ def build(
     here: Target,
     precisions: Sequence[Any] = ("fp32",),
     check: Callable[[Bundle, EngineChoice], Comparison | None] | None = None,
-    **asked: Any,
+    **options: Any,
 ) -> list[Result]:
-    return list(build_engines(bundle, precisions, here, Asked(**asked), check))
+    return list(build_engines(bundle, precisions, here, BuildOptions(**options), check))
 
 
 def files(bundle: Bundle) -> set[str]:

@@ -75,7 +75,7 @@ def build(
     ready for the line.
     """
     from trt_build.engines import build as building
-    from trt_build.engines.tensorrt_builder import Asked
+    from trt_build.engines.tensorrt_builder import BuildOptions
 
     read = read_model(folder)
     refused = 0
@@ -83,13 +83,13 @@ def build(
         with building.target_here(building.chosen_runtime(runtime)) as here:
             console.print(f"for {here}")
             precisions = building.chosen_precisions(read, precision or [], here)
-            asked = Asked(batch=batch, portable=portable, stripped=stripped)
+            options = BuildOptions(batch=batch, portable=portable, stripped=stripped)
             verified = here.compute_capability is not None
             # A method needs more libraries than a line has, so it is imported only where there is data.
             method = method_of(read.manifest.method) if data else None
             check = building.check_of(read, method, data) if verified else None
             console.print(f"kernels: {building.kernels_beside(read)}")
-            for result in building.build_engines(read, precisions, here, asked, check):
+            for result in building.build_engines(read, precisions, here, options, check):
                 _print_result(read, result, verified=verified)
                 refused += bool(result.refused)
     except KeyboardInterrupt:

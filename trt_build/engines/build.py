@@ -24,7 +24,7 @@ from edge.manifest import ModelManifest, Precision
 from edge.recipe import EngineChoice, Runtime
 from trt_build.data.cases import evenly
 from trt_build.engines.kernels import compile_kernels
-from trt_build.engines.tensorrt_builder import Asked, Built, build_engine, files_of
+from trt_build.engines.tensorrt_builder import BuildOptions, Built, build_engine, files_of
 from trt_build.engines.verify import Comparison, check_draft, noise, verify
 
 if TYPE_CHECKING:
@@ -101,19 +101,21 @@ def chosen_precisions(bundle: Model, asked: Sequence[str], here: Target) -> list
 
 
 def build_engines(
-    bundle: Model, precisions: Sequence[Precision], here: Target, asked: Asked, check: Check | None
+    bundle: Model, precisions: Sequence[Precision], here: Target, options: BuildOptions, check: Check | None
 ) -> Iterator[Result]:
     """Build, check and keep the engines of each precision; what is not right is deleted, and the next is built.
 
     Without a GPU there is no `check`; a line goes through the golden frames before its first part all the same.
     """
-    if asked.portable and here.runtime == "tensorrt_rtx":
+    if options.portable and here.runtime == "tensorrt_rtx":
         raise EngineError("tensorrt_rtx has no engines that its later versions take: build without --portable")
     trt = load_runtime(here.runtime)
     for precision in precisions:
         with _alone(bundle) as part:
             built = [
-                build_engine(bundle, role, precision, part.folder / ENGINES, trt=trt, target=here, asked=asked)
+                build_engine(
+                    bundle, role, precision, part.folder / ENGINES, trt=trt, target=here, options=options
+                )
                 for role in reversed(bundle.manifest.roles)
             ]
             for known in (one.engine for one in built if one.up_to_date):

@@ -30,8 +30,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What a person may say of an engine."""
+class BuildOptions:
+    """Options that a person may set for the engines that are built."""
 
     batch: int | None = None  # parts that it takes at once; None: as many as is usual and the graph allows
     portable: bool = False  # later versions of the same major take it too
@@ -47,7 +47,14 @@ class Built:
 
 
 def build_engine(
-    bundle: Model, role: Role, precision: Precision, into: Path, *, trt: Any, target: Target, asked: Asked
+    bundle: Model,
+    role: Role,
+    precision: Precision,
+    into: Path,
+    *,
+    trt: Any,
+    target: Target,
+    options: BuildOptions,
 ) -> Built:
     """Build the engine of a graph in the folder `into`, unless the bundle has it: then nothing is done.
 
@@ -60,14 +67,14 @@ def build_engine(
         builder = trt.Builder(listener)
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         parser = _parse(trt, network, listener, path, target)
-        batch = _batch(network, path, 1 if role == "reference" else asked.batch)
-        told = key(graph, precision, batch, target, asked.portable, asked.stripped)
+        batch = _batch(network, path, 1 if role == "reference" else options.batch)
+        told = key(graph, precision, batch, target, options.portable, options.stripped)
         if known := _intact(bundle, told):
             return Built(engine=known, up_to_date=True)
-        plan = _build(trt, builder, network, listener, batch=batch, path=path, target=target, asked=asked)
+        plan = _build(trt, builder, network, listener, batch=batch, path=path, target=target, options=options)
         del parser  # not before: the network's weights lie in its memory
         has_gpu = target.compute_capability is not None
-        layers = _layers(trt, listener, plan, path, asked.portable) if has_gpu else None
+        layers = _layers(trt, listener, plan, path, options.portable) if has_gpu else None
     name = f"{role}.{precision}.{told}"
     into.mkdir(parents=True, exist_ok=True)
     (into / f"{name}.engine").write_bytes(plan)
@@ -79,8 +86,8 @@ def build_engine(
         graph=graph,
         batch=batch,
         target=target,
-        portable=asked.portable,
-        stripped=asked.stripped,
+        portable=options.portable,
+        stripped=options.stripped,
         file=File(**describe(into, f"{name}.engine")),
     )
     text = msgspec.json.format(msgspec.json.encode(engine), indent=2)
@@ -161,15 +168,23 @@ def _inputs(network: Any) -> Sequence[Any]:
 
 
 def _build(
-    trt: Any, builder: Any, network: Any, listener: Any, *, batch: int, path: Path, target: Target, asked: Asked
+    trt: Any,
+    builder: Any,
+    network: Any,
+    listener: Any,
+    *,
+    batch: int,
+    path: Path,
+    target: Target,
+    options: BuildOptions,
 ) -> bytes:
     """The serialised engine; EngineError in the builder's words, KeyboardInterrupt once it has given up."""
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # for the report on layers
     config.clear_flag(trt.BuilderFlag.TF32)  # FP32 means FP32: the other precisions are in the graph
-    if asked.portable:
+    if options.portable:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
-    if asked.stripped:
+    if options.stripped:
         config.set_flag(trt.BuilderFlag.STRIP_PLAN)
         config.set_flag(trt.BuilderFlag.REFIT_IDENTICAL)  # or it would be slower than one with weights
     config.add_optimization_profile(_profile(builder, network, batch))
@@ -185,7 +200,7 @@ def _build(
         stop_if_asked()
     if plan is None:
         remedy = "run this precision on another engine, or export the model anew"
-        if asked.stripped:
+        if options.stripped:
             remedy = "build without --stripped"
         if listener.short_of_memory:
             remedy = (

@@ -18,7 +18,7 @@ from onnx import numpy_helper
 from told import Line as Told
 
 from edge.bundle import Bundle, read_bundle
-from edge.engines import processor, take_engine
+from edge.engines import processor, select_engine
 from edge.errors import BundleError, EngineError, NotReproduced
 from edge.judges.arming import armed_engine
 from edge.judges.judge import read_line
@@ -94,8 +94,8 @@ def test_an_engine_that_cannot_load_is_not_replaced(tiny_bundle: Path, tmp_path:
 def test_onnx_runtime_takes_fp32_first(tiny_bundle: Path) -> None:
     """It computes INT8 in float, and more slowly; asked for by name it does that."""
     bundle = read_bundle(tiny_bundle)
-    assert take_engine(EngineChoice(kind="onnxruntime"), bundle).precisions == ("fp32",)
-    assert take_engine(EngineChoice(kind="onnxruntime", precision="int8"), bundle).precisions == ("int8",)
+    assert select_engine(EngineChoice(kind="onnxruntime"), bundle).precisions == ("fp32",)
+    assert select_engine(EngineChoice(kind="onnxruntime", precision="int8"), bundle).precisions == ("int8",)
 
 
 def test_a_bundle_without_fp32_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -26,15 +26,15 @@ def region(kind: str = "spot", score: float = 0.9) -> Region:
 
 def judged(score: float, *, p: float | None = None, **more: Any) -> Judgement:
     """A judgement at a threshold of 0.5."""
-    charge = more.get("charge", "defect")
-    reason: Reason = charge if score >= 0.5 else "clean"
+    reject_reason = more.get("reject_reason", "defect")
+    reason: Reason = reject_reason if score >= 0.5 else "clean"
     fields = {
         "verdict": "pass" if reason == "clean" else "reject",
         "reason": reason,
         "score": score,
         "threshold": 0.5,
         "p_value": p,
-        "charge": charge,
+        "reject_reason": reject_reason,
         "regions": [],
     }
     return Judgement(**fields | more)
@@ -76,17 +76,17 @@ def test_of_judges_that_reject_the_rarest_is_told() -> None:
 
 def test_another_product_is_the_reason_wherever_the_matcher_says_so() -> None:
     """A part that is something else has many defects; that it is something else is what there is to know."""
-    matcher = judged(0.6, p=0.04, charge="product")
+    matcher = judged(0.6, p=0.04, reject_reason="product")
     for said in ([judged(0.9, p=0.001), matcher], [matcher, judged(0.9, p=0.001)]):
         found, _ = fuse(said, None)
         assert (found.reason, found.score) == ("product", 0.6)
-    found, _ = fuse([judged(0.9, p=0.001), judged(0.6, p=0.02, charge="product")], BONFERRONI)
+    found, _ = fuse([judged(0.9, p=0.001), judged(0.6, p=0.02, reject_reason="product")], BONFERRONI)
     assert found.reason == "product"
 
 
 def test_a_matcher_that_passes_a_part_does_not_hide_its_defect() -> None:
     """The right product with a defect is a defect."""
-    found, _ = fuse([judged(0.1, p=0.9, charge="product"), judged(0.9, p=0.001)], None)
+    found, _ = fuse([judged(0.1, p=0.9, reject_reason="product"), judged(0.9, p=0.001)], None)
     assert found.reason == "defect"
 
 
@@ -98,7 +98,7 @@ def test_a_part_that_a_judge_could_not_see_is_unknown() -> None:
 
 def test_a_part_that_another_judge_rejects_is_rejected() -> None:
     """A wrong product cannot be laid onto its master; that the comparator was refused it hides no reject."""
-    matcher = judged(0.9, charge="product")
+    matcher = judged(0.9, reject_reason="product")
     found, each = fuse([MOVED, matcher], None)
     assert found == matcher
     assert each == [MOVED, matcher]
@@ -171,7 +171,7 @@ P = st.one_of(st.sampled_from([1 / 300, 0.01, 0.05, 1.0]), st.floats(0, 1))
 SAID = st.one_of(
     st.sampled_from([MOVED, DARK]),
     st.builds(
-        lambda score, p, charge: judged(score, p=p, charge=charge),
+        lambda score, p, reject_reason: judged(score, p=p, reject_reason=reject_reason),
         st.floats(0, 1),
         P,
         st.sampled_from(["defect", "product"]),

@@ -86,7 +86,7 @@ from pathlib import Path
 import tensorrt_rtx as trt
 from edge.bundle import read_model
 from edge.engines.compiled import Target
-from trt_build.engines.tensorrt_builder import Asked
+from trt_build.engines.tensorrt_builder import BuildOptions
 from trt_build.engines.build import build_engines
 
 def collect(record):
@@ -102,7 +102,7 @@ before = [trt.Builder(trt.Logger(trt.Logger.ERROR))]
 before.append(before)
 del before
 here = Target(runtime="tensorrt_rtx", version=trt.__version__, compute_capability=None, driver=None)
-print(len(list(build_engines(read_model(Path(sys.argv[1])), ["fp32"], here, Asked(), None))))
+print(len(list(build_engines(read_model(Path(sys.argv[1])), ["fp32"], here, BuildOptions(), None))))
 """
 
 

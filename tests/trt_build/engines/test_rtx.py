@@ -16,7 +16,7 @@ from networks import NETWORKS  # noqa: E402  (only where torch is)
 from edge.bundle import Bundle  # noqa: E402
 from edge.engines.compiled import Target  # noqa: E402
 from edge.manifest import Precision  # noqa: E402
-from trt_build.engines.tensorrt_builder import Asked, build_engine  # noqa: E402
+from trt_build.engines.tensorrt_builder import BuildOptions, build_engine  # noqa: E402
 
 BATCH = 4
 
@@ -36,7 +36,7 @@ def test_an_engine_for_one_to_four_parts_is_built(
     assert set(roles) == ({"judge", "reference"} if name == "comparator" else {"judge"})
     for role in roles:
         built = build_engine(
-            bundle, role, precision, tmp_path, trt=trt, target=here, asked=Asked(batch=BATCH)
+            bundle, role, precision, tmp_path, trt=trt, target=here, options=BuildOptions(batch=BATCH)
         ).engine
         assert built.batch == (1 if role == "reference" else BATCH)
         assert (tmp_path / built.file.path).stat().st_size == built.file.bytes > 10_000

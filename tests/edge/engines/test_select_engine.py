@@ -15,23 +15,23 @@ from fake_gpu.machine import Machine
 from fake_gpu.plans import write_engines
 
 from edge.bundle import Bundle, read_bundle
-from edge.engines import take_engine
+from edge.engines import select_engine
 from edge.errors import EngineError
 from edge.recipe import EngineChoice
 
-TAKE = """
+SELECT = """
 import json, sys
 from pathlib import Path
 from edge.bundle import read_bundle
-from edge.engines import take_engine
+from edge.engines import select_engine
 from edge.errors import EngineError
 from edge.recipe import EngineChoice
 try:
-    taken = take_engine(EngineChoice(kind=sys.argv[2]), read_bundle(Path(sys.argv[1])))
+    chosen = select_engine(EngineChoice(kind=sys.argv[2]), read_bundle(Path(sys.argv[1])))
 except EngineError as error:
     print(json.dumps({"error": str(error)}))
 else:
-    print(json.dumps({"kind": taken.kind, "precision": taken.precision, "left_out": taken.left_out}))
+    print(json.dumps({"kind": chosen.kind, "precision": chosen.precision, "left_out": chosen.left_out}))
 """
 
 
@@ -46,12 +46,12 @@ def with_fp16(folder: Path) -> Bundle:
 
 def test_a_cpu_is_not_given_fp16(tiny_bundle: Path, score_bundle: Path) -> None:
     """It would be no faster; asked for by name it is refused with what there is."""
-    assert take_engine(EngineChoice(), with_fp16(tiny_bundle)).precision == "int8"
-    assert take_engine(EngineChoice(), with_fp16(score_bundle)).precision == "fp32"
+    assert select_engine(EngineChoice(), with_fp16(tiny_bundle)).precision == "int8"
+    assert select_engine(EngineChoice(), with_fp16(score_bundle)).precision == "fp32"
     with pytest.raises(
         EngineError, match=r"engine\.precision 'fp16': of bundle tiny, openvino can run int8, fp32"
     ):
-        take_engine(EngineChoice(kind="openvino", precision="fp16"), with_fp16(tiny_bundle))
+        select_engine(EngineChoice(kind="openvino", precision="fp16"), with_fp16(tiny_bundle))
 
 
 def test_a_line_runs_the_precision_that_its_threshold_was_calibrated_on(
@@ -61,8 +61,8 @@ def test_a_line_runs_the_precision_that_its_threshold_was_calibrated_on(
     graph = read_bundle(tiny_bundle).digest_of_graph("judge", "fp32")
     on_fp32 = msgspec.structs.replace(calibration([0.1, 0.2]), artifact=graph)
     bundle = read_bundle(altered(tiny_bundle, tmp_path / "calibrated", calibration=on_fp32))
-    assert take_engine(EngineChoice(), bundle).precision == "fp32"
-    assert take_engine(EngineChoice(precision="int8"), bundle).precision == "int8"
+    assert select_engine(EngineChoice(), bundle).precision == "fp32"
+    assert select_engine(EngineChoice(precision="int8"), bundle).precision == "int8"
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def built(tmp_path: Path) -> Path:
 
 
 def take(bench: Machine, bundle: Path, kind: str = "auto") -> dict[str, Any]:
-    found: dict[str, Any] = bench.ask(TAKE, str(bundle), kind)
+    found: dict[str, Any] = bench.ask(SELECT, str(bundle), kind)
     return found
 
 
@@ -114,7 +114,7 @@ def test_a_bundle_without_engines_is_left_to_the_cpu(bench: Machine, tmp_path: P
 
 
 def test_a_comparator_needs_the_engines_of_both_its_graphs(bench: Machine, built: Path) -> None:
-    """One that can look at parts but at no master is not taken."""
+    """One that can look at parts but at no master is not chosen."""
     for path in (built / "engines").glob("reference.*"):
         path.unlink()
     assert "expected an engine of the reference in fp32" in take(bench, built)["left_out"]["tensorrt"]
@@ -127,9 +127,9 @@ def test_a_damaged_engine_stops_the_line_before_it_starts(bench: Machine, built:
     """It is not replaced by a slower one without a word, and the error says what to do."""
     path = next((built / "engines").glob("judge.*.engine"))
     path.write_bytes(damage(path.read_bytes()))
-    script = TAKE.replace(
+    script = SELECT.replace(
         'print(json.dumps({"kind"',
-        'taken.open(EngineChoice(), read_bundle(Path(sys.argv[1]))).__enter__()\n    print(json.dumps({"kind"',
+        'chosen.open(EngineChoice(), read_bundle(Path(sys.argv[1]))).__enter__()\n    print(json.dumps({"kind"',
     )
     done = bench.run(script, str(built), "auto")
     assert done.returncode == 1
