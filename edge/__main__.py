@@ -103,15 +103,13 @@ def demo(
         int, typer.Option(min=0, help="Seed of the rendered boards; the same seed gives the same boards.")
     ] = 0,
     fps: Annotated[
-        float,
-        typer.Option(min=0.1, help="Boards per second; lowered where this machine cannot judge as many."),
+        float, typer.Option(min=0.1, help="Boards per second; lowered where this machine cannot judge as many.")
     ] = 20.0,
     picture: Annotated[
         Path | None, typer.Option(help="File (.png or .jpg) for a picture of some judged boards.")
     ] = None,
     as_json: Annotated[
-        bool,
-        typer.Option("--json", help="Print one line of JSON at the end instead of a table."),
+        bool, typer.Option("--json", help="Print one line of JSON at the end instead of a table.")
     ] = False,
 ) -> None:
     """Judge rendered boards on a real line, and compare each verdict with the truth. Needs no set-up."""

@@ -15,8 +15,6 @@ from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
 GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
-#: Instructions that add products of bytes in 32 bits; without them, sums of two products have 16 bits.
-INT8_DOT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "asimddp", "i8mm"})
 BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 
@@ -38,11 +36,6 @@ def instructions() -> frozenset[str]:
         if key.strip() in ("flags", "Features"):
             return frozenset(value.split())
     return frozenset()
-
-
-def multiplies_int8() -> bool:
-    """Return whether INT8 products are added in 32 bits, so that INT8 is faster than FP32 on every engine."""
-    return bool(INT8_DOT_PRODUCTS & instructions())
 
 
 def computes_bfloat16() -> bool:

@@ -35,9 +35,7 @@ def fuse(
         decisive = min(judged, key=_rarity)
     regions = [region for one in rejecting for region in one.regions]
     return replace(
-        decisive,
-        p_value=decisive.p_value if together is None else together,
-        regions=regions[:MAX_REGIONS],
+        decisive, p_value=decisive.p_value if together is None else together, regions=regions[:MAX_REGIONS]
     ), each
 
 

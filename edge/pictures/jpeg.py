@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from ..errors import PictureError
 
 START = b"\xff\xd8"
-END = b"\xff\xd9"
 #: Largest width and height, as in a recipe's [source].
 MOST_PX = 16384
 

@@ -16,16 +16,7 @@ HOLE, BARE, COPPER = 0, 64, 255
 #: The artwork is drawn this much larger and then averaged, so that edges are smooth.
 _FINE = 4
 #: Steps of (rows, columns) to the 8 neighbours, 45 degrees apart.
-_STEPS = (
-    (0, 1),
-    (1, 1),
-    (1, 0),
-    (1, -1),
-    (0, -1),
-    (-1, -1),
-    (-1, 0),
-    (-1, 1),
-)
+_STEPS = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,6 @@ from edge.manifest_file import parse_manifest
 Edit = Callable[[dict[str, Any]], None]
 
 
-REFERENCE_ONLY = [
-    {"role": "reference", "precision": "fp32", "path": "reference.fp32.onnx", "sha256": "", "bytes": 0}
-]
-
-
 @pytest.fixture
 def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
     """A copy of the tiny bundle that a test may damage."""

@@ -20,12 +20,7 @@ INPUTS = (
 MESSAGES = [
     Frame(part=part_of(3), shape=(5, 7), done_ns={"capture": 1}),
     Tensor(part=part_of(3), inputs=INPUTS, done_ns={}),
-    Prediction(
-        part=part_of(3),
-        inputs=INPUTS,
-        engine_ns=5,
-        done_ns={"capture": 1, "infer": 2},
-    ),
+    Prediction(part=part_of(3), inputs=INPUTS, engine_ns=5, done_ns={"capture": 1, "infer": 2}),
     Unknown(part=part_of(3), reason="dark", detail="no light", done_ns={}),
 ]
 GOLDEN = bytes.fromhex(

@@ -206,11 +206,7 @@ def test_a_kernel_gets_the_parameters_that_it_was_launched_with(bench: Machine) 
         except cuda.Error as error:
             said["short"] = str(error)
     """
-    assert bench.says(script) == {
-        "prepared": 5,
-        "plain": 5,
-        "short": "cuLaunchKernel failed: invalid argument",
-    }
+    assert bench.says(script) == {"prepared": 5, "plain": 5, "short": "cuLaunchKernel failed: invalid argument"}
 
 
 def test_a_kernel_that_leaves_the_device_s_memory_loses_the_device(bench: Machine) -> None:

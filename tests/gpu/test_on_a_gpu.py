@@ -111,12 +111,7 @@ def test_the_kernel_warps_frames_as_opencv_does(device: Device, kernels: Path, c
 
 
 def warped(
-    cuda: Any,
-    function: Any,
-    warp: Warp,
-    frame: np.ndarray,
-    under: np.ndarray | None,
-    shape: tuple[int, ...],
+    cuda: Any, function: Any, warp: Warp, frame: np.ndarray, under: np.ndarray | None, shape: tuple[int, ...]
 ) -> np.ndarray:
     """What the kernel makes of a frame."""
     out = np.empty(shape, np.uint8)

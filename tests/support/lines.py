@@ -148,10 +148,7 @@ def running(recipe: Path, **more: str) -> Iterator[RunningLine]:
     """Start a line, with more in its environment; whatever is left of it at the end is killed."""
     environment = {**os.environ, "XDG_STATE_HOME": str(recipe.parent / "state"), **more}
     process = subprocess.Popen(
-        [sys.executable, "-m", "edge", "run", str(recipe)],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
+        [sys.executable, "-m", "edge", "run", str(recipe)], stderr=subprocess.PIPE, text=True, env=environment
     )
     try:
         yield RunningLine(recipe, process)

@@ -68,11 +68,7 @@ def test_a_comparators_draft_becomes_a_bundle(
 
 
 def test_a_draft_of_good_parts_becomes_a_bundle(
-    trt_build: Run,
-    anomaly_draft: Path,
-    part_folder: Path,
-    copy: Callable[[Path], Path],
-    tmp_path: Path,
+    trt_build: Run, anomaly_draft: Path, part_folder: Path, copy: Callable[[Path], Path], tmp_path: Path
 ) -> None:
     """One folder all the way; the promise is said in words, and each part's verdict is told in advance."""
     draft, bundle, verdicts = copy(anomaly_draft), tmp_path / "bundle", tmp_path / "verdicts.jsonl"
@@ -97,11 +93,7 @@ def test_a_draft_of_good_parts_becomes_a_bundle(
 
 
 def test_a_matchers_draft_becomes_a_bundle(
-    trt_build: Run,
-    matcher_draft: Path,
-    product_folder: Path,
-    copy: Callable[[Path], Path],
-    tmp_path: Path,
+    trt_build: Run, matcher_draft: Path, product_folder: Path, copy: Callable[[Path], Path], tmp_path: Path
 ) -> None:
     """One folder of products all the way."""
     draft, bundle = copy(matcher_draft), tmp_path / "bundle"

@@ -76,14 +76,7 @@ class MobileNet(nn.Module):
         self._append(32, 3, depthwise=True)
         self._append(16, 1, acts=False)
         self._stages[0].append(_Run(first=0, last=2))
-        table = (
-            (24, 2, 2, 0),
-            (32, 3, 2, 1),
-            (64, 4, 2, 2),
-            (96, 3, 1, 2),
-            (160, 3, 2, 3),
-            (320, 1, 1, 3),
-        )
+        table = ((24, 2, 2, 0), (32, 3, 2, 1), (64, 4, 2, 2), (96, 3, 1, 2), (160, 3, 2, 3), (320, 1, 1, 3))
         for width, depth, stride, stage in table:
             for i in range(depth):
                 first, before, step = self._count, self._channels, stride if i == 0 else 1
@@ -94,13 +87,7 @@ class MobileNet(nn.Module):
                 self._stages[stage].append(_Run(first=first, last=self._count - 1, adds=adds))
 
     def _append(
-        self,
-        channels: int,
-        size: int,
-        *,
-        stride: int = 1,
-        depthwise: bool = False,
-        acts: bool = True,
+        self, channels: int, size: int, *, stride: int = 1, depthwise: bool = False, acts: bool = True
     ) -> None:
         layer = _Layer(self._channels, channels, size, stride, depthwise, acts)
         self.add_module(f"{self._count:02}", layer)

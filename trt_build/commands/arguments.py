@@ -8,6 +8,5 @@ from typing import Annotated
 import typer
 
 Data = Annotated[
-    Path,
-    typer.Argument(help="Folder of pictures; trt-build --help shows its layout.", show_default=False),
+    Path, typer.Argument(help="Folder of pictures; trt-build --help shows its layout.", show_default=False)
 ]

@@ -18,8 +18,7 @@ def calibrate(
     draft: Annotated[Path, typer.Argument(help="Folder of the draft that export wrote.", show_default=False)],
     data: Data,
     rate: Annotated[
-        float,
-        typer.Option(help="Share of good parts that may be rejected, 0 to 1; 0.05 is one in twenty."),
+        float, typer.Option(help="Share of good parts that may be rejected, 0 to 1; 0.05 is one in twenty.")
     ] = 0.05,
     how: Annotated[
         Literal["conformal", "conditional", "extrapolated"],
@@ -30,8 +29,7 @@ def calibrate(
         ),
     ] = "conformal",
     confidence: Annotated[
-        float,
-        typer.Option(help="Probability, 0 to 1, that --rate is kept; for --how conditional only."),
+        float, typer.Option(help="Probability, 0 to 1, that --rate is kept; for --how conditional only.")
     ] = 0.95,
 ) -> None:
     """Set a draft's threshold on pictures that were not trained with, on the engine that will judge.

@@ -70,12 +70,7 @@ def train(
 ) -> None:
     """Train a model of one of the methods, on the CPU. Needs the extra `build`."""
     options = TrainOptions(
-        epochs=epochs,
-        seed=seed,
-        backbone=backbone,
-        second=second,
-        position=position,
-        mixed_sizes=mixed_sizes,
+        epochs=epochs, seed=seed, backbone=backbone, second=second, position=position, mixed_sizes=mixed_sizes
     )
     try:
         train_method(method, data, folder, options)

@@ -109,11 +109,7 @@ def noise(manifest: ModelManifest, count: int = 4) -> Iterator[Case]:
 
 
 def _compare(
-    name: str,
-    bundle: Model,
-    cases: Sequence[Case],
-    theirs: Sequence[Outputs],
-    ours: Sequence[Outputs],
+    name: str, bundle: Model, cases: Sequence[Case], theirs: Sequence[Outputs], ours: Sequence[Outputs]
 ) -> Comparison:
     largest: dict[str, float] = {}
     flipped: list[str] = []
@@ -122,9 +118,4 @@ def _compare(
             largest[output] = max(difference, largest.get(output, 0.0))
         if np.any(decisions(found, bundle.manifest) != decisions(expected, bundle.manifest)):
             flipped.append(case.name)
-    return Comparison(
-        engine=name,
-        cases=len(cases),
-        differences=largest,
-        flipped=flipped,
-    )
+    return Comparison(engine=name, cases=len(cases), differences=largest, flipped=flipped)

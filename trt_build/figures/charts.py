@@ -163,11 +163,7 @@ def draw_parts(judged: Sequence[JudgedPart], scale: tuple[float, float]) -> Figu
     bar.set_axis_off()
     words: dict[str, Any] = {"size": 8, "color": INK, "va": "center", "transform": bar.transAxes}
     bar.text(
-        -0.015,
-        0.4,
-        f"value that {100 * (1 - USUAL):.3g} % of good parts' pixels reach",
-        ha="right",
-        **words,
+        -0.015, 0.4, f"value that {100 * (1 - USUAL):.3g} % of good parts' pixels reach", ha="right", **words
     )
     bar.text(1.015, 0.4, f"value that {100 * (1 - RARE):.3g} % reach", ha="left", **words)
     if not all(one.part.is_good for one in judged):

@@ -123,26 +123,6 @@ def f1_max(good: FloatArray, bad: FloatArray) -> tuple[float, float]:
     return sweep(good, bad).f1_max
 
 
-def pixel_auroc(maps: Maps, masks: Masks) -> float:
-    """Return `Sweep.auroc` of all pixels; for several figures call `sweep_pixels` once, which is slow."""
-    return sweep_pixels(maps, masks).auroc
-
-
-def pixel_ap(maps: Maps, masks: Masks) -> float:
-    """Return `Sweep.ap` of all pixels."""
-    return sweep_pixels(maps, masks).ap
-
-
-def pixel_f1_max(maps: Maps, masks: Masks) -> float:
-    """Return the highest F1 of all pixels over all thresholds."""
-    return sweep_pixels(maps, masks).f1_max[0]
-
-
-def aupro(maps: Maps, masks: Masks, limit: float) -> float:
-    """Return `Sweep.aupro` of all pixels."""
-    return sweep_pixels(maps, masks).aupro(limit)
-
-
 def resize_map(map_: FloatArray, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Return a map `(1, h, w)` as float32 `(H, W)` of `shape`, bilinear between the centres of its cells."""
     cells = np.ascontiguousarray(map_[0], np.float32)

@@ -91,10 +91,7 @@ def fit(task: Task, folder: Path, config: TrainConfig, *, describe: Mapping[str,
         raise TrainingError(f"{folder}: not trained: the pictures to train with do not fill a batch: give more")
     folder.mkdir(parents=True, exist_ok=True)
     total = config.epochs * steps
-    with (
-        working("training", total, done=done * steps, unit="step") as show,
-        keeping_ctrl_c() as stop_if_asked,
-    ):
+    with working("training", total, done=done * steps, unit="step") as show, keeping_ctrl_c() as stop_if_asked:
 
         def tell(epoch: int, step: int, loss: float) -> None:
             where = f"epoch {epoch + 1} of {config.epochs}, step {step + 1} of {steps}, loss {loss:.3f}"

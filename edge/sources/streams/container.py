@@ -20,7 +20,7 @@ from .decoder import Decoder, pixels_later, warnings_of
 _PICTURES = ("mjpeg", "png")
 _OPTIONS = {
     # By default FFmpeg reads a stream for a second before the first frame; 0.2 s are enough for a camera.
-    "rtsp": {"rtsp_transport": "tcp", "analyzeduration": "200000", "probesize": "100000"},
+    "rtsp": {"rtsp_transport": "tcp", "analyzeduration": "200000", "probesize": "100000"}
 }
 
 # A decoder that makes up pixels says so only by a warning.

@@ -113,8 +113,7 @@ def test_each_engine_that_does_not_fit_is_told(bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize(
-    ("here", "fits"),
-    [("10.7.0.23", True), ("10.13.3.9", True), ("10.3.0", False), ("11.4.0.106", False)],
+    ("here", "fits"), [("10.7.0.23", True), ("10.13.3.9", True), ("10.3.0", False), ("11.4.0.106", False)]
 )
 def test_a_portable_engine_runs_on_later_versions_of_its_major(bundle: Bundle, here: str, fits: bool) -> None:
     """And on no others."""

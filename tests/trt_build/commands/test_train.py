@@ -152,11 +152,7 @@ def test_an_altered_backbone_is_refused(
 
 @pytest.mark.parametrize("method", ANOMALY)
 def test_weights_of_another_network_are_refused(
-    refused: Callable[..., str],
-    part_folder: Path,
-    nowhere: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    method: str,
+    refused: Callable[..., str], part_folder: Path, nowhere: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     """Also where the file is what the table says it is."""
     path = nowhere / "other.safetensors"

@@ -57,10 +57,7 @@ def test_a_matrix_may_be_used_either_way_round(tmp_path: Path) -> None:
     ("weights", "said"),
     [
         (np.full((2, 2, 1, 1), 65, np.int8), "33150, .* holds 32767 in 16 bits"),
-        (
-            np.full((1, 140_000, 1, 1), 64, np.int8),
-            "2284800000, .* holds 2147483647 in 32 bits",
-        ),
+        (np.full((1, 140_000, 1, 1), 64, np.int8), "2284800000, .* holds 2147483647 in 32 bits"),
     ],
     ids=["a pair", "a filter"],
 )

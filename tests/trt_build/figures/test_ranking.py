@@ -14,14 +14,10 @@ from scipy import stats
 from edge.manifest import least_rejected
 from trt_build.figures.ranking import (
     ScoreError,
-    aupro,
     clopper_pearson,
     escape_and_overkill,
     f1_max,
     image_auroc,
-    pixel_ap,
-    pixel_auroc,
-    pixel_f1_max,
     resize_map,
     sweep,
     sweep_pixels,
@@ -138,15 +134,15 @@ def test_ap_is_the_mean_precision_at_the_defective_pixels():
     for seed in range(10):
         maps, masks = blobs(seed)
         precisions = [masks[maps >= score].mean() for score in maps[masks]]
-        assert pixel_ap(maps, masks) == pytest.approx(np.mean(precisions))
+        assert sweep_pixels(maps, masks).ap == pytest.approx(np.mean(precisions))
 
 
 def test_pixel_figures_are_those_of_all_pixels_as_if_each_were_a_part():
     """Pixels of all pictures lie in one pool."""
     maps, masks = blobs(3)
     good, bad = maps[~masks], maps[masks]
-    assert pixel_auroc(maps, masks) == image_auroc(good, bad)
-    assert pixel_f1_max(maps, masks) == f1_max(good, bad)[0]
+    assert sweep_pixels(maps, masks).auroc == image_auroc(good, bad)
+    assert sweep_pixels(maps, masks).f1_max[0] == f1_max(good, bad)[0]
 
 
 @pytest.mark.parametrize("limit", [0.05, 0.3, 1.0])
@@ -154,13 +150,10 @@ def test_aupro_agrees_with_a_sweep_over_every_threshold(limit: float):
     """Sorting once gives the very area that the definition gives, with ties and touching regions."""
     for seed in range(15):
         maps, masks = blobs(seed)
-        assert aupro(maps, masks, limit) == pytest.approx(aupro_by_sweeping(maps, masks, limit))
+        assert sweep_pixels(maps, masks).aupro(limit) == pytest.approx(aupro_by_sweeping(maps, masks, limit))
 
 
-@pytest.mark.parametrize(
-    ("limit", "expected"),
-    [(1.0, 0.9), (0.5, 0.8), (0.3, 2 / 3), (0.1, 0.5)],
-)
+@pytest.mark.parametrize(("limit", "expected"), [(1.0, 0.9), (0.5, 0.8), (0.3, 2 / 3), (0.1, 0.5)])
 def test_aupro_of_a_toy_case(limit: float, expected: float):
     """Worked out by hand.
 
@@ -174,15 +167,15 @@ def test_aupro_of_a_toy_case(limit: float, expected: float):
     map_ = np.zeros((3, 5), np.float32)
     map_[0, 0], map_[1:, 3:] = 9, 5
     map_[0, 4], map_[2, 0] = 7, 8
-    assert aupro([map_], [mask], limit) == pytest.approx(expected)
+    assert sweep_pixels([map_], [mask]).aupro(limit) == pytest.approx(expected)
 
 
 def test_aupro_is_cut_off_between_two_points_of_the_curve():
     """Four good pixels tie with the region: the line from (0, 0) to (1, 1) is halved at a limit of one half."""
     mask = np.array([[True, False, False, False, False]])
     map_ = np.ones((1, 5), np.float32)
-    assert aupro([map_], [mask], 1.0) == pytest.approx(0.5)
-    assert aupro([map_], [mask], 0.5) == pytest.approx(0.25)
+    assert sweep_pixels([map_], [mask]).aupro(1.0) == pytest.approx(0.5)
+    assert sweep_pixels([map_], [mask]).aupro(0.5) == pytest.approx(0.25)
 
 
 def test_a_small_region_counts_as_much_as_a_large_one():
@@ -192,10 +185,10 @@ def test_a_small_region_counts_as_much_as_a_large_one():
     mask[4:, 4:] = True
     map_ = mask.astype(np.float32)
     map_[0, 0] = -1
-    assert aupro([map_], [mask], 0.3) == pytest.approx(0.5)
+    assert sweep_pixels([map_], [mask]).aupro(0.3) == pytest.approx(0.5)
     mask[3, 3] = True  # touches the large one
     map_[3, 3] = 1
-    assert aupro([map_], [mask], 0.3) == pytest.approx(0.5)
+    assert sweep_pixels([map_], [mask]).aupro(0.3) == pytest.approx(0.5)
 
 
 def test_maps_of_different_sizes_are_pooled():
@@ -230,7 +223,7 @@ def test_what_cannot_be_ranked_is_refused(maps: np.ndarray, masks: np.ndarray, s
 def test_a_limit_is_a_rate(limit: float):
     """An area up to no rate, or beyond all, is asked for by mistake."""
     with pytest.raises(ScoreError, match="limit"):
-        aupro(*blobs(0), limit)
+        sweep_pixels(*blobs(0)).aupro(limit)
 
 
 def test_scores_that_are_missing_or_no_numbers_are_refused():

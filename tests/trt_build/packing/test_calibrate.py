@@ -13,12 +13,7 @@ from scipy import stats
 
 from edge.judges.pvalue import p_value
 from edge.manifest import Threshold, least_rejected
-from trt_build.packing.calibrate import (
-    CalibrationError,
-    conditional,
-    conformal,
-    extrapolated,
-)
+from trt_build.packing.calibrate import CalibrationError, conditional, conformal, extrapolated
 
 
 def rejected(thresholds: np.ndarray) -> np.ndarray:

@@ -162,10 +162,7 @@ def test_a_decoder_that_does_not_listen_fails_the_training(model: Autoencoder, s
     """The other end of the same: with too much of L3 every picture is made into one and the same."""
     with torch.no_grad():
         model.decoder[2].weight *= 1e-6
-    with (
-        torch.no_grad(),
-        pytest.raises(CollapseError, match=r"ignores its codes.*lower `smoothness`"),
-    ):
+    with torch.no_grad(), pytest.raises(CollapseError, match=r"ignores its codes.*lower `smoothness`"):
         task_of(model, seen).check(model)
 
 

@@ -125,16 +125,17 @@ def test_the_figures_are_those_of_the_scores_and_maps(
     bad = np.array([answers[one.name]["score"][0] for one in test if not one.is_good])
     maps = [ranking.resize_map(answers[one.name]["map"][0], (SIZE, SIZE)) for one in test]
     masks = [mask_of(one, (SIZE, SIZE)) for one in test]
+    pixels = ranking.sweep_pixels(maps, masks)
     threshold = np.float32(calibrated.manifest.thresholds["anomaly"])
 
     found = evaluate(calibrated, part_folder, EngineChoice()).figures
     assert found == {
         "image_auroc": pytest.approx(ranking.image_auroc(good, bad)),
         "image_f1_max": pytest.approx(ranking.f1_max(good, bad)[0]),
-        "pixel_auroc": pytest.approx(ranking.pixel_auroc(maps, masks)),
-        "pixel_ap": pytest.approx(ranking.pixel_ap(maps, masks)),
-        "aupro30": pytest.approx(ranking.aupro(maps, masks, 0.3)),
-        "aupro05": pytest.approx(ranking.aupro(maps, masks, 0.05)),
+        "pixel_auroc": pytest.approx(pixels.auroc),
+        "pixel_ap": pytest.approx(pixels.ap),
+        "aupro30": pytest.approx(pixels.aupro(0.3)),
+        "aupro05": pytest.approx(pixels.aupro(0.05)),
         "escape": (bad < threshold).mean(),
         "overkill": (good >= threshold).mean(),
     }

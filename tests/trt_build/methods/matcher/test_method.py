@@ -126,10 +126,7 @@ def test_too_few_products_leave_the_draft_as_it_was(
     draft = copy(matcher_draft)
     before = (draft / "manifest.json").read_bytes()
     bundle = read_model(draft)
-    with pytest.raises(
-        DatasetError,
-        match=r"at least 2 products .*, found \d: give more products, about 25",
-    ):
+    with pytest.raises(DatasetError, match=r"at least 2 products .*, found \d: give more products, about 25"):
         {
             "calibrate": lambda: products.calibrate(draft, folder, CalibrationOptions()),
             "kept": lambda: list(products.held_out(folder, bundle.manifest.input)),
