@@ -30,7 +30,7 @@ class _Field(msgspec.Struct, frozen=True):
 
 
 class SharedArrays:
-    """Named arrays in one file; an array of a page or more begins at a page, so that a driver can pin it.
+    """Named arrays in one file. An array of a page or more begins at a page, so that a driver can pin it.
 
     The file describes its arrays, so a path is enough to open it. All its memory is allocated when it is made,
     so a full /dev/shm is an error at the start and not a crash during the run.

@@ -51,8 +51,8 @@ _STAGE = np.dtype(
     [
         ("pid", "<i8"),
         ("ready", "<i8"),
-        ("ready_ns", "<i8"),  # since when it is ready
-        ("beat_ns", "<i8"),  # its last sign of life
+        ("ready_ns", "<i8"),  # when it became ready
+        ("beat_ns", "<i8"),  # its last heartbeat
         ("failed_ns", "<i8"),  # when the supervisor last found that it had ended
         ("dropped", "<i8"),  # number of messages that it refused
     ]
@@ -70,7 +70,7 @@ _LAYOUT: dict[str, tuple[DTypeLike, tuple[int, ...]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A verdict as publish sends it, and what heartbeats say about it afterwards."""
+    """A verdict as publish sends it, with the reason and time that later heartbeats need."""
 
     topic: bytes
     body: bytes  # JSON
@@ -78,12 +78,12 @@ class Record:
     published_ns: int
 
     def resent(self) -> Record:
-        """Return it as it is sent once more."""
+        """Return the record with its body marked as resent."""
         return replace(self, body=resent_body(self.body))
 
 
 class Ledger:
-    """The parts by their number, the verdicts recorded for them, and the signs of life of the stages."""
+    """The table of the parts, their recorded verdicts, and the heartbeats of the stages."""
 
     def __init__(self, arrays: SharedArrays) -> None:
         self._counters = arrays["counters"]
@@ -110,7 +110,7 @@ class Ledger:
 
     @property
     def run(self) -> bytes:
-        """RUN_BYTES that this run drew; stages refuse a message of another run by them."""
+        """Random number of this run, RUN_BYTES long; stages refuse messages that carry another one."""
         return self._counters[_RUN : _RUN + 1].tobytes()
 
     @property
@@ -143,9 +143,9 @@ class Ledger:
         return self.waiting >= ROWS
 
     def enter(self, part: Part) -> Part:
-        """Enter the next part, which will get exactly one verdict, and return it as it stands here.
+        """Enter the next part, which will get exactly one verdict, and return it as the ledger holds it.
 
-        A text that is longer than its field is cut, with an ellipsis. Raises ValueError for a part that is not
+        Cuts texts that are longer than their field, with an ellipsis. Raises ValueError for a part that is not
         the next one, and where the ledger is full.
         """
         if part.entry != self.captured or self.full:
@@ -173,7 +173,7 @@ class Ledger:
         return Part(**{name: fields[name] for name in _OF_PART})
 
     def holds(self, part: Part) -> bool:
-        """Return whether the part stands in the ledger with exactly these fields."""
+        """Return whether the ledger holds the part with exactly these fields."""
         return 0 <= self.captured - part.entry - 1 < ROWS and self.part(part.entry) == part
 
     def last_sequence(self, epoch: int) -> int:
@@ -184,9 +184,9 @@ class Ledger:
         return int(row["sequence"]) if int(row["epoch"]) == epoch else 0
 
     def record(self, entry: int, record: Record) -> None:
-        """Write down the verdict of the next part to be published, once and for all.
+        """Record the verdict of the next part to be published; it never changes afterwards.
 
-        Raises ValueError for another part, and for a verdict of more than RECORD_BYTES.
+        Raises ValueError for any other part, and for a verdict of more than RECORD_BYTES.
         """
         data = record.topic + b"\n" + record.body
         if entry != self.published or len(data) > RECORD_BYTES:
@@ -199,7 +199,7 @@ class Ledger:
         self._rows["recorded"][row] = len(data)
 
     def recorded(self, entry: int) -> Record | None:
-        """Return the verdict written down for a part, None if there is none yet."""
+        """Return the verdict recorded for a part, None if there is none yet."""
         row = self._rows[entry % ROWS]
         if not (length := int(row["recorded"])):
             return None
@@ -208,7 +208,7 @@ class Ledger:
         return Record(topic=topic, body=body, reason=reason, published_ns=published_ns)
 
     def recorded_since(self, since_ns: int) -> list[Record]:
-        """Return the verdicts sent since then whose rows are not used again, oldest first."""
+        """Return the verdicts sent since `since_ns`, oldest first; without those whose rows were used again."""
         found = []
         for entry in range(self.published - 1, max(0, self.captured - ROWS) - 1, -1):
             record = self.recorded(entry)
@@ -219,7 +219,7 @@ class Ledger:
 
     @property
     def settled_ns(self) -> int:
-        """Subscribers have heard every verdict sent before this time; publish sets it."""
+        """Time before which every sent verdict has reached the subscribers; publish sets it."""
         return int(self._counters[_SETTLED])
 
     @settled_ns.setter
@@ -227,6 +227,6 @@ class Ledger:
         self._counters[_SETTLED] = value
 
     def set_published(self, entry: int) -> None:
-        """Count a part's verdict as sent; its slot is free."""
+        """Count a part's verdict as sent, which frees the part's slot."""
         fence()
         self._counters[_PUBLISHED] = entry + 1

@@ -1,7 +1,7 @@
 """Keeps slots in shared memory, each with one part's frame, its model inputs and its outputs.
 
-Capture leases a slot to a part and counts up the slot's generation. A stage that still wants the data of an
-earlier lease gets an error, and never another part's picture.
+Capture leases a slot to a part and counts up the slot's generation. A stage that reads with an earlier
+generation gets an error, and never another part's picture.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from ..errors import SlotOverwritten
 from ..messages import Part
 from .arrays import PAGE, SharedArrays, fence
 
-#: The areas of a slot; there is a `tensor` and an `outputs` for each judge.
+#: The areas of a slot: one `frame`, and a `tensor` and an `outputs` for each judge.
 Area = Literal["frame", "tensor", "outputs"]
 #: The slot and generation of a part that got no slot.
 NO_LEASE = (-1, 0)
 
 
 class Ring:
-    """A fixed number of slots; each has an area for the frame, and two for each judge: input and outputs."""
+    """A fixed number of slots. Each has an area for the frame, and two for each judge: input and outputs."""
 
     def __init__(self, arrays: SharedArrays) -> None:
         self._generation = arrays["generation"]
@@ -67,19 +67,20 @@ class Ring:
         return len(self._owner)
 
     def memory(self, area: Area, number: int = 0) -> NDArray[np.uint8]:
-        """Return an area of all slots, `(slots, bytes)` uint8; for a device to pin, not to read from."""
+        """Return one area of all slots, `(slots, bytes)` uint8, for a device to pin; read by `area` instead."""
         return self._areas[area, number]
 
     def free(self, published: int) -> int:
-        """Return the number of free slots, with the number of parts published so far."""
+        """Return the number of free slots; `published` is the number of parts that have their verdict."""
         return int(np.count_nonzero(self._owner < published))
 
     def lease(self, entry: int, published: int) -> tuple[int, int]:
         """Lease the slot that has been free longest to the part `entry`; return its number and generation.
 
-        Returns NO_LEASE where no slot is free. `published` is the number of parts that have their verdict:
-        verdicts come in order, so a slot is free once its part's number is below it. Each page of the outputs
-        begins with a NaN from now on, so outputs that nobody writes pass no part. Only capture leases.
+        Returns NO_LEASE where no slot is free. `published` is the number of parts that have their verdict.
+        Verdicts come in order, so a slot is free once its part's number is below `published`. Sets the start of
+        each page of the outputs to NaN, so that outputs which nobody writes cannot pass a part. Only capture
+        leases.
         """
         slot = int(self._owner.argmin())
         if self._owner[slot] >= published:
@@ -93,7 +94,7 @@ class Ring:
         return slot, generation
 
     def check(self, part: Part) -> None:
-        """Raise SlotOverwritten if the part has no slot, or its slot is leased to a later part."""
+        """Raise SlotOverwritten if the part has no slot, or if its slot is leased to a later part."""
         fence()
         if part.slot < 0 or self._generation[part.slot] != part.generation:
             raise SlotOverwritten(f"part {part.part_id}: slot {part.slot} belongs to a later part by now")
@@ -107,12 +108,12 @@ class Ring:
 
 
 def as_image(area: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Return the first bytes of an area, `(bytes,)` uint8, as a uint8 view of this shape."""
+    """Return the start of an area, `(bytes,)` uint8, as a uint8 view of this shape; copies nothing."""
     return area[: int(np.prod(shape))].reshape(shape)
 
 
 def as_outputs(area: NDArray[np.uint8], shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:
-    """Return an area, `(bytes,)` uint8, as float32 views of these shapes, which lie one after another."""
+    """Return consecutive parts of an area, `(bytes,)` uint8, as float32 views of these shapes, by name."""
     found, offset, floats = {}, 0, area.view(np.float32)
     for name, shape in shapes.items():
         count = int(np.prod(shape))

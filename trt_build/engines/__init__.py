@@ -1,1 +1,1 @@
-"""Engines built of a bundle's graphs, and every engine held against what it should compute."""
+"""Builds engines from a bundle's graphs, and checks that each engine computes what its graph defines."""

@@ -1,4 +1,4 @@
-"""What `trt-build build` does: engines of a bundle's graphs for this device, each kept once it was checked."""
+"""Builds, checks and keeps the engines of a bundle's graphs for this device, for `trt-build build`."""
 
 from __future__ import annotations
 
@@ -31,11 +31,14 @@ if TYPE_CHECKING:
     from trt_build.methods.base import Method
 
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
-PART = "engines.part"  # where they lie until they are checked
-PICTURES = 16  # that an engine of a draft is checked on
-FIRST_WITH_FP8 = (8, 9)  # compute capability
+#: Folder in the bundle that holds new engines until they are checked.
+PART = "engines.part"
+#: Number of pictures on which an engine of a draft is checked.
+PICTURES = 16
+#: Compute capability of the first GPUs that compute FP8.
+FIRST_WITH_FP8 = (8, 9)
 
-#: An engine of the bundle against what it was made of; EngineError where it judges otherwise.
+#: Compares an engine of the bundle with its reference; raises EngineError where the engine judges otherwise.
 Check = Callable[[Model, EngineChoice], Comparison | None]
 
 _log = logging.getLogger(__name__)
@@ -43,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What became of one precision: its engines, and how they did or why they were deleted."""
+    """The engines of one precision, and their comparison with the reference or why they were deleted."""
 
     precision: Precision
     built: Sequence[Built]
@@ -52,7 +55,7 @@ class Result:
 
 
 def chosen_runtime(asked: Literal["auto"] | Runtime) -> Runtime:
-    """The runtime that is asked for, or the first that is installed."""
+    """Return the runtime that the user names or, for "auto", the first of RUNTIMES that is installed."""
     if asked != "auto":
         return asked
     for runtime in RUNTIMES:
@@ -64,7 +67,10 @@ def chosen_runtime(asked: Literal["auto"] | Runtime) -> Runtime:
 
 @contextmanager
 def target_here(runtime: Runtime) -> Iterator[Target]:
-    """What engines are built for here, with the GPU open, if there is one; EngineError where one is needed."""
+    """Yield the target that engines are built for on this machine, with its GPU open if it has one.
+
+    Raises EngineError where the runtime needs a GPU to build and the machine has none.
+    """
     with ExitStack() as opened:
         device: Device | None = None
         try:
@@ -84,7 +90,11 @@ def target_here(runtime: Runtime) -> Iterator[Target]:
 
 
 def chosen_precisions(bundle: Model, asked: Sequence[str], here: Target) -> list[Precision]:
-    """Those asked for, or all that a line would take: FP32 only where there is nothing else."""
+    """Return the precisions to build: those that the user names, or all that a line would use on this GPU.
+
+    A line uses FP32 only where the bundle has no other precision that the GPU can compute. Raises EngineError
+    where the bundle lacks a precision that the user names.
+    """
     known = bundle.manifest.precisions()
     if not known:
         raise EngineError(f"{bundle.folder}: holds no graph, so there is nothing to build")
@@ -103,9 +113,10 @@ def chosen_precisions(bundle: Model, asked: Sequence[str], here: Target) -> list
 def build_engines(
     bundle: Model, precisions: Sequence[Precision], here: Target, options: BuildOptions, check: Check | None
 ) -> Iterator[Result]:
-    """Build, check and keep the engines of each precision; what is not right is deleted, and the next is built.
+    """Build and check the engines of each precision, and yield the result of each.
 
-    Without a GPU there is no `check`; a line goes through the golden frames before its first part all the same.
+    Engines that pass the check are kept in the bundle; engines that fail are deleted. `check` is None where
+    no GPU can run them; a line still checks every engine on the golden frames before its first part.
     """
     if options.portable and here.runtime == "tensorrt_rtx":
         raise EngineError("tensorrt_rtx has no engines that its later versions take: build without --portable")
@@ -135,9 +146,10 @@ def build_engines(
 
 
 def check_of(bundle: Draft | Bundle, method: Method | None, data: Path | None) -> Check:
-    """How engines are checked: a bundle's by golden cases and those labelled in `data`, a draft's by its graph.
+    """Return the check for engines of this bundle or draft.
 
-    `method` is the bundle's, given where there is `data`.
+    Engines of a bundle are checked on its golden frames and on the labelled pictures in `data`. Engines of a
+    draft are compared with ONNX Runtime on the same graph. `method` is needed only with `data`.
     """
     if (data or isinstance(bundle, Draft)) and not find_spec("onnxruntime"):
         raise EngineError(
@@ -155,7 +167,7 @@ def check_of(bundle: Draft | Bundle, method: Method | None, data: Path | None) -
 
 
 def kernels_beside(bundle: Model) -> str:
-    """Compile the line's kernels into the engines' folder, if that can be done; what became of it, in words."""
+    """Compile the line's CUDA kernels into the bundle's folder of engines; return the outcome in words."""
     folder = bundle.folder / ENGINES
     if fatbin(folder):
         return "up to date"
@@ -167,7 +179,7 @@ def kernels_beside(bundle: Model) -> str:
 
 
 def compiled_here(bundle: Model, precision: Precision) -> list[Engine]:
-    """The bundle's engines of a precision that this device can run, to be entered by `with`."""
+    """Return the bundle's compiled engines of a precision that this device can run; open each by `with`."""
     found: list[Engine] = []
     for runtime in RUNTIMES:
         with suppress(EngineError):
@@ -177,7 +189,7 @@ def compiled_here(bundle: Model, precision: Precision) -> list[Engine]:
 
 
 def copy_engines(draft: Path, folder: Path, manifest: ModelManifest) -> None:
-    """Copy a draft's engines of the graphs that a manifest names, and its kernels, beside these graphs."""
+    """Copy a draft's engines and kernels into a bundle's folder; only engines of graphs in its manifest."""
     graphs = {(artifact.role, artifact.precision, artifact.sha256) for artifact in manifest.artifacts}
     for _, found in kept(draft):
         if isinstance(found, Compiled) and (found.role, found.precision, found.graph) in graphs:
@@ -189,10 +201,14 @@ def copy_engines(draft: Path, folder: Path, manifest: ModelManifest) -> None:
 
 @contextmanager
 def _alone(bundle: Model) -> Iterator[Model]:
-    """The bundle and its kernels beside it, without its engines: what is put there is checked, and no other."""
+    """Yield a copy of the bundle by links, with its kernels and without its engines.
+
+    So a check runs exactly the engines that are put into the copy. The copy is deleted afterwards.
+    """
     part = bundle.folder / PART
+    # A build that was killed may have left the folder.
     if part.exists():
-        shutil.rmtree(part)  # of a build that was killed
+        shutil.rmtree(part)
     (part / ENGINES).mkdir(parents=True)
     try:
         for path in bundle.folder.resolve().iterdir():
@@ -206,7 +222,7 @@ def _alone(bundle: Model) -> Iterator[Model]:
 
 
 def _move(engine: Compiled, source: Path, folder: Path, by: Callable[[Path, Path], object]) -> None:
-    """An engine's files into a folder; the one that vouches for the others last."""
+    """Move or copy an engine's files into a folder; the description comes last, since it vouches for them."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in files_of(engine):
         if (source / name).exists():

@@ -1,9 +1,9 @@
 """Runs a graph node by node on a CPU, so that FP16 and FP8 results are rounded as on a GPU.
 
-A CPU's runtimes compute an FP16 graph in FP32 and leave out the casts between its nodes: only its weights are
-rounded there, and how far it lies from FP32 would be found too small. Here every node is a session of its own,
-whose results leave it in the type that the graph gives them. A GPU multiplies FP16 and adds up in FP32, which
-is the same; where it fuses nodes it rounds less often than this.
+On a CPU, a runtime computes an FP16 graph in FP32 and leaves out the casts between nodes. Only the weights are
+rounded then, so the measured difference from FP32 would be too small. Here each node runs in its own session,
+so each result is rounded to the type that the graph gives it. A GPU multiplies in FP16 and adds up in FP32,
+which gives the same; where it fuses nodes, it rounds less often.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edge.manifest import Precision
 
 
 class Emulated(OnnxRuntime):
-    """ONNX Runtime on the CPU that rounds; several times slower than `OnnxRuntime`."""
+    """ONNX Runtime on the CPU, with the rounding of a GPU; several times slower than `OnnxRuntime`."""
 
     name = "emulated"
 
@@ -33,13 +33,14 @@ class Emulated(OnnxRuntime):
 
 
 class _Steps:
-    """Takes the place of an InferenceSession: a chain of them."""
+    """Runs a graph as a chain of sessions, one for each node; has the `run` of an InferenceSession."""
 
     def __init__(self, path: Path) -> None:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
-        options.intra_op_num_threads = 1  # or each of hundreds of sessions starts threads
+        # Without this limit each of the hundreds of sessions starts threads for all cores.
+        options.intra_op_num_threads = 1
         options.log_severity_level = 3
         model = onnx.shape_inference.infer_shapes(onnx.load(path))
         graph = model.graph
@@ -63,7 +64,9 @@ class _Steps:
             self._steps.append((session, given, list(node.output)))
 
     def run(self, outputs: tuple[str, ...], inputs: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        from onnxruntime import OrtValue  # numpy has no FP8
+        """Return the named outputs for these inputs, each array in the graph's shape and type."""
+        # numpy has no FP8, so the values between nodes stay in ONNX Runtime's own type.
+        from onnxruntime import OrtValue
 
         values = {name: OrtValue.ortvalue_from_numpy(array) for name, array in inputs.items()}
         for session, given, made in self._steps:

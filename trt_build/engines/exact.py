@@ -1,7 +1,7 @@
-"""Computes an INT8 graph exactly as written, with no saturating sum, to compare engines with.
+"""Computes an INT8 graph exactly as it is written, without saturation, as a reference for engines.
 
-ONNX Runtime without any optimisation and without its kernels for bytes: every QuantizeLinear rounds, and what
-lies between is float32, in which products and sums of INT8 are exact to a part in a million. It is slow.
+Uses ONNX Runtime without any optimisation and without its INT8 kernels. Each QuantizeLinear node rounds, and
+all other nodes compute in float32, where products and sums of INT8 are exact to a part in a million. Slow.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from edge.manifest import Precision
 
 
 class Exact(OnnxRuntime):
-    """One lane, all cores."""
+    """ONNX Runtime that computes INT8 graphs exactly, on one lane and all cores."""
 
     name = "exact integers"
 

@@ -1,7 +1,7 @@
-"""OpenVINO as processors with fewer instructions compute it, each in a process of its own.
+"""Runs OpenVINO as a processor with fewer instructions would, to measure how its answers differ there.
 
-A bundle's tolerances have to hold on every machine, not only on the one that packs it. OpenVINO's library
-oneDNN can be told to leave instructions alone. It reads the variable once, so each set needs a fresh process.
+A bundle's tolerances must hold on every machine, not only on the one that packs it. OpenVINO's library oneDNN
+can leave instructions unused. It reads its environment variable once, so each set needs a new process.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from trt_build.data.cases import Case, answer
 from trt_build.terminal.progress import working
 
 VARIABLE = "ONEDNN_MAX_CPU_ISA"
-#: oneDNN's names, without dot products of bytes, and the kernel's name of what each needs.
+#: Instruction sets without dot products of bytes: oneDNN's name -> Linux's name of the CPU flag it needs.
 WITHOUT_DOT_PRODUCTS = {"AVX2": "avx2", "AVX512_CORE": "avx512bw"}
 
 
 def playable() -> list[str]:
-    """The sets that this processor has."""
+    """Return oneDNN's names of the sets of WITHOUT_DOT_PRODUCTS that this processor has."""
     return [name for name, needed in WITHOUT_DOT_PRODUCTS.items() if needed in processor.instructions()]
 
 
 def judge_with(instructions: str, bundle: Model, precision: Precision, cases: Sequence[Case]) -> list[Outputs]:
-    """What OpenVINO answers to each case with these instructions and those before them alone."""
+    """Return OpenVINO's outputs for each case, computed with this instruction set and older ones only."""
     choice = EngineChoice(kind="openvino", precision=precision)
     with (
         working(f"judging {len(cases)} pictures with {instructions}"),
@@ -40,6 +40,6 @@ def judge_with(instructions: str, bundle: Model, precision: Precision, cases: Se
 
 
 def _judge(bundle: Model, choice: EngineChoice, cases: Sequence[Case]) -> list[Outputs]:
-    """As `judge_all`, without progress: the terminal is the parent's."""
+    """Return OpenVINO's outputs for each case; show no progress, since the terminal is the parent's."""
     with open_engine(choice, bundle) as engine:
         return [answer(engine, bundle.manifest, case) for case in cases]

@@ -22,8 +22,8 @@ INSTALLED = Path("/usr/local/cuda")
 def compile_kernels(folder: Path) -> Path:
     """Write the compiled kernel into a folder, where `edge.image.kernel.fatbin` finds it; return its path.
 
-    Takes about ten seconds and no GPU. Raise EngineError where there is no nvcc, or with its output where it
-    fails.
+    Takes about ten seconds and needs no GPU. Raises EngineError where nvcc is missing, and with nvcc's output
+    where it fails.
     """
     compiler = nvcc()
     known = _output_of([compiler, "--list-gpu-arch"]).split()
@@ -66,7 +66,10 @@ def _output_of(command: list[str | Path]) -> str:
 
 
 def nvcc() -> Path:
-    """Return the compiler's path: from $CUDA_HOME, the path, NVIDIA's Python packages or INSTALLED."""
+    """Return the path of nvcc, searched in $CUDA_HOME, $PATH, NVIDIA's Python packages and INSTALLED.
+
+    Raises EngineError where none of these has it.
+    """
     places = [Path(os.environ["CUDA_HOME"]) / "bin"] if os.environ.get("CUDA_HOME") else []
     places += [Path(folder) for folder in os.get_exec_path()]
     nvidia = find_spec("nvidia")

@@ -1,9 +1,9 @@
-"""How large the sums of an INT8 graph can become, from its weights, against what every processor can hold.
+"""Proves from an INT8 graph's weights that its sums cannot overflow on any processor.
 
-A processor without dot products of bytes (VNNI, Arm's DOT) multiplies an activation of 8 bits without sign by a
-weight of 8 bits with sign, adds two such products up in 16 bits, and saturates there without a word. Signed
-activations are moved up by 128 first. So the worst pair of a filter is 255 times its two largest weights of one
-sign. With weights of 7 bits, -64 to 64, that is 32640, which fits. The sum over a whole filter has 32 bits.
+A processor without dot products of bytes (VNNI, Arm's DOT) multiplies an unsigned 8-bit activation by a signed
+8-bit weight, adds two of these products in 16 bits, and saturates silently. It adds 128 to signed activations
+first. So the worst pair of a filter is 255 times the sum of its two largest weights of one sign. With 7-bit
+weights, -64 to 64, that is 32640, which fits. The sum over a whole filter has 32 bits.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ PAIR_HOLDS, FILTER_HOLDS = 2**15 - 1, 2**31 - 1
 
 
 class SumsOverflow(EdgeError, ValueError):
-    """An INT8 graph whose sums a processor cannot hold; names the layer and says what to do."""
+    """An INT8 graph has a layer whose sums can overflow on some processor; the text names the layer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorstSums:
-    """The largest magnitude that a layer's sums can have, whatever the picture."""
+    """The largest magnitude that a layer's sums can reach with any picture."""
 
-    pair: int  # of two products
-    filter: int  # of all products of one output channel
+    pair: int  # sum of two products
+    filter: int  # sum of all products of one output channel
 
 
 def worst_sums(path: Path) -> dict[str, WorstSums]:
-    """The worst sums of every layer of a graph whose weights are stored in INT8, by the name of the weights.
+    """Return the worst sums of each layer with INT8 weights in a graph file, by the name of the weights.
 
-    Weights are `(N, K, ...)`: N filters. Of a matrix `(N, K)`, which may be used either way round, the worse.
-    Read by OpenVINO, which is there on every machine that packs.
+    Weights are `(N, K, ...)` int8 for N filters. A matrix `(N, K)` may be used transposed, so the worse of both
+    ways counts. OpenVINO reads the file, since every machine that packs has it.
     """
     ov = load_openvino()
 
@@ -55,7 +55,7 @@ def worst_sums(path: Path) -> dict[str, WorstSums]:
 
 
 def check_sums(path: Path) -> None:
-    """Raise an EdgeError if an INT8 graph has a layer whose sums could overflow on some processor."""
+    """Raise SumsOverflow if an INT8 graph has a layer whose sums could overflow on some processor."""
     for name, sums in worst_sums(path).items():
         for held, found, bits in ((PAIR_HOLDS, sums.pair, 16), (FILTER_HOLDS, sums.filter, 32)):
             if found > held:
@@ -67,7 +67,10 @@ def check_sums(path: Path) -> None:
 
 
 def _worst(filters: npt.NDArray[np.int64]) -> WorstSums:
-    """Of filters `(N, K)`: activations are 0 where a weight of the other sign would make a sum smaller."""
+    """Return the worst sums of filters `(N, K)` int64.
+
+    In the worst case the activations are 0 at all weights of the other sign.
+    """
     up, down = np.maximum(filters, 0), np.maximum(-filters, 0)
     two = (np.sort(signed, axis=1)[:, -2:].sum(axis=1).max() for signed in (up, down))
     whole = (signed.sum(axis=1).max() for signed in (up, down))

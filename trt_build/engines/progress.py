@@ -1,4 +1,4 @@
-"""A TensorRT build as bars of progress, each phase within its parent, and Ctrl-C as its end at a step."""
+"""Shows the phases of a TensorRT build as nested progress bars, and ends the build on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from rich.progress import Progress, TaskID
 
 
 def monitor_of(trt: Any, bars: Progress, stop_if_asked: Callable[[], None]) -> Any:
-    """What a builder's `progress_monitor` takes; the builder gives up where `stop_if_asked` raises.
+    """Return a `progress_monitor` for a TensorRT builder; the build ends where `stop_if_asked` raises.
 
-    A builder calls it from threads of its own, to which it may not raise.
+    The builder calls the monitor from its own threads, in which the monitor must not raise.
     """
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # the library has no types
         def __init__(self) -> None:
-            trt.IProgressMonitor.__init__(self)  # the binding's own, which `super()` does not find
-            self._phases: dict[str, tuple[TaskID, int]] = {}  # name -> bar, how deep
+            # `super()` does not find the binding's constructor.
+            trt.IProgressMonitor.__init__(self)
+            # The bar of each phase, and how deep it is nested.
+            self._phases: dict[str, tuple[TaskID, int]] = {}
 
         def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
             depth = self._phases[parent][1] + 1 if parent in self._phases else 0

@@ -1,4 +1,4 @@
-"""Every way in which a precision can be computed here: by engines, instruction sets and exact integers."""
+"""Runs a precision in every way this machine can: by its engines, instruction sets and exact integers."""
 
 from __future__ import annotations
 
@@ -17,25 +17,30 @@ from trt_build.engines.exact import Exact
 
 
 def engines_of(bundle: Model, precision: Precision) -> list[Engine]:
-    """What computes a precision here, to be entered by `with`.
+    """Return the engines that can compute a precision on this machine; open each by `with`.
 
-    A GPU alone runs FP16 and FP8 on the line; here they are run by what rounds as it does. The engines that
-    were built for this device count too: what they differ by is what the line will see.
+    On a line only a GPU runs FP16 and FP8; here an engine that emulates its rounding runs them. Engines that
+    were built for this device are included, since the line will use them.
     """
     built = compiled_here(bundle, precision)
     if precision in ON_CPU:
         kinds: tuple[Literal["openvino", "onnxruntime"], ...] = ("openvino", "onnxruntime")
         return [*(open_engine(EngineChoice(kind=kind, precision=precision), bundle) for kind in kinds), *built]
-    from trt_build.engines.emulated import Emulated  # here, for packing FP32 and INT8 needs no onnx
+    # Imported here, since packing FP32 and INT8 needs no onnx.
+    from trt_build.engines.emulated import Emulated
 
     return [Emulated(bundle, precision), *built]
 
 
 def runs_of(bundle: Model, precision: Precision, cases: Sequence[Case]) -> Iterator[tuple[str, list[Outputs]]]:
-    """By name, what each way answers to the cases; INT8 in exact integers comes first."""
+    """Yield the name of each way to compute a precision here, with its outputs for all cases.
+
+    For INT8, exact integers come first.
+    """
     unopened = [Exact(bundle, precision)] if precision == "int8" else []
     for engine in (*unopened, *engines_of(bundle, precision)):
         with engine:
             yield f"{engine.name} {precision}", answers_of(engine, bundle.manifest, cases)
-    for name in instruction_sets.playable() if precision == "int8" else ():  # FP32 hardly differs
+    # FP32 hardly differs between instruction sets.
+    for name in instruction_sets.playable() if precision == "int8" else ():
         yield f"openvino {precision} with {name}", instruction_sets.judge_with(name, bundle, precision, cases)

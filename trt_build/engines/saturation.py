@@ -1,7 +1,8 @@
-"""Whether INT8 keeps what FP32 says, and whether this machine's engine computes what the INT8 graph says.
+"""Checks that an INT8 graph keeps what FP32 found, and that this machine's engine computes the INT8 graph.
 
-A sum that saturates is no error to a processor: the engine answers, and its scores mean nothing. Two things
-tell: the order of the scores against FP32's, and how far they lie from the same graph in exact integers.
+When a sum saturates, the processor reports no error: the engine answers, but its scores are meaningless. Two
+measures reveal it: the order of the scores compared with FP32's, and their distance from the scores of the same
+graph in exact integers.
 """
 
 from __future__ import annotations
@@ -24,26 +25,29 @@ from trt_build.data.cases import Case, answers_of, judge_all
 from trt_build.engines.exact import Exact
 
 Floats = npt.NDArray[np.float64]
-#: Of FP32's answers and of INT8's to the same cases: what is lost, in words, or None.
+#: Takes FP32's and INT8's answers to the same cases; returns what INT8 loses, in words, or None.
 Lost = Callable[[Sequence[Outputs], Sequence[Outputs]], str | None]
 
 REFERENCE = EngineChoice(kind="onnxruntime", precision="fp32")
-#: Least rank correlation of INT8's scores with FP32's on good parts. Three sound models had 0.96 and more, the
-#: same ones ruined 0.13 at most. Boards with defects all score alike: a comparator is held by what it finds.
+#: Least rank correlation of INT8's scores with FP32's on good parts. Three sound models had at least 0.96, the
+#: same ones ruined 0.13. Comparators are checked by the defects that they find: defective boards score alike.
 ORDER = 0.9
-#: An engine may lie so many times as far from exact integers as these lie from FP32 (root mean square). On four
-#: models sound engines had 0.05 to 1.1, saturated ones 1.5 (a comparator on AVX2) and 3.6 to 143.
+#: Largest root mean square distance of an engine from exact integers, in multiples of theirs from FP32. On four
+#: models, sound engines had 0.05 to 1.1, saturated ones 1.5 (a comparator on AVX2) and 3.6 to 143.
 STRAYS = 1.4
-LEAST = 2e-3  # nearer than this is near: of a probability, of a cosine, of the largest anomaly score
+#: Smaller distances always pass: absolute for probabilities and cosines, relative to the largest anomaly score.
+LEAST = 2e-3
 
 
 def order_lost(fp32: Sequence[Outputs], int8: Sequence[Outputs]) -> str | None:
-    """Say so if INT8 puts the cases into another order than FP32 does."""
-    from scipy.stats import spearmanr  # here, for verifying on a line's device needs no scipy
+    """Return a message where INT8's scores put the cases into another order than FP32's; otherwise None."""
+    # Imported here, since verifying on a line's device needs no scipy.
+    from scipy.stats import spearmanr
 
     expected, found = _highest(fp32), _highest(int8)
+    # Equal scores have no order to lose.
     if np.ptp(expected) == 0:
-        return None  # there is no order to lose
+        return None
     kept = 0.0 if np.ptp(found) == 0 else float(spearmanr(expected, found).statistic)
     if kept >= ORDER:
         return None
@@ -51,9 +55,9 @@ def order_lost(fp32: Sequence[Outputs], int8: Sequence[Outputs]) -> str | None:
 
 
 def checked_int8(draft: Draft, cases: Sequence[Case], lost: Lost) -> Draft:
-    """The draft, without its INT8 graphs where those lost what FP32 says of the cases.
+    """Return the draft; without its INT8 graphs if `lost` says that they lose what FP32 finds in the cases.
 
-    EngineError where the graphs are sound and the engine that would judge here does not compute them.
+    Raises EngineError where the graphs are sound but this machine's INT8 engine does not compute them.
     """
     if "int8" not in draft.manifest.precisions() or len(cases) < 2:
         return draft
@@ -68,7 +72,7 @@ def checked_int8(draft: Draft, cases: Sequence[Case], lost: Lost) -> Draft:
 
 
 def check_saturation(engine: Engine, bundle: Model, cases: Sequence[Case], fp32: Sequence[Outputs]) -> None:
-    """Raise EngineError if an open engine of an INT8 graph strays from the graph in exact integers."""
+    """Raise EngineError if an open INT8 engine's scores are too far from those of exact integers."""
     found = answers_of(engine, bundle.manifest, cases)
     check_computed(f"{engine.name} int8", bundle.manifest, found, _judge_exactly(bundle, cases), fp32)
 
@@ -80,7 +84,10 @@ def check_computed(
     exact: Sequence[Outputs],
     fp32: Sequence[Outputs],
 ) -> None:
-    """Raise EngineError if scores lie further from those in exact integers than INT8's rounding explains."""
+    """Raise EngineError if scores differ more from exact integers than INT8's rounding can explain.
+
+    `found`, `exact` and `fp32` are the answers of the engine, of exact integers and of FP32 to the same cases.
+    """
     ours, right, meant = (_highest(answers) for answers in (found, exact, fp32))
     strayed, rounded = _spread(ours - right), _spread(right - meant)
     largest = float(np.abs(meant).max()) if "score" in manifest.outputs else 1.0
@@ -98,7 +105,7 @@ def _judge_exactly(bundle: Model, cases: Sequence[Case]) -> list[Outputs]:
 
 
 def _leave_out(draft: Draft, why: str) -> Draft:
-    """Take the INT8 graphs out of a draft, and note why."""
+    """Delete the INT8 graphs of a draft, note the reason in its manifest, and return the new draft."""
     manifest = draft.manifest
     kept = tuple(artifact for artifact in manifest.artifacts if artifact.precision != "int8")
     metadata = manifest.metadata | {"left_out": {"int8": why}}
@@ -115,9 +122,10 @@ def _leave_out(draft: Draft, why: str) -> Draft:
 
 
 def _highest(answers: Sequence[Outputs]) -> Floats:
-    """`(n,)`: of each case the score, the highest where there are several kinds."""
+    """Return the score of each answer, `(n,)` float64; the highest one where there are several kinds."""
     return np.array([float(scores(outputs).max()) for outputs in answers])
 
 
 def _spread(values: Floats) -> float:
+    """Return the root mean square of the values `(n,)`."""
     return float(np.sqrt(np.mean(values**2)))

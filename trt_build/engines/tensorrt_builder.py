@@ -1,4 +1,4 @@
-"""A graph of a bundle into an engine for one device, by TensorRT or TensorRT-RTX, with what is known of it."""
+"""Compiles a bundle's graph into an engine for one device, with TensorRT or TensorRT-RTX, and describes it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ from trt_build.engines.timing_cache import keep_timings, timing_file, use_timing
 from trt_build.terminal.interrupt import keeping_ctrl_c
 from trt_build.terminal.progress import bars, working
 
-USUAL_BATCH = 8  # parts at once, where the graph leaves it free
-TOLD = 5  # of a parser's errors
-#: What TensorRT says, also in warnings alone, where the device's memory was too small for it.
+#: Parts in a batch where neither the graph nor the user sets the batch size.
+USUAL_BATCH = 8
+#: Number of TensorRT's errors that an error text quotes.
+TOLD = 5
+#: Phrases in TensorRT's errors and warnings that mean too little device memory.
 SHORT_OF_MEMORY = ("out of memory", "outofmemory", "insufficient memory", "memory is insufficient")
 
 _log = logging.getLogger(__name__)
@@ -31,19 +33,19 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
-    """Options that a person may set for the engines that are built."""
+    """Options for building an engine."""
 
-    batch: int | None = None  # parts that it takes at once; None: as many as is usual and the graph allows
-    portable: bool = False  # later versions of the same major take it too
-    stripped: bool = False  # without weights
+    batch: int | None = None  # most parts in a batch; None: USUAL_BATCH, or the batch size that the graph fixes
+    portable: bool = False  # whether later runtimes of the same major version can load the engine
+    stripped: bool = False  # whether the engine leaves out the weights
 
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """An engine, by what is known of it, and whether it was there before."""
+    """The description of an engine, and whether the bundle had the engine already."""
 
     engine: Compiled
-    up_to_date: bool = False
+    up_to_date: bool = False  # whether the bundle had it already
 
 
 def build_engine(
@@ -56,10 +58,10 @@ def build_engine(
     target: Target,
     options: BuildOptions,
 ) -> Built:
-    """Build the engine of a graph in the folder `into`, unless the bundle has it: then nothing is done.
+    """Build the engine of a graph into the folder `into`, unless the bundle has this engine already.
 
-    Beside the plan `<name>.engine` lies `<name>.engine.json`, and `<name>.layers.json` where there is a GPU to
-    tell what became of the layers. EngineError where the graph cannot be built, in the builder's own words.
+    Writes the plan `<name>.engine`, its description `<name>.engine.json` and, on a machine with a GPU, the
+    report on its layers `<name>.layers.json`. Raises EngineError with TensorRT's text where the build fails.
     """
     path, graph = bundle.artifact(role, precision), bundle.digest_of_graph(role, precision)
     with nothing_collected():
@@ -72,7 +74,8 @@ def build_engine(
         if known := _intact(bundle, told):
             return Built(engine=known, up_to_date=True)
         plan = _build(trt, builder, network, listener, batch=batch, path=path, target=target, options=options)
-        del parser  # not before: the network's weights lie in its memory
+        # The parser's memory holds the network's weights until the plan is built.
+        del parser
         has_gpu = target.compute_capability is not None
         layers = _layers(trt, listener, plan, path, options.portable) if has_gpu else None
     name = f"{role}.{precision}.{told}"
@@ -96,13 +99,16 @@ def build_engine(
 
 
 def files_of(engine: Compiled) -> tuple[str, str, str]:
-    """The names of an engine's files; the last one vouches for the others, and has to appear last."""
+    """Return the names of an engine's files: plan, report on layers, description.
+
+    The description vouches for the others, so it must be written last.
+    """
     name = engine.file.path
     return name, f"{name.removesuffix('.engine')}.layers.json", f"{name}.json"
 
 
 def _intact(bundle: Model, told: str) -> Compiled | None:
-    """The engine of this key that the bundle has, whole."""
+    """Return the bundle's engine with this key; None where it is missing or its plan is damaged."""
     for _, found in kept(bundle.folder):
         if isinstance(found, Compiled) and found.key == told:
             try:
@@ -115,11 +121,12 @@ def _intact(bundle: Model, told: str) -> Compiled | None:
 
 
 def _listener(trt: Any) -> Any:
-    """The builder's log: kept until something fails, for its calls say only that they did."""
+    """Return a logger for TensorRT that keeps its errors, since its failed calls return no reason."""
 
     class Listener(trt.ILogger):  # type: ignore[misc]  # the library has no types
         def __init__(self) -> None:
-            trt.ILogger.__init__(self)  # the binding's own, which `super()` does not find
+            # `super()` does not find the binding's constructor.
+            trt.ILogger.__init__(self)
             self.errors: list[str] = []
             self.short_of_memory = False
 
@@ -133,7 +140,10 @@ def _listener(trt: Any) -> Any:
 
 
 def _parse(trt: Any, network: Any, listener: Any, path: Path, target: Target) -> Any:
-    """Read an ONNX file into the network, and return the parser, which has to outlive it."""
+    """Read an ONNX file into the network; return the parser, which the network needs as long as it lives.
+
+    Raises EngineError where TensorRT does not support the graph.
+    """
     parser = trt.OnnxParser(network, listener)
     if parser.parse(path.read_bytes()):
         return parser
@@ -147,7 +157,10 @@ def _parse(trt: Any, network: Any, listener: Any, path: Path, target: Target) ->
 
 
 def _batch(network: Any, path: Path, asked: int | None) -> int:
-    """How many parts at once the engine is to take; EngineError where the graph does not allow it."""
+    """Return the most parts that a batch of the engine can have.
+
+    Raises EngineError where the graph fixes another batch size than `asked`, or leaves another dimension free.
+    """
     shapes = {put.name: tuple(put.shape) for put in _inputs(network)}
     for name, shape in shapes.items():
         if -1 in shape[1:]:
@@ -178,17 +191,25 @@ def _build(
     target: Target,
     options: BuildOptions,
 ) -> bytes:
-    """The serialised engine; EngineError in the builder's words, KeyboardInterrupt once it has given up."""
+    """Return the serialised engine.
+
+    Raises EngineError with TensorRT's text where the build fails, and KeyboardInterrupt after a Ctrl-C, once
+    the builder has stopped.
+    """
     config = builder.create_builder_config()
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # for the report on layers
-    config.clear_flag(trt.BuilderFlag.TF32)  # FP32 means FP32: the other precisions are in the graph
+    # The report on layers needs the details.
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    # The graph states every precision, so FP32 must not be computed as TF32.
+    config.clear_flag(trt.BuilderFlag.TF32)
     if options.portable:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
     if options.stripped:
         config.set_flag(trt.BuilderFlag.STRIP_PLAN)
-        config.set_flag(trt.BuilderFlag.REFIT_IDENTICAL)  # or it would be slower than one with weights
+        # Without this flag the engine would be slower than one with weights.
+        config.set_flag(trt.BuilderFlag.REFIT_IDENTICAL)
     config.add_optimization_profile(_profile(builder, network, batch))
-    measures = target.runtime == "tensorrt"  # RTX does not when it builds
+    # RTX measures nothing when it builds.
+    measures = target.runtime == "tensorrt"
     timings = timing_file(target) if measures else None
     if timings:
         use_timings(config, timings)
@@ -219,9 +240,9 @@ def _build(
 
 
 def _profile(builder: Any, network: Any, batch: int) -> Any:
-    """One part to `batch` parts at once, and tuned for that many.
+    """Return a profile for batches of one part to `batch` parts, tuned for full batches.
 
-    Single parts have time to spare. A deadline is at risk where parts have piled up, and then batches are full.
+    Deadlines are at risk only when parts have piled up, and then batches are full.
     """
     profile = builder.create_optimization_profile()
     for put in _inputs(network):
@@ -231,22 +252,26 @@ def _profile(builder: Any, network: Any, batch: int) -> Any:
 
 
 def _for_this_gpu(rtx: Any, config: Any) -> None:
-    """Have RTX build for the card that is here, which without being told so it does for all but the oldest."""
+    """Make RTX build for this machine's GPU alone; by default it builds for all but the oldest GPUs."""
     config.num_compute_capabilities = 1
     config.set_compute_capability(rtx.ComputeCapability.CURRENT, 0)
 
 
 def _run(builder: Any, network: Any, config: Any) -> Any:
-    """What the builder makes, in a thread of its own: this one would not hear of a Ctrl-C before the end."""
+    """Return the plan that the builder makes; None where it fails.
+
+    The builder runs in another thread, so that this one notices a Ctrl-C before the end of the build.
+    """
     with ThreadPoolExecutor(1, "builder") as thread:
         return thread.submit(builder.build_serialized_network, network, config).result()
 
 
 def _layers(trt: Any, listener: Any, plan: bytes, path: Path, portable: bool) -> str:
-    """What the engine says of its layers, in JSON; EngineError where it cannot even be loaded."""
+    """Return the report on the engine's layers, in JSON; raise EngineError where the plan cannot be loaded."""
     runtime = trt.Runtime(listener)
     if portable:
-        runtime.engine_host_code_allowed = True  # such a plan carries a small runtime of its own
+        # A portable plan contains a small runtime, which is host code.
+        runtime.engine_host_code_allowed = True
     loaded = runtime.deserialize_cuda_engine(plan)
     if loaded is None:
         raise EngineError(

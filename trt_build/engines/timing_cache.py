@@ -1,4 +1,4 @@
-"""What TensorRT measured in earlier builds on this device, kept so that the next are quicker."""
+"""Keeps what TensorRT measured in earlier builds on this device, so that later builds are faster."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ _DIGEST = hashlib.sha256().digest_size
 
 
 def timing_file(target: Target) -> Path | None:
-    """Where it is kept for this user, if anywhere; one GPU or version has nothing to say of another."""
+    """Return this user's file of measurements for a target; None where the user has no folder for caches.
+
+    Each GPU architecture and runtime version has its own file, since measurements hold for no other.
+    """
     folder = user_cache("timing")
     major, minor = target.compute_capability or (0, 0)
     return folder and folder / f"{target.runtime}-{target.version}-sm{major}{minor}.cache"
 
 
 def use_timings(config: Any, path: Path) -> None:
-    """Give a builder's `config` the measurements in the file; none where it is missing or damaged."""
-    # TensorRT checks only the header of what it is given, so a digest before it vouches for the rest.
+    """Give the measurements in the file to a builder's `config`; none where the file is missing or damaged."""
+    # TensorRT checks only the header of the measurements, so a digest before them protects the rest.
     try:
         data = path.read_bytes() if os.path.isfile(path) else b""
     except OSError as error:
@@ -42,7 +45,7 @@ def use_timings(config: Any, path: Path) -> None:
 
 
 def keep_timings(config: Any, path: Path) -> None:
-    """Put what the builder has measured by now in the file's place, whole; only warns where it cannot."""
+    """Replace the file by all that the builder has measured so far; log a warning where that fails."""
     cache = config.get_timing_cache()
     if cache is None:
         return

@@ -1,4 +1,4 @@
-"""A bundle's engine against its FP32 reference: differences, decisions that flip, and quality lost."""
+"""Compares a bundle's engine with its FP32 reference: differences, changed decisions, and lost quality."""
 
 from __future__ import annotations
 
@@ -19,32 +19,34 @@ from trt_build.data.cases import Case, answers_of
 from trt_build.engines.exact import Exact
 from trt_build.engines.saturation import REFERENCE, check_saturation
 
-LOST = 1.0  # points of quality that an engine may lose
-FLIPPED = 0.02  # part of cases of which the engine may decide otherwise
-#: How far an engine may be from another that runs the same graph, in parts of the output's largest value.
+#: Points of quality that an engine may lose.
+LOST = 1.0
+#: Share of the cases on which the engine may decide otherwise than the reference.
+FLIPPED = 0.02
+#: Largest difference between two engines of the same graph, as a share of the output's largest value.
 CLOSE: dict[Precision, float] = {"fp32": 0.01, "fp16": 0.05, "int8": 0.25, "fp8": 0.25}
 
-#: What an engine answered to each case, in their order, into a figure of merit in points.
+#: Takes an engine's answers to all cases, in their order; returns their quality in points.
 Measure = Callable[[Sequence[Outputs]], float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """An engine against the reference on labelled cases; quality in points, as the method measures it."""
+    """An engine compared with the reference on the same cases; quality is in points of the method's measure."""
 
     engine: str
     cases: int
-    differences: dict[str, float]  # largest, by output and of the score
-    flipped: list[str]  # cases that are rejected by one and not for the same kinds by the other
-    reference: float | None = None  # None: there are no labels to measure by
-    quality: float | None = None
+    differences: dict[str, float]  # largest difference of each output and of the score
+    flipped: list[str]  # cases on which the two decide differently for at least one kind
+    reference: float | None = None  # quality of the reference; None without labels
+    quality: float | None = None  # quality of the engine; None without labels
 
 
 def verify(bundle: Bundle, choice: EngineChoice, cases: Iterable[Case], measure: Measure) -> Comparison | None:
-    """Judge the golden cases, then labelled ones if there are any.
+    """Check an engine on the golden cases, then compare it with the reference on labelled cases, if any.
 
-    EngineError where a golden case is not reproduced, more than LOST points are lost or more than FLIPPED of
-    the cases are decided otherwise, and where there are cases but no FP32 judge.
+    Raises EngineError where the engine does not reproduce a golden case, loses more than LOST points or decides
+    otherwise on more than FLIPPED of the cases, and where the reference cannot be opened.
     """
     labelled = list(cases)
     with open_engine(choice, bundle) as engine:
@@ -76,10 +78,10 @@ def verify(bundle: Bundle, choice: EngineChoice, cases: Iterable[Case], measure:
 
 
 def check_draft(draft: Model, choice: EngineChoice, cases: Iterable[Case]) -> Comparison:
-    """Hold an engine of a draft, which has no golden cases yet, against ONNX Runtime on the very same graph.
+    """Compare an engine of a draft, which has no golden cases yet, with ONNX Runtime on the same graph.
 
-    EngineError where an output is not finite, or on any case further off than CLOSE allows. What the graph
-    itself lost against FP32 is measured when the draft is packed.
+    Raises EngineError where an output is not finite or differs by more than CLOSE allows on any case. What the
+    graph itself loses against FP32 is measured when the draft is packed.
     """
     shown = list(cases)
     with open_engine(choice, draft) as engine:
@@ -100,7 +102,10 @@ def check_draft(draft: Model, choice: EngineChoice, cases: Iterable[Case]) -> Co
 
 
 def noise(manifest: ModelManifest, count: int = 4) -> Iterator[Case]:
-    """Pictures of noise, where there are no others; with another one each, where the method compares."""
+    """Yield cases of noise to check engines on without a data set; each image is `(1, C, H, W)` uint8.
+
+    For a method that compares, each case has a second image of noise as its master.
+    """
     rng = np.random.default_rng(0)
     for number in range(count):
         image, other = rng.integers(0, 256, (2, *manifest.input.shape), np.uint8)
@@ -111,6 +116,7 @@ def noise(manifest: ModelManifest, count: int = 4) -> Iterator[Case]:
 def _compare(
     name: str, bundle: Model, cases: Sequence[Case], theirs: Sequence[Outputs], ours: Sequence[Outputs]
 ) -> Comparison:
+    """Return how the engine's answers (`ours`) differ from the reference's (`theirs`) on the same cases."""
     largest: dict[str, float] = {}
     flipped: list[str] = []
     for case, expected, found in zip(cases, theirs, ours, strict=True):

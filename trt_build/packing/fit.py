@@ -1,4 +1,4 @@
-"""How well good boards fit their masters once they are registered, with a margin: a comparator's limits."""
+"""Measures how well good boards fit their masters after registration, to set a comparator's limits."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from trt_build.data.errors import DatasetError
 from trt_build.data.pairs import Pair
 from trt_build.terminal.progress import counted
 
-MARGIN = 1.25  # over the worst that any good board showed
-LEAST_RESIDUAL_PX = 2.0  # less is no sign of another part, however still the boards of the data set lay
+#: Factor between the worst value of any good board and the limit.
+MARGIN = 1.25
+#: Smallest limit of the residual: less never shows another part, even where the data set's boards never move.
+LEAST_RESIDUAL_PX = 2.0
 
 
 def fit_of(pairs: Sequence[Pair]) -> Fit:
-    """The limits that every board of the pairs keeps, its defects taken out and its pose changed.
+    """Return limits that every board of the pairs keeps, after its defects are removed and its pose is changed.
 
-    Boards that cannot be registered at all are left out; DatasetError where none can be.
+    Leaves out boards that cannot be registered. Raises DatasetError where none can be registered.
     """
     found = list(_registrations(pairs))
     if not found:
@@ -35,6 +37,7 @@ def fit_of(pairs: Sequence[Pair]) -> Fit:
 
 
 def _registrations(pairs: Sequence[Pair]) -> Iterator[Registration]:
+    """Yield the registration of each board, without defects and in a random pose, to its master."""
     rng = np.random.default_rng(17)
     for pair in counted(pairs, "registering"):
         shift, turn = rng.uniform(-6, 6, 2), rng.uniform(-0.7, 0.7)
@@ -45,7 +48,7 @@ def _registrations(pairs: Sequence[Pair]) -> Iterator[Registration]:
 
 
 def _without_defects(pair: Pair) -> npt.NDArray[np.uint8]:
-    """The board `(H, W)`, with the master's pixels in the boxes of its defects."""
+    """Return the board, `(H, W)` uint8, with the master's pixels in the boxes of its defects."""
     board: npt.NDArray[np.uint8] = pair.board.copy()
     for left, top, right, bottom in pair.boxes.round().astype(int):
         board[top:bottom, left:right] = pair.master[top:bottom, left:right]
@@ -53,7 +56,7 @@ def _without_defects(pair: Pair) -> npt.NDArray[np.uint8]:
 
 
 def _moved(board: npt.NDArray[np.uint8], shift: npt.NDArray[np.float64], turn: float) -> npt.NDArray[np.uint8]:
-    """The board as it would lie on a belt: shifted by so many pixels and turned by so many degrees."""
+    """Return the board `(H, W)` uint8, shifted by `shift`, `(2,)` x and y in pixels, and turned in degrees."""
     height, width = board.shape
     middle = ((width - 1) / 2, (height - 1) / 2)
     matrix = np.asarray(cv2.getRotationMatrix2D(middle, turn, 1.0), np.float64)

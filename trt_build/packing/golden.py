@@ -1,4 +1,4 @@
-"""Answers of the FP32 model and of each engine into tolerances, and into the pictures for golden cases."""
+"""Sets each precision's tolerances from the answers of FP32 and of all engines, and chooses golden cases."""
 
 from __future__ import annotations
 
@@ -16,22 +16,27 @@ from trt_build.data.cases import Case
 from trt_build.engines.runs import runs_of
 from trt_build.engines.saturation import check_computed
 
-GOLDEN = 4  # cases
-CLEAR = 0.1  # a score over its threshold is so far over it in a golden case; one under it is half of it
-MARGIN = 1.5  # times the largest difference measured: another CPU rounds otherwise
-#: Least tolerance: of probabilities and of vectors of length 1, and in parts of the largest value that an
-#: anomaly model gave, whose scale is its own; covers the rounding of what is stored.
+#: Number of golden cases.
+GOLDEN = 4
+#: A golden case's score is at least this far above its threshold, or at most half of the threshold.
+CLEAR = 0.1
+#: Factor between the largest measured difference and the tolerance, since another CPU rounds otherwise.
+MARGIN = 1.5
+#: Smallest tolerance: absolute for probabilities and unit vectors, relative to the largest value for anomaly
+#: models, whose scale is arbitrary. It covers the rounding of the stored golden frames.
 LEAST = 2e-3
+#: Smallest tolerance of the edges of boxes.
 LEAST_EXTENT_PX = 0.2
 
 
 def compare_engines(
     draft: Draft, manifest: Manifest, answers: Sequence[tuple[Case, Outputs]]
 ) -> tuple[dict[Precision, dict[str, float]], list[bool]]:
-    """By precision, what each output may differ by: more than it did on any case, however it was computed.
+    """Return each precision's tolerance of every output, and for each case whether all engines agree on it.
 
-    And of each case whether all ways decide as the FP32 model does, which gave the `answers`. EngineError where
-    an engine saturates, BundleError where a precision differs so much that its tolerance would tell nothing.
+    A tolerance is MARGIN times the largest difference from FP32 on any case, over all ways to compute it.
+    Engines agree on a case where they all decide as the FP32 model, which gave the `answers`. Raises
+    EngineError where an engine saturates, and BundleError where a tolerance is too large to detect errors.
     """
     cases, meant = [case for case, _ in answers], [wanted for _, wanted in answers]
     tolerances: dict[Precision, dict[str, float]] = {}
@@ -53,6 +58,7 @@ def compare_engines(
 
 
 def _least(manifest: Manifest, meant: Sequence[Outputs]) -> dict[str, float]:
+    """Return the smallest tolerance of each output and of the score; `meant` are FP32's answers."""
     least = {name: LEAST_EXTENT_PX if name == "extents" else LEAST for name in (*meant[0], "score")}
     if "score" in manifest.outputs:
         return {name: LEAST * max(float(np.abs(wanted[name]).max()) for wanted in meant) for name in least}
@@ -62,14 +68,15 @@ def _least(manifest: Manifest, meant: Sequence[Outputs]) -> dict[str, float]:
 def choose_golden(
     answers: Sequence[tuple[Case, Outputs]], agreed: Sequence[bool], manifest: Manifest
 ) -> list[tuple[Case, Outputs]]:
-    """Cases of all kinds of defect and good ones, as far as they go, none of which is a near thing.
+    """Return up to GOLDEN cases with clear scores, from as many kinds of defect as possible, and good ones.
 
-    Where engines decide otherwise than the FP32 model, one that is sound could not be told from another.
-    BundleError where no case is left.
+    Leaves out cases on which engines disagree (`agreed` is false), since even a sound engine would fail them.
+    Raises BundleError where no case has clear scores.
     """
     limits = np.array([manifest.thresholds[kind] for kind in manifest.kinds])
     under, over = limits / 2, limits + CLEAR
-    if "score" in manifest.answers:  # whose zero means nothing: by how far the lowest lies under the threshold
+    # An anomaly score has no meaningful zero: the distance of the lowest score to the threshold sets the scale.
+    if "score" in manifest.answers:
         margin = CLEAR * abs(float(limits[0]) - min(float(scores(o)[0]) for _, o in answers))
         under, over = limits - margin, limits + margin
     sure = [
