@@ -30,7 +30,7 @@ from edge.image.prepare import Preparer
 from edge.judges.arming import armed_engine
 from edge.judges.decide import decide
 from edge.judges.golden import judge
-from edge.judges.judge import Judge, rule_of
+from edge.judges.judge import judge_of
 from edge.recipe import Recipe, Synthetic
 from edge.recipe_file import read_recipe
 from edge.render.board import design
@@ -105,10 +105,8 @@ class Line:
 
     def __init__(self, bundle: Bundle, recipe: Recipe, opened: ExitStack) -> None:
         self.manifest = bundle.manifest
-        self._judge = Judge(
-            choice=recipe.judges[0], bundle=bundle, rule=rule_of(recipe.judges[0], bundle, recipe)
-        )
-        self._preprocess = self._judge.preprocess(recipe)
+        self._judge = judge_of(recipe, recipe.judges[0], bundle)
+        self._preprocess = self._judge.preprocess
         self._engine = opened.enter_context(armed_engine(recipe.engine, bundle)).engine
 
     def verdict(self, board: Clean, picture: Picture) -> str:

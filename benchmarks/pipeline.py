@@ -49,9 +49,9 @@ console = Console(stderr=True)
 def bare_loop(recipe: Recipe, seconds: float) -> float:
     """Return the inferences a second of the engine alone, with all lanes in use."""
     (judge,) = read_judges(recipe)
-    masters = judge.masters(recipe)
+    masters = judge.masters()
     assert masters is not None
-    view = judge.views(recipe)[0]
+    view = judge.views()[0]
     with open_engine(recipe.engine, judge.bundle) as engine:
         reference = engine.reference(masters.get(view).input)
         inputs = [masters.get(view).input.copy() for _ in range(engine.lanes)]

@@ -40,7 +40,7 @@ def check_line(path: Path, state: Path) -> None:
         passed("machine", f"ports and folders are free; epochs are kept in {state}")
     else:
         noted("machine", "the line runs now: its ports and folders are its own")
-    timings = [_check_judge(judge, recipe, passed, noted) for judge in judges]
+    timings = [_check_judge(judge, passed, noted) for judge in judges]
     source = recipe.source
     view = _first_view(recipe)
     if view is None:
@@ -48,9 +48,9 @@ def check_line(path: Path, state: Path) -> None:
     else:
         passed("source", f"{source.camera} delivers {source.width}x{source.height}, view {view!r}")
     for judge in judges:
-        masters = judge.masters(recipe)
+        masters = judge.masters()
         if masters is not None:
-            views = {view: None for view in (*judge.views(recipe), view) if view is not None}
+            views = {view: None for view in (*judge.views(), view) if view is not None}
             for one in views:
                 masters.get(one)
             passed("masters", f"of {len(views)} views fit: {', '.join(map(repr, views))}")
@@ -78,9 +78,7 @@ def shortages(recipe: Recipe, capacity: Capacity) -> list[str]:
     return found
 
 
-def _check_judge(
-    judge: Judge, recipe: Recipe, passed: Callable[[str, str], None], noted: Callable[[str, str], None]
-) -> Timing:
+def _check_judge(judge: Judge, passed: Callable[[str, str], None], noted: Callable[[str, str], None]) -> Timing:
     """Check a judge's bundle, rule, engine and, for a matcher, drawings; return how long its engine takes."""
     manifest = judge.bundle.manifest
     passed(
@@ -92,7 +90,7 @@ def _check_judge(
     passed("rule", f"reject from {thresholds}{promise}")
     if shortcoming := processor.shortcoming():
         noted("processor", shortcoming)
-    with armed_engine(recipe.engine, judge.bundle) as armed:
+    with armed_engine(judge.recipe.engine, judge.bundle) as armed:
         engine = armed.engine
         for name, why in armed.left_out.items():
             noted("engine", f"{name} left out: {why}")
@@ -100,7 +98,7 @@ def _check_judge(
         said = f"reproduces {len(manifest.golden)} golden frames, {timing.one_ms:.3g} ms a part"
         passed("engine", f"{engine.name} {engine.precision} {said}")
     if manifest.matches_drawings:
-        passed("drawings", f"{len(judge.drawings(recipe))} of the product")
+        passed("drawings", f"{len(judge.drawings())} of the product")
     return timing
 
 

@@ -76,11 +76,7 @@ class Masters:
 
 
 def masters_of(
-    recipe: Recipe,
-    choice: JudgeChoice,
-    preprocess: Preprocess,
-    bundle: Bundle,
-    pictures: Mapping[str, str] | None = None,
+    recipe: Recipe, choice: JudgeChoice, preprocess: Preprocess, bundle: Bundle, pictures: Mapping[str, str]
 ) -> Masters | None:
     """Return a judge's masters: the recipe's or, if it names none, the bundle's; None if its model needs none.
 
@@ -90,7 +86,7 @@ def masters_of(
     if not manifest.features:
         return None
     bayer = recipe.source.bayer
-    reader = _from_files(choice.masters, bayer, pictures or {}) if choice.masters else _from_bundle(bundle)
+    reader = _from_files(choice.masters, bayer, pictures) if choice.masters else _from_bundle(bundle)
     shape = (*recipe.source.shape, 3) if bayer else recipe.source.shape
     return Masters(reader, preprocess, manifest.input, shape, recipe.masters_kept)
 

@@ -1,4 +1,4 @@
-"""The recipe's judges with their bundles: what each looks at, and when it rejects."""
+"""Reads the judges of a recipe: their bundles, masters, drawings and rules for rejecting a part."""
 
 from __future__ import annotations
 
@@ -29,65 +29,73 @@ from .rules import Rules
 
 @dataclass(frozen=True, kw_only=True)
 class Judge:
-    """One model of a line."""
+    """One model of a line, with what the recipe says about it; `judge_of` makes one.
 
+    `pictures` is what `pictures_of` found when the line started. Masters that differ from it are refused.
+    """
+
+    recipe: Recipe
     choice: JudgeChoice
     bundle: Bundle
     rule: Rule
-    pictures: dict[str, str] = field(default_factory=dict)  # as `pictures_of` found them when the line started
+    pictures: dict[str, str] = field(default_factory=dict)
 
-    def preprocess(self, recipe: Recipe) -> Preprocess:
-        """How its parts are laid out, and how well they have to fit their masters."""
-        said, fit = recipe.preprocess.register, self.bundle.manifest.fit
-        register = (
-            said
-            if fit is None
-            else msgspec.structs.replace(
-                said,
-                max_residual_px=said.max_residual_px or fit.residual_px,
-                max_difference=said.max_difference or fit.difference,
+    @property
+    def preprocess(self) -> Preprocess:
+        """Return [preprocess] with this judge's crop, and the bundle's limits where the recipe sets none."""
+        register, fit = self.recipe.preprocess.register, self.bundle.manifest.fit
+        if fit is not None:
+            register = msgspec.structs.replace(
+                register,
+                max_residual_px=register.max_residual_px or fit.residual_px,
+                max_difference=register.max_difference or fit.difference,
             )
-        )
-        crop = self.choice.crop or recipe.preprocess.crop
-        return msgspec.structs.replace(recipe.preprocess, crop=crop, register=register)
+        crop = self.choice.crop or self.recipe.preprocess.crop
+        return msgspec.structs.replace(self.recipe.preprocess, crop=crop, register=register)
 
-    def masters(self, recipe: Recipe) -> Masters | None:
-        """The masters that it compares with; None for a model without."""
-        return masters_of(recipe, self.choice, self.preprocess(recipe), self.bundle, self.pictures)
+    def masters(self) -> Masters | None:
+        """Return the masters that parts are compared with; None if the model needs none."""
+        return masters_of(self.recipe, self.choice, self.preprocess, self.bundle, self.pictures)
 
-    def views(self, recipe: Recipe) -> list[str]:
-        """Views that have a master now."""
-        return known_views(recipe, self.choice, self.bundle)
+    def views(self) -> list[str]:
+        """Return the views that have a master now."""
+        return known_views(self.recipe, self.choice, self.bundle)
 
-    def preparer(self, recipe: Recipe) -> Preparer:
-        """What lays out its parts; the masters that are there now are ready."""
-        masters = self.masters(recipe)
+    def preparer(self) -> Preparer:
+        """Read the masters that are there now, and return a preparer of the model's inputs.
+
+        Raise RecipeError where a master does not fit. The error then comes before the line is armed.
+        """
+        masters = self.masters()
         if masters is not None:
-            for view in self.views(recipe):
-                masters.get(view)  # one that does not fit is said before the line is armed
-        return Preparer(self.preprocess(recipe), self.bundle.manifest.input, masters, recipe.source.bayer)
+            for view in self.views():
+                masters.get(view)
+        return Preparer(self.preprocess, self.bundle.manifest.input, masters, self.recipe.source.bayer)
 
     @property
     def drawing_files(self) -> list[str]:
-        """The files that the recipe's `drawings` names."""
+        """Return the files that the recipe's `drawings` names."""
         return sorted(glob.glob(self.choice.drawings))
 
-    def drawings(self, recipe: Recipe) -> list[NDArray[np.uint8]]:
-        """The drawings of the product, as a matcher takes them; RecipeError where there are none."""
+    def drawings(self) -> list[NDArray[np.uint8]]:
+        """Return the drawings of the product as a matcher's inputs, `(1, C, H, W)` uint8 each.
+
+        Raise RecipeError where there are none.
+        """
         found = [read_picture(Path(path)) for path in self.drawing_files]
         if not found:
             raise RecipeError(
-                f"{recipe.key(self.choice, 'drawings')}: {self.choice.drawings!r} names no file, and "
-                f"{self.bundle.manifest.name} compares parts with the drawings of their product: say where "
-                "they are"
+                f"{self.recipe.key(self.choice, 'drawings')}: {self.choice.drawings!r} names no file, and "
+                f"{self.bundle.manifest.name} compares parts with drawings of their product: write where the "
+                "drawings are"
             )
         return [drawing_input(picture, self.bundle) for picture in found]
 
 
 def read_line(path: Path) -> tuple[Recipe, str, tuple[Judge, ...]]:
-    """A recipe, the SHA-256 of its file, and its judges.
+    """Return a recipe, the SHA-256 of its file, and its judges.
 
-    Raises RecipeError, which names file and key, and BundleError; both say what to do.
+    Raise RecipeError, which names the file and the key, or BundleError.
     """
     recipe, digest = read_recipe(path)
     try:
@@ -97,27 +105,29 @@ def read_line(path: Path) -> tuple[Recipe, str, tuple[Judge, ...]]:
 
 
 def read_judges(recipe: Recipe) -> tuple[Judge, ...]:
-    """Every judge with its bundle verified.
+    """Return the recipe's judges, each with its bundle verified.
 
-    Raises BundleError, which names the file, and RecipeError, which names the key; both say what to do.
+    Raise BundleError, which names the file, or RecipeError, which names the key.
     """
-    judges = []
-    for choice in recipe.judges:
-        bundle = read_bundle(Path(choice.bundle))
-        _check_keys(choice, bundle, recipe)
-        judges.append(Judge(choice=choice, bundle=bundle, rule=rule_of(choice, bundle, recipe)))
+    judges = tuple(judge_of(recipe, choice, read_bundle(Path(choice.bundle))) for choice in recipe.judges)
     _check_fusion(recipe, judges)
-    return tuple(judges)
+    return judges
+
+
+def judge_of(recipe: Recipe, choice: JudgeChoice, bundle: Bundle) -> Judge:
+    """Return the judge that `choice` describes; raise RecipeError where the recipe does not suit its bundle."""
+    _check_keys(choice, bundle, recipe)
+    return Judge(recipe=recipe, choice=choice, bundle=bundle, rule=_rule_of(choice, bundle, recipe))
 
 
 def digest_of(judges: tuple[Judge, ...]) -> str:
-    """The identity of what judges: the bundle's digest or, of several, the SHA-256 of their digests."""
+    """Return the digest of the bundle or, for several judges, the SHA-256 of the digests in order."""
     digests = [judge.bundle.digest for judge in judges]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def rules_of(judges: tuple[Judge, ...], fusion: Fusion | None) -> Rules:
-    """How verdicts are made of what the judges say."""
+    """Return the rules by which publish makes verdicts from the judges' outputs."""
     return Rules(
         judges=tuple(judge.rule for judge in judges),
         outputs=tuple(judge.bundle.manifest.answers for judge in judges),
@@ -126,26 +136,29 @@ def rules_of(judges: tuple[Judge, ...], fusion: Fusion | None) -> Rules:
 
 
 def pictures_of(judges: tuple[Judge, ...]) -> dict[str, str]:
-    """SHA-256 of each master and drawing that the recipe names, by its path; bundles look after their own."""
+    """Return the SHA-256 of each master and drawing that the recipe names, by its path.
+
+    Pictures in bundles are left out, since a bundle verifies its own files.
+    """
     paths = [path for judge in judges for path in (*master_files(judge.choice), *judge.drawing_files)]
     return {path: digest_of_picture(path) for path in paths}
 
 
-def rule_of(choice: JudgeChoice, bundle: Bundle, recipe: Recipe) -> Rule:
-    """A judge's rule over its bundle's kinds; RecipeError for a threshold that cannot be meant."""
+def _rule_of(choice: JudgeChoice, bundle: Bundle, recipe: Recipe) -> Rule:
+    """Return a judge's rule; raise RecipeError for a threshold of an unknown kind or out of range."""
     manifest = bundle.manifest
     key = recipe.key(choice, "thresholds")
     unknown = sorted(set(choice.thresholds) - set(manifest.kinds))
     if unknown:
         raise RecipeError(
-            f"{key}: the bundle knows no {unknown[0]!r}; its kinds are {', '.join(manifest.kinds)}"
+            f"{key}: the bundle has no kind {unknown[0]!r}; its kinds are {', '.join(manifest.kinds)}"
         )
     thresholds = {**manifest.thresholds, **choice.thresholds}
     for kind, threshold in thresholds.items():
         if "score" not in manifest.answers and not 0 <= threshold <= 1:
             raise RecipeError(f"{key} {kind}: expected a number from 0 to 1, found {threshold:g}")
         if not math.isfinite(threshold):
-            raise RecipeError(f"{key} {kind}: expected a number, found {threshold}: nothing would be rejected")
+            raise RecipeError(f"{key} {kind}: expected a finite number, found {threshold}")
     scores = manifest.calibration.scores if manifest.calibration else None
     return Rule(
         name=choice.name,
@@ -160,7 +173,7 @@ def rule_of(choice: JudgeChoice, bundle: Bundle, recipe: Recipe) -> Rule:
 
 
 def drawing_input(picture: NDArray[np.uint8], bundle: Bundle) -> NDArray[np.uint8]:
-    """A drawing, `(H, W)` grey or `(H, W, 3)` BGR of any size, as the model's input."""
+    """Return a drawing, `(H, W)` or `(H, W, 3)` BGR uint8 of any size, as the input `(1, C, H, W)` uint8."""
     spec = bundle.manifest.input
     image = np.empty(spec.shape, np.uint8)
     Preparer(Preprocess(min_contrast=0), spec, None).prepare(picture, "", image)
@@ -168,21 +181,22 @@ def drawing_input(picture: NDArray[np.uint8], bundle: Bundle) -> NDArray[np.uint
 
 
 def _check_keys(choice: JudgeChoice, bundle: Bundle, recipe: Recipe) -> None:
-    """RecipeError for pictures that the judge would never look at."""
+    """Raise RecipeError for masters or drawings that the model does not use."""
     for key, method in (("masters", "comparator"), ("drawings", "matcher")):
         if getattr(choice, key) and bundle.manifest.method != method:
             raise RecipeError(
                 f"{recipe.key(choice, key)}: only a {method} compares parts with {key}, and "
-                f"{bundle.manifest.name} is of the method {bundle.manifest.method!r}: take the key "
-                f"out, or name a {method}'s bundle"
+                f"{bundle.manifest.name} has the method {bundle.manifest.method!r}: delete the key, or name a "
+                f"{method}'s bundle"
             )
 
 
-def _check_fusion(recipe: Recipe, judges: list[Judge]) -> None:
-    """RecipeError where a fusion is asked for that the bundles' calibrations cannot give."""
+def _check_fusion(recipe: Recipe, judges: Sequence[Judge]) -> None:
+    """Raise RecipeError for a fusion that the calibrations of the bundles cannot support."""
     if recipe.fusion is None:
         return
-    fusion, least = recipe.fusion, []  # the rarest p-value that each judge can give
+    # `least` is the lowest p-value that each judge can give.
+    fusion, least = recipe.fusion, []
     for judge in judges:
         if judge.rule.calibration is None:
             raise RecipeError(
@@ -194,19 +208,19 @@ def _check_fusion(recipe: Recipe, judges: list[Judge]) -> None:
         if fusion.how == "bonferroni" and not suffices(len(judges) * p, fusion):
             raise RecipeError(
                 f"[fusion] false_reject: {fusion.false_reject:g}: judge {judge.choice.name!r} was calibrated "
-                f"on {1 / p - 1:.0f} parts and could never reject; with {len(judges)} judges it takes "
+                f"on {1 / p - 1:.0f} parts and could never reject; with {len(judges)} judges it needs "
                 f"{math.ceil(len(judges) / fusion.false_reject / ROUNDING) - 1}"
             )
     if not suffices(combine(least, fusion.how), fusion):
         counts = ", ".join(f"{1 / p - 1:.0f}" for p in least)
         raise RecipeError(
             f"[fusion] false_reject: {fusion.false_reject:g}: the judges were calibrated on {counts} parts and "
-            "could never reject, not even all together: calibrate on more"
+            "could never reject, even together: calibrate on more parts"
         )
 
 
 class Areas(TypedDict):
-    """Bytes of what a slot holds of a part: its frame, and of each judge its input and outputs."""
+    """Sizes in bytes of a slot's areas: the frame, and the input and outputs of each judge."""
 
     frame: int
     tensors: list[int]
@@ -214,7 +228,7 @@ class Areas(TypedDict):
 
 
 def areas_of(recipe: Recipe, judges: Sequence[Judge]) -> Areas:
-    """What a part takes in shared memory."""
+    """Return how many bytes of shared memory one part needs."""
     manifests = [judge.bundle.manifest for judge in judges]
     return Areas(
         frame=recipe.source.nbytes,

@@ -17,7 +17,6 @@ from ...judges.judge import Judge
 from ...memory.ledger import Ledger
 from ...memory.ring import Ring
 from ...messages import Message, Running, Tensor
-from ...recipe import Recipe
 from ...stages.inbox import Inbox, are_finite
 from ...stages.infer import Infer, JudgeEngine, References
 from ...stages.liveness import Liveness
@@ -37,9 +36,7 @@ def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: 
         with engine_cores(threads):
             judges = looking_judges(plan)
             armed = [opened.enter_context(armed_engine(plan.recipe.engine, judge.bundle)) for judge in judges]
-            engines = [
-                _with_engine(judge, each.engine, plan.recipe) for judge, each in zip(judges, armed, strict=True)
-            ]
+            engines = [_with_engine(judge, each.engine) for judge, each in zip(judges, armed, strict=True)]
         take_realtime_priority(PRIORITY["infer"])
         leave_to_engine(threads)
         running = Running(
@@ -61,7 +58,7 @@ def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: 
         relay("infer", liveness, inbox, sockets.to("publish"), sockets.to("publish"), step, plan.guard_ns)
 
 
-def _with_engine(judge: Judge, engine: Engine, recipe: Recipe) -> JudgeEngine:
+def _with_engine(judge: Judge, engine: Engine) -> JudgeEngine:
     """Return the judge's engine with what it compares parts with, made for the views that have a master now."""
     manifest = judge.bundle.manifest
     calibration, running = manifest.calibration, f"{engine.name} {engine.precision}"
@@ -72,11 +69,11 @@ def _with_engine(judge: Judge, engine: Engine, recipe: Recipe) -> JudgeEngine:
             calibration.engine,
             running,
         )
-    masters, references = judge.masters(recipe), None
+    masters, references = judge.masters(), None
     if masters is not None:
-        limit_bytes = recipe.engine.reference_mb * 2**20
+        limit_bytes = judge.recipe.engine.reference_mb * 2**20
         references = References(engine, lambda view: masters.get(view).input, limit_bytes)
-        references.warm(judge.views(recipe))
-    gallery = Gallery(engine, judge.drawings(recipe)) if manifest.matches_drawings else None
-    warper = Warper(judge.preprocess(recipe).crop, manifest.input, recipe.source.bayer)
+        references.warm(judge.views())
+    gallery = Gallery(engine, judge.drawings()) if manifest.matches_drawings else None
+    warper = Warper(judge.preprocess.crop, manifest.input, judge.recipe.source.bayer)
     return JudgeEngine(engine=engine, warper=warper, references=references, gallery=gallery)

@@ -21,7 +21,7 @@ from .judges import looking_judges
 
 
 def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: Ledger, ring: Ring) -> None:
-    preparers = [judge.preparer(plan.recipe) for judge in looking_judges(plan)]
+    preparers = [judge.preparer() for judge in looking_judges(plan)]
     shape = plan.recipe.source.shape
 
     def fits(message: Message) -> TypeGuard[Frame]:

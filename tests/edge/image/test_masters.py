@@ -13,7 +13,7 @@ import pytest
 from edge.bundle import Bundle, read_bundle
 from edge.errors import PartError, RecipeError
 from edge.image.masters import Masters
-from edge.judges.judge import Judge, pictures_of, rule_of
+from edge.judges.judge import judge_of, pictures_of
 from edge.manifest import InputSpec
 from edge.recipe import Preprocess, Recipe, Synthetic
 
@@ -32,8 +32,7 @@ def line(masters: Path | str = "", **source: Any) -> Recipe:
 
 def masters_of(recipe: Recipe, bundle: Bundle) -> Masters | None:
     """Of the line's one judge."""
-    (choice,) = recipe.judges
-    return Judge(choice=choice, bundle=bundle, rule=rule_of(choice, bundle, recipe)).masters(recipe)
+    return judge_of(recipe, recipe.judges[0], bundle).masters()
 
 
 def test_the_bundle_brings_its_own_masters(tiny_bundle: Path) -> None:
@@ -154,10 +153,9 @@ def test_a_master_that_has_changed_since_the_start_is_none(tiny_bundle: Path, tm
     """Wherever it is read anew; one that came since then is taken."""
     for name in "ab":
         cv2.imwrite(str(tmp_path / f"{name}.png"), picture(0))
-    recipe, bundle = line(tmp_path / "{view}.png"), read_bundle(tiny_bundle)
-    choice = recipe.judges[0]
-    judge = Judge(choice=choice, bundle=bundle, rule=rule_of(choice, bundle, recipe))
-    masters = replace(judge, pictures=pictures_of((judge,))).masters(recipe)
+    recipe = line(tmp_path / "{view}.png")
+    judge = judge_of(recipe, recipe.judges[0], read_bundle(tiny_bundle))
+    masters = replace(judge, pictures=pictures_of((judge,))).masters()
     assert masters
     masters.get("a")
     for name in "abc":

@@ -83,8 +83,8 @@ def test_each_judge_has_its_own_crop(score_bundle: Path) -> None:
         preprocess=Preprocess(crop=(8, 8, 64, 64), min_contrast=3),
     )
     left, usual = read_judges(recipe)
-    assert left.preprocess(recipe) == Preprocess(crop=(0, 0, 40, 80), min_contrast=3)
-    assert usual.preprocess(recipe) == recipe.preprocess
+    assert left.preprocess == Preprocess(crop=(0, 0, 40, 80), min_contrast=3)
+    assert usual.preprocess == recipe.preprocess
 
 
 def test_a_judges_input_is_its_crop_of_the_frame(score_bundle: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_judges_input_is_its_crop_of_the_frame(score_bundle: Path) -> None:
     frame = np.random.default_rng(0).integers(0, 255, (80, 96)).astype(np.uint8)
     for judge, x in zip(read_judges(recipe), (0, 32), strict=True):
         out = np.empty((1, 1, 64, 64), np.uint8)
-        prepared = judge.preparer(recipe).prepare(frame, "a", out)
+        prepared = judge.preparer().prepare(frame, "a", out)
         assert np.array_equal(out[0, 0], frame[16:, x : x + 64])
         assert prepared.to_frame == pytest.approx((1, 0, x, 0, 1, 16))
 
@@ -110,8 +110,8 @@ def test_each_comparator_has_its_own_masters(tiny_bundle: Path, tmp_path: Path) 
         choice("new", tiny_bundle, masters=f"{tmp_path}/{{view}}.png", crop=(16, 8, 64, 64)),
     )
     own, new = read_judges(recipe)
-    assert (own.views(recipe), new.views(recipe)) == (["a", "b"], ["c"])
-    masters = new.masters(recipe)
+    assert (own.views(), new.views()) == (["a", "b"], ["c"])
+    masters = new.masters()
     assert masters is not None
     assert np.array_equal(masters.get("c").input[0, 0], board(5))
     with pytest.raises(PartError, match="no master for view 'a'"):
@@ -124,7 +124,7 @@ def test_a_master_that_does_not_fit_is_said_before_the_first_part(tiny_bundle: P
     recipe = line(choice("defects", tiny_bundle, masters=f"{tmp_path}/{{view}}.png"))
     (judge,) = read_judges(recipe)
     with pytest.raises(RecipeError, match=r"a\.png: expected a master of 96x80 gray, .* found 64x64 gray"):
-        judge.preparer(recipe)
+        judge.preparer()
 
 
 @pytest.mark.parametrize("model", ["score_bundle", "matcher_bundle"])
@@ -132,9 +132,9 @@ def test_a_model_that_compares_with_no_master_has_none(request: pytest.FixtureRe
     """And is not asked for one by any view."""
     recipe = line(choice("model", request.getfixturevalue(model)))
     (judge,) = read_judges(recipe)
-    assert judge.masters(recipe) is None
+    assert judge.masters() is None
     frame, out = np.tile(np.arange(96, dtype=np.uint8), (80, 1)), np.empty((1, 1, 64, 64), np.uint8)
-    judge.preparer(recipe).prepare(frame, "no such view", out)
+    judge.preparer().prepare(frame, "no such view", out)
 
 
 def test_drawings_are_read_as_the_matcher_takes_them(matcher_bundle: Path, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_drawings_are_read_as_the_matcher_takes_them(matcher_bundle: Path, tmp_p
     (tmp_path / "notes.txt").write_text("not asked for")
     recipe = line(choice("product", matcher_bundle, drawings=f"{tmp_path}/*.png"))
     (judge,) = read_judges(recipe)
-    faint, large, colour = judge.drawings(recipe)
+    faint, large, colour = judge.drawings()
     assert {drawing.shape for drawing in (faint, large, colour)} == {(1, 1, 64, 64)}
     assert (faint == 250).all()
     assert np.abs(large[0, 0].astype(int) - board(0)).max() <= 1
@@ -161,7 +161,7 @@ def test_a_drawing_on_a_transparent_ground_is_one_on_white_paper(matcher_bundle:
     cv2.imwrite(str(tmp_path / "side.png"), drawing)
     recipe = line(choice("product", matcher_bundle, drawings=f"{tmp_path}/*.png"))
     (judge,) = read_judges(recipe)
-    (found,) = judge.drawings(recipe)
+    (found,) = judge.drawings()
     assert (found[0, 0, 20:30] == 0).all()
     assert (np.delete(found[0, 0], np.s_[20:30], 0) == 255).all()
 
@@ -172,7 +172,7 @@ def test_a_matcher_without_drawings_is_told_so(matcher_bundle: Path, drawings: s
     recipe = line(choice("product", matcher_bundle, drawings=drawings))
     (judge,) = read_judges(recipe)
     with pytest.raises(RecipeError) as error:
-        judge.drawings(recipe)
+        judge.drawings()
     assert str(error.value).startswith(f'[[judge]] "product" drawings: {drawings!r} names no file')
 
 
@@ -189,7 +189,7 @@ def test_a_drawing_that_is_no_such_picture_is_named(matcher_bundle: Path, tmp_pa
     recipe = line(choice("product", matcher_bundle, drawings=f"{tmp_path}/*.png"))
     (judge,) = read_judges(recipe)
     with pytest.raises(RecipeError, match=r"side\.png: (expected a picture|expected 8 bits|cannot be read)"):
-        judge.drawings(recipe)
+        judge.drawings()
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_pictures_that_a_model_does_not_look_at_are_refused(
         read_judges(recipe)
     where = f'[[judge]] "odd" {key}' if several else key
     assert str(error.value).startswith(f"{where}: only a {takes} compares parts with {key}, and ")
-    assert str(error.value).endswith(f"{method!r}: take the key out, or name a {takes}'s bundle")
+    assert str(error.value).endswith(f"{method!r}: delete the key, or name a {takes}'s bundle")
 
 
 def test_a_bundle_that_is_not_there_is_named(score_bundle: Path, tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_a_bundle_that_is_not_there_is_named(score_bundle: Path, tmp_path: Path)
         ),
         (
             {"scratch": 0.5},
-            "[[judge]] \"defects\" thresholds: the bundle knows no 'scratch'; its kinds are spot, shade",
+            "[[judge]] \"defects\" thresholds: the bundle has no kind 'scratch'; its kinds are spot, shade",
         ),
     ],
     ids=["in per cent", "negative", "no number", "of an unknown kind"],
@@ -274,7 +274,7 @@ def test_a_score_may_have_any_threshold_that_is_a_number(score_bundle: Path) -> 
     (judge,) = read_judges(line(choice("odd", score_bundle, thresholds={"anomaly": 7.5})))
     assert judge.rule.thresholds == {"anomaly": 7.5}
     for threshold in (float("inf"), float("nan")):
-        with pytest.raises(RecipeError, match=f"anomaly: expected a number, found {threshold}"):
+        with pytest.raises(RecipeError, match=f"anomaly: expected a finite number, found {threshold}"):
             read_judges(line(choice("odd", score_bundle, thresholds={"anomaly": threshold})))
 
 
@@ -300,7 +300,7 @@ def test_bonferroni_needs_parts_enough_that_each_judge_can_reject(
         read_judges(line(*judges, fusion=Fusion(false_reject=0.04)))
     assert str(error.value) == (
         "[fusion] false_reject: 0.04: judge 'few' was calibrated on 39 parts and could never reject; "
-        "with 2 judges it takes 49"
+        "with 2 judges it needs 49"
     )
 
 
@@ -314,7 +314,7 @@ def test_as_many_parts_as_are_asked_for_are_enough(
     judges = [choice(name, bundle) for name in "abc"]
     assert len(read_judges(line(*judges, fusion=Fusion(false_reject=rate)))) == 3
     fewer = altered(score_bundle, tmp_path / "fewer", calibration=calibration(scores[1:]))
-    with pytest.raises(RecipeError, match=f"with 3 judges it takes {count}"):
+    with pytest.raises(RecipeError, match=f"with 3 judges it needs {count}"):
         read_judges(line(*judges[:2], choice("c", fewer), fusion=Fusion(false_reject=rate)))
 
 

@@ -122,7 +122,7 @@ def test_drawings_for_a_comparator_are_said_at_the_start(
     recipe = line_of("[source]", 'drawings = "frames/*.png"\n[source]')
     said = refused(recipe) if command == "run" else check(recipe).stderr
     assert f"{recipe}: drawings: only a matcher compares parts with drawings" in said
-    assert "take the key out" in said
+    assert "delete the key" in said
 
 
 def test_a_fusion_without_calibration_is_said_at_the_start(

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from edge.bundle import read_bundle
 from edge.demo.picture import frames_of
 from edge.errors import PartError, RecipeError
-from edge.image.masters import Masters, masters_of
+from edge.image.masters import Masters
 from edge.image.picture import demosaiced, grey
 from edge.image.prepare import Preparer
 from edge.image.warp import Warper
+from edge.judges.judge import judge_of
 from edge.manifest import InputSpec
 from edge.recipe import Folder, Preprocess, Recipe, Synthetic
 from edge.recipe_file import read_recipe
@@ -90,7 +91,7 @@ def test_a_master_that_the_camera_took_is_raw_like_its_frames(tmp_path: Path, ti
     source = Folder(files="*.png", width=64, height=64, color="bayer-grbg")
     recipe = Recipe(line="l", bundle="b", masters=str(tmp_path / "{view}.png"), source=source)
     bundle = read_bundle(tiny_bundle)
-    found = masters_of(recipe, recipe.judges[0], recipe.preprocess, bundle)
+    found = judge_of(recipe, recipe.judges[0], bundle).masters()
     assert found
     assert np.array_equal(found.get("a").input[0, 0], grey(cv2.cvtColor(raw, cv2.COLOR_BayerGB2BGR)))
 

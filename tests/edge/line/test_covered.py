@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge import recipe
 from edge.bundle import read_bundle
 from edge.demo import FOLDER
 from edge.errors import PartError
@@ -38,16 +38,14 @@ def board(number: int, seed: int) -> NDArray[np.uint8]:
     return photograph(plan.art, plan, BoardPose.any(rng), rng)
 
 
-def demo() -> tuple[recipe.Recipe, Judge]:
-    line, _, (judge,) = read_line(FOLDER / "recipe.toml")
-    return line, judge
+def demo() -> Judge:
+    _, _, (judge,) = read_line(FOLDER / "recipe.toml")
+    return judge
 
 
 def fits(picture: NDArray[np.uint8], number: int) -> Registration:
     """How the demonstration's line registers it; PartError where it is not judged."""
-    line, judge = demo()
-    limits = judge.preprocess(line).register
-    return register(picture, Template(master(design(number, 640, 640)), limits))
+    return register(picture, Template(master(design(number, 640, 640)), demo().preprocess.register))
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -64,8 +62,7 @@ def test_a_covered_board_is_not_judged(place: str, level: int) -> None:
 
 def test_a_whole_board_is_judged() -> None:
     """Good boards keep well within the limits, wherever they lie."""
-    line, judge = demo()
-    limit = judge.preprocess(line).register.max_difference
+    limit = demo().preprocess.register.max_difference
     assert limit is not None
     assert max(fits(board(seed % 4, seed), seed % 4).difference.value for seed in range(24)) < 0.7 * limit
 
@@ -97,14 +94,15 @@ def test_light_is_no_difference() -> None:
 )
 def test_the_recipe_can_set_the_limits(key: str, value: float) -> None:
     """A recipe's own limit counts, not the bundle's."""
-    line, judge = demo()
+    judge = demo()
+    line = judge.recipe
     changed = msgspec.structs.replace(
         line,
         preprocess=msgspec.structs.replace(
             line.preprocess, register=msgspec.structs.replace(line.preprocess.register, **{key: value})
         ),
     )
-    limits = judge.preprocess(changed).register
+    limits = replace(judge, recipe=changed).preprocess.register
     assert getattr(limits, key) == value
     with pytest.raises(PartError):
         register(board(0, 3), Template(master(design(0, 640, 640)), limits))
