@@ -13,7 +13,7 @@ from ..memory.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
-#: A stage that shows no sign of life for this time is killed.
+#: A stage that shows no heartbeat for this time is killed.
 HANG_NS = 5_000_000_000
 #: A stage that needs longer than this to load is killed.
 LOAD_NS = 120_000_000_000
@@ -40,17 +40,17 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """Its process id, None while it does not run."""
+        """Id of the stage's process, None while it does not run."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
     @property
     def ready(self) -> bool:
-        """Whether it runs and takes parts."""
+        """Whether the process runs and takes parts."""
         return self.pid is not None and int(self._row["pid"][0]) == self.pid and bool(self._row["ready"][0])
 
     @property
     def dropped(self) -> int:
-        """Number of messages that its processes have dropped."""
+        """Number of messages that all processes of the stage have dropped."""
         return int(self._row["dropped"][0])
 
     @property
@@ -67,7 +67,7 @@ class Child:
             return f"ended with status {self.exit_code}"
 
     def start(self) -> None:
-        """Start the process in a session of its own: a terminal's Ctrl-C is to reach the supervisor alone."""
+        """Start the process in a new session, so that a terminal's Ctrl-C reaches only the supervisor."""
         (self._folder / f"{self.stage}.error").unlink(missing_ok=True)
         self._row["ready"] = 0
         self._process = subprocess.Popen(
@@ -103,7 +103,7 @@ class Child:
         self._backoff_ns = min(max(2 * self._backoff_ns, BACKOFF_NS), most_ns)
 
     def restart(self) -> None:
-        """Start the process again, and count that."""
+        """Start the process again, and count the restart."""
         self.start()
         self.restarts += 1
 

@@ -9,12 +9,12 @@ from ..messages import Heartbeat, Verdict
 from ..monitoring.metrics import Metrics
 from ..subscriber import Subscriber
 
-#: Messages heard at most before the stages are looked after again.
+#: Most messages to take before the supervisor checks the stages again.
 MOST_AT_ONCE = 1000
 
 
 class Listener:
-    """Hears by `subscriber`, and calls `hear` with each verdict and heartbeat."""
+    """Takes verdicts and heartbeats from `subscriber`, counts them, and calls `hear` with each."""
 
     def __init__(
         self, subscriber: Subscriber, metrics: Metrics, hear: Callable[[Verdict | Heartbeat], None]

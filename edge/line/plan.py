@@ -1,4 +1,4 @@
-"""Defines the files in a run's folder by which the supervisor and the stages tell each other things."""
+"""Defines the files in a run's folder through which the supervisor and the stages inform each other."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import msgspec
 from ..recipe import Recipe
 
 PLAN = "plan.json"
-#: Which engine infer runs on.
+#: File in which infer says which engines it runs.
 RUNNING = "engine.json"
 #: Name of the ipc socket on which the supervisor itself hears the verdicts.
 VERDICTS = "verdicts"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What the supervisor tells each stage, as `plan.json`."""
+    """What the supervisor tells each stage in `plan.json`."""
 
     recipe: Recipe
     recipe_digest: str

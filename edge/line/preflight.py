@@ -17,9 +17,9 @@ from .run_folder import SHARED_MEMORY, make_base, runs
 
 
 def preflight(recipe: Recipe, judges: Sequence[Judge], state: Path) -> bool:
-    """Take all that a run needs and give it back; return False, without a check, where the line runs already.
+    """Acquire all that a run needs and release it; return False without a check where the line runs already.
 
-    Raises the LineError that the run would raise for what is missing.
+    Raises the same LineError as the run where something is missing.
     """
     if runs(recipe.line):
         return False
@@ -36,6 +36,7 @@ def preflight(recipe: Recipe, judges: Sequence[Judge], state: Path) -> bool:
 
 
 def _check_memory(recipe: Recipe, judges: Sequence[Judge]) -> None:
+    """Raise LineError where shared memory has no room for the ring of this recipe."""
     areas = areas_of(recipe, judges)
     needed = recipe.timing.slots * (areas["frame"] + sum(areas["tensors"]) + sum(areas["outputs"]))
     free = shutil.disk_usage(SHARED_MEMORY).free

@@ -20,9 +20,9 @@ from ..memory.ledger import Ledger
 log = logging.getLogger(__name__)
 
 SHARED_MEMORY = Path("/dev/shm")
-#: Killed runs whose parts may wait for their verdicts, some 20 MB each.
+#: Most killed runs that are kept until their verdicts are published; each takes some 20 MB.
 MOST_LEFT = 8
-#: The publish of a killed run has this time to end, from the last deadline of its parts on.
+#: Time after the last deadline of a killed run's parts in which its publish must end.
 GRACE_S = 10.0
 
 
@@ -102,7 +102,7 @@ class RunFolder:
             os.close(opened)
 
     def _cleared(self) -> tuple[Path, ...]:
-        """Remove what earlier runs left, and return the folders of those with unheard verdicts."""
+        """Remove earlier runs' folders; keep and return those whose verdicts subscribers may have missed."""
         left, found = [], list(self._folder.iterdir())
         for path in sorted(found, key=lambda path: path.stat().st_mtime_ns):
             if not path.is_dir():

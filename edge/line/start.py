@@ -17,8 +17,8 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 def tie(stage: str, supervisor: int) -> None:
     """Have the kernel kill this process when its supervisor, a process id, ends.
 
-    Publish is told to stop instead, and first publishes what was captured. Exits where the supervisor has
-    ended.
+    Publish gets SIGTERM instead, and publishes what was captured before it stops. Exits where the supervisor
+    has ended already.
     """
     number = signal.SIGTERM if stage == "publish" else signal.SIGKILL
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)

@@ -1,7 +1,7 @@
 """Supervises a line: makes its shared memory, starts, watches and restarts its stages, and stops them.
 
-The supervisor keeps the ledger and restarts publish, so each captured part gets its verdict whatever a stage
-does. A stop ends capture first and waits for the verdicts of the parts in flight.
+The supervisor keeps the ledger and restarts publish, so each captured part gets its verdict even if a stage
+fails. A stop ends capture first and waits for the verdicts of the parts in flight.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from .loop import stamp
 
 
 class Capture:
-    """Makes a part of each trigger. `shape` is that of a frame; `deadline_ns` is the time from capture on."""
+    """Makes a part of each trigger; its deadline is `deadline_ns` after capture. `shape` is a frame's shape."""
 
     def __init__(
         self, ring: Ring, ledger: Ledger, *, camera: str, shape: tuple[int, ...], deadline_ns: int
@@ -50,7 +50,7 @@ class Capture:
     def read(self, source: Source, part: Part, lost: str = "") -> Frame | Unknown:
         """Have the source write the part's pixels into its slot, `(H, W)` or `(H, W, 3)` uint8.
 
-        Returns Unknown where they cannot be had; `lost` says why the source has none for this part.
+        Returns Unknown where the source cannot deliver them; `lost` is the source's reason, if it has one.
         """
         if part.slot < 0:
             detail = lost or f"all {self._ring.slots} slots hold parts that wait for a verdict"
@@ -64,7 +64,7 @@ class Capture:
 
 
 def shown(ledger: Ledger) -> list[EarlierPicture]:
-    """The pictures of the parts entered last, over all epochs of this run, oldest first."""
+    """Return the pictures of the last ROWS parts of this run, of all epochs, oldest first."""
     entries = range(max(0, ledger.captured - ROWS), ledger.captured)
     return [EarlierPicture(part.source_ref, part.captured_at_ns) for part in map(ledger.part, entries)]
 

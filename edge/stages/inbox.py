@@ -21,10 +21,10 @@ M = TypeVar("M", bound=Message)
 
 
 class Inbox(Generic[M]):
-    """A stage's socket. It drops and counts each message that is not for the stage, and goes on.
+    """A stage's socket for messages, which drops and counts each message that is not for the stage.
 
     Drops bytes of another version or run, messages that `fits` refuses, and messages whose part differs from
-    the ledger's in any field, such as those of a process that was stopped for long.
+    the ledger's part in any field, for example messages of a process that was stopped for long.
     """
 
     def __init__(

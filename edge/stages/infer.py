@@ -1,4 +1,4 @@
-"""Infer: Tensor -> Prediction, on the lanes of each judge's engine; features of masters are kept by view."""
+"""Runs each judge's engine on the inputs of parts (Tensor -> Prediction), several batches at a time."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from .loop import refuse
 
 
 class References:
-    """Keeps the engine's reference of each master, made when a view is first seen.
+    """Keeps the engine's features of each view's master, made when a part of the view first comes.
 
-    The least recently used are dropped where all together take more than `limit_bytes`.
+    Drops the least recently used ones where all together take more than `limit_bytes`.
     """
 
     def __init__(self, engine: Engine, master: Callable[[str], Image], limit_bytes: int) -> None:
@@ -54,12 +54,12 @@ class References:
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeEngine:
-    """One judge's engine, how a frame becomes its input, and what it compares parts with."""
+    """One judge's engine, with what makes its input from a frame and what it compares parts with."""
 
     engine: Engine
     warper: Warper
-    references: References | None = None  # of a comparator
-    gallery: Gallery | None = None  # of a matcher
+    references: References | None = None  # features of the masters, for a comparator
+    gallery: Gallery | None = None  # the drawings, for a matcher
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,9 @@ class Infer:
     def _from_frame(
         self, part: Part, judge: JudgeEngine, input_: Input, out: Image
     ) -> tuple[Image, Warp | None]:
-        """Return the frame with its warp or, for an engine that cannot warp, the input made here in `out`.
+        """Return the part's frame and its warp; for an engine that cannot warp, warp into `out` and return it.
 
-        An engine that cannot may have taken the place of one that could, after infer was restarted.
+        Preprocess leaves the warp to an engine that can. After a restart, infer may run one that cannot.
         """
         warp = judge.warper.warp_by(self._frame, input_.to_frame)
         with self._ring.area(part, "frame") as area:

@@ -1,4 +1,4 @@
-"""Gives out what killed runs left: each part without a verdict becomes `late`, published by the next run."""
+"""Makes the verdicts that killed runs left unpublished: each part without a verdict becomes `late`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Leftovers:
         self.records = [record for run in runs for record in _records(*run, rules, now_ns)]
 
     def settle(self, now_ns: int) -> None:
-        """Note that the subscribers have heard them."""
+        """Note that the subscribers have heard these verdicts."""
         for ledger in self._ledgers:
             ledger.settled_ns = now_ns
         self._ledgers, self.records = [], []

@@ -9,7 +9,7 @@ from types import FrameType
 
 from ..memory.ledger import Ledger
 
-#: A stage shows a sign of life at least this often.
+#: A stage shows a heartbeat in the ledger at least this often.
 TICK_MS = 100
 
 
@@ -41,7 +41,7 @@ class Liveness:
         self._row["ready"] = 1
 
     def beat(self) -> None:
-        """Show a sign of life; stop where the supervisor has ended."""
+        """Show a heartbeat; set `stopping` where the supervisor has ended."""
         self._row["beat_ns"] = time.monotonic_ns()
         if os.getppid() != self._supervisor:
             self.stopping = True

@@ -1,4 +1,4 @@
-"""Preprocess: Frame -> Tensor. Each judge's input is cropped, registered to its master and warped."""
+"""Prepares each judge's input (Frame -> Tensor): crops the frame, registers it to its master and warps it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class PreprocessStep:
         self._warped_by_engine = warped_by_engine or (lambda: [False] * len(preparers))
 
     def start(self, messages: Sequence[Frame | Tensor]) -> list[Unknown]:
-        """Prepare one part; return it as unknown where its slot is lost, or where all refuse it alike."""
+        """Prepare one part; return it as unknown where its slot is lost or all judges refuse it alike."""
         (message,) = messages
         if not isinstance(message, Frame):
             raise TypeError(f"preprocess got a {type(message).__name__}")
@@ -66,4 +66,5 @@ class PreprocessStep:
             raise PartError("view", str(error)) from error
 
     def finish(self) -> list[Tensor]:
+        """Return the part that `start` prepared."""
         return [self._done]

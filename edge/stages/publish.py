@@ -1,4 +1,4 @@
-"""Gives out one verdict for each part in the ledger, in order and before the part's deadline."""
+"""Publishes one verdict for each part in the ledger, in order and before the part's deadline."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REJOIN_NS = 5_000_000_000
 
 
 class Publisher:
-    """Takes the stages' replies and gives out verdicts; it has no sockets, and the time is an argument."""
+    """Turns the stages' replies into verdicts in order; it has no sockets, and gets the time as an argument."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Publisher:
             self._findings[entry] = finding_of(reply, self._ring, self._rules)
 
     def wait_ns(self, now_ns: int) -> int:
-        """Return how long nothing is due if no reply comes, in nanoseconds."""
+        """Return the nanoseconds until a verdict is due if no reply comes, at most TICK_MS."""
         if self.is_done:
             return TICK_MS * 1_000_000
         due_ns = self._ledger.part(self._ledger.published).deadline_ns - self._guard_ns
@@ -86,7 +86,7 @@ class Publisher:
         return record
 
     def sent(self, record: Record) -> None:
-        """Note that the next part's verdict is sent: the part is done and its slot is free."""
+        """Note that the next part's verdict was sent; this frees the part's slot."""
         entry = self._ledger.published
         self._findings.pop(entry, None)
         self._state.note(self._ledger.part(entry), record.reason, record.published_ns)
@@ -99,7 +99,7 @@ class Publisher:
 
     @property
     def is_successor(self) -> bool:
-        """Whether another publisher gave out verdicts before in this run."""
+        """Whether another publisher has published verdicts in this run before."""
         return self._first > 0
 
     def again(self) -> list[Record]:
@@ -107,11 +107,11 @@ class Publisher:
         return [record.resent() for record in self._ledger.recorded_since(self._ledger.settled_ns)]
 
     def settle(self, now_ns: int) -> None:
-        """Note that subscribers had REJOIN_NS to come back: they have heard what was sent before that."""
+        """Note that subscribers have heard all verdicts sent more than REJOIN_NS ago."""
         self._ledger.settled_ns = now_ns - REJOIN_NS
 
     def heartbeat(self, now_ns: int) -> Heartbeat:
-        """Return the line's state as subscribers hear it."""
+        """Return the heartbeat that tells subscribers the line's state."""
         return self._state.heartbeat(self._identity.line, self._ledger.published, now_ns)
 
 

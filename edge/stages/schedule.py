@@ -12,7 +12,7 @@ T = TypeVar("T")
 # Each time a batch size is skipped as too slow, its expected time shrinks by this factor. So it is tried again,
 # and one slow part does not stop the line.
 _SKIPPED = 0.9
-# The same for batches of several parts: smaller batches run meanwhile, so there is less hurry.
+# The same for batches of several parts. It is closer to 1, because smaller batches run meanwhile.
 _SKIPPED_BATCH = 0.97
 
 
@@ -20,13 +20,13 @@ _SKIPPED_BATCH = 0.97
 class _Flight(Generic[T]):
     parts: list[T]
     started_ns: int
-    end_ns: float  # expected
+    end_ns: float  # when it is expected to end
 
 
 class Schedule(Generic[T]):
-    """Parts in the order of their deadlines, on lanes that take up to `batch` of them at once.
+    """Keeps parts in the order of their deadlines, and assigns them to lanes in batches of up to `batch` parts.
 
-    An idle lane never waits for more parts. It takes those that are there: as many as fit a batch, and as the
+    An idle lane never waits for more parts. It takes the parts that wait: as many as fit a batch, and as the
     earliest deadline leaves time for, judged by how long batches of that size took lately. A part that would be
     done later than `guard_ns` before its deadline is skipped: publish makes it `late` anyway, and work on it
     would delay the next parts.
@@ -94,7 +94,7 @@ class Schedule(Generic[T]):
         return max(now_ns, before_ns) + self._usual.expected_ns(count)
 
     def refused(self, parts: Iterable[T]) -> None:
-        """Take these parts out of the batch started last: they could not be started."""
+        """Remove parts that could not be started from the batch started last."""
         gone = {id(part) for part in parts}
         flight = self._flights.pop()
         flight.parts = [part for part in flight.parts if id(part) not in gone]

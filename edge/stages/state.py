@@ -13,12 +13,12 @@ from ..messages import UNKNOWN_REASONS, Heartbeat, Part, StateKind, utc
 IDLE_NS = 2_000_000_000
 #: The line is blind after this many unknown parts in a row that came over at least this time.
 BLIND_NS, BLIND_PARTS = 2_000_000_000, 3
-#: Capture hangs after this time without a sign of life.
+#: Capture counts as hanging after this time without a heartbeat.
 HANG_NS = 2_000_000_000
 
 
 class State:
-    """Takes each verdict by `note`; `capture` is that stage's row in the ledger.
+    """The line's state, from the verdicts given to `note` and from `capture`, that stage's row in the ledger.
 
     After capture failed, the line is blind until a part comes, or until capture has run for `recovery_ns`
     without another failure: by then a camera that delivers nothing would have failed again.
@@ -44,7 +44,7 @@ class State:
             self._unknown_since_ns = part.captured_ns
 
     def at(self, now_ns: int) -> tuple[StateKind, str]:
-        """Return the state, and why the line is blind; the reason is empty where it is not."""
+        """Return the state, and the reason why the line is blind, which is empty in other states."""
         if reason := self._capture_fault(now_ns) or self._judging_fault():
             return "blind", reason
         if self._last is not None and now_ns - self._last.captured_ns < IDLE_NS:
@@ -52,7 +52,7 @@ class State:
         return "idle", ""
 
     def heartbeat(self, line: str, parts: int, now_ns: int) -> Heartbeat:
-        """Return the heartbeat of a line that has published so many parts."""
+        """Return the heartbeat of a line that has published `parts` verdicts."""
         state, reason = self.at(now_ns)
         judged, last = self._judged, self._last
         return Heartbeat(
@@ -69,7 +69,7 @@ class State:
         )
 
     def _capture_fault(self, now_ns: int) -> str:
-        """Return why a part that comes now would not be seen."""
+        """Return why capture would miss a part that comes now; empty where it would not."""
         row = self._capture[0]
         ready, ready_ns, failed_ns = bool(row["ready"]), int(row["ready_ns"]), int(row["failed_ns"])
         if ready and now_ns - int(row["beat_ns"]) > HANG_NS:
@@ -81,7 +81,7 @@ class State:
         return f"capture failed {(now_ns - failed_ns) / 1e9:.0f} s ago, and no part has come since"
 
     def _judging_fault(self) -> str:
-        """Return why the last parts could not be judged."""
+        """Return why the last parts could not be judged; empty where they were."""
         if self._last is None or self._unknowns < BLIND_PARTS:
             return ""
         since_ns = self._last.captured_ns - self._unknown_since_ns

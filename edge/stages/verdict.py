@@ -30,7 +30,7 @@ class Identity:
 
     line: str
     recipe: str  # SHA-256 of the recipe file
-    bundle: str  # SHA-256 of the bundle's manifest, or of several ones' digests
+    bundle: str  # SHA-256 of the bundle's manifest; of the manifests' digests where there are several bundles
     accepted: frozenset[str]  # reasons for which an unknown part is accepted
 
 
@@ -40,7 +40,7 @@ class Finding:
 
     reply: Reply
     result: Judgement | Unknown
-    each: Sequence[Judgement | Refused] = ()  # one for each judge; empty where no judge was asked
+    each: Sequence[Judgement | Refused] = ()  # one for each judge; empty where no judge ran
 
 
 def is_reply(message: Message, judges: int) -> TypeGuard[Reply]:
@@ -51,7 +51,7 @@ def is_reply(message: Message, judges: int) -> TypeGuard[Reply]:
 
 
 def finding_of(reply: Reply, ring: Ring, rules: Rules) -> Finding:
-    """Return what a reply says about its part; a prediction's outputs are read from the part's slot."""
+    """Return the finding about a reply's part; read a prediction's outputs from the part's slot."""
     if isinstance(reply, Unknown):
         return Finding(reply=reply, result=reply)
     judged: list[Judgement | Refused] = []
@@ -80,7 +80,7 @@ def late(part: Part, detail: str) -> Finding:
 
 
 def record_of(finding: Finding, rules: Rules, identity: Identity, now_ns: int) -> Record:
-    """Return the part's verdict as it is sent at `now_ns`; from the part's deadline on it is `late`.
+    """Return the part's verdict as sent at `now_ns`; it is `late` if the part's deadline has come.
 
     A verdict that is too long for the ledger keeps only its strongest regions.
     """
@@ -150,7 +150,7 @@ def _unknown(reply: Reply, reason: UnknownReason, detail: str) -> Unknown:
 
 
 def _judged(each: Sequence[Judgement | Refused], rules: Rules) -> list[Judged]:
-    """Return what each judge said; nothing where no judge was asked."""
+    """Return each judge's result as a verdict lists it; an empty list where no judge ran."""
     if not each:
         return []
     return [

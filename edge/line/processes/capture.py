@@ -1,4 +1,4 @@
-"""Puts capture together and runs it."""
+"""Runs the process of capture: opens the recipe's source and makes a part of each trigger."""
 
 from __future__ import annotations
 

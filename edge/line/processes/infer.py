@@ -1,4 +1,4 @@
-"""Runs the process of infer: every judge's engine, armed, behind an inbox."""
+"""Runs the process of infer: arms each judge's engine and runs it on the parts that come."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: Ledger, ring: Ring) -> None:
+    """Arm the judges' engines, and run infer until it is told to stop."""
     threads = plan.recipe.engine.threads
     with ExitStack() as opened:
         with engine_cores(threads):
@@ -59,7 +60,7 @@ def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: 
 
 
 def _with_engine(judge: Judge, engine: Engine) -> JudgeEngine:
-    """Return the judge's engine with what it compares parts with, made for the views that have a master now."""
+    """Return the judge's engine with what it compares parts with: features of the masters, or drawings."""
     manifest = judge.bundle.manifest
     calibration, running = manifest.calibration, f"{engine.name} {engine.precision}"
     if calibration and calibration.engine != running:

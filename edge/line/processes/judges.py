@@ -1,4 +1,4 @@
-"""Reads the judges for a stage, and checks that they are those with which the line was started."""
+"""Reads the judges for a stage, and checks that no file of theirs has changed since the line was started."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def judges_of(plan: Plan) -> tuple[Judge, ...]:
 
 
 def looking_judges(plan: Plan) -> tuple[Judge, ...]:
-    """Return the plan's judges; raise LineError where a bundle, master or drawing has changed since then."""
+    """Return the plan's judges; raise LineError where a bundle, master or drawing changed since the start."""
     for path, digest in plan.pictures.items():
         if digest_of_picture(path) != digest:
             raise LineError(f"{path}: has changed since the line was started: restart the line")

@@ -1,4 +1,4 @@
-"""Runs the process of preprocess: the judges' preparers behind an inbox."""
+"""Runs the process of preprocess: prepares each judge's input of the parts that come."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from .judges import looking_judges
 
 
 def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: Ledger, ring: Ring) -> None:
+    """Run preprocess until it is told to stop."""
     preparers = [judge.preparer() for judge in looking_judges(plan)]
     shape = plan.recipe.source.shape
 

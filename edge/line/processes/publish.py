@@ -1,4 +1,4 @@
-"""Puts publish together and runs it, without a bundle: the supervisor has written down the judges' rules."""
+"""Runs the process of publish, which reads the judges' rules from a file and loads no bundle."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: 
 
 
 def _left(folder: Path, plan: Plan) -> tuple[Ledger, Identity] | None:
-    """Return the ledger of a killed run and what its verdicts say about the line; None where it is gone."""
+    """Return a killed run's ledger and what its verdicts say about the line; None where the ledger is gone."""
     try:
         ledger = Ledger.open(folder / "ledger")
     except LineError as error:
