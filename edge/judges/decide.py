@@ -63,9 +63,9 @@ def decide(
             raise PartError("score", f"the engine's output {name!r} is not finite everywhere")
     if "score" in outputs:
         return _by_score(outputs, to_frame, rule)
-    heat = outputs["map"][0]
-    regions = _regions(heat, outputs.get("extents"), rule.thresholds, to_frame, rule)
-    peaks = heat.reshape(len(heat), -1).max(axis=1)
+    map_ = outputs["map"][0]
+    regions = _regions(map_, outputs.get("extents"), rule.thresholds, to_frame, rule)
+    peaks = map_.reshape(len(map_), -1).max(axis=1)
     limits = np.array(list(rule.thresholds.values()), np.float32)
     nearest = int((peaks / np.maximum(limits, 1e-6)).argmax())
     calibrated = np.array(list((rule.calibrated_at or rule.thresholds).values()), np.float32)
@@ -109,14 +109,14 @@ def _p_value(score: float, rule: Rule) -> float | None:
 
 
 def _regions(
-    heat: NDArray[np.float32],
+    map_: NDArray[np.float32],
     extents: NDArray[np.float32] | None,
     thresholds: dict[str, float],
     to_frame: tuple[float, float, float, float, float, float],
     rule: Rule,
 ) -> list[Region]:
     beside = None if extents is None else extents[0]
-    found = find_regions(heat, beside, thresholds=thresholds, stride=rule.stride)
+    found = find_regions(map_, beside, thresholds=thresholds, stride=rule.stride)
     regions = [_in_frame(region, to_frame) for region in found]
     return [region for region in regions if region.area_px >= rule.min_area_px]
 

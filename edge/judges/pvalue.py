@@ -1,4 +1,4 @@
-"""Scores into p-values, and several p-values into one: how rare a part would be among good ones."""
+"""Turns scores into p-values, which say how rare a score is among good parts, and combines several p-values."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ How = Literal["bonferroni", "fisher"]
 
 
 def p_value(scores: Any, calibration: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Conformal p-values of `scores`, a number or an array of any shape: same shape, in 1/(n+1)..1.
+    """Return the conformal p-values of `scores` in float64, in the same shape, from 1/(n+1) to 1.
 
-    `calibration` holds the scores of n good parts `(n,)`, rising. A score's p-value is the share of good
-    parts, itself among them, that score as high: where new good parts are like those of the calibration
-    (exchangeable with them), it is at most r for no more than r of them, whatever the score means. That
-    holds on average over calibrations, not for each one. Parts judged with one calibration share its luck,
-    so their p-values are not independent. A score that is not a number is rarer than any.
+    `scores` is a number or an array of any shape. `calibration` `(n,)` has the scores of n good parts, rising.
+    The p-value is the share of parts with a score at least as high, among the good parts and the judged part.
+    If new good parts are exchangeable with those of the calibration, a share of at most r of them gets a
+    p-value of r or less, whatever the score means. This holds on average over calibrations, not for each one.
+    Parts judged with one calibration do not have independent p-values. NaN gets the lowest p-value.
 
     Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World, 2005; Bates et al., Annals of
     Statistics 51, 2023 (arXiv 2104.08279).
@@ -29,15 +29,19 @@ def p_value(scores: Any, calibration: NDArray[np.floating[Any]]) -> NDArray[np.f
 
 
 def combine(ps: Sequence[float] | NDArray[np.floating[Any]], how: How) -> float:
-    """One p-value of several about the same part; ValueError where one is outside of 0..1, or none is given.
+    """Return one p-value for several p-values `(k,)` of the same part.
 
-    `bonferroni`: the least, times their number. Holds however they depend on each other; sees one strong
-    sign. The choice for pictures or models of one part, since they see the same part in the same light.
+    Raise ValueError where none is given, or one is not in 0..1.
 
-    `fisher`: the chance that the product of as many independent ones is so small. Adds up many weak signs.
-    Holds only where the p-values of good parts are independent; where they rise and fall together it
-    rejects more good parts than it says. Fisher, Statistical Methods for Research Workers, 1932: minus
-    twice the sum of logarithms is chi-square with 2k degrees of freedom, whose tail is a finite sum.
+    `bonferroni` multiplies the lowest by k. It detects one strong sign, and is valid however the p-values
+    depend on each other. Use it for several pictures or models of one part, because they see the same part in
+    the same light.
+
+    `fisher` is the probability that the product of k independent p-values is at most their product. It adds up
+    many weak signs. It is valid only where the p-values of good parts are independent; if they are positively
+    correlated, it rejects more good parts than it promises. Fisher, Statistical Methods for Research Workers,
+    1932: minus twice the sum of logarithms is chi-square with 2k degrees of freedom, and its tail is a finite
+    sum.
     """
     p = np.asarray(ps, np.float64)
     if p.ndim != 1 or not len(p) or not ((p >= 0) & (p <= 1)).all():
@@ -47,6 +51,6 @@ def combine(ps: Sequence[float] | NDArray[np.floating[Any]], how: How) -> float:
     if not p.all():
         return 0.0
     half = float(-np.log(p).sum())
-    # exp(-half) * sum of half^i / i!, each term by its logarithm: none of them overflows
+    # exp(-half) * sum of half^i / i!; each term is computed by its logarithm, so that none overflows.
     terms = (i * math.log(half) - math.lgamma(i + 1) - half for i in range(1, len(p))) if half else ()
     return min(1.0, math.exp(-half) + sum(math.exp(term) for term in terms))

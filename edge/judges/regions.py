@@ -1,4 +1,4 @@
-"""A network's map, and extents where it has them, into the regions that look wrong."""
+"""Finds the defective regions in a network's map, with its extents if it has them."""
 
 from __future__ import annotations
 
@@ -14,22 +14,27 @@ FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.intp]
 Boxes = npt.NDArray[np.float64]
 
-SAME_KIND = 0.3  # two boxes of one kind that overlap more (IoU) are one defect
-ANY_KIND = 0.5  # likewise of different kinds: the stronger says which
-MOST = 200  # peaks looked at; more than this is no list of defects but a wrong picture
-MOST_CELLS = 4000  # likewise cells over their threshold, the strongest
+#: Two boxes of one kind with a larger IoU are one defect.
+SAME_KIND = 0.3
+#: Two boxes of different kinds with a larger IoU are one defect, of the kind with the higher score.
+ANY_KIND = 0.5
+#: How many of the strongest peaks are used; where there are more, the picture is wrong rather than the part.
+MOST = 200
+#: How many of the strongest cells over their threshold are searched for peaks.
+MOST_CELLS = 4000
 
 
 def find_regions(
     map_: FloatArray, extents: FloatArray | None, *, thresholds: Mapping[str, float], stride: int
 ) -> list[Region]:
-    """Regions in input pixels, strongest first; the same maps always give the same list.
+    """Return regions in input pixels, strongest first; equal maps always give equal lists.
 
-    `map_` is `(K, h, w)` float32, a score for each kind and cell; `thresholds` names the K kinds in the
-    map's order and the least score of each; a cell covers `stride` pixels along each axis. `extents`
-    `(4, h, w)` float32 are the distances in pixels from a cell's centre to the left, top, right and
-    bottom side of what lies there: each local peak becomes a box. Without them each connected patch of
-    cells (8-connected) becomes one.
+    `map_` `(K, h, w)` float32 has a score for each kind and cell. `thresholds` has the lowest score of a defect
+    for each of the K kinds, in the map's order. A cell covers `stride` pixels along each axis.
+
+    `extents` `(4, h, w)` float32 are the distances in pixels from a cell's centre to the left, top, right and
+    bottom side of the defect there. With extents each local peak becomes a box; without them each 8-connected
+    patch of cells becomes one. Raise ValueError where shapes do not fit.
     """
     if map_.ndim != 3 or len(map_) != len(thresholds):
         raise ValueError(f"expected a map ({len(thresholds)}, h, w) for {list(thresholds)}, found {map_.shape}")
@@ -41,6 +46,7 @@ def find_regions(
 
 
 def _peaks(map_: FloatArray, extents: FloatArray, thresholds: Mapping[str, float], stride: int) -> list[Region]:
+    """Return a box for each local peak of a map `(K, h, w)` with extents `(4, h, w)`, strongest first."""
     kinds, rows, columns = _local_peaks(map_, thresholds)
     if not len(kinds):
         return []
@@ -53,7 +59,10 @@ def _peaks(map_: FloatArray, extents: FloatArray, thresholds: Mapping[str, float
 
 
 def _local_peaks(map_: FloatArray, thresholds: Mapping[str, float]) -> tuple[IntArray, IntArray, IntArray]:
-    """Kind, row and column of each cell over its threshold that none of its eight neighbours exceeds."""
+    """Return kinds, rows and columns `(P,)` of the P peaks of a map `(K, h, w)`.
+
+    A peak reaches its kind's threshold, and none of its eight neighbours is higher.
+    """
     limits = np.fromiter(thresholds.values(), np.float32)
     cells = np.flatnonzero(map_ >= limits[:, None, None])
     if len(cells) > MOST_CELLS:
@@ -66,7 +75,7 @@ def _local_peaks(map_: FloatArray, thresholds: Mapping[str, float]) -> tuple[Int
 
 
 def _neighbours(rows: IntArray, columns: IntArray, size: tuple[int, ...]) -> tuple[IntArray, IntArray]:
-    """Rows `(P, 3, 1)` and columns `(P, 1, 3)` of the 3x3 cells around each of P, kept inside the map."""
+    """Return rows `(P, 3, 1)` and columns `(P, 1, 3)` of the 3x3 cells around each of P, clipped to the map."""
     around = np.arange(-1, 2)
     near_rows = np.clip(rows[:, None] + around, 0, size[0] - 1)
     near_columns = np.clip(columns[:, None] + around, 0, size[1] - 1)
@@ -76,7 +85,10 @@ def _neighbours(rows: IntArray, columns: IntArray, size: tuple[int, ...]) -> tup
 def _boxes(
     map_: FloatArray, extents: FloatArray, kinds: IntArray, rows: IntArray, columns: IntArray, stride: int
 ) -> Boxes:
-    """Left, top, right, bottom: what the 3x3 cells around each peak say, weighted with their heat."""
+    """Return the boxes `(P, 4)` float64 of P peaks: left, top, right and bottom in input pixels.
+
+    Each is the mean of the boxes of the 3x3 cells around the peak, weighted by their scores.
+    """
     height, width = map_.shape[1:]
     near_rows, near_columns = _neighbours(rows, columns, map_.shape[1:])
     weight = map_[kinds[:, None, None], near_rows, near_columns].astype(np.float64)
@@ -89,28 +101,32 @@ def _boxes(
 
 
 def _distinct(boxes: Boxes, kinds: IntArray) -> list[int]:
-    """Which boxes stay, given strongest first, when each takes away those that say the same again."""
+    """Return the indices of the boxes that are left when each box removes weaker ones that overlap it too much.
+
+    `boxes` `(P, 4)` float64 and their `kinds` `(P,)` come strongest first.
+    """
     sides = np.minimum(boxes[:, None, 2:], boxes[:, 2:]) - np.maximum(boxes[:, None, :2], boxes[:, :2])
-    both = np.prod(np.maximum(sides, 0), axis=2)
-    areas = np.diagonal(both)
-    overlap = both / np.maximum(areas[:, None] + areas - both, 1e-9)
-    again = overlap > np.where(kinds[:, None] == kinds, SAME_KIND, ANY_KIND)
-    gone = np.zeros(len(boxes), bool)
+    shared = np.prod(np.maximum(sides, 0), axis=2)
+    areas = np.diagonal(shared)
+    iou = shared / np.maximum(areas[:, None] + areas - shared, 1e-9)
+    same = iou > np.where(kinds[:, None] == kinds, SAME_KIND, ANY_KIND)
+    removed = np.zeros(len(boxes), bool)
     for i in range(len(boxes)):
-        if not gone[i]:
-            gone[i + 1 :] |= again[i, i + 1 :]
-    return [int(i) for i in np.flatnonzero(~gone)]
+        if not removed[i]:
+            removed[i + 1 :] |= same[i, i + 1 :]
+    return [int(i) for i in np.flatnonzero(~removed)]
 
 
 def _patches(map_: FloatArray, thresholds: Mapping[str, float], stride: int) -> list[Region]:
+    """Return each 8-connected patch of cells of a map `(K, h, w)` over its threshold, strongest first."""
     found = []
-    for (kind, threshold), heat in zip(thresholds.items(), map_, strict=True):
-        over = (heat >= threshold).astype(np.uint8)
+    for (kind, threshold), scores in zip(thresholds.items(), map_, strict=True):
+        over = (scores >= threshold).astype(np.uint8)
         count, labels, stats, _ = cv2.connectedComponentsWithStats(over, connectivity=8)
         for label in range(1, count):
             x, y, w, h, cells = (int(value) for value in stats[label])
             patch = labels[y : y + h, x : x + w] == label
-            score = float(heat[y : y + h, x : x + w][patch].max())
+            score = float(scores[y : y + h, x : x + w][patch].max())
             found.append(
                 Region(
                     x=float(x * stride),
@@ -126,6 +142,7 @@ def _patches(map_: FloatArray, thresholds: Mapping[str, float], stride: int) -> 
 
 
 def _region(box: Boxes, score: float, kind: str) -> Region:
+    """Return the region of a box `(4,)`: left, top, right, bottom in input pixels."""
     x, y, right, bottom = (float(value) for value in box)
     area = round((right - x) * (bottom - y))
     return Region(x=x, y=y, w=right - x, h=bottom - y, area_px=area, score=score, kind=kind)
