@@ -70,10 +70,7 @@ def test_the_identity_is_the_digest_of_the_manifest(bundle: Path) -> None:
         (put("format", 3), "format: expected 2, found 3"),
         (put("colour", "gray"), "colour: unknown key: known here are format, name"),
         (put("input.heigth", 64), "input.heigth: unknown key: known here are height, width"),
-        (
-            put("input.width", "64"),
-            "input.width: expected a whole number, at least 1, found the text '64': take",
-        ),
+        (put("input.width", "64"), "input.width: expected a whole number, at least 1, found the text '64'"),
         (put("method", "oracle"), 'method: expected "autoencoder", .* or "stpm", found the text \'oracle\''),
         (put("artifacts.1.precision", "fp4"), r"artifacts\[1\].precision: expected .*, found the text 'fp4'"),
         (put("kinds", ["spot"]), r"outputs.map: expected \(1, 1, 16, 16\) for 1 kinds"),
@@ -92,6 +89,10 @@ def test_the_identity_is_the_digest_of_the_manifest(bundle: Path) -> None:
 )
 def test_a_manifest_that_cannot_be_right_is_refused(bundle: Path, change: Edit, said: str) -> None:
     """The error names the file and the key."""
+    refuse(bundle, change, said)
+
+
+def refuse(bundle: Path, change: Edit, said: str) -> None:
     edit(bundle, change)
     with pytest.raises(BundleError, match=f"manifest.json: {said}"):
         read_bundle(bundle)
@@ -152,10 +153,8 @@ def test_a_bundle_of_a_matcher_is_read_with_all_it_holds(matcher_bundle: Path) -
     bundle = read_bundle(matcher_bundle)
     product, other = bundle.golden()
     assert np.array_equal(product.image, product.master)
-    assert {name: array.shape for name, array in other.expected.items()} == {
-        "embedding": (1, 64),
-        "score": (1,),
-    }
+    shapes = {name: array.shape for name, array in other.expected.items()}
+    assert shapes == {"embedding": (1, 64), "score": (1,)}
     assert bundle.manifest.answers == {"score": (1,)}
     assert product.expected["score"] < bundle.manifest.thresholds["product"] < other.expected["score"]
 
@@ -193,27 +192,18 @@ def test_a_calibration_is_read(score_bundle: Path, tmp_path: Path) -> None:
         (put("tolerances.fp32", {"map": 1}), r"tolerances.fp32: none for \['score'\]"),
         (put("calibration", SCORES | {"n": 4}), "calibration.scores: expected 4, found 3"),
         (
-            put("calibration", SCORES | {"scores": [0.2, 0.1, 0.15]}),
-            "calibration.scores: expected them in rising order",
+            put("calibration", SCORES | {"scores": [2, 1, 5]}),
+            "calibration.scores: .* in rising order",
         ),
-        (
-            put("calibration", SCORES | {"method": "guessed"}),
-            "calibration.method: expected .*, found the text 'guessed'",
-        ),
-        (
-            put("calibration", SCORES | {"score": []}),
-            "calibration.score: unknown key: known here are method, rate",
-        ),
+        (put("calibration", SCORES | {"method": "guessed"}), "calibration.method: expected .* text 'guessed'"),
+        (put("calibration", SCORES | {"score": []}), "calibration.score: unknown key: known here are method"),
     ],
 )
 def test_a_manifest_of_an_anomaly_model_that_cannot_be_right_is_refused(
     score_bundle: Path, tmp_path: Path, change: Edit, said: str
 ) -> None:
     """The error names the file and the key."""
-    bundle = Path(shutil.copytree(score_bundle, tmp_path / "bundle"))
-    edit(bundle, change)
-    with pytest.raises(BundleError, match=f"manifest.json: {said}"):
-        read_bundle(bundle)
+    refuse(Path(shutil.copytree(score_bundle, tmp_path / "bundle")), change, said)
 
 
 @pytest.mark.parametrize(
@@ -233,10 +223,7 @@ def test_a_manifest_of_a_matcher_that_cannot_be_right_is_refused(
     matcher_bundle: Path, tmp_path: Path, change: Edit, said: str
 ) -> None:
     """The error names the file and the key."""
-    bundle = Path(shutil.copytree(matcher_bundle, tmp_path / "bundle"))
-    edit(bundle, change)
-    with pytest.raises(BundleError, match=f"manifest.json: {said}"):
-        read_bundle(bundle)
+    refuse(Path(shutil.copytree(matcher_bundle, tmp_path / "bundle")), change, said)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", ""], ids=["cut off", "a list", "empty"])
@@ -307,7 +294,6 @@ def test_a_golden_frame_that_is_no_picture_is_refused(bundle: Path) -> None:
     junk = bundle / "golden/clean.png"
     _, data = cv2.imencode(".png", np.zeros((64, 64), np.uint8))
     junk.write_bytes(data.tobytes()[:20])
-
     edit(bundle, put("golden.0.frame", describe(bundle, "golden/clean.png")))
     with pytest.raises(BundleError, match=r"clean.png: not a picture"):
         read_bundle(bundle).golden()
@@ -315,7 +301,6 @@ def test_a_golden_frame_that_is_no_picture_is_refused(bundle: Path) -> None:
 
 def test_golden_outputs_of_another_shape_are_refused(bundle: Path) -> None:
     """Golden cases of another model do not pass for this one's."""
-
     np.savez(bundle / "golden/clean.npz", map=np.zeros((1, 2, 8, 8), np.float32))
     edit(bundle, put("golden.0.expected", describe(bundle, "golden/clean.npz")))
     with pytest.raises(BundleError, match=r"clean.npz: expected .*, found .*\(1, 2, 8, 8\)"):

@@ -98,21 +98,26 @@ def test_onnx_runtime_takes_fp32_first(tiny_bundle: Path) -> None:
     assert select_engine(EngineChoice(kind="onnxruntime", precision="int8"), bundle).precisions == ("int8",)
 
 
-def test_a_bundle_without_fp32_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
-    """A line could not fall back to anything; the error names what there is."""
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            '"precision": "fp32"',
+            '"precision": "fp16"',
+            r"artifacts: .* a judge in fp32 beside fp16, int8",
+        ),
+        ('"score": 0.01', '"score": 0.3', r"tolerances\.int8\.score: expected at most 0\.25, .* found 0\.3"),
+    ],
+    ids=["no FP32 to fall back to", "a tolerance as wide as the threshold"],
+)
+def test_a_bundle_that_could_not_show_a_fault_is_refused(
+    tiny_bundle: Path, tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    """A line has to fall back to something, and golden frames to tell engines apart; the error says how."""
     folder = Path(shutil.copytree(tiny_bundle, tmp_path / "small"))
-    text = (folder / "manifest.json").read_text().replace('"precision": "fp32"', '"precision": "fp16"')
-    (folder / "manifest.json").write_text(text)
-    with pytest.raises(BundleError, match=r"artifacts: expected a judge in fp32 beside fp16, int8"):
-        read_bundle(folder)
-
-
-def test_a_tolerance_that_shows_nothing_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
-    """An engine that is off by the threshold itself would reproduce such golden frames."""
-    folder = Path(shutil.copytree(tiny_bundle, tmp_path / "wide"))
-    text = (folder / "manifest.json").read_text().replace('"score": 0.01', '"score": 0.3')
-    (folder / "manifest.json").write_text(text)
-    with pytest.raises(BundleError, match=r"tolerances\.int8\.score: expected at most 0\.25, .* found 0\.3"):
+    text = (folder / "manifest.json").read_text()
+    (folder / "manifest.json").write_text(text.replace(old, new))
+    with pytest.raises(BundleError, match=said):
         read_bundle(folder)
 
 

@@ -46,16 +46,15 @@ def test_each_bad_picture_is_unknown_for_its_reason(
         assert (verdict.detail == "") == (verdict.reason == "clean")
 
 
-def refused(recipe: Path) -> str:
-    """What `edge run` says when it ends with status 1, in one line."""
+def check(recipe: Path, command: str = "check") -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "edge", command, str(recipe)]
     environment = {**os.environ, "XDG_STATE_HOME": str(recipe.parent / "state")}
-    done = subprocess.run(
-        [sys.executable, "-m", "edge", "run", str(recipe)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=60,
-    )
+    return subprocess.run(words, capture_output=True, text=True, env=environment, timeout=60)
+
+
+def refused(recipe: Path, command: str = "run") -> str:
+    """What `edge` says when it ends with status 1, in one line."""
+    done = check(recipe, command)
     assert done.returncode == 1, done
     assert "Traceback" not in done.stderr
     return done.stderr.strip().splitlines()[-1]
@@ -75,43 +74,26 @@ def line_of(tmp_path: Path, tiny_bundle: Path, textured: np.ndarray) -> Callable
     return make
 
 
-def test_a_camera_that_does_not_open_is_said_at_the_start(line_of: Callable[[str, str], Path]) -> None:
-    """A video device that is not there is an error that names it."""
-    recipe = line_of(
-        'kind = "folder"\nfiles = "frames/*.{view}.png"', 'kind = "video"\naddress = "/dev/video97"'
-    )
-    assert "/dev/video97" in refused(recipe)
+VIDEO = 'kind = "video"\naddress = "/dev/video97"'
+LIMITS = "[rule.thresholds]\n"
 
 
-def test_a_folder_without_pictures_is_said_at_the_start(line_of: Callable[[str, str], Path]) -> None:
-    """A pattern that matches nothing is an error that names it."""
-    assert "nothing/*.{view}.png" in refused(line_of("frames/*", "nothing/*"))
-
-
-def test_a_bundle_that_is_not_there_is_said_at_the_start(line_of: Callable[[str, str], Path]) -> None:
-    """A wrong path to the bundle is an error about that path."""
-    assert "manifest.json" in refused(line_of('/tiny"', '/tinier"'))
-
-
-def test_a_threshold_of_an_unknown_kind_is_said_at_the_start(line_of: Callable[[str, str], Path]) -> None:
-    """A kind that the model does not know is an error that lists those it does."""
-    said = refused(line_of("[publish]", "[rule.thresholds]\nscratch = 0.5\n[publish]"))
-    assert "'scratch'" in said
-    assert "spot, shade" in said
-
-
-def test_a_threshold_in_per_cent_is_said_at_the_start(line_of: Callable[[str, str], Path]) -> None:
-    """A heat of a comparator lies between 0 and 1, so 50 would pass everything."""
-    said = refused(line_of("[publish]", "[rule.thresholds]\nspot = 50\n[publish]"))
-    assert "[rule.thresholds] spot: expected a number from 0 to 1, found 50" in said
-
-
-def test_a_matcher_without_drawings_is_said_at_the_start(
-    tmp_path: Path, matcher_bundle: Path, textured: np.ndarray
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('kind = "folder"\nfiles = "frames/*.{view}.png"', VIDEO, "/dev/video97"),
+        ("frames/*", "nothing/*", "nothing/*.{view}.png"),
+        ('/tiny"', '/tinier"', "manifest.json"),
+        ("[publish]", f"{LIMITS}scratch = 5\n[publish]", "has no kind 'scratch'; its kinds are spot, shade"),
+        ("[publish]", f"{LIMITS}spot = 50\n[publish]", "[rule.thresholds] spot: expected a number from 0 to 1"),
+    ],
+    ids=["no camera", "no pictures", "no bundle", "a threshold of an unknown kind", "a threshold in per cent"],
+)
+def test_a_mistake_in_a_recipe_is_said_at_the_start(
+    line_of: Callable[[str, str], Path], old: str, new: str, expected: str
 ) -> None:
-    """A matcher that knows no product is an error that names the key, before the line is armed."""
-    source = write_boards(tmp_path, BOARDS, textured)
-    assert "drawings: '' names no file" in refused(write_recipe(tmp_path, matcher_bundle, source))
+    """What does not open, matches nothing, is not there or is not known is named before the line is armed."""
+    assert expected in refused(line_of(old, new))
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
@@ -120,7 +102,7 @@ def test_drawings_for_a_comparator_are_said_at_the_start(
 ) -> None:
     """Drawings that nothing looks at are an error that names recipe and key and says what to do."""
     recipe = line_of("[source]", 'drawings = "frames/*.png"\n[source]')
-    said = refused(recipe) if command == "run" else check(recipe).stderr
+    said = refused(recipe, command)
     assert f"{recipe}: drawings: only a matcher compares parts with drawings" in said
     assert "delete the key" in said
 
@@ -142,11 +124,6 @@ def test_a_metrics_port_in_use_is_said_at_the_start(line_of: Callable[[str, str]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         said = refused(line_of("port = 0", f"port = {taken.getsockname()[1]}"))
     assert "metrics.port" in said
-
-
-def check(recipe: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "edge", "check", str(recipe)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
 def test_check_tells_what_it_found(line_of: Callable[[str, str], Path]) -> None:
@@ -179,21 +156,18 @@ def test_check_looks_at_every_judge(
     assert "anomaly 0.145; On average at most 10 % of good parts are rejected." in told
 
 
-def test_check_finds_a_matcher_without_drawings(
-    tmp_path: Path, matcher_bundle: Path, textured: np.ndarray
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_matcher_without_drawings_is_said_at_the_start(
+    tmp_path: Path, matcher_bundle: Path, textured: np.ndarray, command: str
 ) -> None:
-    """`edge check` ends with 1 and names what is missing."""
-    done = check(write_recipe(tmp_path, matcher_bundle, write_boards(tmp_path, BOARDS, textured)))
-    assert done.returncode == 1
-    assert "drawings: '' names no file" in done.stderr
+    """A matcher that knows no product is an error that names the key, before the line is armed."""
+    recipe = write_recipe(tmp_path, matcher_bundle, write_boards(tmp_path, BOARDS, textured))
+    assert "drawings: '' names no file" in refused(recipe, command)
 
 
 def test_check_finds_a_master_of_another_size(line_of: Callable[[str, str], Path], tmp_path: Path) -> None:
     """`edge check` ends with 1 and names the master's file and both sizes."""
     recipe = line_of("port = 0", "port = 0")
     cv2.imwrite(str(tmp_path / "masters/a.png"), np.eye(50, dtype=np.uint8) * 200)
-    done = check(recipe)
-    assert done.returncode == 1
-    assert "masters/a.png" in done.stderr
-    assert "50x50" in done.stderr
-    assert "64x64" in done.stderr
+    said = refused(recipe, "check")
+    assert all(told in said for told in ("masters/a.png", "50x50", "64x64"))

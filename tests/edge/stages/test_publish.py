@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import jsonschema
@@ -364,25 +365,10 @@ def test_a_verdict_tells_what_each_judge_made_of_the_part(two: Desk) -> None:
     two.publisher.take(two.predict(two.enter(), 0.6, 0.6))
     ((topic, verdict),) = two.publish(12_000)
     assert (topic, verdict.verdict, verdict.score, verdict.threshold) == ("reject.pcb", "reject", 0.6, 0.5)
+    judged = partial(Judged, score=0.6, p_value=None)
     assert verdict.judges == [
-        Judged(
-            name="spots",
-            verdict="reject",
-            reason="defect",
-            score=0.6,
-            threshold=0.5,
-            p_value=None,
-            bundle="1" * 64,
-        ),
-        Judged(
-            name="stains",
-            verdict="pass",
-            reason="clean",
-            score=0.6,
-            threshold=0.7,
-            p_value=None,
-            bundle="2" * 64,
-        ),
+        judged(name="spots", verdict="reject", reason="defect", threshold=0.5, bundle="1" * 64),
+        judged(name="stains", verdict="pass", reason="clean", threshold=0.7, bundle="2" * 64),
     ]
     assert [region.kind for region in verdict.regions] == ["spot"]
 
@@ -436,22 +422,28 @@ def test_an_unknown_is_let_through_only_if_all_its_reasons_are(two: Desk) -> Non
     assert [verdict.verdict for _, verdict in found] == ["unknown"] * 4 + ["reject"]
 
 
-def test_the_registration_told_is_the_worst_of_any_judge(two: Desk) -> None:
-    """A judge whose part lies badly is not hidden behind one that lies well; one that was refused has none."""
-    worse = Input(to_frame=INPUT.to_frame, registration_px=0.8)
-    for inputs in ((INPUT, worse), (worse, INPUT), (MOVED, INPUT)):
-        prediction = two.predict(two.enter(), 0.1, 0.1)
-        two.publisher.take(msgspec.structs.replace(prediction, inputs=inputs))
-    assert [verdict.registration_px for _, verdict in two.publish(12_000)] == [0.8, 0.8, 0.5]
+NEAR, FAR, ALONE = (Input(to_frame=INPUT.to_frame, registration_px=px) for px in (0.5, 0.8, None))
 
 
-def test_a_part_that_no_judge_registers_has_no_registration(two: Desk) -> None:
-    """A model without masters does not make a part look as if it lay perfectly, nor hide another's figure."""
-    alone = Input(to_frame=INPUT.to_frame, registration_px=None)
-    for inputs in ((alone, alone), (MOVED, alone), (alone, INPUT)):
-        prediction = two.predict(two.enter(), 0.1, 0.1)
-        two.publisher.take(msgspec.structs.replace(prediction, inputs=inputs))
-    assert [verdict.registration_px for _, verdict in two.publish(12_000)] == [None, None, 0.5]
+@pytest.mark.parametrize(
+    ("inputs", "told"),
+    [
+        ((NEAR, FAR), 0.8),
+        ((FAR, NEAR), 0.8),
+        ((MOVED, NEAR), 0.5),
+        ((ALONE, NEAR), 0.5),
+        ((ALONE, ALONE), None),
+        ((MOVED, ALONE), None),
+    ],
+    ids=["second worse", "first worse", "refused", "no masters", "no masters at all", "refused, no masters"],
+)
+def test_the_registration_told_is_the_worst_of_any_judge(
+    two: Desk, inputs: tuple[Input | Refused, ...], told: float | None
+) -> None:
+    """A part that lies badly for one judge is not hidden; one without masters or that was refused has none."""
+    prediction = two.predict(two.enter(), 0.1, 0.1)
+    two.publisher.take(msgspec.structs.replace(prediction, inputs=inputs))
+    assert [verdict.registration_px for _, verdict in two.publish(12_000)] == [told]
 
 
 def test_p_values_of_all_judges_decide_together(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from safetensors.torch import save_file  # noqa: E402
 
 from trt_build.backbones.efficientnet import EfficientNetLite  # noqa: E402
 from trt_build.backbones.mobilenet import MobileNet  # noqa: E402
-from trt_build.backbones.open import BACKBONES, BackboneError, build_backbone, open_backbone  # noqa: E402
+from trt_build.backbones.open import BACKBONES, Backbone, BackboneError, build_backbone, open_backbone  # noqa: E402
 from trt_build.backbones.published import PUBLISHED, Published, cache_folder, fetch_backbone, find_backbone  # noqa: E402
 
 DATA = os.environ.get("EDGE_DATA")
@@ -61,6 +61,13 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return package / "models" / PUBLISHED["efficientnet_lite0"].file
 
 
+def chances_of(backbone: Backbone, photo: Path) -> torch.Tensor:
+    """The probability of each class for a photo."""
+    image = np.ascontiguousarray(cv2.imread(str(photo))[np.newaxis, ..., ::-1].transpose(0, 3, 1, 2))
+    with torch.inference_mode():
+        return backbone.classify(torch.from_numpy(image)).softmax(1)[0]
+
+
 @needs_data
 @pytest.mark.parametrize(
     ("name", "told"), [("mobilenet_v2", "mobilenet_v2_100_qat"), ("mobilenet_v1", "mobilenet_v1_100")]
@@ -70,10 +77,7 @@ def test_the_photos_are_what_they_show(name: str, told: str) -> None:
     folder = Path(DATA or "") / "backbones" / "check"
     backbone = open_backbone(name)
     for photo, expected in json.loads((folder / "expected.json").read_text())[told].items():
-        picture = cv2.imread(str(folder / f"{photo}.png"))
-        image = np.ascontiguousarray(picture[np.newaxis, ..., ::-1].transpose(0, 3, 1, 2))
-        with torch.inference_mode():
-            chances = backbone.classify(torch.from_numpy(image)).softmax(1)[0]
+        chances = chances_of(backbone, folder / f"{photo}.png")
         assert int(chances.argmax()) == expected["index"], photo
         assert float(chances.max()) == pytest.approx(expected["prob"], abs=1e-3), photo
 
@@ -94,67 +98,41 @@ def test_a_packaged_network_judges_as_the_original(name: str) -> None:
     folder = Path(DATA or "") / "backbones" / "check"
     classes = json.loads((folder / "expected.json").read_text())["mobilenet_v1_100"]
     for photo, chance in TOLD[name].items():
-        picture = cv2.imread(str(folder / f"{photo}.png"))
-        image = np.ascontiguousarray(picture[np.newaxis, ..., ::-1].transpose(0, 3, 1, 2))
-        with torch.inference_mode():
-            chances = backbone.classify(torch.from_numpy(image)).softmax(1)[0]
+        chances = chances_of(backbone, folder / f"{photo}.png")
         assert int(chances.argmax()) == classes[photo]["index"] - 1, photo  # a MobileNet's 0 is the background
         assert float(chances.max()) == pytest.approx(chance, abs=1e-3), photo
 
 
+SHAPES = {
+    "resnet18": {"layer2.0.downsample.0.weight": (128, 64, 1, 1), "layer4.1.bn2.running_var": (512,)},
+    "resnet34": {"layer3.5.conv2.weight": (256, 256, 3, 3), "fc.weight": (1000, 512)},
+    "resnet50": {"layer1.0.downsample.0.weight": (256, 64, 1, 1), "layer4.2.conv2.weight": (512, 512, 3, 3)},
+    "wide_resnet50_2": {
+        "layer4.2.conv2.weight": (1024, 1024, 3, 3),
+        "layer4.2.conv3.weight": (2048, 1024, 1, 1),
+    },
+}
+
+
 @pytest.mark.parametrize(
-    ("name", "parameters", "entries", "shapes"),
+    ("name", "parameters", "entries"),
     [
-        pytest.param(
-            "resnet18",
-            11_689_512,
-            122,
-            {"layer2.0.downsample.0.weight": (128, 64, 1, 1), "layer4.1.bn2.running_var": (512,)},
-            id="resnet18",
-        ),
-        pytest.param(
-            "resnet34",
-            21_797_672,
-            218,
-            {"layer3.5.conv2.weight": (256, 256, 3, 3), "fc.weight": (1000, 512)},
-            id="resnet34",
-        ),
-        pytest.param(
-            "resnet50",
-            25_557_032,
-            320,
-            {"layer1.0.downsample.0.weight": (256, 64, 1, 1), "layer4.2.conv2.weight": (512, 512, 3, 3)},
-            id="resnet50",
-        ),
-        pytest.param(
-            "wide_resnet50_2",
-            68_883_240,
-            320,
-            {"layer4.2.conv2.weight": (1024, 1024, 3, 3), "layer4.2.conv3.weight": (2048, 1024, 1, 1)},
-            id="wide",
-        ),
+        ("resnet18", 11_689_512, 122),
+        ("resnet34", 21_797_672, 218),
+        ("resnet50", 25_557_032, 320),
+        ("wide_resnet50_2", 68_883_240, 320),
     ],
 )
-def test_a_resnet_takes_torchvisions_files(
-    name: str, parameters: int, entries: int, shapes: dict[str, tuple[int, ...]]
-) -> None:
+def test_a_resnet_takes_torchvisions_files(name: str, parameters: int, entries: int) -> None:
     """Key names, shapes and the number of weights are those that torchvision publishes."""
     with torch.device("meta"):
         network = BACKBONES[name].build()
     state = network.state_dict()
     assert sum(p.numel() for p in network.parameters()) == parameters
     assert len(state) == entries
-    assert {key: tuple(state[key].shape) for key in shapes} == shapes
+    assert {key: tuple(state[key].shape) for key in SHAPES[name]} == SHAPES[name]
     assert state["conv1.weight"].shape == (64, 3, 7, 7)
-    assert {key.split(".")[0] for key in state} == {
-        "conv1",
-        "bn1",
-        "layer1",
-        "layer2",
-        "layer3",
-        "layer4",
-        "fc",
-    }
+    assert {key.split(".")[0] for key in state} == {"conv1", "bn1", *(f"layer{i}" for i in range(1, 5)), "fc"}
 
 
 @pytest.mark.parametrize(
@@ -378,9 +356,8 @@ def test_what_was_fetched_is_found(nowhere: Path, publisher: str, monkeypatch: p
     assert path.read_bytes() == BODY
     monkeypatch.setitem(PUBLISHED, "resnet18", entry)
     assert find_backbone("resnet18") == path
-    assert (
-        fetch_backbone("resnet18", source=at(f"{publisher}/gone.bin")) == path
-    )  # already there: not asked for
+    # A file that is already there is not fetched again.
+    assert fetch_backbone("resnet18", source=at(f"{publisher}/gone.bin")) == path
 
 
 @pytest.mark.parametrize(
