@@ -6,19 +6,19 @@ usage() {
     cat <<'TEXT'
 usage: install.sh WHEELS
 
-WHEELS is a folder with the wheel of linejudge and those of all it needs. Make it where there is a network,
-with the Python version and the kind of processor of this machine, in the folder of the project:
+WHEELS is a folder with the wheel of linejudge and the wheels of all packages that it needs. Make it on a
+machine with a network, the same Python version and the same kind of processor, in the project's folder:
 
     python3 -m pip wheel --wheel-dir WHEELS .
 
-It makes, or brings up to date:
+The script makes or updates:
 
     linejudge                                 user and group without a login, for the service
     /opt/linejudge                            virtual environment with the command `edge`
-    /etc/systemd/system/linejudge@.service    one instance a recipe
-    /etc/linejudge/sample.toml                a first recipe, if there is none
+    /etc/systemd/system/linejudge@.service    service; one instance for each recipe
+    /etc/linejudge/sample.toml                sample recipe, if the file does not exist
 
-Recipes and running lines are left alone: `systemctl restart linejudge@NAME` when the line may stop.
+It changes no recipe and stops no line. Run `systemctl restart linejudge@NAME` when the line may stop.
 TEXT
 }
 
@@ -34,13 +34,14 @@ fail() {
     exit 1
 }
 
-[ "$(id -u)" = 0 ] || fail "it makes a user and a service: run it as root"
-ls "$wheels"/linejudge-*.whl >/dev/null 2>&1 || fail "$wheels: no wheel of linejudge in it: see --help"
+[ "$(id -u)" = 0 ] || fail "must run as root, since it makes a user and a service: run it with sudo"
+ls "$wheels"/linejudge-*.whl >/dev/null 2>&1 || fail "$wheels: expected a wheel of linejudge, found none: see --help"
 umask 022
 
 getent passwd linejudge >/dev/null ||
     useradd --system --user-group --home-dir /var/lib/linejudge --shell /usr/sbin/nologin linejudge
-for group in video render plugdev; do # V4L2 cameras, GPUs, USB cameras
+# The groups give access to V4L2 cameras, GPUs and USB cameras.
+for group in video render plugdev; do
     if getent group "$group" >/dev/null; then usermod --append --groups "$group" linejudge; fi
 done
 

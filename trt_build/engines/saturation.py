@@ -93,9 +93,9 @@ def check_computed(
     largest = float(np.abs(meant).max()) if "score" in manifest.outputs else 1.0
     if strayed > max(STRAYS * rounded, LEAST * largest):
         raise EngineError(
-            f"{name}: this CPU saturates: the scores of {manifest.name} lie {strayed:.4g} from those of the "
-            f"same graph in exact integers, where rounding to INT8 costs {rounded:.4g}: run it with fp32 here, "
-            "or export the checkpoint anew, with weights of 7 bits"
+            f"{name}: this CPU saturates: the scores of {manifest.name} differ by {strayed:.4g} from the same "
+            f"graph in exact integers, and rounding to INT8 explains only {rounded:.4g}: run it with fp32 "
+            "here, or export the checkpoint anew, with weights of 7 bits"
         )
 
 

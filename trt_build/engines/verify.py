@@ -95,8 +95,9 @@ def check_draft(draft: Model, choice: EngineChoice, cases: Iterable[Case]) -> Co
         largest = max(float(np.abs(one).max()) for one in expected)
         if difference > CLOSE[precision] * largest:
             raise EngineError(
-                f"{name}: {output} lies {difference:.4g} from what ONNX Runtime makes of the same graph, more "
-                f"than {CLOSE[precision]:g} of its largest, {largest:.4g}: this engine does not compute it"
+                f"{name}: {output} differs by {difference:.4g} from ONNX Runtime on the same graph, more than "
+                f"{CLOSE[precision]:g} of the largest value, {largest:.4g}, so this engine does not compute "
+                "the graph: run this precision on another engine"
             )
     return found
 

@@ -134,7 +134,7 @@ def test_an_engine_of_a_draft_is_held_against_its_graph(device: Machine, free: B
     write_manifest(free.folder, unpacked(free.manifest))
     done = build(device, free)
     assert done.returncode == 1
-    assert "this engine does not compute it" in done.stdout
+    assert "this engine does not compute the graph" in done.stdout
     assert engines(free) == []
 
 

@@ -239,7 +239,7 @@ def test_an_engine_that_computes_something_else_is_refused(anomaly_draft: Path, 
     """A map drawn by lot is another one on each engine; the error says how far off it is."""
     drawn = with_map(anomaly_draft, tmp_path / "drawn", ("RandomUniformLike", {}))
     with pytest.raises(
-        EngineError, match=r"(map|score) lies 0\.\d+ from what ONNX Runtime makes of the same graph, more"
+        EngineError, match=r"(map|score) differs by 0\.\d+ from ONNX Runtime on the same graph, more than"
     ):
         check_draft(drawn, EngineChoice(kind="openvino", precision="fp32"), noise(drawn.manifest))
 
