@@ -67,10 +67,7 @@ def chosen_runtime(asked: Literal["auto"] | Runtime) -> Runtime:
 
 @contextmanager
 def target_here(runtime: Runtime) -> Iterator[Target]:
-    """Yield the target that engines are built for on this machine, with its GPU open if it has one.
-
-    Raises EngineError where the runtime needs a GPU to build and the machine has none.
-    """
+    """Yield this machine's target, with its GPU open if it has one; raise EngineError where it needs one."""
     with ExitStack() as opened:
         device: Device | None = None
         try:
@@ -201,10 +198,7 @@ def copy_engines(draft: Path, folder: Path, manifest: ModelManifest) -> None:
 
 @contextmanager
 def _alone(bundle: Model) -> Iterator[Model]:
-    """Yield a copy of the bundle by links, with its kernels and without its engines.
-
-    So a check runs exactly the engines that are put into the copy. The copy is deleted afterwards.
-    """
+    """Yield a copy of the bundle by links, with kernels but no engines, so that checks run only new ones."""
     part = bundle.folder / PART
     # A build that was killed may have left the folder.
     if part.exists():

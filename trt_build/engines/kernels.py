@@ -66,10 +66,7 @@ def _output_of(command: list[str | Path]) -> str:
 
 
 def nvcc() -> Path:
-    """Return the path of nvcc, searched in $CUDA_HOME, $PATH, NVIDIA's Python packages and INSTALLED.
-
-    Raises EngineError where none of these has it.
-    """
+    """Return nvcc's path in $CUDA_HOME, $PATH, NVIDIA's packages or INSTALLED; raise EngineError without it."""
     places = [Path(os.environ["CUDA_HOME"]) / "bin"] if os.environ.get("CUDA_HOME") else []
     places += [Path(folder) for folder in os.get_exec_path()]
     nvidia = find_spec("nvidia")

@@ -67,10 +67,7 @@ def check_sums(path: Path) -> None:
 
 
 def _worst(filters: npt.NDArray[np.int64]) -> WorstSums:
-    """Return the worst sums of filters `(N, K)` int64.
-
-    In the worst case the activations are 0 at all weights of the other sign.
-    """
+    """Return the worst sums of filters `(N, K)` int64: activations are 0 at all weights of the other sign."""
     up, down = np.maximum(filters, 0), np.maximum(-filters, 0)
     two = (np.sort(signed, axis=1)[:, -2:].sum(axis=1).max() for signed in (up, down))
     whole = (signed.sum(axis=1).max() for signed in (up, down))

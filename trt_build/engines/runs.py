@@ -33,10 +33,7 @@ def engines_of(bundle: Model, precision: Precision) -> list[Engine]:
 
 
 def runs_of(bundle: Model, precision: Precision, cases: Sequence[Case]) -> Iterator[tuple[str, list[Outputs]]]:
-    """Yield the name of each way to compute a precision here, with its outputs for all cases.
-
-    For INT8, exact integers come first.
-    """
+    """Yield the name and the outputs of each way to compute a precision; exact integers first for INT8."""
     unopened = [Exact(bundle, precision)] if precision == "int8" else []
     for engine in (*unopened, *engines_of(bundle, precision)):
         with engine:

@@ -99,10 +99,7 @@ def build_engine(
 
 
 def files_of(engine: Compiled) -> tuple[str, str, str]:
-    """Return the names of an engine's files: plan, report on layers, description.
-
-    The description vouches for the others, so it must be written last.
-    """
+    """Return the names of an engine's plan, report on layers, and description, which must be written last."""
     name = engine.file.path
     return name, f"{name.removesuffix('.engine')}.layers.json", f"{name}.json"
 
@@ -240,10 +237,7 @@ def _build(
 
 
 def _profile(builder: Any, network: Any, batch: int) -> Any:
-    """Return a profile for batches of one part to `batch` parts, tuned for full batches.
-
-    Deadlines are at risk only when parts have piled up, and then batches are full.
-    """
+    """Return a profile for up to `batch` parts, tuned for full batches: only then are deadlines at risk."""
     profile = builder.create_optimization_profile()
     for put in _inputs(network):
         least, most = ((count, *tuple(put.shape)[1:]) for count in (1, batch))
@@ -258,10 +252,7 @@ def _for_this_gpu(rtx: Any, config: Any) -> None:
 
 
 def _run(builder: Any, network: Any, config: Any) -> Any:
-    """Return the plan that the builder makes; None where it fails.
-
-    The builder runs in another thread, so that this one notices a Ctrl-C before the end of the build.
-    """
+    """Return the builder's plan, None where it fails; build in a thread, so that this one notices a Ctrl-C."""
     with ThreadPoolExecutor(1, "builder") as thread:
         return thread.submit(builder.build_serialized_network, network, config).result()
 

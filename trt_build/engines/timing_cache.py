@@ -17,10 +17,7 @@ _DIGEST = hashlib.sha256().digest_size
 
 
 def timing_file(target: Target) -> Path | None:
-    """Return this user's file of measurements for a target; None where the user has no folder for caches.
-
-    Each GPU architecture and runtime version has its own file, since measurements hold for no other.
-    """
+    """Return this user's file for a target's GPU architecture and runtime; None without a cache folder."""
     folder = user_cache("timing")
     major, minor = target.compute_capability or (0, 0)
     return folder and folder / f"{target.runtime}-{target.version}-sm{major}{minor}.cache"
