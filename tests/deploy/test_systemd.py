@@ -31,38 +31,22 @@ def test_systemd_has_nothing_to_say(unit):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def security(unit: Path, option: str) -> subprocess.CompletedProcess[str]:
+    words = ["systemd-analyze", "security", "--offline=true", option, "--no-pager", unit]
+    return subprocess.run(words, text=True, capture_output=True)
+
+
 def test_a_line_that_is_broken_into_can_do_little(unit):
     """systemd's own measure of exposure stays below 3 of 10."""
-    done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--threshold=30", "--no-pager", unit],
-        text=True,
-        capture_output=True,
-    )
+    done = security(unit, "--threshold=30")
     assert done.returncode == 0, done.stdout[-400:] + done.stderr
 
 
 def test_what_the_line_needs_is_left_to_it(unit):
     """The hardening takes away neither cameras nor GPUs nor the real-time scheduler."""
-    done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--json=short", "--no-pager", unit],
-        text=True,
-        capture_output=True,
-        check=True,
-    )
-    settings = {entry["name"]: entry for entry in json.loads(done.stdout)}
-    for name in (
-        "PrivateDevices=",
-        "RestrictRealtime=",
-        "MemoryDenyWriteExecute=",
-        "ProcSubset=",
-        "PrivateNetwork=",
-    ):
-        assert settings[name]["set"] is False, name
-    for device in (
-        "char-video4linux:rw",
-        "char-usb_device:rw",
-        "char-drm:rw",
-        "char-nvidia*:rw",
-        "char-nvhost*:rw",
-    ):
-        assert device in settings["DeviceAllow="]["description"]
+    settings = {entry["name"]: entry for entry in json.loads(security(unit, "--json=short").stdout)}
+    off = ("MemoryDenyWriteExecute", "PrivateDevices", "PrivateNetwork", "ProcSubset", "RestrictRealtime")
+    for name in off:
+        assert settings[f"{name}="]["set"] is False, name
+    for device in ("char-video4linux", "char-usb_device", "char-drm", "char-nvidia*", "char-nvhost*"):
+        assert f"{device}:rw" in settings["DeviceAllow="]["description"]

@@ -207,15 +207,6 @@ def test_too_few_pairs_are_refused(
     assert (status, "none was kept from training" in err) == (1, True)
 
 
-def test_a_draft_that_is_not_calibrated_is_refused(
-    trt_build: Run, anomaly_draft: Path, part_folder: Path, tmp_path: Path
-) -> None:
-    """The line says which command was left out."""
-    status, _, err = trt_build("pack", anomaly_draft, tmp_path / "bundle", "--data", part_folder)
-    assert (status, err.count("\n")) == (1, 1)
-    assert "run trt-build calibrate" in err
-
-
 def test_an_engine_that_judges_otherwise_ends_with_status_1(
     trt_build: Run, score_bundle: Path, tmp_path: Path
 ) -> None:

@@ -62,15 +62,7 @@ def test_it_knows_what_a_processor_computes(
         ("0::/box", {"box/cpu.max": "10000 100000"}, 1),
         ("0::/gone", {}, 8),
     ],
-    ids=[
-        "v2",
-        "the group around it",
-        "v2 without limit",
-        "v1",
-        "v1 without limit",
-        "less than one",
-        "no such group",
-    ],
+    ids=["v2", "outer group", "v2, no limit", "v1", "v1, no limit", "less than one", "no such group"],
 )
 def test_cores_are_those_that_a_container_leaves(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own: str, files: dict[str, str], cores: int

@@ -77,17 +77,6 @@ def test_a_region_below_the_least_area_is_not_held_against_the_part() -> None:
     assert decide(outputs((0, 3, 5, 0.9)), (2.0, 0.0, 0.0, 0.0, 2.0, 0.0), rule).verdict == "reject"
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("name", ["map", "extents"])
-def test_what_is_not_a_number_never_passes(name: str, value: float) -> None:
-    """One NaN or infinity anywhere in the outputs and the part is unknown."""
-    given = outputs()
-    given[name][0, 1, 15, 15] = value
-    with pytest.raises(PartError) as error:
-        decide(given, AS_IS, RULE)
-    assert error.value.reason == "score"
-
-
 def test_a_part_full_of_defects_is_described_by_the_strongest() -> None:
     """However many regions there are, the verdict stays small and is still a reject."""
     peaks = [(0, row, column, 0.6 + row / 100) for row in range(0, 16, 2) for column in range(0, 16, 2)]
@@ -147,13 +136,13 @@ def test_another_product_is_rejected_for_that() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("name", ["score", "map"])
-def test_a_score_that_is_not_a_number_never_passes(name: str, value: float) -> None:
-    """Neither in the score nor anywhere in the map that goes with it."""
-    given = scored(1.0)
-    given[name].flat[-1] = value
+@pytest.mark.parametrize("name", ["map", "extents", "map beside a score", "score"])
+def test_what_is_not_a_number_never_passes(name: str, value: float) -> None:
+    """One NaN or infinity anywhere in the outputs, be it of boxes or of a score, and the part is unknown."""
+    given, rule = (scored(1.0), ODD) if "score" in name else (outputs(), RULE)
+    given[name.split()[0]].flat[-1] = value
     with pytest.raises(PartError) as error:
-        decide(given, AS_IS, ODD)
+        decide(given, AS_IS, rule)
     assert error.value.reason == "score"
 
 

@@ -18,6 +18,7 @@ from edge.pictures import decode, read
 
 HEIGHT, WIDTH = 201, 333  # no multiples of anything
 COLOURS = [1, 3]
+RAW = [cv2.IMWRITE_TIFF_COMPRESSION, 1]
 RESTART, PROGRESSIVE = (cv2.IMWRITE_JPEG_RST_INTERVAL, 5), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
 HALVED = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420)
 
@@ -181,14 +182,7 @@ def test_more_than_8_bits_stay_what_they_are() -> None:
 
 @pytest.mark.parametrize(
     ("ending", "options"),
-    [
-        (".bmp", []),
-        (".tif", []),
-        (".tif", [cv2.IMWRITE_TIFF_COMPRESSION, 1]),
-        (".webp", []),
-        (".pgm", []),
-        (".ppm", []),
-    ],
+    [(".bmp", []), (".tif", []), (".tif", RAW), (".webp", []), (".pgm", []), (".ppm", [])],
 )
 def test_a_cut_file_of_another_format_is_refused(ending: str, options: list[int]) -> None:
     """Formats without checksums at least have to be as long as they say."""
@@ -203,7 +197,7 @@ def test_a_cut_file_of_another_format_is_refused(ending: str, options: list[int]
 
 def test_a_tiff_that_is_to_be_turned_is_refused() -> None:
     """OpenCV would turn it, and no picture is turned."""
-    data = cv2.imencode(".tif", scene(), [cv2.IMWRITE_TIFF_COMPRESSION, 1])[1].tobytes()
+    data = cv2.imencode(".tif", scene(), RAW)[1].tobytes()
     at = int.from_bytes(data[4:8], "little")
     entry = data.index(struct.pack("<HHI", 284, 3, 1), at)  # planar configuration, which may be left out
     turned = data[:entry] + struct.pack("<HHIHH", 274, 3, 1, 6, 0) + data[entry + 12 :]

@@ -384,15 +384,7 @@ def test_a_verdict_tells_what_each_judge_made_of_the_part(two: Desk) -> None:
         ((float("nan"), 0.9), ("reject.pcb", "reject", "defect")),
         ((MOVED, DARK), ("reject.pcb", "unknown", "registration")),
     ],
-    ids=[
-        "both clean",
-        "second moved",
-        "first moved",
-        "second no number",
-        "moved and defect",
-        "no number and defect",
-        "neither",
-    ],
+    ids=["clean", "second moved", "first moved", "second NaN", "moved, defect", "NaN, defect", "neither"],
 )
 def test_a_part_passes_only_where_every_judge_passed_it(
     two: Desk, said: tuple[float | Refused, ...], expected: tuple[str, str, str]

@@ -62,21 +62,9 @@ def parts(part_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(part_folder, tmp_path / "parts"))
 
 
-def _no_good_ones(parts: Path) -> None:
-    shutil.rmtree(parts / "train")
-
-
 def _few(parts: Path) -> None:
     for path in sorted((parts / "train/good").iterdir())[30:]:
         path.unlink()
-
-
-def _unreadable(parts: Path) -> None:
-    (parts / "train/good/007.png").write_bytes(b"no picture")
-
-
-def _two_sizes(parts: Path) -> None:
-    cv2.imwrite(str(parts / "train/good/007.png"), part(7)[:, :30])
 
 
 def _small_mask(parts: Path) -> None:
@@ -88,34 +76,41 @@ def _defective_in_training(parts: Path) -> None:
     shutil.rmtree(parts / "ground_truth")
 
 
-def _without_label(parts: Path) -> None:
-    (parts / "train/good/007.png").rename(parts / "train/007.png")
+DAMAGE = {
+    "no good ones": lambda parts: shutil.rmtree(parts / "train"),
+    "few": _few,
+    "unreadable": lambda parts: (parts / "train/good/007.png").write_bytes(b"no picture"),
+    "two sizes": lambda parts: cv2.imwrite(str(parts / "train/good/007.png"), part(7)[:, :30]),
+    "small mask": _small_mask,
+    "defective in training": _defective_in_training,
+    "without label": lambda parts: (parts / "train/good/007.png").rename(parts / "train/007.png"),
+}
 
 
 @pytest.mark.parametrize("method", ANOMALY)
 @pytest.mark.parametrize(
     ("damage", "found", "remedy"),
     [
-        (_no_good_ones, "train/good: expected pictures of good parts", "put them there"),
-        (_few, "30 good parts give ", "take more pictures of good parts"),
-        (_unreadable, "train/good/007.png: expected a picture", "take it out"),
-        (_two_sizes, "train/good/007.png: is 30x32, most pictures are 32x32", "--mixed-sizes"),
-        (_small_mask, "spot/003_mask.png: is 16x16, its picture 32x32", "draw the mask anew"),
-        (_defective_in_training, "train/spot: only good parts are trained with", "move the folder to"),
-        (_without_label, "train/007.png: lies in no label's folder", "move it to"),
+        ("no good ones", "train/good: expected pictures of good parts", "put them there"),
+        ("few", "30 good parts give ", "take more pictures of good parts"),
+        ("unreadable", "train/good/007.png: expected a picture", "take it out"),
+        ("two sizes", "train/good/007.png: is 30x32, most pictures are 32x32", "--mixed-sizes"),
+        ("small mask", "spot/003_mask.png: is 16x16, its picture 32x32", "draw the mask anew"),
+        ("defective in training", "train/spot: only good parts are trained with", "move the folder to"),
+        ("without label", "train/007.png: lies in no label's folder", "move it to"),
     ],
-    ids=lambda value: value.__name__.strip("_") if callable(value) else "",
+    ids=lambda value: value if value in DAMAGE else "",
 )
 def test_bad_pictures_of_parts_are_named(
     refused: Callable[..., str],
     parts: Path,
     method: str,
-    damage: Callable[[Path], None],
+    damage: str,
     found: str,
     remedy: str,
 ) -> None:
     """Whatever the method: the file, what is wrong with it, and what to do."""
-    damage(parts)
+    DAMAGE[damage](parts)
     said = refused(method, parts)
     assert found in said
     assert remedy in said
@@ -123,7 +118,7 @@ def test_bad_pictures_of_parts_are_named(
 
 def test_mixed_sizes_are_taken_where_that_is_meant(refused: Callable[..., str], parts: Path) -> None:
     """With the option that the error names, only the weights are still missing."""
-    _two_sizes(parts)
+    DAMAGE["two sizes"](parts)
     said = refused("stpm", parts, "--mixed-sizes", "--backbone", "mobilenet_v2")
     assert "mobilenet_v2: found no" in said
 
@@ -167,16 +162,8 @@ def test_weights_of_another_network_are_refused(
     ("method", "options", "said"),
     [
         ("stpm", ("--backbone", "resnet19"), "no backbone 'resnet19'; expected one of efficientnet_lite0, "),
-        (
-            "autoencoder",
-            ("--second", "resnet18"),
-            "--second: the method autoencoder does not take it: leave it out",
-        ),
-        (
-            "comparator",
-            ("--backbone", "resnet18"),
-            "--backbone: the method comparator does not take it: leave it out",
-        ),
+        ("autoencoder", ("--second", "resnet18"), "--second: the method autoencoder does not take it: leave"),
+        ("comparator", ("--backbone", "resnet18"), "--backbone: the method comparator does not take it: leave"),
         ("stpm", ("--position",), "--position: the method stpm does not take it: leave it out"),
         ("matcher", ("--mixed-sizes",), "--mixed-sizes: the method matcher does not take it: leave it out"),
     ],
@@ -250,39 +237,35 @@ def test_a_folder_of_another_training_is_refused(
     assert f"{tmp_path / CHECKPOINT}: of another training: expected {{'model': 'comparator'" in said
 
 
-def _wrong_kind(pairs: Path) -> None:
-    (pairs / "07.txt").write_text("4 4 8 8 9\n")
-
-
-def _half_a_pair(pairs: Path) -> None:
-    (pairs / "07_temp.png").unlink()
-
-
-def _unreadable_board(pairs: Path) -> None:
-    (pairs / "07_test.png").write_bytes(b"no picture")
-
-
 def _few_pairs(pairs: Path) -> None:
     for path in pairs.glob("[1-5]*"):
         path.unlink()
 
 
+DAMAGED_PAIRS = {
+    "wrong kind": lambda pairs: (pairs / "07.txt").write_text("4 4 8 8 9\n"),
+    "half a pair": lambda pairs: (pairs / "07_temp.png").unlink(),
+    "unreadable board": lambda pairs: (pairs / "07_test.png").write_bytes(b"no picture"),
+    "few pairs": _few_pairs,
+}
+
+
 @pytest.mark.parametrize(
     ("damage", "found"),
     [
-        (_wrong_kind, "07.txt:1: expected a type of 1..6, found 9"),
-        (_half_a_pair, "07_temp.*: expected a picture"),
-        (_unreadable_board, "07_test.png: expected a picture"),
-        (_few_pairs, "expected at least 16 pairs to train with and one to measure by, found "),
+        ("wrong kind", "07.txt:1: expected a type of 1..6, found 9"),
+        ("half a pair", "07_temp.*: expected a picture"),
+        ("unreadable board", "07_test.png: expected a picture"),
+        ("few pairs", "expected at least 16 pairs to train with and one to measure by, found "),
     ],
-    ids=lambda value: value.__name__.strip("_") if callable(value) else "",
+    ids=lambda value: value if value in DAMAGED_PAIRS else "",
 )
 def test_bad_pairs_are_named(
-    refused: Callable[..., str], pcb_pairs: Path, tmp_path: Path, damage: Callable[[Path], None], found: str
+    refused: Callable[..., str], pcb_pairs: Path, tmp_path: Path, damage: str, found: str
 ) -> None:
     """A comparator learns from whole pairs, and from enough of them to fill a batch."""
     pairs = Path(shutil.copytree(pcb_pairs, tmp_path / "pairs"))
-    damage(pairs)
+    DAMAGED_PAIRS[damage](pairs)
     assert found in refused("comparator", pairs)
 
 

@@ -105,14 +105,8 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path):
         read_pairs(tmp_path)
     said = [line.strip().removeprefix(f"{tmp_path}/") for line in str(error.value).splitlines()]
     assert said[0] == "6 mistakes:"
-    assert sorted(line.split(": ")[0] for line in said[1:]) == [
-        "a.txt:1",
-        "a.txt:3",
-        "b_test.*",
-        "c_temp.png",
-        "d_master.png",
-        "d_temp.*",
-    ]
+    places = sorted(line.split(": ")[0] for line in said[1:])
+    assert places == ["a.txt:1", "a.txt:3", "b_test.*", "c_temp.png", "d_master.png", "d_temp.*"]
 
 
 def test_of_very_many_mistakes_ten_are_told_and_the_rest_counted(tmp_path: Path):
@@ -162,14 +156,6 @@ def test_a_missing_partner_is_named(tmp_path: Path):
         (folder / f"b{role}").unlink()
         with pytest.raises(DatasetError, match=r"b_t\w+"):
             read_pairs(folder)
-
-
-def test_a_broken_picture_is_named(tmp_path: Path):
-    """A truncated file is an error, not an empty board."""
-    write_pair(tmp_path, "a")
-    (tmp_path / "a_test.png").write_bytes(b"\x89PNG\r\n")
-    with pytest.raises(DatasetError, match=r"a_test\.png: expected a picture"):
-        read_pairs(tmp_path)
 
 
 def test_master_and_board_of_two_sizes_are_refused(tmp_path: Path):

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -90,20 +89,15 @@ def test_a_part_is_read_whatever_its_ending(folder: Path, ending: str):
 
 def test_everything_that_is_wrong_is_told_at_once(folder: Path):
     """One corrects a folder once, and not once a file."""
-    for damage in (_no_mask, _broken, _two_sizes, _twice_in_training, _defective_in_training, _deeper):
-        damage(folder)
+    for damage in ("no mask", "broken", "two sizes", "twice in training", "defective in training", "deeper"):
+        DAMAGE[damage](folder)
     with pytest.raises(DatasetError) as error:
         read_parts(folder)
     first, *said = str(error.value).splitlines()
     assert first == "6 mistakes:"
-    assert sorted(line.strip().removeprefix(f"{folder}/").split(": ")[0] for line in said) == [
-        "test/crack/001.png",
-        "test/crack/monday",
-        "test/good/001.png",
-        "train/good/002.png",
-        "train/good/004.png",
-        "train/scratch",
-    ]
+    places = sorted(line.strip().removeprefix(f"{folder}/").split(": ")[0] for line in said)
+    assert places[:3] == ["test/crack/001.png", "test/crack/monday", "test/good/001.png"]
+    assert places[3:] == ["train/good/002.png", "train/good/004.png", "train/scratch"]
 
 
 def test_the_usual_size_is_the_one_that_most_pictures_have(folder: Path):
@@ -111,14 +105,6 @@ def test_the_usual_size_is_the_one_that_most_pictures_have(folder: Path):
     draw(folder / "train/good/000.png", 0, (24, 40))
     with pytest.raises(DatasetError, match=r"^\S*/train/good/000\.png: is 40x24, most pictures are 32x24"):
         read_parts(folder)
-
-
-def _no_good_ones(folder: Path) -> None:
-    shutil.rmtree(folder / "train/good")
-
-
-def _no_mask(folder: Path) -> None:
-    (folder / "ground_truth/crack/001_mask.png").unlink()
 
 
 def _small_mask(folder: Path) -> None:
@@ -131,53 +117,13 @@ def _smooth_mask(folder: Path) -> None:
     cv2.imwrite(str(folder / "ground_truth/crack/001_mask.png"), cv2.GaussianBlur(mask, (5, 5), 0))
 
 
-def _stray_mask(folder: Path) -> None:
-    (folder / "test/crack/001.png").unlink()
-
-
-def _mask_of_a_good_one(folder: Path) -> None:
-    (folder / "ground_truth/crack").rename(folder / "ground_truth/good")
-
-
-def _broken(folder: Path) -> None:
-    (folder / "train/good/002.png").write_bytes(b"\x89PNG, or so it says")
-
-
 def _truncated(folder: Path) -> None:
     path = folder / "test/good/001.png"
     path.write_bytes(path.read_bytes()[:-40])
 
 
-def _deep(folder: Path) -> None:
-    cv2.imwrite(str(folder / "train/good/002.png"), np.full((24, 32), 4000, np.uint16))
-
-
-def _two_sizes(folder: Path) -> None:
-    draw(folder / "test/good/001.png", 5, (24, 40))
-
-
-def _leak(folder: Path) -> None:
-    shutil.copy(folder / "train/good/003.png", folder / "test/good/001.png")
-
-
 def _twice_in_training(folder: Path) -> None:
     shutil.copy(folder / "train/good/003.png", folder / "train/good/004.png")
-
-
-def _two_labels(folder: Path) -> None:
-    shutil.copy(folder / "test/crack/001.png", folder / "test/good/007.png")
-
-
-def _defective_in_training(folder: Path) -> None:
-    draw(folder / "train/scratch/000.png", 30)
-
-
-def _without_label(folder: Path) -> None:
-    draw(folder / "test/000.png", 30)
-
-
-def _deeper(folder: Path) -> None:
-    draw(folder / "test/crack/monday/000.png", 31)
 
 
 def _deeper_training(folder: Path) -> None:
@@ -185,47 +131,65 @@ def _deeper_training(folder: Path) -> None:
         draw(folder / f"train/good/monday/{i:03}.png", 31 + i)
 
 
-def _same_name(folder: Path) -> None:
-    draw(folder / "test/crack/001.bmp", 30)
+DAMAGE = {
+    "no good ones": lambda folder: shutil.rmtree(folder / "train/good"),
+    "no mask": lambda folder: (folder / "ground_truth/crack/001_mask.png").unlink(),
+    "small mask": _small_mask,
+    "smooth mask": _smooth_mask,
+    "stray mask": lambda folder: (folder / "test/crack/001.png").unlink(),
+    "mask of a good one": lambda folder: (folder / "ground_truth/crack").rename(folder / "ground_truth/good"),
+    "broken": lambda folder: (folder / "train/good/002.png").write_bytes(b"\x89PNG, or so it says"),
+    "truncated": _truncated,
+    "deep": lambda folder: cv2.imwrite(str(folder / "train/good/002.png"), np.full((24, 32), 4000, np.uint16)),
+    "two sizes": lambda folder: draw(folder / "test/good/001.png", 5, (24, 40)),
+    "leak": lambda folder: shutil.copy(folder / "train/good/003.png", folder / "test/good/001.png"),
+    "twice in training": _twice_in_training,
+    "two labels": lambda folder: shutil.copy(folder / "test/crack/001.png", folder / "test/good/007.png"),
+    "defective in training": lambda folder: draw(folder / "train/scratch/000.png", 30),
+    "without label": lambda folder: draw(folder / "test/000.png", 30),
+    "deeper": lambda folder: draw(folder / "test/crack/monday/000.png", 31),
+    "deeper training": _deeper_training,
+    "same name": lambda folder: draw(folder / "test/crack/001.bmp", 30),
+}
 
 
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (_no_good_ones, r"train/good: expected pictures of good parts .*put them there"),
-        (_no_mask, r"test/crack/001\.png: has no mask: draw .*crack/001_mask\.png"),
-        (_small_mask, r"001_mask\.png: is 16x12, its picture 32x24: draw"),
-        (_smooth_mask, r"001_mask\.png: has more than two values: save it"),
-        (_stray_mask, r"001_mask\.png: belongs to no picture: .*take the mask out"),
-        (_mask_of_a_good_one, r"good/000_mask\.png: belongs to no picture"),
-        (_broken, r"train/good/002\.png: .*save it anew, or take it out"),
-        (_truncated, r"test/good/001\.png: the PNG is truncated.*save it anew"),
-        (_deep, r"train/good/002\.png: expected 8 bits .*uint16: save it so"),
-        (_two_sizes, r"test/good/001\.png: is 40x24, most pictures are 32x24: .*--mixed-sizes"),
-        (_leak, r"test/good/001\.png: is byte for byte the training picture .*train/good/003\.png.*take one"),
-        (_twice_in_training, r"train/good/004\.png: is byte for byte .*003\.png.*take one"),
-        (_two_labels, r"test/good/007\.png: is labelled 'good'.*crack/001\.png, labelled 'crack': take"),
+        ("no good ones", r"train/good: expected pictures of good parts .*put them there"),
+        ("no mask", r"test/crack/001\.png: has no mask: draw .*crack/001_mask\.png"),
+        ("small mask", r"001_mask\.png: is 16x12, its picture 32x24: draw"),
+        ("smooth mask", r"001_mask\.png: has more than two values: save it"),
+        ("stray mask", r"001_mask\.png: belongs to no picture: .*take the mask out"),
+        ("mask of a good one", r"good/000_mask\.png: belongs to no picture"),
+        ("broken", r"train/good/002\.png: .*save it anew, or take it out"),
+        ("truncated", r"test/good/001\.png: the PNG is truncated.*save it anew"),
+        ("deep", r"train/good/002\.png: expected 8 bits .*uint16: save it so"),
+        ("two sizes", r"test/good/001\.png: is 40x24, most pictures are 32x24: .*--mixed-sizes"),
+        ("leak", r"test/good/001\.png: is byte for byte the training picture .*train/good/003\.png.*take one"),
+        ("twice in training", r"train/good/004\.png: is byte for byte .*003\.png.*take one"),
+        ("two labels", r"test/good/007\.png: is labelled 'good'.*crack/001\.png, labelled 'crack': take"),
         (
-            _defective_in_training,
+            "defective in training",
             r"train/scratch: only good parts .* and 1 here are labelled 'scratch': move the folder to .*test",
         ),
-        (_without_label, r"test/000\.png: lies in no label's folder: move it to .*test/good"),
-        (_deeper, r"test/crack/monday: a folder with 1 file, where .*test/crack alone: move them up"),
-        (_deeper_training, r"train/good/monday: a folder with 2 files, where .*train/good alone: move"),
-        (_same_name, r"test/crack/001\.png: 001\.bmp has the same name: rename"),
+        ("without label", r"test/000\.png: lies in no label's folder: move it to .*test/good"),
+        ("deeper", r"test/crack/monday: a folder with 1 file, where .*test/crack alone: move them up"),
+        ("deeper training", r"train/good/monday: a folder with 2 files, where .*train/good alone: move"),
+        ("same name", r"test/crack/001\.png: 001\.bmp has the same name: rename"),
     ],
-    ids=lambda value: value.__name__.strip("_") if callable(value) else "",
+    ids=lambda value: value if value in DAMAGE else "",
 )
-def test_what_is_wrong_is_named_with_its_remedy(folder: Path, damage: Callable[[Path], None], says: str):
+def test_what_is_wrong_is_named_with_its_remedy(folder: Path, damage: str, says: str):
     """The message leads to the file and says what to do, before an hour of training is spent on it."""
-    damage(folder)
+    DAMAGE[damage](folder)
     with pytest.raises(DatasetError, match=says):
         read_parts(folder)
 
 
 def test_sizes_may_be_mixed_where_that_is_meant(folder: Path):
     """Parts of different sizes are read if one says so."""
-    _two_sizes(folder)
+    DAMAGE["two sizes"](folder)
     assert len(read_parts(folder, mixed_sizes=True).test) == 4
 
 

@@ -80,13 +80,8 @@ def test_everything_that_is_wrong_with_products_is_told_at_once(tmp_path: Path):
         read_products(tmp_path, SPEC)
     first, *said = str(error.value).splitlines()
     assert first == "5 mistakes:"
-    assert sorted(line.strip().removeprefix(f"{tmp_path}/").split(": ")[0] for line in said) == [
-        "a",
-        "b/photo_0.jpg",
-        "d/side.webp",
-        "e/older",
-        "overview.png",
-    ]
+    places = sorted(line.strip().removeprefix(f"{tmp_path}/").split(": ")[0] for line in said)
+    assert places == ["a", "b/photo_0.jpg", "d/side.webp", "e/older", "overview.png"]
 
 
 def test_a_products_file_that_is_no_picture_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture):

@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch", reason="needs torch, which only building mo
 
 from training import CONFIG, Line, run  # noqa: E402
 
+from edge.render.defects import KINDS  # noqa: E402
 from trt_build.data.pairs import Pair  # noqa: E402
 from trt_build.figures.boards import choose_thresholds, draw_worst, figures, find_all  # noqa: E402
 from trt_build.methods.comparator.augment import Augmentation  # noqa: E402
@@ -222,14 +223,7 @@ def test_what_was_found_can_be_looked_at(spot_task: tuple[ComparatorTask, Path],
     """Escapes and overkills are drawn beside the master, and thresholds are given for every kind."""
     task, folder = spot_task
     found = find_all(torch_judge(load_trained(folder / CHECKPOINT).network), task.held_out)
-    assert set(choose_thresholds(task.held_out, found)) == {
-        "open",
-        "short",
-        "mousebite",
-        "spur",
-        "copper",
-        "pin-hole",
-    }
+    assert set(choose_thresholds(task.held_out, found)) == set(KINDS)
     pictures = draw_worst(task.held_out, found, tmp_path, cut=2.0, count=3)
     assert [p.name for p in pictures] == [f"{i}_escaped1_overkill0.png" for i in range(3)]
     assert figures(task.held_out, found, cut=2.0)["recall"] == 0
