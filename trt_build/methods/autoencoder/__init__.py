@@ -1,1 +1,1 @@
-"""One-class autoencoder with a joint score (JP 7735801 B2)."""
+"""Detects unusual parts with an autoencoder that learns from good parts alone (JP 7735801 B2)."""

@@ -1,11 +1,12 @@
-"""Computes the squared Frobenius norm of a decoder's Jacobian at a point, exactly or by random projection.
+"""Computes the squared Frobenius norm of a decoder's Jacobian at one code, exactly or by random projection.
 
-JP 7735801 B2 keeps a decoder smooth with this norm at the centre of the codes. The projections follow Hoffman
-et al., arXiv 1908.02729. A code has far fewer numbers than a picture. The forward form, which projects codes,
-therefore varies far less than the reverse form, which projects pictures.
+The Jacobian J holds the derivative of each of the M numbers of the decoder's output by each of the K numbers of
+a code. JP 7735801 B2 keeps the decoder smooth with this norm at the centre of the codes. Random projections
+follow Hoffman et al., arXiv 1908.02729. Projecting codes gives a norm that varies far less than projecting
+outputs does, because a code has far fewer numbers than an output.
 
-`decode` takes codes `(N, *centre.shape)` float32, each independent of the others, and returns `(N, ...)`
-float32. All forms return a scalar that can be differentiated by the decoder's weights, but not by the centre.
+`centre` is one code. `decode` takes codes `(N, *centre.shape)` float32 and returns `(N, ...)` float32; codes do
+not influence each other. All results are scalars that can be differentiated by the decoder's weights only.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ Decode = Callable[[Tensor], Tensor]
 
 
 def exact(decode: Decode, centre: Tensor, *, by_place: bool = False) -> Tensor:
-    """Return the exact norm, from as many directions as the centre has numbers.
+    """Return the exact squared norm of the decoder's Jacobian at the code `centre`, as a scalar.
 
-    `by_place` says that each place of a centre `(K, H, W)` is decoded into outputs of its own, as 1x1
-    convolutions do. Then the columns of one channel's places do not overlap, and K directions are enough.
+    `by_place` promises that `centre` is `(K, H, W)` and that each place is decoded into outputs of its own, as
+    1x1 convolutions do. K directions are then enough. Otherwise one direction for each number of a code is
+    computed.
     """
     if by_place:
         places = [1] * (centre.ndim - 1)
@@ -35,14 +37,20 @@ def exact(decode: Decode, centre: Tensor, *, by_place: bool = False) -> Tensor:
 
 
 def forward_projected(decode: Decode, centre: Tensor, *, count: int) -> Tensor:
-    """Return K times the mean of |J u|^2 over `count` directions u, uniform on the sphere of K numbers."""
+    """Estimate the squared norm of the Jacobian J as K times the mean of |J u|^2, a scalar.
+
+    The mean is over `count` random directions u of length one. K is the number of values in a code.
+    """
     directions = _sphere(count, tuple(centre.shape))
     norm: Tensor = _pushed(decode, centre, directions).square().sum() * (centre.numel() / count)
     return norm
 
 
 def reverse_projected(decode: Decode, centre: Tensor, *, count: int) -> Tensor:
-    """Return M times the mean of |v J|^2 over `count` directions v, uniform on the sphere of M numbers."""
+    """Estimate the squared norm of the Jacobian J as M times the mean of |v J|^2, a scalar.
+
+    The mean is over `count` random directions v of length one. M is the number of values in an output.
+    """
     at = centre.detach().expand(count, *centre.shape).clone().requires_grad_()
     output = decode(at)
     directions = _sphere(count, tuple(output.shape[1:]))
@@ -52,7 +60,7 @@ def reverse_projected(decode: Decode, centre: Tensor, *, count: int) -> Tensor:
 
 
 def _pushed(decode: Decode, centre: Tensor, directions: Tensor) -> Tensor:
-    """Return J u, `(N, ...)`, for each direction u of `(N, *centre.shape)`."""
+    """Return J u for each direction u in `directions`, as `(N, ...)` float32. J is the Jacobian at `centre`."""
     at = centre.detach().repeat(len(directions), *[1] * centre.ndim)
     with warnings.catch_warnings():
         # jvp itself uses torch.jit, which is deprecated.
@@ -62,7 +70,7 @@ def _pushed(decode: Decode, centre: Tensor, directions: Tensor) -> Tensor:
 
 
 def _sphere(count: int, shape: tuple[int, ...]) -> Tensor:
-    """Return uniform directions of length one, `(count, *shape)` float32."""
+    """Return `count` uniformly distributed random directions of length one as `(count, *shape)` float32."""
     directions = torch.randn(count, *shape)
     lengths: Tensor = directions.flatten(1).square().sum(1).sqrt()
     return directions / lengths.reshape(count, *[1] * len(shape))

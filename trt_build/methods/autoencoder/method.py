@@ -1,4 +1,4 @@
-"""The autoencoder as a method of `trt-build`."""
+"""Offers the autoencoder as a method to the commands of `trt-build`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class AutoencoderMethod(GoodPartsMethod):
-    """A backbone's features, encoded and decoded again; good parts are reconstructed best."""
+    """Encodes and decodes a picture's features; a part is unusual if its features are reconstructed badly."""
 
     name: MethodName = "autoencoder"
     train_options = frozenset({"backbone", "mixed_sizes"})
 
     def train(self, data: Path, folder: Path, options: TrainOptions) -> None:
-        """Train on the good parts of `data`, in `folder`."""
+        """Train on the good parts in `data`. Write the checkpoint to `folder`, or continue from the one there."""
         from trt_build.methods.autoencoder.network import AutoencoderConfig
         from trt_build.methods.autoencoder.train import TRAINING, train_autoencoder
 
@@ -32,13 +32,13 @@ class AutoencoderMethod(GoodPartsMethod):
         train_autoencoder(data, folder, network=network, training=training, mixed_sizes=options.mixed_sizes)
 
     def build(self, config: Mapping[str, Any]) -> Autoencoder:
-        """Return the network of a checkpoint's configuration."""
+        """Return the network that a checkpoint's `config` describes, without its trained weights."""
         from trt_build.methods.autoencoder.network import Autoencoder, AutoencoderConfig
 
         return Autoencoder(AutoencoderConfig(**config))
 
     def exportable(self, network: Autoencoder, *, height: int, width: int) -> Exportable:
-        """Return the network as one graph whose weights are computed from no others."""
+        """Return the network as one ONNX graph of plain weights, for pictures of the size it was trained for."""
         return super().exportable(network.fold(), height=height, width=width)
 
 

@@ -1,19 +1,22 @@
-"""Autoencoder: scores a picture by how unusual its code is and by how badly it is reconstructed.
+"""Defines the autoencoder, which scores a picture by how unusual its code is and how badly it is reconstructed.
 
-The method of JP 7735801 B2 (Denso). An encoder turns X into a code Z, a decoder turns Z into X^. The score is
-lambda1 L1 + lambda2 L2. L1 is a norm of Z - C, where C is the centre of the codes of good pictures. L2 is a
-distance of X^ and X. Each lambda is one over the mean of its score on good pictures that were not trained with.
-`train.py` trains both halves, with the gradients of the patent.
+The method is that of JP 7735801 B2 (Denso). An encoder turns the features X of a picture into a code Z, and a
+decoder turns Z into X^, which should equal X. The score is lambda1 L1 + lambda2 L2. L1 is a norm of Z - C,
+where C is the centre of the codes of good pictures. L2 is a distance between X^ and X. Each lambda is one
+divided by the mean of its L on good pictures that were not used for training. `train.py` trains the encoder and
+the decoder.
 
-The patent leaves open, and this module decides: - The encoder starts with a frozen network, trained on another
-data set. X is that network's features at strides 4, 8 and 16, averaged over cells of 16x16 pixels: raw pixels
-are reconstructed equally well with most defects. - A code is a few numbers for each cell, and C is the mean
-code of each cell's place. The decoder turns the numbers of each cell into the features of that cell: 1x1
-convolutions, with a Jacobian that consists of small blocks. - Both norms are Mahalanobis norms, so that each
-direction counts relative to how much good pictures differ in it. The norm of codes is the mean of the largest
-fifth of the cells, which detects unusual pictures; the distance is the mean of the largest hundredth, which
-detects small defects. - The distance is relative to how far X^ is from the mean picture, because bright and
-rough places differ more.
+The patent leaves these points open, and this module decides them:
+- The encoder starts with a frozen network, trained on another data set. X is the features of this network at
+  strides 4, 8 and 16, averaged over cells of 16x16 pixels. Raw pixels would be reconstructed well even if they
+  show a defect.
+- A code has a few numbers for each cell. C has the mean code of each cell's position. The decoder uses 1x1
+  convolutions: it turns the numbers of each cell into the features of that cell, so its Jacobian consists of
+  small blocks.
+- Both norms are Mahalanobis norms: a direction counts less if good pictures differ more in it. L1 is the mean
+  of the largest fifth of the cells, which detects unusual pictures. L2 is the mean of the largest hundredth,
+  which detects small defects.
+- L2 is relative to how far X^ is from the mean picture, because bright and rough places differ more.
 """
 
 from __future__ import annotations
@@ -43,12 +46,12 @@ GLOBAL, LOCAL = 0.2, 0.01
 
 
 class AutoencoderError(EdgeError, ValueError):
-    """An autoencoder that cannot be built with this configuration."""
+    """The configuration of an autoencoder has a picture size or number of channels that cannot be used."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderConfig:
-    """The shape of the network; the checkpoint holds it with the weights."""
+    """The sizes and options that an autoencoder is built from. The checkpoint stores them with the weights."""
 
     backbone: str = "efficientnet_lite0"  # a name in `trt_build.backbones.open`
     in_channels: int = 3  # 3 for RGB, or 1 for grey
@@ -61,15 +64,15 @@ class AutoencoderConfig:
 
     @property
     def spec(self) -> InputSpec:
-        """The network's input."""
+        """The size and the colours of the pictures that the network takes."""
         return InputSpec(height=self.height, width=self.width, color="gray" if self.in_channels == 1 else "rgb")
 
 
 class Autoencoder(nn.Module):
-    """Takes pictures `(N, C, H, W)` uint8, RGB or grey, of the configuration's size, and scales them itself.
+    """The whole network. It takes pictures `(N, C, H, W)` uint8, RGB or grey, of the configured size.
 
-    The backbone's weights come with `backbone`, or later with a checkpoint. Raise AutoencoderError for a size
-    or a number of channels that does not fit.
+    `backbone` is the frozen network that gives the features. Without `backbone`, its weights must be loaded
+    from a checkpoint later. Raise AutoencoderError if the size or the number of channels does not fit.
     """
 
     def __init__(self, config: AutoencoderConfig, backbone: Backbone | None = None) -> None:
@@ -98,22 +101,32 @@ class Autoencoder(nn.Module):
         self.unusual, self.differing = Deviation(code), Deviation(seen)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `score` `(N,)`, about two for a good part, and `map` `(N, 1, H/4, W/4)`, both float32."""
+        """Return the scores as `(N,)` and the anomaly maps as `(N, 1, H/4, W/4)`, both float32.
+
+        The score of a good part is about two.
+        """
         l1, l2, map_ = self.judge(self.look(image))
         return self.lambdas[0] * l1 + self.lambdas[1] * l2, self.lambdas[1] * map_
 
     def look(self, image: Tensor) -> Tensor:
-        """Return X `(N, P, H/16, W/16)` float32: after `fit_features`, with mean zero and deviation one."""
+        """Return the backbone's features of each cell of 16x16 pixels as `(N, P, H/16, W/16)` float32.
+
+        They are normalised with the mean and the deviation that `fit_features` has measured.
+        """
         levels = self.backbone(image)
         return (torch.cat([self._in_cells(level) for level in levels], 1) - self.mean) * self.scale
 
     def encode(self, seen: Tensor) -> Tensor:
-        """Return Z `(N, code, H/16, W/16)` float32 of X, as `look` gives it."""
+        """Return the codes as `(N, code, H/16, W/16)` float32. `seen` is the features that `look` returns."""
         code: Tensor = self.encoder(seen.clamp(-RARE, RARE))
         return code
 
     def judge(self, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return L1 `(N,)`, L2 `(N,)` and the map `(N, 1, H/4, W/4)` of X, without the lambdas, float32."""
+        """Return the code loss as `(N,)`, the reconstruction loss as `(N,)`, and a map, all float32.
+
+        The map `(N, 1, H/4, W/4)` is the reconstruction error at each place. Nothing is multiplied by a lambda
+        yet.
+        """
         code = self.encode(seen)
         again = self.decoder(code)
         unusual = self.unusual(code - self.centre)
@@ -123,14 +136,17 @@ class Autoencoder(nn.Module):
 
     @torch.no_grad()
     def fit_features(self, seen: Tensor) -> Tensor:
-        """Normalise X `(N, P, H/16, W/16)` of good pictures from now on; return it normalised."""
+        """Measure the mean and the deviation of good pictures' features, with which `look` normalises later.
+
+        `seen` is these features as `(N, P, H/16, W/16)` float32. Return them normalised.
+        """
         self.mean.copy_(seen.mean((0, 2, 3), keepdim=True))
         self.scale.copy_(seen.var((0, 2, 3), keepdim=True).clamp_min(1e-12).rsqrt())
         return (seen - self.mean) * self.scale
 
     @torch.no_grad()
     def fit_scale(self, trained: Tensor, held_out: Tensor) -> None:
-        """Fit the norms to X of pictures that were trained with, and the lambdas to X of others."""
+        """Fit the norms to features of training pictures, and the lambdas to those of other good pictures."""
         code = self.encode(trained)
         self.unusual.fit(code - self.centre)
         self.differing.fit(trained - self.decoder(code))
@@ -138,24 +154,24 @@ class Autoencoder(nn.Module):
         self.lambdas.copy_(1 / torch.stack((l1.mean(), l2.mean())).clamp_min(1e-12))
 
     def fold(self) -> Autoencoder:
-        """Replace weights that spectral normalisation computes by plain weights; return the network."""
+        """Replace the weights that spectral normalisation computes by plain weights. Return this network."""
         for layer in self.decoder:
             if parametrize.is_parametrized(layer):
                 parametrize.remove_parametrizations(layer, "weight")
         return self
 
     def _in_cells(self, level: Tensor) -> Tensor:
-        """Return features `(N, C, h, w)` averaged over cells, `(N, C, H/16, W/16)`."""
+        """Return the mean of `level` over each cell of 16x16 pixels as `(N, C, H/16, W/16)`."""
         per_cell = level.shape[-1] * CELL // self.config.width
         return F.avg_pool2d(level, per_cell) if per_cell > 1 else level
 
     def _distance(self, seen: Tensor, again: Tensor) -> Tensor:
-        """Return the squared distance of X and X^ at each cell, `(N, 1, H/16, W/16)` float32."""
+        """Return the squared distance between features and their reconstruction as `(N, 1, H/16, W/16)`."""
         error = self.differing(seen - again) / (1 + again.square().mean(1, keepdim=True))
         return distance_of(self.config.distance, error, ssim_distance(seen, again))
 
 
 def _largest(places: Tensor, part: float) -> Tensor:
-    """Return the mean of each picture's largest values, `(N,)`, where `part` is their share."""
+    """Return the mean of each picture's largest values as `(N,)`. `part` is the share of values that count."""
     values = places.flatten(1)
     return values.topk(max(1, round(part * values.shape[1])), dim=1).values.mean(1)

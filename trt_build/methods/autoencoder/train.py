@@ -1,7 +1,8 @@
-"""Trains an autoencoder on a folder of good parts: JP 7735801 B2, with the gradients of the patent.
+"""Trains an autoencoder on a folder of good parts, with the losses and the gradients of JP 7735801 B2.
 
-L1 moves the encoder, L2 both halves, L3 the decoder. The centre is not a weight. So one step on the weighted
-sum of the three losses gives each half exactly the gradients of the patent.
+L1 trains the encoder, L2 trains the encoder and the decoder, and L3 trains the decoder. The centre of the codes
+is not a weight. Therefore one step on the weighted sum of the three losses gives the encoder and the decoder
+exactly the gradients of the patent.
 """
 
 from __future__ import annotations
@@ -35,34 +36,38 @@ MOVING = 0.01
 
 
 class CollapseError(EdgeError, ArithmeticError):
-    """A training after which codes mean nothing; the text says what was found and which weight to change."""
+    """A training whose codes became meaningless. The text says what was found and which weight to change."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """The weights of the losses, and how the centre and the Jacobian are computed."""
+    """The weights of the losses, and how the centre of the codes and the decoder's Jacobian are computed."""
 
     #: Weight of L1; the weight of L2 is one, and both are means of squares of numbers of about one.
     pull: float = 1.0
     smoothness: float = 0.01  # weight of L3: the same as noise of this variance on the codes would have
-    #: How L3 is computed; without it, L3 is zero.
+    #: How L3 is computed; with "none", L3 is zero.
     jacobian: Literal["none", "exact", "forward", "reverse"] = "forward"
-    directions: int = 2  # directions of a projection in each step
+    directions: int = 2  # random directions in each step, if L3 is computed by projection
     alone: int = 10  # epochs with L2 alone; after them, the centre is set to the mean of the codes
-    #: What the centre does from then on; "moving" is a running mean.
+    #: What the centre does after these epochs. "moving" is a running mean of the codes.
     centre: Literal["fixed", "moving"] = "fixed"
     batch: int = 16
 
 
 class Batch(NamedTuple):
-    """The numbers `(B,)` int64 of pictures, and whether the centre is set."""
+    """One training batch: the numbers of its pictures as `(B,)` int64, and whether the centre is set yet."""
 
     numbers: Tensor
     centred: bool
 
 
 class Losses(NamedTuple):
-    """The three losses of the patent, scalars; L1 and L3 are zero until the centre is set."""
+    """The three losses of the patent, each as a scalar. `l1` and `l3` are zero until the centre is set.
+
+    `l1` is the distance of the codes from their centre, `l2` the error of the reconstruction, and `l3` the
+    squared norm of the decoder's Jacobian, which is small if the decoder is smooth.
+    """
 
     l1: Tensor
     l2: Tensor
@@ -71,7 +76,11 @@ class Losses(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderTask:
-    """X of good pictures, `(N, P, h, w)` float32, and the three losses on it."""
+    """What the training loop needs: the network, its batches and losses, and features of good pictures.
+
+    `seen` is the features to train with, `held_out` is those of other pictures. Both are `(N, P, h, w)`
+    float32.
+    """
 
     model: Autoencoder
     seen: Tensor
@@ -80,7 +89,7 @@ class AutoencoderTask:
     seed: int = 0
 
     def batches(self, epoch: int) -> list[Batch]:
-        """Return the batches of an epoch; set the centre once the epochs with L2 alone are over."""
+        """Return the batches of an epoch. In epoch `alone`, first set the centre to the mean of the codes."""
         loss_config = self.loss_config
         if epoch == loss_config.alone:
             with torch.no_grad():
@@ -91,12 +100,12 @@ class AutoencoderTask:
         return [Batch(numbers, epoch >= loss_config.alone) for numbers in torch.split(whole, batch)]
 
     def loss(self, batch: Batch) -> Tensor:
-        """Return the weighted sum of the three losses, a scalar."""
+        """Return the weighted sum of the three losses of a batch, as a scalar float32."""
         losses = self.losses(batch)
         return self.loss_config.pull * losses.l1 + losses.l2 + self.loss_config.smoothness * losses.l3
 
     def losses(self, batch: Batch) -> Losses:
-        """Return the three losses of a batch, without their weights."""
+        """Return the three losses of a batch, without weights. A "moving" centre also moves a little."""
         model, seen = self.model, self.seen[batch.numbers]
         code = model.encode(seen)
         again = model.decoder(code)
@@ -109,7 +118,11 @@ class AutoencoderTask:
         return Losses(l1, l2, self._l3())
 
     def check(self, model: nn.Module) -> Mapping[str, float]:
-        """Fit the model's norms and lambdas; raise CollapseError if codes mean nothing."""
+        """Fit the norms and the lambdas of `model`. Raise CollapseError if the codes are meaningless.
+
+        Return the deviation of the codes, the norm of the decoder's Jacobian and the spread of the held-out
+        scores.
+        """
         assert isinstance(model, Autoencoder)
         model.centre.copy_(self.model.centre)
         model.fit_scale(self.seen, self.held_out)
@@ -121,7 +134,7 @@ class AutoencoderTask:
         return {"deviation": deviation, "slope": slope, "spread": spread}
 
     def _l3(self) -> Tensor:
-        """Return the squared norm of the decoder's Jacobian at the centre."""
+        """Return the squared norm of the decoder's Jacobian at the centre, or zero if it is not used."""
 
         def decode(code: Tensor) -> Tensor:
             return _answer(self.model, code)
@@ -137,10 +150,10 @@ class AutoencoderTask:
 
 
 def _answer(model: Autoencoder, code: Tensor) -> Tensor:
-    """Return the decoder's output `(N, numbers)` for codes, scaled so that the picture's size does not matter.
+    """Return the decoder's output as `(N, numbers)`, scaled so that the size of a picture does not matter.
 
-    The squared norm of its Jacobian is the mean, over all features, of the variance that noise of variance one
-    on each number of the code would cause.
+    The squared norm of its Jacobian is a variance: the mean over all features if each number of a code has
+    noise of variance one.
     """
     again: Tensor = model.decoder(code)
     scaled: Tensor = again.flatten(1) * again[0].numel() ** -0.5
@@ -148,7 +161,7 @@ def _answer(model: Autoencoder, code: Tensor) -> Tensor:
 
 
 def _refuse_collapse(deviation: float, slope: float) -> None:
-    """Raise CollapseError for codes that do not vary, or for a decoder that ignores or amplifies them."""
+    """Raise CollapseError if the codes do not vary, or if the decoder ignores or amplifies the codes."""
     if deviation < LEAST_DEVIATION:
         raise CollapseError(
             f"the codes of all pictures are the same: expected a deviation of at least {LEAST_DEVIATION}, "
@@ -173,10 +186,10 @@ def train_autoencoder(
     weights: Path | None = None,
     mixed_sizes: bool = False,
 ) -> int:
-    """Train on the good parts that `split_good` gives, in `folder`; return the epochs done.
+    """Train on the good parts in the folder `parts`. Return the number of epochs that are done.
 
-    A stopped run goes on.
-    `weights` is the file of the backbone's weights; without it, `open_backbone` looks for the file.
+    Write the checkpoint to `folder`; if `folder` has a checkpoint, continue from it. `weights` is the file of
+    the backbone's weights. Without `weights`, `open_backbone` searches for the file.
     """
     torch.manual_seed(training.seed)
     good = split_good(read_parts(parts, mixed_sizes=mixed_sizes).train)
@@ -191,6 +204,6 @@ def train_autoencoder(
 
 @torch.inference_mode()
 def _look(model: Autoencoder, parts: list[LabelledPart]) -> Tensor:
-    """Return X `(N, P, h, w)` float32 of parts."""
+    """Return the features X of the parts as `(N, P, h, w)` float32, and show the progress."""
     shown = counted(parts, "looking at pictures")
     return torch.cat([model.look(torch.from_numpy(pictures([part], model.config.spec))) for part in shown])
