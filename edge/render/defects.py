@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import cv2
@@ -185,16 +186,6 @@ def _from_edge(art: NDArray[np.uint8], into_copper: bool, rng: np.random.Generat
     return _wander(rim - _toward(angle) * 1.5, rim + _toward(angle) * depth, (2.0, 4.5), rng)
 
 
-def _mousebite(art: NDArray[np.uint8], rng: np.random.Generator) -> _Point | None:
-    """Return a stroke `(N, 3)` of bare laminate from an edge into the copper."""
-    return _from_edge(art, True, rng)
-
-
-def _spur(art: NDArray[np.uint8], rng: np.random.Generator) -> _Point | None:
-    """Return a stroke `(N, 3)` of copper from an edge over the bare laminate."""
-    return _from_edge(art, False, rng)
-
-
 def _alone(art: NDArray[np.uint8], in_copper: bool, rng: np.random.Generator) -> _Point | None:
     """Return a stroke `(N, 3)` that touches no edge: excess copper or a pin-hole; None without room."""
     place, angle, length = _somewhere(art, in_copper, rng), rng.uniform(0, 2 * np.pi), rng.uniform(3, 16)
@@ -203,21 +194,11 @@ def _alone(art: NDArray[np.uint8], in_copper: bool, rng: np.random.Generator) ->
     return _wander(place - _toward(angle) * length / 2, place + _toward(angle) * length / 2, (2.0, 4.5), rng)
 
 
-def _copper(art: NDArray[np.uint8], rng: np.random.Generator) -> _Point | None:
-    """Return a stroke `(N, 3)` of copper within bare laminate."""
-    return _alone(art, False, rng)
-
-
-def _pin_hole(art: NDArray[np.uint8], rng: np.random.Generator) -> _Point | None:
-    """Return a stroke `(N, 3)` of bare laminate within copper."""
-    return _alone(art, True, rng)
-
-
-_STROKES = {
+_STROKES: dict[str, Callable[[NDArray[np.uint8], np.random.Generator], _Point | None]] = {
     "open": _open,
     "short": _short,
-    "mousebite": _mousebite,
-    "spur": _spur,
-    "copper": _copper,
-    "pin-hole": _pin_hole,
+    "mousebite": lambda art, rng: _from_edge(art, True, rng),
+    "spur": lambda art, rng: _from_edge(art, False, rng),
+    "copper": lambda art, rng: _alone(art, False, rng),
+    "pin-hole": lambda art, rng: _alone(art, True, rng),
 }

@@ -14,7 +14,7 @@ from .. import recipe
 from ..errors import SourceEnded, SourceError
 from ..render.board import Design, design
 from ..render.defects import KINDS, Box, add_defect
-from ..render.photo import BoardPose, master, mosaic, photograph
+from ..render.photo import BoardPose, mosaic, photograph
 from .base import Trigger, deliver
 from .pace import Pace
 
@@ -95,12 +95,6 @@ def render(
     matrix = pose.matrix(section.height, section.width)
     defects = [(*_moved(box, matrix), kind) for box, kind in zip(boxes, kinds, strict=True)]
     return frame, defects
-
-
-def master_pictures(section: recipe.Synthetic) -> dict[str, NDArray[np.uint8]]:
-    """Return the master of each view of the section: `(H, W)` grey or `(H, W, 3)` BGR, uint8."""
-    designs = [design(number, section.height, section.width) for number in range(section.views)]
-    return {board.view: master(board, colour=section.color != "gray") for board in designs}
 
 
 def _moved(box: Box, matrix: NDArray[np.float64]) -> Box:

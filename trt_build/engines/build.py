@@ -134,7 +134,8 @@ def build_engines(
                     found = check(part, EngineChoice(kind=here.runtime, precision=precision))
             except EngineError as error:
                 for one in built:
-                    _delete(one.engine, bundle.folder / ENGINES)
+                    for name in reversed(files_of(one.engine)):
+                        (bundle.folder / ENGINES / name).unlink(missing_ok=True)
                 yield Result(precision=precision, built=built, refused=str(error))
                 continue
             for new in (one.engine for one in built if not one.up_to_date):
@@ -221,8 +222,3 @@ def _move(engine: Compiled, source: Path, folder: Path, by: Callable[[Path, Path
     for name in files_of(engine):
         if (source / name).exists():
             by(source / name, folder / name)
-
-
-def _delete(engine: Compiled, folder: Path) -> None:
-    for name in reversed(files_of(engine)):
-        (folder / name).unlink(missing_ok=True)

@@ -118,11 +118,6 @@ def image_auroc(good: FloatArray, bad: FloatArray) -> float:
     return sweep(good, bad).auroc
 
 
-def f1_max(good: FloatArray, bad: FloatArray) -> tuple[float, float]:
-    """Return `Sweep.f1_max` of the scores of good `(N,)` and of defective `(M,)` parts."""
-    return sweep(good, bad).f1_max
-
-
 def resize_map(map_: FloatArray, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Return a map `(1, h, w)` as float32 `(H, W)` of `shape`, bilinear between the centres of its cells."""
     cells = np.ascontiguousarray(map_[0], np.float32)

@@ -119,7 +119,7 @@ def _picture(path: Path, figure: Figure) -> str:
 def _table(rows: Mapping[str, str]) -> str:
     """Return a table of names in plain words and values; for a figure also its short name."""
     cells = (
-        f"<tr><th>{escape(plain_name(name) or _spaced(name))}</th><td>{escape(value)}</td>"
+        f"<tr><th>{escape(plain_name(name) or name.replace('_', ' '))}</th><td>{escape(value)}</td>"
         f"<td>{f'<code>{escape(name)}</code>' if plain_name(name) else ''}</td></tr>"
         for name, value in rows.items()
     )
@@ -137,11 +137,6 @@ def _flat(facts: Mapping[str, object], before: str = "") -> Iterator[tuple[str, 
             yield f"{before}{name}", ", ".join(map(str, value))
         else:
             yield f"{before}{name}", f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _spaced(name: str) -> str:
-    """Return a name with spaces for underscores."""
-    return name.replace("_", " ")
 
 
 def _rate_text(rate: Rate) -> str:

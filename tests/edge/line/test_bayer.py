@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 from lines import Subscriber, running, until, write_recipe
+from masters import master_pictures
 from numpy.typing import NDArray
 
 from edge.bundle import read_bundle
@@ -25,7 +26,6 @@ from edge.recipe import Folder, Preprocess, Recipe, Synthetic
 from edge.recipe_file import read_recipe
 from edge.render.board import design
 from edge.render.photo import BoardPose, master, mosaic, photograph
-from edge.sources.synthetic import master_pictures
 
 Image = NDArray[np.uint8]
 #: OpenCV names a pattern by the second and third pixel of the second row.

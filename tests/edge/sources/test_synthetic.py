@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from masters import master_pictures
 from numpy.typing import NDArray
 
 from edge import recipe
@@ -19,7 +20,6 @@ from edge.render.defects import KINDS, Box, add_defect
 from edge.render.photo import BoardPose, master, photograph
 from edge.sources import Source, Trigger, open_source
 from edge.sources.pace import Pace
-from edge.sources.synthetic import master_pictures
 
 SIZE = 256
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from masters import master_pictures
 
 from edge.recipe import Synthetic
-from edge.sources.synthetic import master_pictures
 from trt_build.data.pairs import read_pairs
 from trt_build.data.rendered import write_pairs
 

@@ -16,7 +16,6 @@ from trt_build.figures.ranking import (
     ScoreError,
     clopper_pearson,
     escape_and_overkill,
-    f1_max,
     image_auroc,
     resize_map,
     sweep,
@@ -124,7 +123,7 @@ def test_f1_max_is_the_best_of_all_thresholds():
             right, wrong = (bad >= threshold).sum(), (good >= threshold).sum()
             return float(2 * right / (right + wrong + len(bad)))
 
-        best, threshold = f1_max(good, bad)
+        best, threshold = sweep(good, bad).f1_max
         assert best == pytest.approx(max(f1(t) for t in [*good, *bad]))
         assert f1(threshold) == pytest.approx(best)
 
@@ -142,7 +141,7 @@ def test_pixel_figures_are_those_of_all_pixels_as_if_each_were_a_part():
     maps, masks = blobs(3)
     good, bad = maps[~masks], maps[masks]
     assert sweep_pixels(maps, masks).auroc == image_auroc(good, bad)
-    assert sweep_pixels(maps, masks).f1_max[0] == f1_max(good, bad)[0]
+    assert sweep_pixels(maps, masks).f1_max[0] == sweep(good, bad).f1_max[0]
 
 
 @pytest.mark.parametrize("limit", [0.05, 0.3, 1.0])

@@ -131,7 +131,7 @@ def test_the_figures_are_those_of_the_scores_and_maps(
     found = evaluate(calibrated, part_folder, EngineChoice()).figures
     assert found == {
         "image_auroc": pytest.approx(ranking.image_auroc(good, bad)),
-        "image_f1_max": pytest.approx(ranking.f1_max(good, bad)[0]),
+        "image_f1_max": pytest.approx(ranking.sweep(good, bad).f1_max[0]),
         "pixel_auroc": pytest.approx(pixels.auroc),
         "pixel_ap": pytest.approx(pixels.ap),
         "aupro30": pytest.approx(pixels.aupro(0.3)),
