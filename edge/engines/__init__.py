@@ -1,4 +1,4 @@
-"""Chooses the engine and precision that run a bundle on this machine."""
+"""Chooses the library and the numeric precision that run a bundle's network on this machine."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSelection:
-    """The chosen engine, and by name why each faster one was left out.
+    """The engine chosen for a bundle, and the precisions in which to try it, best first.
 
-    `precisions` are in the order in which to try them: where one does not reproduce the golden frames, the next
-    is tried.
+    If one precision does not reproduce the bundle's golden frames, the next precision is tried. `left_out` says
+    for each faster engine why it was not chosen.
     """
 
     kind: EngineKind
@@ -50,25 +50,25 @@ class EngineSelection:
 
     @property
     def precision(self) -> Precision:
-        """The first precision to try."""
+        """The precision that is tried first."""
         return self.precisions[0]
 
     def open(self, choice: EngineChoice, bundle: Model, precision: Precision | None = None) -> Engine:
-        """Return the engine, to be entered by `with`, in a precision or in the first one."""
+        """Return the engine in `precision` or, if it is None, in the first one. `with` loads its model."""
         return ENGINES[self.kind](bundle, precision or self.precision, choice.lanes, choice.threads)
 
 
 def open_engine(choice: EngineChoice, bundle: Model) -> Engine:
-    """Return the engine of `select_engine`, to be entered by `with`."""
+    """Return the engine that `select_engine` chooses. Its model is loaded when it is entered by `with`."""
     return select_engine(choice, bundle).open(choice, bundle)
 
 
 def select_engine(choice: EngineChoice, bundle: Model) -> EngineSelection:
-    """Choose the engine that a recipe asks for.
+    """Return the engine that the recipe names or, if the recipe says `auto`, the fastest that can run here.
 
-    `auto` chooses the fastest engine that can run here, and of its precisions the one that the thresholds were
-    calibrated on, else the fastest. On a CPU, FP32 is tried after INT8. Raise EngineError where a library, an
-    engine for this GPU or the precision is missing.
+    If the recipe names no precision, prefer the one that the bundle's thresholds were calibrated on, then the
+    fastest. On a CPU, FP32 is tried after INT8. Raise EngineError if a library, an engine compiled for this GPU
+    or the precision is missing.
     """
     constant = bundle.manifest.method == "constant"
     if choice.kind != "auto" and (choice.kind == "constant") != constant:
@@ -97,7 +97,7 @@ def select_engine(choice: EngineChoice, bundle: Model) -> EngineSelection:
 
 
 def _fastest(choice: EngineChoice, bundle: Model, left_out: dict[str, str]) -> EngineSelection:
-    """Return the first of FASTEST_FIRST that can run the bundle; add to `left_out` why others cannot."""
+    """Return the fastest engine that can run the bundle. Add to `left_out` why each faster one cannot."""
     for kind in FASTEST_FIRST:
         try:
             precisions = _precisions(choice, bundle, kind, _runnable(kind, bundle))
@@ -110,7 +110,10 @@ def _fastest(choice: EngineChoice, bundle: Model, left_out: dict[str, str]) -> E
 
 
 def _runnable(kind: EngineKind, bundle: Model) -> Sequence[Precision]:
-    """Return the bundle's precisions that an engine can run here, best first, or raise EngineError."""
+    """Return the bundle's precisions that the engine `kind` can run here, best first.
+
+    Raise EngineError if the engine is not installed or, on a GPU, if none was compiled for this GPU.
+    """
     if kind == "tensorrt" or kind == "tensorrt_rtx":
         built = built_precisions(kind, bundle)
         return [precision for precision in ON_GPU if precision in built]
@@ -123,7 +126,7 @@ def _runnable(kind: EngineKind, bundle: Model) -> Sequence[Precision]:
 def _precisions(
     choice: EngineChoice, bundle: Model, kind: EngineKind, runnable: Sequence[Precision]
 ) -> tuple[Precision, ...]:
-    """Return the precisions to try, in order; the recipe's alone if it names one."""
+    """Return which of the `runnable` precisions to try, best first: only the recipe's if it names one."""
     for precision in runnable:
         if precision == choice.precision:
             return (precision,)

@@ -1,4 +1,4 @@
-"""The protocol of engines: a loaded model that turns inputs into named outputs, lane by lane."""
+"""Defines what every engine offers: it loads a model and computes its outputs for the pictures of parts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Outputs = dict[str, NDArray[np.float32]]
 
 
 class Reference(Protocol):
-    """What an engine keeps of a master, such as its features; only its size in bytes is known to others."""
+    """What an engine keeps of a master, the picture of a good part. Other modules know only its size."""
 
     @property
     def nbytes(self) -> int: ...
@@ -27,9 +27,10 @@ class Reference(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One part for an engine: its input `(1, C, H, W)` uint8 and, for a comparator, its master's reference.
+    """One part for an engine: its picture and, if the model compares it with a master, that master's reference.
 
-    With a `warp`, the image is the camera's frame instead, uint8, which the engine warps into the input.
+    If `warp` is None, `image` is the model's input as `(1, C, H, W)` uint8. Otherwise `image` is the camera's
+    frame as `(H, W)` or `(H, W, 3)` uint8, and the engine warps the frame into the model's input.
     """
 
     image: Image
@@ -38,16 +39,17 @@ class Sample:
 
 
 class Engine(Protocol):
-    """Runs one model. Making it is cheap; `with` loads the model and releases it afterwards.
+    """Runs one model. The model is loaded when `with` is entered, and released when `with` is left.
 
-    A lane holds one request in flight, of one sample or several. Lanes may be collected in any order.
+    Parts are computed on lanes, numbered from 0, that work side by side. Each lane takes one request at a time,
+    with one part or several. Results may be collected from the lanes in any order.
     """
 
     name: str
     precision: Precision
     lanes: int
-    batch: int  # samples that a lane takes at once; known once the model is loaded
-    warps_frames: bool  # takes samples with a warp; known then too
+    batch: int  # how many samples a lane takes at once; known once the model is loaded
+    warps_frames: bool  # whether it takes samples with a warp; known once the model is loaded
 
     def __enter__(self) -> Engine: ...
 
@@ -56,30 +58,31 @@ class Engine(Protocol):
     ) -> None: ...
 
     def pin(self, memory: Image) -> None:
-        """Announce page-aligned memory that images will lie in, so that a device can read them there."""
+        """Let the GPU read images directly from `memory`, which starts at a page of the system's memory."""
         ...
 
     def reference(self, master: Image) -> Reference:
-        """Return the reference of a master's input `(1, C, H, W)` uint8, or raise EngineError."""
+        """Return what the engine keeps of a master. `master` is its input as `(1, C, H, W)` uint8."""
         ...
 
     def submit(self, lane: int, samples: Sequence[Sample]) -> None:
-        """Start up to `batch` samples on an idle lane. Images must not change until it is collected.
+        """Start to compute up to `batch` samples on a lane. Images must not change until `collect` returns.
 
-        Raise EngineError where the samples do not fit, the lane is busy or the engine fails.
+        Raise EngineError if the samples do not fit the model, the lane is busy or the engine fails.
         """
         ...
 
     def collect(self, lane: int) -> list[Outputs]:
-        """Wait for the lane; return each sample's outputs by name, float32, valid until the next submit.
+        """Wait for the lane. Return the model's outputs for each sample, as a dict from name to float32 array.
 
-        Raise EngineError where it failed, and EngineLost where no engine of this process can go on.
+        The arrays are valid until the next `submit` to this lane. Raise EngineError if the computation failed,
+        and EngineLost if the device is lost, so that only a new process can go on.
         """
         ...
 
 
 class OnCpu:
-    """Shared by engines on the CPU: one sample at a time, from any memory, already warped."""
+    """What all engines on the CPU share: each takes one sample at a time, whose image is already warped."""
 
     batch = 1
     warps_frames = False
@@ -89,14 +92,17 @@ class OnCpu:
 
 
 def ask(engine: Engine, image: Image, reference: Reference | None = None) -> Outputs:
-    """Return the outputs for one input `(1, C, H, W)` uint8, on lane 0; valid until its next submit."""
+    """Return the model's outputs for `image`, a model input as `(1, C, H, W)` uint8, computed on lane 0.
+
+    The arrays are valid until the next `submit` to lane 0.
+    """
     engine.submit(0, [Sample(image, reference)])
     (outputs,) = engine.collect(0)
     return outputs
 
 
 def check_samples(manifest: ModelManifest, batch: int, samples: Sequence[Sample]) -> None:
-    """Raise EngineError unless the samples are what the model takes: count, shapes, dtype, references."""
+    """Raise EngineError if there are not 1 to `batch` samples, or if the model cannot take one of them."""
     if not 1 <= len(samples) <= batch:
         raise EngineError(f"{manifest.name}: expected 1 to {batch} samples for a lane, received {len(samples)}")
     for sample in samples:

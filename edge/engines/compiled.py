@@ -1,8 +1,8 @@
-"""Finds the engine compiled for this GPU beside a bundle's graphs, or says why each one does not fit.
+"""Finds the bundle's engine that was compiled for this GPU, or says why each engine does not fit.
 
 Engines lie in `<bundle>/engines/`, each as `<role>.<precision>.<key>.engine` with a `.json` that says from
-which graph and for which GPU it was compiled. The manifest does not name them, so adding one does not change
-the bundle; an engine judges only after it has reproduced the bundle's golden predictions.
+which graph and for which GPU it was compiled. The manifest does not name them, so a new engine does not change
+the bundle. An engine judges parts only after it has reproduced the bundle's golden predictions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FORMAT = 1
 
 
 class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The runtime, GPU and driver that an engine is compiled for; TensorRT engines run on no other."""
+    """The runtime, GPU and driver for which an engine is compiled. Only portable engines run on others too."""
 
     runtime: Runtime
     version: str  # of the runtime
@@ -43,13 +43,13 @@ class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Compiled(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an engine's `.json` says about it."""
+    """What the `.json` of an engine says about the engine."""
 
     format: int = FORMAT
     role: Role
     precision: Precision
     graph: str  # SHA-256 of the ONNX file
-    batch: PositiveInt  # largest number of parts that it takes at once
+    batch: PositiveInt  # largest number of parts that the engine takes at once
     target: Target
     portable: bool = False  # version-compatible: runs on later versions of the same major, with any driver
     stripped: bool = False  # without weights; they are filled in from the graph when it is loaded
@@ -57,11 +57,11 @@ class Compiled(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def key(self) -> str:
-        """The key in the name of its files, which tells engines of one graph apart."""
+        """The hash in the names of the engine's files. Engines of one graph differ in this hash."""
         return key(self.graph, self.precision, self.batch, self.target, self.portable, self.stripped)
 
     def unfit(self, here: Target) -> str | None:
-        """Return in words why it does not run here, or None if it does."""
+        """Return in words why the engine cannot run on `here`, this machine; None if it can."""
         mine = self.target
         if mine.runtime != here.runtime:
             return f"it is for {mine.runtime}"
@@ -77,13 +77,13 @@ class Compiled(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def key(
     graph: str, precision: Precision, batch: int, target: Target, portable: bool = False, stripped: bool = False
 ) -> str:
-    """Return the key of an engine with these properties; any difference gives another key."""
+    """Return a hash of an engine's properties, for its file names. Other properties give another hash."""
     told = (graph, precision, batch, target.runtime, target.version, target.compute_capability, target.driver)
     return hashlib.sha256(msgspec.json.encode((FORMAT, *told, portable, stripped))).hexdigest()[:16]
 
 
 def kept(folder: Path) -> Iterator[tuple[Path, Compiled | str]]:
-    """Yield the path of each `.json` in a bundle's folder with what it says, or why it cannot be read."""
+    """Yield the path of each engine's `.json` in a bundle's folder, and what it says or why it is unusable."""
     for path in sorted((folder / ENGINES).glob("*.engine.json")):
         try:
             found = msgspec.json.decode(path.read_bytes(), type=Compiled)
@@ -94,7 +94,11 @@ def kept(folder: Path) -> Iterator[tuple[Path, Compiled | str]]:
 
 
 def fitting(bundle: Model, role: Role, precision: Precision, here: Target) -> Compiled:
-    """Return the fitting engine with the largest batch; raise EngineError with why each other does not fit."""
+    """Return the description of the bundle's engine for this role, precision and machine (`here`).
+
+    If several engines fit, take the one with the largest batch. If none fits, raise EngineError, which says for
+    each engine why it does not fit.
+    """
     graph = bundle.digest_of_graph(role, precision)
     fit: list[Compiled] = []
     unfit: list[str] = []
@@ -114,7 +118,7 @@ def fitting(bundle: Model, role: Role, precision: Precision, here: Target) -> Co
 
 
 def read_plan(bundle: Model, engine: Compiled) -> bytes:
-    """Return the plan's bytes; raise EngineError where the file is missing, cut short or altered."""
+    """Return the bytes of an engine's file. Raise EngineError if the file is missing, cut short or altered."""
     path = bundle.folder / ENGINES / engine.file.path
     remedy = f"delete it and run `trt-build build {bundle.folder}` here"
     try:
@@ -129,6 +133,6 @@ def read_plan(bundle: Model, engine: Compiled) -> bytes:
 
 
 def _follows(built: str, here: str) -> bool:
-    """Return whether version `here` has the same major as `built`, and is not older."""
+    """Return whether version `here` has the same major number as version `built`, and is not older."""
     ours, theirs = (tuple(int(n) for n in version.split(".")[:3] if n.isdigit()) for version in (here, built))
     return ours[:1] == theirs[:1] and ours >= theirs

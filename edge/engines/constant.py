@@ -1,4 +1,4 @@
-"""An engine without a network: it gives every part the same outputs, to test the line and its faults."""
+"""Judges parts without a network, to test a line. Every part gets the same outputs, or a fault if it is set."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .base import Image, OnCpu, Outputs, Reference, Sample, check_samples
 
 
 class _Facts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What it answers: the `metadata` of a bundle whose method is `constant`."""
+    """What the constant engine answers, and when. It is the `metadata` of a bundle of method `constant`."""
 
-    score: Probability = 0.0  # of the first kind, in the middle cell of the map; all else is 0
+    score: Probability = 0.0  # of the first kind of defect, in the middle cell of the map; all else is 0
     delay_ms: Annotated[float, Meta(ge=0)] = 0.0  # from submit to the answer
     fault: str = ""  # "nan": outputs are NaN; "lost": EngineLost; any other text: an EngineError that says it
     every: Annotated[int, Meta(ge=1)] = 1  # only each so-many-th part has the delay and fault
@@ -28,13 +28,13 @@ class _Facts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class _Nothing:
-    """The reference of a master: it keeps nothing."""
+    """What the constant engine keeps of a master: nothing."""
 
     nbytes: int = 1
 
 
 class Constant(OnCpu):
-    """Runs bundles whose method is `constant`; it needs no library and no graph."""
+    """Runs bundles whose method is `constant`. It needs no library and no ONNX graph."""
 
     name = "constant"
 

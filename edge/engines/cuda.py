@@ -1,4 +1,4 @@
-"""Opens the GPU by pycuda: its context, pinned host memory, and CUDA's errors as words for a line engineer."""
+"""Opens the GPU by pycuda, lets it read the CPU's memory, and puts CUDA's errors into an engineer's words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import EngineError, EngineLost
 
-#: Bytes; TensorRT needs its tensors at multiples of it.
+#: TensorRT needs its tensors at addresses that are multiples of this many bytes.
 ALIGNMENT = 256
 #: Flag of a stream that neither waits for the default stream nor makes it wait.
 NON_BLOCKING = 1
@@ -27,7 +27,7 @@ INSTALL = "pip install 'linejudge[gpu]'"
 
 
 def driver_library() -> Any:
-    """Return pycuda's driver module; raise EngineError where pycuda or the driver is missing."""
+    """Return pycuda's module `driver`. Raise EngineError if pycuda or the GPU's driver is missing."""
     if find_spec("pycuda") is None:
         raise EngineError(f"pycuda is not installed: {INSTALL}")
     try:
@@ -42,7 +42,7 @@ def driver_library() -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """The GPU that this process uses: the first one that CUDA lists."""
+    """The GPU that this process uses. It is the first GPU that CUDA lists."""
 
     name: str
     compute_capability: tuple[int, int]
@@ -52,9 +52,9 @@ class Device:
 
 @contextmanager
 def open_device() -> Iterator[Device]:
-    """Make the GPU's primary context, which TensorRT uses too, current in this thread.
+    """Open the GPU in this thread and yield its description; release the GPU afterwards.
 
-    Raise EngineError where no GPU can be used.
+    The GPU's primary context is opened, which TensorRT uses too. Raise EngineError if no GPU can be used.
     """
     cuda = driver_library()
     try:
@@ -82,10 +82,10 @@ def open_device() -> Iterator[Device]:
 
 @contextmanager
 def driver_errors(what: str) -> Iterator[None]:
-    """Raise CUDA's errors as EngineError where memory is short, else as EngineLost.
+    """Within `with`, turn CUDA's errors into EngineError if the GPU's memory is short, else into EngineLost.
 
-    Their text begins with `what`, the task. After any other error of an asynchronous call, every later call in
-    the process fails too.
+    The text of the error begins with `what`, the task that failed. After EngineLost, every later call to the
+    GPU in this process fails too.
     """
     cuda = driver_library()
     try:
@@ -97,7 +97,7 @@ def driver_errors(what: str) -> Iterator[None]:
 
 
 def memory_left(cuda: Any) -> str:
-    """Return the GPU's free and total memory in words, and what to do where it is short."""
+    """Return a text with the GPU's free and total memory, and what to do if the memory does not suffice."""
     free, total = cuda.mem_get_info()
     return (
         f"{free / 2**20:.0f} of {total / 2**20:.0f} MiB are free: lower engine.lanes or engine.reference_mb, "
@@ -106,7 +106,7 @@ def memory_left(cuda: Any) -> str:
 
 
 class Pinned:
-    """Pinned host memory, which the GPU reads by itself: registered memory, and arrays allocated here."""
+    """Pins memory of the CPU, so that the GPU can read and write it without the CPU's help."""
 
     def __init__(self, device: Device) -> None:
         self._cuda = driver_library()
@@ -115,7 +115,7 @@ class Pinned:
         self._owned: list[ctypes.c_void_p] = []
 
     def register(self, memory: NDArray[np.uint8]) -> None:
-        """Pin page-aligned memory in place; raise EngineError where the system does not allow it."""
+        """Pin existing memory, which must be page-aligned. Raise EngineError if the system forbids it."""
         # The driver is called by ctypes, since the process crashes in pycuda 2026.1's own call for this.
         start = ctypes.c_void_p(memory.ctypes.data)
         flags = _DEVICEMAP if self._mapped else 0
@@ -141,11 +141,11 @@ class Pinned:
         self._registered.append((memory.ctypes.data, memory.ctypes.data + memory.nbytes, seen.value))
 
     def holds(self, array: NDArray[Any]) -> bool:
-        """Return whether an array of any shape and dtype is contiguous and lies in registered memory."""
+        """Return whether an array of any shape and dtype is contiguous and in memory that `register` pinned."""
         return self._place(array) is not None
 
     def address(self, array: NDArray[Any]) -> int | None:
-        """Return the device's address of an array of any shape and dtype; None where it has to be copied."""
+        """Return the GPU's address of an array of any shape and dtype; None if the GPU needs a copy of it."""
         place = self._place(array) if self._mapped else None
         return None if place is None else place[2] + array.ctypes.data - place[0]
 
@@ -159,14 +159,14 @@ class Pinned:
         return None
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> tuple[NDArray[Any], int | None]:
-        """Return an uninitialised pinned array, and its device address if the GPU shares the CPU's memory."""
+        """Return a new pinned array of undefined values, and its GPU address if GPU and CPU share memory."""
         flags = self._cuda.host_alloc_flags.DEVICEMAP if self._mapped else 0
         with driver_errors("allocating pinned memory"):
             array = self._cuda.pagelocked_empty(shape, dtype, mem_flags=flags)
             return array, int(array.base.get_device_pointer()) if self._mapped else None
 
     def release(self) -> None:
-        """Unregister what was registered here; errors are ignored, since a lost GPU has released it already."""
+        """Unpin the memory that `register` pinned. Ignore errors, since a lost GPU has already released it."""
         for start in self._owned:
             _call("cuMemHostUnregister", start)
         self._owned.clear()
@@ -174,5 +174,5 @@ class Pinned:
 
 
 def _call(name: str, *arguments: Any) -> int:
-    """Call a function of the driver; return 0 or the number of an error."""
+    """Call the function `name` of the GPU's driver. Return 0, or the number of CUDA's error if it failed."""
     return int(getattr(ctypes.CDLL("libcuda.so.1"), name)(*arguments))

@@ -1,4 +1,4 @@
-"""Runs batches on one lane of a GPU: a stream, its buffers and an event. Lanes copy while others compute."""
+"""Runs a network on one lane of a GPU. A lane is a queue of tasks (a CUDA stream) with memory of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .cuda import ALIGNMENT, NON_BLOCKING, Pinned, driver_errors, driver_library
 
 @dataclass(frozen=True, kw_only=True)
 class Binding:
-    """Shape and type of a network's input or output, for one sample."""
+    """The shape and dtype that one input or output of a network has for one sample."""
 
     shape: tuple[int, ...]  # the first dimension is 1
     dtype: np.dtype[Any]
@@ -28,7 +28,7 @@ class Binding:
 
     @property
     def room(self) -> int:
-        """Bytes of one sample, rounded up to ALIGNMENT."""
+        """The bytes of one sample, rounded up to a multiple of ALIGNMENT."""
         return -(-self.nbytes // ALIGNMENT) * ALIGNMENT
 
 
@@ -36,13 +36,13 @@ class Execution(Protocol):
     """A network that is ready to run on one lane, with its own scratch memory."""
 
     def enqueue(self, count: int, addresses: Mapping[str, int], stream: Any) -> None:
-        """Queue the network for `count` samples on a stream; the samples of a binding are contiguous."""
+        """Queue one run of the network for `count` samples, which lie one after another from `addresses` on."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """A master's input and features in device memory, which is reused once this object is gone."""
+    """A master's input and its features in the GPU's memory. The memory is reused once this object is gone."""
 
     master: int  # device address
     addresses: dict[str, int]  # device address of each feature
@@ -50,9 +50,9 @@ class Features:
 
 
 class Lane:
-    """Queues copies to the device, the network and copies back on one stream; only `collect` waits.
+    """Copies samples to the GPU, runs the network on them and copies the outputs back. Only `collect` waits.
 
-    Each lane has its own buffers, so the next lane's input is copied while this lane's network runs.
+    Each lane has its own memory, so the next lane's input can be copied while this lane's network runs.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Lane:
         batch: int,
         warp: Any,
     ) -> None:
-        """`warp` is the kernel that warps frames into the model's input; None: samples have no warp."""
+        """Create the lane. `warp` is the GPU's function that warps frames; None if images come warped."""
         self._cuda = cuda = driver_library()
         self._warp, self._batch = warp, batch
         self._execution, self._pinned = execution, pinned
@@ -83,7 +83,7 @@ class Lane:
                 self._memory |= {name: cuda.mem_alloc(batch * put.nbytes) for name, put in features.items()}
         self._staged, _ = pinned.empty((batch, *image.shape[1:]), image.dtype)
         self._answers: dict[str, NDArray[Any]] = {}
-        # Device addresses at which the network writes.
+        # Addresses on the GPU at which the network writes its outputs.
         self._answered_at: dict[str, int] = {}
         for name, output in outputs.items():
             self._answers[name], mapped = pinned.empty((batch, *output.shape[1:]), output.dtype)
@@ -94,11 +94,11 @@ class Lane:
 
     @property
     def busy(self) -> bool:
-        """Whether samples were submitted and not collected yet."""
+        """Whether samples were submitted whose outputs have not been collected yet."""
         return bool(self._samples)
 
     def submit(self, samples: Sequence[Sample]) -> None:
-        """Queue everything for these samples; return at once."""
+        """Queue all copies and the network for these samples, and return without waiting."""
         # Keeps images and features alive until the device has read them.
         self._samples = tuple(samples)
         try:
@@ -123,7 +123,7 @@ class Lane:
             self._done.record(self._stream)
 
     def _bring_images(self) -> int:
-        """Return the images' device address; they are copied there unless the device reads them in place."""
+        """Return the GPU's address of the images. If they must be copied to the GPU first, queue the copies."""
         if len(self._samples) == 1 and self._samples[0].warp is None:
             mapped = self._pinned.address(self._samples[0].image)
             if mapped is not None:
@@ -142,9 +142,9 @@ class Lane:
         return start
 
     def _warp_frame(self, number: int, sample: Sample, warp: Warp, at: int) -> None:
-        """Warp a frame into the model's input at the device address `at`.
+        """Queue the warp of a frame, that of sample `number`, into the model's input at the GPU's address `at`.
 
-        The frame is copied to the device unless the device reads it in place.
+        Before it, queue the frame's copy to the GPU, unless the GPU reads the frame in the CPU's memory.
         """
         frame = np.ascontiguousarray(sample.image)
         seen = self._pinned.address(frame)
@@ -161,7 +161,7 @@ class Lane:
         self._warp(*places, *warp.arguments(), grid=warp.grid[:2], block=warp.block, stream=self._stream)
 
     def _bring_feature(self, name: str) -> int:
-        """Return the device address of a feature for all samples, contiguous; a single one is not copied."""
+        """Return the GPU's address of all samples' feature `name`. If there are several, copy them together."""
         kept = [sample.reference for sample in self._samples]
         places = [reference.addresses[name] for reference in kept if isinstance(reference, Features)]
         if len(places) == 1:
@@ -172,7 +172,7 @@ class Lane:
         return start
 
     def collect(self) -> list[Outputs]:
-        """Wait for this lane's event; return each sample's outputs, float32, in the lane's pinned memory."""
+        """Wait for the lane. Return each sample's outputs as float32. The next `submit` overwrites them."""
         count = len(self._samples)
         try:
             with driver_errors("judging a part"):

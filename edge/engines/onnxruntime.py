@@ -1,4 +1,4 @@
-"""Runs models by ONNX Runtime on the CPU, on one worker thread; other engines are compared with this one."""
+"""Runs models by the library ONNX Runtime on the CPU. Other engines' outputs are compared with its outputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .processor import usable_cores
 
 @dataclass(frozen=True)
 class _Features:
-    """A master's features by name, float32."""
+    """What the engine keeps of a master: its features, from name to float32 array."""
 
     arrays: dict[str, NDArray[np.float32]]
 
@@ -30,7 +30,7 @@ class _Features:
 
 
 class OnnxRuntime(OnCpu):
-    """Runs one sample after another, each on all threads; a lane waits for its turn."""
+    """Runs the samples of all lanes one after another. Each sample is computed on all threads."""
 
     name = "onnxruntime"
 
@@ -97,7 +97,7 @@ class OnnxRuntime(OnCpu):
 
 
 def _run(session: Any, outputs: tuple[str, ...], inputs: dict[str, NDArray[Any]]) -> Outputs:
-    """Return the session's outputs by name, float32; `inputs` are `(1, ...)`, as the graph takes them."""
+    """Run a loaded graph on `inputs`, each `(1, ...)` as the graph takes it. Return its outputs as float32."""
     try:
         return dict(zip(outputs, session.run(outputs, inputs), strict=True))
     except Exception as error:

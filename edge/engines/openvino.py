@@ -1,4 +1,4 @@
-"""Runs models by OpenVINO on the CPU: one compiled model, with one infer request for each lane."""
+"""Runs models by the library OpenVINO on the CPU. All lanes share one compiled model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .processor import usable_cores
 
 @dataclass(frozen=True)
 class _Features:
-    """A master's features as OpenVINO's tensors."""
+    """What the engine keeps of a master: its features, as OpenVINO's tensors."""
 
     tensors: dict[str, Any]  # name -> openvino.Tensor
     nbytes: int
@@ -26,7 +26,7 @@ class _Features:
 
 @dataclass
 class _Lane:
-    """An infer request with the features and image that are set on it."""
+    """A lane's request to OpenVINO, and the master's features and the image that it reads."""
 
     request: Any  # openvino.InferRequest
     features: _Features | None = None  # set on the request
@@ -34,7 +34,7 @@ class _Lane:
 
 
 def load_openvino() -> Any:
-    """Return the library without its telemetry, which needs a home folder and reports to others."""
+    """Return the module `openvino`, without the telemetry that needs a home folder and reports to others."""
     # None in `sys.modules` makes an import fail, as if the package was not installed.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
@@ -43,9 +43,9 @@ def load_openvino() -> Any:
 
 
 class OpenVINO(OnCpu):
-    """Runs each lane on its share of the cores; a single lane gets all of them.
+    """Divides the CPU's cores among the lanes. A single lane gets all cores.
 
-    With more lanes than cores a request is always queued, so no core idles while results are collected.
+    If there are more lanes than cores, a request always waits, so no core is idle while results are collected.
     """
 
     name = "openvino"
@@ -68,10 +68,10 @@ class OpenVINO(OnCpu):
         return self
 
     def _compiled(self, core: Any, role: Role) -> Any:
-        """Return the compiled graph of a role. Features are NHWC, as the judge's convolutions read them.
+        """Compile the graph of a role for this CPU. Features are NHWC, as the judge's convolutions read them.
 
-        In INT8, features are kept as float16: finer than the judge's own rounding, and half the memory to read
-        for each part.
+        In INT8, features are kept as float16. That is finer than the judge's own rounding, and only half of the
+        memory is read for each part.
         """
         from openvino import Layout, Type
         from openvino.preprocess import PrePostProcessor

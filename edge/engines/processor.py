@@ -1,4 +1,4 @@
-"""Reads the CPU's name, its instruction sets and how many of its cores this process may use.
+"""Reads the CPU's name and instruction sets, and how many of its cores this process may use.
 
 The instruction sets decide whether INT8 is faster than FP32, whether bfloat16 is computed or emulated, and how
 fast the engines are. Their names are those of Linux in `/proc/cpuinfo`.
@@ -20,7 +20,7 @@ BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 @cache
 def name() -> str:
-    """Return the CPU's model name from the kernel, or the architecture where it gives none."""
+    """Return the CPU's model name. If Linux gives none, return the architecture, such as `aarch64`."""
     for line in _lines():
         key, _, value = line.partition(":")
         if key.strip() == "model name" and value.strip():
@@ -30,7 +30,7 @@ def name() -> str:
 
 @cache
 def instructions() -> frozenset[str]:
-    """Return the instruction sets that the kernel lists; empty where it lists none."""
+    """Return the names of the CPU's instruction sets. The set is empty if Linux lists none."""
     for line in _lines():
         key, _, value = line.partition(":")
         if key.strip() in ("flags", "Features"):
@@ -39,12 +39,12 @@ def instructions() -> frozenset[str]:
 
 
 def computes_bfloat16() -> bool:
-    """Return whether the CPU computes bfloat16; others emulate it, slower than float32."""
+    """Return whether the CPU computes bfloat16 itself. Other CPUs emulate it, which is slower than float32."""
     return bool(BFLOAT16 & instructions())
 
 
 def shortcoming() -> str:
-    """Return in words what this CPU lacks for a line; empty where it lacks nothing."""
+    """Return in words what this CPU lacks to run a line. The text is empty if it lacks nothing."""
     known = instructions()
     if platform.machine() in ("x86_64", "AMD64") and known and "avx2" not in known:
         return f"the processor, {name()}, has no AVX2: engines are much slower here, and untested"
@@ -52,9 +52,10 @@ def shortcoming() -> str:
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use: those it is pinned to, or fewer by a container's quota.
+    """Return how many cores this process may use.
 
-    The quota is `cpu.max` of cgroup v2 or `cpu.cfs_quota_us` of v1.
+    These are the cores to which the process is pinned, or fewer if a container's quota is smaller. The quota is
+    `cpu.max` of cgroup v2 or `cpu.cfs_quota_us` of v1.
     """
     pinned = len(os.sched_getaffinity(0))
     quota = min((share for share in _quotas() if share > 0), default=float(pinned))
@@ -62,7 +63,7 @@ def usable_cores() -> int:
 
 
 def _quotas() -> Iterator[float]:
-    """Yield each limit in cores that a control group sets on this process."""
+    """Yield each limit, as a number of cores, that one of this process's control groups sets."""
     for folder in _control_groups():
         try:
             if (folder / "cpu.max").is_file():
@@ -93,7 +94,7 @@ def _control_groups() -> Iterator[Path]:
 
 
 def _lines() -> list[str]:
-    """Return the lines of `/proc/cpuinfo`; none where it cannot be read."""
+    """Return the lines of `/proc/cpuinfo`. The list is empty if the file cannot be read."""
     try:
         return CPUINFO.read_text(errors="replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Runs engines that `trt-build build` compiled for this GPU, by TensorRT or TensorRT-RTX, on lanes."""
+"""Runs a bundle's engine that `trt-build build` compiled for this GPU, by TensorRT or TensorRT-RTX."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class TensorRT:
-    """Runs the bundle's engine that fits this GPU. It compiles none, since that takes minutes."""
+    """Runs the bundle's TensorRT engine for this GPU. It never compiles an engine, since that takes minutes."""
 
     runtime: Runtime = "tensorrt"
 
@@ -64,7 +64,7 @@ class TensorRT:
         return self
 
     def _plan(self, role: Role) -> tuple[_Plan, int]:
-        """Load the engine of a role; return it and how many samples it takes at once."""
+        """Load the bundle's engine of a role. Return the engine and how many samples it takes at once."""
         engine = fitting(self._bundle, role, self.precision, self._here)
         graph = self._bundle.artifact(role, self.precision).read_bytes() if engine.stripped else None
         plan = _Plan(self._trt, self._logger, engine, read_plan(self._bundle, engine), graph)
@@ -72,7 +72,7 @@ class TensorRT:
         return plan, engine.batch
 
     def _kernel(self) -> Any:
-        """Return the kernel that warps frames; None where `trt-build build` could not compile it."""
+        """Return the GPU's function that warps frames; None if `trt-build build` could not compile it."""
         path = fatbin(self._bundle.folder / ENGINES)
         if path is None:
             _log.info("%s: the CPU warps the frames: %s holds no kernels", self.name, self._bundle.folder)
@@ -114,13 +114,13 @@ class TensorRT:
 
 
 class TensorRTRTX(TensorRT):
-    """Runs engines of TensorRT-RTX: they are compiled without a GPU, and finished when they are loaded."""
+    """Runs engines of TensorRT-RTX. They are compiled without a GPU, and finished for the GPU when loaded."""
 
     runtime: Runtime = "tensorrt_rtx"
 
 
 class _Plan:
-    """A deserialised engine with its inputs and outputs."""
+    """An engine that was loaded from its file, with the shapes and dtypes of its inputs and outputs."""
 
     def __init__(self, trt: Any, logger: Any, engine: Compiled, plan: bytes, graph: bytes | None) -> None:
         self._trt, self._logger, self._name = trt, logger, engine.file.path
@@ -145,14 +145,14 @@ class _Plan:
             )
 
     def _fill_in(self, graph: bytes) -> None:
-        """Fill the weights of a stripped engine in from its ONNX graph."""
+        """Give an engine that was saved without weights the weights in its ONNX graph."""
         refitter = self._trt.Refitter(self._engine, self._logger)
         parser = self._trt.OnnxParserRefitter(refitter, self._logger)
         if not parser.refit_from_bytes(graph) or not refitter.refit_cuda_engine():
             raise self._error("cannot be given its weights")
 
     def execution(self) -> _Execution:
-        """Return the engine ready to run on one lane; raise EngineError where the GPU's memory is too small."""
+        """Return the engine, ready to run on one lane. Raise EngineError if the GPU's memory is too small."""
         context = self._engine.create_execution_context()
         if context is None:
             needed = self._engine.device_memory_size_v2 / 2**20
@@ -166,7 +166,7 @@ class _Plan:
 
 
 class _Execution:
-    """One execution context. Shapes and addresses are set only where they changed."""
+    """An engine that is ready to run on one lane. Each run sets only the shapes and addresses that changed."""
 
     def __init__(self, context: Any, inputs: Mapping[str, Binding], error: Any) -> None:
         self._context, self._inputs, self._error = context, inputs, error
@@ -189,7 +189,7 @@ class _Execution:
 
 
 class _References:
-    """Runs the reference engine on its own stream. Features stay in device memory, which is reused."""
+    """Runs the network that computes the features of masters, and keeps the features in the GPU's memory."""
 
     def __init__(self, plan: _Plan, features: Sequence[str]) -> None:
         self._cuda = cuda = driver_library()
@@ -204,7 +204,7 @@ class _References:
             self._stream, self._done = cuda.Stream(NON_BLOCKING), cuda.Event(cuda.event_flags.BLOCKING_SYNC)
 
     def make(self, master: Image) -> Features:
-        """Return the features of a master's input `(1, C, H, W)` uint8."""
+        """Return the features of a master. `master` is its input as `(1, C, H, W)` uint8."""
         with driver_errors("computing the features of a master"):
             # Allocating and freeing make the device wait for all lanes, so memory is reused.
             if not self._free:
@@ -224,7 +224,7 @@ class _References:
 
 
 def built_precisions(runtime: Runtime, bundle: Model) -> list[Precision]:
-    """Return the precisions whose engines in the bundle fit this machine; raise EngineError if none do."""
+    """Return the precisions for which the bundle has engines that run here. Raise EngineError if none does."""
     check_installed(runtime)
     if not any(kept(bundle.folder)):
         raise EngineError(

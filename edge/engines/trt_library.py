@@ -1,4 +1,4 @@
-"""Loads TensorRT or TensorRT-RTX and says for what its engines are compiled on this machine."""
+"""Loads the library TensorRT or TensorRT-RTX, and says what engines must be compiled for to run here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PACKAGES: dict[Runtime, str] = {"tensorrt": INSTALL, "tensorrt_rtx": "pip instal
 
 
 def load_runtime(runtime: Runtime) -> Any:
-    """Return the runtime's library; raise EngineError where it is missing or its version is not supported."""
+    """Return the runtime's Python module. Raise EngineError if it is missing or of an unsupported version."""
     check_installed(runtime)
     try:
         trt = import_module(runtime)
@@ -45,17 +45,17 @@ def load_runtime(runtime: Runtime) -> Any:
 
 
 def check_installed(runtime: Runtime) -> None:
-    """Raise EngineError where the runtime is not installed."""
+    """Raise EngineError if the runtime is not installed."""
     if find_spec(runtime) is None:
         raise EngineError(f"{runtime} is not installed: {PACKAGES[runtime]}")
 
 
 @contextmanager
 def nothing_collected() -> Iterator[None]:
-    """Switch Python's garbage collector off for a while.
+    """Switch Python's garbage collector off while `with` is active.
 
-    TensorRT logs while it holds a lock. A destructor that the collector runs then takes the same
-    lock: deadlock.
+    TensorRT calls Python's log while it holds a lock. If the garbage collector ran during that call, it could
+    destroy another object of TensorRT, which waits for the same lock forever.
     """
     gc.collect()
     gc.disable()
@@ -66,7 +66,7 @@ def nothing_collected() -> Iterator[None]:
 
 
 def target(runtime: Runtime, trt: Any, device: Device) -> Target:
-    """Return for what engines are compiled that are to run on this machine."""
+    """Return the runtime, GPU and driver for which an engine must be compiled to run on this machine."""
     return Target(
         runtime=runtime,
         version=trt.__version__,
@@ -77,9 +77,9 @@ def target(runtime: Runtime, trt: Any, device: Device) -> Target:
 
 
 def logger(trt: Any) -> Any:
-    """Return a TensorRT logger that writes to Python's log.
+    """Return a logger for TensorRT that writes to Python's log.
 
-    It keeps the last error as `last_error`, since TensorRT's calls only return None when they fail.
+    Its `last_error` is the text of the last error. TensorRT's calls only return None when they fail.
     """
 
     class Logger(trt.ILogger):  # type: ignore[misc]  # the library has no types
