@@ -1,1 +1,1 @@
-"""The supervisor of a line, and the processes that it starts and watches."""
+"""Starts a line as one process for each stage, watches these processes and restarts them."""

@@ -1,4 +1,4 @@
-"""Keeps the process of one stage running: starts it, watches it, and restarts it with back-off."""
+"""Keeps the process of one stage running: starts it, kills it if it hangs, and restarts it if it has ended."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ log = logging.getLogger(__name__)
 HANG_NS = 5_000_000_000
 #: A stage that needs longer than this to load is killed.
 LOAD_NS = 120_000_000_000
-#: The first restart is at once. The second waits BACKOFF_NS, each further one twice as long, up to the most.
+#: The first restart does not wait. The second waits BACKOFF_NS, and each later one waits twice as long as the
+#: one before, but at most MOST_BACKOFF_NS.
 BACKOFF_NS, MOST_BACKOFF_NS = 100_000_000, 10_000_000_000
-#: The most for the stages without which no part is seen or gets its verdict.
+#: The longest wait for these two stages, because without them no part is seen or gets its verdict.
 PROMPT_BACKOFF_NS = {"capture": 500_000_000, "publish": 500_000_000}
-#: After this time without a fault, the back-off starts from zero again.
+#: After a process has run for this time, its next restart does not wait.
 STEADY_NS = 30_000_000_000
 
 
 class Child:
-    """The process of one stage; `tick` kills it if it hangs and says when to restart it."""
+    """The process of one stage, such as capture. `tick` kills it if it hangs, and says when to restart it."""
 
     def __init__(self, folder: Path, stage: str, ledger: Ledger) -> None:
         self.stage = stage
@@ -40,34 +41,34 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """Id of the stage's process, None while it does not run."""
+        """Process id of the stage, or None if its process does not run."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
     @property
     def ready(self) -> bool:
-        """Whether the process runs and takes parts."""
+        """Whether the stage's process runs and has reported that it can take parts."""
         return self.pid is not None and int(self._row["pid"][0]) == self.pid and bool(self._row["ready"][0])
 
     @property
     def dropped(self) -> int:
-        """Number of messages that all processes of the stage have dropped."""
+        """Number of messages that this stage has refused since the line started, restarts included."""
         return int(self._row["dropped"][0])
 
     @property
     def exit_code(self) -> int | None:
-        """Exit code of the process that ended last, None while it runs."""
+        """Exit code of the stage's last process, negative if a signal killed it; None while it runs."""
         return self._process.poll() if self._process else None
 
     @property
     def error(self) -> str:
-        """The error with which the stage ended."""
+        """The error message with which the stage's process ended, or its exit status if there is no message."""
         try:
             return (self._folder / f"{self.stage}.error").read_text()
         except OSError:
             return f"ended with status {self.exit_code}"
 
     def start(self) -> None:
-        """Start the process in a new session, so that a terminal's Ctrl-C reaches only the supervisor."""
+        """Start the process in a session of its own: Ctrl-C in a terminal then reaches only the supervisor."""
         (self._folder / f"{self.stage}.error").unlink(missing_ok=True)
         self._row["ready"] = 0
         self._process = subprocess.Popen(
@@ -79,7 +80,7 @@ class Child:
         self._due_ns = 0
 
     def tick(self, now_ns: int) -> bool:
-        """Kill the process if it hangs; return whether it has ended and the time to restart it has come."""
+        """Kill the process if it hangs. Return True if the process has ended and it is time to restart it."""
         if self.pid is not None:
             since_ns, limit_ns = (
                 (int(self._row["beat_ns"][0]), HANG_NS) if self.ready else (self._started_ns, LOAD_NS)
@@ -97,29 +98,29 @@ class Child:
         return now_ns >= self._due_ns
 
     def postpone(self, now_ns: int) -> None:
-        """Put off the restart by the back-off, and double the back-off."""
+        """Delay the restart by the current waiting time, and double the waiting time for the next failure."""
         self._due_ns = now_ns + self._backoff_ns
         most_ns = PROMPT_BACKOFF_NS.get(self.stage, MOST_BACKOFF_NS)
         self._backoff_ns = min(max(2 * self._backoff_ns, BACKOFF_NS), most_ns)
 
     def restart(self) -> None:
-        """Start the process again, and count the restart."""
+        """Start the process again, and add 1 to `restarts`."""
         self.start()
         self.restarts += 1
 
     def terminate(self) -> None:
-        """Tell the process to stop."""
+        """Ask the process to stop, with the signal SIGTERM."""
         if self._process and self._process.poll() is None:
             self._process.terminate()
 
     def kill(self) -> None:
-        """Kill the process and wait for its end."""
+        """Kill the process and wait until it has ended."""
         if self._process and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
 
     def wait(self, timeout_s: float) -> None:
-        """Wait for the process to end, and kill it after the timeout."""
+        """Wait until the process has ended. Kill the process if it still runs after `timeout_s` seconds."""
         if self._process:
             try:
                 self._process.wait(timeout_s)

@@ -1,7 +1,7 @@
 """Reserves CPU cores for the engine, and gives the processes of a line real-time priority.
 
-An engine with fewer threads than there are cores is pinned to as many cores, and the line's other threads are
-kept off them. So no other work interrupts an inference, and no other work waits behind one.
+An engine with fewer threads than there are cores gets one core for each thread. The line's other threads run on
+the remaining cores. So no other work interrupts an inference, and no other work waits for an inference to end.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from contextlib import contextmanager, suppress
 
 @contextmanager
 def engine_cores(threads: int) -> Iterator[None]:
-    """Pin this thread to the engine's cores; threads that it starts in the block stay there for good."""
+    """Keep this thread on the cores that are reserved for an engine of `threads` threads during the block.
+
+    Threads that the block starts stay on these cores for good. If no cores are reserved, all cores are used.
+    """
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, _of_engine(allowed, threads) or allowed)
     try:
@@ -23,20 +26,20 @@ def engine_cores(threads: int) -> Iterator[None]:
 
 
 def leave_to_engine(threads: int) -> None:
-    """Keep this thread off the engine's cores, and all threads that it starts from now on."""
+    """Keep this thread, and threads that it starts later, off the cores of an engine of `threads` threads."""
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, allowed - _of_engine(allowed, threads))
 
 
 def _of_engine(allowed: set[int], threads: int) -> set[int]:
-    """Return the last `threads` cores; none where the engine uses all of them, or any number (0)."""
+    """Return the last `threads` cores of `allowed`. Empty if the engine uses all cores or any number (0)."""
     return set(sorted(allowed)[-threads:]) if 0 < threads < len(allowed) else set()
 
 
 def take_realtime_priority(priority: int) -> None:
-    """Give this process real-time priority (SCHED_FIFO), where the system allows it (LimitRTPRIO).
+    """Give this process the real-time priority `priority` (SCHED_FIFO), if the system's LimitRTPRIO allows it.
 
-    Without it a busy machine can delay a verdict by more than the guard time before its deadline.
+    Without real-time priority, other programs on a busy machine can delay a verdict past its deadline.
     """
     with suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))

@@ -1,19 +1,19 @@
-"""Raises the number of files and connections that a process may have open to what the system grants."""
+"""Raises the number of files and connections that this process may have open."""
 
 from __future__ import annotations
 
 import contextlib
 import resource
 
-#: Each open file costs the kernel memory.
+#: The limit is not raised higher than this, because each open file costs the kernel memory.
 MOST = 65_536
 
 
 def raise_limit() -> None:
-    """Let this process, and those that it starts, open up to MOST files, as far as the system grants it."""
+    """Let this process, and those that it starts, open up to MOST files, or as many as the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST if hard == resource.RLIM_INFINITY else min(MOST, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        # The old limit is enough without a crowd of subscribers.
+        # If that fails, the old limit is enough for a line with few subscribers.
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,4 +1,4 @@
-"""Reserves an ipc endpoint for one process; ZeroMQ itself would take it away from the process that has it."""
+"""Reserves an `ipc://` endpoint for one process. ZeroMQ alone would let a second process take it over."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ..errors import LineError
 
 
 def claim(endpoint: str) -> None:
-    """Reserve an `ipc://` endpoint until this process ends, by a lock beside its socket.
+    """Reserve an `ipc://` endpoint for this process until it ends, by locking a file beside the socket.
 
-    Takes over the lock of a process that has ended. Raises LineError where a running process has the endpoint.
-    Does nothing for endpoints of other kinds, which the system reserves by itself.
+    If the process that made the lock has ended, this process takes the lock over. Raises LineError if a running
+    process has the endpoint. Does nothing for endpoints of other kinds, because the system reserves those.
     """
     path = endpoint.removeprefix("ipc://")
     if path == endpoint:
@@ -49,7 +49,7 @@ def _lock(endpoint: str, path: str) -> None:
 
 
 def _is_heard(path: str) -> bool:
-    """Return whether any process listens on the socket at this path."""
+    """Return whether any process listens on the socket at `path`."""
     with socket.socket(socket.AF_UNIX) as caller:
         caller.settimeout(1)
         try:

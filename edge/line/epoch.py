@@ -1,4 +1,4 @@
-"""Counts up a line's epoch at each start of its capture, so that no part_id ever comes twice."""
+"""Keeps the epoch, a number that rises at each start of a line's capture, so that no part_id comes twice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import LineError
 
 
 def check_epoch(state: Path, line: str) -> None:
-    """Raise LineError where `next_epoch` would; leave nothing behind."""
+    """Raise LineError if `next_epoch` would fail with the folder `state`. Leave no file behind."""
     path = state / f"{line}.epoch"
     folder = next(folder for folder in (state, *state.parents) if folder.exists())
     try:
@@ -31,10 +31,11 @@ def _error(path: Path, error: OSError | ValueError) -> LineError:
 
 
 def next_epoch(state: Path, line: str) -> int:
-    """Return the next epoch, which is on disk by then: one more than the last, and at least the clock's second.
+    """Return the next epoch of a line, which is already written to a file in the folder `state`.
 
-    Two sources are needed: the disk may lose the epoch or get an old copy back, and the clock may be set back.
-    Raises LineError where the epoch cannot be read or written.
+    The next epoch is the last one plus 1, or the clock's time in seconds if that is higher. Two sources are
+    needed: the disk may lose the epoch or get an old copy back, and the clock may be set back. Raises LineError
+    if the epoch cannot be read or written.
     """
     path = state / f"{line}.epoch"
     try:
@@ -48,7 +49,7 @@ def next_epoch(state: Path, line: str) -> int:
         new.replace(path)
         folder = os.open(state, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            # Without this, a power cut may take the new name back.
+            # Without this, a power cut may undo the renaming.
             os.fsync(folder)
         finally:
             os.close(folder)

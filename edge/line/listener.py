@@ -1,4 +1,4 @@
-"""Counts what the line publishes in the metrics and passes it on, each verdict once even if it is resent."""
+"""Hears what a line publishes, counts it in the metrics and passes it on. A resent verdict counts only once."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ MOST_AT_ONCE = 1000
 
 
 class Listener:
-    """Takes verdicts and heartbeats from `subscriber`, counts them, and calls `hear` with each."""
+    """Takes verdicts and heartbeats from `subscriber`, counts them in `metrics`, and calls `hear` with each."""
 
     def __init__(
         self, subscriber: Subscriber, metrics: Metrics, hear: Callable[[Verdict | Heartbeat], None]
     ) -> None:
         self._subscriber, self._metrics, self._hear = subscriber, metrics, hear
-        # The last verdicts by epoch and sequence, oldest first.
+        # Epoch and sequence of the last verdicts, oldest first.
         self._seen: dict[tuple[int, int], None] = {}
         self.has_heard = False
 
     def listen(self, timeout_ms: int) -> None:
-        """Take what was published; wait up to the timeout for the first message."""
+        """Take the messages that have come. If there are none, wait up to `timeout_ms` for the first one."""
         for _ in range(MOST_AT_ONCE):
             if (heard := self._subscriber.hear(timeout_ms)) is None:
                 return

@@ -9,27 +9,30 @@ import msgspec
 from ..recipe import Recipe
 
 PLAN = "plan.json"
-#: File in which infer says which engines it runs.
+#: File to which infer writes which engines it runs.
 RUNNING = "engine.json"
 #: Name of the ipc socket on which the supervisor itself hears the verdicts.
 VERDICTS = "verdicts"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What the supervisor tells each stage in `plan.json`."""
+    """What a stage must know about its run. The supervisor writes it to `plan.json` in the run's folder."""
 
     recipe: Recipe
     recipe_digest: str
-    bundle_digest: str  # of the bundles of all judges
-    pictures: dict[str, str] = {}  # SHA-256 of each master and drawing that the recipe names, by its path
-    left: tuple[str, ...] = ()  # folders of killed runs, whose parts still need their verdicts
+    bundle_digest: str  # SHA-256 of the bundles of all judges
+    pictures: dict[str, str] = {}  # path of each master and drawing -> SHA-256 of the file
+    left: tuple[str, ...] = ()  # folders of killed runs whose verdicts subscribers may have missed
 
     @property
     def guard_ns(self) -> int:
-        """Time before the deadline at which a part without an answer becomes `late`."""
+        """A part that has no result this many nanoseconds before its deadline becomes `late`."""
         return round(self.recipe.timing.guard_ms * 1e6)
 
 
 def read_plan(folder: Path) -> Plan:
-    """Return the plan of the run in this folder; raise OSError or, for another version, MsgspecError."""
+    """Return the plan of the run in `folder`.
+
+    Raises OSError if the file cannot be read, or MsgspecError if another version of the program wrote the file.
+    """
     return msgspec.json.decode((folder / PLAN).read_bytes(), type=Plan)

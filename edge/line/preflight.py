@@ -17,9 +17,10 @@ from .run_folder import SHARED_MEMORY, make_base, runs
 
 
 def preflight(recipe: Recipe, judges: Sequence[Judge], state: Path) -> bool:
-    """Acquire all that a run needs and release it; return False without a check where the line runs already.
+    """Return True if the line could start now. Return False, without a check, if the line runs already.
 
-    Raises the same LineError as the run where something is missing.
+    Opens the ports, sockets and files that a run needs, and closes them. If something is missing, raises the
+    same LineError as the run would.
     """
     if runs(recipe.line):
         return False
@@ -36,7 +37,7 @@ def preflight(recipe: Recipe, judges: Sequence[Judge], state: Path) -> bool:
 
 
 def _check_memory(recipe: Recipe, judges: Sequence[Judge]) -> None:
-    """Raise LineError where shared memory has no room for the ring of this recipe."""
+    """Raise LineError if shared memory has too little free space for the slots of this recipe."""
     areas = areas_of(recipe, judges)
     needed = recipe.timing.slots * (areas["frame"] + sum(areas["tensors"]) + sum(areas["outputs"]))
     free = shutil.disk_usage(SHARED_MEMORY).free

@@ -1,4 +1,4 @@
-"""Makes the folder of a run in shared memory, under a lock that keeps the line from running twice.
+"""Makes the folder of a run in shared memory, and locks the line so that it cannot run twice at once.
 
 linejudge-<user>/<line>/pid       the supervisor's process
 linejudge-<user>/<line>/run       the name of the run's folder
@@ -20,14 +20,14 @@ from ..memory.ledger import Ledger
 log = logging.getLogger(__name__)
 
 SHARED_MEMORY = Path("/dev/shm")
-#: Most killed runs that are kept until their verdicts are published; each takes some 20 MB.
+#: Number of killed runs that are kept at most until their verdicts are published. Each takes about 20 MB.
 MOST_LEFT = 8
-#: Time after the last deadline of a killed run's parts in which its publish must end.
+#: The publish process of a killed run must end within this time after the deadline of the run's last part.
 GRACE_S = 10.0
 
 
 def runs(line: str) -> bool:
-    """Return whether a line of this name and user runs now."""
+    """Return whether this user runs a line of this name now."""
     try:
         opened = os.open(_base() / line, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
@@ -42,7 +42,10 @@ def runs(line: str) -> bool:
 
 
 def make_base() -> None:
-    """Make the folder of all lines of this user; raise LineError where that fails or another user has it."""
+    """Make the folder for all lines of this user. Raise LineError if that fails or the folder is unsafe.
+
+    The folder is unsafe if it is a link, or if another user owns it or has rights in it.
+    """
     base = _base()
     try:
         base.mkdir(mode=0o700, exist_ok=True)
@@ -58,9 +61,10 @@ def _base() -> Path:
 
 
 class RunFolder:
-    """Makes the folder of a new run, mode 0700; `left` are the folders of killed runs with parts to publish.
+    """Makes the folder of a new run in shared memory at `with`. Only this user can read the folder.
 
-    At the end of `with`, each folder whose parts all have their verdicts is removed.
+    `left` are the folders of killed runs that have verdicts which a subscriber may have missed. The end of
+    `with` removes the folders, and keeps those that still have such verdicts.
     """
 
     def __init__(self, line: str) -> None:
@@ -81,11 +85,14 @@ class RunFolder:
 
     @property
     def is_there(self) -> bool:
-        """Whether the ledger is still there for the stages to open."""
+        """Whether the run's ledger still exists, so that stages can open it."""
         return (self.path / "ledger").exists()
 
     def _locked(self) -> int:
-        """Return the line's folder, opened and locked; make it where it is missing or just being removed."""
+        """Return the file descriptor of the line's folder, locked. Make the folder if it is missing.
+
+        Raises LineError if the line runs already, because the running line holds the lock.
+        """
         while True:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             opened = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -102,7 +109,10 @@ class RunFolder:
             os.close(opened)
 
     def _cleared(self) -> tuple[Path, ...]:
-        """Remove earlier runs' folders; keep and return those whose verdicts subscribers may have missed."""
+        """Remove the folders of earlier runs. Return the folders that are kept for their unheard verdicts.
+
+        At most MOST_LEFT folders are kept. Their verdicts may not have reached every subscriber.
+        """
         left, found = [], list(self._folder.iterdir())
         for path in sorted(found, key=lambda path: path.stat().st_mtime_ns):
             if not path.is_dir():
@@ -135,7 +145,7 @@ class RunFolder:
 
 
 def is_left(folder: Path) -> bool:
-    """Return whether a subscriber may have missed a verdict of the run in this folder."""
+    """Return whether a subscriber may have missed a verdict of the run in `folder`."""
     try:
         ledger = Ledger.open(folder / "ledger")
     except LineError as error:
@@ -145,15 +155,15 @@ def is_left(folder: Path) -> bool:
 
 
 def hold(folder: Path) -> None:
-    """Lock the run's folder until this process ends, to show that the run still publishes."""
+    """Lock the run's folder until this process ends. The lock shows that the run still publishes verdicts."""
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     fcntl.flock(opened, fcntl.LOCK_SH)
 
 
 def _await_publish(folder: Path) -> None:
-    """Wait for the publisher of a killed run, which still publishes verdicts.
+    """Wait until the publish process of a killed run has sent its last verdicts and ended.
 
-    Raises LineError where it does not end in time.
+    Raises LineError if that process does not end in time.
     """
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     end_ns = 0

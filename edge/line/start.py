@@ -1,6 +1,6 @@
-"""Starts the process of a stage, and ties it to its supervisor before it imports anything heavy.
+"""Starts the process of a stage, and first makes sure that this process ends when its supervisor ends.
 
-The supervisor runs it as `python -m edge.line.start FOLDER STAGE SUPERVISOR`; nobody runs it by hand.
+The supervisor runs this module as `python -m edge.line.start FOLDER STAGE SUPERVISOR`. Nobody runs it by hand.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def tie(stage: str, supervisor: int) -> None:
-    """Have the kernel kill this process when its supervisor, a process id, ends.
+    """Tell the kernel to kill this process when the process with the id `supervisor` ends.
 
-    Publish gets SIGTERM instead, and publishes what was captured before it stops. Exits where the supervisor
-    has ended already.
+    The publish stage gets SIGTERM instead, so that it can still publish the verdicts of all captured parts.
+    Exits if the supervisor has ended already.
     """
     number = signal.SIGTERM if stage == "publish" else signal.SIGKILL
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
@@ -28,7 +28,7 @@ def tie(stage: str, supervisor: int) -> None:
 
 
 def main() -> int:
-    """Run the stage that the command line names; return the exit status."""
+    """Run the stage that the command line names, and return its exit status."""
     folder, stage, supervisor = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     tie(stage, supervisor)
     from .processes import run_stage_of

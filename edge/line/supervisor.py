@@ -1,7 +1,8 @@
 """Supervises a line: makes its shared memory, starts, watches and restarts its stages, and stops them.
 
-The supervisor keeps the ledger and restarts publish, so each captured part gets its verdict even if a stage
-fails. A stop ends capture first and waits for the verdicts of the parts in flight.
+The supervisor keeps the ledger, which is the table of all parts. It restarts the publish stage too, so each
+captured part gets its verdict even if a stage fails. To stop the line, it ends the capture stage first. It ends
+the other stages when every captured part has its verdict.
 """
 
 from __future__ import annotations
@@ -37,15 +38,16 @@ TICK_MS = 20
 STOP_S = 5.0
 #: The line does not start if one of its stages is killed more often than this while it starts.
 MOST_KILLS = 3
-#: The last stage starts first, so that each stage that sends finds the next one listening.
+#: The last stage starts first, so that the receiver listens before the sender starts.
 START_ORDER = tuple(reversed(STAGES))
 
 
 class Line:
-    """A line; `with` makes and starts it, and stops it in order.
+    """A line of inspection. `with` starts it, and stops it when every captured part has its verdict.
 
-    Calls `hear` with each verdict and heartbeat that is published. `with` raises LineError where the line
-    cannot start: a line of its name runs, memory or a port is not available, a stage ends before it is ready.
+    Calls `hear` with each verdict and heartbeat that the line publishes. `state` is the folder that keeps the
+    epoch. `with` raises LineError if the line cannot start: for example if a line of this name runs already, if
+    memory or a port is not available, or if a stage ends before it is ready.
     """
 
     def __init__(
@@ -100,27 +102,28 @@ class Line:
 
     @property
     def ended(self) -> bool:
-        """Whether the source has delivered its last frame and every part has its verdict."""
+        """Whether capture has ended for good and every captured part has its verdict."""
         return self._ended and not self._ledger.waiting
 
     @property
     def captured(self) -> int:
-        """Number of parts captured so far."""
+        """Number of parts that were captured since the line started."""
         return self._ledger.captured
 
     @property
     def folder(self) -> Path:
-        """Folder of the line's shared memory and sockets."""
+        """Folder in shared memory with the ledger, ring, plan and sockets of this run."""
         return self._folder
 
     def pid(self, stage: str) -> int | None:
-        """Return the process id of a stage, None while it does not run."""
+        """Return the process id of a stage, or None if its process does not run."""
         return self._children[stage].pid
 
     def tick(self) -> None:
-        """Restart stages that need it and hear what is published, in about TICK_MS.
+        """Restart stages that have ended, and take the messages that were published. This lasts about TICK_MS.
 
-        Raises LineError where the line cannot go on because its folder was removed.
+        Call it again and again while the line runs. Raises LineError if the line's folder was removed, because
+        the line cannot go on without its folder.
         """
         if not self._run.is_there:
             raise LineError(f"{self._folder}: the folder of the running line was removed: start the line again")
@@ -140,7 +143,7 @@ class Line:
         self._listener.listen(TICK_MS)
 
     def _restart(self, name: str, child: Child, now_ns: int) -> None:
-        """Restart a stage; where the system cannot start it now, try again later."""
+        """Restart a stage. If the system cannot start the stage now, try again later."""
         try:
             if name == "capture":
                 self._next_epoch()
@@ -152,7 +155,7 @@ class Line:
             self._metrics.restarted(name)
 
     def _start(self) -> None:
-        """Start all stages but capture together, and capture when they are ready."""
+        """Start all stages except capture together. When they are ready, start capture."""
         for names in (START_ORDER[:-1], START_ORDER[-1:]):
             if "capture" in names:
                 self._await_heartbeat()
@@ -174,7 +177,7 @@ class Line:
         self._report_engine()
 
     def _report_engine(self) -> None:
-        """Tell the metrics infer's engine, once for each process: a restarted infer may take another one."""
+        """Tell the metrics which engine infer uses. A restarted infer may use another one, so tell it again."""
         infer = self._children["infer"]
         if infer.ready and infer.pid != self._reported_infer:
             try:
@@ -186,7 +189,10 @@ class Line:
             self._metrics.engine(running, self._recipe_digest, digest_of(self._judges))
 
     def _await_heartbeat(self) -> None:
-        """Wait until the supervisor hears publish, so that it counts the first verdict too."""
+        """Wait for the first heartbeat of publish, so that the metrics count the first verdict too.
+
+        Raises LineError if no heartbeat comes.
+        """
         end_ns = time.monotonic_ns() + round(STOP_S * 1e9) + self._recipe.publish.heartbeat_ms * 1_000_000
         while not self._listener.has_heard:
             self._listener.listen(TICK_MS)
@@ -194,13 +200,13 @@ class Line:
                 raise LineError("publish: no heartbeat came: is the ipc socket in /dev/shm blocked?")
 
     def _next_epoch(self) -> None:
-        """Count up the epoch, unless the current one has no part: restarts without a camera use up no epoch."""
+        """Start a new epoch, unless the current epoch has no part yet. So restarts alone use up no epochs."""
         if self._ledger.epoch and not self._ledger.last_sequence(self._ledger.epoch):
             return
         self._ledger.epoch = next_epoch(self._state, self._recipe.line)
 
     def _stop(self) -> None:
-        """End capture, wait for the verdicts of the parts in flight, then end the other stages."""
+        """End capture, wait until the captured parts have their verdicts, and end the other stages."""
         self._children["capture"].terminate()
         self._children["capture"].wait(STOP_S)
         self._ended = True

@@ -1,4 +1,4 @@
-"""The process of one stage: opens the run's shared memory and sockets, and loads only what the stage needs."""
+"""Runs the process of one stage: opens its shared memory and sockets, and loads only what the stage needs."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ PRIORITY = {"publish": 20, "capture": 10, "preprocess": 5, "infer": 5}
 
 
 def run_stage(folder: Path, stage: str, supervisor: int) -> None:
-    """Run one stage until it is told to stop or, for capture, until the source ends."""
+    """Run one stage of the run in `folder`, until a signal or the end of the process `supervisor` stops it.
+
+    The capture stage also ends when its source of pictures ends.
+    """
     plan = read_plan(folder)
-    # Infer does so itself, once its engine has its cores.
+    # Infer calls both functions itself, after its engine has started on the reserved cores.
     if stage != "infer":
         take_realtime_priority(PRIORITY[stage])
         leave_to_engine(plan.recipe.engine.threads)
@@ -31,7 +34,7 @@ def run_stage(folder: Path, stage: str, supervisor: int) -> None:
 
 
 def run_stage_of(folder: Path, stage: str, supervisor: int) -> int:
-    """Run a stage and return its exit status; write its error to `<stage>.error` for the supervisor."""
+    """Run a stage and return its exit status. Write its error to `<stage>.error` for the supervisor."""
     logging.basicConfig(level=logging.INFO, format=f"%(levelname)s {stage}: %(message)s")
     try:
         run_stage(folder, stage, supervisor)

@@ -1,4 +1,4 @@
-"""Runs the process of capture: opens the recipe's source and makes a part of each trigger."""
+"""Runs the capture process, which opens the recipe's source of pictures and makes a part of each trigger."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..plan import Plan
 
 
 def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: Ledger, ring: Ring) -> None:
-    """Run capture until it is told to stop or its source ends."""
+    """Run capture until the stop signal comes or the source ends."""
     source = plan.recipe.source
     capture = Capture(
         ring,

@@ -1,4 +1,4 @@
-"""Runs the process of infer: arms each judge's engine and runs it on the parts that come."""
+"""Runs the infer process, which opens and checks each judge's engine and runs it on the parts that come."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: Ledger, ring: Ring) -> None:
-    """Arm the judges' engines, and run infer until it is told to stop."""
+    """Open and check the judges' engines. Run them on the parts that come until the stop signal."""
     threads = plan.recipe.engine.threads
     with ExitStack() as opened:
         with engine_cores(threads):
@@ -60,7 +60,7 @@ def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: 
 
 
 def _with_engine(judge: Judge, engine: Engine) -> JudgeEngine:
-    """Return the judge's engine with what it compares parts with: features of the masters, or drawings."""
+    """Return the judge's engine, and the features of masters or the drawings that it compares parts with."""
     manifest = judge.bundle.manifest
     calibration, running = manifest.calibration, f"{engine.name} {engine.precision}"
     if calibration and calibration.engine != running:

@@ -1,4 +1,4 @@
-"""Reads the judges for a stage, and checks that no file of theirs has changed since the line was started."""
+"""Reads the judges for a stage, and checks that none of their files has changed since the line was started."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..plan import Plan
 
 
 def judges_of(plan: Plan) -> tuple[Judge, ...]:
-    """Return the plan's judges; raise LineError where a bundle has changed since the line was started."""
+    """Return the plan's judges. Raise LineError if a bundle has changed since the line was started."""
     judges = read_judges(plan.recipe)
     if digest_of(judges) != plan.bundle_digest:
         names = ", ".join(judge.choice.bundle for judge in judges)
@@ -20,7 +20,10 @@ def judges_of(plan: Plan) -> tuple[Judge, ...]:
 
 
 def looking_judges(plan: Plan) -> tuple[Judge, ...]:
-    """Return the plan's judges; raise LineError where a bundle, master or drawing changed since the start."""
+    """Return the plan's judges for a stage that also reads their masters and drawings.
+
+    Raises LineError if a bundle, a master or a drawing has changed since the line was started.
+    """
     for path, digest in plan.pictures.items():
         if digest_of_picture(path) != digest:
             raise LineError(f"{path}: has changed since the line was started: restart the line")

@@ -1,4 +1,4 @@
-"""Runs the process of preprocess: prepares each judge's input of the parts that come."""
+"""Runs the preprocess process, which prepares each judge's input for the parts that come."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .judges import looking_judges
 
 
 def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: Ledger, ring: Ring) -> None:
-    """Run preprocess until it is told to stop."""
+    """Prepare the inputs of the parts that come until the stop signal."""
     preparers = [judge.preparer() for judge in looking_judges(plan)]
     shape = plan.recipe.source.shape
 

@@ -1,4 +1,4 @@
-"""Runs the process of publish, which reads the judges' rules from a file and loads no bundle."""
+"""Runs the publish process, which sends verdicts. It reads the judges' rules from a file, not from bundles."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: Ledger, ring: Ring) -> None:
-    """Run publish until it is told to stop and every captured part has its verdict."""
+    """Publish verdicts. After the stop signal, continue until every captured part has its verdict."""
     recipe, rules = plan.recipe, read_rules(folder)
     publisher = Publisher(ring, ledger, rules, _identity(plan), plan.guard_ns, _recovery_ns(recipe))
 
@@ -47,7 +47,10 @@ def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: 
 
 
 def _left(folder: Path, plan: Plan) -> tuple[Ledger, Identity] | None:
-    """Return a killed run's ledger and what its verdicts say about the line; None where the ledger is gone."""
+    """Return the ledger of a killed run, and the facts about the line that its verdicts contain.
+
+    Returns None if the ledger cannot be opened.
+    """
     try:
         ledger = Ledger.open(folder / "ledger")
     except LineError as error:
@@ -72,5 +75,5 @@ def _identity(plan: Plan) -> Identity:
 
 
 def _recovery_ns(recipe: Recipe) -> int:
-    """Return the time after which a camera that delivers nothing would have failed again."""
+    """Return the time in which a reopened camera that delivers nothing would fail again."""
     return RECOVERY_NS + (recipe.source.timeout_ms * 1_000_000 if isinstance(recipe.source, Video) else 0)
