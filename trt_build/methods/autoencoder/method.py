@@ -21,7 +21,7 @@ class AutoencoderMethod(GoodPartsMethod):
     train_options = frozenset({"backbone", "mixed_sizes"})
 
     def train(self, data: Path, folder: Path, options: TrainOptions) -> None:
-        """Train on the good parts in `data`. Write the checkpoint to `folder`, or continue from the one there."""
+        """Train on the good parts in `data`. Write the checkpoint to `folder`, or continue the one there."""
         from trt_build.methods.autoencoder.network import AutoencoderConfig
         from trt_build.methods.autoencoder.train import TRAINING, train_autoencoder
 
@@ -38,7 +38,7 @@ class AutoencoderMethod(GoodPartsMethod):
         return Autoencoder(AutoencoderConfig(**config))
 
     def exportable(self, network: Autoencoder, *, height: int, width: int) -> Exportable:
-        """Return the network as one ONNX graph of plain weights, for pictures of the size it was trained for."""
+        """Return the network as one ONNX graph of plain weights, for pictures of the size in training."""
         return super().exportable(network.fold(), height=height, width=width)
 
 
