@@ -1,1 +1,1 @@
-"""Golden-master comparison: a Siamese difference U-Net."""
+"""Finds defects on a board by comparing its picture with the picture of a defect-free master."""

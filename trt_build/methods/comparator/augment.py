@@ -1,4 +1,4 @@
-"""Crops and changes a pair of pictures as another board, camera and jig could have shown it."""
+"""Crops and changes a master and its board at random, as other boards, cameras and jigs would look."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ OPPOSITE = np.array([KINDS.index(k) for k in ("short", "open", "spur", "mousebit
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How much a training picture may change. The defaults are for pictures of a camera.
+    """How much a training picture may change. The default values are for pictures of a camera.
 
-    `clean`, `invert`, `paint`, `grey`, `jpeg` and `noise` are probabilities. `BLACK_AND_WHITE` is for scans
-    with two levels.
+    `clean`, `invert`, `paint`, `grey`, `jpeg` and `noise` are probabilities. `BLACK_AND_WHITE` has the values
+    for scans with two levels.
     """
 
     size_px: int = 320
@@ -43,7 +43,7 @@ BLACK_AND_WHITE = Augmentation(invert=0.25, paint=0.5, grey=0.25, jpeg=0.7)
 
 
 def augmentation_for(pairs: Sequence[Pair]) -> Augmentation:
-    """Return `BLACK_AND_WHITE` if the masters have hardly any grey pixels, else the defaults."""
+    """Return `BLACK_AND_WHITE` if the masters have hardly any grey pixels. Otherwise, return the defaults."""
     between = np.mean([np.mean((pair.master[::8, ::8] > 40) & (pair.master[::8, ::8] < 215)) for pair in pairs])
     return BLACK_AND_WHITE if between < 0.02 else Augmentation()
 
@@ -51,7 +51,11 @@ def augmentation_for(pairs: Sequence[Pair]) -> Augmentation:
 def augment(
     pair: Pair, how: Augmentation, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Return master and board `(size, size)` uint8, boxes `(B, 4)` float32 in pixels, kinds `(B,)` int64."""
+    """Return a random crop of the master and of the board, with the boxes and kinds of its defects.
+
+    Master and board are `(size, size)` uint8, boxes `(B, 4)` float32 in pixels, and kinds `(B,)` int64. `how`
+    says how much the pictures may change.
+    """
     board, boxes, kinds = pair.board, pair.boxes, pair.kinds
     if rng.random() < how.clean:
         board, boxes, kinds = pair.master, boxes[:0], kinds[:0]
@@ -70,7 +74,7 @@ def augment(
 def _placement(
     boxes: npt.NDArray[np.float32], shape: tuple[int, ...], how: Augmentation, rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    """Return the matrix 3x3 from the picture to a crop, with random scale, symmetry and place."""
+    """Return the 3x3 matrix that maps a picture to a crop, with random scale, mirroring and position."""
     height, width = shape[:2]
     scale = float(np.exp(rng.uniform(*np.log(how.scale))))
     reach = how.size_px / scale / 2
@@ -93,7 +97,7 @@ def _placement(
 def _nudged(
     place: npt.NDArray[np.float64], how: Augmentation, rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    """Return the placement 3x3 with the small shift and rotation of a board on a jig."""
+    """Return the 3x3 matrix `place` with a small random shift and rotation, as of a board on a jig."""
     angle = np.deg2rad(rng.uniform(-how.turn_deg, how.turn_deg))
     middle = how.size_px / 2
     centred = np.array([[1, 0, -middle], [0, 1, -middle], [0, 0, 1]])
@@ -106,7 +110,7 @@ def _nudged(
 
 
 def _warp(picture: npt.NDArray[np.uint8], place: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.uint8]:
-    """Return the crop `(size, size)` uint8 of a grey picture `(H, W)`."""
+    """Return the crop of a grey picture as `(size, size)` uint8. The 3x3 matrix `place` maps to the crop."""
     # Pixel centres are at half pixels in `place`, but at whole pixels in OpenCV.
     half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
     matrix = np.linalg.inv(half) @ place @ half
@@ -122,7 +126,7 @@ def _placed(
     place: npt.NDArray[np.float64],
     how: Augmentation,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Return boxes `(B, 4)` and kinds `(B,)` in the crop, without those whose defect is mostly outside."""
+    """Return the boxes `(B, 4)` and kinds `(B,)` of the crop. Defects that are mostly outside are left out."""
     if not len(boxes):
         return boxes, kinds
     middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
@@ -139,7 +143,10 @@ def _placed(
 def _photographed(
     picture: npt.NDArray[np.uint8], soft: bool, how: Augmentation, rng: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """Return the picture `(H, W)` uint8 with another threshold or light, blur, noise and compression."""
+    """Return the picture as `(H, W)` uint8 with other light and blur if `soft`, otherwise in black and white.
+
+    Noise and compression are added at random.
+    """
     if soft:
         if rng.random() < 0.5:
             picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.2)), np.uint8)

@@ -1,4 +1,7 @@
-"""Sets a comparator's thresholds by held-out pairs, and keeps the scores of good boards for p-values."""
+"""Sets the thresholds of a comparator with pairs that were not used for training.
+
+Keeps the scores of good boards too, from which the line computes p-values.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ NOTE = "The thresholds best tell true from false boxes and promise no rate; good
 
 
 def held_out_pairs(data: Path) -> list[Pair]:
-    """Return the pairs that are kept from training; raise DatasetError where there are none."""
+    """Return the pairs in `data` that are not used for training. Raise DatasetError if there are none."""
     _, kept = split(read_pairs(data))
     if not kept:
         raise DatasetError(f"{data}: so few pairs that none was kept from training: give more, about 50")
@@ -41,10 +44,12 @@ def held_out_pairs(data: Path) -> list[Pair]:
 def set_thresholds(
     draft: Path, pairs: Sequence[Pair], options: CalibrationOptions, fit: Fit | None = None
 ) -> Calibration | None:
-    """Set the threshold of each kind that best separates true from false boxes.
+    """Set for each kind of defect the threshold that best separates true from false boxes in `pairs`.
 
-    If there are enough boards without any defect among the pairs, keep their scores for p-values and return
-    them with their calibration. A score is the highest quotient of a map's value and the threshold of its kind.
+    Remove the draft's INT8 graphs if they find less than FP32. If there are at least 19 pairs without any
+    defect, keep the scores of these boards for p-values, and return the calibration; otherwise return None. The
+    score of a board is the highest ratio of a map's value to the threshold of its kind. `fit` has the limits of
+    how well a board must fit its master; without `fit`, they are measured on `pairs`.
     """
     source = read_draft(draft)
     cases = list(pair_cases(pairs, source.manifest.input))
@@ -69,7 +74,10 @@ def set_thresholds(
 
 
 def measure_of(pairs: Sequence[Pair]) -> Measure:
-    """Return what measures the class-mean AP at IoU 0.33, in points, of an engine's outputs for these pairs."""
+    """Return a function that measures the quality of an engine from its outputs for these pairs.
+
+    The quality is the mean over all kinds of the average precision (AP) at IoU 0.33, in 0 to 100 points.
+    """
 
     def measure(answers: Sequence[Outputs]) -> float:
         found = [boxes_of(outputs, pair) for outputs, pair in zip(answers, pairs, strict=True)]
@@ -79,9 +87,9 @@ def measure_of(pairs: Sequence[Pair]) -> Measure:
 
 
 def _quality_lost(measure: Measure) -> Lost:
-    """Return what tells whether INT8 finds less than FP32 does.
+    """Return a function that says in words what quality INT8 loses against FP32, or None if it loses none.
 
-    It compares boxes and not scores, because boards with defects all have similar scores.
+    The function compares boxes and not scores, because all boards with defects have similar scores.
     """
 
     def lost(fp32: Sequence[Outputs], int8: Sequence[Outputs]) -> str | None:
@@ -94,5 +102,5 @@ def _quality_lost(measure: Measure) -> Lost:
 
 
 def boxes_of(outputs: Outputs, pair: Pair) -> Boxes:
-    """Return the boxes that `evaluate` finds in an engine's outputs for a pair."""
+    """Return the boxes of the defects that an engine's outputs show for one pair, highest score first."""
     return find_all(lambda master, board: (outputs["map"][0], outputs["extents"][0]), [pair])[0]

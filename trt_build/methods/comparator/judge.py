@@ -1,4 +1,4 @@
-"""Opens a comparator, a bundle's engine or a checkpoint's network, as one function of master and board."""
+"""Opens a comparator, from a bundle or from a checkpoint, as a function that judges a board."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from trt_build.figures.boards import FloatArray, Judge, Picture
 
 @contextmanager
 def open_judge(model: Path) -> Iterator[Judge]:
-    """Yield the judge of a checkpoint file or a bundle's folder; a bundle runs on its fastest engine."""
+    """Yield a function that takes master and board, and returns the map and the extents of the defects.
+
+    `model` is a checkpoint file or the folder of a bundle. A bundle runs on its fastest engine.
+    """
     if model.is_file():
         from trt_build.methods.comparator.train import torch_judge
         from trt_build.methods.trained import load_trained

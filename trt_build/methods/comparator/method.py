@@ -1,4 +1,7 @@
-"""The comparator as a method of `trt-build`, on folders of pairs of a board and its master."""
+"""Offers the comparator as a method to the commands of `trt-build`.
+
+The data is a folder of pairs, each with the pictures of a board and of its master.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ FITTED = 300  # pairs on which it is measured how well good boards fit their mas
 
 
 class ComparatorMethod:
-    """A board is compared with its master, the defect-free picture."""
+    """Judges a board by comparing its picture with that of its master, which has no defects."""
 
     name: MethodName = "comparator"
     train_options: frozenset[str] = frozenset()
@@ -45,7 +48,7 @@ class ComparatorMethod:
     evaluates_checkpoints = True
 
     def train(self, data: Path, folder: Path, options: TrainOptions) -> None:
-        """Train on the pairs of `data`, in `folder`."""
+        """Train on the pairs in `data`. Write the checkpoint to `folder`, or continue from one there."""
         from trt_build.methods.comparator.network import ComparatorConfig
         from trt_build.methods.comparator.train import train_comparator
         from trt_build.methods.loop import TrainConfig
@@ -54,13 +57,16 @@ class ComparatorMethod:
         train_comparator(data, folder, network=ComparatorConfig(kinds=KINDS), training=training)
 
     def build(self, config: Mapping[str, Any]) -> Comparator:
-        """Return the network of a checkpoint's configuration."""
+        """Return the network that a checkpoint's `config` describes, without its trained weights."""
         from trt_build.methods.comparator.network import Comparator, ComparatorConfig
 
         return Comparator(ComparatorConfig(**config))
 
     def exportable(self, network: Comparator, *, height: int, width: int) -> Exportable:
-        """Return the network as two graphs for this size; raise ExportError for one that it does not take."""
+        """Return the network as two ONNX graphs for this size in pixels: one for masters, one for boards.
+
+        Raise ExportError if a side is not a multiple of 32.
+        """
         from trt_build.methods.comparator.network import COARSEST, Judge, Reference
 
         if height % COARSEST or width % COARSEST:
@@ -77,28 +83,37 @@ class ComparatorMethod:
         )
 
     def calibration_pictures(self, data: Path, spec: InputSpec) -> list[Case]:
-        """Return pairs that were trained with, evenly chosen."""
+        """Return up to 100 pairs that were used for training, evenly chosen, to calibrate INT8."""
         known, _ = split(read_pairs(data))
         return list(pair_cases(evenly(known, CALIBRATION_PICTURES), spec))
 
     def calibrate(self, draft: Path, data: Path, options: CalibrationOptions) -> Calibration | None:
-        """Set the draft's thresholds on the held-out pairs, and the limits of registration on all pairs."""
+        """Set the draft's thresholds with pairs that were not used for training. Return the calibration, if
+        any.
+
+        Also set limits of how well a board must fit its master, measured on up to 300 of all pairs.
+        """
         fit = fit_of(evenly(read_pairs(data), FITTED))
         return set_thresholds(draft, held_out_pairs(data), options, fit)
 
     def held_out(self, data: Path, spec: InputSpec) -> Iterator[Case]:
-        """Yield all pairs that were not trained with."""
+        """Yield all pairs that were not used for training."""
         return pair_cases(held_out_pairs(data), spec)
 
     def labelled(self, data: Path, bundle: Bundle) -> tuple[Iterator[Case], Measure]:
-        """Return all pairs of a folder, and what measures the class-mean AP at IoU 0.33 in points."""
+        """Return all pairs in `data`, and a function that measures the quality of an engine's outputs.
+
+        The quality is the mean over all kinds of the average precision (AP) at IoU 0.33, in 0 to 100 points.
+        """
         pairs = read_pairs(data)
         return pair_cases(pairs, bundle.manifest.input), measure_of(pairs)
 
     def evaluate(self, model: Path, data: Path, options: EvaluateOptions) -> Evaluated:
-        """Return the figures of a bundle or a checkpoint on pairs; draw the worst boards for a report.
+        """Return the figures of a bundle or a checkpoint on the pairs in `data`.
 
-        The cut for boxes is chosen on the held-out pairs of `chosen_on`; without it, the cut is 0.5.
+        If `options.report` is a folder, write pictures of the worst boards to this folder. Boxes count from a
+        certain score, the cut. It is chosen on the held-out pairs of `options.chosen_on`; without this folder,
+        it is 0.5.
         """
         test = read_pairs(data)
         kept = held_out_pairs(options.chosen_on) if options.chosen_on else []

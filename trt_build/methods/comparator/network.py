@@ -1,12 +1,12 @@
-"""Comparator: finds defects on a picture of a board by comparing it with the picture of its master.
+"""Defines the comparator, which finds defects by comparing the pictures of a board and of its master.
 
-A Siamese encoder applies the same weights to both pictures. At every level the decoder gets the difference of
-both. The layer-by-layer comparison is that of US 10,937,141 B2 (Sualab); the absolute difference is
-FC-Siam-diff (Daudt et al., arXiv 1810.08462). For each cell of 4x4 pixels the head gives the kind of defect on
-it and the distances to the defect's four sides (FCOS, Tian et al., arXiv 1904.01355), so that neighbouring
-defects stay apart.
+An encoder turns both pictures into features with the same weights. At every level, the decoder takes the
+board's features and the difference between both. The comparison at each level is that of US 10,937,141 B2
+(Sualab); the absolute difference is FC-Siam-diff (Daudt et al., arXiv 1810.08462). For each cell of 4x4 pixels,
+the network returns the probability of each kind of defect and the distances to the defect's four sides (FCOS,
+Tian et al., arXiv 1904.01355). The distances keep neighbouring defects apart.
 
-A master's features can be kept: `encode` the master once, then `compare` each board with its features.
+The features of a master can be kept: call `encode` once for the master, and `compare` for each board.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ COARSEST = 32
 
 @dataclass(frozen=True, kw_only=True)
 class ComparatorConfig:
-    """The shape of the network; the checkpoint holds it with the weights."""
+    """The sizes and options that a comparator is built from. The checkpoint stores them with the weights."""
 
     kinds: tuple[str, ...]
     stem: int = 16
@@ -35,7 +35,7 @@ class ComparatorConfig:
 
 
 class Comparator(nn.Module):
-    """Takes pictures `(N, C, H, W)` uint8, sides a multiple of 32, and scales them itself."""
+    """The whole network. It takes pictures `(N, C, H, W)` uint8, whose sides are multiples of 32 pixels."""
 
     def __init__(self, config: ComparatorConfig) -> None:
         super().__init__()
@@ -58,7 +58,10 @@ class Comparator(nn.Module):
         _start_at(self.extent, 1.0)
 
     def encode(self, image: Tensor) -> list[Tensor]:
-        """Return a picture's features at strides s of 4, 8, 16 and 32: `(N, widths[i], H/s, W/s)` float32."""
+        """Return a picture's features at the strides s of 4, 8, 16 and 32.
+
+        Each is `(N, widths[i], H/s, W/s)` float32.
+        """
         x = self.stem(image.to(self.kind.weight.dtype) / 127.5 - 1.0)
         features = []
         for level in self.levels:
@@ -67,16 +70,18 @@ class Comparator(nn.Module):
         return features
 
     def compare(self, master: list[Tensor], image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `map` `(N, K, H/4, W/4)` in 0..1 and `extents` `(N, 4, H/4, W/4)` in pixels, both float32.
+        """Return the map and the extents of the defects for features of the masters and pictures of boards.
 
-        The extents are the distances from the cell's centre to the defect's left, top, right and bottom side.
+        The map is `(N, K, H/4, W/4)` float32, the probability of each kind. The extents are `(N, 4, H/4, W/4)`
+        float32, the distances in pixels from a cell's centre to the defect's left, top, right and bottom side.
         """
         logits, extents = self.decode(master, self.encode(image))
         return logits.sigmoid(), extents
 
     def decode(self, master: list[Tensor], board: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return what `compare` returns, from two sets of features, but with logits for the map, as the losses
-        need.
+        """Return map and extents as `compare` does, from the features of both pictures.
+
+        The map holds logits and not probabilities, because the losses need logits.
         """
         x = None
         for i in reversed(range(len(board))):
@@ -91,31 +96,31 @@ class Comparator(nn.Module):
         return self.kind(x), F.relu(self.extent(x)) * 8.0
 
     def forward(self, master: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return map and extents of pictures and their masters, both `(N, C, H, W)` uint8."""
+        """Return the map and the extents of the defects for masters and boards `(N, C, H, W)` uint8."""
         return self.compare(self.encode(master), image)
 
 
 class Reference(nn.Module):
-    """The graph that runs once for each master: pictures `(N, C, H, W)` uint8 into features."""
+    """The ONNX graph that runs once for each master. It turns pictures `(N, C, H, W)` uint8 into features."""
 
     def __init__(self, model: Comparator) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, master: Tensor) -> tuple[Tensor, ...]:
-        """Return the features of `Comparator.encode`."""
+        """Return the features of the masters at the strides 4, 8, 16 and 32."""
         return tuple(self.model.encode(master))
 
 
 class Judge(nn.Module):
-    """The graph that runs for each board: pictures `(N, C, H, W)` uint8 and features into map and extents."""
+    """The ONNX graph that runs for each board. It takes its picture and the features of its master."""
 
     def __init__(self, model: Comparator) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, image: Tensor, features: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return map and extents, as `Comparator.compare`."""
+        """Return the map and the extents of the defects, as `Comparator.compare` does."""
         return self.model.compare(features, image)
 
 

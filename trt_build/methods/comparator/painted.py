@@ -1,8 +1,8 @@
-"""Paints more defects on the picture of a board; each gets its kind by what it does to the copper.
+"""Paints additional defects on the picture of a board. The kind follows from the effect on the copper.
 
-Copper is dark, bare board is bright. Paint that joins two pieces of copper is a short, paint on the edge of one
-piece is a spur, and paint on bare board is stray copper. Scratches get their kinds in the same way, with copper
-and bare board exchanged: open, mousebite, pin-hole. A stroke whose effect is not clear is not painted.
+Copper is dark, and bare board is bright. Paint that joins two pieces of copper is a short. Paint on the edge of
+one piece is a spur. Paint on bare board is stray copper. A scratch is the same with copper and bare board
+exchanged: an open, a mousebite or a pin-hole. A stroke is not painted if its effect is not clear.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ def add_defects(
     *,
     tries: int = 5,
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Return a copy of `board` `(H, W)` uint8 with up to `tries` more defects, and all boxes and kinds.
+    """Return a copy of the board `(H, W)` uint8 with up to `tries` more defects, and all boxes and kinds.
 
-    Boxes are `(B, 4)` float32 in pixels, kinds `(B,)` int64.
+    Boxes are `(B, 4)` float32 in pixels, and kinds are `(B,)` int64. The box of a new defect is `margin_px`
+    larger than the defect on each side.
     """
     board = board.copy()
     edges = cv2.morphologyEx(board[::4, ::4], cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
@@ -62,7 +63,7 @@ def add_defects(
 
 
 def _stroke(rng: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """Return a line or blob, as if drawn by hand, in the middle of a window `(2 WINDOW_PX, 2 WINDOW_PX)`."""
+    """Return a random line or blob in the middle of a window as `(2 WINDOW_PX, 2 WINDOW_PX)` bool."""
     canvas = np.zeros((2 * WINDOW_PX, 2 * WINDOW_PX), np.uint8)
     length, direction = rng.uniform(4, 30), rng.uniform(0, 2 * np.pi)
     points = [np.zeros(2)]
@@ -81,7 +82,10 @@ def _stroke(rng: np.random.Generator) -> npt.NDArray[np.bool_]:
 def _try_stroke(
     window: npt.NDArray[np.uint8], stroke: npt.NDArray[np.bool_], *, scratch: bool
 ) -> tuple[npt.NDArray[np.bool_], int | None]:
-    """Return the pixels `(h, w)` that the stroke changes, and the kind of the defect if it is clear."""
+    """Return the pixels that the stroke changes as `(h, w)` bool, and the kind of the defect or None.
+
+    The kind is None if the effect of the stroke is not clear.
+    """
     # The ground that the stroke adds to.
     ground = (window > 127) if scratch else (window <= 127)
     changed = stroke & ~ground
@@ -103,6 +107,6 @@ def _try_stroke(
 
 
 def _gap(changed: npt.NDArray[np.bool_], ground: npt.NDArray[np.bool_]) -> float:
-    """Return the distance in pixels between the stroke and the nearest ground of the kind that it adds to."""
+    """Return the distance in pixels between the `changed` pixels and the nearest pixel of `ground`."""
     distance = cv2.distanceTransform((~ground).astype(np.uint8), cv2.DIST_L2, 3)
     return float(distance[changed].min())

@@ -1,8 +1,8 @@
-"""Turns the boxes of defects into the comparator's targets for each cell, and computes its losses.
+"""Turns the boxes of defects into what the comparator should return at each cell, and computes its losses.
 
-A defect is a Gaussian hill in the map of its kind, scaled with its box (TTFNet, Liu et al., arXiv 1909.00700).
-The map's loss is CenterNet's focal loss (Zhou et al., arXiv 1904.07850); the loss of the extents is the
-generalised IoU (Rezatofighi et al., arXiv 1902.09630) on the cells of the hill.
+In the map of its kind, a defect is a Gaussian hill that is as large as its box (TTFNet, Liu et al., arXiv
+1909.00700). The loss of the map is CenterNet's focal loss (Zhou et al., arXiv 1904.07850). The loss of the
+extents is the generalised IoU (Rezatofighi et al., arXiv 1902.09630) on the cells of the hill.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ SPREAD = 0.54
 def targets_of(
     boxes: npt.NDArray[np.float32], kinds: npt.NDArray[np.int64], size: tuple[int, int], count: int, stride: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return the targets of a picture of `size` (height, width in pixels), at the stride s, both float32.
+    """Return the map and the extents that the comparator should give for one picture, both float32.
 
-    These are the map `(count, H/s, W/s)` in 0..1, and a weight and the four extents in pixels, `(5, H/s, W/s)`.
-    Boxes are `(B, 4)` left, top, right, bottom in pixels; kinds are `(B,)`. The weights of a defect's cells add
-    up to one.
+    The map is `(count, H/s, W/s)` in 0..1, where s is the stride and `count` the number of kinds. The extents
+    are `(5, H/s, W/s)`: a weight, and the distances in pixels to the left, top, right and bottom side. The
+    weights of a defect's cells add up to one. `size` is height and width in pixels. Boxes are `(B, 4)`: left,
+    top, right, bottom.
     """
     height, width = size[0] // stride, size[1] // stride
     map_ = np.zeros((count, height, width), np.float32)
@@ -48,14 +49,17 @@ def targets_of(
 
 
 def _hill(offset: npt.NDArray[np.float32], length: float) -> npt.NDArray[np.float32]:
-    """Return the Gaussian's value `(n,)` at offsets `(n,)` from the middle of a side, in pixels."""
+    """Return a Gaussian's values at offsets in pixels from its centre as `(n,)`. `length` is the box's side."""
     sigma = max(SPREAD * length / 6, 1.0)
     values = np.exp(-0.5 * (offset / sigma) ** 2)
     return np.where(np.abs(offset) <= 3 * sigma, values, 0).astype(np.float32)
 
 
 def map_loss(logits: Tensor, map_: Tensor) -> Tensor:
-    """Return the penalty-reduced focal loss of the map, per defect; both are `(N, K, h, w)`."""
+    """Return the focal loss of the map for each defect, as a scalar.
+
+    `logits` is what the network returned, and `map_` what it should have returned. Both are `(N, K, h, w)`.
+    """
     peaks = map_ >= 0.999
     sure, doubt = F.logsigmoid(logits), F.logsigmoid(-logits)
     chance = logits.sigmoid()
@@ -65,7 +69,10 @@ def map_loss(logits: Tensor, map_: Tensor) -> Tensor:
 
 
 def extents_loss(extents: Tensor, sides: Tensor) -> Tensor:
-    """Return one minus the generalised IoU per defect, of `(N, 4, h, w)` and targets `(N, 5, h, w)`."""
+    """Return one minus the generalised IoU of true and found boxes, averaged over the defects, as a scalar.
+
+    `extents` `(N, 4, h, w)` is what the network returned. `sides` `(N, 5, h, w)` comes from `targets_of`.
+    """
     weight, truth = sides[:, 0], sides[:, 1:]
     low, high = torch.minimum(extents, truth), torch.maximum(extents, truth)
     both = (low[:, 0] + low[:, 2]).clamp(min=0) * (low[:, 1] + low[:, 3]).clamp(min=0)
@@ -76,5 +83,5 @@ def extents_loss(extents: Tensor, sides: Tensor) -> Tensor:
 
 
 def _area(extents: Tensor) -> Tensor:
-    """Return the areas `(N, h, w)` in square pixels of boxes given by their extents `(N, 4, h, w)`."""
+    """Return the areas of boxes in square pixels as `(N, h, w)`. `extents` is `(N, 4, h, w)`."""
     return (extents[:, 0] + extents[:, 2]) * (extents[:, 1] + extents[:, 3])

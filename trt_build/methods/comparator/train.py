@@ -1,4 +1,4 @@
-"""Trains a comparator on a folder of pairs of a board and its master."""
+"""Trains a comparator on a folder of pairs, each with the pictures of a board and of its master."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class ComparatorTask:
-    """Crops of pairs, and the comparator's two losses on them."""
+    """What the training loop needs: the network, random crops of pairs as batches, and the loss."""
 
     model: Comparator
     pairs: Sequence[Pair]
@@ -41,12 +41,12 @@ class ComparatorTask:
     seed: int = 0
 
     def batches(self, epoch: int) -> Ahead[Batch]:
-        """Return the batches of an epoch, made in advance on a thread."""
+        """Return the batches of an epoch. A thread makes some of them in advance."""
         crops = _Crops(self, epoch)
         return Ahead(crops.batch, crops.batches, self.ahead)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Return the map's loss plus twice the extents' loss, a scalar float32."""
+        """Return the loss of a batch: the map's loss plus twice the extents' loss, as a scalar float32."""
         master, board, map_, sides = batch
         count = len(master)
         both = torch.cat((master, board)).contiguous(memory_format=torch.channels_last)
@@ -56,14 +56,17 @@ class ComparatorTask:
             return map_loss(logits.float(), map_) + 2.0 * extents_loss(extents.float(), sides)
 
     def check(self, model: nn.Module) -> Mapping[str, float]:
-        """Return figures on the held-out pairs at the cut that is best on them."""
+        """Return the quality of `model` on the pairs not used for training, in per cent, and the best cut.
+
+        A box counts if its score is at least the cut.
+        """
         found = find_all(torch_judge(model), counted(self.held_out, "judging boards kept from training"))
         result = figures(self.held_out, found, cut=choose_cut(self.held_out, found))
         return {name: result[name] for name in ("ap_pooled", "f", "map33", "map50", "cut")}
 
 
 def torch_judge(model: nn.Module) -> Judge:
-    """Return the network as a judge, in the precision of the training."""
+    """Return the network as a function that takes master and board, and returns map and extents."""
 
     @torch.inference_mode()
     def judge(master: Picture, board: Picture) -> tuple[FloatArray, FloatArray]:
@@ -75,7 +78,7 @@ def torch_judge(model: nn.Module) -> Judge:
 
 
 class _Crops:
-    """The crops of one epoch in shuffled order; each depends only on the seed, the epoch and its number."""
+    """The crops of one epoch in random order. Each depends only on the seed, the epoch and its index."""
 
     def __init__(self, task: ComparatorTask, epoch: int) -> None:
         self._task, self._epoch = task, epoch
@@ -84,8 +87,9 @@ class _Crops:
         self._order = order % len(task.pairs)
 
     def batch(self, number: int) -> Batch:
-        """Return masters and boards `(B, 1, h, w)` uint8, and their targets: maps `(B, K, h/4, w/4)` in 0..1
-        and weights with extents `(B, 5, h/4, w/4)`, both float32.
+        """Return masters and boards as `(B, 1, h, w)` uint8, and what the network should return for them.
+
+        These targets are maps `(B, K, h/4, w/4)` and weights with extents `(B, 5, h/4, w/4)`, both float32.
         """
         size = self._task.batch
         crops = [self._crop(index) for index in range(number * size, (number + 1) * size)]
@@ -108,9 +112,11 @@ def train_comparator(
     training: TrainConfig,
     augmentation: Augmentation | None = None,
 ) -> int:
-    """Train on the pairs that `split` gives, in `folder`, and return the epochs done; a stopped run goes on.
+    """Train on the pairs in the folder `pairs`, and return the number of epochs that are done.
 
-    Without an `augmentation`, the pictures decide which one they get. Raise DatasetError for too few pairs.
+    `split` keeps some of the pairs to measure with. Write the checkpoint to `folder`; if `folder` has a
+    checkpoint, continue from it. Without `augmentation`, `augmentation_for` chooses one. Raise DatasetError if
+    there are too few pairs.
     """
     torch.manual_seed(training.seed)
     train, held_out = split(read_pairs(pairs))
