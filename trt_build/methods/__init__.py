@@ -1,1 +1,1 @@
-"""The methods that judge a part, a folder each, and what they share."""
+"""Contains one folder for each method of judging parts, and the code that the methods share."""

@@ -1,7 +1,6 @@
-"""Makes the next batches on a thread while the network trains on the last one.
+"""Prepares the next training batches on a second thread while the network trains on the current batch.
 
-It is a thread and not a process because a forked process inherits the locks of torch's threads and may
-deadlock.
+A thread is used because a forked process would inherit the locks of torch's threads and could deadlock.
 """
 
 from __future__ import annotations
@@ -15,9 +14,10 @@ T = TypeVar("T")
 
 
 class Ahead(Generic[T]):
-    """Yields `make(0)` to `make(count - 1)` in order, and makes up to `ahead` of them in advance.
+    """Yields `make(0)` to `make(count - 1)` in order, and computes up to `ahead` of the results in advance.
 
-    An error of `make` is raised where its result is due. With `ahead` 0 there is no thread.
+    If `make` raises an error, it is raised when that result would be yielded. If `ahead` is 0, there is no
+    thread.
     """
 
     def __init__(self, make: Callable[[int], T], count: int, ahead: int) -> None:

@@ -1,7 +1,7 @@
-"""Defines `Method`: what each method of judging parts offers to the commands of `trt-build`.
+"""Defines `Method`: the functions that each method of judging parts offers to the commands of `trt-build`.
 
-A module `trt_build.methods.<name>.method` does not import torch. Its functions do, when they are called. So a
-machine that only packs and verifies does not need torch.
+The module `trt_build.methods.<name>.method` imports torch only inside its functions. So a machine that only
+packs and verifies bundles does not need torch.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ MethodName = Literal["comparator", "matcher", "autoencoder", "stpm", "pfm"]
 
 
 class ExportError(EdgeError, ValueError):
-    """A model that cannot be exported with these options."""
+    """The error that is raised if a model cannot be exported with the options that were given."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """The options of `trt-build train`; None means the method's own value."""
+    """The options of `trt-build train`. If an option is None, the method uses its own default."""
 
     epochs: int | None = None
     seed: int = 0
@@ -43,13 +43,13 @@ class TrainOptions:
     mixed_sizes: bool = False
 
     def applied_to(self, training: TrainConfig) -> TrainConfig:
-        """Return the method's own training with the seed and the number of epochs of these options."""
+        """Return a copy of `training` with this seed and, if it was given, this number of epochs."""
         return replace(training, seed=self.seed, epochs=self.epochs or training.epochs)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
-    """The options of `trt-build evaluate`."""
+    """The options of `trt-build evaluate`. If an option is None, it was not given."""
 
     chosen_on: Path | None = None
     report: Path | None = None
@@ -59,7 +59,7 @@ class EvaluateOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluated:
-    """The figures of a model, and a line of text for each thing that was written."""
+    """A model's quality figures, and a line of text for each file that the evaluation wrote."""
 
     figures: dict[str, float]
     written: tuple[str, ...] = ()
@@ -67,10 +67,10 @@ class Evaluated:
 
 @dataclass(frozen=True, kw_only=True)
 class Exportable:
-    """A trained network as the modules that become graphs, and what the manifest says of them.
+    """A trained network, split into the modules that become ONNX graphs, and what the manifest needs to know.
 
-    `judge` takes pictures `(N, C, H, W)` uint8 and gives `outputs`, in that order. A `reference` takes masters
-    of the same shape; then `judge` takes the reference's features too, as a list.
+    `judge` takes pictures as `(N, C, H, W)` uint8 and returns the tensors that `outputs` names. If there is a
+    `reference`, it computes features of masters of this shape. `judge` then takes these as a list too.
     """
 
     input: InputSpec
@@ -81,43 +81,49 @@ class Exportable:
 
 
 class Method(Protocol):
-    """One way of judging parts, from the training of a network to its figures."""
+    """A method of judging parts: it trains, exports, calibrates and evaluates a kind of network."""
 
     name: MethodName
-    #: Names of fields of `TrainOptions` that the method takes, besides `epochs` and `seed`, which all take.
+    #: Names of the fields of `TrainOptions` that the method knows. All methods know `epochs` and `seed`.
     train_options: frozenset[str]
-    evaluate_options: frozenset[str]  # names of fields of `EvaluateOptions` that the method takes
+    evaluate_options: frozenset[str]  # names of the fields of `EvaluateOptions` that it knows
     quality: str  # name of the figure that `labelled` measures
-    #: True if `evaluate` takes a checkpoint too; the other methods evaluate bundles only.
+    #: True if `evaluate` accepts a checkpoint as well as a bundle.
     evaluates_checkpoints: bool
 
     def train(self, data: Path, folder: Path, options: TrainOptions) -> None:
-        """Train on the pictures of `data`, in `folder`, where a stopped training goes on."""
+        """Train on the pictures in `data`. Write the checkpoint to `folder`, or continue from the one there."""
 
     def build(self, config: Mapping[str, Any]) -> nn.Module:
-        """Return the network of a checkpoint's configuration, without its trained weights."""
+        """Return an untrained network with the configuration that a checkpoint holds."""
 
     def exportable(self, network: Any, *, height: int, width: int) -> Exportable:
-        """Return what is exported of a network, for `height` and `width` in pixels unless its size is fixed."""
+        """Return what is exported of a network. The size in pixels is ignored if the network fixes its size."""
 
     def calibration_pictures(self, data: Path, spec: InputSpec) -> list[Case]:
-        """Return pictures that were trained with, evenly chosen, to calibrate INT8 with."""
+        """Return some training pictures, evenly spread over the data set. INT8 is calibrated on them."""
 
     def calibrate(self, draft: Path, data: Path, options: CalibrationOptions) -> Calibration | None:
-        """Set the draft's thresholds by pictures that were not trained with."""
+        """Set the thresholds in the draft bundle on pictures that were not used in training.
+
+        Return the calibration, which p-values need. Return None if there are too few good parts for one.
+        """
 
     def held_out(self, data: Path, spec: InputSpec) -> Iterator[Case]:
-        """Yield pictures that were not trained with, for tolerances and golden frames."""
+        """Yield pictures that were not used in training, to choose tolerances and golden frames."""
 
     def labelled(self, data: Path, bundle: Bundle) -> tuple[Iterator[Case], Measure]:
-        """Return labelled pictures, and what measures the quality of an engine's outputs for them."""
+        """Return labelled pictures, and a function that computes an engine's quality from its outputs."""
 
     def evaluate(self, model: Path, data: Path, options: EvaluateOptions) -> Evaluated:
-        """Return the figures of a model on the labelled pictures of `data`; write what the options name."""
+        """Return quality figures on the labelled pictures in `data`. Write the files that the options name."""
 
 
 def not_taken(options: TrainOptions | EvaluateOptions, taken: frozenset[str]) -> list[str]:
-    """Return the options that are set and that a method does not take, as a person types them."""
+    """Return the options, written as `--name`, that the user set and the method does not know.
+
+    `taken` holds the names of the fields that the method knows.
+    """
     return [
         f"--{option.name.replace('_', '-')}"
         for option in fields(options)

@@ -1,8 +1,8 @@
-"""The training loop that all methods share: it trains a task's network in a folder.
+"""Trains a network and keeps one checkpoint in a folder. All methods use this training loop.
 
-The folder holds one checkpoint, which is replaced whole after each epoch. A killed run therefore goes on from
-its last full epoch, and ends with the same weights as without the kill. `progress.jsonl` beside the checkpoint
-gets one line for each epoch.
+The checkpoint is replaced as a whole after each epoch. If a training is killed, the next one continues from the
+last complete epoch and ends with the same weights as without the kill. The file `progress.jsonl` beside the
+checkpoint gets one line for each epoch.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CHECKPOINT, PROGRESS = "checkpoint.pt", "progress.jsonl"
 
 
 class Batches(Protocol):
-    """The batches of an epoch: a list, or batches that are made one by one."""
+    """The batches of one epoch: a list, or an object that makes the batches one by one."""
 
     def __len__(self) -> int: ...
 
@@ -43,43 +43,44 @@ class Batches(Protocol):
 
 
 class Task(Protocol):
-    """What is trained: a network, its batches, their loss, and figures of its quality."""
+    """What a method gives to the training loop: a network, its batches, the loss, and quality figures."""
 
     @property
     def model(self) -> nn.Module: ...
 
     def batches(self, epoch: int) -> Batches:
-        """Return the batches of an epoch; an epoch always has the same batches."""
+        """Return the batches of the epoch with this number. The same number always gives the same batches."""
 
     def loss(self, batch: Any) -> Tensor:
-        """Return the scalar that training makes smaller, float32."""
+        """Return the loss of a batch as a float32 scalar. Training makes the loss smaller."""
 
     def check(self, model: nn.Module) -> Mapping[str, float]:
-        """Return figures of `model` on held-out data; it has the averaged weights, in evaluation mode."""
+        """Return quality figures by name. `model` has the averaged weights and is in evaluation mode."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How to train. `rate` is the optimiser's highest learning rate, reached after the warm-up."""
+    """The settings of a training. `rate` is the highest learning rate, which is reached after the warm-up."""
 
     epochs: int
     optimiser: Literal["adamw", "sgd"] = "adamw"  # sgd has Nesterov's momentum of 0.9
     rate: float = 2e-3
     decay: float = 0.02
-    warm_up: float = 0.03  # share of all steps, the first ones, in which the rate rises
-    cool_down: float = 0.5  # share of all steps, the last ones, in which the rate falls to zero
+    warm_up: float = 0.03  # share of all steps, at the start, in which the rate rises
+    cool_down: float = 0.5  # share of all steps, at the end, in which the rate falls
     average: float = 0.998  # weight of the old mean in the running mean of the weights, at each step
-    check_every: int = 1  # epochs
+    check_every: int = 1  # epochs between two calls of `Task.check`
     seed: int = 0
-    #: Compute in bfloat16 where the CPU supports it; emulated, it takes several times as long as float32.
+    #: Compute in bfloat16 if the CPU supports it. Emulated bfloat16 is several times slower than float32.
     bf16: bool = True
 
 
 def fit(task: Task, folder: Path, config: TrainConfig, *, describe: Mapping[str, Any]) -> int:
-    """Train up to `config.epochs`, from the folder's checkpoint on if there is one; return the epochs done.
+    """Train up to `config.epochs` epochs and return how many epochs the network has been trained for.
 
-    `describe` is what is needed to build the model again; the checkpoint holds it unchanged. Raise
-    TrainingError, which says what to change. The last checkpoint stays then, as it does after Ctrl-C.
+    If `folder` has a checkpoint, continue from it. `describe` is the network's configuration. The checkpoint
+    holds it, so that the network can be built again. Raise TrainingError if training fails. The checkpoint
+    remains.
     """
     random.seed(config.seed)
     np.random.seed(config.seed)
@@ -109,15 +110,19 @@ def fit(task: Task, folder: Path, config: TrainConfig, *, describe: Mapping[str,
 
 
 class TrainingError(EdgeError, RuntimeError):
-    """A training that cannot begin or go on; the text says why and what to do."""
+    """The error that is raised if a training cannot start or continue. The text says why and what to do."""
 
 
 class CheckpointError(EdgeError, ValueError):
-    """A file that is no checkpoint, or a checkpoint of another model; the text names the file."""
+    """The error for a file that is not a checkpoint, or a checkpoint of another model."""
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Return a checkpoint: averaged `weights`, `describe`, `epoch`, and what a training needs to go on."""
+    """Return a checkpoint. Raise CheckpointError if the file is not a checkpoint.
+
+    It holds the averaged `weights`, the network's configuration (`describe`), the number of trained epochs
+    (`epoch`), and what a training needs to continue.
+    """
     try:
         loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return {key: loaded[key] for key in loaded.keys() | {"weights", "describe", "epoch"}}
@@ -130,10 +135,10 @@ def load(path: Path) -> dict[str, Any]:
 
 
 class _Run:
-    """The model in training, the running mean of its weights, and its optimiser.
+    """Holds the model in training, the running mean of its weights, and its optimiser.
 
-    torch's AveragedModel would give other weights: its first update copies the model, where `_average` keeps a
-    tenth of the initial weights.
+    torch's AveragedModel is not used: its first update copies the model, but `_average` keeps a tenth of the
+    initial weights, so the mean would have other weights.
     """
 
     def __init__(self, task: Task, config: TrainConfig, describe: Mapping[str, Any]) -> None:
@@ -144,7 +149,7 @@ class _Run:
         self._bf16 = config.bf16 and computes_bfloat16()
 
     def epoch(self, epoch: int, tell: Callable[[int, int, float], object]) -> dict[str, float]:
-        """Train for one epoch and return its line of progress; after each step tell epoch, step and loss."""
+        """Train for one epoch and return its figures. After each step, call `tell(epoch, step, loss)`."""
         started = time.monotonic()
         self._model.train()
         batches = self._task.batches(epoch)
@@ -167,9 +172,9 @@ class _Run:
         return line
 
     def save(self, path: Path, epochs: int) -> None:
-        """Write beside the checkpoint and rename, so that a kill or a full disk leaves the last good one.
+        """Write the checkpoint to a temporary file and rename it. So a kill or a full disk keeps the last one.
 
-        Raise TrainingError where it cannot be written.
+        Raise TrainingError if the file cannot be written.
         """
         state = {
             "epoch": epochs,
@@ -180,7 +185,7 @@ class _Run:
             "config": asdict(self._config),
             "describe": self._describe,
         }
-        # Into memory first, because torch.save does not say why a file cannot be written.
+        # Saved to memory first, because torch.save does not say why a file cannot be written.
         whole = io.BytesIO()
         torch.save(state, whole)
         beside = path.with_suffix(".part")
@@ -194,9 +199,9 @@ class _Run:
             beside.unlink(missing_ok=True)
 
     def restore(self, path: Path) -> int:
-        """Go on from a checkpoint and return its epochs, 0 if there is none.
+        """Load a checkpoint into the model and return its number of epochs. Return 0 if there is no checkpoint.
 
-        Raise CheckpointError for the checkpoint of another training.
+        Raise CheckpointError if the checkpoint is of another training.
         """
         if not path.exists():
             return 0
@@ -213,7 +218,7 @@ class _Run:
         return int(state["epoch"])
 
     def _step(self, batch: Any, done: float) -> float:
-        """Take one step of the optimiser, after the share `done` of all steps, and return the loss."""
+        """Train on one batch and return its loss. `done` is the share of all steps done so far, 0 to 1."""
         for group in self._optimiser.param_groups:
             group["lr"] = self._config.rate * rate_at(done, self._config.warm_up, self._config.cool_down)
         with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
@@ -227,7 +232,7 @@ class _Run:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Raise TrainingError for a file that cannot be written."""
+    """Raise TrainingError if the code in the `with` block cannot write the file at `path`."""
     try:
         yield
     except OSError as error:
@@ -238,12 +243,15 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def rate_at(done: float, warm_up: float, cool_down: float) -> float:
-    """Return the share of the highest rate after the share `done` of all steps: up, level, and down to zero."""
+    """Return the learning rate as a share of the highest rate. It rises, stays level, and falls to 0.001.
+
+    All parameters are shares of the training, 0 to 1: what is `done`, and how long the rate rises and falls.
+    """
     return max(min(done / warm_up if warm_up else 1.0, 1.0, (1 - done) / cool_down if cool_down else 1.0), 1e-3)
 
 
 def _optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Return the optimiser of the weights that are not frozen; biases and norm scales do not decay."""
+    """Return the optimiser for all weights that are not frozen. Biases and norm scales have no weight decay."""
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.decay},
@@ -256,7 +264,7 @@ def _optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
 
 @torch.no_grad()
 def _average(averaged: nn.Module, model: nn.Module, keep: float) -> None:
-    """Move the averaged weights and statistics towards the model's, with the weight `keep` on the old ones."""
+    """Update the averaged weights and statistics: `keep` is the weight of the old mean, from 0 to 1."""
     for mean, now in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
         if mean.is_floating_point():
             mean.lerp_(now, 1 - keep)

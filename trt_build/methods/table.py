@@ -1,4 +1,4 @@
-"""Lists the methods by name; each is imported when it is asked for."""
+"""Lists the names of all methods of judging parts, and imports a method when it is needed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ METHODS: tuple[str, ...] = get_args(MethodName)
 
 
 def method_of(name: str) -> Method:
-    """Return the method of this name; raise BundleError where there is none."""
+    """Return the method with this name. Raise BundleError if no method has this name."""
     if name not in METHODS:
         raise BundleError(f"method: expected one of {', '.join(METHODS)}, found {name!r}")
     method: Method = import_module(f"trt_build.methods.{name}.method").METHOD

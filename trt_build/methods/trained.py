@@ -1,4 +1,4 @@
-"""Reads a checkpoint into its method and the trained network."""
+"""Loads a trained network from a checkpoint, and finds the method that trained it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trt_build.methods.table import METHODS, method_of
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A network with its averaged weights, in evaluation mode, and what the checkpoint says of it."""
+    """A trained network with averaged weights, in evaluation mode, and what its checkpoint tells about it."""
 
     method: Method
     network: nn.Module
@@ -24,9 +24,9 @@ class Trained:
 
 
 def load_trained(checkpoint: Path, expected: str | None = None) -> Trained:
-    """Return what a checkpoint holds.
+    """Return the trained network in a checkpoint file.
 
-    Raise CheckpointError for another method than `expected`, an unknown one, or weights that do not fit.
+    Raise CheckpointError if the method is unknown or not the `expected` one, or if the weights do not fit.
     """
     state = load(checkpoint)
     name = state["describe"].get("model")

@@ -1,1 +1,1 @@
-"""What the methods share that learn from good parts alone."""
+"""Contains the code that is shared by the methods which learn from good parts only."""

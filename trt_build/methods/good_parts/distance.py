@@ -1,4 +1,4 @@
-"""Distances between features and what is expected of them, relative to what is usual for good parts."""
+"""Measures how far features are from the expected features, compared with what is usual for good parts."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from torch.nn import functional as F
 #: How two features are compared.
 Kind = Literal["mse", "ssim", "both"]
 
-#: Noise that is added, as a share of a channel's variance, so that INT8's rounding does not decide.
+#: Variance that is added to each channel, as a share of its own, so that INT8's rounding does not decide.
 FLOOR = 0.01
 #: Range of numbers with a standard deviation of one, for the two constants of SSIM.
 RANGE = 6.0
 
 
 class Deviation(nn.Module):
-    """The Mahalanobis norm over the channels of differences; the Euclidean norm until `fit` is called."""
+    """Measures how long difference vectors are, as the Mahalanobis norm: usual differences count less.
+
+    Until `fit` is called, the norm is the Euclidean norm.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -26,9 +29,9 @@ class Deviation(nn.Module):
         self.register_buffer("whiten", torch.eye(channels))
 
     def forward(self, differences: Tensor) -> Tensor:
-        """Return the squared norm at each cell, `(N, 1, h, w)`, of `(N, C, h, w)`; about one for good pictures.
+        """Return the squared norm of `(N, C, h, w)` differences at each cell, as `(N, 1, h, w)`.
 
-        It is a product of matrices and not a convolution, so that INT8 leaves it in FP32.
+        Good pictures have about one. It is a product of matrices, because INT8 would quantise a convolution.
         """
         white = self.whiten @ differences.flatten(2)
         count, _, height, width = differences.shape
@@ -36,7 +39,7 @@ class Deviation(nn.Module):
 
     @torch.no_grad()
     def fit(self, differences: Tensor) -> None:
-        """Fit the norm to the differences `(N, C, h, w)` float32 of good pictures."""
+        """Fit the norm to the differences that good pictures have. `differences` is `(N, C, h, w)` float32."""
         lines = differences.transpose(0, 1).flatten(1).double()
         scale = lines.square().mean(1).clamp_min(1e-12).rsqrt()
         lines = lines * scale[:, None]
@@ -46,10 +49,10 @@ class Deviation(nn.Module):
 
 
 def relative_distance(seen: Tensor, expected: Tensor) -> Tensor:
-    """Return the relative squared distance at each cell, `(N, 1, h, w)` float32, of whitened `(N, C, h, w)`.
+    """Return how far features are from the expected ones at each cell, as `(N, 1, h, w)` float32.
 
-    It is divided by one plus the expected features' squared distance from their mean, zero, because bright and
-    rough places of good parts differ more too.
+    Both are `(N, C, h, w)` with a mean of zero (whitened). The squared distance is divided by one plus the mean
+    square of the expected features, because bright and rough places of good parts differ more too.
     """
     seen, expected = seen.float(), expected.float()
     distance = (seen - expected).square().mean(1, keepdim=True)
@@ -57,10 +60,10 @@ def relative_distance(seen: Tensor, expected: Tensor) -> Tensor:
 
 
 def ssim_distance(planes: Tensor, others: Tensor) -> Tensor:
-    """Return one minus the mean SSIM over the channels at each cell, `(N, 1, h, w)` float32.
+    """Return one minus the structural similarity (SSIM) at each cell, as `(N, 1, h, w)` float32.
 
-    Both are `(N, C, h, w)` with a standard deviation of about one; windows are 7x7. Wang et al., IEEE TIP 13,
-    2004.
+    Both inputs are `(N, C, h, w)` with a standard deviation of about one. The SSIM is computed in windows of
+    7x7 cells and averaged over the channels. Source: Wang et al., IEEE TIP 13, 2004.
     """
     first, second = (0.01 * RANGE) ** 2, (0.03 * RANGE) ** 2
     mean, other = _blurred(planes), _blurred(others)
@@ -71,10 +74,10 @@ def ssim_distance(planes: Tensor, others: Tensor) -> Tensor:
 
 
 def distance_of(kind: Kind, error: Tensor, unlikeness: Tensor) -> Tensor:
-    """Return the squared error, one minus SSIM, or the mean of both, in the shape that they have."""
+    """Return the squared error, the unlikeness (one minus SSIM), or the mean of both, as `kind` says."""
     return {"mse": error, "ssim": unlikeness, "both": (error + unlikeness) / 2}[kind]
 
 
 def _blurred(planes: Tensor) -> Tensor:
-    """Return the means of windows of 7x7, in the shape `(N, C, h, w)` of the planes."""
+    """Return the mean of the 7x7 window around each cell, in the shape `(N, C, h, w)` of `planes`."""
     return F.avg_pool2d(planes, 7, 1, 3, count_include_pad=False)

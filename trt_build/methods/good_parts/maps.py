@@ -1,4 +1,4 @@
-"""Combines the distance maps of several levels into one anomaly map and a score, scaled by good parts."""
+"""Combines distance maps of several resolutions into one anomaly map and one score for each picture."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ HEIGHT = 0.1
 
 
 class MapScale(nn.Module):
-    """Takes maps `(N, 1, h, w)` float32, finest first; gives `(score (N,), map (N, 1, h, w))`.
+    """Combines distance maps of several resolutions into one anomaly map and a score.
 
     Every map is resized to the finest, smoothed, and scaled so that 90 % of the cells of good parts are below 0
-    and 99.5 % below 0.1 (EfficientAD, Batzner et al., arXiv 2303.14535). If the tail of a map is exponential,
-    its scaled value is the logarithm of its probability; the mean of the maps then combines tests as Fisher's
-    method does. The score is the mean of the share `top` of the cells that is highest.
+    and 99.5 % are below 0.1 (EfficientAD, Batzner et al., arXiv 2303.14535). The anomaly map is their mean. If
+    a map's values have an exponential tail, its scaled value is the logarithm of a probability, so the mean
+    combines the maps as Fisher's method combines tests. The score is the mean of the highest cells; `top` is
+    their share.
 
-    `fit` sets the scale; until then a map stays unchanged. Nothing here is a convolution, so that INT8 leaves
-    it in FP32: the differences that count are small.
+    Values are not scaled until `fit` is called. No step is a convolution, so INT8 quantisation changes nothing
+    here. This matters because small differences decide.
     """
 
     def __init__(self, count: int, *, smoothings: int = 2, top: float = 0.01) -> None:
@@ -35,7 +36,7 @@ class MapScale(nn.Module):
         self.register_buffer("high", torch.full((count,), HEIGHT))
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the score `(N,)` and the anomaly map `(N, 1, h, w)`, float32."""
+        """Return the score as `(N,)` and the anomaly map as `(N, 1, h, w)`. The first map is the finest."""
         resized = self._resized(maps)
         slope = HEIGHT / (self.high - self.low)
         map_ = ((resized - self.low.reshape(1, -1, 1, 1)) * slope.reshape(1, -1, 1, 1)).mean(1, keepdim=True)
@@ -45,7 +46,7 @@ class MapScale(nn.Module):
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Sequence[Tensor]]) -> None:
-        """Set the scale on maps `(N, 1, h, w)` of good parts that were not trained with."""
+        """Set the scale on maps, each `(N, 1, h, w)`, of good parts that were not used in training."""
         cells = torch.cat([self._resized(maps).transpose(0, 1).flatten(1) for maps in batches], dim=1)
         cells = cells.sort(1).values
         last = cells.shape[1] - 1
@@ -55,7 +56,7 @@ class MapScale(nn.Module):
         self.high.copy_(torch.maximum(high, low + 1e-12 + low.abs() * 1e-6))
 
     def _resized(self, maps: Sequence[Tensor]) -> Tensor:
-        """Return all K maps `(N, K, h, w)` at the finest size, smoothed by means of 3x3 cells."""
+        """Return K maps as `(N, K, h, w)`, resized to the finest and smoothed by means of 3x3 cells."""
         # The finest width is a multiple of each other width.
         cells = [map_.shape[3] for map_ in maps]
         resized = torch.cat(

@@ -1,4 +1,4 @@
-"""Defines what the methods have in common that learn from good parts alone, on folders of parts."""
+"""Contains what is shared by the methods that learn from good parts only and read folders of parts."""
 
 from __future__ import annotations
 
@@ -24,42 +24,42 @@ from trt_build.methods.base import Evaluated, EvaluateOptions, Exportable
 from trt_build.packing.threshold import CalibrationOptions, set_threshold
 
 CALIBRATION_PICTURES = 100
-GOLDEN = 12  # good parts, and as many bad ones, from which the golden frames are chosen
+GOLDEN = 12  # number of good parts, and of bad parts, from which the golden frames are chosen
 IN_REPORT = ("image_auroc", "escape", "overkill")  # figures that a report shows by itself, with intervals
 
 
 class GoodPartsMethod:
-    """What the methods have in common whose model gives a score and an anomaly map of a part."""
+    """The base class of methods whose network learns from good parts and gives a score and an anomaly map."""
 
     evaluate_options = frozenset({"report", "run", "verdicts"})
     quality = "AUROC"
     evaluates_checkpoints = False
 
     def exportable(self, network: Any, *, height: int, width: int) -> Exportable:
-        """Return the network as one graph for pictures of the size that it was trained for."""
+        """Return the network as one graph. The picture size given here is ignored: training has fixed it."""
         spec: InputSpec = network.config.spec
         return Exportable(input=spec, kinds=("anomaly",), outputs=("score", "map"), judge=network)
 
     def calibration_pictures(self, data: Path, spec: InputSpec) -> list[Case]:
-        """Return good parts that were trained with, evenly chosen."""
+        """Return up to 100 good training parts, evenly spread over the data set. INT8 is calibrated on them."""
         fit = split_good(read_parts(data, mixed_sizes=True).train).fit
         return list(part_cases(evenly(fit, CALIBRATION_PICTURES), spec))
 
     def calibrate(self, draft: Path, data: Path, options: CalibrationOptions) -> Calibration:
-        """Set the draft's threshold by the good parts that are kept for that."""
+        """Set the draft's threshold on good parts that were not used in training. Return the calibration."""
         spec = read_draft(draft).manifest.input
         good = split_good(read_parts(data, mixed_sizes=True).train).calibration
         return set_threshold(draft, part_cases(good, spec), options)
 
     def held_out(self, data: Path, spec: InputSpec) -> Iterator[Case]:
-        """Yield some parts that were not trained with, bad ones and then good ones."""
+        """Yield up to 12 defective and then up to 12 good parts that were not used in training."""
         parts = read_parts(data, mixed_sizes=True)
         good = split_good(parts.train).calibration
         bad = [part for part in parts.test if not part.is_good]
         return part_cases([*evenly(bad, GOLDEN), *evenly(good, GOLDEN)], spec)
 
     def labelled(self, data: Path, bundle: Bundle) -> tuple[Iterator[Case], Measure]:
-        """Return the test parts of a folder, and what measures the image AUROC in points."""
+        """Return the test parts in `data`, and a function that computes their image AUROC in per cent."""
         parts = read_test_parts(data)
         is_good = np.array([part.is_good for part in parts])
 
@@ -70,7 +70,7 @@ class GoodPartsMethod:
         return part_cases(parts, bundle.manifest.input), measure
 
     def evaluate(self, model: Path, data: Path, options: EvaluateOptions) -> Evaluated:
-        """Return a bundle's figures on a folder's test parts; write verdicts and a report, if asked for."""
+        """Return a bundle's figures on the test parts in `data`. Write verdicts and a report, if asked for."""
         progress = _progress(options.run) if options.run else None
         bundle = read_model(model)
         found = evaluate(bundle, data, EngineChoice())
@@ -97,7 +97,7 @@ class GoodPartsMethod:
 
 
 def _progress(run: Path) -> Path:
-    """Return the file in which a training noted its progress; raise DatasetError where there is none."""
+    """Return the path of `progress.jsonl` in a training's folder. Raise DatasetError if it is not there."""
     from trt_build.methods.loop import PROGRESS
 
     if not (run / PROGRESS).is_file():

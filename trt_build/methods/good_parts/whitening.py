@@ -1,8 +1,8 @@
-"""Whitens features: makes them uncorrelated with a variance of one.
+"""Whitens features: subtracts their mean, makes them uncorrelated, and gives each a variance of one.
 
-A few directions, in which good parts differ anyway, dominate the raw features of a backbone. Defects show
-mostly in the other directions (Rippel et al., arXiv 2005.14140), which a distance between raw or
-length-normalised features hardly sees.
+Raw features of a backbone vary most in a few directions, in which good parts differ too. Defects show mostly in
+the other directions (Rippel et al., arXiv 2005.14140). Without whitening, a distance between features would
+hardly change at a defect.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-#: Share of the mean variance that is added to each variance; what is smaller is rounding, not texture.
+#: Share of the mean variance that is added to each variance. Smaller variances come from rounding.
 _FLOOR = 0.01
 
 
 class Whitening(nn.Module):
-    """Multiplies features less their mean by a matrix, both of which `fit` sets; changes nothing until then.
+    """Makes features uncorrelated: subtracts a mean and multiplies by a matrix. `fit` sets both.
 
-    It is a product of matrices and not a convolution, so that INT8 leaves it in FP32.
+    Until then, features stay unchanged. It is a product of matrices, because INT8 would quantise a convolution.
     """
 
     def __init__(self, channels: int) -> None:
@@ -30,13 +30,13 @@ class Whitening(nn.Module):
         self.register_buffer("matrix", torch.eye(channels))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return the whitened features, float32, in the shape `(N, C, H, W)` of the given ones."""
+        """Return the features, made uncorrelated with a variance of one, as `(N, C, H, W)` float32."""
         centred = features.float().flatten(2) - self.mean
         return (self.matrix @ centred).reshape(features.shape)
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Tensor]) -> None:
-        """Set mean and matrix to features `(N, C, H, W)` of good parts."""
+        """Compute the mean and the matrix from features of good parts. Each batch is `(N, C, H, W)`."""
         count = 0
         total, products = torch.zeros_like(self.mean, dtype=torch.float64), self.matrix.double() * 0
         for features in batches:

@@ -1,1 +1,1 @@
-"""Mapping between the features of two pre-trained networks."""
+"""Contains PFM: two pre-trained networks predict each other's features, and fail at defects."""

@@ -1,4 +1,4 @@
-"""Pre-trained feature mapping as a method of `trt-build`."""
+"""Makes pre-trained feature mapping (PFM) available to the commands of `trt-build`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class PFMMethod(GoodPartsMethod):
-    """The features of two backbones predict each other, for good parts only."""
+    """Two backbones learn to predict each other's features for good parts. Predictions fail at defects."""
 
     name: MethodName = "pfm"
     train_options = frozenset({"backbone", "second", "position", "mixed_sizes"})
 
     def train(self, data: Path, folder: Path, options: TrainOptions) -> None:
-        """Train on the good parts of `data`, in `folder`."""
+        """Train on the good parts in `data`. Write a checkpoint to `folder`, or continue from the one there."""
         from trt_build.methods.pfm.network import PFMConfig
         from trt_build.methods.pfm.train import TRAINING, train_pfm
 
@@ -32,7 +32,7 @@ class PFMMethod(GoodPartsMethod):
         train_pfm(data, folder, network=network, training=training, mixed_sizes=options.mixed_sizes)
 
     def build(self, config: Mapping[str, Any]) -> PFM:
-        """Return the network of a checkpoint's configuration."""
+        """Return an untrained network with the configuration that a checkpoint holds."""
         from trt_build.methods.pfm.network import PFM, PFMConfig
 
         return PFM(PFMConfig(**config))

@@ -1,14 +1,13 @@
-"""PFM: scores a picture by how badly two frozen networks predict each other's features.
+"""Scores a picture by how badly two frozen networks predict each other's features.
 
-Pre-trained feature mapping (Wan et al., IEEE TII 2022), in both directions and at several levels. At each
-place, small projections of 1x1 convolutions compute one network's features from the other's, through a coder
-that both directions share. They are trained on good parts only, so they are wrong where a part is defective.
-With `position`, a code of each place is added to the input (PEFM, Wan et al., CASE 2022).
+This is pre-trained feature mapping (PFM, Wan et al., IEEE TII 2022). At each place, small projections of 1x1
+convolutions compute the features of each network from those of the other. Both directions share a middle layer.
+The projections are trained on good parts only, so they are wrong at defects. With `position`, a code of the
+place is added to the features (PEFM, Wan et al., CASE 2022). Two things differ from the papers:
 
-What differs from the papers, and why: - The projections map whitened features (`whitening.py`), and the
-distance is relative to how far the expected features are from the mean. Otherwise a few strong channels and
-places would decide. - Each direction of each level is a map of its own, and `maps.py` scales them before their
-mean.
+- The projections map whitened features (`whitening.py`), and the distance is relative to how far the expected
+  features are from the mean. Otherwise a few strong channels and places would decide.
+- Each direction at each stride gives its own map, and `maps.py` scales the maps before it takes their mean.
 """
 
 from __future__ import annotations
@@ -37,28 +36,27 @@ Pair = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class PFMConfig:
-    """The shape of the projections; the checkpoint holds it with the weights."""
+    """The configuration of a PFM network. The checkpoint holds it together with the weights."""
 
     first: str = "efficientnet_lite2"  # names in `trt_build.backbones.open`
     second: str = "efficientnet_lite0"
     height: int = 256  # size of a picture, in pixels
     width: int = 256
     strides: tuple[int, ...] = (8, 16)  # some of `STRIDES`, finest first
-    latents: tuple[int, ...] = (64, 64)  # channels of the shared code, for each stride
+    latents: tuple[int, ...] = (64, 64)  # channels of the shared middle layer, for each stride
     position: bool = False
 
     @property
     def spec(self) -> InputSpec:
-        """The network's input."""
+        """The size and colour of the network's input pictures."""
         return InputSpec(height=self.height, width=self.width, color="rgb")
 
 
 class PFM(nn.Module):
-    """Takes pictures `(N, 3, H, W)` uint8 RGB, sides a multiple of 32; gives `(score (N,), map (N, 1, H/s,
-    W/s))`.
+    """Takes pictures as `(N, 3, H, W)` uint8 RGB, and gives a score and an anomaly map for each.
 
-    s is the finest stride. The backbones' weights come with `backbones`, or later with a checkpoint.
-    `fit_features` is called with good parts before the training, `fit_scale` with others after it.
+    H and W are multiples of 32. The backbones get their weights from `backbones` or later from a checkpoint.
+    Call `fit_features` with good parts before the training, and `fit_scale` with other good parts after it.
     """
 
     def __init__(self, config: PFMConfig, backbones: tuple[Backbone, Backbone] | None = None) -> None:
@@ -74,20 +72,20 @@ class PFM(nn.Module):
         self.scale = MapScale(2 * len(self.levels))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the score `(N,)` and the anomaly map `(N, 1, H/s, W/s)`, float32."""
+        """Return the score as `(N,)` and the anomaly map as `(N, 1, H/s, W/s)`; s is the finest stride."""
         score, map_ = self.scale(self.maps(self.look(image)))
         return score, map_
 
     def look(self, image: Tensor) -> list[Pair]:
-        """Return the whitened features of both backbones, float32, a pair for each level."""
+        """Return both backbones' features, made uncorrelated (whitened), as a float32 pair for each stride."""
         return [level.whiten(pair) for level, pair in zip(self._levels, self._raw(image), strict=True)]
 
     def maps(self, seen: Sequence[Pair]) -> list[Tensor]:
-        """Return the error maps `(N, 1, h, w)` float32 of both directions, the finest level first."""
+        """Return two error maps, `(N, 1, h, w)` float32, for each pair of features: one for each direction."""
         return [map_ for level, pair in zip(self._levels, seen, strict=True) for map_ in level(pair)]
 
     def fit_features(self, batches: Iterable[Tensor]) -> None:
-        """Fit the whitening to pictures `(N, 3, H, W)` uint8 of good parts that are trained with."""
+        """Learn from good training pictures, `(N, 3, H, W)` uint8, how to make their features uncorrelated."""
         with torch.no_grad():
             raw = [[(one.half(), other.half()) for one, other in self._raw(image)] for image in batches]
         for level, pairs in zip(self._levels, zip(*raw, strict=True), strict=True):
@@ -95,7 +93,7 @@ class PFM(nn.Module):
 
     @torch.no_grad()
     def fit_scale(self, seen: Iterable[Sequence[Pair]]) -> None:
-        """Set the scale of map and score on the features of good parts that were not trained with."""
+        """Set the scale of map and score on features of good parts that were not used in training."""
         self.scale.fit([self.maps(pairs) for pairs in seen])
 
     def _raw(self, image: Tensor) -> list[Pair]:
@@ -112,7 +110,7 @@ class PFM(nn.Module):
 
 
 class Level(nn.Module):
-    """The projections at one stride: from whitened features `(N, C, h, w)` to both directions' error maps."""
+    """Predicts each network's features from the other's at one stride. Gives an error map for each network."""
 
     def __init__(self, channels: tuple[int, int], latent: int, code_size: tuple[int, int] | None) -> None:
         super().__init__()
@@ -126,33 +124,33 @@ class Level(nn.Module):
                 self.register_buffer(f"code_{name}", position_code(width, *code_size), persistent=False)
 
     def forward(self, seen: Pair) -> Pair:
-        """Return the error maps `(N, 1, h, w)` float32 of both directions."""
+        """Return how wrong the prediction of each network's features is, as two maps `(N, 1, h, w)` float32."""
         told, other = self.tell(seen)
         return relative_distance(seen[0], told), relative_distance(seen[1], other)
 
     def tell(self, seen: Pair) -> Pair:
-        """Return each network's features as predicted from the other's, `(N, C, h, w)` float32."""
+        """Return each network's features as predicted from the other's, `(N, C, h, w)` float32 each."""
         return self.project((seen[0].float(), seen[1].float()), self._codes() if self.placed else None)
 
     def whiten(self, raw: Pair) -> Pair:
-        """Return the whitened features `(N, C, h, w)` float32 of both networks."""
+        """Make both networks' raw features uncorrelated, with a variance of one; return them as float32."""
         return self.whitenings[0](raw[0]), self.whitenings[1](raw[1])
 
     def fit_features(self, raw: Sequence[Pair]) -> None:
-        """Fit the whitening to the networks' raw features of good parts."""
+        """Learn from good parts' raw features, a pair for each batch, how to make features uncorrelated."""
         for way, whitening in enumerate(self.whitenings):
             assert isinstance(whitening, Whitening)
             whitening.fit(pair[way] for pair in raw)
 
     def project(self, seen: Pair, codes: Pair | None = None) -> Pair:
-        """Return the first network's features predicted from the second's with its code, and the reverse."""
+        """Return each network's features as predicted from the other's, to which `codes` are first added."""
         first, second = seen if codes is None else (seen[0] + codes[0], seen[1] + codes[1])
         told: Tensor = self.decoders[0](self.coder(self.encoders[1](second)))
         other: Tensor = self.decoders[1](self.coder(self.encoders[0](first)))
         return told, other
 
     def codes_at(self, places: Tensor) -> Pair | None:
-        """Return the codes `(1, C, P, 1)` of places `(P,)`, which are numbered row by row."""
+        """Return the position codes `(1, C, P, 1)` of P cells, numbered row by row, or None without codes."""
         if not self.placed:
             return None
         first, second = (code.flatten(2)[..., places, None] for code in self._codes())
@@ -163,7 +161,7 @@ class Level(nn.Module):
 
 
 def position_code(channels: int, height: int, width: int) -> Tensor:
-    """Return sines and cosines of column and row, `(1, channels, height, width)`, half the channels each."""
+    """Return sines and cosines that encode each cell's column and row, as `(1, channels, height, width)`."""
     steps = channels // 4
     rates = torch.exp(-math.log(10000.0) * torch.arange(steps) / steps)
     turns = [torch.arange(count)[:, None] * rates for count in (width, height)]

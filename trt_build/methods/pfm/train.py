@@ -1,4 +1,4 @@
-"""Trains a PFM on a folder of good parts; the backbones' features are computed once."""
+"""Trains a PFM network on a folder of good parts. The backbones' features are computed only once."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from trt_build.methods.pfm.network import PFM, Level, Pair, PFMConfig
 from trt_build.terminal.progress import counted
 
 TRAINING = TrainConfig(epochs=10, rate=3e-3, warm_up=0.05, average=0.98, check_every=10)
-#: Pictures in a batch of the backbones.
+#: Number of pictures that the backbones process at once.
 AT_ONCE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class PFMTask:
-    """The whitened features of good parts, and the error of the projections at places of them.
+    """Holds the features of good parts, and gives random batches of them and their loss to the training loop.
 
-    `seen` is a pair of features `(N, C, h, w)` float16 for each level; `held_out` has the same for each batch.
+    `seen` has both backbones' whitened features, `(N, C, h, w)` float16, for each stride. `held_out` has the
+    same for each batch of good parts that are not trained with.
     """
 
     model: PFM
     seen: Sequence[Pair]
     held_out: Sequence[Sequence[Pair]]
-    places: int = 1024  # places of each level in a step
+    places: int = 1024  # random cells of each stride in a step
     steps: int = 50  # steps in an epoch
     seed: int = 0
 
@@ -40,7 +41,7 @@ class PFMTask:
         return Places(task=self, epoch=epoch)
 
     def loss(self, batch: list[Tensor]) -> Tensor:
-        """Return the sum of the levels' losses at places `(P,)` of each level, a scalar."""
+        """Return the error of the predictions at random cells, summed over all strides, as a scalar."""
         losses = [
             _loss(level, pair, places)
             for level, pair, places in zip(self.model.levels, self.seen, batch, strict=True)
@@ -48,7 +49,7 @@ class PFMTask:
         return torch.stack(losses).sum()
 
     def check(self, model: nn.Module) -> Mapping[str, float]:
-        """Set the scale of map and score; return the share of the features' variance that is not explained."""
+        """Set the scale of map and score. Return the share of the features' variance that is not predicted."""
         assert isinstance(model, PFM)
         model.fit_scale(self.held_out)
         return {
@@ -59,7 +60,7 @@ class PFMTask:
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """The batches of an epoch: for each level, numbers `(P,)` int64 of places of all pictures."""
+    """The batches of one epoch: for each stride, the numbers of random cells of all pictures, `(P,)` int64."""
 
     task: PFMTask
     epoch: int
@@ -86,10 +87,10 @@ def train_pfm(
     places: int = 1024,
     steps: int = 50,
 ) -> int:
-    """Train on the good parts that `split_good` gives, in `folder`; return the epochs done.
+    """Train a PFM network on the good parts in `parts`, and return how many epochs it has been trained for.
 
-    A stopped run goes on.
-    `weights` are the files of both backbones' weights; without them, `open_backbone` looks for the files.
+    Write the checkpoint to `folder`, or continue from the one that is there. `weights` are the files of both
+    backbones' weights; if they are not given, `open_backbone` looks for them.
     """
     torch.manual_seed(training.seed)
     good = split_good(read_parts(parts, mixed_sizes=mixed_sizes).train)
@@ -105,7 +106,7 @@ def train_pfm(
 
 
 def _loss(level: nn.Module, seen: Pair, places: Tensor) -> Tensor:
-    """Return the sum of both directions' mean squared errors at places `(P,)`, a scalar."""
+    """Return the mean squared error at the cells `places`, `(P,)`, summed over both directions, as a scalar."""
     assert isinstance(level, Level)
     first, second = (_at(features, places).float() for features in seen)
     told, other = level.project((first, second), level.codes_at(places % seen[0][0, 0].numel()))
@@ -113,13 +114,13 @@ def _loss(level: nn.Module, seen: Pair, places: Tensor) -> Tensor:
 
 
 def _at(features: Tensor, places: Tensor) -> Tensor:
-    """Return features `(1, C, P, 1)` of places `(P,)`, which are numbered picture by picture, row by row."""
+    """Return features at P cells as `(1, C, P, 1)`. Cells are numbered picture by picture, row by row."""
     rows = features.shape[2] * features.shape[3]
     return features.flatten(2)[places // rows, :, places % rows].T[None, ..., None]
 
 
 def _unexplained(level: nn.Module, seen: Sequence[Pair]) -> Tensor:
-    """Return the unexplained share of the whitened features' variance, the mean of both directions."""
+    """Return the share of the features' variance that is not predicted, averaged over both directions."""
     assert isinstance(level, Level)
     ways = [way for pair in seen for way in zip(level.tell(pair), pair, strict=True)]
     return torch.stack([F.mse_loss(told, there.float()) for told, there in ways]).mean()
@@ -135,7 +136,7 @@ def _look(model: PFM, batch: Tensor) -> list[Pair]:
 
 
 def _together(seen: Sequence[Sequence[Pair]]) -> list[Pair]:
-    """Return a pair of features of all parts for each level, of pairs for each batch and level."""
+    """Join the features of all batches. Return a pair of features of all parts for each stride."""
     return [
         (torch.cat([first for first, _ in pairs]), torch.cat([second for _, second in pairs]))
         for pairs in zip(*seen, strict=True)

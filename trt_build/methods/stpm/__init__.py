@@ -1,1 +1,1 @@
-"""Student-teacher pyramid matching."""
+"""Contains STPM: a student network imitates a pre-trained teacher, and fails at defects."""

@@ -1,4 +1,4 @@
-"""Student-teacher pyramid matching as a method of `trt-build`."""
+"""Makes student-teacher pyramid matching (STPM) available to the commands of `trt-build`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class STPMMethod(GoodPartsMethod):
-    """A student gives the features of its teacher for good parts only."""
+    """A student network learns to imitate its teacher's features for good parts. It fails at defects."""
 
     name: MethodName = "stpm"
     train_options = frozenset({"backbone", "second", "mixed_sizes"})
 
     def train(self, data: Path, folder: Path, options: TrainOptions) -> None:
-        """Train on the good parts of `data`, in `folder`."""
+        """Train on the good parts in `data`. Write a checkpoint to `folder`, or continue from the one there."""
         from trt_build.methods.stpm.network import STPMConfig
         from trt_build.methods.stpm.train import TRAINING, train_stpm
 
@@ -32,7 +32,7 @@ class STPMMethod(GoodPartsMethod):
         train_stpm(data, folder, network=network, training=training, mixed_sizes=options.mixed_sizes)
 
     def build(self, config: Mapping[str, Any]) -> STPM:
-        """Return the network of a checkpoint's configuration."""
+        """Return an untrained network with the configuration that a checkpoint holds."""
         from trt_build.methods.stpm.network import STPM, STPMConfig
 
         return STPM(STPMConfig(**config))

@@ -1,17 +1,18 @@
-"""Student-teacher pyramid matching: scores a picture by how far a student's features are from its teacher's.
+"""Scores a picture by how far a student network's features are from those of its teacher.
 
-STPM (Wang et al., BMVC 2021, arXiv 2103.04257): a frozen teacher, trained on other pictures, gives features at
-three levels; a student learns to give the same features for good parts. With a second pair (Yamada & Hotta,
-arXiv 2111.15376 and 2210.07548), another student restores the features of another teacher. It gets only the
-first teacher's deepest features, which are too coarse to hold a defect. At two levels the second teacher's
-attention map, one number for each place, tells it where to look. Without `second`, the same code is STPM.
+This is STPM (Wang et al., BMVC 2021, arXiv 2103.04257). The teacher is frozen and was trained on other
+pictures. It computes features at three strides, and the student learns to compute the same for good parts. If
+`second` is set, there is a second pair (Yamada & Hotta, arXiv 2111.15376 and 2210.07548): another student
+restores another teacher's features. Its input is the first teacher's deepest features, which are too coarse to
+hold a defect. At two strides, an attention map of the second teacher, one number for each place, guides it.
+Four things differ from the papers:
 
-What differs from the papers, and why: - The students learn whitened features (`whitening.py`), and the distance
-is squared. A defect shows in directions that hardly vary, which the cosine of raw features does not see. - The
-distance is relative to how far the expected features are from the mean. - The first student is a plain network
-and not a copy of the teacher: it trains in a fraction of the time and is cheaper on the line. The second
-student is narrow, and its gates are `x (1 + A)` at both levels. - All maps are scaled before their mean
-(`maps.py`); the score is the mean of the highest cells.
+- The students learn whitened features (`whitening.py`), and the distance is squared. A defect shows in
+  directions that hardly vary; the cosine of raw features, which the papers use, hardly changes in them.
+- The distance is relative to how far the expected features are from the mean.
+- The first student is a small network and not a copy of the teacher, so it trains and runs faster. The second
+  student is narrow and multiplies its features by `1 + A`, where A is the attention map.
+- All maps are scaled before their mean is taken (`maps.py`). The score is the mean of the highest cells.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ GATE = 32
 
 @dataclass(frozen=True, kw_only=True)
 class STPMConfig:
-    """The shape of the networks; the checkpoint holds it with the weights."""
+    """The configuration of an STPM network. The checkpoint holds it together with the weights."""
 
     teacher: str = "efficientnet_lite0"  # a name in `trt_build.backbones.open`
     second: str | None = None  # the teacher of the second pair; None means no second pair
@@ -52,16 +53,15 @@ class STPMConfig:
 
     @property
     def spec(self) -> InputSpec:
-        """The network's input."""
+        """The size and colour of the network's input pictures."""
         return InputSpec(height=self.size, width=self.size, color="rgb")
 
 
 class STPM(nn.Module):
-    """Takes pictures `(N, 3, H, W)` uint8 RGB, sides a multiple of 32; gives `(score (N,), map (N, 1, H/4,
-    W/4))`.
+    """Takes pictures as `(N, 3, H, W)` uint8 RGB, and gives a score and an anomaly map for each.
 
-    The teachers' weights come with `teachers`, or later with a checkpoint. `fit_features` is called with good
-    parts before the training, `fit_scale` with others after it.
+    H and W are multiples of 32. The teachers get their weights from `teachers` or later from a checkpoint. Call
+    `fit_features` with good parts before the training, and `fit_scale` with other good parts after it.
     """
 
     def __init__(self, config: STPMConfig, teachers: Sequence[Backbone] | None = None) -> None:
@@ -77,34 +77,34 @@ class STPM(nn.Module):
         self.scale = MapScale(len(self.whitenings))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the score `(N,)` and the anomaly map `(N, 1, H/4, W/4)`, float32."""
+        """Return the score as `(N,)` and the anomaly map as `(N, 1, H/4, W/4)`, both float32."""
         score, map_ = self.scale(self.maps(image))
         return score, map_
 
     def maps(self, image: Tensor) -> list[Tensor]:
-        """Return the distance maps `(N, 1, H/s, W/s)` float32 of each pair, at strides s of 4, 8 and 16."""
+        """Return a map of the distance between student and teacher for each stride, `(N, 1, H/s, W/s)`."""
         seen, deepest = self.look(image)
         expected = self.expect(image, seen, deepest)
         return [relative_distance(*levels) for levels in zip(seen, expected, strict=True)]
 
     def look(self, image: Tensor) -> tuple[list[Tensor], Tensor | None]:
-        """Return the teachers' whitened features `(N, C, H/s, W/s)`, finest first, and the deepest ones.
+        """Return the teachers' features, `(N, C, H/s, W/s)`, and the first teacher's deepest features.
 
-        The deepest features are the first teacher's, and None without a second pair.
+        The former are made uncorrelated (whitened). The latter are None if there is no second student.
         """
         raw = self._raw(image)
         seen = [whiten(features) for whiten, features in zip(self.whitenings, raw, strict=True)]
         return seen, self._first.deepest(raw[LEVELS - 1]) if self.restorer is not None else None
 
     def expect(self, image: Tensor, seen: list[Tensor], deepest: Tensor | None) -> list[Tensor]:
-        """Return the students' features, in the shapes of `seen`: the same as `seen` for a good part."""
+        """Return the students' features. For good parts they are close to `seen`, the teachers' features."""
         expected: list[Tensor] = self.student(image)
         if self.restorer is not None:
             expected += self.restorer(deepest, *seen[LEVELS + 1 :])
         return expected
 
     def fit_features(self, batches: Iterable[Tensor]) -> None:
-        """Fit the whitening to pictures `(N, 3, H, W)` uint8 of good parts that are trained with."""
+        """Learn from good training pictures, `(N, 3, H, W)` uint8, how to make their features uncorrelated."""
         with torch.no_grad():
             raw = [[features.half() for features in self._raw(image)] for image in batches]
         for level, whitening in enumerate(self.whitenings):
@@ -112,7 +112,7 @@ class STPM(nn.Module):
             whitening.fit(features[level] for features in raw)
 
     def fit_scale(self, batches: Iterable[Tensor]) -> None:
-        """Set the scale of map and score on pictures of good parts that were not trained with."""
+        """Set the scale of map and score on pictures of good parts that were not used in training."""
         with torch.no_grad():
             self.scale.fit([self.maps(image) for image in batches])
 
@@ -127,7 +127,7 @@ class STPM(nn.Module):
 
 
 class _Student(nn.Module):
-    """Pictures into what a teacher's whitened features at three levels would be."""
+    """The first student: computes the teacher's whitened features at three strides from pictures."""
 
     def __init__(self, config: STPMConfig, channels: tuple[int, ...]) -> None:
         super().__init__()
@@ -151,7 +151,7 @@ class _Student(nn.Module):
 
 
 class _Restorer(nn.Module):
-    """Restores a teacher's whitened features at three levels, finest first, from another's deepest features."""
+    """The second student: computes a teacher's whitened features from another teacher's deepest features."""
 
     def __init__(self, widths: tuple[int, int, int], deepest: int, channels: tuple[int, ...]) -> None:
         super().__init__()

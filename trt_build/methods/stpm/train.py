@@ -1,4 +1,4 @@
-"""Trains the students of an STPM on a folder of good parts; the teachers' features are computed once."""
+"""Trains the students of an STPM network on good parts. The teachers' features are computed only once."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from trt_build.methods.loop import TrainConfig, fit
 from trt_build.methods.stpm.network import STPM, STPMConfig
 from trt_build.terminal.progress import counted
 
-#: The running mean of the weights is short: a training has a few hundred steps.
+#: The running mean of the weights covers few steps, because a training has only a few hundred.
 TRAINING = TrainConfig(epochs=40, rate=2e-3, decay=1e-4, average=0.95, check_every=10)
-#: Pictures in a batch of the teachers.
+#: Number of pictures that the teachers process at once.
 AT_ONCE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class STPMTask:
-    """Good pictures `(N, 3, H, W)` uint8, the teachers' features of them, and the students' errors.
+    """Gives pictures of good parts, and the teachers' features of them, to the training loop in batches.
 
-    `seen` are the whitened features of each level, `(N, C, h, w)` float16.
+    `seen` has whitened features, `(N, C, h, w)` float16, for each teacher and stride. `deepest` has the first
+    teacher's deepest features if there is a second student. `held_out` are pictures that are not trained with.
     """
 
     model: STPM
@@ -38,13 +39,13 @@ class STPMTask:
     seed: int = 0
 
     def batches(self, epoch: int) -> list[Tensor]:
-        """Return the numbers `(B,)` int64 of the pictures in each batch of an epoch."""
+        """Return an epoch's batches. Each batch holds the indices of its pictures, `(B,)` int64."""
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.images))
         batch = min(self.batch, len(order))
         return [torch.from_numpy(order[i : i + batch]) for i in range(0, len(order) - batch + 1, batch)]
 
     def loss(self, batch: Tensor) -> Tensor:
-        """Return the sum of the levels' mean squared errors, a scalar, of pictures numbered `(B,)`."""
+        """Return the students' mean squared error on a batch, summed over all strides, as a scalar."""
         seen = [level[batch].float() for level in self.seen]
         deepest = None if self.deepest is None else self.deepest[batch].float()
         images = self.images[batch].contiguous(memory_format=torch.channels_last)
@@ -53,7 +54,7 @@ class STPMTask:
         return torch.stack(errors).sum()
 
     def check(self, model: nn.Module) -> Mapping[str, float]:
-        """Set the scale of the score; return the mean distance and the mean score of held-out good parts."""
+        """Set the scale of the score. Return the mean distance and score of good parts not trained with."""
         assert isinstance(model, STPM)
         batches = _batches(self.held_out)
         model.fit_scale(batches)
@@ -70,10 +71,10 @@ def train_stpm(
     training: TrainConfig = TRAINING,
     mixed_sizes: bool = False,
 ) -> int:
-    """Train on the good parts that `split_good` gives, in `folder`; return the epochs done.
+    """Train an STPM network on the good parts in `data`, and return how many epochs it has been trained for.
 
-    A stopped run goes on.
-    `open_backbone` looks for the teachers' weights.
+    Write the checkpoint to `folder`, or continue from the one that is there. `open_backbone` looks for the
+    teachers' weights.
     """
     torch.manual_seed(training.seed)
     good = split_good(read_parts(data, mixed_sizes=mixed_sizes).train)
@@ -94,7 +95,7 @@ def _pictures(parts: Sequence[LabelledPart], network: STPMConfig) -> Tensor:
 
 @torch.no_grad()
 def _seen(model: STPM, images: Tensor) -> tuple[list[Tensor], Tensor | None]:
-    """Return the teachers' features of all pictures, in float16 to save memory; and the deepest, if needed."""
+    """Return all pictures' teacher features, and the deepest ones if needed; both float16 to save memory."""
     levels: list[list[Tensor]] = []
     deepest: list[Tensor] = []
     for batch in counted(_batches(images), "looking at pictures", unit="step"):
