@@ -1,1 +1,1 @@
-"""The four stages of a line, and what they have in common."""
+"""The four stages of a line (capture, preprocess, infer and publish), and what they have in common."""

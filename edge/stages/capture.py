@@ -1,4 +1,4 @@
-"""Captures parts: enters each trigger in the ledger, then has the source write its pixels into a slot."""
+"""The capture stage: enters each trigger in the ledger as a part, and stores the part's picture in its slot."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .loop import stamp
 
 
 class Capture:
-    """Makes a part of each trigger; its deadline is `deadline_ns` after capture. `shape` is a frame's shape."""
+    """Makes parts of triggers. Frames have the shape `shape`; deadlines are `deadline_ns` after capture."""
 
     def __init__(
         self, ring: Ring, ledger: Ledger, *, camera: str, shape: tuple[int, ...], deadline_ns: int
@@ -27,7 +27,7 @@ class Capture:
         self._sequence = ledger.last_sequence(self._epoch)
 
     def enter(self, trigger: Trigger) -> Part:
-        """Enter the trigger's part in the ledger and return it; its slot is -1 where none is free."""
+        """Enter a new part in the ledger and return it. Its slot is -1 if none is free or no picture came."""
         entry = self._ledger.captured
         slot, generation = NO_LEASE if trigger.lost else self._ring.lease(entry, self._ledger.published)
         self._sequence += 1
@@ -48,9 +48,10 @@ class Capture:
         return self._ledger.enter(part)
 
     def read(self, source: Source, part: Part, lost: str = "") -> Frame | Unknown:
-        """Have the source write the part's pixels into its slot, `(H, W)` or `(H, W, 3)` uint8.
+        """Have the source write the part's pixels into its slot, as `(H, W)` or `(H, W, 3)` uint8.
 
-        Returns Unknown where the source cannot deliver them; `lost` is the source's reason, if it has one.
+        Returns Unknown if the part has no slot or the source cannot deliver the pixels. `lost` says why the
+        source has dropped the pixels; it is empty if the source has not.
         """
         if part.slot < 0:
             detail = lost or f"all {self._ring.slots} slots hold parts that wait for a verdict"
@@ -64,7 +65,7 @@ class Capture:
 
 
 def shown(ledger: Ledger) -> list[EarlierPicture]:
-    """Return the pictures of the last ROWS parts of this run, of all epochs, oldest first."""
+    """Return the last ROWS pictures of this run, oldest first, including those before a restart of capture."""
     entries = range(max(0, ledger.captured - ROWS), ledger.captured)
     return [EarlierPicture(part.source_ref, part.captured_at_ns) for part in map(ledger.part, entries)]
 
@@ -77,10 +78,11 @@ def run_capture(
     onward: Callable[[Message], None],
     publish: Callable[[Message], None],
 ) -> None:
-    """Enter and send on each part that the source triggers, until the source ends or until told to stop.
+    """Capture each part that the source triggers, until the source ends or the stop signal comes.
 
-    Takes no part while the ledger is full, which happens only while nothing is published. A source that fails
-    raises SourceError; its last part goes to publish as `unknown`.
+    Sends each frame by `onward`, and each part that has no picture by `publish`. Takes no part while the ledger
+    is full, which happens only while nothing is published. If the source fails, raises SourceError. If the
+    source fails while it reads a part's pixels, the part is first sent to publish as `unknown`.
     """
     with source:
         liveness.ready()

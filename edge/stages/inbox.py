@@ -1,4 +1,4 @@
-"""Receives a stage's messages, and drops each one that is not of this run or not about a part in the ledger."""
+"""Receives a stage's messages, and drops messages of another run or about parts not in the ledger."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ M = TypeVar("M", bound=Message)
 
 
 class Inbox(Generic[M]):
-    """A stage's socket for messages, which drops and counts each message that is not for the stage.
+    """The socket on which a stage receives messages. It drops and counts messages that are not for the stage.
 
-    Drops bytes of another version or run, messages that `fits` refuses, and messages whose part differs from
-    the ledger's part in any field, for example messages of a process that was stopped for long.
+    These are messages of another version or run, messages for which `fits` returns False, and messages whose
+    part differs in any field from the part in the ledger. The last kind comes, for example, from a process that
+    was paused for a long time.
     """
 
     def __init__(
@@ -36,11 +37,11 @@ class Inbox(Generic[M]):
         self._told = False
 
     def poll(self, timeout_ms: int) -> bool:
-        """Return whether a message has come, waiting for it up to the timeout."""
+        """Wait for a message for at most `timeout_ms`, and return whether a message is there."""
         return bool(self.socket.poll(timeout_ms))
 
     def take(self) -> M | None:
-        """Return the next message, None where it was dropped; wait where there is none."""
+        """Wait for the next message and return it. Return None if the message was dropped."""
         try:
             message = unpack(self.socket.recv(), self._run)
         except WireError as error:
@@ -62,6 +63,6 @@ class Inbox(Generic[M]):
 
 
 def are_finite(inputs: Iterable[Input | Refused]) -> bool:
-    """Return whether each judge's `to_frame` consists of finite numbers; a refused judge has none."""
+    """Return whether the transform `to_frame` of each input is finite numbers; a refused input has none."""
     places = [one.to_frame for one in inputs if isinstance(one, Input)]
     return all(map(math.isfinite, chain.from_iterable(places)))

@@ -1,4 +1,4 @@
-"""Runs each judge's engine on the inputs of parts (Tensor -> Prediction), several batches at a time."""
+"""The infer stage: runs each judge's engine on the inputs of parts, with several batches in work at a time."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from .loop import refuse
 
 
 class References:
-    """Keeps the engine's features of each view's master, made when a part of the view first comes.
+    """Keeps what an engine computes from the master of each view, so that parts can be compared with it.
 
-    Drops the least recently used ones where all together take more than `limit_bytes`.
+    If the references of all views take more than `limit_bytes`, the least recently used ones are dropped.
     """
 
     def __init__(self, engine: Engine, master: Callable[[str], Image], limit_bytes: int) -> None:
-        """`master` returns the master's input `(1, C, H, W)` uint8 of a view, or raises PartError."""
+        """`master` returns a view's master as a model input `(1, C, H, W)` uint8, or raises PartError."""
         self.master = master
         self._engine, self._limit_bytes = engine, limit_bytes
         self._kept: OrderedDict[str, Reference] = OrderedDict()
         self._nbytes = 0
 
     def warm(self, views: Iterable[str]) -> None:
-        """Make the references of these views until the limit is reached."""
+        """Compute the references of these views before parts come, until they take `limit_bytes`."""
         for view in views:
             if self._nbytes >= self._limit_bytes:
                 return
             self(view)
 
     def __call__(self, view: str) -> Reference:
-        """Return the reference of a view; raise PartError where it has no master."""
+        """Return the reference of a view, computed if it is not kept. Raise PartError if there is no master."""
         if view in self._kept:
             self._kept.move_to_end(view)
             return self._kept[view]
@@ -54,17 +54,17 @@ class References:
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeEngine:
-    """One judge's engine, with what makes its input from a frame and what it compares parts with."""
+    """The engine of one judge, with what makes its inputs from frames and what it compares parts with."""
 
     engine: Engine
     warper: Warper
-    references: References | None = None  # features of the masters, for a comparator
-    gallery: Gallery | None = None  # the drawings, for a matcher
+    references: References | None = None  # of the masters, for a model that compares parts with a master
+    gallery: Gallery | None = None  # for a model that compares parts with drawings
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """Parts that share a lane."""
+    """Parts that all engines work on at the same time, on the lane with the number `lane`."""
 
     lane: int
     started_ns: int
@@ -72,10 +72,10 @@ class _Batch:
 
 
 class Infer:
-    """Keeps a batch of parts in flight on each lane of every judge's engine."""
+    """Runs the judges' engines on batches of parts. Each lane of an engine works on one batch at a time."""
 
     def __init__(self, ring: Ring, judges: Sequence[JudgeEngine], frame: tuple[int, ...]) -> None:
-        """`frame` is the frames' shape in the ring, `(H, W)` or `(H, W, 3)`."""
+        """`frame` is the shape of the frames in the ring: `(H, W)` or `(H, W, 3)`."""
         self._ring, self._judges, self._frame = ring, judges, frame
         self.lanes = min(judge.engine.lanes for judge in judges)
         self.batch = min(judge.engine.batch for judge in judges)
@@ -87,10 +87,10 @@ class Infer:
                 judge.engine.pin(ring.memory("frame"))
 
     def start(self, messages: Sequence[Frame | Tensor]) -> list[Unknown]:
-        """Submit the parts to an idle lane; return those that cannot be judged."""
+        """Start the engines on a batch of parts, on an idle lane. Return the parts that cannot be judged."""
         refused: list[Unknown] = []
         tensors: list[Tensor] = []
-        # One list a part, with a sample for each judge.
+        # For each part, a list with a sample for each judge.
         samples: list[list[Sample | None]] = []
         for message in messages:
             if not isinstance(message, Tensor):
@@ -113,7 +113,7 @@ class Infer:
         return refused
 
     def _samples(self, tensor: Tensor) -> list[Sample | None]:
-        """Return the part's sample for each judge; None for a judge that preprocess refused the part."""
+        """Return what each judge's engine gets for the part, or None if the judge's input was refused."""
         samples: list[Sample | None] = []
         for number, (judge, input_) in enumerate(zip(self._judges, tensor.inputs, strict=True)):
             if isinstance(input_, Refused):
@@ -130,9 +130,11 @@ class Infer:
     def _from_frame(
         self, part: Part, judge: JudgeEngine, input_: Input, out: Image
     ) -> tuple[Image, Warp | None]:
-        """Return the part's frame and its warp; for an engine that cannot warp, warp into `out` and return it.
+        """Return the image and the warp for an engine whose input is not in the part's slot.
 
-        Preprocess leaves the warp to an engine that can. After a restart, infer may run one that cannot.
+        For an engine that can warp, these are the frame and its warp. For another engine, this warps the frame
+        into `out`, and returns `out` and None. That happens if a restarted infer uses an engine that cannot
+        warp.
         """
         warp = judge.warper.warp_by(self._frame, input_.to_frame)
         with self._ring.area(part, "frame") as area:
@@ -143,7 +145,7 @@ class Infer:
         return out, None
 
     def _submit(self, lane: int, samples: Sequence[Sequence[Sample | None]]) -> None:
-        """Submit each judge's samples to its engine; where one engine fails, to none of them."""
+        """Submit each judge's samples to its engine. If one engine fails, take them back from the others."""
         submitted: list[JudgeEngine] = []
         for number, judge in enumerate(self._judges):
             shown = [sample for each in samples if (sample := each[number])]
@@ -158,7 +160,11 @@ class Infer:
                 raise
 
     def finish(self) -> list[Prediction | Unknown]:
-        """Wait for the batch that was started first and write its outputs into the parts' slots."""
+        """Wait for the oldest batch, and write its outputs into the slots of its parts.
+
+        Returns a Prediction for each part, or Unknown if an engine failed on the part or the part has lost its
+        slot.
+        """
         batch = self._batches.popleft()
         collected = [self._collect(number, batch) for number in range(len(self._judges))]
         self._idle.append(batch.lane)
@@ -179,7 +185,7 @@ class Infer:
         return outcomes
 
     def _collect(self, number: int, batch: _Batch) -> dict[int, Outputs | EngineError]:
-        """Return a judge's outputs, or its engine's error, by the part's entry; the lane is idle afterwards."""
+        """Wait for a judge's engine. Return its outputs, or its error, for the ledger number of each part."""
         entries = [
             tensor.part.entry for tensor in batch.tensors if not isinstance(tensor.inputs[number], Refused)
         ]
@@ -193,7 +199,7 @@ class Infer:
             return dict.fromkeys(entries, error)
 
     def _write(self, part: Part, number: int, found: Outputs | EngineError | None) -> None:
-        """Write a judge's outputs into the part's slot, or raise its engine's error; None: nothing to do."""
+        """Write a judge's outputs into the part's slot. Raise `found` if it is an error; ignore None."""
         if isinstance(found, EngineError):
             raise found
         if found is None:

@@ -1,4 +1,4 @@
-"""Makes the verdicts that killed runs left unpublished: each part without a verdict becomes `late`."""
+"""Makes the verdicts that killed runs did not publish. A part without a verdict gets the verdict `late`."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from .verdict import Identity, late, record_of
 
 
 class Leftovers:
-    """The verdicts of ended runs that a subscriber may have missed, in order, as `records`."""
+    """The verdicts of killed runs that a subscriber may have missed. `records` holds them in their order."""
 
     def __init__(self, runs: Sequence[tuple[Ledger, Identity]], rules: Rules, now_ns: int) -> None:
         self._ledgers = [ledger for ledger, _ in runs]
         self.records = [record for run in runs for record in _records(*run, rules, now_ns)]
 
     def settle(self, now_ns: int) -> None:
-        """Note that the subscribers have heard these verdicts."""
+        """Note in the runs' ledgers that subscribers have heard these verdicts, and forget the verdicts."""
         for ledger in self._ledgers:
             ledger.settled_ns = now_ns
         self._ledgers, self.records = [], []
 
 
 def _records(ledger: Ledger, identity: Identity, rules: Rules, now_ns: int) -> list[Record]:
-    """Return a run's unheard verdicts. One that was recorded may have been sent, so it is marked as resent."""
+    """Return a run's verdicts that a subscriber may have missed, marked as resent if sent before."""
     found = [record.resent() for record in ledger.recorded_since(ledger.settled_ns)]
     while ledger.waiting:
         entry = ledger.published

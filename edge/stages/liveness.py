@@ -1,4 +1,4 @@
-"""Shows the supervisor that a stage is alive, and tells the stage when it is to stop."""
+"""Shows the supervisor that a stage is alive, and tells the stage when it must stop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ TICK_MS = 100
 
 
 class Liveness:
-    """A stage's row in the ledger, and `stopping`, which a signal or the supervisor's end sets."""
+    """Writes a stage's heartbeats into the ledger. The stage must stop when `stopping` is True.
+
+    `stopping` becomes True when the signal SIGTERM comes or when the supervisor has ended.
+    """
 
     def __init__(self, ledger: Ledger, stage: str, supervisor: int) -> None:
         self._row = ledger.stages[stage]
@@ -35,13 +38,13 @@ class Liveness:
         self._row["ready"] = 0
 
     def ready(self) -> None:
-        """Show that the stage takes parts from now on."""
+        """Show the supervisor that the stage takes parts from now on."""
         self.beat()
         self._row["ready_ns"] = time.monotonic_ns()
         self._row["ready"] = 1
 
     def beat(self) -> None:
-        """Show a heartbeat; set `stopping` where the supervisor has ended."""
+        """Write the time of this heartbeat into the ledger. Set `stopping` if the supervisor has ended."""
         self._row["beat_ns"] = time.monotonic_ns()
         if os.getppid() != self._supervisor:
             self.stopping = True

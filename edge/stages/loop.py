@@ -1,7 +1,7 @@
-"""Runs the loop of a stage: receive messages, start the step on them, collect the results, send them.
+"""Runs the loop of a stage: receives messages, starts work on them, collects the results and sends them.
 
-A part that the step cannot judge goes to publish as `Unknown`. Any other error ends the process, and the
-supervisor restarts it; messages wait in the inbox meanwhile.
+A part that cannot be judged is sent to publish as `Unknown`. Any other error ends the process, and the
+supervisor restarts the process. Messages wait until then.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from .schedule import Schedule
 
 log = logging.getLogger(__name__)
 
-#: After this many failures in a row, the stage ends, so that its next process loads the engine anew.
+#: After this many failures in a row, the process ends, and the process that follows loads the engine again.
 ENGINE_FAILURES = 3
 
 
 class Step(Protocol):
-    """What a stage does with messages: `start` a batch of up to `batch` on a lane, `finish` the first batch.
+    """The work of a stage. `start` begins work on up to `batch` messages; `finish` ends the oldest work.
 
-    Both return the parts that cannot be judged as `Unknown`, and raise EngineLost where this process can judge
-    no more parts.
+    Up to `lanes` batches can be in work at a time. Both methods return parts that cannot be judged as
+    `Unknown`, and raise EngineLost if this process can judge no more parts.
     """
 
     lanes: int
@@ -50,10 +50,11 @@ def relay(
     step: Step,
     guard_ns: int,
 ) -> None:
-    """Run a step over everything that comes in, until told to stop.
+    """Run the loop of the stage `name` until it is told to stop. `step` does the stage's work on messages.
 
-    Starts parts as soon as the schedule allows, while others are still in work. Where the engine is lost or
-    fails ENGINE_FAILURES times in a row, sends the parts in work as `Unknown` and raises EngineError.
+    Sends results by `onward`, and parts that cannot be judged by `publish`. Starts new parts while others are
+    still in work, as soon as the schedule allows. If the engine is lost or fails ENGINE_FAILURES times in a
+    row, sends all parts that wait or are in work as `Unknown`, and raises EngineError.
     """
     schedule: Schedule[Frame | Tensor] = Schedule(lanes=step.lanes, batch=step.batch, guard_ns=guard_ns)
     failures = 0
@@ -87,7 +88,7 @@ def relay(
 
 
 def refuse(message: Message, error: PartError | SlotOverwritten | EngineError) -> Unknown:
-    """Return the message's part as one that cannot be judged, with the error's reason and text."""
+    """Return an `Unknown` about the message's part, which has the reason and the text of the error."""
     reason: UnknownReason = "engine"
     if isinstance(error, PartError):
         reason = error.reason
@@ -101,5 +102,5 @@ def refuse(message: Message, error: PartError | SlotOverwritten | EngineError) -
 
 
 def stamp(name: str, message: Message) -> Message:
-    """Return the message with the time at which this stage was done with it."""
+    """Return a copy of the message that says that the stage `name` is done with it now."""
     return msgspec.structs.replace(message, done_ns={**message.done_ns, name: time.monotonic_ns()})

@@ -1,4 +1,4 @@
-"""Prepares each judge's input (Frame -> Tensor): crops the frame, registers it to its master and warps it."""
+"""The preprocess stage: crops each frame, aligns it with its master and warps it into each judge's input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .loop import refuse
 class PreprocessStep:
     """Writes each judge's input into the part's slot, beside the frame.
 
-    Where a judge's engine warps frames itself, only finds the transform for it.
+    If a judge's engine warps frames itself, finds only the transform that the engine needs for it.
     """
 
     lanes = 1
@@ -26,12 +26,12 @@ class PreprocessStep:
         preparers: Sequence[Preparer],
         warped_by_engine: Callable[[], Sequence[bool]] | None = None,
     ) -> None:
-        """`warped_by_engine` says, judge by judge, whether its engine warps frames; None: no engine does."""
+        """`warped_by_engine` says for each judge whether its engine warps frames. None means that none does."""
         self._ring, self._preparers = ring, preparers
         self._warped_by_engine = warped_by_engine or (lambda: [False] * len(preparers))
 
     def start(self, messages: Sequence[Frame | Tensor]) -> list[Unknown]:
-        """Prepare one part; return it as unknown where its slot is lost or all judges refuse it alike."""
+        """Prepare one part. Return it as `Unknown` if its slot is lost or all judges refuse it alike."""
         (message,) = messages
         if not isinstance(message, Frame):
             raise TypeError(f"preprocess got a {type(message).__name__}")
@@ -66,5 +66,5 @@ class PreprocessStep:
             raise PartError("view", str(error)) from error
 
     def finish(self) -> list[Tensor]:
-        """Return the part that `start` prepared."""
+        """Return the inputs of the part that `start` prepared."""
         return [self._done]

@@ -1,4 +1,4 @@
-"""Publishes one verdict for each part in the ledger, in order and before the part's deadline."""
+"""Publishes one verdict for each part in the ledger, in the order of the parts and before their deadlines."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from .verdict import Finding, Identity, Reply, finding_of, late, record_of
 RECOVERY_NS = 5_000_000_000
 #: After a restart, subscribers need this long to reconnect: ZeroMQ tries every 100 ms.
 RECONNECT_NS = 200_000_000
-#: After a restart, a subscriber that comes within this time may have been there before the restart.
+#: A subscriber that comes within this time after a restart may have been connected before the restart too.
 REJOIN_NS = 5_000_000_000
 
 
 class Publisher:
-    """Turns the stages' replies into verdicts in order; it has no sockets, and gets the time as an argument."""
+    """Makes verdicts from the stages' replies, in the order of the parts. The caller sends the verdicts."""
 
     def __init__(
         self,
@@ -46,24 +46,25 @@ class Publisher:
         self._state = State(ledger.stages["capture"], recovery_ns)
 
     def take(self, reply: Reply) -> None:
-        """Note a stage's reply. The first reply to a part counts; a part with a verdict takes none."""
+        """Keep a stage's reply about a part. Ignore the reply if the part has a verdict or an earlier reply."""
         entry = reply.part.entry
         if entry >= self._ledger.published and entry not in self._findings:
             self._findings[entry] = finding_of(reply, self._ring, self._rules)
 
     def wait_ns(self, now_ns: int) -> int:
-        """Return the nanoseconds until a verdict is due if no reply comes, at most TICK_MS."""
+        """Return for how many nanoseconds the next verdict can wait for a reply, at most TICK_MS."""
         if self.is_done:
             return TICK_MS * 1_000_000
         due_ns = self._ledger.part(self._ledger.published).deadline_ns - self._guard_ns
         return max(0, min(due_ns - now_ns, TICK_MS * 1_000_000))
 
     def next(self, clock: Callable[[], int], *, unheard: bool = False) -> Record | None:
-        """Return the next part's verdict, recorded in the ledger, or None if it can wait.
+        """Record the next part's verdict in the ledger and return it. Return None if it can wait.
 
-        The caller sends the verdict and then calls `sent`. While nobody would hear it (`unheard`), a judged
-        part waits too, as long as its deadline allows. A verdict that was recorded before a restart may have
-        been sent then, so the same verdict comes again, marked as resent.
+        The caller sends the verdict and then calls `sent`. `unheard` says that no subscriber would hear a
+        verdict now. A part that has its result waits while this is so, as long as its deadline allows. A
+        verdict that was recorded before a restart may have been sent already. Such a verdict is returned again,
+        marked as resent.
         """
         if self.is_done:
             return None
@@ -86,7 +87,7 @@ class Publisher:
         return record
 
     def sent(self, record: Record) -> None:
-        """Note that the next part's verdict was sent; this frees the part's slot."""
+        """Note that the next part's verdict was sent, which frees the part's slot."""
         entry = self._ledger.published
         self._findings.pop(entry, None)
         self._state.note(self._ledger.part(entry), record.reason, record.published_ns)
@@ -99,7 +100,7 @@ class Publisher:
 
     @property
     def is_successor(self) -> bool:
-        """Whether another publisher has published verdicts in this run before."""
+        """Whether an earlier publish process has published verdicts in this run."""
         return self._first > 0
 
     def again(self) -> list[Record]:
@@ -107,11 +108,11 @@ class Publisher:
         return [record.resent() for record in self._ledger.recorded_since(self._ledger.settled_ns)]
 
     def settle(self, now_ns: int) -> None:
-        """Note that subscribers have heard all verdicts sent more than REJOIN_NS ago."""
+        """Note that subscribers have heard all verdicts that were sent more than REJOIN_NS before `now_ns`."""
         self._ledger.settled_ns = now_ns - REJOIN_NS
 
     def heartbeat(self, now_ns: int) -> Heartbeat:
-        """Return the heartbeat that tells subscribers the line's state."""
+        """Return the message that tells subscribers the line's state at `now_ns`."""
         return self._state.heartbeat(self._identity.line, self._ledger.published, now_ns)
 
 
@@ -123,11 +124,12 @@ def run_publish(
     heartbeat_ns: int,
     leftovers: Leftovers,
 ) -> None:
-    """Send verdicts and heartbeats on an XPUB socket until told to stop.
+    """Send verdicts and heartbeats on an XPUB socket until the stop signal comes.
 
-    It stops when every captured part has its verdict. A new subscriber hears a heartbeat at once. After a
-    restart it also hears the recent verdicts again, marked as resent, so that nobody misses a verdict over the
-    restart. The first publisher of a run does the same with the verdicts of killed runs.
+    After the stop signal, it continues until every captured part has its verdict. A new subscriber gets a
+    heartbeat at once. After a restart, a new subscriber also gets the recent verdicts again, marked as resent,
+    so that nobody misses a verdict. The first publish process of a run sends the verdicts of killed runs in the
+    same way.
     """
     heartbeat_due_ns = time.monotonic_ns()
     unheard_end_ns = heartbeat_due_ns + RECONNECT_NS if publisher.is_successor else 0

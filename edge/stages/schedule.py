@@ -1,4 +1,4 @@
-"""Chooses which waiting parts go onto a lane next, and how many together, without clocks or devices."""
+"""Chooses which waiting parts start next and how many together. It uses no clock and no device itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 # Each time a batch size is skipped as too slow, its expected time shrinks by this factor. So it is tried again,
 # and one slow part does not stop the line.
 _SKIPPED = 0.9
-# The same for batches of several parts. It is closer to 1, because smaller batches run meanwhile.
+# The same factor for batches of several parts. It is closer to 1, because smaller batches run meanwhile.
 _SKIPPED_BATCH = 0.97
 
 
@@ -24,12 +24,12 @@ class _Flight(Generic[T]):
 
 
 class Schedule(Generic[T]):
-    """Keeps parts in the order of their deadlines, and assigns them to lanes in batches of up to `batch` parts.
+    """Assigns waiting parts, in the order of their deadlines, to lanes in batches of up to `batch` parts.
 
-    An idle lane never waits for more parts. It takes the parts that wait: as many as fit a batch, and as the
-    earliest deadline leaves time for, judged by how long batches of that size took lately. A part that would be
-    done later than `guard_ns` before its deadline is skipped: publish makes it `late` anyway, and work on it
-    would delay the next parts.
+    A lane works on one batch at a time. An idle lane never waits for more parts: it takes as many waiting parts
+    as fit a batch and can be done before the earliest deadline. The estimate is how long batches of that size
+    took lately. A part that would be done later than `guard_ns` before its deadline is skipped. Publish makes
+    such a part `late` anyway, and work on it would delay the next parts.
     """
 
     def __init__(self, *, lanes: int, batch: int, guard_ns: int) -> None:
@@ -42,7 +42,7 @@ class Schedule(Generic[T]):
 
     @property
     def has_room(self) -> bool:
-        """Whether one more part would fit into a batch with those that wait."""
+        """Whether fewer parts wait than fit in one batch."""
         return len(self._waiting) < self._batch
 
     @property
@@ -61,16 +61,16 @@ class Schedule(Generic[T]):
         return len(self._flights) == self._lanes
 
     def enter(self, part: T, deadline_ns: int) -> None:
-        """Add a part that has come."""
+        """Add a part that has come to the waiting parts."""
         self._waiting.append((part, deadline_ns))
 
     def next(self, now_ns: int) -> list[T]:
-        """Return the parts to start now on an idle lane; none where no part waits or every lane is busy."""
+        """Return the parts to start at `now_ns`. Empty if no lane is idle or no part can be done in time."""
         if self.is_full:
             return []
         while self._waiting and self._end_ns(1, now_ns) > self._limit_ns:
             self._waiting.popleft()
-            # With a batch in flight, its end will show how long parts take now.
+            # If a batch is in work, its end will show how long parts take now.
             if not self._flights:
                 self._usual.shorten(1, _SKIPPED)
         count = min(len(self._waiting), self._batch)
@@ -85,16 +85,16 @@ class Schedule(Generic[T]):
 
     @property
     def _limit_ns(self) -> int:
-        """Time by which the part that has waited longest has to be done."""
+        """Time by which the part that has waited longest must be done."""
         return self._waiting[0][1] - self._guard_ns
 
     def _end_ns(self, count: int, now_ns: int) -> float:
-        """Return when a batch of this size would be done, after those in flight."""
+        """Return when a batch of `count` parts would be done if it started after all batches in work."""
         before_ns = self._flights[-1].end_ns if self._flights else 0
         return max(now_ns, before_ns) + self._usual.expected_ns(count)
 
     def refused(self, parts: Iterable[T]) -> None:
-        """Remove parts that could not be started from the batch started last."""
+        """Remove these parts, which could not be started, from the batch that was started last."""
         gone = {id(part) for part in parts}
         flight = self._flights.pop()
         flight.parts = [part for part in flight.parts if id(part) not in gone]
@@ -102,14 +102,14 @@ class Schedule(Generic[T]):
             self._flights.append(flight)
 
     def done(self, now_ns: int) -> list[T]:
-        """Note that the batch started first is done, and return its parts."""
+        """Note that the oldest batch in work is done at `now_ns`, and return its parts."""
         flight = self._flights.popleft()
         self._usual.took(len(flight.parts), now_ns - max(flight.started_ns, self._done_ns))
         self._done_ns = now_ns
         return flight.parts
 
     def left(self) -> list[T]:
-        """Return all parts that wait or are in flight."""
+        """Return all parts that wait or are in work."""
         return [
             *(part for flight in self._flights for part in flight.parts),
             *(part for part, _ in self._waiting),
@@ -118,20 +118,20 @@ class Schedule(Generic[T]):
 
 @dataclass
 class _Durations:
-    """How long batches took lately, by their size, counted from the end of the batch before."""
+    """How long batches of each size took lately. Only the time after the batch before had ended counts."""
 
     _usual_ns: dict[int, float] = field(default_factory=dict)
 
     def took(self, count: int, ns: int) -> None:
-        """Note that a batch of this size took so long."""
+        """Note that a batch of `count` parts took `ns` nanoseconds."""
         usual = self._usual_ns.get(count, float(ns))
         self._usual_ns[count] = usual + (ns - usual) / 4
 
     def expected_ns(self, count: int) -> float:
-        """Return how long a batch should take; for a size not seen yet, scaled from the next smaller one."""
+        """Return how long `count` parts should take. Scale a new size from the next smaller known size."""
         smaller = max((known for known in self._usual_ns if known <= count), default=0)
         return self._usual_ns[smaller] * count / smaller if smaller else 0.0
 
     def shorten(self, count: int, factor: float) -> None:
-        """Multiply the expected time of a batch size by a factor."""
+        """Multiply the expected time of batches of `count` parts by `factor`."""
         self._usual_ns[count] = factor * self.expected_ns(count)

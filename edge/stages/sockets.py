@@ -1,4 +1,4 @@
-"""Opens the sockets of a stage: its inbox, those to other stages' inboxes, and the one for subscribers."""
+"""Opens the sockets of a stage: its own inbox, connections to other inboxes, and the socket for subscribers."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from ..wire import pack
 
 log = logging.getLogger(__name__)
 
-#: How long a closing socket tries to send its last messages; the receiver may be gone for good.
+#: A socket that is closed tries this long to send its last messages. Their receiver may have ended.
 LINGER_MS = 200
-#: Messages kept for a slow subscriber, some 10 MB.
+#: Number of messages that are kept for a slow subscriber, about 10 MB.
 PUBLISH_HWM = 10_000
-#: More than any message between stages has.
+#: Limit for a message between stages. All of them are shorter.
 MESSAGE_BYTES = 65_536
-#: Subscriptions that libzmq reads at once from one subscriber; before it sends, it reads all that are there.
+#: Number of subscriptions that libzmq reads at once from a subscriber. It reads them before it sends.
 SUBSCRIPTIONS_HWM = 1
-#: Longest subscription, and longest property that a subscriber may send when it connects.
+#: Limit for a subscription, and for a property that a subscriber sends when it connects.
 TOPIC_BYTES = 64
-#: Time in which whoever connects must prove to be a subscriber.
+#: A connection that has not shown within this time that it is a subscriber is closed.
 HANDSHAKE_MS = 2000
 
 
 class Sockets:
-    """Opens sockets in the folder of a run, whose number `run` each message carries; `with` closes them."""
+    """Opens sockets in the folder of a run. Each message carries the number `run`. `with` closes them all."""
 
     def __init__(self, folder: Path, run: bytes) -> None:
         self._folder, self._run = folder, run
         self._context = zmq.Context()
-        # Set on the context, this holds for sockets that are closed before it, too.
+        # On the context, this setting also holds for sockets that are closed before the context.
         self._context.setsockopt(zmq.LINGER, LINGER_MS)
 
     def __enter__(self) -> Sockets:
@@ -45,7 +45,7 @@ class Sockets:
         self._context.destroy()
 
     def inbox(self, stage: str) -> zmq.Socket[bytes]:
-        """Return the socket on which `stage` receives; it keeps as many messages as the ledger has rows."""
+        """Return the socket on which `stage` receives. It keeps as many messages as the ledger has rows."""
         socket = self._context.socket(zmq.PULL)
         socket.set_hwm(ROWS)
         socket.maxmsgsize = MESSAGE_BYTES
@@ -53,9 +53,9 @@ class Sockets:
         return socket
 
     def publisher(self, endpoints: tuple[str, ...]) -> zmq.Socket[bytes]:
-        """Return the socket on which verdicts are published: an XPUB, which reports each new subscriber.
+        """Return the XPUB socket on which verdicts are published. It also reports each new subscriber.
 
-        A subscriber that falls PUBLISH_HWM messages behind loses the newest ones. Raises LineError where an
+        A subscriber that is PUBLISH_HWM messages behind loses the newest messages. Raises LineError if an
         endpoint cannot be bound.
         """
         found = self._context.socket(zmq.XPUB)
@@ -76,7 +76,10 @@ class Sockets:
         return found
 
     def to(self, stage: str) -> Callable[[Message], None]:
-        """Return a function that sends to `stage` at once, without waiting; an unsent part becomes `late`."""
+        """Return a function that sends a message to `stage` without waiting.
+
+        If the inbox of `stage` is full, the message is lost. Its part gets the verdict `late`.
+        """
         socket = self._context.socket(zmq.PUSH)
         socket.set_hwm(ROWS)
         socket.connect(f"ipc://{self._folder}/{stage}.ipc")

@@ -1,4 +1,4 @@
-"""Decides whether the line is idle, judging or blind, and why, from its verdicts and from capture's health."""
+"""Decides from its verdicts and from capture's health whether a line is idle, judging or blind, and why."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from ..messages import UNKNOWN_REASONS, Heartbeat, Part, StateKind, utc
 
 #: The line is idle after this time without a part.
 IDLE_NS = 2_000_000_000
-#: The line is blind after this many unknown parts in a row that came over at least this time.
+#: The line is blind after at least BLIND_PARTS unknown parts in a row, which came over at least BLIND_NS.
 BLIND_NS, BLIND_PARTS = 2_000_000_000, 3
 #: Capture counts as hanging after this time without a heartbeat.
 HANG_NS = 2_000_000_000
 
 
 class State:
-    """The line's state, from the verdicts given to `note` and from `capture`, that stage's row in the ledger.
+    """The state of a line. A blind line does not see parts that come, or could not judge the last parts.
 
-    After capture failed, the line is blind until a part comes, or until capture has run for `recovery_ns`
-    without another failure: by then a camera that delivers nothing would have failed again.
+    `capture` is the row of the capture stage in the ledger. After capture has failed, the line is blind until a
+    part comes, or until capture has run for `recovery_ns` without another failure. In that time, a camera that
+    delivers nothing would fail again.
     """
 
     def __init__(self, capture: NDArray[Any], recovery_ns: int) -> None:
@@ -34,7 +35,7 @@ class State:
         self._unknown_since_ns = 0
 
     def note(self, part: Part, reason: str, published_ns: int) -> None:
-        """Note that a part's verdict was sent, with its reason and the time in it."""
+        """Note that a part's verdict was sent, the verdict's reason, and the time at which it was published."""
         self._last, self._last_reason = part, reason
         if reason not in UNKNOWN_REASONS:
             self._judged, self._judged_ns, self._unknowns = part, published_ns, 0
@@ -44,7 +45,7 @@ class State:
             self._unknown_since_ns = part.captured_ns
 
     def at(self, now_ns: int) -> tuple[StateKind, str]:
-        """Return the state, and the reason why the line is blind, which is empty in other states."""
+        """Return the state at `now_ns`, and why the line is blind. The reason is empty in the other states."""
         if reason := self._capture_fault(now_ns) or self._judging_fault():
             return "blind", reason
         if self._last is not None and now_ns - self._last.captured_ns < IDLE_NS:
@@ -52,7 +53,7 @@ class State:
         return "idle", ""
 
     def heartbeat(self, line: str, parts: int, now_ns: int) -> Heartbeat:
-        """Return the heartbeat of a line that has published `parts` verdicts."""
+        """Return the line's heartbeat message at `now_ns`, after `parts` verdicts have been published."""
         state, reason = self.at(now_ns)
         judged, last = self._judged, self._last
         return Heartbeat(
@@ -69,7 +70,7 @@ class State:
         )
 
     def _capture_fault(self, now_ns: int) -> str:
-        """Return why capture would miss a part that comes now; empty where it would not."""
+        """Return why capture would miss a part that comes now; empty if capture would not miss it."""
         row = self._capture[0]
         ready, ready_ns, failed_ns = bool(row["ready"]), int(row["ready_ns"]), int(row["failed_ns"])
         if ready and now_ns - int(row["beat_ns"]) > HANG_NS:
@@ -81,7 +82,7 @@ class State:
         return f"capture failed {(now_ns - failed_ns) / 1e9:.0f} s ago, and no part has come since"
 
     def _judging_fault(self) -> str:
-        """Return why the last parts could not be judged; empty where they were."""
+        """Return why the last parts could not be judged; empty if they could, or if too few parts could not."""
         if self._last is None or self._unknowns < BLIND_PARTS:
             return ""
         since_ns = self._last.captured_ns - self._unknown_since_ns

@@ -1,4 +1,4 @@
-"""Notices subscribers that come, a bounded number at a time, so that a crowd of them delays no verdict."""
+"""Notices new subscribers, a limited number at a time, so that many subscribers together delay no verdict."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..errors import LineError
 #: How often to look for new subscribers.
 CHECK_NS = 50_000_000
 MOST_AT_ONCE = 1000
-#: Topics that the socket may have to keep, some 200 MB.
+#: Number of topics that the socket may have to keep, about 200 MB.
 MOST_TOPICS = 50_000
 
 
 class Subscribers:
-    """Reads what subscribers send on an XPUB socket."""
+    """Reads the subscriptions that come on an XPUB socket."""
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
         self._socket = socket
@@ -25,8 +25,8 @@ class Subscribers:
     def came(self) -> bool:
         """Return whether a subscriber has come since the last call.
 
-        Raises LineError where more than MOST_TOPICS topics are subscribed to: the socket keeps every topic, and
-        only a new process gets rid of them.
+        Raises LineError if subscribers have subscribed to more than MOST_TOPICS topics. The socket keeps each
+        topic in memory, and only a new process can free that memory.
         """
         came = False
         with contextlib.suppress(zmq.Again):

@@ -1,4 +1,4 @@
-"""Makes a part's verdict from the judges' outputs, or from a stage's reason why it could not be judged."""
+"""Makes a part's verdict from the judges' outputs, or from the reason why a stage could not judge the part."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ Reply = Union[Prediction, Unknown]  # noqa: UP007  (as messages.py has it)
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """What every verdict of this line says about the line."""
+    """The facts about a line that each of its verdicts contains, and the unknown parts that it accepts."""
 
     line: str
     recipe: str  # SHA-256 of the recipe file
-    bundle: str  # SHA-256 of the bundle's manifest; of the manifests' digests where there are several bundles
+    bundle: str  # SHA-256 of the bundle's manifest; of several bundles, SHA-256 of their digests
     accepted: frozenset[str]  # reasons for which an unknown part is accepted
 
 
@@ -40,18 +40,18 @@ class Finding:
 
     reply: Reply
     result: Judgement | Unknown
-    each: Sequence[Judgement | Refused] = ()  # one for each judge; empty where no judge ran
+    each: Sequence[Judgement | Refused] = ()  # the result of each judge; empty if no judge ran
 
 
 def is_reply(message: Message, judges: int) -> TypeGuard[Reply]:
-    """Return whether the message is a valid reply about a part for this number of judges."""
+    """Return whether the message is a valid `Prediction` for this number of judges, or an `Unknown`."""
     if isinstance(message, Prediction):
         return len(message.inputs) == judges and are_finite(message.inputs)
     return isinstance(message, Unknown)
 
 
 def finding_of(reply: Reply, ring: Ring, rules: Rules) -> Finding:
-    """Return the finding about a reply's part; read a prediction's outputs from the part's slot."""
+    """Judge the part of a reply by the rules. Read the outputs of a `Prediction` from the part's slot."""
     if isinstance(reply, Unknown):
         return Finding(reply=reply, result=reply)
     judged: list[Judgement | Refused] = []
@@ -74,15 +74,15 @@ def finding_of(reply: Reply, ring: Ring, rules: Rules) -> Finding:
 
 
 def late(part: Part, detail: str) -> Finding:
-    """Return the finding on a part about which no reply came in time."""
+    """Return the finding about a part for which no reply came in time. `detail` explains this to people."""
     unknown = Unknown(part=part, reason="late", detail=detail, done_ns={})
     return Finding(reply=unknown, result=unknown)
 
 
 def record_of(finding: Finding, rules: Rules, identity: Identity, now_ns: int) -> Record:
-    """Return the part's verdict as sent at `now_ns`; it is `late` if the part's deadline has come.
+    """Return the part's verdict, ready to be sent at `now_ns`. It is `late` if the part's deadline has come.
 
-    A verdict that is too long for the ledger keeps only its strongest regions.
+    A verdict that is too long for the ledger keeps only the regions with the highest scores.
     """
     reply, result, part = finding.reply, finding.result, finding.reply.part
     if now_ns >= part.deadline_ns:
@@ -116,7 +116,7 @@ def record_of(finding: Finding, rules: Rules, identity: Identity, now_ns: int) -
     )
     topic = action_topic(identity.line, accept=_is_accepted(verdict, finding, identity))
     body, regions = body_of(verdict), verdict.regions
-    # Without regions every verdict fits: each of its other fields is bounded.
+    # A verdict without regions always fits, because each of its other fields has a limit.
     while len(topic) + 1 + len(body) > RECORD_BYTES and regions:
         regions = regions[: len(regions) // 2]
         body = body_of(msgspec.structs.replace(verdict, regions=regions))
@@ -124,9 +124,9 @@ def record_of(finding: Finding, rules: Rules, identity: Identity, now_ns: int) -
 
 
 def _is_accepted(verdict: Verdict, finding: Finding, identity: Identity) -> bool:
-    """Return whether the part may pass: it passed, or the recipe accepts every reason why it is unknown.
+    """Return whether the part may pass: its verdict is `pass`, or the recipe accepts each reason for `unknown`.
 
-    A part that any judge rejects is never accepted, even where its verdict came too late.
+    A part that any judge rejects is never accepted, even if its verdict became `late`.
     """
     if verdict.verdict != "unknown":
         return verdict.verdict == "pass"
@@ -137,7 +137,7 @@ def _is_accepted(verdict: Verdict, finding: Finding, identity: Identity) -> bool
 
 
 def _too_late(reply: Reply, result: Judgement | Unknown, now_ns: int) -> Unknown:
-    """Return the result for a part whose deadline has come; its detail quotes the result that came too late."""
+    """Return the result `late` for a part. Its detail quotes the result that came after the deadline."""
     if isinstance(result, Unknown) and result.reason == "late":
         return result
     late_ms = (now_ns - reply.part.deadline_ns) / 1e6
@@ -150,7 +150,7 @@ def _unknown(reply: Reply, reason: UnknownReason, detail: str) -> Unknown:
 
 
 def _judged(each: Sequence[Judgement | Refused], rules: Rules) -> list[Judged]:
-    """Return each judge's result as a verdict lists it; an empty list where no judge ran."""
+    """Return each judge's result in the form that a verdict contains; an empty list if no judge ran."""
     if not each:
         return []
     return [
@@ -172,14 +172,17 @@ def _four_digits(p_value: float | None) -> float | None:
 
 
 def _registration_px(reply: Reply) -> float | None:
-    """Return the largest registration error of any judge, in pixels; None where none registered the part."""
+    """Return the largest registration error of all judges in pixels, or None if no judge aligned the part."""
     inputs = reply.inputs if isinstance(reply, Prediction) else ()
     found = [input_.registration_px for input_ in inputs if isinstance(input_, Input)]
     return max((px for px in found if px is not None), default=None)
 
 
 def _latencies_us(reply: Reply, now_ns: int) -> dict[str, int]:
-    """Return the microseconds from stage to stage, waiting included, which add up to `total`."""
+    """Return the microseconds that the part spent in each stage, waiting included, and their sum as `total`.
+
+    For a predicted part, `engine` is the time in the engines. It is a part of the time in infer.
+    """
     start_us, found = 0, {}
     done = {stage: reply.done_ns[stage] for stage in STAGES if stage in reply.done_ns}
     for stage, done_ns in (*sorted(done.items(), key=lambda item: item[1]), ("publish", now_ns)):
