@@ -101,18 +101,12 @@ class Autoencoder(nn.Module):
         self.unusual, self.differing = Deviation(code), Deviation(seen)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the scores as `(N,)` and the anomaly maps as `(N, 1, H/4, W/4)`, both float32.
-
-        The score of a good part is about two.
-        """
+        """Return scores as `(N,)` and maps as `(N, 1, H/4, W/4)`, float32. Good parts score about two."""
         l1, l2, map_ = self.judge(self.look(image))
         return self.lambdas[0] * l1 + self.lambdas[1] * l2, self.lambdas[1] * map_
 
     def look(self, image: Tensor) -> Tensor:
-        """Return the backbone's features of each cell of 16x16 pixels as `(N, P, H/16, W/16)` float32.
-
-        They are normalised with the mean and the deviation that `fit_features` has measured.
-        """
+        """Return the features of cells of 16x16 pixels, normalised, as `(N, P, H/16, W/16)` float32."""
         levels = self.backbone(image)
         return (torch.cat([self._in_cells(level) for level in levels], 1) - self.mean) * self.scale
 
@@ -136,10 +130,7 @@ class Autoencoder(nn.Module):
 
     @torch.no_grad()
     def fit_features(self, seen: Tensor) -> Tensor:
-        """Measure the mean and the deviation of good pictures' features, with which `look` normalises later.
-
-        `seen` is these features as `(N, P, H/16, W/16)` float32. Return them normalised.
-        """
+        """Measure the mean and deviation of `seen`, features of good pictures. Return `seen` normalised."""
         self.mean.copy_(seen.mean((0, 2, 3), keepdim=True))
         self.scale.copy_(seen.var((0, 2, 3), keepdim=True).clamp_min(1e-12).rsqrt())
         return (seen - self.mean) * self.scale

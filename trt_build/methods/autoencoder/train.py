@@ -76,15 +76,11 @@ class Losses(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderTask:
-    """What the training loop needs: the network, its batches and losses, and features of good pictures.
-
-    `seen` is the features to train with, `held_out` is those of other pictures. Both are `(N, P, h, w)`
-    float32.
-    """
+    """What the training loop needs: the network, its batches and losses, and features of good pictures."""
 
     model: Autoencoder
-    seen: Tensor
-    held_out: Tensor
+    seen: Tensor  # (N, P, h, w) float32, features of the pictures to train with
+    held_out: Tensor  # (N, P, h, w) float32, features of other good pictures
     loss_config: LossConfig
     seed: int = 0
 

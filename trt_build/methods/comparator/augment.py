@@ -143,10 +143,7 @@ def _placed(
 def _photographed(
     picture: npt.NDArray[np.uint8], soft: bool, how: Augmentation, rng: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """Return the picture as `(H, W)` uint8 with other light and blur if `soft`, otherwise in black and white.
-
-    Noise and compression are added at random.
-    """
+    """Return the picture with other light and blur if `soft`, else in black and white, as `(H, W)` uint8."""
     if soft:
         if rng.random() < 0.5:
             picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.2)), np.uint8)

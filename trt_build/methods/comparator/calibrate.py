@@ -1,7 +1,4 @@
-"""Sets the thresholds of a comparator with pairs that were not used for training.
-
-Keeps the scores of good boards too, from which the line computes p-values.
-"""
+"""Sets a comparator's thresholds with held-out pairs, and keeps the scores of good boards for p-values."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Offers the comparator as a method to the commands of `trt-build`.
-
-The data is a folder of pairs, each with the pictures of a board and of its master.
-"""
+"""Offers the comparator to the commands of `trt-build`, for folders of pairs of a board and its master."""
 
 from __future__ import annotations
 
@@ -63,10 +60,7 @@ class ComparatorMethod:
         return Comparator(ComparatorConfig(**config))
 
     def exportable(self, network: Comparator, *, height: int, width: int) -> Exportable:
-        """Return the network as two ONNX graphs for this size in pixels: one for masters, one for boards.
-
-        Raise ExportError if a side is not a multiple of 32.
-        """
+        """Return one ONNX graph for masters and one for boards. Raise ExportError if the size does not fit."""
         from trt_build.methods.comparator.network import COARSEST, Judge, Reference
 
         if height % COARSEST or width % COARSEST:
@@ -88,10 +82,9 @@ class ComparatorMethod:
         return list(pair_cases(evenly(known, CALIBRATION_PICTURES), spec))
 
     def calibrate(self, draft: Path, data: Path, options: CalibrationOptions) -> Calibration | None:
-        """Set the draft's thresholds with pairs that were not used for training. Return the calibration, if
-        any.
+        """Set the draft's thresholds, and its limits of how well a board must fit its master.
 
-        Also set limits of how well a board must fit its master, measured on up to 300 of all pairs.
+        The thresholds are chosen on pairs not used for training, the limits on up to 300 of all pairs.
         """
         fit = fit_of(evenly(read_pairs(data), FITTED))
         return set_thresholds(draft, held_out_pairs(data), options, fit)

@@ -58,10 +58,7 @@ class Comparator(nn.Module):
         _start_at(self.extent, 1.0)
 
     def encode(self, image: Tensor) -> list[Tensor]:
-        """Return a picture's features at the strides s of 4, 8, 16 and 32.
-
-        Each is `(N, widths[i], H/s, W/s)` float32.
-        """
+        """Return features at the strides s of 4, 8, 16 and 32, each as `(N, widths[i], H/s, W/s)` float32."""
         x = self.stem(image.to(self.kind.weight.dtype) / 127.5 - 1.0)
         features = []
         for level in self.levels:

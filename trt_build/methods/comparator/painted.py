@@ -82,10 +82,7 @@ def _stroke(rng: np.random.Generator) -> npt.NDArray[np.bool_]:
 def _try_stroke(
     window: npt.NDArray[np.uint8], stroke: npt.NDArray[np.bool_], *, scratch: bool
 ) -> tuple[npt.NDArray[np.bool_], int | None]:
-    """Return the pixels that the stroke changes as `(h, w)` bool, and the kind of the defect or None.
-
-    The kind is None if the effect of the stroke is not clear.
-    """
+    """Return the pixels that the stroke changes, and the kind of defect, or None if the kind is not clear."""
     # The ground that the stroke adds to.
     ground = (window > 127) if scratch else (window <= 127)
     changed = stroke & ~ground

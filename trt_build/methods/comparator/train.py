@@ -56,10 +56,7 @@ class ComparatorTask:
             return map_loss(logits.float(), map_) + 2.0 * extents_loss(extents.float(), sides)
 
     def check(self, model: nn.Module) -> Mapping[str, float]:
-        """Return the quality of `model` on the pairs not used for training, in per cent, and the best cut.
-
-        A box counts if its score is at least the cut.
-        """
+        """Return quality in per cent on the held-out pairs, with the cut (least score) that is best on them."""
         found = find_all(torch_judge(model), counted(self.held_out, "judging boards kept from training"))
         result = figures(self.held_out, found, cut=choose_cut(self.held_out, found))
         return {name: result[name] for name in ("ap_pooled", "f", "map33", "map50", "cut")}

@@ -1,1 +1,1 @@
-"""Product against drawing: a Siamese network with a cosine distance."""
+"""Decides whether a photo shows the product of a drawing, by the cosine of two vectors of one network."""

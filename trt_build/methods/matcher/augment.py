@@ -1,4 +1,4 @@
-"""Changes a batch of drawings as if other people had drawn them with other pens and cameras."""
+"""Changes drawings at random, as if other people had drawn them with other pens and other cameras."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KNOTS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Redrawing:
-    """How much a drawing may change; lengths are shares of the picture's side."""
+    """How much a drawing may change at random. Lengths are shares of the picture's side."""
 
     turn_deg: float = 12.0
     scale: float = 0.2  # largest factor is one plus this; the smallest is its inverse
@@ -49,10 +49,11 @@ def redraw(
     run: Tensor | None = None,
     symmetries: int = 1,
 ) -> Tensor:
-    """Return pictures `(N, C, H, W)` uint8, dark on light, each redrawn as `how` allows.
+    """Return the pictures `(N, C, H, W)` uint8, dark on light, each changed at random as `how` allows.
 
-    Pictures with the same number in `run` `(N,)` also get the same one of the first `symmetries` of
-    `SYMMETRIES`: letters of one alphabet become letters of another. What comes from beyond the border is white.
+    `run` is `(N,)` integers. Pictures with the same integer are also mirrored or turned in the same way, which
+    is one of the first `symmetries` of `SYMMETRIES`: letters of one alphabet become letters of another. Pixels
+    from outside the picture become white.
     """
     count, _, height, width = pictures.shape
     bends = _bends(count, how, generator)
@@ -70,9 +71,9 @@ def redraw(
 
 
 def side_by_side(left: Tensor, right: Tensor) -> Tensor:
-    """Return both pictures `(N, C, H, W)` uint8, dark on light, side by side at half their width.
+    """Return both pictures side by side at half their width, with strokes as dark as before.
 
-    A stroke stays as dark as it is.
+    Both and the result are `(N, C, H, W)` uint8, dark on light.
     """
     half = left.shape[3] // 2
     halves = [torch.minimum(side[..., : 2 * half : 2], side[..., 1 : 2 * half : 2]) for side in (left, right)]
@@ -80,14 +81,17 @@ def side_by_side(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _bends(count: int, how: Redrawing, generator: torch.Generator) -> Tensor:
-    """Return where each pixel comes from, `(N, 2, 3 + knots)`, by the functions of `_basis`, in -1..1."""
+    """Return the random weights of the functions of `_basis` as `(N, 2, 3 + knots)`.
+
+    Their weighted sum is the point x, y in -1..1 from which each pixel is taken.
+    """
     shift = _uniform((count, 2, 1), 2 * how.shift, generator)
     knots = _normal((count, 2, _KNOTS**2), 2 * how.bend, generator)
     return torch.cat((_affine(count, how, generator), shift, knots), dim=2)
 
 
 def _affine(count: int, how: Redrawing, generator: torch.Generator) -> Tensor:
-    """Return `(N, 2, 2)` float32: a rotation, and two unequal scales along axes of any direction."""
+    """Return random matrices as `(N, 2, 2)` float32: a rotation, and two scales along random axes."""
     turn = _turn(_uniform((count,), math.radians(how.turn_deg), generator))
     axes = _turn(_uniform((count,), math.pi, generator))
     overall = _uniform((count, 1), math.log1p(how.scale), generator)
@@ -97,13 +101,13 @@ def _affine(count: int, how: Redrawing, generator: torch.Generator) -> Tensor:
 
 
 def _turn(angle: Tensor) -> Tensor:
-    """Return the rotations `(N, 2, 2)` by angles `(N,)` in radians."""
+    """Return the rotation matrices of `angle`, `(N,)` in radians, as `(N, 2, 2)`."""
     cos, sin = angle.cos(), angle.sin()
     return torch.stack((cos, -sin, sin, cos), dim=1).view(-1, 2, 2)
 
 
 def _with_another_pen(ink: Tensor, how: Redrawing, generator: torch.Generator) -> Tensor:
-    """Return ink `(N, C, H, W)` with all strokes of a picture wider or narrower, by up to a pixel a side."""
+    """Return `ink` as `(N, C, H, W)` with wider or narrower strokes. Each edge moves by one pixel at most."""
     width = _uniform((len(ink), 1, 1, 1), 1.0, generator)
     # A stroke gets narrower where its surroundings get wider.
     sign = torch.where(width > 0, 1.0, -1.0)
@@ -112,7 +116,7 @@ def _with_another_pen(ink: Tensor, how: Redrawing, generator: torch.Generator) -
 
 
 def _wider(ink: Tensor) -> Tensor:
-    """Return the largest value of each pixel and its eight neighbours, `(N, C, H, W)`."""
+    """Return the highest value among each pixel and its eight neighbours as `(N, C, H, W)`."""
     for dim, around in ((2, (0, 0, 1, 1)), (3, (1, 1, 0, 0))):
         padded = F.pad(ink, around, mode="replicate")
         before, here, after = (padded.narrow(dim, at, ink.shape[dim]) for at in range(3))
@@ -121,7 +125,7 @@ def _wider(ink: Tensor) -> Tensor:
 
 
 def _kept(count: int, height: int, width: int, how: Redrawing, generator: torch.Generator) -> Tensor:
-    """Return `(N, 1, H, W)`: 1 where ink stays; in some pictures 0 in a few patches."""
+    """Return a mask of the ink as `(N, 1, H, W)`: 1 where ink stays, 0 in a few patches of some pictures."""
     field = _normal((count, _KNOTS**2), 1.0, generator) @ _basis(height, width)[3:]
     some = torch.rand((count, 1), generator=generator) < how.gone
     return ((field < 1.0) | ~some).float().view(count, 1, height, width)
@@ -129,7 +133,7 @@ def _kept(count: int, height: int, width: int, how: Redrawing, generator: torch.
 
 @cache
 def _basis(height: int, width: int) -> Tensor:
-    """Return x, y, 1 and the weight of each knot of a smooth field at each pixel, `(3 + knots, H*W)`."""
+    """Return x, y, 1 and a smooth bump around each knot, at each pixel, as `(3 + knots, H*W)`."""
     x = (torch.arange(width) * 2 + 1) / width - 1
     y = (torch.arange(height) * 2 + 1) / height - 1
     plane = torch.stack((x.repeat(height), y.repeat_interleave(width), torch.ones(height * width)))
@@ -139,10 +143,10 @@ def _basis(height: int, width: int) -> Tensor:
 
 
 def _uniform(shape: tuple[int, ...], reach: float, generator: torch.Generator) -> Tensor:
-    """Return numbers of this shape, uniform in -reach..reach."""
+    """Return random numbers of this shape, uniform between -`reach` and `reach`."""
     return (torch.rand(shape, generator=generator) * 2 - 1) * reach
 
 
 def _normal(shape: tuple[int, ...], spread: float, generator: torch.Generator) -> Tensor:
-    """Return normally distributed numbers of this shape with a standard deviation of `spread`."""
+    """Return normally distributed random numbers of this shape with the standard deviation `spread`."""
     return torch.randn(shape, generator=generator) * spread

@@ -1,4 +1,4 @@
-"""The matcher as a method of `trt-build`, on folders of products with their drawings and photos."""
+"""Offers the matcher to the commands of `trt-build`, for folders of products with drawings and photos."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ GOLDEN = 8  # products from whose photos the golden frames are chosen
 
 
 class MatcherMethod:
-    """A photo of a part is compared with the drawings of its product."""
+    """Judges a part by comparing a photo of the part with the drawings of its product."""
 
     name: MethodName = "matcher"
     train_options: frozenset[str] = frozenset()
@@ -43,7 +43,10 @@ class MatcherMethod:
     evaluates_checkpoints = False
 
     def train(self, data: Path, folder: Path, options: TrainOptions) -> None:
-        """Train on the products of `data`, in `folder`; raise DatasetError where they are too few."""
+        """Train on the products in `data`. Write the checkpoint to `folder`, or continue the one there.
+
+        Raise DatasetError if there are too few products.
+        """
         from trt_build.methods.loop import TrainConfig
         from trt_build.methods.matcher.network import MatcherConfig
         from trt_build.methods.matcher.train import PairSampling, train_matcher
@@ -60,28 +63,28 @@ class MatcherMethod:
         train_matcher(known, others, folder, network=network, training=training, sampling=sampling)
 
     def build(self, config: Mapping[str, Any]) -> Matcher:
-        """Return the network of a checkpoint's configuration."""
+        """Return the network that a checkpoint's `config` describes, without its trained weights."""
         from trt_build.methods.matcher.network import Matcher, MatcherConfig
 
         return Matcher(MatcherConfig(**config))
 
     def exportable(self, network: Matcher, *, height: int, width: int) -> Exportable:
-        """Return the network as one graph for pictures of the size that it was trained for."""
+        """Return the network as one ONNX graph, for pictures of the size in training."""
         return Exportable(input=network.config.spec, kinds=("product",), outputs=("embedding",), judge=network)
 
     def calibration_pictures(self, data: Path, spec: InputSpec) -> list[Case]:
-        """Return pictures that were trained with, evenly chosen."""
+        """Return up to 100 pictures that were used for training, evenly chosen, to calibrate INT8."""
         pictures = split_pictures(data, spec)[0].pictures
         chosen = evenly(range(len(pictures)), CALIBRATION_PICTURES)
         return [Case(name=str(i), image=pictures[i : i + 1]) for i in chosen]
 
     def calibrate(self, draft: Path, data: Path, options: CalibrationOptions) -> Calibration:
-        """Set the draft's threshold by photos of held-out products with their own drawings."""
+        """Set the draft's threshold with photos of held-out products and the drawings of the same products."""
         pictures = held_out_pictures(data, read_draft(draft).manifest.input)
         return set_threshold(draft, _cases(pictures, same=True), options)
 
     def held_out(self, data: Path, spec: InputSpec) -> Iterator[Case]:
-        """Yield photos of held-out products, with another product's drawing and then with their own."""
+        """Yield photos of a few held-out products with a drawing of another product, then of their own."""
         pictures = held_out_pictures(data, spec)
         some = pictures.where(np.isin(pictures.product, np.unique(pictures.product)[:GOLDEN]))
         for same in (False, True):
@@ -89,7 +92,11 @@ class MatcherMethod:
                 yield replace(case, master=None if case.master is None else case.master[:1])
 
     def labelled(self, data: Path, bundle: Bundle) -> tuple[Iterator[Case], Measure]:
-        """Return held-out photos with their own and other drawings, and what measures the AUROC in points."""
+        """Return photos with own and other drawings, and a function that measures an engine's AUROC in points.
+
+        The photos show held-out products, which were not used for training. Each photo is there twice: with the
+        drawings of its own product, and with those of another.
+        """
 
         def measure(answers: Sequence[Outputs]) -> float:
             return 100 * image_auroc(*_own_and_other(answers))
@@ -97,17 +104,17 @@ class MatcherMethod:
         return _own_then_other(held_out_pictures(data, bundle.manifest.input)), measure
 
     def evaluate(self, model: Path, data: Path, options: EvaluateOptions) -> Evaluated:
-        """Return a bundle's figures on all products that were not trained with."""
+        """Return a bundle's AUROC, escape and overkill on all products that were not used for training."""
         return Evaluated(figures=figures(read_model(model), data, EngineChoice()))
 
 
 def split_pictures(data: Path, spec: InputSpec) -> tuple[Pictures, Pictures]:
-    """Return the pictures of the products to train with, and of those that are kept from it."""
+    """Return the pictures of the products to train with, and the pictures of the products to test with."""
     return split_products(read_products(data, spec), held_out=HELD_OUT)
 
 
 def held_out_pictures(data: Path, spec: InputSpec) -> Pictures:
-    """Return the pictures of held-out products; raise DatasetError for fewer than two products."""
+    """Return the pictures of products not used for training. Raise DatasetError if these are fewer than two."""
     pictures = split_pictures(data, spec)[1]
     if (found := len(np.unique(pictures.product))) < 2:
         raise DatasetError(
@@ -118,7 +125,7 @@ def held_out_pictures(data: Path, spec: InputSpec) -> Pictures:
 
 
 def figures(bundle: Model, data: Path, choice: EngineChoice) -> dict[str, float]:
-    """Return AUROC, escape and overkill of all held-out products, in 0..1, at the bundle's threshold."""
+    """Return AUROC, escape and overkill on the held-out products, each 0 to 1, at the bundle's threshold."""
     cases = list(_own_then_other(held_out_pictures(data, bundle.manifest.input)))
     (threshold,) = bundle.thresholds.values()
     own, other = _own_and_other(judge_all(bundle, choice, cases))
@@ -127,19 +134,19 @@ def figures(bundle: Model, data: Path, choice: EngineChoice) -> dict[str, float]
 
 
 def _own_then_other(pictures: Pictures) -> Iterator[Case]:
-    """Yield all photos with their own drawings, then all with those of another product."""
+    """Yield all photos with drawings of their own product, and after that all with drawings of another."""
     for same in (True, False):
         yield from _cases(pictures, same=same)
 
 
 def _own_and_other(answers: Sequence[Outputs]) -> tuple[Scores, Scores]:
-    """Return the scores `(N,)` float32 of the first half of the outputs, and of the second half."""
+    """Return the scores of the first half of the outputs and of the second half, each as `(N,)` float32."""
     found = np.array([scores(outputs)[0] for outputs in answers])
     return found[: len(found) // 2], found[len(found) // 2 :]
 
 
 def _cases(pictures: Pictures, *, same: bool) -> Iterator[Case]:
-    """Yield each photo with the drawings of its product, or with those of the next product."""
+    """Yield each photo with the drawings of its own product if `same`, otherwise with those of another."""
     products = np.unique(pictures.product)
     for photo in np.flatnonzero(pictures.hand == PHOTO):
         at = int(np.searchsorted(products, pictures.product[photo]))

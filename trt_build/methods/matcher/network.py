@@ -1,13 +1,13 @@
-"""Matcher: embeds a picture as a unit vector that is near the vectors of other pictures of the same product.
+"""Defines the matcher, which turns a picture into a vector of length one.
 
-Photo and drawing go through the same network, a branch, and are compared by the cosine of their vectors. The
-vectors of a product's drawings can be kept, so that a part on the line costs one pass of the network and a few
-dot products.
+Pictures of the same product have similar vectors. Photo and drawing go through the same network and are
+compared by the cosine of their vectors. The vectors of a product's drawings can be kept. A part on the line
+then costs one pass of the network and a few dot products.
 
-`source` is the branch of Han (2022), Table 1, unchanged: 105x105 pixels, four times convolution, ReLU, batch
-normalisation and pooling, and one dense layer of 4096. Use `residual`: it has batch normalisation before ReLU,
-so that it folds into the convolution, residual blocks (He et al., arXiv 1512.03385), and a head that keeps the
-position of a stroke in the picture.
+There are two networks, called branches. `source` is that of Han (2022), Table 1, unchanged: 105x105 pixels,
+four times convolution, ReLU, batch normalisation and pooling, and one dense layer of 4096. Use `residual`. It
+has batch normalisation before ReLU, so that the normalisation folds into the convolution, residual blocks (He
+et al., arXiv 1512.03385), and a last layer that keeps the position of a stroke in the picture.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SQUEEZED = 64
 
 @dataclass(frozen=True, kw_only=True)
 class MatcherConfig:
-    """The shape of the network; the checkpoint holds it with the weights."""
+    """The sizes and options that a matcher is built from. The checkpoint stores them with the weights."""
 
     branch: Literal["residual", "source"] = "residual"
     size: int = 105  # both sides of the input, in pixels
@@ -43,7 +43,7 @@ class MatcherConfig:
 
     @property
     def spec(self) -> InputSpec:
-        """The network's input."""
+        """The size and the colours of the pictures that the network takes."""
         return InputSpec(height=self.size, width=self.size, color="gray" if self.in_channels == 1 else "rgb")
 
 
@@ -52,7 +52,7 @@ SOURCE = MatcherConfig(branch="source", widths=(64, 128, 128, 256), blocks=(), e
 
 
 class Matcher(nn.Module):
-    """Takes pictures `(N, C, size, size)` uint8, dark ink on light, and scales them itself."""
+    """The whole network. It takes pictures `(N, C, size, size)` uint8 with dark strokes on a light ground."""
 
     def __init__(self, config: MatcherConfig) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Matcher(nn.Module):
         self.offset = nn.Parameter(torch.tensor(-5.0 if learned else 0.0), requires_grad=learned)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the pictures' `embedding`: `(N, D)` float32, each vector of length 1."""
+        """Return one vector of length 1 for each picture, as `(N, D)` float32."""
         # Inverted, so that the zeros of padding are blank paper.
         ink = 1.0 - image.to(self.offset.dtype) / 255.0
         vectors: Tensor = self.branch(ink).float()
@@ -72,7 +72,10 @@ class Matcher(nn.Module):
         return vectors / lengths.clamp_min(1e-12)
 
     def logit(self, cosine: Tensor) -> Tensor:
-        """Return the logits of "the same product" for cosines: a * cosine + b, with a and b learned."""
+        """Return the logit of "both show the same product" for each cosine: a * cosine + b.
+
+        a and b are learned by the residual branch, and fixed at 1 and 0 for the source branch.
+        """
         return self.log_scale.exp() * cosine + self.offset
 
 

@@ -1,9 +1,10 @@
 """Trains a matcher on drawings and photos of products.
 
-The residual branch trains on batches with two pictures of many products, most of which are similar. A picture
-has to find its partner among all others (InfoNCE, van den Oord et al., arXiv 1807.03748), and every pair has to
-be judged as the same product or different ones. The source branch trains as in Han (2022): on single pairs of
-all three kinds, as many same as different, by cross-entropy with the cosine itself as the logit.
+The matcher has one of two networks, called branches. The residual branch trains on batches with two pictures of
+each of many products, most of which look alike. Each picture has to find its partner among all others (InfoNCE,
+van den Oord et al., arXiv 1807.03748), and every pair has to be judged as the same product or as different
+ones. The source branch trains as in Han (2022): on single pairs, as many of the same product as of different
+ones, by cross-entropy with the cosine itself as the logit.
 """
 
 from __future__ import annotations
@@ -30,18 +31,18 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class PairSampling:
-    """Which pairs an epoch shows; the defaults are for products, `CHARACTERS` for Omniglot.
+    """Which pairs of pictures an epoch shows. The default values are for products.
 
-    `SINGLE_PAIRS` is for the source branch.
+    `CHARACTERS` has the values for Omniglot's letters, and `SINGLE_PAIRS` those for the source branch.
     """
 
     pairs: int = 64  # pairs in a batch
-    alike: int = 32  # products of one group that follow one another, a run
+    alike: int = 32  # products in a run; they follow one another and are of one group
     rounds: int = 8  # times that each product is shown in an epoch
-    single: bool = False  # true if pairs stand alone; half of them are then of two products
+    single: bool = False  # true if each pair is judged alone; half of the pairs then show two products
     redrawing: Redrawing = PRODUCTS  # how each picture is redrawn
-    symmetries: int = 2  # number of `SYMMETRIES` that a run is drawn in
-    joined: float = 0.0  # share of the runs in which two products side by side make one
+    symmetries: int = 2  # number of `SYMMETRIES` from which each run gets one
+    joined: float = 0.0  # share of the runs in which two products, put side by side, count as one product
 
 
 CHARACTERS = PairSampling(redrawing=LETTERS, symmetries=8, joined=0.15)
@@ -50,21 +51,17 @@ SINGLE_PAIRS = PairSampling(pairs=32, alike=1, rounds=1, single=True)
 
 @dataclass(frozen=True, kw_only=True)
 class EpochPairs:
-    """The pairs of an epoch in their order.
+    """The pairs of pictures of an epoch, in order. P is the number of pairs."""
 
-    `pictures` `(P, 2)` int64 are the numbers of their pictures, `beside` `(P, 2)` those of the picture to the
-    right of each, -1 for none. `same` `(P,)` is true if both show one product, `run` `(P,)` is the run of both.
-    """
-
-    pictures: Indices
-    beside: Indices
-    same: npt.NDArray[np.bool_]
-    run: Indices
+    pictures: Indices  # (P, 2) numbers of the two pictures of each pair
+    beside: Indices  # (P, 2) number of the picture to put to the right of each picture, or -1 for none
+    same: npt.NDArray[np.bool_]  # (P,) true if both pictures show the same product
+    run: Indices  # (P,) number of the run, a group of similar products, that the pair belongs to
 
 
 @dataclass(frozen=True, kw_only=True)
 class MatcherTask:
-    """Pairs of pictures, redrawn in each epoch, and the loss of judging them."""
+    """What the training loop needs: the network, pairs of randomly redrawn pictures, and the loss."""
 
     model: Matcher
     pictures: Pictures
@@ -73,13 +70,13 @@ class MatcherTask:
     seed: int = 0
 
     def batches(self, epoch: int) -> RedrawnBatches:
-        """Return the batches of an epoch; they are redrawn each time, and an epoch is always the same."""
+        """Return the batches of an epoch. Pictures are redrawn in each epoch; an epoch is always the same."""
         chosen = choose_pairs(self.pictures, self.sampling, np.random.default_rng((self.seed, epoch)))
         seed = int(np.random.default_rng((self.seed, epoch, 1)).integers(2**62))
         return RedrawnBatches(pictures=self.pictures, sampling=self.sampling, chosen=chosen, seed=seed)
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """Return the loss of a batch of `RedrawnBatches`, a scalar float32."""
+        """Return the loss of one batch of `RedrawnBatches`, as a scalar float32."""
         pictures, same = batch
         vectors = self.model(pictures)
         with torch.autocast("cpu", enabled=False):
@@ -90,7 +87,10 @@ class MatcherTask:
             return pairs_loss(self.model.logit(vectors @ vectors.T))
 
     def check(self, model: nn.Module) -> Mapping[str, float]:
-        """Return the equal error rate in %: with different pairs of all held-out products, and of one group."""
+        """Return two equal error rates in % on the held-out products, as "error" and "error_alike".
+
+        "error" counts pairs of any products; "error_alike" counts only pairs of products of one group.
+        """
         vectors = embed_with(model)(self.held_out.pictures)
         found = {
             "error": [picture_pairs(vectors, self.held_out)],
@@ -101,7 +101,10 @@ class MatcherTask:
 
 @dataclass(frozen=True, kw_only=True)
 class RedrawnBatches:
-    """The batches of an epoch: pictures `(2B, C, H, W)` uint8, partners B apart, and `(B,)`, 1 for same."""
+    """Yields the batches of an epoch: pictures `(2B, C, H, W)` uint8 and labels `(B,)` float32.
+
+    Pictures i and i + B are a pair. The label is 1 if both show the same product, otherwise 0.
+    """
 
     pictures: Pictures
     sampling: PairSampling
@@ -131,10 +134,10 @@ class RedrawnBatches:
 
 
 def choose_pairs(pictures: Pictures, sampling: PairSampling, rng: np.random.Generator) -> EpochPairs:
-    """Return each product `rounds` times in a pair, with the products of a group in runs of `alike`.
+    """Choose the pairs of an epoch. Each product occurs `rounds` times, among similar products.
 
-    A pair is by two hands, if a product has two. With `single`, one of three pairs is by two hands and two are
-    by one hand, and in every second pair the second picture is of another product.
+    The pictures of a pair are made by two hands if possible. A hand is a person or the camera. If `single` is
+    set, this holds for one of three pairs only, and every second pair shows two different products.
     """
     shelf = [_by_hand(pictures, product) for product in range(len(pictures.names))]
     chosen, beside, same, members = [], [], [], []
@@ -157,13 +160,13 @@ def choose_pairs(pictures: Pictures, sampling: PairSampling, rng: np.random.Gene
 
 
 def _by_hand(pictures: Pictures, product: int) -> dict[int, Indices]:
-    """Return the numbers `(n,)` int64 of a product's pictures, for each hand that made some."""
+    """Return the numbers of a product's pictures for each hand that made some, as `(n,)` int64."""
     mine = np.flatnonzero(pictures.product == product)
     return {int(hand): mine[pictures.hand[mine] == hand] for hand in np.unique(pictures.hand[mine])}
 
 
 def _runs(pictures: Pictures, alike: int, rng: np.random.Generator) -> list[Indices]:
-    """Return all products once, in runs `(n,)` int64 of one group, in random order."""
+    """Return all products once in random order, in runs of up to `alike` products of one group."""
     runs: list[Indices] = []
     for group in np.unique(pictures.group):
         products = rng.permutation(np.unique(pictures.product[pictures.group == group]))
@@ -172,7 +175,7 @@ def _runs(pictures: Pictures, alike: int, rng: np.random.Generator) -> list[Indi
 
 
 def _places(run: Indices, *, joined: bool) -> Indices:
-    """Return `(N, 2)` int64: a product and the one beside it, -1 for none; joined ones often share a half."""
+    """Return each place's product, and the product drawn to its right or -1, as `(N, 2)` int64."""
     count = len(run)
     if not joined:
         return np.stack((run, np.full(count, -1)), axis=1)
@@ -184,7 +187,7 @@ def _places(run: Indices, *, joined: bool) -> Indices:
 def _two(
     one: dict[int, Indices], other: dict[int, Indices], two_hands: bool, rng: np.random.Generator
 ) -> tuple[int, int]:
-    """Return the numbers of a picture of each, of two different ones if a product and hand has two."""
+    """Return the number of one picture of each product, made by two hands or by one, if possible."""
     hand = int(rng.choice(list(one)))
     hands = [h for h in other if (h != hand) == two_hands] or list(other)
     first = int(rng.choice(one[hand]))
@@ -194,10 +197,10 @@ def _two(
 
 
 def pairs_loss(logit: Tensor) -> Tensor:
-    """Return the loss, a scalar, of the logits `(2B, 2B)` of all pictures with all, partners B apart.
+    """Return the loss of a batch as a scalar. `logit` `(2B, 2B)` compares all pictures with all others.
 
-    One term is for finding the partner. The other is for judging each pair as same or different, with the same
-    weight on the few same pairs as on the many different ones.
+    Pictures i and i + B show the same product. One term is for finding this partner among all pictures. The
+    other is for judging each pair as same or different; same and different pairs have the same total weight.
     """
     count = len(logit)
     partner = torch.arange(count).roll(count // 2)
@@ -210,7 +213,7 @@ def pairs_loss(logit: Tensor) -> Tensor:
 
 
 def embed_with(model: nn.Module) -> Embed:
-    """Return the network as a function of pictures, in the precision of the training, in batches of 100."""
+    """Return a function that turns pictures into vectors with this network, in batches of 100."""
 
     @torch.inference_mode()
     def embed(pictures: npt.NDArray[np.uint8]) -> Vectors:
@@ -230,7 +233,10 @@ def train_matcher(
     sampling: PairSampling,
     start: Path | None = None,
 ) -> int:
-    """Train in `folder` and return the epochs done; a stopped run goes on."""
+    """Train on `pictures`, and return the number of epochs that are done. Check on `held_out`.
+
+    Write the checkpoint to `folder`; if `folder` has a checkpoint, continue from it.
+    """
     torch.manual_seed(training.seed)
     model = Matcher(network)
     task = MatcherTask(model=model, pictures=pictures, held_out=held_out, sampling=sampling, seed=training.seed)
