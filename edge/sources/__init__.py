@@ -1,4 +1,4 @@
-"""Sources of pictures: folders, video files, cameras and rendered boards, opened by a [source] section."""
+"""Opens the source of a line's pictures: a folder, a video file, a camera, or rendered boards."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["EarlierPicture", "Source", "Trigger", "open_source"]
 
 
 def open_source(section: recipe.Source, shown: Sequence[EarlierPicture] = ()) -> Source:
-    """Return the source that a recipe's [source] section names; `with` opens it.
+    """Return the source that a recipe's [source] section describes. The caller opens the source by `with`.
 
-    `shown` are the pictures that became parts before capture was restarted; a folder goes on behind the last
-    one.
+    `shown` holds the pictures that became parts before capture was restarted. A folder source continues with
+    the pictures that follow them.
     """
     if isinstance(section, recipe.Folder):
         return FolderSource(section, shown)

@@ -1,4 +1,4 @@
-"""Holds the frames of a live stream until they are taken: in order, in bounded memory, and each is counted."""
+"""Queues a live stream's frames until the line takes them, in bounded memory. No frame is lost silently."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Waiting:
 
 @dataclass(frozen=True)
 class NextFrame:
-    """The next frame, and what happened to frames before it."""
+    """A frame taken from the queue, with what was lost: its own pixels, or whole frames before it."""
 
     frame: StreamFrame
     lost: str  # why its pixels were dropped, or empty
@@ -34,7 +34,7 @@ class NextFrame:
 
 
 class Backlog:
-    """A queue of frames: once it is full the oldest loses its pixels; if `newest`, only the last is kept."""
+    """A queue of frames. If full, the oldest frame loses its pixels. If `newest`, only the last one is kept."""
 
     def __init__(self, newest: bool) -> None:
         self._newest = newest
@@ -46,7 +46,7 @@ class Backlog:
         self._ended: str | None = None
 
     def put(self, frame: StreamFrame) -> None:
-        """Add a frame that came."""
+        """Add a new frame to the queue. If the queue is full, drop the pixels of its oldest frame."""
         with self._changed:
             if self._newest:
                 self._skipped += len(self._waiting)
@@ -65,13 +65,16 @@ class Backlog:
             self._changed.notify_all()
 
     def end(self, why: str) -> None:
-        """Tell that no more frames will come, and why."""
+        """Mark the end of the stream. `why` is the reason, which `take` returns after the last frame."""
         with self._changed:
             self._ended = why
             self._changed.notify_all()
 
     def take(self, timeout_s: float) -> NextFrame | str | None:
-        """Return the next frame; the reason behind the last frame; or None if nothing came within the time."""
+        """Return the next frame, or None if no frame came within `timeout_s` seconds.
+
+        After the last frame, return a text that says why the stream ended.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._ended is not None, timeout_s)
             if not self._waiting:
@@ -84,7 +87,7 @@ class Backlog:
 
 
 def _without_pixels(frame: StreamFrame, why: str) -> StreamFrame:
-    """Return the frame with pixels that raise PartError, so that the picture's memory is freed."""
+    """Return the frame without pixels, which frees their memory. Reading the pixels raises PartError."""
 
     def pixels() -> NDArray[Any]:
         raise PartError("overrun", why)

@@ -1,4 +1,4 @@
-"""The protocol of a source of pictures: wait for the next trigger, then read the pixels of its frame."""
+"""Defines what every source of pictures does: wait for the next part, and read the pixels of that part."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .stream_frame import StreamFrame
 
 @dataclass(frozen=True)
 class Trigger:
-    """A part is in front of the camera; its pixels have not been read yet."""
+    """The event that a part is in front of the camera. The part's pixels have not been read yet."""
 
     view: str
     captured_ns: int  # monotonic
@@ -28,14 +28,14 @@ class Trigger:
 
 @dataclass(frozen=True)
 class EarlierPicture:
-    """A picture that became a part before capture was restarted."""
+    """A picture that became a part before the capture process was restarted."""
 
     source_ref: str  # as in the ledger
     captured_at_ns: int
 
 
 class Source(Protocol):
-    """Where frames come from; `with` opens it and raises SourceError if it cannot be opened."""
+    """A source of a line's frames. `with` opens the source, and raises SourceError if that is impossible."""
 
     def __enter__(self) -> Source: ...
 
@@ -44,25 +44,25 @@ class Source(Protocol):
     ) -> None: ...
 
     def wait(self, timeout_s: float) -> Trigger | None:
-        """Return the next part's trigger, or None if none came within the time.
+        """Return the trigger of the next part, or None if no part came within `timeout_s` seconds.
 
-        Raises SourceEnded after the last frame, SourceError if a camera stopped delivering.
+        Raises SourceEnded after the last frame, and SourceError if a camera stopped sending frames.
         """
         ...
 
     def read(self, out: NDArray[np.uint8]) -> None:
-        """Write the triggered frame into `out`: `(H, W)` grey or raw, or `(H, W, 3)` BGR, uint8.
+        """Write the frame of the last trigger into `out`: `(H, W)` grey or raw, or `(H, W, 3)` BGR, uint8.
 
-        Raises PartError if the frame has another shape or dtype: nothing is resized or converted.
+        Raises PartError if the frame has another shape or dtype. A frame is never resized or converted.
         """
         ...
 
 
 def deliver(picture: NDArray[Any], out: NDArray[np.uint8], name: str) -> None:
-    """Copy a decoded picture into `out`, `(H, W)` or `(H, W, 3)` BGR uint8.
+    """Copy a decoded picture into `out`, which is `(H, W)` or `(H, W, 3)` BGR uint8.
 
-    A grey picture in three channels is copied as one where `out` has one. Raises PartError, which starts with
-    `name`, if the picture has another shape or dtype.
+    If `out` has one channel, a grey picture in three channels is copied as one channel. Raises PartError,
+    whose text starts with `name`, if the picture has another shape or dtype.
     """
     found = one_channel(picture) if out.ndim == 2 else picture
     if found.shape != out.shape or found.dtype != out.dtype:
@@ -71,7 +71,7 @@ def deliver(picture: NDArray[Any], out: NDArray[np.uint8], name: str) -> None:
 
 
 def deliver_frame(frame: StreamFrame, out: NDArray[np.uint8], name: str) -> None:
-    """Decode a stream's frame into `out`, `(H, W)` or `(H, W, 3)` uint8; PartError says why it cannot be."""
+    """Decode a frame into `out`, `(H, W)` or `(H, W, 3)` uint8. Raises PartError if that is impossible."""
     try:
         picture = frame.pixels()
     except PictureError as error:
@@ -80,7 +80,7 @@ def deliver_frame(frame: StreamFrame, out: NDArray[np.uint8], name: str) -> None
 
 
 def _format_of(picture: NDArray[Any]) -> str:
-    """Return size, colour and depth of a picture `(H, W)` or `(H, W, C)` as an error tells them."""
+    """Return the size, colour and depth of a `(H, W)` or `(H, W, C)` picture as a text for error messages."""
     colour = "gray" if picture.ndim == 2 else "bgr" if picture.shape[2] == 3 else f"{picture.shape[2]} channels"
     depth = "" if picture.dtype == np.uint8 else f" {picture.dtype}"
     return f"{picture.shape[1]}x{picture.shape[0]} {colour}{depth}"

@@ -1,4 +1,4 @@
-"""Plays the pictures of a folder at a steady rate, in the order of their names or as they appear."""
+"""Plays the pictures of a folder at a steady rate: sorted by name, or as new files appear."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ POLL_REST = 4
 
 
 class FolderSource:
-    """A source of a folder's pictures; one that cannot be read is a part too.
+    """A source of the pictures in a folder. A picture that cannot be read becomes a part too.
 
-    Where the pattern has no `{view}`, the view of all pictures is the camera's name. The source goes on behind
-    the last of the pictures `shown` before.
+    If the pattern has no `{view}`, the view of every picture is the camera's name. `shown` holds the pictures
+    that became parts before a restart. The source continues after the last of those pictures.
     """
 
     def __init__(self, section: recipe.Folder, shown: Sequence[EarlierPicture] = ()) -> None:
@@ -62,7 +62,7 @@ class FolderSource:
         self._ahead = None
 
     def wait(self, timeout_s: float) -> Trigger | None:
-        """Decode the next picture before it is due, then wait until it is due."""
+        """Decode the next picture and return its trigger at its time, or None if `timeout_s` ends before."""
         if self._next == len(self._files) and not self._more(timeout_s):
             return None
         path = self._files[self._next]
@@ -80,7 +80,7 @@ class FolderSource:
         return trigger
 
     def read(self, out: NDArray[np.uint8]) -> None:
-        """Write the frame into `out`, as `Source.read` says."""
+        """Write the last trigger's picture into `out`, `(H, W)` or `(H, W, 3)` uint8, or raise PartError."""
         if self._unfit:
             raise self._unfit
         picture = decoded(self._path) if self._shown is None else self._shown
@@ -89,7 +89,10 @@ class FolderSource:
         deliver(picture, out, str(self._path))
 
     def _more(self, timeout_s: float) -> bool:
-        """Start again if the recipe says so, or wait for new pictures; return whether there are more."""
+        """Return whether there are more pictures. Raises SourceEnded if all have been shown.
+
+        A folder that repeats starts again. A watched folder waits up to `timeout_s` for new files.
+        """
         if not self._section.watch:
             if not self._section.repeat:
                 raise SourceEnded(f"all {len(self._files)} pictures of {self._section.files} have been shown")
@@ -114,20 +117,20 @@ class FolderSource:
 
 
 def _behind(files: Sequence[Path], shown: Sequence[EarlierPicture]) -> int:
-    """Return the index to go on at: behind the last shown picture that is still in the folder."""
+    """Return the index after the last of the `shown` pictures that is still in `files`, or 0 if none is."""
     places = {reference(path): place for place, path in enumerate(files)}
     return next((places[one.source_ref] + 1 for one in reversed(shown) if one.source_ref in places), 0)
 
 
 def _no_view(path: Path, view: str) -> str:
-    """Return why the view of a picture cannot be used."""
+    """Return an error text that says why the view in a picture's name cannot be used."""
     if not view:
         return f"{path}: its name does not tell the view: correct {{view}} in [source] files"
     return f"{path}: the view in its name has {len(view.encode())} bytes, a part has room for {VIEW_BYTES}"
 
 
 def decoded(path: Path) -> NDArray[Any] | PartError:
-    """Return the picture as stored, `(H, W)` or `(H, W, C)`, or a PartError that says why it cannot be read."""
+    """Return a file's picture as `(H, W)` or `(H, W, C)`, or a PartError that says why it cannot be read."""
     try:
         return read(path)
     except PictureError as error:

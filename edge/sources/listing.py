@@ -1,4 +1,4 @@
-"""Finds the files that a folder source's pattern matches, sorts them, and reads the view from their names."""
+"""Finds the picture files that match a pattern of a recipe, sorts them, and reads the view from each path."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _STANDS_FOR = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]", "{view}
 
 
 def listed(pattern: str) -> list[Path]:
-    """Return the files and folders that match a pattern with `*`, `**`, `?` and `{view}`, in no order."""
+    """Return all files and folders that match a pattern of `*`, `**`, `?` and `{view}`. They are not sorted."""
     found = glob.glob(pattern.replace("[", "[[]").replace("{view}", "*"), recursive=True)
     return [Path(name) for name in found]
 
 
 def files_of(pattern: str) -> list[Path]:
-    """Return the files that match a pattern, with `part-9` before `part-10`."""
+    """Return the files that match a pattern, sorted so that `part-9` comes before `part-10`."""
     return sorted((path for path in listed(pattern) if os.path.isfile(path)), key=natural)
 
 
 def folder_of(pattern: str) -> Path:
-    """Return the folder that holds everything that can match a pattern."""
+    """Return the folder that contains every file which the pattern can match."""
     return Path(re.split(r"[*?]|\{view\}", pattern)[0] + "x").parent
 
 
@@ -41,18 +41,21 @@ def check_folder(folder: Path) -> None:
 
 
 def natural(path: Path) -> list[tuple[int, str]]:
-    """Return a sort key that compares the numbers in a name by their value."""
+    """Return a key for sorting paths. The numbers in a path are compared by value, so 9 comes before 10."""
     pieces = re.split(r"([0-9]+)", str(path))
     return [(int(piece), "") if at % 2 else (-1, piece) for at, piece in enumerate(pieces)]
 
 
 def reference(path: Path) -> str:
-    """Return a file's path as verdicts show it: readable, and cut at its beginning to the ledger's size."""
+    """Return the path as verdicts show it: as readable text, without its beginning if it is too long."""
     return end_of(readable(str(path)), SOURCE_REF_BYTES)
 
 
 class Views:
-    """Reads the view from a file's path: the text in the place of `{view}`, or `default` without `{view}`."""
+    """Reads the view of a picture from its path: the text that `{view}` in `pattern` matches.
+
+    If the pattern has no `{view}`, the view is `default`.
+    """
 
     def __init__(self, pattern: str, default: str) -> None:
         first, *more = re.split(r"(\*\*/|\*\*|\*|\?|\{view\})", pattern)
@@ -65,7 +68,7 @@ class Views:
         self._shape, self._default = re.compile(shape, re.DOTALL), default
 
     def of(self, path: Path) -> str:
-        """Return the view, or "" if the path does not match the pattern."""
+        """Return the view of the picture at `path`, or "" if the path does not match the pattern."""
         if not self._has_view:
             return self._default
         match = self._shape.fullmatch(str(path))

@@ -1,6 +1,6 @@
-"""Takes the frames of a live camera: each becomes a part, or is skipped and counted.
+"""Takes frames from a live camera. Each frame becomes a part, or is skipped and counted.
 
-The stream is read in a thread of its own, since reading may hang for seconds when the camera falls silent.
+A separate thread reads the stream, because reading can hang for seconds if the camera stops sending.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OPEN_TIMEOUT_S = 10.0
 
 
 class LiveStream:
-    """A source of the frames that `open` yields."""
+    """A source of a live camera's frames. `open` connects to the camera and yields the frames."""
 
     def __init__(self, section: recipe.Video, open: Open) -> None:
         self._section, self._open = section, open
@@ -54,7 +54,10 @@ class LiveStream:
         self._stopping = True
 
     def wait(self, timeout_s: float) -> Trigger | None:
-        """Return the next frame's trigger, as `Source.wait` says."""
+        """Return the trigger of the next frame, or None if no frame came within `timeout_s` seconds.
+
+        Raises SourceError if the stream ended, or if the camera was silent for longer than the recipe allows.
+        """
         taken = self._backlog.take(timeout_s)
         if isinstance(taken, str):
             raise SourceError(taken)
@@ -71,11 +74,11 @@ class LiveStream:
         return None
 
     def read(self, out: NDArray[np.uint8]) -> None:
-        """Write the frame into `out`, as `Source.read` says."""
+        """Write the frame of the last trigger into `out`, `(H, W)` or `(H, W, 3)` uint8, or raise PartError."""
         deliver_frame(self._frame, out, self._name)
 
     def _read(self) -> None:
-        """Put frames into the backlog until told to stop or until the stream ends; runs in the thread."""
+        """Run in the thread: put frames into the queue until the stream ends or the source is closed."""
         why = f"{self._name}: the stream ended or broke off: check camera and cable"
         try:
             # `wait` notices a silent camera, so reading may wait longer than the recipe allows silence.

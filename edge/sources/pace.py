@@ -1,4 +1,4 @@
-"""Triggers parts at a steady rate, however long the reader takes in between."""
+"""Triggers parts at a steady rate that does not depend on how long it takes to read each part."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .base import Trigger
 
 
 class Pace:
-    """A clock for parts: a reader that is late gets all parts that are due at once, and none is skipped."""
+    """A clock that gives `fps` triggers per second. If the reader is late, no trigger is skipped."""
 
     def __init__(self, fps: float) -> None:
         self._period_ns = 1e9 / fps
@@ -16,7 +16,7 @@ class Pace:
         self._count = 0
 
     def wait(self, timeout_s: float, view: str, source_ref: str = "") -> Trigger | None:
-        """Return the next part's trigger, stamped with the time it was due; None if it is not due in time."""
+        """Return the next trigger with the time when it was due, or None if it is not due in `timeout_s`."""
         due_ns = self._start_ns + round((self._count + 1) * self._period_ns)
         ahead_s = (due_ns - time.monotonic_ns()) / 1e9
         if ahead_s > 0:

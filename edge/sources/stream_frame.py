@@ -1,4 +1,4 @@
-"""A frame of a stream: when it came, and its pixels, which are decoded when they are read."""
+"""Holds a frame of a stream: the time it came, and a function that decodes its pixels when they are needed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Pixels = Callable[[], NDArray[Any]]
 
 @dataclass(frozen=True)
 class StreamFrame:
-    """One frame of a stream, which may be damaged."""
+    """One frame of a stream. If the frame is damaged, reading its pixels raises an error."""
 
     captured_ns: int  # monotonic
     captured_at_ns: int  # wall clock, for people only
@@ -29,19 +29,19 @@ class StreamFrame:
 
 
 def encoded(data: bytes, name: str, ref: str, wrong: str = "", captured_ns: int = 0) -> StreamFrame:
-    """Return a frame that came as one encoded picture; `wrong` says what is known to be wrong with it."""
+    """Return the frame of `data`, an encoded picture. A text in `wrong` marks the frame as damaged."""
     if wrong:
         return damaged(wrong, name, ref, captured_ns)
     return _frame(ref, partial(decode, data, f"{name}, {ref}"), captured_ns)
 
 
 def decoded(pixels: Pixels, ref: str) -> StreamFrame:
-    """Return a frame whose pixels a decoder holds."""
+    """Return a frame that is already decoded and came now. `pixels` is the function that returns its pixels."""
     return _frame(ref, pixels, 0)
 
 
 def damaged(wrong: str, name: str, ref: str, captured_ns: int = 0) -> StreamFrame:
-    """Return a frame without pixels: reading them raises PictureError with `wrong`."""
+    """Return a damaged frame. Reading its pixels raises PictureError, which says what is `wrong`."""
 
     def pixels() -> NDArray[Any]:
         raise PictureError(f"{name}, {ref}: {wrong}")

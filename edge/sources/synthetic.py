@@ -1,4 +1,4 @@
-"""Renders bare boards at a steady rate, some with defects, and writes the true defects into a file."""
+"""Renders pictures of bare circuit boards, some with defects, and writes the true defects to a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .pace import Pace
 
 
 class SyntheticSource:
-    """A source of rendered boards, whose designs take turns; the same seed gives the same boards."""
+    """A source of rendered circuit boards of several designs in turn. The same seed gives the same boards."""
 
     def __init__(self, section: recipe.Synthetic) -> None:
         self._section = section
@@ -48,7 +48,7 @@ class SyntheticSource:
             self._truth.close()
 
     def wait(self, timeout_s: float) -> Trigger | None:
-        """Render the next board before it is due, then wait until it is due."""
+        """Render the next board and return its trigger at its time, or None if `timeout_s` ends before."""
         sequence = self._sequence + 1
         if 0 < self._section.parts < sequence:
             raise SourceEnded(f"all {self._section.parts} boards have been shown")
@@ -70,14 +70,17 @@ class SyntheticSource:
         return trigger
 
     def read(self, out: NDArray[np.uint8]) -> None:
-        """Write the frame into `out`, as `Source.read` says."""
+        """Write the board of the last trigger into `out`, `(H, W)` or `(H, W, 3)` uint8, or raise PartError."""
         deliver(self._shown, out, f"board {self._sequence}")
 
 
 def render(
     section: recipe.Synthetic, board: Design, sequence: int
 ) -> tuple[NDArray[np.uint8], list[tuple[int, int, int, int, str]]]:
-    """Return a board's picture, `(H, W)` or `(H, W, 3)` BGR uint8, and its defects as x1, y1, x2, y2, kind."""
+    """Return the picture and the defects of the board with the number `sequence`.
+
+    The picture is `(H, W)` grey or raw, or `(H, W, 3)` BGR, uint8. A defect is x1, y1, x2, y2 and its kind.
+    """
     rng = np.random.default_rng([3, section.seed, sequence])
     pose, art = BoardPose.any(rng), board.art
     boxes: list[Box] = []
@@ -98,7 +101,7 @@ def render(
 
 
 def _moved(box: Box, matrix: NDArray[np.float64]) -> Box:
-    """Return the box around a box that has moved with its board, by a matrix `(2, 3)`."""
+    """Return the smallest upright box around `box` after a `(2, 3)` matrix has moved its four corners."""
     corners = np.array([(x, y, 1) for x in box[::2] for y in box[1::2]]) @ matrix.T
     (x1, y1), (x2, y2) = corners.min(0).round().astype(int), corners.max(0).round().astype(int)
     return int(x1), int(y1), int(x2), int(y2)

@@ -1,4 +1,4 @@
-"""Opens a video's address with its reader: a video file, an HTTP camera, FFmpeg, or GStreamer."""
+"""Opens a video file or a camera by the reader that fits its address: HTTP, FFmpeg or GStreamer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .video_file import VideoFile
 
 
 def open_video(section: recipe.Video) -> Source:
-    """Return the source of a video: of a file every frame is read; anything else is a live camera."""
+    """Return the source for a video's address: a video file, of which every frame is read, or a live camera."""
     if section.backend == "gstreamer" or (section.backend == "auto" and " ! " in section.address):
         return LiveStream(section, open_gstreamer)
     return VideoFile(section) if Path(section.address).is_file() else LiveStream(section, _open_camera)

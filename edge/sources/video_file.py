@@ -1,4 +1,4 @@
-"""Plays a video file: every frame becomes a part, as fast as the line takes them or at the file's own rate."""
+"""Plays a video file: each frame becomes a part, at the file's rate or as fast as the line can take parts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .streams.container import open_container
 
 
 class VideoFile:
-    """A source of a file's frames; a damaged frame, or a last one that is cut off, is a part too."""
+    """A source of a video file's frames. A frame that is damaged or cut off becomes a part too."""
 
     def __init__(self, section: recipe.Video) -> None:
         self._section = section
@@ -45,7 +45,7 @@ class VideoFile:
         del self._frames
 
     def wait(self, timeout_s: float) -> Trigger | None:
-        """Return the next frame's trigger, as `Source.wait` says."""
+        """Return the next frame's trigger, or None if the frame is not due within `timeout_s` seconds."""
         self._next = self._next or next(self._frames, None)
         if self._next is None:
             raise SourceEnded(f"{self._name}: all {self._count} frames have been shown")
@@ -61,5 +61,5 @@ class VideoFile:
         return trigger
 
     def read(self, out: NDArray[np.uint8]) -> None:
-        """Write the frame into `out`, as `Source.read` says."""
+        """Write the frame of the last trigger into `out`, `(H, W)` or `(H, W, 3)` uint8, or raise PartError."""
         deliver_frame(self._shown, out, self._name)

@@ -1,4 +1,4 @@
-"""Watches a folder into which other programs put pictures: yields new, complete files, oldest first."""
+"""Finds the new, complete files in a folder into which other programs write pictures. The oldest come first."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_GONE = 50_000
 
 
 class _FileState(NamedTuple):
-    """What differs once a file is written anew under the same name."""
+    """The time, size and inode of a file. At least one of them changes if the file is written again."""
 
     mtime_ns: int
     size: int
@@ -26,10 +26,11 @@ class _FileState(NamedTuple):
 
 
 class WatchedFolder:
-    """Finds each picture once; a file that is written anew is a new picture.
+    """Reports each picture in a folder once. A file that is written again counts as a new picture.
 
-    `find` returns the paths that may be pictures. The pictures in `shown` are not found again. If `forgot`,
-    `shown` is not complete: then no file that is older than all in `shown` is found.
+    `find` returns the paths that may be pictures. The pictures in `shown` became parts before a restart and
+    are not reported again. If `forgot`, the list `shown` lacks the oldest pictures. Files that are older than
+    all in `shown` are not reported either.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class WatchedFolder:
         self._growing: dict[Path, _FileState] = {}
 
     def poll(self) -> list[Path]:
-        """Return the pictures that became complete since the last call; the next call may come after POLL_S."""
+        """Return the files that became complete since the last call, oldest first. Call again after POLL_S."""
         now = {path: state for path in self._find() if (state := _state_of(path))}
         if self._done is None:
             self._done = self._before(now)
@@ -53,7 +54,7 @@ class WatchedFolder:
         return sorted(complete, key=lambda path: (new[path].mtime_ns, natural(path)))
 
     def _before(self, now: dict[Path, _FileState]) -> dict[Path, _FileState]:
-        """Return those of the present files that were shown before this process began."""
+        """Return the files in `now` that became parts before this process started, with their states."""
         last = {one.source_ref: one.captured_at_ns for one in self._shown}
         known = {path: state for path, state in now.items() if state.mtime_ns <= last.get(reference(path), -1)}
         if self._forgot and known:
@@ -63,7 +64,7 @@ class WatchedFolder:
 
 
 def _state_of(path: Path) -> _FileState | None:
-    """Return the state of a file; None if it is no file or is gone."""
+    """Return the state of the file at `path`, or None if there is no such file any more."""
     try:
         found = os.stat(path)
     except OSError:

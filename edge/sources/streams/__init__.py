@@ -1,1 +1,1 @@
-"""Read cameras and video files: packets into frames, each of which is whole or named as damaged."""
+"""Reads the frames of cameras and video files. A frame is either whole or reported as damaged."""

@@ -1,6 +1,7 @@
-"""Opens what FFmpeg demuxes (a video file, an RTSP stream, a V4L2 device), and yields its frames, checked.
+"""Opens a video file, an RTSP stream or a V4L2 device through FFmpeg, and yields its frames.
 
-A stream of single pictures (MJPEG, PNG) is decoded by the reader of pictures, every other one by FFmpeg.
+Each frame is checked for damage. The project's own picture reader decodes a stream of single pictures (MJPEG,
+PNG). FFmpeg decodes every other stream.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ logging.getLogger("libav").setLevel(logging.CRITICAL)
 
 @dataclass(frozen=True)
 class Opened:
-    """An open stream."""
+    """An open video: its frame rate, and an iterator over its frames."""
 
     fps: float  # 0 if the stream does not tell it
     frames: Iterator[StreamFrame]
@@ -41,10 +42,10 @@ class Opened:
 def open_container(
     address: str, *, live: bool, timeout_s: float = 0.0, size: tuple[int, int] | None = None
 ) -> Opened:
-    """Open a file or, if `live`, a camera, whose frames begin with the first key frame.
+    """Open a video file or, if `live`, a camera. A camera's frames begin with the first key frame.
 
-    `size`, width and height in pixels, is requested from a V4L2 device. Raises SourceError if it cannot be
-    opened.
+    `size` is the width and height in pixels that are requested from a V4L2 device. Raises SourceError if the
+    address cannot be opened.
     """
     name = without_secrets(address)
     options, format = dict(_OPTIONS.get(address.partition(":")[0], {})), None
@@ -77,7 +78,7 @@ class _Demuxed:
     early: list[str]  # errors that FFmpeg logged while it opened the stream
 
     def __iter__(self) -> Iterator[tuple[av.Packet[av.VideoStream] | None, list[str]]]:
-        """Yield the packets and then None, each with FFmpeg's warnings since the packet before."""
+        """Yield each packet of the stream, and None at the end, with FFmpeg's warnings since the last one."""
         packets, count = self.container.demux(self.stream), 0
         while True:
             with av.logging.Capture() as logged:
@@ -96,7 +97,7 @@ class _Demuxed:
             yield packet, said
 
     def _end_of_file(self, count: int, said: list[str]) -> list[str]:
-        """Return the signs that a file was cut off; FFmpeg may log those of a short file while it opens it."""
+        """Return messages that show a cut-off file: FFmpeg's errors, and whether frames are missing."""
         short = f"expected {self.stream.frames} frames, found {count}"
         return [*self.early, *said, *([short] if count < self.stream.frames else [])]
 
@@ -117,7 +118,7 @@ def _frames(demuxed: _Demuxed) -> Iterator[StreamFrame]:
 
 
 def _pictures(demuxed: _Demuxed) -> Iterator[tuple[bytes | None, str]]:
-    """Yield each packet's encoded picture, or None if one was lost, and what is wrong with it."""
+    """Yield pairs: an encoded picture and an empty text, or None and the damage that lost a picture."""
     if demuxed.live and demuxed.early:
         yield None, f"the stream is damaged: {'; '.join(demuxed.early)}"
     for packet, said in demuxed:
@@ -133,7 +134,7 @@ def _pictures(demuxed: _Demuxed) -> Iterator[tuple[bytes | None, str]]:
 
 
 def _decoded(demuxed: _Demuxed) -> Iterator[tuple[av.VideoFrame | None, str]]:
-    """Yield each frame, or None where one is missing, and what is wrong with it."""
+    """Yield each frame, or None if it is missing, with a text about its damage. Empty means undamaged."""
     coded = Decoder(demuxed.stream)
     for packet, said in demuxed:
         # A decoder would take an empty packet for the end.

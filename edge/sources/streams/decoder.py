@@ -1,6 +1,7 @@
-"""Decodes the packets of a video codec, and tells which frames are damaged.
+"""Decodes the packets of a video, and reports which frames are damaged.
 
-A frame is good if no packet from its key frame to its own was damaged, was missing or caused a warning.
+A key frame is a frame that is decoded without other frames. A frame is good if no packet from its key frame to
+its own was damaged, was missing or caused a warning.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ _EVERY_PACKET_SHOWS = ("h264", "hevc")
 
 @dataclass(frozen=True)
 class DecodedFrame:
-    """A frame, or None if a packet gave none, and what is wrong with it."""
+    """A decoded frame, or None if the decoder made no frame of a packet, and a text about its damage."""
 
     frame: av.VideoFrame | None
     wrong: str
 
 
 class Decoder:
-    """Turns packets into frames, in the order in which they are to be shown."""
+    """Decodes the packets of a video into frames, in the order in which the frames are shown."""
 
     def __init__(self, stream: av.VideoStream) -> None:
         self._context = stream.codec_context
@@ -49,7 +50,10 @@ class Decoder:
         self._unseen: set[int] = set()
 
     def feed(self, packet: av.Packet[av.VideoStream] | None, said: Sequence[str]) -> Iterator[DecodedFrame]:
-        """Yield the frames that come out with a packet; `said` are the demuxer's warnings; None is the end."""
+        """Decode a packet, and yield the frames that are ready.
+
+        A `packet` of None is the end of the stream. `said` holds FFmpeg's warnings from reading the packet.
+        """
         if packet is not None:
             self._note(packet, said)
         with av.logging.Capture() as logged:
@@ -67,7 +71,7 @@ class Decoder:
 
     @property
     def began(self) -> bool:
-        """Return whether a key frame has come."""
+        """Return whether the first key frame has come. Before it, no frame can be decoded whole."""
         return bool(self._keys)
 
     def _note(self, packet: av.Packet[av.VideoStream], said: Sequence[str]) -> None:
@@ -86,7 +90,7 @@ class Decoder:
         self._unseen.add(self._count)
 
     def _note_damage(self, number: int, wrong: str) -> None:
-        """Note what is wrong with a packet; only the first damage since a key frame is kept to bound memory."""
+        """Note what is wrong with a packet, unless a packet since the key frame is already noted as damaged."""
         since = self._keys[-1][0] if self._keys else 0
         if not any(since <= at <= number for at in self._damage):
             self._damage[number] = wrong
@@ -101,7 +105,7 @@ class Decoder:
         yield DecodedFrame(frame, self._wrong(frame, number))
 
     def _lost(self, before: int) -> Iterator[DecodedFrame]:
-        """Yield a frame without pixels for each packet that should have been shown by now."""
+        """Yield a frame without pixels for each packet before number `before` that has given no frame."""
         for number in sorted(number for number in self._unseen if number < before):
             self._unseen.discard(number)
             if self._every_packet_shows:
@@ -122,7 +126,7 @@ class Decoder:
 
 
 def pixels_of(frame: av.VideoFrame) -> NDArray[Any]:
-    """Return a frame's pixels, `(H, W)` grey or `(H, W, 3)` BGR uint8; PictureError for more than 8 bits."""
+    """Return a frame's pixels as `(H, W)` grey or `(H, W, 3)` BGR uint8; PictureError if above 8 bits."""
     bits = max(component.bits for component in frame.format.components)
     if bits > 8:
         raise PictureError(f"expected 8 bits a channel, found {bits} ({frame.format.name})")
@@ -134,12 +138,12 @@ def pixels_of(frame: av.VideoFrame) -> NDArray[Any]:
 
 
 def pixels_later(frame: av.VideoFrame, name: str) -> partial[NDArray[Any]]:
-    """Return a function that returns a frame's pixels, `(H, W)` or `(H, W, 3)`; errors start with `name`."""
+    """Return a function that gives the frame's `(H, W)` or `(H, W, 3)` pixels. Its errors start with `name`."""
     return partial(_named_pixels, frame, name)
 
 
 def _named_pixels(frame: av.VideoFrame, name: str) -> NDArray[Any]:
-    """Return `pixels_of` a frame, `(H, W)` or `(H, W, 3)` uint8, with `name` in its errors."""
+    """Return a frame's pixels as `(H, W)` or `(H, W, 3)` uint8. A PictureError starts with `name`."""
     try:
         return pixels_of(frame)
     except PictureError as error:
@@ -147,5 +151,5 @@ def _named_pixels(frame: av.VideoFrame, name: str) -> NDArray[Any]:
 
 
 def warnings_of(logged: Sequence[tuple[int, str, str]], most: int = av.logging.WARNING) -> list[str]:
-    """Return the texts of FFmpeg's warnings, each once."""
+    """Return the texts that FFmpeg logged as severe as level `most` or more severe, each text once."""
     return list(dict.fromkeys(text.strip() for level, _, text in logged if level <= most))

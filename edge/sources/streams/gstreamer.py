@@ -1,4 +1,4 @@
-"""Reads a GStreamer pipeline through OpenCV; only the size and colour of its frames can be checked."""
+"""Reads frames of a GStreamer pipeline through OpenCV. Only the size and colour of a frame can be checked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..stream_frame import StreamFrame, damaged, decoded
 
 
 def open_gstreamer(section: recipe.Video, timeout_s: float) -> Iterator[StreamFrame]:
-    """Yield the frames of a pipeline that ends in appsink; SourceError if it cannot be opened."""
+    """Return the frames of a pipeline that ends in appsink. Raises SourceError if it cannot be opened."""
     name = without_secrets(section.address)
     capture = cv2.VideoCapture(section.address, cv2.CAP_GSTREAMER)
     if not capture.isOpened():

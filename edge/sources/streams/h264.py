@@ -1,6 +1,7 @@
-"""Finds missing reference frames in an H.264 stream (ITU-T H.264) by their frame numbers (7.4.3).
+"""Finds the frames that an H.264 stream lost, by gaps in the frame numbers (ITU-T H.264, 7.4.3).
 
-FFmpeg conceals a lost frame, and does not warn of it if the next frame is no reference frame.
+Only lost reference frames are found: frames from which others are decoded. FFmpeg hides such a loss, and does
+not warn of the loss if the next frame is no reference frame.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _WITH_CHROMA = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)
 
 
 class FrameNumbers:
-    """Follows the frame numbers from packet to packet; `header` is the container's codec data, or empty."""
+    """Compares the frame numbers of successive packets. `header` is the container's codec data, or empty."""
 
     def __init__(self, header: bytes) -> None:
         self._in_mp4 = header[:1] == b"\x01" and len(header) > 6
@@ -30,7 +31,7 @@ class FrameNumbers:
             self._learn(unit)
 
     def look(self, packet: bytes) -> tuple[bool, str]:
-        """Return whether the packet holds a key frame, and what is missing before it, or an empty text."""
+        """Return whether a packet has a key frame, and a text that tells which frame before it is missing."""
         key, missing, first = True, "", True
         units = _by_lengths(packet, self._size) if self._in_mp4 else _by_start_codes(packet)
         for unit in units:
@@ -59,7 +60,7 @@ class FrameNumbers:
         return "" if number == expected else f"a frame is missing: expected number {expected}, found {number}"
 
     def _learn(self, unit: bytes) -> None:
-        """Read from a sequence's parameters (7.3.2.1.1) how its slices are coded."""
+        """Read how slices are coded from sequence parameters (7.3.2.1.1). Other NAL units are ignored."""
         if unit[0] & 31 != _SPS:
             return
         bits = _Bits(unit[1:])
@@ -98,7 +99,7 @@ class FrameNumbers:
 
 
 class _Bits:
-    """The bits of a NAL unit, without its emulation prevention bytes (7.4.1); zeros after its end."""
+    """Reads the bits of a NAL unit without its emulation prevention bytes (7.4.1). Zeros follow its end."""
 
     def __init__(self, unit: bytes) -> None:
         data = unit.replace(b"\0\0\3", b"\0\0")
@@ -111,7 +112,7 @@ class _Bits:
         return value & ((1 << count) - 1)
 
     def exp_golomb(self) -> int:
-        """Read a ue(v) value (9.1); also skips an se(v) value, which is as long."""
+        """Return the next value as ue(v) (9.1). This also skips an se(v) value, which has the same length."""
         zeros = 0
         while zeros < 32 and not self.take(1):
             zeros += 1
@@ -128,14 +129,14 @@ def _skip_scaling(bits: _Bits, size: int) -> None:
 
 
 def _by_start_codes(data: bytes) -> Iterator[bytes]:
-    """Yield the NAL units of a byte stream (Annex B); of a slice only the beginning."""
+    """Yield the NAL units of a byte stream with start codes (Annex B). Slices are cut to their beginning."""
     for found in re.finditer(rb"\x00\x00\x01(?=[^\x00])", data):
         kind = data[found.end()] & 31
         yield data[found.end() : found.end() + (512 if kind == _SPS else _SEEN)]
 
 
 def _by_lengths(data: bytes, size: int) -> Iterator[bytes]:
-    """Yield the NAL units of an MP4's packet, in which a length stands before each."""
+    """Yield the NAL units of an MP4 packet, in which each unit follows its length in `size` bytes."""
     at = 0
     while at + size < len(data):
         length = int.from_bytes(data[at : at + size], "big")
@@ -146,7 +147,7 @@ def _by_lengths(data: bytes, size: int) -> Iterator[bytes]:
 
 
 def _from_mp4_header(header: bytes) -> Iterator[bytes]:
-    """Yield the sequence parameters in an AVCDecoderConfigurationRecord (ISO/IEC 14496-15)."""
+    """Yield the sequence parameters in MP4 codec data (AVCDecoderConfigurationRecord, ISO/IEC 14496-15)."""
     at = 6
     for _ in range(header[5] & 31):
         length = int.from_bytes(header[at : at + 2], "big")

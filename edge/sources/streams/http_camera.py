@@ -1,4 +1,4 @@
-"""Reads MJPEG over HTTP, as network cameras send it: each part of a multipart answer is a frame."""
+"""Reads network cameras that send MJPEG over HTTP. Each part of the multipart answer is one frame."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _CHUNK = 64 * 2**10
 
 
 def open_http(address: str, timeout_s: float) -> Iterator[StreamFrame] | None:
-    """Return the frames of an address, or None if its answer is not of several parts.
+    """Return the frames of the camera at an address, or None if its answer is not multipart.
 
-    Raises SourceError if nothing answers. The frames end in SourceError when the answer ends, or when nothing
-    comes for `timeout_s`.
+    Raises SourceError if nothing answers. The iterator over the frames raises SourceError if the answer ends,
+    or if nothing comes for `timeout_s` seconds.
     """
     name = without_secrets(address)
     bare, opener = _opener(address)
@@ -42,7 +42,7 @@ def open_http(address: str, timeout_s: float) -> Iterator[StreamFrame] | None:
 
 
 def _opener(address: str) -> tuple[str, urllib.request.OpenerDirector]:
-    """Return the address without user and password, and an opener that sends them when the camera asks."""
+    """Return the address without user and password, and an opener that sends both if the camera asks."""
     split = urlsplit(address)
     credentials, _, host = split.netloc.rpartition("@")
     bare = urlunsplit(split._replace(netloc=host))

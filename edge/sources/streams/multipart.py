@@ -1,6 +1,6 @@
-"""Splits a camera's multipart/x-mixed-replace answer (RFC 2046) into parts, without a socket or a clock.
+"""Splits the bytes of a camera's multipart/x-mixed-replace answer (RFC 2046) into its parts.
 
-Content-Length and boundary are both checked, since either alone would let half a picture pass.
+Both Content-Length and the boundary are checked: with only one of them, half a picture could pass.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(\d{1,9})[ \t]*\r?$", re.IGN
 
 @dataclass(frozen=True)
 class BodyPart:
-    """One part of the answer, and what is known to be wrong with it."""
+    """One part of a multipart answer: its bytes, and a text that is empty unless the part is damaged."""
 
     data: bytes
     wrong: str
@@ -30,7 +30,7 @@ class BodyPart:
 
 
 class Splitter:
-    """Takes bytes as they come, and yields each part once it is complete."""
+    """Collects the bytes of an answer as they come, and yields each part as soon as the part is complete."""
 
     def __init__(self, boundary: str) -> None:
         # Cameras disagree whether the two dashes before each boundary belong to its name.
@@ -46,7 +46,7 @@ class Splitter:
         self._step: Callable[[], BodyPart | None] = self._between
 
     def feed(self, data: bytes, now_ns: int) -> Iterator[BodyPart]:
-        """Yield the parts that are complete with these bytes, which came at `now_ns`."""
+        """Add the bytes that came at time `now_ns`. Yield the parts that are complete now."""
         self._buffer += data
         self._now_ns = now_ns
         while True:
@@ -57,14 +57,14 @@ class Splitter:
                 return
 
     def end(self) -> Iterator[BodyPart]:
-        """Yield the part that the end of the answer cuts off, if there is one."""
+        """Yield the unfinished part if the answer ended in the middle of a part."""
         if self._step == self._body and self._buffer:
             expected = f"{self._length} bytes" if self._length is not None else "a boundary"
             wrong = f"expected {expected}, found the stream's end after {len(self._buffer)} bytes"
             yield BodyPart(bytes(self._buffer), wrong, self._since_ns)
 
     def _between(self) -> None:
-        """Skip everything before the next boundary."""
+        """Skip all bytes before the next boundary."""
         found = self._boundary.search(self._buffer, self._looked)
         if found:
             self._go_on(found.end(), self._head)
@@ -111,9 +111,10 @@ class Splitter:
         return "" if self._length is None else f"expected {self._length} bytes, found a boundary after {end}"
 
     def _begun(self, end: int) -> int:
-        """Return where a boundary may begin that runs past `end`, which Content-Length tells; else `end`.
+        """Return the index before `end` at which a boundary may begin, or `end` if none does.
 
-        If the beginning of a boundary were cut off with this part, the next part would be lost.
+        `end` is the part's end by its Content-Length. If the beginning of a boundary were cut off with this
+        part, the next part would be lost.
         """
         found = _BEGINS.search(self._buffer, max(0, end - self._longest), end)
         return found.start() if found and self._name.startswith((found[1] or b"").rstrip(b"\r-")) else end
@@ -129,7 +130,7 @@ class Splitter:
 
 
 def _is_whole(buffer: bytearray) -> bool:
-    """Return whether the buffer is a JPEG that is whole by its own structure."""
+    """Return whether the buffer holds a complete JPEG. The JPEG's structure tells where it ends."""
     data = bytes(buffer[-4:]).rstrip(b"\r\n")
     if not data.endswith(b"\xff\xd9"):
         return False
