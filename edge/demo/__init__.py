@@ -1,4 +1,4 @@
-"""The demonstration: rendered boards on a real line, every verdict held against the truth."""
+"""Runs the demonstration: a real line judges rendered boards, and each verdict is compared with the truth."""
 
 from __future__ import annotations
 
@@ -37,13 +37,14 @@ _log = logging.getLogger(__name__)
 def run_demo(
     parts: int, seed: int, fps: float, *, picture: Path | None, stopping: Sequence[int], quiet: bool
 ) -> dict[str, Any]:
-    """Judge `parts` rendered boards and return a report.
+    """Judge `parts` rendered boards on a real line, and return a report.
 
-    A machine that cannot keep the rate or the demonstration's deadline gets a lower rate or a later deadline,
-    and a warning says so. The report has `engine`, `parts`, `pass`, `reject`, `unknown`, `escapes` (defective
-    boards that passed), `overkill` (good boards that did not pass), `latency_ms` {p50, p99} from capture to
-    publish, and `fps`. `picture` is the file for a picture of some judged boards. Nothing else is written but a
-    temporary folder, and no port is opened.
+    If this machine cannot keep the rate or the deadline, a lower rate or a later deadline is used, and a
+    warning says so. The report has `engine`, `parts`, `pass`, `reject`, `unknown`, `escapes` (defective boards
+    that passed), `overkill` (good boards that did not pass), `latency_ms` (p50 and p99 from capture to
+    publish) and `fps`. Some judged boards are drawn into the file `picture`, if it is given. Nothing else is
+    written except a temporary folder, and no port is opened. The demonstration stops early if `stopping` gets
+    an entry.
     """
     with tempfile.TemporaryDirectory(prefix="linejudge-demo-") as temporary:
         folder = Path(temporary)
@@ -78,7 +79,7 @@ def run_demo(
 
 
 def _recipe(folder: Path, parts: int, seed: int, fps: float) -> tuple[Recipe, str]:
-    """Return the demonstration's recipe for these boards, and its digest."""
+    """Return the recipe of the demonstration with these parts, seed and rate, and the recipe's digest."""
     recipe, digest = read_recipe(FOLDER / "recipe.toml")
     assert isinstance(recipe.source, Synthetic)
     source = msgspec.structs.replace(

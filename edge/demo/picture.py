@@ -1,4 +1,4 @@
-"""Draws judged boards: each region where the verdict says it is, and the verdict below."""
+"""Draws judged boards into one picture. Each board shows its regions, and its verdict is written below."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ COLOR = {"pass": (80, 170, 60), "reject": (60, 60, 220), "unknown": (40, 170, 22
 def draw_boards(verdicts: Sequence[Verdict], source: Synthetic, path: Path) -> None:
     """Write a picture (.png or .jpg) of up to six judged boards: those with most regions, and one that passed.
 
-    The boards are rendered again; the source renders the same ones for the same seed. Raises LineError where no
-    board was judged, or the file cannot be written.
+    The boards are rendered again from the same seed, which gives the same boards. Raises LineError if no board
+    was judged or if the file cannot be written.
     """
     told = sorted((v for v in verdicts if v.verdict != "pass"), key=lambda v: (-len(v.regions), v.sequence))
     chosen = told[: 2 * COLUMNS - 1] + [v for v in verdicts if v.verdict == "pass"][:1]
@@ -44,7 +44,7 @@ def draw_boards(verdicts: Sequence[Verdict], source: Synthetic, path: Path) -> N
 
 
 def frames_of(source: Synthetic, wanted: set[int]) -> dict[int, NDArray[np.uint8]]:
-    """Return the frames with these sequence numbers, `(H, W)` grey or `(H, W, 3)` BGR, uint8."""
+    """Return the frames with the sequence numbers in `wanted`, as `(H, W)` grey or `(H, W, 3)` BGR uint8."""
     frame = np.empty(source.shape, np.uint8)
     found = {}
     with open_source(msgspec.structs.replace(source, fps=10_000.0, truth="")) as boards:
@@ -58,7 +58,7 @@ def frames_of(source: Synthetic, wanted: set[int]) -> dict[int, NDArray[np.uint8
 
 
 def _tile(frame: NDArray[np.uint8], verdict: Verdict) -> NDArray[np.uint8]:
-    """Return a frame, `(H, W)` or `(H, W, 3)` uint8, with regions and caption, `(h, w, 3)` uint8 BGR."""
+    """Return a frame, `(H, W)` or `(H, W, 3)` uint8, with regions and caption, as `(h, w, 3)` BGR uint8."""
     scale = WIDTH / frame.shape[1]
     small = np.asarray(cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
     picture = np.asarray(cv2.cvtColor(small, cv2.COLOR_GRAY2BGR), np.uint8) if small.ndim == 2 else small
@@ -75,7 +75,7 @@ def _tile(frame: NDArray[np.uint8], verdict: Verdict) -> NDArray[np.uint8]:
 
 
 def _scaled(region: Region, scale: float) -> tuple[int, int, int, int]:
-    """Return left, top, right and bottom in the tile, in pixels."""
+    """Return left, top, right and bottom of the region in pixels of the scaled picture."""
     sides = (region.x, region.y, region.x + region.w, region.y + region.h)
     left, top, right, bottom = (round(scale * side) for side in sides)
     return left, top, right, bottom

@@ -1,1 +1,1 @@
-"""Read the documents that people write, and tell the mistakes in them in their writer's words."""
+"""Reads the documents that people write, such as recipes, and explains the mistakes in them."""

@@ -1,4 +1,4 @@
-"""Hides passwords, tokens and user names in a camera's address, so that logs and errors may show it."""
+"""Hides passwords, tokens and user names in a camera's address, so that logs and errors can show it."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ _KEY = re.compile(
 
 
 def without_secrets(address: str) -> str:
-    """Return the text with `***` in the place of each user, password, token and key."""
+    """Return the text with `***` in place of each user name, password, token and key."""
     return _KEY.sub(r"\1***", _USER.sub(r"\1***@", address))

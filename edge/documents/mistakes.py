@@ -1,7 +1,7 @@
-"""Finds all mistakes in a document, by comparing each key with the type that it must have.
+"""Finds all mistakes in a document by comparing each key with the type that the key must have.
 
-msgspec stops at the first mistake and describes it in Python's words. The texts made here are for the writer of
-the document: which key is wrong, what is expected, what was found, and what to write instead.
+msgspec stops at the first mistake and describes it in Python's words. The messages made here are for the
+writer of the document: which key is wrong, what is expected, what was found, and what to write instead.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ EACH = -1
 
 
 def mistakes(kind: type[Struct], document: Any, named: Named) -> Iterator[str]:
-    """Yield what is wrong with a document that has to be of a type; nothing if it can be converted."""
+    """Yield one message for each mistake in a document that must have the type `kind`."""
     root = inspect.type_info(kind)
     return _Walk(list(_keys(root, ())), named).of(root, document, ())
 
 
 class _Walk:
-    """Walks along a document and its types; `keys` are all keys of the types, with the tag of their section."""
+    """Compares a document with its types. `keys` holds every known key, with the tag of the key's section."""
 
     def __init__(self, keys: list[tuple[Path, str]], named: Named) -> None:
         self._keys, self._named = keys, named
 
     def of(self, kind: inspect.Type, value: Any, path: Path) -> Iterator[str]:
-        """Yield the mistakes in a value and in everything within it."""
+        """Yield a message for each mistake in a value or inside the value. `path` leads to the value."""
         plain = _chosen(kind, value)
         items = _items(plain, value)
         if isinstance(plain, inspect.StructType) and isinstance(value, dict):
@@ -53,7 +53,7 @@ class _Walk:
             yield f"{self._named(path)}: expected {wanted(kind)}, found {found(value)}{remedy(plain, value)}"
 
     def _section(self, kind: inspect.StructType, value: dict[str, Any], path: Path) -> Iterator[str]:
-        """Yield the mistakes in a section: unknown keys, missing keys, and those in each key's value."""
+        """Yield a message for each unknown key, missing key and wrong value in a section."""
         fields = {field.encode_name: field for field in kind.fields}
         missing = [key for key, field in fields.items() if field.required and key not in value]
         unknown = [key for key in value if key not in fields and key != kind.tag_field]
@@ -70,7 +70,7 @@ class _Walk:
                 yield from self.of(field.type, value[key], (*path, key))
 
     def _advice(self, path: Path, near: Sequence[str], kind: inspect.StructType) -> str:
-        """Return where an unknown key belongs, or which key was probably meant."""
+        """Return advice about an unknown key: where the key belongs, or which key was probably meant."""
         any_entry = tuple(EACH if isinstance(step, int) else step for step in path)
         there = [(place, tag) for place, tag in self._keys if place[-1] == path[-1]]
         known = f"known here are {', '.join(field.encode_name for field in kind.fields)}"
@@ -83,7 +83,7 @@ class _Walk:
         return f"it belongs to {' or '.join(names)}; {known}" if names else known
 
     def _tag(self, kind: inspect.UnionType, value: dict[str, Any], path: Path) -> Iterator[str]:
-        """Yield what is wrong with the key that tells the kind of a section."""
+        """Yield a message if the key that chooses the kind of a section is missing or has a wrong value."""
         sections = [section for section in kind.types if isinstance(section, inspect.StructType)]
         key, tags = str(sections[0].tag_field), choice([section.tag for section in sections])
         name = self._named((*path, key))
@@ -94,7 +94,7 @@ class _Walk:
 
 
 def _chosen(kind: inspect.Type, value: Any) -> inspect.Type:
-    """Return the type that a value has to have: of several types the one that its tag names, if any."""
+    """Return the type that a value must have. If several types are possible, the value's tag chooses one."""
     if isinstance(kind, inspect.Metadata):
         return _chosen(kind.type, value)
     if not isinstance(kind, inspect.UnionType):
@@ -109,7 +109,7 @@ def _chosen(kind: inspect.Type, value: Any) -> inspect.Type:
 
 
 def _items(kind: inspect.Type, value: Any) -> Sequence[inspect.Type] | None:
-    """Return the type of each entry of a list; None if no list, or one of another length, is expected."""
+    """Return the type that each entry of a list must have. None if a list of this length is not expected."""
     if not isinstance(value, list):
         return None
     if isinstance(kind, inspect.TupleType) and len(kind.item_types) == len(value):
@@ -118,7 +118,7 @@ def _items(kind: inspect.Type, value: Any) -> Sequence[inspect.Type] | None:
 
 
 def _keys(kind: inspect.Type, path: Path) -> Iterator[tuple[Path, str]]:
-    """Yield the path of every key of a type, with the tag of its section."""
+    """Yield the path of every key in a type, with the tag of the section that contains the key."""
     if isinstance(kind, inspect.Metadata):
         yield from _keys(kind.type, path)
     elif isinstance(kind, inspect.UnionType):
@@ -133,5 +133,5 @@ def _keys(kind: inspect.Type, path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _tag(kind: inspect.StructType) -> str:
-    """Return the tag of a section as it is written, such as `kind = "folder"`."""
+    """Return the tag of a section as people write it, such as `kind = "folder"`."""
     return f'{kind.tag_field} = "{kind.tag}"'

@@ -1,4 +1,4 @@
-"""Reads a TOML file into a table, and names its keys as they are written in the file."""
+"""Reads a TOML file into a dictionary, and names keys in messages as the writer of the file knows them."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _REMEDIES = {
 
 
 def read_toml(data: bytes) -> dict[str, Any]:
-    """Return the table of a TOML file in UTF-8, with or without a byte-order mark.
+    """Return the content of a TOML file in UTF-8. A byte-order mark at its beginning is allowed.
 
-    Raises RecipeError with line, column, what was found there and what to do.
+    Raises RecipeError, which tells the line and column, what was found there, and what to do.
     """
     try:
         text = text_of(data)
@@ -43,7 +43,7 @@ def read_toml(data: bytes) -> dict[str, Any]:
 
 
 def _explain(text: str, said: str) -> str:
-    """Return the parser's message with its line and column in front, the text of the line, and what to do."""
+    """Return an error text: line, column, the parser's message `said`, the text of the line, and what to do."""
     lines = text.splitlines() or [""]
     place = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", said)
     what = said[: place.start()] if place else said
@@ -55,9 +55,10 @@ def _explain(text: str, said: str) -> str:
 
 
 def toml_key(document: dict[str, Any], path: Sequence[str | int]) -> str:
-    """Return a key's name: `[source] color`, `[[judge]] "odd" crop`, `[publish] endpoints, entry 2`.
+    """Return a key's name, such as `[source] color`, `[[judge]] "odd" crop`, `[publish] endpoints, entry 2`.
 
-    One of several sections is named by its `name` or, if another has the same name, by its number.
+    If there are several sections of a kind, a section is named by its `name`. If another section has the same
+    name, it is named by its number.
     """
     *section, key = path
     if isinstance(key, int):
@@ -66,7 +67,7 @@ def toml_key(document: dict[str, Any], path: Sequence[str | int]) -> str:
 
 
 def _section(document: dict[str, Any], path: list[str | int]) -> str:
-    """Return the heading of a section; for one of several with its name or number."""
+    """Return a section's heading for messages. One of several such sections gets its name or number too."""
     numbers = [at for at, step in enumerate(path) if isinstance(step, int)]
     if not numbers:
         return f"[{'.'.join(map(str, path))}]"

@@ -1,4 +1,4 @@
-"""Describes, for the writer of a recipe, which values a key may have and which value it has."""
+"""Describes, for the writer of a recipe, which values a key may have and which value the key has."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MANY = {
 
 
 def fits(kind: inspect.Type, value: Any) -> bool:
-    """Return whether a value has a type; False for a type of sections or lists, which `value` is not here."""
+    """Return whether a plain value has the type `kind`. False if `kind` is a section or a list."""
     if isinstance(kind, inspect.IntType):
         return type(value) is int and _in_range(kind, value)
     if isinstance(kind, inspect.FloatType):
@@ -36,7 +36,7 @@ def fits(kind: inspect.Type, value: Any) -> bool:
 
 
 def wanted(kind: inspect.Type) -> str:
-    """Return what is expected, with all allowed values, or the type's own description if it has one."""
+    """Return which values are allowed, such as `a whole number, at least 1`, or the type's own description."""
     if isinstance(kind, inspect.Metadata):
         return str((kind.extra_json_schema or {}).get("description") or wanted(kind.type))
     if isinstance(kind, Number):
@@ -58,7 +58,7 @@ def wanted(kind: inspect.Type) -> str:
 
 
 def found(value: Any) -> str:
-    """Return the value as the document has it, shortened, without passwords."""
+    """Return a short text that describes a value in the document. Passwords in the value are hidden."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -73,7 +73,7 @@ def found(value: Any) -> str:
 
 
 def remedy(kind: inspect.Type, value: Any) -> str:
-    """Return what to change, beginning with a colon, if the mistake is a common one; else an empty text."""
+    """Return what to change, as a text that begins with a colon. Empty if the mistake is not a common one."""
     if isinstance(value, str):
         if isinstance(kind, (*Number, inspect.BoolType)) and re.fullmatch(r"[+-]?[\d._]+|true|false", value):
             return ": take the quotes away"
@@ -87,7 +87,7 @@ def remedy(kind: inspect.Type, value: Any) -> str:
 
 
 def choice(values: Sequence[Any]) -> str:
-    """Return the values as a choice: `"a", "b" or "c"`."""
+    """Return the values as a choice, such as `"a", "b" or "c"`."""
     *first, last = [f'"{value}"' for value in values]
     return f"{', '.join(first)} or {last}" if first else last
 

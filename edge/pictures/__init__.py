@@ -1,6 +1,6 @@
-"""Reads encoded pictures for the line, masters, drawings and training; a damaged picture is refused.
+"""Reads encoded pictures, such as JPEG, PNG and TIFF files. A damaged picture is refused.
 
-Pixels are returned as they are stored: an orientation in EXIF data is never applied.
+Pixels are returned as they are stored. A rotation that EXIF data ask for is never applied.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _UNCHECKED = (b"BM", b"RIFF", b"P4", b"P5", b"P6")
 
 
 def decode(data: bytes, name: str) -> NDArray[Any]:
-    """Return an encoded picture's pixels: `(H, W)` or `(H, W, C)` BGR or BGRA, in the dtype that is stored.
+    """Return the pixels of an encoded picture, in their stored dtype, as `(H, W)` or `(H, W, C)` BGR or BGRA.
 
-    Raises PictureError, which starts with `name`, if the bytes are damaged or no picture.
+    Raises PictureError, whose text starts with `name`, if the bytes are damaged or are not a picture.
     """
     try:
         return _decoded(data)
@@ -38,7 +38,7 @@ def decode(data: bytes, name: str) -> NDArray[Any]:
 
 
 def read(path: Path) -> NDArray[Any]:
-    """Return the picture in a file, `(H, W)` or `(H, W, C)` as `decode` does; PictureError if there is none."""
+    """Return the picture in a file as `(H, W)` or `(H, W, C)`. Raises PictureError if that is impossible."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -47,7 +47,7 @@ def read(path: Path) -> NDArray[Any]:
 
 
 def _decoded(data: bytes) -> NDArray[Any]:
-    """Return the picture as `decode` does, without a name in its errors."""
+    """Return the pixels as `(H, W)` or `(H, W, C)`, or raise PictureError without the picture's name."""
     if data.startswith(JPEG):
         return decode_jpeg(data)
     check = next((check for start, check in _CHECKS.items() if data.startswith(start)), None)

@@ -1,4 +1,4 @@
-"""Decodes a JPEG if its structure (ITU-T T.81) is whole and the decoder finds nothing wrong."""
+"""Decodes JPEG pictures. A JPEG is refused if its structure (ITU-T T.81) is damaged or the decoder warns."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PROGRESSIVE = (0xC2, 0xCA)
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """The frame header of a JPEG, and which bits of its coefficients the scans so far have given."""
+    """The size and components of a JPEG, and which bits of its coefficients the scans so far contained."""
 
     height: int
     width: int
@@ -32,7 +32,7 @@ class Layout:
     bits: dict[int, NDArray[np.int8]] = field(repr=False)  # (64,) lowest bit so far, -1 none, by component
 
     def mcus(self, components: list[int]) -> int:
-        """Return the minimum coded units of a scan (A.2): blocks for one component, else groups of blocks."""
+        """Return the number of minimum coded units (A.2) in a scan of these components."""
         most = [max(each[axis] for each in self.sampling.values()) for axis in (0, 1)]
         size, count = (self.width, self.height), 1
         for axis in (0, 1):
@@ -45,9 +45,9 @@ class Layout:
 
 
 def decode_jpeg(data: bytes) -> NDArray[np.uint8]:
-    """Return a JPEG's pixels, `(H, W)` grey or `(H, W, 3)` BGR uint8; an EXIF orientation is not applied.
+    """Return a JPEG's pixels as `(H, W)` grey or `(H, W, 3)` BGR uint8. A rotation in EXIF is not applied.
 
-    Raises PictureError if the structure is broken or the decoder only warns.
+    Raises PictureError if the structure is damaged or if the decoder gives a warning.
     """
     layout = check_jpeg(data)
     grey = len(layout.sampling) == 1
@@ -59,9 +59,10 @@ def decode_jpeg(data: bytes) -> NDArray[np.uint8]:
 
 
 def check_jpeg(data: bytes) -> Layout:
-    """Check a JPEG from its first marker to its end marker; PictureError says what was expected and found.
+    """Check the structure of a JPEG up to its end marker, and return its layout.
 
-    Bytes after the end marker are ignored: cameras and drivers pad with them.
+    Raises PictureError if the structure is damaged. Bytes after the end marker are ignored, because cameras
+    and drivers add such bytes as padding.
     """
     if not data.startswith(START):
         raise PictureError(f"expected a JPEG, which starts with ff d8, found {data[:2].hex(' ') or 'nothing'}")
@@ -93,7 +94,7 @@ def check_jpeg(data: bytes) -> Layout:
 
 
 def _marker(data: bytes, at: int) -> tuple[int, int]:
-    """Return a marker's code and where its segment starts; fill bytes may stand before it (B.1.1.2)."""
+    """Return the code of the marker at byte `at` and the start of its segment. Skip fill bytes (B.1.1.2)."""
     start = at
     while data[at : at + 2] == b"\xff\xff":
         at += 1
@@ -108,7 +109,7 @@ def _marker(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _segment(data: bytes, code: int, at: int) -> bytes:
-    """Return the segment at a byte, without its length."""
+    """Return the content of the segment at byte `at`, without the two bytes of its length."""
     length = int.from_bytes(data[at : at + 2], "big")
     if length < 2 or at + length > len(data):
         raise PictureError(
@@ -118,7 +119,7 @@ def _segment(data: bytes, code: int, at: int) -> bytes:
 
 
 def _layout(segment: bytes, progressive: bool) -> Layout:
-    """Return the layout that a frame header (B.2.2) tells."""
+    """Return the size and components that a frame header (B.2.2) describes."""
     if len(segment) < 6 or len(segment) != 6 + 3 * segment[5]:
         raise PictureError(f"expected a JPEG's frame header, found {segment.hex() or 'nothing'}")
     if segment[0] != 8:
@@ -136,7 +137,7 @@ def _layout(segment: bytes, progressive: bool) -> Layout:
 
 
 def _scan(segment: bytes, layout: Layout, start: int) -> list[int]:
-    """Note the coefficients that a scan header (B.2.3) announces; return the scan's components."""
+    """Note in `layout` which coefficients a scan header (B.2.3) announces. Return the scan's components."""
     where = f"the JPEG's scan at byte {start}"
     if not segment or len(segment) != 4 + 2 * segment[0]:
         raise PictureError(f"{where} has a header of {len(segment)} bytes, which is none")
@@ -161,7 +162,7 @@ def _scan(segment: bytes, layout: Layout, start: int) -> list[int]:
 
 
 def _markers(data: bytes, at: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the places of restart markers and of all others, both `(N,)`, from a byte on; `ff 00` is data."""
+    """Return the positions after byte `at` of the restart markers and of all other markers, each `(N,)`."""
     array = np.frombuffer(data, np.uint8)
     places = np.flatnonzero(array[at:-1] == 0xFF) + at
     codes = array[places + 1]
@@ -172,7 +173,10 @@ def _markers(data: bytes, at: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 def _end_of_scan(
     data: bytes, at: int, restarts: NDArray[np.intp], others: NDArray[np.intp], wanted: int
 ) -> int:
-    """Check the restart markers, `(N,)` places, of the scan that starts at `at`; return where it ends."""
+    """Check that a scan has `wanted` restart markers in order, and return the byte where the scan ends.
+
+    `restarts` and `others` are the `(N,)` positions of the restart markers and of all other markers.
+    """
     following = np.searchsorted(others, at)
     if following == len(others):
         raise PictureError(
@@ -198,7 +202,7 @@ def _end_of_scan(
 
 
 def _check_complete(layout: Layout) -> None:
-    """Raise PictureError if the scans did not give all bits of all coefficients."""
+    """Raise PictureError if the scans did not contain all bits of all coefficients."""
     for component, bits in layout.bits.items():
         if missing := np.flatnonzero(bits != 0).tolist():
             raise PictureError(

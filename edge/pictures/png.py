@@ -1,4 +1,4 @@
-"""Checks that a PNG (ISO/IEC 15948) is whole: each chunk's length and CRC, and the size of its rows."""
+"""Checks that a PNG (ISO/IEC 15948) is complete: the length and CRC of each chunk, and the size of its rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 
 
 def check_png(data: bytes) -> None:
-    """Raise PictureError if a PNG is damaged; bytes after the last chunk are ignored."""
+    """Raise PictureError if a PNG is damaged. Bytes after its last chunk are ignored."""
     at, rows = len(START), 0
     inflate = zlib.decompressobj()
     left = 0
@@ -41,7 +41,7 @@ def check_png(data: bytes) -> None:
 
 
 def _chunk(data: bytes, at: int) -> tuple[bytes, memoryview]:
-    """Return the kind and the body of the chunk at a byte."""
+    """Return the kind and the content of the chunk at byte `at`. Raises PictureError if it is damaged."""
     if len(data) < at + 12:
         raise PictureError(f"the PNG is truncated: it ends after {len(data)} bytes without its last chunk")
     length, kind = struct.unpack_from(">I4s", data, at)
@@ -60,7 +60,7 @@ def _chunk(data: bytes, at: int) -> tuple[bytes, memoryview]:
 
 
 def _size_of_rows(header: memoryview) -> int:
-    """Return the bytes of all rows, each of which begins with a byte for its filter."""
+    """Return the number of bytes in all rows of pixels. Each row begins with a byte for its filter."""
     if len(header) != 13:
         raise PictureError(f"expected 13 bytes in the PNG's header, found {len(header)}")
     width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)

@@ -1,4 +1,4 @@
-"""Refuses a TIFF that is to be turned, since OpenCV would turn it; OpenCV refuses one that is cut off."""
+"""Refuses a TIFF that asks to be rotated, since OpenCV would do so. OpenCV itself refuses a cut-off TIFF."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ORIENTATION = 274
 
 
 def check_tiff(data: bytes) -> None:
-    """Raise PictureError if a TIFF's directory asks for a turned picture or cannot be read."""
+    """Raise PictureError if a TIFF asks to be rotated, is a BigTIFF, or has a directory that is cut off."""
     order = "<" if data[:2] == b"II" else ">"
     try:
         version, at = struct.unpack_from(order + "HI", data, 2)

@@ -1,1 +1,1 @@
-"""Render pictures of bare boards whose defects are known."""
+"""Renders pictures of bare circuit boards with known defects."""

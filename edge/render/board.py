@@ -1,4 +1,4 @@
-"""Draws the artwork of a bare board (traces, pads, vias and ground areas) from the number of its design."""
+"""Draws the artwork of a bare circuit board, which is its pattern of copper, bare laminate and holes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STEPS = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))
 
 @dataclass(frozen=True)
 class Design:
-    """A board design; the same number and size always give the same artwork."""
+    """A design of a circuit board. The same number and size always give the same artwork."""
 
     number: int
     art: NDArray[np.uint8]  # (H + 2 MARGIN, W + 2 MARGIN), values HOLE to COPPER
@@ -29,12 +29,12 @@ class Design:
 
     @property
     def view(self) -> str:
-        """Return the view that boards of this design show."""
+        """Return the name of the view that shows boards of this design, such as `design-0`."""
         return f"design-{self.number}"
 
 
 def design(number: int, height: int, width: int) -> Design:
-    """Draw design `number` for a picture of `height` x `width` pixels."""
+    """Return the design with this number. Its artwork is drawn for pictures of `height` x `width` pixels."""
     rng = np.random.default_rng([7, number, height, width])
     art = _Drawing(rng, height + 2 * MARGIN, width + 2 * MARGIN).finish()
     bare = rng.uniform(45, 105)
@@ -42,7 +42,7 @@ def design(number: int, height: int, width: int) -> Design:
 
 
 class _Drawing:
-    """Draws pads, buses and single traces on free cells of a grid, so that nothing crosses anything else."""
+    """Draws pads and traces at random on the free cells of a grid, so that nothing crosses anything else."""
 
     def __init__(self, rng: np.random.Generator, height: int, width: int) -> None:
         self._rng = rng
@@ -60,7 +60,7 @@ class _Drawing:
         self._size = (width, height)
 
     def finish(self) -> NDArray[np.uint8]:
-        """Draw everything; return the artwork `(H + 2 MARGIN, W + 2 MARGIN)` uint8."""
+        """Draw all parts of the board, and return its artwork as `(H + 2 MARGIN, W + 2 MARGIN)` uint8."""
         rng, cells = self._rng, self._rows * self._cols
         density = rng.uniform(0.5, 1.0)
         for _ in range(int(cells * density / 90) + 1):
@@ -80,7 +80,7 @@ class _Drawing:
         return np.asarray(art.round(), np.uint8)
 
     def _ground(self, copper: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return a ground area over a part of the board, clear of the `copper` so far: `(H, W)`, 0 to 255."""
+        """Return ground areas as `(H, W)` uint8, 0 to 255. They keep a distance from the `copper` so far."""
         rng, (width, height) = self._rng, self._size
         clearance = self._pitch * rng.uniform(0.3, 0.55)
         free = cv2.distanceTransform((copper < 128).astype(np.uint8), cv2.DIST_L2, 5) - clearance
@@ -107,7 +107,7 @@ class _Drawing:
         return np.asarray(cv2.GaussianBlur(whole * 255, (3, 3), 0.7), np.uint8)
 
     def _pads_in_rows(self) -> None:
-        """Draw a footprint: rows of pads, round with a hole or rectangular, and traces from some of them."""
+        """Draw rows of pads, either round with a hole or rectangular, and traces from some of the pads."""
         rng = self._rng
         rows, cols = int(rng.integers(1, 5)), int(rng.integers(2, 9))
         apart, gap = int(rng.integers(1, 4)), int(rng.integers(1, 3))
@@ -139,7 +139,7 @@ class _Drawing:
                 self._lead(place, int(rng.integers(0, 8)))
 
     def _bus(self, lanes: int) -> None:
-        """Draw parallel traces from a free place, with a via at most of their ends."""
+        """Draw `lanes` parallel traces from a random place if it is free. Most ends of traces get a via."""
         rng = self._rng
         heading = int(rng.integers(0, 4)) * 2
         side = _STEPS[(heading + 2) % 8]
@@ -160,14 +160,14 @@ class _Drawing:
                     self._via(end)
 
     def _lead(self, start: tuple[int, int], heading: int) -> None:
-        """Draw a trace from a pad to a via."""
+        """Draw a trace that starts at a pad, and a via at the other end of the trace."""
         path = self._walk([start], heading)[0]
         if len(path) > 2:
             self._line(path, self._trace)
             self._via(path[-1])
 
     def _walk(self, starts: list[tuple[int, int]], heading: int) -> list[list[tuple[int, int]]]:
-        """Return parallel paths over free cells, by turns straight and at 45 degrees to the heading."""
+        """Return one path of free cells from each start. The paths are parallel and may turn by 45 degrees."""
         rng, turn = self._rng, 0
         paths = [[start] for start in starts]
         for place in starts:
@@ -195,11 +195,11 @@ class _Drawing:
         return 0 <= row < self._rows and 0 <= col < self._cols and not self._taken[row, col]
 
     def _corners(self, row: int, col: int) -> NDArray[np.bool_]:
-        """Return the marks, up to `(2, 2)` bool, of diagonals at the four corners of a cell."""
+        """Return whether a diagonal trace crosses each corner of a cell, as a view of up to `(2, 2)` bool."""
         return self._crossed[max(row - 1, 0) : row + 1, max(col - 1, 0) : col + 1]
 
     def _at(self, place: tuple[int, int]) -> tuple[int, int]:
-        """Return x, y of a grid cell on the enlarged canvas."""
+        """Return x and y of a grid cell in pixels of the enlarged drawing."""
         return int(place[1] * self._pitch * _FINE), int(place[0] * self._pitch * _FINE)
 
     def _line(self, path: list[tuple[int, int]], width: float) -> None:

@@ -1,4 +1,4 @@
-"""Draws one of the six defects of bare boards into the artwork, and checks that it is a true one."""
+"""Draws a defect of one of six kinds into a board's artwork, and checks that it really is of that kind."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ _LEAST_PX = 30
 
 
 def add_defect(art: NDArray[np.uint8], kind: str, rng: np.random.Generator, taken: list[Box]) -> Box | None:
-    """Draw a defect of a kind into `art`, `(H, W)` uint8, in place, away from the boxes in `taken`.
+    """Draw a defect of this kind into `art`, `(H, W)` uint8, in place, away from the boxes in `taken`.
 
-    Return its box with DeepPCB's margin; None, with `art` unchanged, if no place was found.
+    Return the box around the defect, with a margin as in the DeepPCB data set. If no place was found, return
+    None and leave `art` unchanged.
     """
     for _ in range(200 if min(art.shape) >= 2 * (MARGIN + _PATCH) else 0):
         stroke = _STROKES[kind](art, rng)
@@ -65,14 +66,14 @@ def add_defect(art: NDArray[np.uint8], kind: str, rng: np.random.Generator, take
 
 
 def _is_truly(kind: str, before: NDArray[np.uint8], after: NDArray[np.float32]) -> bool:
-    """Return whether a patch `(h, w)` changed its numbers of islands as this kind of defect does."""
+    """Return whether the `(h, w)` patch gained or lost islands of copper and laminate as this kind must."""
     copper, bare = _ISLANDS[kind]
     was, now = before > (BARE + COPPER) // 2, after > (BARE + COPPER) / 2
     return _islands(now) - _islands(was) == copper and (bare is None or _islands(~now) - _islands(~was) == bare)
 
 
 def _islands(mask: NDArray[np.bool_]) -> int:
-    """Return the number of islands of more than 5 pixels in a mask `(h, w)`."""
+    """Return the number of connected areas of more than 5 pixels in a `(h, w)` mask."""
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     return int((stats[1:, cv2.CC_STAT_AREA] > 5).sum())
 
@@ -80,7 +81,10 @@ def _islands(mask: NDArray[np.bool_]) -> int:
 def _box(
     clearly: NDArray[np.bool_], left: int, top: int, shape: tuple[int, ...], rng: np.random.Generator
 ) -> Box | None:
-    """Return the box around the changed pixels, `(h, w)` bool, with a margin; None if too few or at the rim."""
+    """Return the box around the True pixels of `clearly`, `(h, w)` bool, with a margin.
+
+    Return None if too few pixels are True, or if the box is too near to the border of the picture.
+    """
     ys, xs = np.nonzero(clearly)
     if len(ys) < _LEAST_PX:
         return None
@@ -100,7 +104,7 @@ def _near(a: Box, b: Box) -> bool:
 
 
 def _draw(stroke: _Point) -> NDArray[np.float32]:
-    """Return the coverage, 0 to 1, of a stroke `(N, 3)` of x, y, radius in a patch `(2 _PATCH, 2 _PATCH)`."""
+    """Return how much a `(N, 3)` stroke covers each pixel, as `(2 _PATCH, 2 _PATCH)` float32 from 0 to 1."""
     fine = np.zeros((2 * _PATCH * _FINE, 2 * _PATCH * _FINE), np.uint8)
     for a, b in pairwise(stroke):
         for t in np.linspace(0, 1, 12):
@@ -111,7 +115,7 @@ def _draw(stroke: _Point) -> NDArray[np.float32]:
 
 
 def _wander(start: _Point, end: _Point, radius: tuple[float, float], rng: np.random.Generator) -> _Point:
-    """Return a stroke `(N, 3)` between two points that wanders and varies in width as if drawn by hand."""
+    """Return an uneven stroke between two `(2,)` points, as if drawn by hand, as `(N, 3)` of x, y, radius."""
     knots = int(np.linalg.norm(end - start) / 6) + 2
     along = np.linspace(0, 1, knots)[:, None]
     points = start + (end - start) * along
@@ -120,12 +124,12 @@ def _wander(start: _Point, end: _Point, radius: tuple[float, float], rng: np.ran
 
 
 def _toward(angle: float) -> _Point:
-    """Return the unit vector `(2,)` in a direction in radians."""
+    """Return the `(2,)` unit vector that points in the direction `angle`, in radians."""
     return np.array([np.cos(angle), np.sin(angle)])
 
 
 def _somewhere(art: NDArray[np.uint8], copper: bool, rng: np.random.Generator) -> _Point:
-    """Return a random pixel `(2,)` of copper, or of bare laminate, well inside the artwork `(H, W)`."""
+    """Return x, y of a random pixel of `art`, `(H, W)`, as `(2,)`: on copper if `copper`, else on laminate."""
     edge = MARGIN + 16
     for _ in range(100):
         x, y = rng.integers(edge, art.shape[1] - edge), rng.integers(edge, art.shape[0] - edge)
@@ -135,7 +139,7 @@ def _somewhere(art: NDArray[np.uint8], copper: bool, rng: np.random.Generator) -
 
 
 def _reach(art: NDArray[np.uint8], start: _Point, angle: float, copper: bool) -> float:
-    """Return how far copper, or bare laminate, reaches in a direction from `start` `(2,)`; at most 36 px."""
+    """Return for how many pixels, 36 at most, copper or laminate continues from `start`, `(2,)`, at `angle`."""
     steps = np.arange(0, 36, 0.5)
     x, y = np.round(start[:, None] + _toward(angle)[:, None] * steps).astype(int)
     ends = (art[y.clip(0, art.shape[0] - 1), x.clip(0, art.shape[1] - 1)] > (BARE + COPPER) // 2) != copper
@@ -143,7 +147,7 @@ def _reach(art: NDArray[np.uint8], start: _Point, angle: float, copper: bool) ->
 
 
 def _across(art: NDArray[np.uint8], copper: bool, longest: float, rng: np.random.Generator) -> _Point | None:
-    """Return a stroke `(N, 3)` across the narrowest width at a random place: an open or a short; else None."""
+    """Return a `(N, 3)` stroke across a trace (open) or a gap (short). None if the width does not fit."""
     place = _somewhere(art, copper, rng)
     angles = np.arange(8) * np.pi / 8
     spans = [(_reach(art, place, a, copper), _reach(art, place, a + np.pi, copper), a) for a in angles]
@@ -158,12 +162,12 @@ def _across(art: NDArray[np.uint8], copper: bool, longest: float, rng: np.random
 
 
 def _open(art: NDArray[np.uint8], rng: np.random.Generator) -> _Point | None:
-    """Return a stroke `(N, 3)` of bare laminate that cuts a trace."""
+    """Return a `(N, 3)` stroke of bare laminate that cuts a trace, or None if the trace does not fit."""
     return _across(art, True, 24, rng)
 
 
 def _short(art: NDArray[np.uint8], rng: np.random.Generator) -> _Point | None:
-    """Return a stroke `(N, 3)` of copper that joins two nets."""
+    """Return a `(N, 3)` stroke of copper that joins two separate traces, or None if the gap does not fit."""
     stroke = _across(art, False, 34, rng)
     if stroke is None:
         return None
@@ -173,7 +177,7 @@ def _short(art: NDArray[np.uint8], rng: np.random.Generator) -> _Point | None:
 
 
 def _from_edge(art: NDArray[np.uint8], into_copper: bool, rng: np.random.Generator) -> _Point | None:
-    """Return a short stroke `(N, 3)` that begins at the edge of the copper: a mousebite or spur; else None."""
+    """Return a `(N, 3)` stroke that begins at a copper edge: a mousebite or spur. None if there is no room."""
     place, angle = _somewhere(art, not into_copper, rng), rng.uniform(0, 2 * np.pi)
     to_rim = _reach(art, place, angle, not into_copper)
     if to_rim >= 36:
@@ -187,7 +191,7 @@ def _from_edge(art: NDArray[np.uint8], into_copper: bool, rng: np.random.Generat
 
 
 def _alone(art: NDArray[np.uint8], in_copper: bool, rng: np.random.Generator) -> _Point | None:
-    """Return a stroke `(N, 3)` that touches no edge: excess copper or a pin-hole; None without room."""
+    """Return a `(N, 3)` stroke that touches no edge: a pin-hole or excess copper. None if there is no room."""
     place, angle, length = _somewhere(art, in_copper, rng), rng.uniform(0, 2 * np.pi), rng.uniform(3, 16)
     if min(_reach(art, place, angle + turn, in_copper) for turn in (0.0, np.pi)) < length / 2 + 4:
         return None

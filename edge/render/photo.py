@@ -24,7 +24,7 @@ _LOOSE = 48
 
 @dataclass(frozen=True, kw_only=True)
 class BoardPose:
-    """The place of a board under the camera: turned about the middle of the picture, then shifted."""
+    """The place of a board under the camera. The board is turned about the picture's middle, then shifted."""
 
     dx_px: float = 0.0
     dy_px: float = 0.0
@@ -32,12 +32,12 @@ class BoardPose:
 
     @staticmethod
     def any(rng: np.random.Generator) -> BoardPose:
-        """Return a random pose: up to 6 px and 0.7 degrees off."""
+        """Return a random pose: shifted by up to 6 pixels in x and in y, and turned by up to 0.7 degrees."""
         dx, dy = rng.uniform(-6, 6, 2)
         return BoardPose(dx_px=float(dx), dy_px=float(dy), rotation_deg=float(rng.uniform(-0.7, 0.7)))
 
     def matrix(self, height: int, width: int) -> NDArray[np.float64]:
-        """Return the matrix `(2, 3)` from pixels of the picture in nominal pose to pixels of this picture."""
+        """Return the `(2, 3)` matrix from pixels of an unmoved board to pixels of a board in this pose."""
         middle = ((width - 1) / 2, (height - 1) / 2)
         matrix = np.asarray(cv2.getRotationMatrix2D(middle, self.rotation_deg, 1.0), np.float64)
         matrix[:, 2] += self.dx_px, self.dy_px
@@ -53,10 +53,10 @@ def photograph(
     colour: bool = False,
     light: float = 1.0,
 ) -> NDArray[np.uint8]:
-    """Return the picture of artwork in a pose: `(H, W)` grey or `(H, W, 3)` BGR, uint8.
+    """Return a photograph of the artwork in this pose, as `(H, W)` grey or `(H, W, 3)` BGR uint8.
 
-    `art` is `(H + 2 MARGIN, W + 2 MARGIN)` uint8. With `light` 0 the light is even, with 1 it varies as a
-    lamp's.
+    `art` is `(H + 2 MARGIN, W + 2 MARGIN)` uint8. With `light` 0 the light is even. With `light` 1 it varies
+    as the light of a lamp does.
     """
     height, width = (size - 2 * MARGIN for size in art.shape)
     matrix = pose.matrix(height, width)
@@ -83,13 +83,13 @@ def photograph(
 
 
 def master(design: Design, *, colour: bool = False) -> NDArray[np.uint8]:
-    """Return a picture without defects, in nominal pose and even light, `(H, W)` or BGR `(H, W, 3)`."""
+    """Return a picture without defects, unmoved and in even light, as `(H, W)` or BGR `(H, W, 3)` uint8."""
     rng = np.random.default_rng(design.number)
     return photograph(design.art, design, BoardPose(), rng, colour=colour, light=0.0)
 
 
 def mosaic(picture: NDArray[np.uint8], bayer: Bayer) -> NDArray[np.uint8]:
-    """Return the raw frame `(H, W)` that a sensor with colour filters takes of `(H, W, 3)` BGR uint8."""
+    """Return the raw frame that a sensor with colour filters takes of `(H, W, 3)` BGR, as `(H, W)` uint8."""
     raw = np.empty(picture.shape[:2], np.uint8)
     for place, colour in enumerate(bayer):
         pixels = np.s_[place // 2 :: 2, place % 2 :: 2]
@@ -99,14 +99,14 @@ def mosaic(picture: NDArray[np.uint8], bayer: Bayer) -> NDArray[np.uint8]:
 
 @functools.lru_cache(maxsize=2)
 def _ramps(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return two ramps `(H, W)` from -1 to 1, across and down."""
+    """Return two ramps from -1 to 1, from left to right and from top to bottom, as `(H, W)` float32."""
     ys, xs = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
     return xs.astype(np.float32), ys.astype(np.float32)
 
 
 @functools.lru_cache(maxsize=2)
 def _noise(height: int, width: int) -> NDArray[np.int16]:
-    """Return a field `(H + _LOOSE, W + _LOOSE)` of sensor noise and, far weaker, the mottling of the board."""
+    """Return sensor noise and faint spots of the board as `(H + _LOOSE, W + _LOOSE)` int16."""
     rng = np.random.default_rng(20)
     fine = rng.normal(0, 3.0, (height + _LOOSE, width + _LOOSE)).astype(np.float32)
     mottling = cv2.GaussianBlur(rng.normal(0, 60, fine.shape).astype(np.float32), (0, 0), 6)
