@@ -1,1 +1,1 @@
-"""`trt-build`: from pictures to a verified model bundle."""
+"""Makes a verified model bundle from a folder of pictures, by the command `trt-build`."""

@@ -1,4 +1,4 @@
-"""The command line `trt-build`: from pictures to a verified model bundle."""
+"""Defines the command `trt-build`, which makes a verified model bundle from pictures step by step."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ BUILD_LIBRARIES |= {"safetensors", "scipy", "torch"}
 
 
 def main() -> None:
-    """Run the command line; print an error that a person can correct on stderr, and end with status 1."""
+    """Run the command line. If the user can correct an error, print it on stderr and exit with status 1."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     logging.getLogger("edge").setLevel(logging.INFO)
     try:

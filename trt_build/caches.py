@@ -1,4 +1,4 @@
-"""Tells where a user's cached files are: files that can be made or downloaded again."""
+"""Finds the folder for a user's cached files. If such a file is deleted, it can be made or downloaded again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from pathlib import Path
 
 
 def user_cache(kind: str) -> Path | None:
-    """Return the folder for a kind of files; None without a home folder and without XDG_CACHE_HOME."""
+    """Return the user's cache folder for files of this `kind`, which is the name of the folder.
+
+    None if XDG_CACHE_HOME is not set and the user has no home folder.
+    """
     if given := os.environ.get("XDG_CACHE_HOME"):
         return Path(given) / "linejudge" / kind
     try:

@@ -1,4 +1,4 @@
-"""Writes a folder completely or not at all, and names what could not be written when a disk refuses."""
+"""Writes a folder completely or not at all, and raises a clear error if the disk refuses a write."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}
 
 
 class DiskError(EdgeError, OSError):
-    """The disk is full, read-only or broken; the error names what could not be written."""
+    """The disk is full, read-only or broken. The error's text names what could not be written."""
 
 
 @contextmanager
 def writing(place: Path) -> Iterator[None]:
-    """Raise DiskError, which names `place`, where the disk refuses a write inside the block."""
+    """Run the block. If the disk refuses a write in the block, raise DiskError, which names `place`."""
     try:
         yield
     except OSError as error:
@@ -35,9 +35,9 @@ def writing(place: Path) -> Iterator[None]:
 
 @contextmanager
 def whole(folder: Path) -> Iterator[Path]:
-    """Give a new folder to write into, and move its files to `folder` at the end of the block.
+    """Yield a new, empty folder to write into. At the end of the block, move its files to `folder`.
 
-    If anything fails before, `folder` stays as it was. Raise DiskError where the disk refuses a write.
+    If the block fails, `folder` stays as it was. Raise DiskError if the disk refuses a write.
     """
     # A resolved path has a name, which `.` has not.
     folder = folder.resolve()
@@ -55,7 +55,7 @@ def whole(folder: Path) -> Iterator[Path]:
 
 
 def _put(part: Path, folder: Path) -> None:
-    """Rename the folder, or where one is there already each file, the manifest last: it names the others."""
+    """Move the finished folder `part` to `folder`. If `folder` exists, replace its files, the manifest last."""
     if not folder.exists():
         part.rename(folder)
         return

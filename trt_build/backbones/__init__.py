@@ -1,1 +1,1 @@
-"""Networks trained on ImageNet, and where their weights come from."""
+"""Networks that were trained on ImageNet, and the code that finds, downloads and checks their weights."""

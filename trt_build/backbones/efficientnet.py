@@ -1,8 +1,7 @@
-"""EfficientNet-Lite (Tan, Le, arXiv 1905.11946; without squeeze-excite, with ReLU6), with its PyTorch port's
-keys.
+"""Defines EfficientNet-Lite (Tan, Le, arXiv 1905.11946): without squeeze-excite and with ReLU6.
 
-Convolutions with a stride of two pad as TensorFlow's SAME does: for an even side, one pixel less before than
-after. torch's own padding would shift the picture.
+The weights have the names of its PyTorch port. Convolutions with a stride of two pad as TensorFlow's SAME does:
+for an even side, one pixel less before than after. PyTorch's own padding would shift the picture.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ STEM, HEAD, CLASSES = 32, 1280, 1000
 
 @dataclass(frozen=True, kw_only=True)
 class _Group:
-    """Blocks of one width, in one stage; the first block has the stride."""
+    """Blocks of the same width in one stage. Only the first block of the group has the stride."""
 
     width: int
     depth: int
@@ -40,10 +39,11 @@ _GROUPS = (
 
 
 class EfficientNetLite(nn.Module):
-    """Takes images `(N, 3, H, W)` float, about -1..1; has four stages, strides 4 to 32, and 1,000 classes.
+    """A classifier of images into 1,000 classes, with four stages at strides 4, 8, 16 and 32.
 
-    `width` scales the blocks' channels, to a multiple of 8; `depth` scales their number, rounded up. Stem and
-    head do not scale, nor does the number of blocks in the first and the last group.
+    Images are `(N, 3, H, W)` float, from about -1 to 1. `width` scales the channels of the blocks and rounds
+    them to a multiple of 8. `depth` scales the number of blocks in a group and rounds it up. The stem, the
+    head, and the number of blocks in the first and the last group are not scaled.
     """
 
     def __init__(self, width: float = 1.0, depth: float = 1.0) -> None:
@@ -65,7 +65,10 @@ class EfficientNetLite(nn.Module):
         self._fc = nn.Linear(HEAD, CLASSES)
 
     def stage(self, index: int, x: Tensor) -> Tensor:
-        """Return features `(N, C, h, w)` of stage `index` from those of the stage before, or from images."""
+        """Return the features of stage `index` as `(N, C, h, w)`.
+
+        `x` holds the features of the stage before or, for stage 0, the images.
+        """
         if index == 0:
             x = F.relu6(self._bn0(self._conv_stem(x)))
         for number in self._stages[index]:
@@ -73,14 +76,14 @@ class EfficientNetLite(nn.Module):
         return x
 
     def classify(self, x: Tensor) -> Tensor:
-        """Return logits `(N, 1000)` from the last stage's features."""
+        """Return logits, one for each class, as `(N, 1000)`. `x` holds the features of the last stage."""
         x = F.relu6(self._bn1(self._conv_head(x)))
         logits: Tensor = self._fc(x.mean((2, 3)))
         return logits
 
 
 class _Block(nn.Module):
-    """An inverted bottleneck: expand, depthwise convolution, project; the input is added if shapes agree."""
+    """Widens the features, convolves each channel, and narrows them; adds the input if shapes agree."""
 
     def __init__(self, before: int, after: int, expand: int, size: int, stride: int) -> None:
         super().__init__()
@@ -100,7 +103,7 @@ class _Block(nn.Module):
 
 
 class _Convolution(nn.Conv2d):
-    """A convolution without a bias, padded as TensorFlow's SAME does."""
+    """A convolution without a bias that pads its input as TensorFlow's SAME does."""
 
     def __init__(self, before: int, after: int, size: int, *, stride: int = 1, groups: int = 1) -> None:
         padding = size // 2 if stride == 1 else 0
@@ -114,7 +117,7 @@ class _Convolution(nn.Conv2d):
 
 
 def _same(side: int, size: int) -> tuple[int, int]:
-    """Return the padding in pixels before and after a side, for a stride of two."""
+    """Return how many pixels to pad before and after a side, for a kernel of `size` and a stride of two."""
     both = size - 2 + side % 2
     return both // 2, both - both // 2
 
@@ -124,6 +127,6 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 def _to_eight(width: float) -> int:
-    """Return the nearest multiple of 8, or the next one if the nearest is less than 90 % of the width."""
+    """Return the multiple of 8 nearest to `width`. If it is below 90 % of `width`, return the next multiple."""
     nearest = int(width + 4) // 8 * 8
     return nearest if nearest >= 0.9 * width else nearest + 8

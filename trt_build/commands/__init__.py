@@ -1,1 +1,1 @@
-"""The commands of `trt-build`: what a person asks for, and what is printed."""
+"""The commands of `trt-build`: each reads its options, calls the code for the work, and prints the result."""

@@ -1,4 +1,4 @@
-"""Declares the argument that several commands take."""
+"""Declares the argument that several commands take: the folder of pictures."""
 
 from __future__ import annotations
 

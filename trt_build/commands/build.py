@@ -1,4 +1,4 @@
-"""The command `trt-build build`, which runs on the line's own machine."""
+"""The command `trt-build build`, which compiles a model for the GPU of the machine that it runs on."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ def build(
         ),
     ] = False,
 ) -> None:
-    """Compile a model for this machine's GPU; an engine that judges otherwise is deleted, with status 1.
+    """Compile a model for this machine's GPU; engines that judge differently are deleted, with status 1.
 
-    Then calibrate and pack a draft, with the scores of its engine; a bundle is
-    ready for the line.
+    After this, calibrate and pack a draft, with the scores of its new engine.
+    A bundle is ready for the line.
     """
     from trt_build.engines import build as building
     from trt_build.engines.tensorrt_builder import BuildOptions
@@ -101,7 +101,7 @@ def build(
 
 
 def _print_result(read: Model, result: Result, *, verified: bool) -> None:
-    """Print what was built, and whether it is kept."""
+    """Print which engines were built in one precision, and whether they are kept."""
     for one in result.built:
         size = f"{one.engine.file.bytes / 2**20:.1f} MiB, batches of up to {one.engine.batch}"
         console.print(f"{one.engine.file.path}: {'up to date' if one.up_to_date else 'built'}, {size}")

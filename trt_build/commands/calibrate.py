@@ -1,4 +1,4 @@
-"""The command `trt-build calibrate`."""
+"""The command `trt-build calibrate`, which sets a draft's threshold."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def calibrate(
         float, typer.Option(help="Probability, 0 to 1, that --rate is kept; for --how conditional only.")
     ] = 0.95,
 ) -> None:
-    """Set a draft's threshold on pictures that were not trained with, on the engine that will judge.
+    """Set a draft's threshold on pictures that were not trained with, by the engine that will judge.
 
-    A comparator gets the threshold for each kind of defect that best separates
-    true from false boxes on held-out pairs; these promise no rate.
+    A comparator has a threshold for each kind of defect. It is the one that best
+    separates true from false boxes on held-out pairs, and promises no rate.
     """
     from trt_build.packing.threshold import CalibrationOptions
 

@@ -1,4 +1,4 @@
-"""The command `trt-build evaluate`."""
+"""The command `trt-build evaluate`, which measures how well a model judges labelled pictures."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def evaluate(
         ),
     ] = None,
 ) -> None:
-    """Print a model's figures on labelled pictures; a bundle runs on its fastest engine."""
+    """Print how well a model judges labelled pictures, in figures. A bundle runs on its fastest engine."""
     options = EvaluateOptions(chosen_on=chosen_on, report=report, run=run, verdicts=verdicts)
     with working("judging labelled pictures"):
         method = _method_of_model(model)
@@ -58,7 +58,10 @@ def evaluate(
 
 
 def _method_of_model(model: Path) -> Method:
-    """Return the method of a bundle's folder, or of a checkpoint file that can be evaluated."""
+    """Return the method of a bundle's folder or of a checkpoint's file.
+
+    Raise CheckpointError if checkpoints of the method cannot be evaluated.
+    """
     if not model.is_file():
         return method_of(read_model(model).manifest.method)
     from trt_build.methods.loop import CheckpointError

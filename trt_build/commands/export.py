@@ -1,4 +1,4 @@
-"""The command `trt-build export`."""
+"""The command `trt-build export`, which turns a checkpoint into a draft."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def export(
         ),
     ] = 640,
 ) -> None:
-    """Write a checkpoint as ONNX graphs, FP32, FP16 and INT8: a draft, for `calibrate` and then `pack`."""
+    """Write a checkpoint as ONNX graphs in FP32, FP16 and INT8. This makes a draft, for calibrate and pack."""
     if float8 and not data:
         raise typer.BadParameter("needs --data, for calibration pictures", param_hint="--fp8")
     from trt_build.graphs.fp8 import add_fp8

@@ -1,4 +1,4 @@
-"""The command `trt-build fetch-backbone`."""
+"""The command `trt-build fetch-backbone`, which downloads a pre-trained network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def fetch_backbone(
         ),
     ],
 ) -> None:
-    """Download a ResNet from its publisher and verify it; train --backbone finds it by its name."""
+    """Download a ResNet from its publisher and verify it. Then train --backbone finds it by its name."""
     from trt_build.backbones.published import fetch_backbone as fetch
 
     console.print(f"{name} is in {fetch(name)}")

@@ -1,4 +1,4 @@
-"""The command `trt-build pack`."""
+"""The command `trt-build pack`, which makes a bundle from a draft."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def pack(
         Path | None, typer.Option(help="Text file with licences and credits, to put into the bundle.")
     ] = None,
 ) -> None:
-    """Make a bundle of a draft: with golden frames, tolerances, masters and digests."""
+    """Make a bundle from a calibrated draft, and add golden frames, tolerances, masters and digests."""
     from trt_build.data.cases import pair_cases
     from trt_build.data.pairs import read_pairs
     from trt_build.packing.pack import pack as pack_bundle
@@ -76,7 +76,7 @@ def _read_notice(path: Path) -> str:
 
 
 def _by_view(masters: Path) -> dict[str, Path]:
-    """Return the masters of a folder by the name of their view; raise BundleError where there are none."""
+    """Return the masters in a folder; the keys are their views. Raise BundleError if there are none."""
     found = {readable(path.stem): path for path in sorted(masters.glob("*.png"))}
     if not found:
         raise BundleError(f"{masters}: expected masters, <view>.png each, found none")

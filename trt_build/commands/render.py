@@ -1,4 +1,4 @@
-"""The command `trt-build render`."""
+"""The command `trt-build render`, which draws boards to train a first model with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `trt-build train`."""
+"""The command `trt-build train`, which trains a model."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def train(
         ),
     ] = False,
 ) -> None:
-    """Train a model of one of the methods, on the CPU. Needs the extra `build`."""
+    """Train a model with one of the methods, on the CPU. This needs the extra `build`."""
     options = TrainOptions(
         epochs=epochs, seed=seed, backbone=backbone, second=second, position=position, mixed_sizes=mixed_sizes
     )
@@ -80,7 +80,7 @@ def train(
 
 
 def train_method(name: str, data: Path, folder: Path, options: TrainOptions) -> None:
-    """Train a method on all cores of this machine; raise DatasetError for an option that it does not take."""
+    """Train a method on all cores of this machine. Raise DatasetError if the method does not take an option."""
     import torch
 
     method = method_of(name)

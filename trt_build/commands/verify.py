@@ -1,4 +1,4 @@
-"""The command `trt-build verify`, which runs on the line's own machine."""
+"""The command `trt-build verify`, which compares an engine with the FP32 reference."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def verify(
         typer.Option(help="Precision of that engine; auto takes the one that a line would take."),
     ] = "auto",
 ) -> None:
-    """Compare an engine with the FP32 reference; the status is 1 if it differs by more than it may."""
+    """Compare an engine with the FP32 reference. The status is 1 if they differ by more than is allowed."""
     from trt_build.engines.verify import verify as verify_bundle
 
     read = read_bundle(bundle)
@@ -50,7 +50,7 @@ def verify(
 
 
 def print_comparison(method: str, found: Comparison) -> None:
-    """Print the largest differences of an engine and, where there are labels, its quality."""
+    """Print how far an engine differs from its reference and, if there are labels, the quality of both."""
     print_figures(f"{found.engine}, largest difference", found.differences)
     if found.quality is None:
         return

@@ -1,4 +1,4 @@
-"""Builds, checks and keeps the engines of a bundle's graphs for this device, for `trt-build build`."""
+"""Builds engines from a bundle's graphs for this machine, and keeps the engines that pass a check."""
 
 from __future__ import annotations
 
@@ -46,7 +46,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """The engines of one precision, and their comparison with the reference or why they were deleted."""
+    """The engines that were built in one precision, and the result of their check.
+
+    `found` is the comparison with the reference, if one was made. `refused` says why the engines failed the
+    check and were deleted; it is empty if they passed.
+    """
 
     precision: Precision
     built: Sequence[Built]
@@ -55,7 +59,7 @@ class Result:
 
 
 def chosen_runtime(asked: Literal["auto"] | Runtime) -> Runtime:
-    """Return the runtime that the user names or, for "auto", the first of RUNTIMES that is installed."""
+    """Return `asked`. If `asked` is "auto", return the first library of RUNTIMES that is installed."""
     if asked != "auto":
         return asked
     for runtime in RUNTIMES:
@@ -67,7 +71,10 @@ def chosen_runtime(asked: Literal["auto"] | Runtime) -> Runtime:
 
 @contextmanager
 def target_here(runtime: Runtime) -> Iterator[Target]:
-    """Yield this machine's target, with its GPU open if it has one; raise EngineError where it needs one."""
+    """Yield what engines are built for: this machine's GPU, which stays open in the block, and the library.
+
+    Without a GPU, tensorrt_rtx builds for any GPU that it knows, but for tensorrt EngineError is raised.
+    """
     with ExitStack() as opened:
         device: Device | None = None
         try:
@@ -87,10 +94,10 @@ def target_here(runtime: Runtime) -> Iterator[Target]:
 
 
 def chosen_precisions(bundle: Model, asked: Sequence[str], here: Target) -> list[Precision]:
-    """Return the precisions to build: those that the user names, or all that a line would use on this GPU.
+    """Return the precisions to build engines in: those in `asked` or, if `asked` is empty, all useful ones.
 
-    A line uses FP32 only where the bundle has no other precision that the GPU can compute. Raises EngineError
-    where the bundle lacks a precision that the user names.
+    Useful is each precision of the bundle that the GPU can compute, but FP32 only if there is no other. Raise
+    EngineError if the bundle has no graph in a precision that the user asks for.
     """
     known = bundle.manifest.precisions()
     if not known:
@@ -110,10 +117,11 @@ def chosen_precisions(bundle: Model, asked: Sequence[str], here: Target) -> list
 def build_engines(
     bundle: Model, precisions: Sequence[Precision], here: Target, options: BuildOptions, check: Check | None
 ) -> Iterator[Result]:
-    """Build and check the engines of each precision, and yield the result of each.
+    """Build and check the engines of each precision, and yield one result for each precision.
 
-    Engines that pass the check are kept in the bundle; engines that fail are deleted. `check` is None where
-    no GPU can run them; a line still checks every engine on the golden frames before its first part.
+    Engines that pass the check are kept in the bundle; engines that fail are deleted. `check` is None if this
+    machine has no GPU to run them; then all are kept. Before its first part, a line checks every engine on the
+    golden frames.
     """
     if options.portable and here.runtime == "tensorrt_rtx":
         raise EngineError("tensorrt_rtx has no engines that its later versions take: build without --portable")
@@ -144,10 +152,10 @@ def build_engines(
 
 
 def check_of(bundle: Draft | Bundle, method: Method | None, data: Path | None) -> Check:
-    """Return the check for engines of this bundle or draft.
+    """Return the function that checks the engines of this bundle or draft.
 
-    Engines of a bundle are checked on its golden frames and on the labelled pictures in `data`. Engines of a
-    draft are compared with ONNX Runtime on the same graph. `method` is needed only with `data`.
+    The engines of a bundle are checked on its golden frames and on the labelled pictures in `data`. The engines
+    of a draft are compared with ONNX Runtime on the same graph. `method` is needed only with `data`.
     """
     if (data or isinstance(bundle, Draft)) and not find_spec("onnxruntime"):
         raise EngineError(
@@ -165,7 +173,7 @@ def check_of(bundle: Draft | Bundle, method: Method | None, data: Path | None) -
 
 
 def kernels_beside(bundle: Model) -> str:
-    """Compile the line's CUDA kernels into the bundle's folder of engines; return the outcome in words."""
+    """Compile the line's CUDA kernels into the bundle's folder of engines; return what was done, in words."""
     folder = bundle.folder / ENGINES
     if fatbin(folder):
         return "up to date"
@@ -177,7 +185,7 @@ def kernels_beside(bundle: Model) -> str:
 
 
 def compiled_here(bundle: Model, precision: Precision) -> list[Engine]:
-    """Return the bundle's compiled engines of a precision that this device can run; open each by `with`."""
+    """Return the bundle's TensorRT engines in this precision that this device can run. They are not open."""
     found: list[Engine] = []
     for runtime in RUNTIMES:
         with suppress(EngineError):
@@ -187,7 +195,7 @@ def compiled_here(bundle: Model, precision: Precision) -> list[Engine]:
 
 
 def copy_engines(draft: Path, folder: Path, manifest: ModelManifest) -> None:
-    """Copy a draft's engines and kernels into a bundle's folder; only engines of graphs in its manifest."""
+    """Copy a draft's CUDA kernels, and its engines of the graphs in `manifest`, into a bundle's `folder`."""
     graphs = {(artifact.role, artifact.precision, artifact.sha256) for artifact in manifest.artifacts}
     for _, found in kept(draft):
         if isinstance(found, Compiled) and (found.role, found.precision, found.graph) in graphs:
@@ -199,7 +207,10 @@ def copy_engines(draft: Path, folder: Path, manifest: ModelManifest) -> None:
 
 @contextmanager
 def _alone(bundle: Model) -> Iterator[Model]:
-    """Yield a copy of the bundle by links, with kernels but no engines, so that checks run only new ones."""
+    """Yield a copy of the bundle without engines, so that a check runs only engines that are put there.
+
+    The copy consists of links, has the CUDA kernels, and is deleted at the end of the block.
+    """
     part = bundle.folder / PART
     # A build that was killed may have left the folder.
     if part.exists():
@@ -217,7 +228,7 @@ def _alone(bundle: Model) -> Iterator[Model]:
 
 
 def _move(engine: Compiled, source: Path, folder: Path, by: Callable[[Path, Path], object]) -> None:
-    """Move or copy an engine's files into a folder; the description comes last, since it vouches for them."""
+    """Move or copy each file of an engine by the function `by`. The description is last: it stands for all."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in files_of(engine):
         if (source / name).exists():

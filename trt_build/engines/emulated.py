@@ -1,9 +1,9 @@
-"""Runs a graph node by node on a CPU, so that FP16 and FP8 results are rounded as on a GPU.
+"""Runs a graph node by node on the CPU, so that FP16 and FP8 results are rounded as on a GPU.
 
-On a CPU, a runtime computes an FP16 graph in FP32 and leaves out the casts between nodes. Only the weights are
-rounded then, so the measured difference from FP32 would be too small. Here each node runs in its own session,
-so each result is rounded to the type that the graph gives it. A GPU multiplies in FP16 and adds up in FP32,
-which gives the same; where it fuses nodes, it rounds less often.
+Usually ONNX Runtime computes an FP16 graph in FP32 on a CPU and leaves out the casts between nodes. Only the
+weights are rounded then, so the measured difference from FP32 is too small. Here each node runs in its own
+session, so each result is rounded to the type that the graph gives it. A GPU multiplies in FP16 and adds in
+FP32, which gives the same result. If a GPU joins several nodes into one, it rounds less often.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edge.manifest import Precision
 
 
 class Emulated(OnnxRuntime):
-    """ONNX Runtime on the CPU, with the rounding of a GPU; several times slower than `OnnxRuntime`."""
+    """An engine that runs on the CPU but rounds as a GPU does; several times slower than `OnnxRuntime`."""
 
     name = "emulated"
 
@@ -33,7 +33,7 @@ class Emulated(OnnxRuntime):
 
 
 class _Steps:
-    """Runs a graph as a chain of sessions, one for each node; has the `run` of an InferenceSession."""
+    """Runs a graph as a chain of ONNX Runtime sessions, one for each node, and is used like one session."""
 
     def __init__(self, path: Path) -> None:
         import onnxruntime as ort
@@ -64,7 +64,7 @@ class _Steps:
             self._steps.append((session, given, list(node.output)))
 
     def run(self, outputs: tuple[str, ...], inputs: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """Return the named outputs for these inputs, each array in the graph's shape and type."""
+        """Run the graph on the named `inputs`. Return the named `outputs` in the types of the graph."""
         # numpy has no FP8, so the values between nodes stay in ONNX Runtime's own type.
         from onnxruntime import OrtValue
 

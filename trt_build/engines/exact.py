@@ -1,7 +1,8 @@
-"""Computes an INT8 graph exactly as it is written, without saturation, as a reference for engines.
+"""Computes an INT8 graph exactly as it is written, so that engines can be compared with the result.
 
-Uses ONNX Runtime without any optimisation and without its INT8 kernels. Each QuantizeLinear node rounds, and
-all other nodes compute in float32, where products and sums of INT8 are exact to a part in a million. Slow.
+ONNX Runtime runs without optimisation and without its INT8 kernels, so no sum is cut off at a largest number.
+Only QuantizeLinear nodes round. All other nodes compute in float32, in which products and sums of INT8 are
+exact to a part in a million. This is slow.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from edge.manifest import Precision
 
 
 class Exact(OnnxRuntime):
-    """ONNX Runtime that computes INT8 graphs exactly, on one lane and all cores."""
+    """An engine that computes INT8 graphs exactly with ONNX Runtime, one part at a time, on all CPU cores."""
 
     name = "exact integers"
 

@@ -1,7 +1,8 @@
-"""Runs OpenVINO as a processor with fewer instructions would, to measure how its answers differ there.
+"""Runs OpenVINO as on a CPU with fewer instructions, to measure how its answers differ there.
 
-A bundle's tolerances must hold on every machine, not only on the one that packs it. OpenVINO's library oneDNN
-can leave instructions unused. It reads its environment variable once, so each set needs a new process.
+The tolerances of a bundle must hold on every machine, not only on the machine that packs the bundle. An
+environment variable tells oneDNN, the library inside OpenVINO, which instructions to leave unused. oneDNN reads
+the variable only once, so each instruction set is tried in a new process.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ WITHOUT_DOT_PRODUCTS = {"AVX2": "avx2", "AVX512_CORE": "avx512bw"}
 
 
 def playable() -> list[str]:
-    """Return oneDNN's names of the sets of WITHOUT_DOT_PRODUCTS that this processor has."""
+    """Return the instruction sets of WITHOUT_DOT_PRODUCTS that this CPU has, by the names that oneDNN uses."""
     return [name for name, needed in WITHOUT_DOT_PRODUCTS.items() if needed in processor.instructions()]
 
 
@@ -40,6 +41,6 @@ def judge_with(instructions: str, bundle: Model, precision: Precision, cases: Se
 
 
 def _judge(bundle: Model, choice: EngineChoice, cases: Sequence[Case]) -> list[Outputs]:
-    """Return OpenVINO's outputs for each case; show no progress, since the terminal is the parent's."""
+    """Return OpenVINO's outputs for each case. Show no progress: the parent process uses the terminal."""
     with open_engine(choice, bundle) as engine:
         return [answer(engine, bundle.manifest, case) for case in cases]

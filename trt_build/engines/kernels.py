@@ -20,10 +20,10 @@ INSTALLED = Path("/usr/local/cuda")
 
 
 def compile_kernels(folder: Path) -> Path:
-    """Write the compiled kernel into a folder, where `edge.image.kernel.fatbin` finds it; return its path.
+    """Compile the CUDA kernel into a file in `folder`, and return the path of this file.
 
-    Takes about ten seconds and needs no GPU. Raises EngineError where nvcc is missing, and with nvcc's output
-    where it fails.
+    The function `edge.image.kernel.fatbin` finds the file there. Compiling takes about ten seconds and needs no
+    GPU. Raise EngineError if the compiler nvcc is missing or fails.
     """
     compiler = nvcc()
     known = _output_of([compiler, "--list-gpu-arch"]).split()
@@ -58,7 +58,7 @@ def compile_kernels(folder: Path) -> Path:
 
 
 def _output_of(command: list[str | Path]) -> str:
-    """Run a command and return its output; raise EngineError with its errors where it fails."""
+    """Run a command and return what it prints. If the command fails, raise EngineError with its error text."""
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise EngineError(f"{' '.join(map(str, command))}: {(done.stderr or done.stdout).strip()}")
@@ -66,7 +66,7 @@ def _output_of(command: list[str | Path]) -> str:
 
 
 def nvcc() -> Path:
-    """Return nvcc's path in $CUDA_HOME, $PATH, NVIDIA's packages or INSTALLED; raise EngineError without it."""
+    """Return the path of the CUDA compiler nvcc. Raise EngineError if nvcc is not installed."""
     places = [Path(os.environ["CUDA_HOME"]) / "bin"] if os.environ.get("CUDA_HOME") else []
     places += [Path(folder) for folder in os.get_exec_path()]
     nvidia = find_spec("nvidia")

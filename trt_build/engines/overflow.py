@@ -1,9 +1,10 @@
 """Proves from an INT8 graph's weights that its sums cannot overflow on any processor.
 
-A processor without dot products of bytes (VNNI, Arm's DOT) multiplies an unsigned 8-bit activation by a signed
-8-bit weight, adds two of these products in 16 bits, and saturates silently. It adds 128 to signed activations
-first. So the worst pair of a filter is 255 times the sum of its two largest weights of one sign. With 7-bit
-weights, -64 to 64, that is 32640, which fits. The sum over a whole filter has 32 bits.
+Some processors have no instruction for dot products of bytes (VNNI on Intel, DOT on Arm). They multiply an
+unsigned 8-bit activation by a signed 8-bit weight and add two such products in 16 bits. A sum that is too large
+is cut off without an error. Signed activations get 128 added first, so an activation is at most 255. The worst
+sum is therefore 255 times the two largest weights of one sign in a filter. With 7-bit weights, -64 to 64, it is
+32640, which fits into 16 bits. The sum over a whole filter has 32 bits.
 """
 
 from __future__ import annotations
@@ -22,22 +23,23 @@ PAIR_HOLDS, FILTER_HOLDS = 2**15 - 1, 2**31 - 1
 
 
 class SumsOverflow(EdgeError, ValueError):
-    """An INT8 graph has a layer whose sums can overflow on some processor; the text names the layer."""
+    """An INT8 graph has a layer whose sums can overflow on some processor. The text names the layer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorstSums:
-    """The largest magnitude that a layer's sums can reach with any picture."""
+    """The largest sums, without their sign, that any picture can cause in one layer."""
 
     pair: int  # sum of two products
     filter: int  # sum of all products of one output channel
 
 
 def worst_sums(path: Path) -> dict[str, WorstSums]:
-    """Return the worst sums of each layer with INT8 weights in a graph file, by the name of the weights.
+    """Return the largest possible sums of each layer with INT8 weights in a graph file.
 
-    Weights are `(N, K, ...)` int8 for N filters. A matrix `(N, K)` may be used transposed, so the worse of both
-    ways counts. OpenVINO reads the file, since every machine that packs has it.
+    The keys are the names of the weights. Weights are `(N, K, ...)` int8 for N filters. A matrix `(N, K)` may
+    be used transposed, so the larger sum of both ways counts. OpenVINO reads the file, because every machine
+    that packs bundles has OpenVINO.
     """
     ov = load_openvino()
 
@@ -55,7 +57,7 @@ def worst_sums(path: Path) -> dict[str, WorstSums]:
 
 
 def check_sums(path: Path) -> None:
-    """Raise SumsOverflow if an INT8 graph has a layer whose sums could overflow on some processor."""
+    """Raise SumsOverflow if this INT8 graph has a layer whose sums could overflow on some processor."""
     for name, sums in worst_sums(path).items():
         for held, found, bits in ((PAIR_HOLDS, sums.pair, 16), (FILTER_HOLDS, sums.filter, 32)):
             if found > held:
@@ -67,7 +69,10 @@ def check_sums(path: Path) -> None:
 
 
 def _worst(filters: npt.NDArray[np.int64]) -> WorstSums:
-    """Return the worst sums of filters `(N, K)` int64: activations are 0 at all weights of the other sign."""
+    """Return the largest sums of `filters`, which are `(N, K)` int64.
+
+    A sum is largest if the activations are 255 at all weights of one sign and 0 at all others.
+    """
     up, down = np.maximum(filters, 0), np.maximum(-filters, 0)
     two = (np.sort(signed, axis=1)[:, -2:].sum(axis=1).max() for signed in (up, down))
     whole = (signed.sum(axis=1).max() for signed in (up, down))

@@ -1,4 +1,4 @@
-"""Shows the phases of a TensorRT build as nested progress bars, and ends the build on Ctrl-C."""
+"""Shows the progress of a TensorRT build as nested bars, and ends the build after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from rich.progress import Progress, TaskID
 
 
 def monitor_of(trt: Any, bars: Progress, stop_if_asked: Callable[[], None]) -> Any:
-    """Return a `progress_monitor` for a TensorRT builder; the build ends where `stop_if_asked` raises.
+    """Return a progress monitor, an object to which a TensorRT builder reports each phase of the build.
 
-    The builder calls the monitor from its own threads, in which the monitor must not raise.
+    The monitor ends the build as soon as `stop_if_asked` raises KeyboardInterrupt. The builder calls the
+    monitor from its own threads, so the monitor itself raises no error.
     """
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # the library has no types

@@ -1,4 +1,4 @@
-"""Runs a precision in every way this machine can: by its engines, instruction sets and exact integers."""
+"""Computes the same cases in every way that this machine can, so that the answers can be compared."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from trt_build.engines.exact import Exact
 
 
 def engines_of(bundle: Model, precision: Precision) -> list[Engine]:
-    """Return the engines that can compute a precision on this machine; open each by `with`.
+    """Return the engines that can compute this precision on this machine. They are not open yet.
 
-    On a line only a GPU runs FP16 and FP8; here an engine that emulates its rounding runs them. Engines that
-    were built for this device are included, since the line will use them.
+    On a line, only a GPU runs FP16 and FP8. Here an engine on the CPU runs them and rounds as a GPU does.
+    Engines that were built for this device are included, because the line will use them.
     """
     built = compiled_here(bundle, precision)
     if precision in ON_CPU:
@@ -33,7 +33,10 @@ def engines_of(bundle: Model, precision: Precision) -> list[Engine]:
 
 
 def runs_of(bundle: Model, precision: Precision, cases: Sequence[Case]) -> Iterator[tuple[str, list[Outputs]]]:
-    """Yield the name and the outputs of each way to compute a precision; exact integers first for INT8."""
+    """Compute the cases in every way that this machine can; yield the name and the outputs of each way.
+
+    For INT8, the first way is the computation with exact integers.
+    """
     unopened = [Exact(bundle, precision)] if precision == "int8" else []
     for engine in (*unopened, *engines_of(bundle, precision)):
         with engine:

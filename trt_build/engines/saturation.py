@@ -1,8 +1,8 @@
-"""Checks that an INT8 graph keeps what FP32 found, and that this machine's engine computes the INT8 graph.
+"""Checks that an INT8 graph judges as FP32 does, and that this machine's engine computes the graph correctly.
 
-When a sum saturates, the processor reports no error: the engine answers, but its scores are meaningless. Two
-measures reveal it: the order of the scores compared with FP32's, and their distance from the scores of the same
-graph in exact integers.
+Some processors cut off a sum that is too large: the sum saturates. The processor reports no error, but the
+scores are meaningless. Two measures reveal this: whether the scores rank the parts as FP32's scores do, and how
+far the scores are from those of the same graph in exact integers.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LEAST = 2e-3
 
 
 def order_lost(fp32: Sequence[Outputs], int8: Sequence[Outputs]) -> str | None:
-    """Return a message where INT8's scores put the cases into another order than FP32's; otherwise None."""
+    """Return a message if INT8's scores put the cases into another order than FP32's scores. Otherwise None."""
     # Imported here, since verifying on a line's device needs no scipy.
     from scipy.stats import spearmanr
 
@@ -55,9 +55,10 @@ def order_lost(fp32: Sequence[Outputs], int8: Sequence[Outputs]) -> str | None:
 
 
 def checked_int8(draft: Draft, cases: Sequence[Case], lost: Lost) -> Draft:
-    """Return the draft; without its INT8 graphs if `lost` says that they lose what FP32 finds in the cases.
+    """Check the INT8 graphs of a draft. Delete them if they lose what FP32 finds. Return the draft.
 
-    Raises EngineError where the graphs are sound but this machine's INT8 engine does not compute them.
+    `lost` takes the answers of FP32 and of INT8 to `cases` and says what INT8 loses, if anything. Raise
+    EngineError if the graphs are good but this machine's INT8 engine does not compute them correctly.
     """
     if "int8" not in draft.manifest.precisions() or len(cases) < 2:
         return draft
@@ -72,7 +73,10 @@ def checked_int8(draft: Draft, cases: Sequence[Case], lost: Lost) -> Draft:
 
 
 def check_saturation(engine: Engine, bundle: Model, cases: Sequence[Case], fp32: Sequence[Outputs]) -> None:
-    """Raise EngineError if an open INT8 engine's scores are too far from those of exact integers."""
+    """Raise EngineError if an open INT8 engine's scores are too far from those of exact integers.
+
+    `fp32` holds the answers of the FP32 reference to the same `cases`.
+    """
     found = answers_of(engine, bundle.manifest, cases)
     check_computed(f"{engine.name} int8", bundle.manifest, found, _judge_exactly(bundle, cases), fp32)
 
@@ -84,9 +88,10 @@ def check_computed(
     exact: Sequence[Outputs],
     fp32: Sequence[Outputs],
 ) -> None:
-    """Raise EngineError if scores differ more from exact integers than INT8's rounding can explain.
+    """Raise EngineError if scores differ more from exact integers than rounding to INT8 can explain.
 
     `found`, `exact` and `fp32` are the answers of the engine, of exact integers and of FP32 to the same cases.
+    `name` names the engine in the error.
     """
     ours, right, meant = (_highest(answers) for answers in (found, exact, fp32))
     strayed, rounded = _spread(ours - right), _spread(right - meant)
@@ -105,7 +110,7 @@ def _judge_exactly(bundle: Model, cases: Sequence[Case]) -> list[Outputs]:
 
 
 def _leave_out(draft: Draft, why: str) -> Draft:
-    """Delete the INT8 graphs of a draft, note the reason in its manifest, and return the new draft."""
+    """Delete the INT8 graphs of a draft and note the reason `why` in its manifest. Return the new draft."""
     manifest = draft.manifest
     kept = tuple(artifact for artifact in manifest.artifacts if artifact.precision != "int8")
     metadata = manifest.metadata | {"left_out": {"int8": why}}
@@ -122,10 +127,10 @@ def _leave_out(draft: Draft, why: str) -> Draft:
 
 
 def _highest(answers: Sequence[Outputs]) -> Floats:
-    """Return the score of each answer, `(n,)` float64; the highest one where there are several kinds."""
+    """Return the score of each answer as `(n,)` float64. If an answer has several scores, take the highest."""
     return np.array([float(scores(outputs).max()) for outputs in answers])
 
 
 def _spread(values: Floats) -> float:
-    """Return the root mean square of the values `(n,)`."""
+    """Return the root mean square of `values`, which are `(n,)` float64."""
     return float(np.sqrt(np.mean(values**2)))

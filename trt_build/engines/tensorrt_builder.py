@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
-    """Options for building an engine."""
+    """How to build an engine: its largest batch, whether later versions can load it, whether it has weights."""
 
     batch: int | None = None  # most parts in a batch; None: USUAL_BATCH, or the batch size that the graph fixes
     portable: bool = False  # whether later runtimes of the same major version can load the engine
@@ -42,7 +42,7 @@ class BuildOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """The description of an engine, and whether the bundle had the engine already."""
+    """The description of an engine, and whether the bundle had this engine before the build."""
 
     engine: Compiled
     up_to_date: bool = False  # whether the bundle had it already
@@ -58,10 +58,10 @@ def build_engine(
     target: Target,
     options: BuildOptions,
 ) -> Built:
-    """Build the engine of a graph into the folder `into`, unless the bundle has this engine already.
+    """Build the engine of one graph into the folder `into`, unless the bundle has this engine already.
 
-    Writes the plan `<name>.engine`, its description `<name>.engine.json` and, on a machine with a GPU, the
-    report on its layers `<name>.layers.json`. Raises EngineError with TensorRT's text where the build fails.
+    Write the engine to `<name>.engine`, its description to `<name>.engine.json` and, if the machine has a GPU,
+    a report on its layers to `<name>.layers.json`. Raise EngineError with TensorRT's text if the build fails.
     """
     path, graph = bundle.artifact(role, precision), bundle.digest_of_graph(role, precision)
     with nothing_collected():
@@ -99,13 +99,17 @@ def build_engine(
 
 
 def files_of(engine: Compiled) -> tuple[str, str, str]:
-    """Return the names of an engine's plan, report on layers, and description, which must be written last."""
+    """Return the file names of an engine, of the report on its layers, and of its description, in this order.
+
+    Whoever writes the files must write the description last, because it tells readers that the engine is
+    complete.
+    """
     name = engine.file.path
     return name, f"{name.removesuffix('.engine')}.layers.json", f"{name}.json"
 
 
 def _intact(bundle: Model, told: str) -> Compiled | None:
-    """Return the bundle's engine with this key; None where it is missing or its plan is damaged."""
+    """Return the bundle's engine whose key is `told`. None if it is missing or its file is damaged."""
     for _, found in kept(bundle.folder):
         if isinstance(found, Compiled) and found.key == told:
             try:
@@ -118,7 +122,7 @@ def _intact(bundle: Model, told: str) -> Compiled | None:
 
 
 def _listener(trt: Any) -> Any:
-    """Return a logger for TensorRT that keeps its errors, since its failed calls return no reason."""
+    """Return a logger that keeps TensorRT's error texts, because TensorRT's failed calls return no reason."""
 
     class Listener(trt.ILogger):  # type: ignore[misc]  # the library has no types
         def __init__(self) -> None:
@@ -137,9 +141,9 @@ def _listener(trt: Any) -> Any:
 
 
 def _parse(trt: Any, network: Any, listener: Any, path: Path, target: Target) -> Any:
-    """Read an ONNX file into the network; return the parser, which the network needs as long as it lives.
+    """Read an ONNX file into the network. Return the parser, which must live as long as the network.
 
-    Raises EngineError where TensorRT does not support the graph.
+    Raise EngineError if TensorRT does not support the graph.
     """
     parser = trt.OnnxParser(network, listener)
     if parser.parse(path.read_bytes()):
@@ -154,9 +158,10 @@ def _parse(trt: Any, network: Any, listener: Any, path: Path, target: Target) ->
 
 
 def _batch(network: Any, path: Path, asked: int | None) -> int:
-    """Return the most parts that a batch of the engine can have.
+    """Return the largest number of parts in a batch: fixed by the graph, or `asked`, or USUAL_BATCH.
 
-    Raises EngineError where the graph fixes another batch size than `asked`, or leaves another dimension free.
+    Raise EngineError if the graph fixes another number than `asked`, or leaves any dimension but the first
+    free.
     """
     shapes = {put.name: tuple(put.shape) for put in _inputs(network)}
     for name, shape in shapes.items():
@@ -188,10 +193,10 @@ def _build(
     target: Target,
     options: BuildOptions,
 ) -> bytes:
-    """Return the serialised engine.
+    """Build the engine and return it as bytes, as they are stored in a file.
 
-    Raises EngineError with TensorRT's text where the build fails, and KeyboardInterrupt after a Ctrl-C, once
-    the builder has stopped.
+    Raise EngineError with TensorRT's text if the build fails. After Ctrl-C, wait until the builder has stopped,
+    then raise KeyboardInterrupt.
     """
     config = builder.create_builder_config()
     # The report on layers needs the details.
@@ -237,7 +242,7 @@ def _build(
 
 
 def _profile(builder: Any, network: Any, batch: int) -> Any:
-    """Return a profile for up to `batch` parts, tuned for full batches: only then are deadlines at risk."""
+    """Return a profile for up to `batch` parts that is fastest for full batches: only these risk deadlines."""
     profile = builder.create_optimization_profile()
     for put in _inputs(network):
         least, most = ((count, *tuple(put.shape)[1:]) for count in (1, batch))
@@ -246,19 +251,19 @@ def _profile(builder: Any, network: Any, batch: int) -> Any:
 
 
 def _for_this_gpu(rtx: Any, config: Any) -> None:
-    """Make RTX build for this machine's GPU alone; by default it builds for all but the oldest GPUs."""
+    """Make RTX build for this machine's GPU alone. By default it builds for all GPUs but the oldest."""
     config.num_compute_capabilities = 1
     config.set_compute_capability(rtx.ComputeCapability.CURRENT, 0)
 
 
 def _run(builder: Any, network: Any, config: Any) -> Any:
-    """Return the builder's plan, None where it fails; build in a thread, so that this one notices a Ctrl-C."""
+    """Build the engine in a thread, so that the calling thread notices Ctrl-C. Return None if it fails."""
     with ThreadPoolExecutor(1, "builder") as thread:
         return thread.submit(builder.build_serialized_network, network, config).result()
 
 
 def _layers(trt: Any, listener: Any, plan: bytes, path: Path, portable: bool) -> str:
-    """Return the report on the engine's layers, in JSON; raise EngineError where the plan cannot be loaded."""
+    """Return the report on the engine's layers as JSON. Raise EngineError if the engine cannot be loaded."""
     runtime = trt.Runtime(listener)
     if portable:
         # A portable plan contains a small runtime, which is host code.

@@ -1,4 +1,4 @@
-"""Keeps what TensorRT measured in earlier builds on this device, so that later builds are faster."""
+"""Keeps the times that TensorRT measured in earlier builds on this device, so that later builds are faster."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _DIGEST = hashlib.sha256().digest_size
 
 
 def timing_file(target: Target) -> Path | None:
-    """Return this user's file for a target's GPU architecture and runtime; None without a cache folder."""
+    """Return the file for the times of this GPU architecture and library. None without a cache folder."""
     folder = user_cache("timing")
     major, minor = target.compute_capability or (0, 0)
     return folder and folder / f"{target.runtime}-{target.version}-sm{major}{minor}.cache"
 
 
 def use_timings(config: Any, path: Path) -> None:
-    """Give the measurements in the file to a builder's `config`; none where the file is missing or damaged."""
+    """Give the times in the file to a builder's `config`. Give none if the file is missing or damaged."""
     # TensorRT checks only the header of the measurements, so a digest before them protects the rest.
     try:
         data = path.read_bytes() if os.path.isfile(path) else b""
@@ -42,7 +42,7 @@ def use_timings(config: Any, path: Path) -> None:
 
 
 def keep_timings(config: Any, path: Path) -> None:
-    """Replace the file by all that the builder has measured so far; log a warning where that fails."""
+    """Replace the file by all times that the builder knows now. Log a warning if the file cannot be written."""
     cache = config.get_timing_cache()
     if cache is None:
         return

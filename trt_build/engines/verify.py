@@ -1,4 +1,4 @@
-"""Compares a bundle's engine with its FP32 reference: differences, changed decisions, and lost quality."""
+"""Compares an engine with a reference: different outputs, changed decisions, and lost quality."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ Measure = Callable[[Sequence[Outputs]], float]
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """An engine compared with the reference on the same cases; quality is in points of the method's measure."""
+    """How an engine's answers to some cases differ from a reference's answers to the same cases.
+
+    Quality is measured in points of the method's own figure, such as an AUROC in per cent.
+    """
 
     engine: str
     cases: int
@@ -43,10 +46,11 @@ class Comparison:
 
 
 def verify(bundle: Bundle, choice: EngineChoice, cases: Iterable[Case], measure: Measure) -> Comparison | None:
-    """Check an engine on the golden cases, then compare it with the reference on labelled cases, if any.
+    """Check an engine on the golden cases, then compare it with the FP32 reference on the labelled `cases`.
 
-    Raises EngineError where the engine does not reproduce a golden case, loses more than LOST points or decides
-    otherwise on more than FLIPPED of the cases, and where the reference cannot be opened.
+    Return None if no case is labelled. Raise EngineError if the engine does not reproduce a golden case, loses
+    more than LOST points of quality, or decides differently on more than the share FLIPPED of the cases. Raise
+    EngineError also if the reference cannot be opened.
     """
     labelled = list(cases)
     with open_engine(choice, bundle) as engine:
@@ -78,10 +82,10 @@ def verify(bundle: Bundle, choice: EngineChoice, cases: Iterable[Case], measure:
 
 
 def check_draft(draft: Model, choice: EngineChoice, cases: Iterable[Case]) -> Comparison:
-    """Compare an engine of a draft, which has no golden cases yet, with ONNX Runtime on the same graph.
+    """Compare an engine of a draft with ONNX Runtime on the same graph, because a draft has no golden cases.
 
-    Raises EngineError where an output is not finite or differs by more than CLOSE allows on any case. What the
-    graph itself loses against FP32 is measured when the draft is packed.
+    Raise EngineError if an output is not finite or differs by more than CLOSE allows on any case. How much
+    quality the graph itself loses against FP32 is measured later, when the draft is packed.
     """
     shown = list(cases)
     with open_engine(choice, draft) as engine:
@@ -103,9 +107,9 @@ def check_draft(draft: Model, choice: EngineChoice, cases: Iterable[Case]) -> Co
 
 
 def noise(manifest: ModelManifest, count: int = 4) -> Iterator[Case]:
-    """Yield cases of noise to check engines on without a data set; each image is `(1, C, H, W)` uint8.
+    """Yield cases of random noise, on which engines are checked without a data set.
 
-    For a method that compares, each case has a second image of noise as its master.
+    Each image is `(1, C, H, W)` uint8. If the method compares a part with a master, the master is noise too.
     """
     rng = np.random.default_rng(0)
     for number in range(count):

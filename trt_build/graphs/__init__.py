@@ -1,1 +1,1 @@
-"""Trained models into ONNX graphs, one file for each precision."""
+"""Turns a trained model into ONNX graphs in several precisions: FP32, FP16, INT8 and FP8."""

@@ -1,4 +1,4 @@
-"""Gives a draft's graphs the inputs that they take, and puts new graphs into its manifest."""
+"""Makes the inputs that a draft's graphs take, and puts new graphs into the draft's manifest."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from trt_build.data.cases import Case
 
 
 def inputs_of(draft: Draft, role: Role, cases: Iterable[Case]) -> Iterator[dict[str, Any]]:
-    """Yield the inputs of the graph of this role for each case, by name.
+    """Yield for each case the inputs of a draft's graph, by name.
 
-    `image` and `master` are uint8 `(1, C, H, W)`; features are float32, of the FP32 reference graph.
+    The role "reference" is the graph that turns a master into features; "judge" is the graph that judges a
+    picture. `image` and `master` are `(1, C, H, W)` uint8. Features are float32 and come from the FP32
+    reference graph.
     """
     names = draft.manifest.features
     if role == "reference" or not names:
@@ -30,7 +32,7 @@ def inputs_of(draft: Draft, role: Role, cases: Iterable[Case]) -> Iterator[dict[
 
 
 def replace_graphs(draft: Draft, precision: Precision, made: Sequence[Artifact], **metadata: Any) -> None:
-    """Write a draft's manifest with these graphs instead of those in a precision, and with more metadata."""
+    """In a draft's manifest, replace the graphs of this precision by `made`, and add `metadata`."""
     known = draft.manifest
     others = [artifact for artifact in known.artifacts if artifact.precision != precision]
     write_manifest(

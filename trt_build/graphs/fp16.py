@@ -1,9 +1,10 @@
 """Converts a draft's FP32 graphs to FP16 with ModelOpt AutoCast.
 
-A GPU computes every node in the precision that the graph gives it, so the choice is made here, by structure.
+A GPU computes every node in the precision that the graph gives it, so this module chooses the nodes.
 Convolutions, a matcher's dense layer and the nodes between them become FP16. Everything else stays FP32:
-distances square small differences, whitening cancels large terms, and a product of three small numbers would
-underflow in FP16. Pictures stay uint8; all other inputs and outputs, features too, stay float32.
+distances square small differences, whitening subtracts large terms that are almost equal, and a product of
+three small numbers would become 0 in FP16. Pictures stay uint8. All other inputs and outputs, also features,
+stay float32.
 """
 
 from __future__ import annotations
@@ -45,14 +46,14 @@ PICTURES = 4
 
 
 def add_fp16(draft: Path, cases: Sequence[Case] = ()) -> None:
-    """Add every graph in FP16 to a draft; nodes with values near FP16's largest on `cases` stay in FP32."""
+    """Add every graph in FP16 to a draft. Nodes with values near FP16's largest on `cases` stay in FP32."""
     source = read_draft(draft)
     made = [_to_fp16(source, role, evenly(cases, PICTURES)) for role in source.manifest.roles]
     replace_graphs(source, "fp16", made)
 
 
 def _to_fp16(draft: Draft, role: Role, cases: Sequence[Case]) -> Artifact:
-    """Write one graph in FP16 into the draft's folder."""
+    """Write the graph of this role in FP16 into the draft's folder. Return its entry for the manifest."""
     from modelopt.onnx.autocast import convert_to_mixed_precision
 
     # AutoCast warns of every constant that it copies or rounds.
@@ -86,10 +87,10 @@ def _to_fp16(draft: Draft, role: Role, cases: Sequence[Case]) -> Artifact:
 
 
 def _chosen(graph: onnx.GraphProto) -> set[str]:
-    """Return the names of the nodes that multiply and of the nodes between them.
+    """Return the names of the nodes that become FP16: those that multiply, and the nodes between them.
 
-    All inputs of a node between are results of chosen nodes, and a chosen node reads its result; otherwise the
-    result would be rounded for nothing.
+    A node lies between if all its inputs come from chosen nodes and a chosen node reads its result. Other nodes
+    would round their results without making the graph faster.
     """
     made_by = {name: node for node in graph.node for name in node.output}
     read_by = defaultdict(list)

@@ -1,7 +1,8 @@
-"""Exports a trained model as FP32 ONNX graphs for pictures of one size: two for a comparator, one for others.
+"""Exports a trained model as FP32 ONNX graphs for pictures of one size.
 
-A comparator's graphs are master -> features, which runs once for each master, and image and features ->
-outputs. The number of pictures in a batch is left free: the first dimension of every input and output, `batch`.
+A comparator has two graphs. The first turns a master into features and runs once for each master; the second
+turns a picture and these features into the outputs. All other models have one graph. The first dimension of
+every input and output, `batch`, is the number of pictures and is left free.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ REFERENCE, JUDGE = "reference.fp32.onnx", "judge.fp32.onnx"
 
 
 def export_checkpoint(checkpoint: Path, folder: Path, *, height: int = 640, width: int = 640) -> None:
-    """Write the averaged weights of a checkpoint as a draft.
+    """Write the averaged weights of a checkpoint as a draft into `folder`.
 
-    A comparator is exported for pictures of this size, in pixels; other models have the size of their training.
+    The size in pixels is used for a comparator only. Other models take pictures of the size that they were
+    trained with.
     """
     trained = load_trained(checkpoint)
     metadata = {"network": trained.config, "epochs": trained.epochs, "torch": str(torch.__version__)}
@@ -48,7 +50,7 @@ def export(
 ) -> None:
     """Write the graphs of a trained network and the draft's manifest to the folder.
 
-    Raise ExportError, before anything is written, for a size that the network does not take.
+    If the network cannot take pictures of this size, raise ExportError before anything is written.
     """
     made = method.exportable(network.eval(), height=height, width=width)
     folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +86,7 @@ def export(
 
 
 def _pictures(spec: InputSpec) -> Tensor:
-    """Return a batch of two blank pictures `(2, C, H, W)` uint8: torch.export would fix a dimension of one."""
+    """Return two blank pictures as `(2, C, H, W)` uint8. From one, torch.export would fix the batch at one."""
     return torch.zeros((2, *spec.shape[1:]), dtype=torch.uint8)
 
 
@@ -118,7 +120,7 @@ def _export(
 
 
 def _forget_where(path: Path) -> None:
-    """Delete from a graph the paths of source files on this machine that its nodes came from."""
+    """Delete from a graph file the paths of this machine's source files, which the exporter wrote into it."""
     model = onnx.load(path)
     for thing in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.functions):
         del thing.metadata_props[:]

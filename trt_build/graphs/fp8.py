@@ -1,10 +1,11 @@
-"""Quantises a draft's FP16 graphs to FP8: the convolutions that INT8 quantises, in the ranges found for INT8.
+"""Quantises the convolutions of a draft's FP16 graphs to FP8.
 
-E4M3 has three mantissa bits at any magnitude. One scale per tensor is therefore enough for weights, and large
-values are less exact than in INT8. That is too coarse where features are whitened (image AUROC of STPM on
-MVTec's pill: 97.1 in FP32, 96.9 in INT8, 74.7 in FP8), so `trt-build export` makes FP8 only on request. Only
-convolutions with whole blocks of channels are quantised, because FP8 multipliers take no others.
-`docs/decisions/fp8-by-hand.md` says why ModelOpt does not do it.
+It quantises those that are INT8 in the INT8 graphs, with the ranges of values that were measured for INT8. They
+must have whole blocks of channels, because FP8 multipliers take no others. FP8 (E4M3) has three mantissa bits
+at any magnitude. One scale per tensor is therefore enough for weights, but large values are less exact than in
+INT8. That is too coarse for models that whiten features, which scales all directions alike (image AUROC of STPM
+on MVTec's pill: 97.1 in FP32, 96.9 in INT8, 74.7 in FP8). So `trt-build export` makes FP8 only on request.
+`docs/decisions/fp8-by-hand.md` says why ModelOpt does not make the FP8 graphs.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ LEAST_SCALE = 2.0**-14
 
 
 def add_fp8(draft: Path) -> None:
-    """Add every graph in FP8 to a draft that has FP16 and INT8; BundleError where it lacks one."""
+    """Add every graph in FP8 to a draft. Raise BundleError if the draft lacks graphs in FP16 or INT8."""
     source = read_draft(draft)
     missing = {"fp16", "int8"} - {*source.manifest.precisions()}
     if missing:
@@ -40,7 +41,7 @@ def add_fp8(draft: Path) -> None:
 
 
 def _to_fp8(draft: Draft, role: Role) -> Artifact:
-    """Write one graph in FP8 into the draft's folder."""
+    """Write the graph of this role in FP8 into the draft's folder. Return its entry for the manifest."""
     model = onnx.load(draft.artifact(role, "fp16"))
     graph = model.graph
     largest = _largest(onnx.load(draft.artifact(role, "int8")).graph)
@@ -81,7 +82,7 @@ def _to_fp8(draft: Draft, role: Role) -> Artifact:
 
 
 def _largest(graph: onnx.GraphProto) -> dict[str, float]:
-    """Return the largest input of each convolution that INT8 quantises, by the convolution's name."""
+    """Return the largest input of each convolution that INT8 quantises, by the name of the convolution."""
     scales = {tensor.name: tensor for tensor in graph.initializer}
     made_by = {name: node for node in graph.node for name in node.output}
     found = {}
@@ -93,12 +94,15 @@ def _largest(graph: onnx.GraphProto) -> dict[str, float]:
 
 
 def _in_blocks(weight: tuple[int, ...]) -> bool:
-    """Return whether a convolution has whole blocks of input and of output channels."""
+    """Return whether weights of this shape have whole blocks of input channels and of output channels."""
     return not (weight[0] % BLOCK or weight[1] % BLOCK)
 
 
 def _scale(graph: onnx.GraphProto, name: str, largest: float) -> tuple[str, str]:
-    """Add a tensor's scale and zero point to the graph, and return their names."""
+    """Add the scale and zero point of the tensor `name` to the graph, for values up to `largest`.
+
+    Return the names of the scale and of the zero point.
+    """
     scale = np.array(max(largest / LARGEST, LEAST_SCALE), np.float16)
     graph.initializer.append(numpy_helper.from_array(scale, f"{name}_scale"))
     graph.initializer.append(_in_fp8(np.zeros((), np.float32), f"{name}_zero"))

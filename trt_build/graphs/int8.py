@@ -1,12 +1,12 @@
-"""Quantises a draft's FP32 graphs to INT8, as ONNX with Q/DQ nodes, calibrated on real pictures.
+"""Quantises the convolutions of a draft's FP32 graphs to INT8, with ranges of values measured on real pictures.
 
-Everything is signed and symmetric, as TensorRT requires: one scale per channel for weights, one per tensor for
-activations, zero points of 0, biases in float. Weights have 7 bits, so that the sums overflow on no processor
-(`overflow.py`). Only inputs of convolutions are quantised. Three kinds of convolution stay in float; they are
-few of all multiplications:
+Q/DQ nodes in the ONNX graph round the values. Everything is signed and symmetric, as TensorRT requires: one
+scale per channel for weights, one per tensor for activations, zero points of 0, biases in float. Weights have 7
+bits, so that the sums overflow on no processor (`overflow.py`). Three kinds of convolution stay in float. They
+have few of all multiplications:
 
 - those that read the picture, because signed INT8 would keep half of its 256 levels,
-- depthwise ones, because their rounding costs a MobileNet its accuracy,
+- depthwise ones, because their rounding makes a MobileNet less accurate,
 - those whose rounding changes the model's outputs most (`rounding.py`).
 """
 
@@ -35,14 +35,14 @@ PICTURES = 6
 
 
 def add_int8(draft: Path, cases: Sequence[Case]) -> None:
-    """Add every graph in INT8 to a draft; `cases` are the INT8 calibration pictures."""
+    """Add every graph in INT8 to a draft. The ranges of values are measured on the pictures in `cases`."""
     source = read_draft(draft)
     made = [_quantize(source, role, cases) for role in source.manifest.roles]
     replace_graphs(source, "int8", made, onnxruntime=onnxruntime.__version__, calibration_pictures=len(cases))
 
 
 def _quantize(draft: Draft, role: Role, cases: Sequence[Case]) -> Artifact:
-    """Write one graph in INT8 into the draft's folder; SumsOverflow if its sums can overflow."""
+    """Write one graph in INT8 into the draft's folder. Raise SumsOverflow if the graph's sums can overflow."""
     name = f"{role}.int8.onnx"
     with TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
@@ -69,13 +69,13 @@ def _quantize(draft: Draft, role: Role, cases: Sequence[Case]) -> Artifact:
 
 
 def _sensitive(path: Path, inputs: Iterable[dict[str, Any]]) -> list[str]:
-    """Return the names of the convolutions that stay in float."""
+    """Return the names of the convolutions that stay in float. `inputs` show how much rounding changes."""
     known = _sensitive_by_kind(onnx.load(path).graph)
     return [*known, *harmful(path, list(inputs), known)]
 
 
 def _sensitive_by_kind(graph: onnx.GraphProto) -> list[str]:
-    """Return the names of the convolutions that read the picture, and of depthwise ones."""
+    """Return the names of the convolutions that read the picture, and of the depthwise convolutions."""
     picture = {put.name for put in graph.input if put.type.tensor_type.elem_type == onnx.TensorProto.UINT8}
     names = []
     for node in graph.node:
@@ -87,7 +87,7 @@ def _sensitive_by_kind(graph: onnx.GraphProto) -> list[str]:
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Gives ONNX Runtime the inputs one after another. (The library has no types.)"""
+    """Gives ONNX Runtime the calibration inputs one after another. (The library has no types.)"""
 
     def __init__(self, inputs: Iterator[dict[str, Any]]) -> None:
         self._inputs = inputs

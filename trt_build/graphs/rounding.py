@@ -1,8 +1,8 @@
 """Finds the few convolutions whose rounding to INT8 changes the model's outputs most; they stay in float.
 
-Each convolution is rounded by itself, input and weights as in the INT8 graph, while the rest of the graph is
-FP32. Its harm is the mean square change of the outputs divided by their variance. Small harms of many
-convolutions add up, so the convolutions with the most harm per multiplication are left out first.
+Each convolution is rounded by itself, both its input and its weights, while the rest of the graph stays FP32.
+The harm of a convolution is the mean square change of the outputs divided by their variance. Small harms of
+many convolutions add up, so the convolutions with the most harm per multiplication are chosen first.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ SHARE = 0.15
 
 
 def harmful(path: Path, shown: Sequence[dict[str, Any]], known: Collection[str]) -> list[str]:
-    """Return the names of the convolutions of an FP32 graph that stay in float in addition to `known`.
+    """Return the names of the convolutions in an FP32 graph whose rounding does the most harm.
 
-    `shown` are inputs of the graph, by name, on which the harm is measured.
+    `known` names convolutions that stay in float anyway; they are not returned. `shown` are inputs of the
+    graph, by name, on which the harm is measured.
     """
     model = onnx.load(path)
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
@@ -48,7 +49,11 @@ def harmful(path: Path, shown: Sequence[dict[str, Any]], known: Collection[str])
 
 
 def chosen(harms: dict[str, float], work: dict[str, int]) -> list[str]:
-    """Return the names to leave out: most harm per multiplication first, until the others do at most HARM."""
+    """Return the names of the convolutions that stay in float, by the harm and the work of each convolution.
+
+    The first have the most harm per multiplication (`work` counts these). More are added until the harms of all
+    others sum up to at most HARM; one that would take the multiplications in float above SHARE is passed over.
+    """
     left: list[str] = []
     room = SHARE * sum(work.values())
     for name in sorted(harms, key=lambda name: harms[name] / work[name], reverse=True):
@@ -60,7 +65,7 @@ def chosen(harms: dict[str, float], work: dict[str, int]) -> list[str]:
 
 
 class _Sources:
-    """The inputs of each convolution, and the model with one of them rounded."""
+    """Measures the inputs of each convolution in a model, and rounds one convolution in a copy of the model."""
 
     def __init__(
         self, model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], shown: Sequence[dict[str, Any]]
@@ -84,16 +89,16 @@ class _Sources:
                 self._shapes[name] = value.shape
 
     def weights(self, node: onnx.NodeProto) -> Floats | None:
-        """Return a convolution's weights `(out, in, ...)` float32; None where they are computed."""
+        """Return a convolution's weights as `(out, in, ...)` float32. None if the graph computes them."""
         return self._weights.get(node.input[1])
 
     def multiplications(self, node: onnx.NodeProto) -> int:
-        """Return how many multiplications a convolution takes for one picture."""
+        """Return the number of multiplications that a convolution needs for one picture."""
         weights = self.weights(node)
         return 0 if weights is None else weights[0].size * int(np.prod(self._shapes[node.output[0]]))
 
     def with_rounded(self, node: onnx.NodeProto) -> onnx.ModelProto:
-        """Return the model with this convolution's input and weights rounded."""
+        """Return a copy of the model in which the input and the weights of this convolution are rounded."""
         model = onnx.ModelProto()
         model.CopyFrom(self._model)
         weights = self._weights[node.input[1]]
@@ -119,16 +124,16 @@ class _Sources:
 
 
 def _answers(model: onnx.ModelProto, shown: Sequence[dict[str, Any]]) -> list[Floats]:
-    """Return each output float32, for all inputs `shown`, joined along the first axis."""
+    """Return each output as float32. The answers to all inputs in `shown` are joined along the first axis."""
     session = _session(model)
     answers = [session.run(None, one) for one in shown]
     return [np.concatenate(each) for each in zip(*answers, strict=True)]
 
 
 def _harm(plain: Sequence[Floats], rounded: Sequence[Floats]) -> float:
-    """Return the mean over outputs of the mean square difference divided by the output's variance.
+    """Return how much rounding changes the outputs: mean square difference divided by the output's variance.
 
-    Outputs with the same value everywhere do not count.
+    The result is the mean over all outputs, except outputs that have the same value everywhere.
     """
     pairs = [(meant, ours) for meant, ours in zip(plain, rounded, strict=True) if meant.var() > 0]
     found = [float(np.square(ours - meant).mean() / meant.var()) for meant, ours in pairs]

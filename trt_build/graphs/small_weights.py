@@ -1,8 +1,8 @@
-"""Halves the size of FP32 graphs: weights are rounded to FP16 and stored as FP16, and a Cast widens them again.
+"""Halves the size of FP32 graphs by storing their weights as FP16. A Cast node turns them into FP32 again.
 
 `round_weights` runs first, so that all other precisions are made from the rounded weights. `store_weights` runs
-last, because the tools that make the other precisions need float weights. It changes no result: the graph still
-computes in FP32.
+last, because the tools that make the other precisions need float weights. Storing changes no result: the graph
+still computes in FP32.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ LEAST = 64
 
 
 def round_weights(draft: Path) -> None:
-    """Round the large weights of a draft's FP32 graphs to numbers that FP16 can hold."""
+    """Round the large weights in a draft's FP32 graphs to numbers that FP16 can hold."""
     _each(draft, _round)
 
 
 def store_weights(draft: Path) -> None:
-    """Store the large weights as FP16 where that changes none of them, as after `round_weights`."""
+    """Store the large weights of a draft's FP32 graphs as FP16 if FP16 holds all their numbers exactly."""
     _each(draft, _store)
 
 
 def _each(draft: Path, change: Callable[[onnx.GraphProto], None]) -> None:
-    """Change every FP32 graph of a draft and describe it anew in the manifest."""
+    """Apply `change` to every FP32 graph of a draft, and write the graph's new digest into the manifest."""
     manifest = read_draft(draft).manifest
     artifacts: list[Artifact] = []
     for artifact in manifest.artifacts:

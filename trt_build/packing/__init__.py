@@ -1,1 +1,1 @@
-"""A draft into a packed bundle: thresholds, golden frames, digests."""
+"""Turns a draft into a packed bundle: sets thresholds and tolerances, and chooses golden frames."""

@@ -1,7 +1,8 @@
 """Turns scores of good parts into a threshold, and says in numbers and in words what the threshold promises.
 
-Nothing else may have been chosen with these parts: not the weights, not when to stop, not how to centre or
-scale. The scores must come from the engine that will judge, because another precision gives other scores.
+These parts must not be used for any other choice: not for the weights, not for when to stop the training, not
+for how to centre or scale the scores. The scores must come from the engine that will judge, because another
+precision gives other scores.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ RESAMPLES = 500
 
 
 class CalibrationError(EdgeError, ValueError):
-    """The scores do not allow the threshold; the error says how many would."""
+    """No threshold can be set from these scores. If they are too few, the text says how many are enough."""
 
 
 def conformal(scores: FloatArray, *, rate: float) -> Threshold:
-    """Return the split conformal threshold, which on average rejects at most `rate` of good parts.
+    """Return the split conformal threshold. On average it rejects at most the share `rate` of good parts.
 
-    `scores` `(n,)` are of good parts that are exchangeable with those to come; their distribution may be any.
-    Raise CalibrationError for fewer than 1/rate - 1 scores. `edge.judges.pvalue` gives the p-value that goes
-    with this threshold; Bates et al., Annals of Statistics 51, 2023 (arXiv 2104.08279).
+    `scores` are `(n,)`, of good parts that are exchangeable with future parts; their distribution may be any.
+    Raise CalibrationError for fewer than 1/rate - 1 scores. `edge.judges.pvalue` gives the p-value that belongs
+    to this threshold. See Bates et al., Annals of Statistics 51, 2023 (arXiv 2104.08279).
     """
     ranked = _ranked(scores, rate)
     n = len(ranked)
@@ -50,12 +51,12 @@ def conformal(scores: FloatArray, *, rate: float) -> Threshold:
 
 
 def conditional(scores: FloatArray, *, rate: float, confidence: float = 0.95) -> Threshold:
-    """Return the threshold that with `confidence` rejects at most `rate` of good parts from now on.
+    """Return the threshold that, with probability `confidence`, rejects at most the share `rate` of good parts.
 
-    `scores` `(n,)` are of independent good parts like those to come. The share of false rejects above the k-th
-    of n scores is Beta(n - k + 1, k), whatever the distribution; k is the lowest that keeps the promise. Raise
-    CalibrationError for fewer than ln(1 - confidence) / ln(1 - rate) scores. Vovk, Machine Learning 92, 2013
-    (arXiv 1209.2673).
+    `scores` are `(n,)`, of independent good parts that are like future parts. The share of good parts above the
+    k-th of n scores has the distribution Beta(n - k + 1, k), whatever the scores' distribution. The lowest k
+    that keeps the promise is taken. Raise CalibrationError for fewer than ln(1 - confidence) / ln(1 - rate)
+    scores. See Vovk, Machine Learning 92, 2013 (arXiv 1209.2673).
     """
     ranked = _ranked(scores, rate)
     _check_share("confidence", confidence)
@@ -78,13 +79,14 @@ def conditional(scores: FloatArray, *, rate: float, confidence: float = 0.95) ->
 def extrapolated(
     scores: FloatArray, *, rate: float, tail: float = 0.05, confidence: float = 0.95, seed: int = 0
 ) -> Threshold:
-    """Return the threshold that about `rate` of good parts exceed if the tail of `scores` `(n,)` continues.
+    """Return the threshold that about the share `rate` of good parts exceeds, estimated from the top scores.
 
-    This is peaks over threshold: a generalised Pareto distribution is fitted, by probability-weighted moments,
-    to the excesses of the highest share `tail` of the scores, and followed to scores that were never seen. It
-    is a model, not a guarantee. `interval` comes from a bootstrap. A `misfit` well over 0.1 shows a tail of
-    another shape. Raise CalibrationError for fewer than 30 excesses, and where `rate` is not below `tail`.
-    Hosking and Wallis, Technometrics 29, 1987; Siffer et al., KDD 2017.
+    `scores` are `(n,)`. The excesses are how far the highest scores, the share `tail` of all, lie above the
+    others. A generalised Pareto distribution is fitted to the excesses by probability-weighted moments and
+    followed to scores that were never seen (peaks over threshold). It is a model, not a guarantee. `interval`
+    comes from a bootstrap. A `misfit` well over 0.1 shows that the tail has another shape. Raise
+    CalibrationError for fewer than 30 excesses, or if `rate` is not below `tail`. See Hosking and Wallis,
+    Technometrics 29, 1987; Siffer et al., KDD 2017.
     """
     ranked = _ranked(scores, rate)
     _check_share("tail", tail)
@@ -130,7 +132,7 @@ def extrapolated(
 
 
 def _too_few(n: int, rate: float, how: str, needed: int) -> CalibrationError:
-    """Return the error for too few scores, which says how many are enough."""
+    """Return the error for `n` scores, which are too few. Its text says that `needed` scores are enough."""
     return CalibrationError(
         f"{n} scores of good parts cannot hold the false rejects to {_percent(rate)}{how}: {needed} would do; "
         "take more good parts, or ask for a higher rate"
@@ -138,9 +140,10 @@ def _too_few(n: int, rate: float, how: str, needed: int) -> CalibrationError:
 
 
 def _fit(excesses: npt.NDArray[np.float64]) -> tuple[Any, Any]:
-    """Return shape and scale `(...)` of rising excesses `(..., N)`, by probability-weighted moments.
+    """Return shape and scale of the generalised Pareto distribution that fits the excesses best.
 
-    A shape of 0 is the exponential distribution.
+    `excesses` are `(..., N)` in rising order. Shape and scale are each `(...)`, found by probability-weighted
+    moments. A shape of 0 is the exponential distribution.
     """
     count = excesses.shape[-1]
     mean = excesses.mean(axis=-1)
@@ -151,13 +154,13 @@ def _fit(excesses: npt.NDArray[np.float64]) -> tuple[Any, Any]:
 
 
 def _quantile(shape: Any, scale: Any, beyond: Any) -> Any:
-    """Return the excess that a share `beyond` of all excesses is above."""
+    """Return the excess that the share `beyond` of all excesses is above, for a Pareto shape and scale."""
     bent = np.where(np.abs(shape) < 1e-9, 1e-9, shape)
     return scale * np.expm1(-bent * np.log(beyond)) / bent
 
 
 def _ranked(scores: FloatArray, rate: float) -> npt.NDArray[np.float64]:
-    """Return the scores `(n,)` as float64 in rising order; CalibrationError unless all are finite."""
+    """Return the scores as `(n,)` float64 in rising order. Raise CalibrationError unless all are finite."""
     _check_share("rate", rate)
     found = np.asarray(scores, np.float64)
     if found.ndim != 1 or not len(found) or not np.isfinite(found).all():

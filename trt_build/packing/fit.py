@@ -23,9 +23,10 @@ LEAST_RESIDUAL_PX = 2.0
 
 
 def fit_of(pairs: Sequence[Pair]) -> Fit:
-    """Return limits that every board of the pairs keeps, after its defects are removed and its pose is changed.
+    """Return limits for how far a board may lie off its master and differ from it after registration.
 
-    Leaves out boards that cannot be registered. Raises DatasetError where none can be registered.
+    They are MARGIN times the worst values of all boards in `pairs`, measured without the defects and in a
+    random pose. Boards that cannot be registered are left out. Raise DatasetError if none can be registered.
     """
     found = list(_registrations(pairs))
     if not found:
@@ -37,7 +38,7 @@ def fit_of(pairs: Sequence[Pair]) -> Fit:
 
 
 def _registrations(pairs: Sequence[Pair]) -> Iterator[Registration]:
-    """Yield the registration of each board, without defects and in a random pose, to its master."""
+    """Yield how each board lies on its master after its defects are removed and it is moved at random."""
     rng = np.random.default_rng(17)
     for pair in counted(pairs, "registering"):
         shift, turn = rng.uniform(-6, 6, 2), rng.uniform(-0.7, 0.7)
@@ -48,7 +49,7 @@ def _registrations(pairs: Sequence[Pair]) -> Iterator[Registration]:
 
 
 def _without_defects(pair: Pair) -> npt.NDArray[np.uint8]:
-    """Return the board, `(H, W)` uint8, with the master's pixels in the boxes of its defects."""
+    """Return the board as `(H, W)` uint8. The boxes of its defects are filled with the master's pixels."""
     board: npt.NDArray[np.uint8] = pair.board.copy()
     for left, top, right, bottom in pair.boxes.round().astype(int):
         board[top:bottom, left:right] = pair.master[top:bottom, left:right]
@@ -56,7 +57,7 @@ def _without_defects(pair: Pair) -> npt.NDArray[np.uint8]:
 
 
 def _moved(board: npt.NDArray[np.uint8], shift: npt.NDArray[np.float64], turn: float) -> npt.NDArray[np.uint8]:
-    """Return the board `(H, W)` uint8, shifted by `shift`, `(2,)` x and y in pixels, and turned in degrees."""
+    """Return the board as `(H, W)` uint8, moved by `shift`, x and y in pixels, and turned by `turn` degrees."""
     height, width = board.shape
     middle = ((width - 1) / 2, (height - 1) / 2)
     matrix = np.asarray(cv2.getRotationMatrix2D(middle, turn, 1.0), np.float64)

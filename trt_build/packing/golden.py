@@ -1,4 +1,4 @@
-"""Sets each precision's tolerances from the answers of FP32 and of all engines, and chooses golden cases."""
+"""Measures each precision's tolerances by the answers of all engines, and chooses the golden cases."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ LEAST_EXTENT_PX = 0.2
 def compare_engines(
     draft: Draft, manifest: Manifest, answers: Sequence[tuple[Case, Outputs]]
 ) -> tuple[dict[Precision, dict[str, float]], list[bool]]:
-    """Return each precision's tolerance of every output, and for each case whether all engines agree on it.
+    """Return the tolerances of each precision, and for each case whether all engines agree on it.
 
-    A tolerance is MARGIN times the largest difference from FP32 on any case, over all ways to compute it.
-    Engines agree on a case where they all decide as the FP32 model, which gave the `answers`. Raises
-    EngineError where an engine saturates, and BundleError where a tolerance is too large to detect errors.
+    `answers` are the answers of the FP32 model. A tolerance belongs to one output and is MARGIN times its
+    largest difference from FP32 on any case, over all ways to compute the precision. Engines agree on a case if
+    they all decide as FP32 does. Raise EngineError if an engine saturates (cuts off sums that are too large),
+    and BundleError if a tolerance is too large to detect errors.
     """
     cases, meant = [case for case, _ in answers], [wanted for _, wanted in answers]
     tolerances: dict[Precision, dict[str, float]] = {}
@@ -58,7 +59,7 @@ def compare_engines(
 
 
 def _least(manifest: Manifest, meant: Sequence[Outputs]) -> dict[str, float]:
-    """Return the smallest tolerance of each output and of the score; `meant` are FP32's answers."""
+    """Return the smallest tolerance of each output and of the score. `meant` are the answers of FP32."""
     least = {name: LEAST_EXTENT_PX if name == "extents" else LEAST for name in (*meant[0], "score")}
     if "score" in manifest.outputs:
         return {name: LEAST * max(float(np.abs(wanted[name]).max()) for wanted in meant) for name in least}
@@ -68,10 +69,10 @@ def _least(manifest: Manifest, meant: Sequence[Outputs]) -> dict[str, float]:
 def choose_golden(
     answers: Sequence[tuple[Case, Outputs]], agreed: Sequence[bool], manifest: Manifest
 ) -> list[tuple[Case, Outputs]]:
-    """Return up to GOLDEN cases with clear scores, from as many kinds of defect as possible, and good ones.
+    """Return up to GOLDEN cases for the golden frames, with as many kinds of defect as possible and good parts.
 
-    Leaves out cases on which engines disagree (`agreed` is false), since even a sound engine would fail them.
-    Raises BundleError where no case has clear scores.
+    Each score of such a case is well above or well below its threshold, and all engines agree on the case
+    (`agreed`); even a good engine could fail on other cases. Raise BundleError if there is no such case.
     """
     limits = np.array([manifest.thresholds[kind] for kind in manifest.kinds])
     under, over = limits / 2, limits + CLEAR

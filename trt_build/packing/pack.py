@@ -1,4 +1,4 @@
-"""A calibrated draft into a bundle: golden cases with tolerances, masters, digests; complete or not at all."""
+"""Packs a calibrated draft as a bundle, completely or not at all: adds golden cases, tolerances and masters."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def pack(
     precision: Precision | None = None,
     notice: str = "",
 ) -> Bundle:
-    """Make the bundle `folder` of a draft whose thresholds are set, and return it.
+    """Make a bundle in `folder` from a draft whose thresholds are set, and return the bundle.
 
-    `cases` are pictures that the model was not trained with: tolerances are measured on them and on `golden`,
-    from which the golden cases come, or else from `cases`. With a `precision`, the graphs in every other one
-    but FP32 are left out, for a small bundle. Raises BundleError where the folder exists, the draft is not
-    calibrated or no case makes a golden one, SumsOverflow for an INT8 graph that some processors cannot
-    compute, and EngineError where an engine saturates or does not reproduce the golden cases.
+    `cases` are pictures that the model was not trained with. Tolerances are measured on `cases` and `golden`.
+    The golden cases come from `golden` or, if that is empty, from `cases`. If `precision` is given, only its
+    graphs and those of FP32 are packed. Raise BundleError if the folder exists, the draft is not calibrated or
+    no case can be a golden case; SumsOverflow if some processors cannot compute an INT8 graph; EngineError if
+    an engine cuts off sums that are too large (saturates) or does not reproduce the golden cases.
     """
     if folder.exists():
         raise BundleError(f"{folder}: exists, and a bundle never changes: choose another name")
@@ -88,9 +88,9 @@ def pack(
 
 
 def _manifest(draft: Draft, name: str, precision: Precision | None, notice: str) -> Manifest:
-    """Return the bundle's manifest before its golden cases, tolerances and masters are known.
+    """Return the bundle's manifest, still without golden cases, tolerances and masters.
 
-    Raise BundleError unless the draft is calibrated, and on a graph of the bundle where it promises a rate.
+    Raise BundleError if the draft is not calibrated, or was calibrated on a graph that is not in the bundle.
     """
     known = draft.manifest
     artifacts = tuple(
@@ -118,9 +118,10 @@ def _manifest(draft: Draft, name: str, precision: Precision | None, notice: str)
 def _write_case(
     part: Path, manifest: Manifest, case: Case, outputs: Outputs, kept: Mapping[str, File]
 ) -> GoldenCase:
-    """Probabilities are rounded, and extents that nobody reads are left out: a tenth of the size.
+    """Write a golden case into the folder `part`, and return its entry for the manifest.
 
-    A master that is among those `kept` is not written twice.
+    To save nine tenths of the size, a comparator's map is rounded, and extents that nobody reads are 0. A
+    master that is among the masters in `kept` is not written twice.
     """
     stored: dict[str, Any] = dict(outputs)
     if "extents" in outputs:
@@ -141,7 +142,7 @@ def _write_case(
 
 
 def _picture(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
-    """The picture that `spec.tensor` made this input of."""
+    """Return the picture from which `spec.tensor` made this input of an engine."""
     if spec.channels == 1:
         return np.asarray(image[0, 0], np.uint8)
     planes = image[0, ::-1] if spec.color == "rgb" else image[0]

@@ -1,4 +1,4 @@
-"""Sets a draft's threshold on the scores that good parts get from the engine that will judge."""
+"""Sets a draft's threshold by the scores that good parts get from the engine that will judge on the line."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationOptions:
-    """The share of good parts that may be rejected, and how the threshold is to keep it."""
+    """The largest share of good parts that may be rejected, and the method that keeps this promise."""
 
     rate: float = 0.05  # largest share of good parts rejected
     how: Literal["conformal", "conditional", "extrapolated"] = "conformal"
     confidence: float = 0.95
 
     def threshold(self, good: Floats) -> Threshold:
-        """Return the threshold for scores `(n,)` of good parts; CalibrationError where they are too few."""
+        """Return the threshold for `(n,)` scores of good parts. CalibrationError if there are too few."""
         # Imported here because packing and verifying need no scipy.
         from trt_build.packing.calibrate import conditional, conformal, extrapolated
 
@@ -45,11 +45,12 @@ class CalibrationOptions:
 
 
 def set_threshold(draft: Path, good: Iterable[Case], options: CalibrationOptions) -> Calibration:
-    """Set a draft's threshold on good parts that nothing else was chosen with, and return its calibration.
+    """Set a draft's threshold by good parts that were used for no other choice. Return the calibration.
 
-    A model with a map also gets the least value of a cell that is shown: the same share of good parts has such
-    a cell anywhere. INT8 graphs that rank the parts otherwise than FP32 does are first taken out of the draft.
-    Raise EngineError where this machine does not compute the INT8 graphs as they are written.
+    If the model gives a map, also set from which value on a cell of the map is shown: the same share of good
+    parts has such a cell anywhere. INT8 graphs that put the parts into another order than FP32 are first
+    deleted from the draft. Raise EngineError if this machine does not compute the INT8 graphs as they are
+    written.
     """
     cases = list(good)
     source = checked_int8(read_draft(draft), cases, order_lost)
@@ -68,7 +69,7 @@ def set_threshold(draft: Path, good: Iterable[Case], options: CalibrationOptions
 
 
 def calibration_of(source: Draft, engine: Engine, good: Floats, options: CalibrationOptions) -> Calibration:
-    """Return the threshold for scores `(n,)` of good parts, with the scores and the graph that gave them."""
+    """Return the threshold for the `(n,)` scores `good`, with these scores and the graph that gave them."""
     return Calibration(
         **msgspec.structs.asdict(options.threshold(good)),
         engine=f"{engine.name} {engine.precision}",
@@ -86,7 +87,7 @@ def write_thresholds(
     fit: Fit | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write into a draft's manifest its thresholds, a comparator's `fit`, and more metadata."""
+    """Write thresholds, their calibration, a comparator's `fit` and more metadata into a draft's manifest."""
     manifest = read_draft(draft).manifest
     write_manifest(
         draft,

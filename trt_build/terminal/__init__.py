@@ -1,1 +1,1 @@
-"""Show the progress of long work on a terminal, print figures, and handle Ctrl-C."""
+"""Shows the progress of long work on a terminal, prints figures, and handles Ctrl-C."""

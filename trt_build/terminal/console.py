@@ -1,4 +1,4 @@
-"""The console to which all commands of `trt-build` print, and their tables of figures."""
+"""Gives the console to which all commands of `trt-build` print, and prints tables of figures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ console = Console(highlight=False, soft_wrap=True, markup=False)
 
 
 def print_figures(title: str, values: Mapping[str, float]) -> None:
-    """Print a table of figures: name, value and what the figure means."""
+    """Print a table with the name of each figure, its value, and what it means."""
     table = Table(title, "", "", show_edge=False)
     for name, value in values.items():
         table.add_row(name, f"{value:.3f}", plain_name(name))

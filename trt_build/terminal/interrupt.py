@@ -10,9 +10,10 @@ from types import FrameType
 
 @contextmanager
 def keeping_ctrl_c() -> Iterator[Callable[[], None]]:
-    """Yield a function that raises KeyboardInterrupt after Ctrl-C was pressed; a second Ctrl-C raises at once.
+    """Keep Ctrl-C from ending the block at once. Yield a function that raises KeyboardInterrupt after Ctrl-C.
 
-    If another handler of SIGINT is set, nothing is changed.
+    Call the function where the block may end. A second Ctrl-C always ends the block at once. If another handler
+    of SIGINT is set, Ctrl-C is left to this handler.
     """
     received: list[int] = []
 

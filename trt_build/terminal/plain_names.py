@@ -1,4 +1,4 @@
-"""Explains each figure in plain words, by the short name that programs use for it."""
+"""Explains in plain words each figure that programs name shortly, such as `image_auroc`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _WITH_END = {
 
 
 def plain_name(name: str) -> str:
-    """Return what a figure means; an empty text if the name is no figure's."""
+    """Return in words what the figure `name` means. Return an empty text if there is no such figure."""
     for begin, said in _WITH_END.items():
         if name.startswith(begin):
             return said.format(name.removeprefix(begin))

@@ -1,4 +1,4 @@
-"""Shows the progress of long work: bars on a terminal, elsewhere a line every 30 seconds."""
+"""Shows the progress of long work: as bars on a terminal, elsewhere as a line of text every 30 seconds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ T = TypeVar("T")
 
 
 def counted(things: Iterable[T], what: str, total: int | None = None, *, unit: str = "picture") -> Iterator[T]:
-    """Yield the things and show how many are done; give `total` if the things have no length."""
+    """Yield the things, and show how many are done. Give `total` if the things have no length.
+
+    `what` names the work on the screen, and `unit` names one thing.
+    """
     if total is None and isinstance(things, Sized):
         total = len(things)
     with working(what, total, unit=unit) as tell:
@@ -33,10 +36,10 @@ def counted(things: Iterable[T], what: str, total: int | None = None, *, unit: s
 def working(
     what: str, total: int | None = None, *, done: int = 0, unit: str = "picture"
 ) -> Iterator[Callable[..., None]]:
-    """Show a piece of work while it lasts; yield a function that is called with its progress.
+    """Show a piece of work during the block. Yield a function that the block calls with its progress.
 
-    The function takes `advance` or `completed`, in units, and `where`, a text that is shown in place of the
-    count. Work without a total need not call it: a thread prints its lines.
+    The function takes `advance` or `completed`, both in units, and `where`, a text that is shown instead of the
+    count. If `total` is None, the function need not be called, because a thread prints the lines.
     """
     with bars() as shown:
         task = shown.add_task(what, total=total, completed=done, unit=unit, begun=done)
@@ -49,7 +52,7 @@ def working(
 
 @contextmanager
 def bars() -> Iterator[Bars]:
-    """Yield the bars of the surrounding work, or new ones: a terminal can show one set of bars only."""
+    """Yield the bars that are shown already, or new ones: a terminal can show only one set of bars."""
     if _SHOWN:
         yield _SHOWN[0]
         return
@@ -62,7 +65,7 @@ def bars() -> Iterator[Bars]:
 
 
 class Bars(Progress):
-    """A bar for each piece of work; without a terminal, lines about the piece that began last."""
+    """Shows a bar for each piece of work. Without a terminal, it prints lines about the latest piece."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -77,24 +80,24 @@ class Bars(Progress):
         self._told_at = time.monotonic()
 
     def update(self, task_id: TaskID, **changes: Any) -> None:
-        """Update as `Progress.update` does, and print a line if one is due."""
+        """Update a bar as `Progress.update` does. Without a terminal, print a line if the time has come."""
         super().update(task_id, **changes)
         self.tell()
 
     def tell(self) -> None:
-        """Print a line if one is due."""
+        """Without a terminal, print a line if the last line was printed EVERY_S seconds ago or earlier."""
         with self._lock:
             if self.disable and self.tasks and self.due_in_s() <= 0:
                 self._told_at = time.monotonic()
                 console.print(line(self.tasks[-1]))
 
     def due_in_s(self) -> float:
-        """Return the seconds until the next line is due."""
+        """Return in how many seconds the next line is to be printed."""
         return self._told_at + EVERY_S - time.monotonic()
 
 
 def line(task: Task) -> str:
-    """Return the work's name, progress, rate and remaining time, as far as they are known."""
+    """Return a line with the work's name, progress, rate and remaining time, as far as they are known."""
     said = [how_far(task)]
     done = task.completed - task.fields.get("begun", 0)
     if done > 0 and task.elapsed:
@@ -107,7 +110,7 @@ def line(task: Task) -> str:
 
 
 def how_far(task: Task) -> str:
-    """Return the work's own text, or a count, or the time so far if nothing is counted."""
+    """Return how far the work is: its own text, or a count, or the time so far if nothing is counted."""
     if where := task.fields.get("where"):
         return str(where)
     if task.total is not None:
@@ -126,7 +129,7 @@ _SHOWN: list[Bars] = []
 
 @contextmanager
 def _ticking(shown: Bars) -> Iterator[None]:
-    """Print lines when they are due, however long a step takes."""
+    """Print lines at the right times during the block, even while a step of the work takes long."""
     ended = threading.Event()
 
     def tick() -> None:
