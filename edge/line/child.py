@@ -51,7 +51,7 @@ class Child:
 
     @property
     def dropped(self) -> int:
-        """Number of messages that this stage has refused since the line started, restarts included."""
+        """Number of messages that this stage has refused since the line started, before and after restarts."""
         return int(self._row["dropped"][0])
 
     @property
@@ -68,7 +68,7 @@ class Child:
             return f"ended with status {self.exit_code}"
 
     def start(self) -> None:
-        """Start the process in a session of its own: Ctrl-C in a terminal then reaches only the supervisor."""
+        """Start the process in its own session, so that Ctrl-C in a terminal reaches only the supervisor."""
         (self._folder / f"{self.stage}.error").unlink(missing_ok=True)
         self._row["ready"] = 0
         self._process = subprocess.Popen(
@@ -98,7 +98,7 @@ class Child:
         return now_ns >= self._due_ns
 
     def postpone(self, now_ns: int) -> None:
-        """Delay the restart by the current waiting time, and double the waiting time for the next failure."""
+        """Delay the restart by the current waiting time. The delay after the next failure is twice as long."""
         self._due_ns = now_ns + self._backoff_ns
         most_ns = PROMPT_BACKOFF_NS.get(self.stage, MOST_BACKOFF_NS)
         self._backoff_ns = min(max(2 * self._backoff_ns, BACKOFF_NS), most_ns)

@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 
 @contextmanager
 def engine_cores(threads: int) -> Iterator[None]:
-    """Keep this thread on the cores that are reserved for an engine of `threads` threads during the block.
+    """Keep this thread on the cores reserved for an engine of `threads` threads while the block runs.
 
-    Threads that the block starts stay on these cores for good. If no cores are reserved, all cores are used.
+    Threads that the block starts stay on these cores for good. If no core can be reserved, all cores are used.
     """
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, _of_engine(allowed, threads) or allowed)
@@ -32,7 +32,7 @@ def leave_to_engine(threads: int) -> None:
 
 
 def _of_engine(allowed: set[int], threads: int) -> set[int]:
-    """Return the last `threads` cores of `allowed`. Empty if the engine uses all cores or any number (0)."""
+    """Return the last `threads` cores of `allowed`. Empty if `threads` is 0 or no other core would be left."""
     return set(sorted(allowed)[-threads:]) if 0 < threads < len(allowed) else set()
 
 

@@ -10,7 +10,7 @@ MOST = 65_536
 
 
 def raise_limit() -> None:
-    """Let this process, and those that it starts, open up to MOST files, or as many as the system allows."""
+    """Allow this process, and those that it starts, to open MOST files, or fewer if the system says so."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST if hard == resource.RLIM_INFINITY else min(MOST, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -11,7 +11,7 @@ from ..errors import LineError
 
 
 def check_epoch(state: Path, line: str) -> None:
-    """Raise LineError if `next_epoch` would fail with the folder `state`. Leave no file behind."""
+    """Raise LineError if `next_epoch` cannot read or write the epoch in the folder `state`. Change nothing."""
     path = state / f"{line}.epoch"
     folder = next(folder for folder in (state, *state.parents) if folder.exists())
     try:
@@ -31,7 +31,7 @@ def _error(path: Path, error: OSError | ValueError) -> LineError:
 
 
 def next_epoch(state: Path, line: str) -> int:
-    """Return the next epoch of a line, which is already written to a file in the folder `state`.
+    """Return the line's next epoch, after writing the epoch to a file in the folder `state`.
 
     The next epoch is the last one plus 1, or the clock's time in seconds if that is higher. Two sources are
     needed: the disk may lose the epoch or get an old copy back, and the clock may be set back. Raises LineError

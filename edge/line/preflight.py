@@ -19,8 +19,8 @@ from .run_folder import SHARED_MEMORY, make_base, runs
 def preflight(recipe: Recipe, judges: Sequence[Judge], state: Path) -> bool:
     """Return True if the line could start now. Return False, without a check, if the line runs already.
 
-    Opens the ports, sockets and files that a run needs, and closes them. If something is missing, raises the
-    same LineError as the run would.
+    Tries to open the ports, sockets and files that a run needs. If something is missing, raises the same
+    LineError as the run would.
     """
     if runs(recipe.line):
         return False

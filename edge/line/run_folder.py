@@ -42,10 +42,7 @@ def runs(line: str) -> bool:
 
 
 def make_base() -> None:
-    """Make the folder for all lines of this user. Raise LineError if that fails or the folder is unsafe.
-
-    The folder is unsafe if it is a link, or if another user owns it or has rights in it.
-    """
+    """Make this user's folder for all lines. Raise LineError if that fails or other users have access to it."""
     base = _base()
     try:
         base.mkdir(mode=0o700, exist_ok=True)
@@ -61,10 +58,10 @@ def _base() -> Path:
 
 
 class RunFolder:
-    """Makes the folder of a new run in shared memory at `with`. Only this user can read the folder.
+    """The folder of a new run in shared memory, which `with` makes. Only this user can read the folder.
 
-    `left` are the folders of killed runs that have verdicts which a subscriber may have missed. The end of
-    `with` removes the folders, and keeps those that still have such verdicts.
+    `left` holds the folders of killed runs that have verdicts which a subscriber may have missed. At its end,
+    `with` removes all these folders, except those that still have such verdicts.
     """
 
     def __init__(self, line: str) -> None:
@@ -89,10 +86,7 @@ class RunFolder:
         return (self.path / "ledger").exists()
 
     def _locked(self) -> int:
-        """Return the file descriptor of the line's folder, locked. Make the folder if it is missing.
-
-        Raises LineError if the line runs already, because the running line holds the lock.
-        """
+        """Lock the line's folder and return its file descriptor. Raise LineError if the line runs already."""
         while True:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             opened = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -109,10 +103,7 @@ class RunFolder:
             os.close(opened)
 
     def _cleared(self) -> tuple[Path, ...]:
-        """Remove the folders of earlier runs. Return the folders that are kept for their unheard verdicts.
-
-        At most MOST_LEFT folders are kept. Their verdicts may not have reached every subscriber.
-        """
+        """Remove earlier runs' folders. Keep and return those with verdicts that a subscriber may miss."""
         left, found = [], list(self._folder.iterdir())
         for path in sorted(found, key=lambda path: path.stat().st_mtime_ns):
             if not path.is_dir():

@@ -43,7 +43,7 @@ START_ORDER = tuple(reversed(STAGES))
 
 
 class Line:
-    """A line of inspection. `with` starts it, and stops it when every captured part has its verdict.
+    """A line that inspects parts. `with` starts its processes, and stops them after the last verdict.
 
     Calls `hear` with each verdict and heartbeat that the line publishes. `state` is the folder that keeps the
     epoch. `with` raises LineError if the line cannot start: for example if a line of this name runs already, if
@@ -102,7 +102,7 @@ class Line:
 
     @property
     def ended(self) -> bool:
-        """Whether capture has ended for good and every captured part has its verdict."""
+        """Whether capture has finished and every captured part has its verdict."""
         return self._ended and not self._ledger.waiting
 
     @property
@@ -122,7 +122,7 @@ class Line:
     def tick(self) -> None:
         """Restart stages that have ended, and take the messages that were published. This lasts about TICK_MS.
 
-        Call it again and again while the line runs. Raises LineError if the line's folder was removed, because
+        The caller repeats this while the line runs. Raises LineError if the line's folder was removed, because
         the line cannot go on without its folder.
         """
         if not self._run.is_there:
@@ -177,7 +177,7 @@ class Line:
         self._report_engine()
 
     def _report_engine(self) -> None:
-        """Tell the metrics which engine infer uses. A restarted infer may use another one, so tell it again."""
+        """Tell the metrics which engine infer uses, once for each process of infer, because it can change."""
         infer = self._children["infer"]
         if infer.ready and infer.pid != self._reported_infer:
             try:
@@ -189,10 +189,7 @@ class Line:
             self._metrics.engine(running, self._recipe_digest, digest_of(self._judges))
 
     def _await_heartbeat(self) -> None:
-        """Wait for the first heartbeat of publish, so that the metrics count the first verdict too.
-
-        Raises LineError if no heartbeat comes.
-        """
+        """Wait for the first heartbeat of publish, so that the metrics count the first verdict too."""
         end_ns = time.monotonic_ns() + round(STOP_S * 1e9) + self._recipe.publish.heartbeat_ms * 1_000_000
         while not self._listener.has_heard:
             self._listener.listen(TICK_MS)
@@ -200,7 +197,7 @@ class Line:
                 raise LineError("publish: no heartbeat came: is the ipc socket in /dev/shm blocked?")
 
     def _next_epoch(self) -> None:
-        """Start a new epoch, unless the current epoch has no part yet. So restarts alone use up no epochs."""
+        """Count up the epoch before capture starts. Keep the epoch if no part has been captured in it."""
         if self._ledger.epoch and not self._ledger.last_sequence(self._ledger.epoch):
             return
         self._ledger.epoch = next_epoch(self._state, self._recipe.line)

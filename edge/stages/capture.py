@@ -1,4 +1,4 @@
-"""The capture stage: enters each trigger in the ledger as a part, and stores the part's picture in its slot."""
+"""The capture stage: enters a part in the ledger at each trigger, and stores its picture in shared memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .loop import stamp
 
 
 class Capture:
-    """Makes parts of triggers. Frames have the shape `shape`; deadlines are `deadline_ns` after capture."""
+    """Turns triggers into parts. `shape` is the shape of a frame. `deadline_ns` is the time to judge a part."""
 
     def __init__(
         self, ring: Ring, ledger: Ledger, *, camera: str, shape: tuple[int, ...], deadline_ns: int
@@ -27,7 +27,7 @@ class Capture:
         self._sequence = ledger.last_sequence(self._epoch)
 
     def enter(self, trigger: Trigger) -> Part:
-        """Enter a new part in the ledger and return it. Its slot is -1 if none is free or no picture came."""
+        """Enter a new part in the ledger and return it. Without a picture or a free slot, its slot is -1."""
         entry = self._ledger.captured
         slot, generation = NO_LEASE if trigger.lost else self._ring.lease(entry, self._ledger.published)
         self._sequence += 1
@@ -51,7 +51,7 @@ class Capture:
         """Have the source write the part's pixels into its slot, as `(H, W)` or `(H, W, 3)` uint8.
 
         Returns Unknown if the part has no slot or the source cannot deliver the pixels. `lost` says why the
-        source has dropped the pixels; it is empty if the source has not.
+        source has lost the picture, and is empty if that is not so.
         """
         if part.slot < 0:
             detail = lost or f"all {self._ring.slots} slots hold parts that wait for a verdict"
@@ -65,7 +65,7 @@ class Capture:
 
 
 def shown(ledger: Ledger) -> list[EarlierPicture]:
-    """Return the last ROWS pictures of this run, oldest first, including those before a restart of capture."""
+    """Return names and times of the last ROWS pictures of this run, oldest first, even before a restart."""
     entries = range(max(0, ledger.captured - ROWS), ledger.captured)
     return [EarlierPicture(part.source_ref, part.captured_at_ns) for part in map(ledger.part, entries)]
 
@@ -80,9 +80,9 @@ def run_capture(
 ) -> None:
     """Capture each part that the source triggers, until the source ends or the stop signal comes.
 
-    Sends each frame by `onward`, and each part that has no picture by `publish`. Takes no part while the ledger
-    is full, which happens only while nothing is published. If the source fails, raises SourceError. If the
-    source fails while it reads a part's pixels, the part is first sent to publish as `unknown`.
+    Calls `onward` with each frame, and `publish` with each part whose picture is missing. Takes no part while
+    the ledger is full, which happens only while nothing is published. Raises SourceError if the source fails.
+    If the source fails while it reads a part's pixels, that part is first sent to publish as `unknown`.
     """
     with source:
         liveness.ready()

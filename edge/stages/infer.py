@@ -22,7 +22,8 @@ from .loop import refuse
 class References:
     """Keeps what an engine computes from the master of each view, so that parts can be compared with it.
 
-    If the references of all views take more than `limit_bytes`, the least recently used ones are dropped.
+    An engine's result for a master is called a reference. If all references take more than `limit_bytes`, the
+    least recently used ones are dropped.
     """
 
     def __init__(self, engine: Engine, master: Callable[[str], Image], limit_bytes: int) -> None:
@@ -54,7 +55,7 @@ class References:
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeEngine:
-    """The engine of one judge, with what makes its inputs from frames and what it compares parts with."""
+    """The engine of one judge, the maker of its inputs, and the pictures that it compares parts with."""
 
     engine: Engine
     warper: Warper
@@ -64,7 +65,7 @@ class JudgeEngine:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Parts that all engines work on at the same time, on the lane with the number `lane`."""
+    """The parts that the engines work on together, on the lane with the number `lane`."""
 
     lane: int
     started_ns: int
@@ -113,7 +114,7 @@ class Infer:
         return refused
 
     def _samples(self, tensor: Tensor) -> list[Sample | None]:
-        """Return what each judge's engine gets for the part, or None if the judge's input was refused."""
+        """Return the part's sample for each judge's engine, or None for a judge whose input was refused."""
         samples: list[Sample | None] = []
         for number, (judge, input_) in enumerate(zip(self._judges, tensor.inputs, strict=True)):
             if isinstance(input_, Refused):
@@ -132,9 +133,8 @@ class Infer:
     ) -> tuple[Image, Warp | None]:
         """Return the image and the warp for an engine whose input is not in the part's slot.
 
-        For an engine that can warp, these are the frame and its warp. For another engine, this warps the frame
-        into `out`, and returns `out` and None. That happens if a restarted infer uses an engine that cannot
-        warp.
+        If the engine can warp, these are the frame and its warp. Otherwise, the frame is warped into `out`, and
+        `out` is returned with None. That happens if a restarted infer uses an engine that cannot warp.
         """
         warp = judge.warper.warp_by(self._frame, input_.to_frame)
         with self._ring.area(part, "frame") as area:
@@ -145,7 +145,7 @@ class Infer:
         return out, None
 
     def _submit(self, lane: int, samples: Sequence[Sequence[Sample | None]]) -> None:
-        """Submit each judge's samples to its engine. If one engine fails, take them back from the others."""
+        """Submit each judge's samples to its engine. If one engine fails, discard the work of the others."""
         submitted: list[JudgeEngine] = []
         for number, judge in enumerate(self._judges):
             shown = [sample for each in samples if (sample := each[number])]
@@ -162,8 +162,7 @@ class Infer:
     def finish(self) -> list[Prediction | Unknown]:
         """Wait for the oldest batch, and write its outputs into the slots of its parts.
 
-        Returns a Prediction for each part, or Unknown if an engine failed on the part or the part has lost its
-        slot.
+        Returns a Prediction for each part, or Unknown if an engine failed on the part or its slot was lost.
         """
         batch = self._batches.popleft()
         collected = [self._collect(number, batch) for number in range(len(self._judges))]
@@ -185,7 +184,7 @@ class Infer:
         return outcomes
 
     def _collect(self, number: int, batch: _Batch) -> dict[int, Outputs | EngineError]:
-        """Wait for a judge's engine. Return its outputs, or its error, for the ledger number of each part."""
+        """Wait for a judge's engine. Return its outputs, or its error, by each part's number in the ledger."""
         entries = [
             tensor.part.entry for tensor in batch.tensors if not isinstance(tensor.inputs[number], Refused)
         ]

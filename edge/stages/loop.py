@@ -1,7 +1,7 @@
 """Runs the loop of a stage: receives messages, starts work on them, collects the results and sends them.
 
 A part that cannot be judged is sent to publish as `Unknown`. Any other error ends the process, and the
-supervisor restarts the process. Messages wait until then.
+supervisor restarts the process. Messages that come during the restart wait.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ ENGINE_FAILURES = 3
 
 
 class Step(Protocol):
-    """The work of a stage. `start` begins work on up to `batch` messages; `finish` ends the oldest work.
+    """The work of a stage: `start` begins a batch of messages, and `finish` returns the oldest batch's results.
 
-    Up to `lanes` batches can be in work at a time. Both methods return parts that cannot be judged as
-    `Unknown`, and raise EngineLost if this process can judge no more parts.
+    A batch has up to `batch` messages, and up to `lanes` batches can be in work at a time. Both methods return
+    parts that cannot be judged as `Unknown`, and raise EngineLost if this process can judge no more parts.
     """
 
     lanes: int
@@ -52,9 +52,9 @@ def relay(
 ) -> None:
     """Run the loop of the stage `name` until it is told to stop. `step` does the stage's work on messages.
 
-    Sends results by `onward`, and parts that cannot be judged by `publish`. Starts new parts while others are
-    still in work, as soon as the schedule allows. If the engine is lost or fails ENGINE_FAILURES times in a
-    row, sends all parts that wait or are in work as `Unknown`, and raises EngineError.
+    Calls `onward` with each result, and `publish` with each part that cannot be judged. Starts new parts while
+    others are still in work, as soon as the schedule allows. If the engine is lost or fails ENGINE_FAILURES
+    times in a row, sends all parts that wait or are in work as `Unknown`, and raises EngineError.
     """
     schedule: Schedule[Frame | Tensor] = Schedule(lanes=step.lanes, batch=step.batch, guard_ns=guard_ns)
     failures = 0
@@ -88,7 +88,7 @@ def relay(
 
 
 def refuse(message: Message, error: PartError | SlotOverwritten | EngineError) -> Unknown:
-    """Return an `Unknown` about the message's part, which has the reason and the text of the error."""
+    """Return an `Unknown` for the message's part. It has the reason and the text of the error."""
     reason: UnknownReason = "engine"
     if isinstance(error, PartError):
         reason = error.reason
@@ -102,5 +102,5 @@ def refuse(message: Message, error: PartError | SlotOverwritten | EngineError) -
 
 
 def stamp(name: str, message: Message) -> Message:
-    """Return a copy of the message that says that the stage `name` is done with it now."""
+    """Return a copy of the message, with the current time as the time when the stage `name` was done."""
     return msgspec.structs.replace(message, done_ns={**message.done_ns, name: time.monotonic_ns()})

@@ -52,17 +52,17 @@ class Publisher:
             self._findings[entry] = finding_of(reply, self._ring, self._rules)
 
     def wait_ns(self, now_ns: int) -> int:
-        """Return for how many nanoseconds the next verdict can wait for a reply, at most TICK_MS."""
+        """Return how many nanoseconds the next verdict can wait for a reply: at most TICK_MS milliseconds."""
         if self.is_done:
             return TICK_MS * 1_000_000
         due_ns = self._ledger.part(self._ledger.published).deadline_ns - self._guard_ns
         return max(0, min(due_ns - now_ns, TICK_MS * 1_000_000))
 
     def next(self, clock: Callable[[], int], *, unheard: bool = False) -> Record | None:
-        """Record the next part's verdict in the ledger and return it. Return None if it can wait.
+        """Record the next part's verdict in the ledger and return it. Return None if no verdict is due.
 
         The caller sends the verdict and then calls `sent`. `unheard` says that no subscriber would hear a
-        verdict now. A part that has its result waits while this is so, as long as its deadline allows. A
+        verdict now. While this is so, even a part that was judged waits, as long as its deadline allows. A
         verdict that was recorded before a restart may have been sent already. Such a verdict is returned again,
         marked as resent.
         """
@@ -87,7 +87,7 @@ class Publisher:
         return record
 
     def sent(self, record: Record) -> None:
-        """Note that the next part's verdict was sent, which frees the part's slot."""
+        """Note that the verdict from `next` was sent, which frees the part's slot."""
         entry = self._ledger.published
         self._findings.pop(entry, None)
         self._state.note(self._ledger.part(entry), record.reason, record.published_ns)
@@ -124,7 +124,7 @@ def run_publish(
     heartbeat_ns: int,
     leftovers: Leftovers,
 ) -> None:
-    """Send verdicts and heartbeats on an XPUB socket until the stop signal comes.
+    """Send verdicts and heartbeats on an XPUB socket, which also tells when a subscriber comes.
 
     After the stop signal, it continues until every captured part has its verdict. A new subscriber gets a
     heartbeat at once. After a restart, a new subscriber also gets the recent verdicts again, marked as resent,

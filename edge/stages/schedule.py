@@ -118,7 +118,7 @@ class Schedule(Generic[T]):
 
 @dataclass
 class _Durations:
-    """How long batches of each size took lately. Only the time after the batch before had ended counts."""
+    """How long batches of each size took lately, without the time that they waited for an earlier batch."""
 
     _usual_ns: dict[int, float] = field(default_factory=dict)
 

@@ -30,7 +30,7 @@ HANDSHAKE_MS = 2000
 
 
 class Sockets:
-    """Opens sockets in the folder of a run. Each message carries the number `run`. `with` closes them all."""
+    """Opens sockets in the folder of a run. Each message carries the run's number `run`. `with` closes all."""
 
     def __init__(self, folder: Path, run: bytes) -> None:
         self._folder, self._run = folder, run
@@ -78,7 +78,7 @@ class Sockets:
     def to(self, stage: str) -> Callable[[Message], None]:
         """Return a function that sends a message to `stage` without waiting.
 
-        If the inbox of `stage` is full, the message is lost. Its part gets the verdict `late`.
+        If the inbox of `stage` is full, the message is lost, and its part gets the verdict `late`.
         """
         socket = self._context.socket(zmq.PUSH)
         socket.set_hwm(ROWS)

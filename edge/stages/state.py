@@ -1,4 +1,4 @@
-"""Decides from its verdicts and from capture's health whether a line is idle, judging or blind, and why."""
+"""Decides whether a line is idle, judging or blind, and why, from its verdicts and the state of capture."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class State:
         return f"capture failed {(now_ns - failed_ns) / 1e9:.0f} s ago, and no part has come since"
 
     def _judging_fault(self) -> str:
-        """Return why the last parts could not be judged; empty if they could, or if too few parts could not."""
+        """Return why the last parts could not be judged. Empty if they were judged or are too few to tell."""
         if self._last is None or self._unknowns < BLIND_PARTS:
             return ""
         since_ns = self._last.captured_ns - self._unknown_since_ns

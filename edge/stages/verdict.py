@@ -26,7 +26,7 @@ Reply = Union[Prediction, Unknown]  # noqa: UP007  (as messages.py has it)
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """The facts about a line that each of its verdicts contains, and the unknown parts that it accepts."""
+    """The facts about a line that its verdicts contain, and the reasons for which it accepts unknown parts."""
 
     line: str
     recipe: str  # SHA-256 of the recipe file
@@ -36,7 +36,7 @@ class Identity:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What is known about a part before its verdict is made."""
+    """What is known about a part before its verdict is made: the reply, and the results of the judges."""
 
     reply: Reply
     result: Judgement | Unknown
@@ -82,7 +82,7 @@ def late(part: Part, detail: str) -> Finding:
 def record_of(finding: Finding, rules: Rules, identity: Identity, now_ns: int) -> Record:
     """Return the part's verdict, ready to be sent at `now_ns`. It is `late` if the part's deadline has come.
 
-    A verdict that is too long for the ledger keeps only the regions with the highest scores.
+    A verdict that is too long for the ledger keeps only its strongest regions.
     """
     reply, result, part = finding.reply, finding.result, finding.reply.part
     if now_ns >= part.deadline_ns:

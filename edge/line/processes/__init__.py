@@ -19,9 +19,9 @@ PRIORITY = {"publish": 20, "capture": 10, "preprocess": 5, "infer": 5}
 
 
 def run_stage(folder: Path, stage: str, supervisor: int) -> None:
-    """Run one stage of the run in `folder`, until a signal or the end of the process `supervisor` stops it.
+    """Run one stage of the run in `folder`, until the stop signal comes or the supervisor ends.
 
-    The capture stage also ends when its source of pictures ends.
+    `supervisor` is the process id of the supervisor. Capture also ends when its source of pictures ends.
     """
     plan = read_plan(folder)
     # Infer calls both functions itself, after its engine has started on the reserved cores.
@@ -34,7 +34,7 @@ def run_stage(folder: Path, stage: str, supervisor: int) -> None:
 
 
 def run_stage_of(folder: Path, stage: str, supervisor: int) -> int:
-    """Run a stage and return its exit status. Write its error to `<stage>.error` for the supervisor."""
+    """Run a stage and return its exit status. Write its error to `<stage>.error` for the supervisor to read."""
     logging.basicConfig(level=logging.INFO, format=f"%(levelname)s {stage}: %(message)s")
     try:
         run_stage(folder, stage, supervisor)

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: Ledger, ring: Ring) -> None:
-    """Open and check the judges' engines. Run them on the parts that come until the stop signal."""
+    """Open and check the judges' engines, and run them on the parts that come, until the stop signal comes."""
     threads = plan.recipe.engine.threads
     with ExitStack() as opened:
         with engine_cores(threads):

@@ -1,4 +1,4 @@
-"""Reads the judges for a stage, and checks that none of their files has changed since the line was started."""
+"""Reads a line's judges (its models), and checks that their files have not changed since the line started."""
 
 from __future__ import annotations
 

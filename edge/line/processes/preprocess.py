@@ -21,7 +21,7 @@ from .judges import looking_judges
 
 
 def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: Ledger, ring: Ring) -> None:
-    """Prepare the inputs of the parts that come until the stop signal."""
+    """Prepare the inputs of each part that comes, until the stop signal comes."""
     preparers = [judge.preparer() for judge in looking_judges(plan)]
     shape = plan.recipe.source.shape
 
