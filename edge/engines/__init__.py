@@ -40,8 +40,8 @@ _log = logging.getLogger(__name__)
 class EngineSelection:
     """The engine chosen for a bundle, and the precisions in which to try it, best first.
 
-    If one precision does not reproduce the bundle's golden frames, the next precision is tried. `left_out` says
-    for each faster engine why it was not chosen.
+    If the engine does not reproduce the known results of the bundle's golden frames in one precision, the next
+    precision is tried. `left_out` says for each faster engine why it was not chosen.
     """
 
     kind: EngineKind
@@ -54,12 +54,12 @@ class EngineSelection:
         return self.precisions[0]
 
     def open(self, choice: EngineChoice, bundle: Model, precision: Precision | None = None) -> Engine:
-        """Return the engine in `precision` or, if it is None, in the first one. `with` loads its model."""
+        """Return the engine in `precision`, or in the first precision if it is None. `with` loads its model."""
         return ENGINES[self.kind](bundle, precision or self.precision, choice.lanes, choice.threads)
 
 
 def open_engine(choice: EngineChoice, bundle: Model) -> Engine:
-    """Return the engine that `select_engine` chooses. Its model is loaded when it is entered by `with`."""
+    """Return the engine that `select_engine` chooses. Entering the engine by `with` loads its model."""
     return select_engine(choice, bundle).open(choice, bundle)
 
 

@@ -43,7 +43,7 @@ class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Compiled(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the `.json` of an engine says about the engine."""
+    """The description of a compiled engine. It lies beside the engine as a `.json` file."""
 
     format: int = FORMAT
     role: Role

@@ -1,4 +1,4 @@
-"""Judges parts without a network, to test a line. Every part gets the same outputs, or a fault if it is set."""
+"""Judges parts without a network, to test a line. Every part gets the same outputs, or a fault if asked to."""
 
 from __future__ import annotations
 

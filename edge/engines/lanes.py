@@ -36,7 +36,7 @@ class Execution(Protocol):
     """A network that is ready to run on one lane, with its own scratch memory."""
 
     def enqueue(self, count: int, addresses: Mapping[str, int], stream: Any) -> None:
-        """Queue one run of the network for `count` samples, which lie one after another from `addresses` on."""
+        """Queue one run of the network for `count` samples. Their inputs and outputs lie at `addresses`."""
         ...
 
 
@@ -66,7 +66,7 @@ class Lane:
         batch: int,
         warp: Any,
     ) -> None:
-        """Create the lane. `warp` is the GPU's function that warps frames; None if images come warped."""
+        """Create the lane. `warp` is the GPU's function that warps frames; None if there is none."""
         self._cuda = cuda = driver_library()
         self._warp, self._batch = warp, batch
         self._execution, self._pinned = execution, pinned
@@ -142,9 +142,9 @@ class Lane:
         return start
 
     def _warp_frame(self, number: int, sample: Sample, warp: Warp, at: int) -> None:
-        """Queue the warp of a frame, that of sample `number`, into the model's input at the GPU's address `at`.
+        """Queue the warp of the frame of sample `number` into the model's input, at the GPU's address `at`.
 
-        Before it, queue the frame's copy to the GPU, unless the GPU reads the frame in the CPU's memory.
+        If the GPU cannot read the frame in the CPU's memory, first queue a copy of the frame to the GPU.
         """
         frame = np.ascontiguousarray(sample.image)
         seen = self._pinned.address(frame)
@@ -161,7 +161,7 @@ class Lane:
         self._warp(*places, *warp.arguments(), grid=warp.grid[:2], block=warp.block, stream=self._stream)
 
     def _bring_feature(self, name: str) -> int:
-        """Return the GPU's address of all samples' feature `name`. If there are several, copy them together."""
+        """Return the GPU's address of all samples' feature `name`, copied together if there are several."""
         kept = [sample.reference for sample in self._samples]
         places = [reference.addresses[name] for reference in kept if isinstance(reference, Features)]
         if len(places) == 1:

@@ -1,1 +1,1 @@
-"""A frame on its way into a model's input: masters, registration, and one warp."""
+"""Finds how the part in a frame lies against its master, and warps the frame into a model's input."""

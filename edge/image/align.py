@@ -1,8 +1,8 @@
-"""Makes one Gauss-Newton step that registers a part to its master at one size, whatever the light.
+"""Improves the shift and rotation between a part and its master by one small step, whatever the light.
 
-The method is inverse compositional: gradients and Hessian are the master's and are computed once. Gain, offset
-and slopes of the light are projected out of the gradients, so light does not move the result (Baker and
-Matthews, "Lucas-Kanade 20 years on", IJCV 2004).
+It is a Gauss-Newton step of the inverse compositional method (Baker and Matthews, "Lucas-Kanade 20 years on",
+IJCV 2004). Gradients and Hessian are those of the master and are computed once. Gain, offset and slopes of the
+light are projected out of the gradients, so a change of the light does not move the result.
 """
 
 from __future__ import annotations
@@ -18,27 +18,31 @@ from ..recipe import Motion
 
 Floats = NDArray[np.float32]
 
-#: Pixels of the level; after a step this small the next one would not matter.
+#: In pixels of the level. After a step this small, the next step would not matter.
 _SMALL_STEP = 0.08
-#: Sides of the windows of `difference`, as shares of the shorter side. Blurring over the first cancels edges
-#: that lie slightly off; over the second, differences are averaged.
+#: Sides of the windows of `difference`, as shares of the picture's shorter side. Blurring over `_BLUR` cancels
+#: edges that lie slightly off. Differences are averaged over `_WINDOW`.
 _BLUR, _WINDOW = 1 / 20, 1 / 4
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Master -> part as `turn * z + shift`, where z = x + iy in frame pixels from the middle of the picture."""
+    """How a part is turned and shifted against its master.
+
+    A point z of the master lies at `turn * z + shift` on the part. Points are complex numbers x + iy, in the
+    frame's pixels from the middle of the picture.
+    """
 
     turn: complex = 1 + 0j
     shift: complex = 0j
 
     def corrected(self, turn: complex, shift: complex) -> Pose:
-        """Return this pose after the inverse of a small motion of the master."""
+        """Return this pose, corrected by the inverse of a small turn and shift of the master."""
         rest = self.turn / turn
         return Pose(rest / abs(rest), self.shift - rest * shift)
 
     def matrix(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """Return 2x3 float64, pixel of the master -> pixel of the part, for pictures of that shape."""
+        """Return the pose as a `(2, 3)` float64 matrix, from master to part, for pictures of `shape` (H, W)."""
         middle = complex(shape[1] - 1, shape[0] - 1) / 2
         moved, a, b = middle + self.shift - self.turn * middle, self.turn.real, self.turn.imag
         return np.array([[a, -b, moved.real], [b, a, moved.imag]])
@@ -46,31 +50,31 @@ class Pose:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """How well a part fits in one pose, and the small motion of the master that would improve it."""
+    """How well a part fits its master in one pose, and the small turn and shift that would improve the fit."""
 
-    correlation: float  # with light taken out; -1 for an even picture or a negative of the master
+    correlation: float  # without changes of the light; -1 for an even picture or a negative of the master
     turn: complex
     shift: complex
-    is_last: bool  # the next step would be too small to matter
-    warped: Floats  # (N,) the part's pixels in that pose, inside the rim
-    gain: float  # from the part's contrast to the master's
+    is_last: bool  # this step is so small that the next one would not matter
+    warped: Floats  # (N,) the part's pixels, warped onto the master by this pose, without the rim
+    gain: float  # the master's contrast, divided by the part's
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Where a part differs most from its master."""
+    """Where a part differs most from its master, and by how much."""
 
     value: float  # mean over a window, in standard deviations of the master
     place: complex  # middle of that window, x + iy in pixels of the master
 
 
 class Level:
-    """A master at one size, without the rim that a part within the limits may leave uncovered."""
+    """A master, reduced to one size. Its rim is ignored, since a shifted part may not cover the rim."""
 
     def __init__(self, picture: Floats, full: tuple[int, ...], motion: Motion, reach_px: float) -> None:
-        """`picture` is the reduced master `(H, W)` float32, `full` the shape of the master itself.
+        """`picture` is the reduced master as `(H, W)` float32. `full` is the shape of the full-size master.
 
-        `reach_px` is the width of the rim in pixels of the master.
+        `reach_px` is the width of the rim in pixels of the full-size master.
         """
         self._height, self._width = picture.shape
         self._scale = (full[1] / self._width, full[0] / self._height)
@@ -106,7 +110,10 @@ class Level:
         self._quarters = [(_damped_inverse(rows), rows.astype(np.float32)) for rows in local]
 
     def step(self, part: Floats, pose: Pose) -> Step:
-        """Warp the part, `(H, W)` float32 of this level's size, by that pose and compare it with the master."""
+        """Compare the part in a pose with the master, and compute how to improve the pose.
+
+        `part` is reduced to this level's size, as `(H, W)` float32.
+        """
         inner = (self._width - 2 * self._rim, self._height - 2 * self._rim)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         warped = np.asarray(
@@ -131,11 +138,11 @@ class Level:
         )
 
     def residual_px(self, step: Step) -> float:
-        """Return how far the worst quarter of the part would still have to move, in pixels of the master."""
+        """Return how far the worst quarter of the part still lies off the master, in pixels of the master."""
         return max(math.hypot(*(solve @ (rows @ step.warped) * step.gain)) for solve, rows in self._quarters)
 
     def difference(self, step: Step) -> Difference:
-        """Return where the part differs most from the master and by how much, gain and offset taken out."""
+        """Return where and how much the part differs most from the master. Gain and offset are ignored."""
         # Slopes of gain stay in: they would explain a part of which half is covered.
         plain_and_like = self._rows[-6:-2]
         sums = plain_and_like @ step.warped
@@ -153,7 +160,7 @@ class Level:
         return Difference(value=float(value), place=place)
 
     def _matrix(self, pose: Pose) -> NDArray[np.float64]:
-        """Return 2x3 float64, pixel inside this level's rim -> pixel of the part at this level's size."""
+        """Return a pose as `(2, 3)` float64, from this level's pixels without the rim to those of the part."""
         (sx, sy), a, b = self._scale, pose.turn.real, pose.turn.imag
         x, y = self._rim + 0.5 - self._width / 2, self._rim + 0.5 - self._height / 2
         return np.array(
@@ -165,14 +172,17 @@ class Level:
 
 
 def _orthonormal(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return orthonormal rows `(K, N)` float64 of the same span; a row that adds nothing becomes near zero."""
+    """Return orthonormal rows as `(K, N)` float64 with the same span. A row that adds none becomes nearly 0."""
     gram = rows @ rows.T
     factor = np.linalg.cholesky(gram + 1e-9 * np.trace(gram) * np.eye(len(rows)))
     return np.asarray(np.linalg.solve(factor, rows), np.float64)
 
 
 def _damped_inverse(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the inverse Hessian `(K, K)` of rows `(K, N)`, damped where the master shows hardly any motion."""
+    """Return the inverse Hessian as `(K, K)` float64 for gradients `rows`, `(K, N)`, one row for each motion.
+
+    The inverse is damped. It stays small for a motion that hardly changes the master's picture.
+    """
     hessian = rows @ rows.T
     damping = 0.003 * float(np.trace(hessian)) / max(len(rows), 1) + 1e-9
     inverse: NDArray[np.float64] = np.linalg.inv(hessian + damping * np.eye(len(rows)))

@@ -1,4 +1,4 @@
-"""The CUDA kernel that warps frames: its source, and where `trt-build` puts the compiled file."""
+"""Finds the function (CUDA kernel) that warps frames on a GPU: its source, and the file that was compiled."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ SOURCE = Path(__file__).parent / "warp.cu"
 
 
 def fatbin_name() -> str:
-    """Return the name of the compiled file. It holds the source's hash, so that no other kernel is loaded."""
+    """Return the name of the compiled file. It contains the source's hash, so that no other kernel is loaded."""
     return f"kernels-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}.fatbin"
 
 
 def fatbin(folder: Path) -> Path | None:
-    """Return the compiled kernel in a folder; None where there is none, or only one of another source."""
+    """Return the path of the compiled kernel in a folder. Return None if none was compiled from this source."""
     path = folder / fatbin_name()
     return path if path.is_file() else None

@@ -1,4 +1,4 @@
-"""Draws regions and their labels into a picture; labels do not overlap and stay inside."""
+"""Draws boxes with labels into a picture. The labels do not overlap, and stay inside the picture."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ STEP_X, STEP_Y = 8, 4
 
 @dataclass(frozen=True, kw_only=True)
 class Marked:
-    """A region of a picture with the text of its label."""
+    """A region to draw into a picture: its box, the text of its label, and its colour."""
 
-    box: tuple[int, int, int, int]
+    box: tuple[int, int, int, int]  # left, top, right, bottom in pixels
     text: str
     color: Color
     line_px: int = 2
 
 
 def draw_marked(picture: NDArray[np.uint8], marked: Sequence[Marked], *, size: float = 0.45) -> None:
-    """Draw the regions' boxes and labels into a picture `(H, W, 3)` BGR uint8; `size` is the font scale.
+    """Draw the boxes and labels of regions into `picture`, `(H, W, 3)` BGR uint8. `size` is the font's scale.
 
-    A label that does not fit beside its region is joined to it by a line; one that fits nowhere is left out.
+    If a label does not fit beside its region, a line joins the two. A label that fits nowhere is left out.
     """
     texts = [cv2.getTextSize(one.text, FONT, size, 1) for one in marked]
     sizes = [(w + 2 * PADDING, h + below + 2 * PADDING) for (w, h), below in texts]
@@ -52,17 +52,17 @@ def draw_marked(picture: NDArray[np.uint8], marked: Sequence[Marked], *, size: f
 
 
 def ink_on(color: Color) -> Color:
-    """Return black or white, whichever is easier to read on a colour."""
+    """Return the colour of a text on a background: black or white, whichever is easier to read."""
     return BLACK if np.dot(color, (0.114, 0.587, 0.299)) > 128 else WHITE
 
 
 def place_labels(
     regions: Boxes, sizes: Sequence[tuple[int, int]], shape: tuple[int, int]
 ) -> list[Boxes | None]:
-    """Return a box `(4,)` int64 for each region's label, or None where there is no room.
+    """Return for each region the box of its label as `(4,)` int64, or None if there is no room for it.
 
-    `sizes` are (width, height) of the labels, `shape` is (height, width) of the picture. Boxes lie inside the
-    picture and do not overlap. Each is as near to its region as possible and covers as little of any region.
+    `sizes` are (width, height) of the labels, `shape` is (height, width) of the picture. The labels' boxes lie
+    inside the picture and do not overlap. Each is near its region and covers little of all regions.
     """
     placed: list[Boxes | None] = []
     taken = np.empty((0, 4), np.int64)
@@ -80,7 +80,7 @@ def place_labels(
 
 
 def _spots(region: Boxes, size: tuple[int, int], shape: tuple[int, int]) -> Boxes:
-    """Return boxes `(N, 4)` to try for a label: six places around its region, then a grid over the picture."""
+    """Return boxes to try for a label as `(N, 4)` int64: six around its region, others all over the picture."""
     (width, height), (left, top, right, bottom) = size, region
     # The farthest upper left corner of a box that lies inside.
     last = np.array([shape[1] - width, shape[0] - height])
@@ -95,7 +95,7 @@ def _spots(region: Boxes, size: tuple[int, int], shape: tuple[int, int]) -> Boxe
 
 
 def _covered(spots: Boxes, boxes: Boxes) -> NDArray[np.int64]:
-    """Return `(N,)`: how many pixels of all boxes together each spot `(N, 4)` covers."""
+    """Return for each of `spots` how many pixels of all `boxes` together it covers, as `(N,)` int64."""
     low = np.maximum(spots[:, None, :2], boxes[None, :, :2])
     high = np.minimum(spots[:, None, 2:], boxes[None, :, 2:])
     covered: NDArray[np.int64] = np.clip(high - low, 0, None).prod(axis=2).sum(axis=1)
@@ -103,7 +103,7 @@ def _covered(spots: Boxes, boxes: Boxes) -> NDArray[np.int64]:
 
 
 def _gaps(spots: Boxes, region: Boxes) -> NDArray[np.int64]:
-    """Return `(N,)`: pixels between each spot `(N, 4)` and a region along both axes; 0 where they touch."""
+    """Return how far each of `spots` is from a region, as `(N,)` int64: pixels along x plus pixels along y."""
     apart = np.maximum(spots[:, :2] - region[2:] - 1, region[:2] - spots[:, 2:])
     gaps: NDArray[np.int64] = np.clip(apart, 0, None).sum(axis=1)
     return gaps

@@ -1,4 +1,4 @@
-"""Keeps the masters by view, read once and prepared for comparison; the least recently used are dropped."""
+"""Reads each view's master, the picture of a good part, once and keeps it ready for comparison with parts."""
 
 from __future__ import annotations
 
@@ -28,14 +28,17 @@ ReadMaster = Callable[[str], tuple[NDArray[np.uint8], str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Master:
-    """The defect-free picture that parts of one view are compared with."""
+    """The picture without defects with which parts of one view are compared, ready for that comparison."""
 
     template: Template  # of its crop, for registration
     input: NDArray[np.uint8]  # (1, C, H, W), warped like a part that lies in place
 
 
 class Masters:
-    """Prepares masters for frames of `shape`, `(H, W)` grey or `(H, W, 3)` BGR, and keeps `kept` of them."""
+    """Prepares a view's master on its first use. Keeps the `kept` masters that were used last.
+
+    `read` reads a view's master. `shape` is that of the frames: `(H, W)` if grey, `(H, W, 3)` if BGR.
+    """
 
     def __init__(
         self, read: ReadMaster, preprocess: Preprocess, spec: InputSpec, shape: tuple[int, ...], kept: int = 64
@@ -48,7 +51,7 @@ class Masters:
     def get(self, view: str) -> Master:
         """Return the master of a view.
 
-        Raise PartError where there is none, and RecipeError where it does not fit the frames.
+        Raise PartError if the view has no master, and RecipeError if the master does not fit the frames.
         """
         if view not in self._ready:
             self._ready[view] = self._prepare(*self._read(view))
@@ -78,9 +81,9 @@ class Masters:
 def masters_of(
     recipe: Recipe, choice: JudgeChoice, preprocess: Preprocess, bundle: Bundle, pictures: Mapping[str, str]
 ) -> Masters | None:
-    """Return a judge's masters: the recipe's or, if it names none, the bundle's; None if its model needs none.
+    """Return a judge's masters: those that the recipe names or, if it names none, those of the bundle.
 
-    A file whose SHA-256 differs from the one in `pictures` is refused.
+    Return None if its model needs none. `pictures` are the SHA-256s of files; a file with another is refused.
     """
     manifest = bundle.manifest
     if not manifest.features:
@@ -92,7 +95,7 @@ def masters_of(
 
 
 def known_views(recipe: Recipe, choice: JudgeChoice, bundle: Bundle) -> list[str]:
-    """Return the views that have a master now, at most as many as are kept; a line prepares them first."""
+    """Return views that have a master now, at most as many as masters are kept. A line prepares these first."""
     if not choice.masters:
         return sorted(bundle.manifest.masters)[: recipe.masters_kept]
     if "{view}" not in choice.masters:
@@ -102,7 +105,7 @@ def known_views(recipe: Recipe, choice: JudgeChoice, bundle: Bundle) -> list[str
 
 
 def _views_of(pattern: str) -> list[str]:
-    """Return the views for which a file exists, sorted."""
+    """Return the views for which a file exists, sorted. `pattern` is a path that contains `{view}`."""
     first, *more = pattern.split("{view}")
     found = glob.glob("*".join(map(glob.escape, (first, *more))))
     ends = "".join(f"(?P=view){re.escape(piece)}" for piece in more[1:])
@@ -112,14 +115,14 @@ def _views_of(pattern: str) -> list[str]:
 
 
 def master_files(choice: JudgeChoice) -> list[str]:
-    """Return the files that the recipe's `masters` names, of all views."""
+    """Return the paths of all files that the recipe's `masters` names, one for each view."""
     if "{view}" not in choice.masters:
         return [str(Path(choice.masters))] if choice.masters else []
     return [str(Path(choice.masters.replace("{view}", view))) for view in _views_of(choice.masters)]
 
 
 def digest_of_picture(path: str) -> str:
-    """Return the SHA-256 of a file; empty where it cannot be read."""
+    """Return the SHA-256 of a file as a text, which is empty if the file cannot be read."""
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError:
@@ -127,7 +130,7 @@ def digest_of_picture(path: str) -> str:
 
 
 def _from_files(pattern: str, bayer: Bayer | None, pictures: Mapping[str, str]) -> ReadMaster:
-    """Return a reader of files that the line's camera took: grey ones are raw where frames are raw."""
+    """Return a function that reads a view's master from its file. If `bayer` is set, grey files are raw."""
 
     def master(view: str) -> tuple[NDArray[np.uint8], str]:
         path = Path(pattern.replace("{view}", view))
@@ -142,7 +145,7 @@ def _from_files(pattern: str, bayer: Bayer | None, pictures: Mapping[str, str]) 
 
 
 def _from_bundle(bundle: Bundle) -> ReadMaster:
-    """Return a reader of the masters in the bundle."""
+    """Return a function that reads a view's master from the bundle."""
 
     def master(view: str) -> tuple[NDArray[np.uint8], str]:
         try:

@@ -1,4 +1,4 @@
-"""Converts pictures between grey, BGR and raw, and reads masters and drawings from files."""
+"""Converts raw, colour and grey pictures, and reads masters and drawings from files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COLOURLESS = 6
 
 
 def one_channel(picture: NDArray[Any]) -> NDArray[Any]:
-    """Return a grey picture that was decoded as `(H, W, 3)` as `(H, W)`; others unchanged, of any dtype."""
+    """Convert a picture `(H, W, 3)` that shows only grey to `(H, W)`, of any dtype. Return others unchanged."""
     if picture.ndim != 3 or picture.shape[2] != 3:
         return picture
     blue, green, red = cv2.split(picture)
@@ -29,21 +29,21 @@ def one_channel(picture: NDArray[Any]) -> NDArray[Any]:
 
 
 def demosaiced(raw: Image, bayer: Bayer) -> Image:
-    """A raw frame `(H, W)` as `(H, W, 3)` BGR uint8; missing colours are means of the neighbours."""
+    """Convert a raw frame `(H, W)` to `(H, W, 3)` BGR uint8. Missing colours are means of the neighbours."""
     return np.asarray(cv2.cvtColor(raw, getattr(cv2, f"COLOR_Bayer{bayer.upper()}2BGR")), np.uint8)
 
 
 def grey(picture: Image) -> Image:
-    """Return a picture `(H, W)` or `(H, W, 3)` BGR uint8 as `(H, W)` uint8."""
+    """Convert a picture, `(H, W)` grey or `(H, W, 3)` BGR uint8, to grey. Return it as `(H, W)` uint8."""
     if picture.ndim == 2:
         return picture
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
-    """Return a master or drawing, `(H, W)` grey or `(H, W, 3)` BGR uint8; transparent pixels become white.
+    """Read a master or drawing. Return it as `(H, W)` grey or `(H, W, 3)` BGR uint8, on white if transparent.
 
-    Raise RecipeError for any other file.
+    Raise RecipeError if the file holds no picture with 8 bits a channel.
     """
     try:
         picture = read(path)
@@ -59,6 +59,6 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 
 
 def _on_white(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return `(H, W, 4)` BGRA uint8 on white: `(H, W, 3)` BGR uint8."""
+    """Put a partly transparent picture, `(H, W, 4)` BGRA uint8, on white. Return `(H, W, 3)` BGR uint8."""
     alpha = picture[..., 3:].astype(np.uint16)
     return ((picture[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Turns a frame into a model's input: checks its contrast, registers it to its master, and warps it."""
+"""Checks a frame's contrast, registers its part to the master, and warps the frame into a model's input."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .warp import Warper
 
 
 class Preparer:
-    """Prepares frames for one model; the line, `trt-build render` and drawings all use this one."""
+    """Prepares the inputs of one model. The line, `trt-build render` and a matcher's drawings all use it."""
 
     def __init__(
         self, preprocess: Preprocess, spec: InputSpec, masters: Masters | None, bayer: Bayer | None = None
@@ -27,11 +27,11 @@ class Preparer:
         self.shape = spec.shape
 
     def prepare(self, frame: NDArray[np.uint8], view: str, out: NDArray[np.uint8] | None) -> Input:
-        """Write the model's input into `out`, `(1, C, H, W)` uint8, and return how it lies in the frame.
+        """Write the model's input into `out` as `(1, C, H, W)` uint8. Return where the input lies in the frame.
 
-        `frame` is `(H, W)` grey or raw or `(H, W, 3)` BGR, uint8. Without `out`, only find how it lies: the
-        engine will warp the frame. Raise PartError where the frame is dark, its view has no master, or the part
-        cannot be registered to it.
+        `frame` is `(H, W)` grey or raw, or `(H, W, 3)` BGR, uint8. If `out` is None, write nothing, since the
+        engine will warp the frame. Raise PartError if the frame is dark, its view has no master, or the part
+        cannot be registered to the master.
         """
         frame = self._warper.colours(frame)
         crop = self._warper.crop(frame)
@@ -57,9 +57,9 @@ class Preparer:
 
 
 def _contrast(picture: NDArray[np.uint8]) -> float:
-    """Return the grey levels from the 1st to the 99th percentile of `(H, W)` or `(H, W, 3)` BGR uint8.
+    """Return the contrast of a picture: its 99th minus its 1st percentile, in grey levels.
 
-    About four thousand pixels are looked at.
+    `picture` is `(H, W)` or `(H, W, 3)` BGR, uint8. Only about four thousand of its pixels are read.
     """
     step = max(1, min(picture.shape[:2]) // 64)
     counts = np.cumsum(np.bincount(grey(picture[::step, ::step]).ravel(), minlength=256))

@@ -1,8 +1,8 @@
-"""Registers a part to its master: finds shift and rotation to a fraction of a pixel.
+"""Registers a part to its master: finds how the part is shifted and turned, to a fraction of a pixel.
 
-Phase correlation on a reduced copy finds the shift (Kuglin and Hines 1975; only the master's spectrum is
-whitened, once). From there, Gauss-Newton steps (align.py) run on reduced copies, coarse to fine. Why it is our
-own: docs/decisions/registration-is-our-own.md.
+Phase correlation of reduced pictures (Kuglin and Hines 1975) gives a first guess of the shift. Gauss-Newton
+steps (align.py) then improve it on copies from small to large. Why this is not done by a library:
+docs/decisions/registration-is-our-own.md.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _MOST_STEPS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Registration:
-    """How a part lies against its master; distances are in pixels of the picture that was registered."""
+    """How a part is shifted and turned against its master. Distances are in pixels of the full-size part."""
 
     matrix: NDArray[np.float64]  # 2x3, pixel of the master -> pixel of the part
-    correlation: float  # of part and master in this pose, with gain, offset and slopes of light taken out
+    correlation: float  # of part and master, after differences in light are removed
     residual_px: float  # how far the worst quarter of the part still lies off its master
     difference: Difference  # from the master, where it is greatest
     shift_px: float  # of the middle of the picture
@@ -35,9 +35,9 @@ class Registration:
 
 
 def register(part: NDArray[np.uint8], template: Template) -> Registration:
-    """Return how a grey part `(H, W)` uint8 lies against its master.
+    """Return how a part is shifted and turned against its master. `part` is grey, `(H, W)` uint8.
 
-    Raise PartError where it lies further off than the limits, or does not look like its master.
+    Raise PartError if the part lies further off than the limits allow, or does not look like its master.
     """
     if part.shape != template.shape:
         raise PartError("registration", f"expected a picture of {template.shape}, found {part.shape}")
@@ -76,7 +76,7 @@ def register(part: NDArray[np.uint8], template: Template) -> Registration:
 
 
 class Template:
-    """Everything that registration needs of a grey master `(H, W)` uint8, computed once."""
+    """Everything that registration needs of a master, computed once. The master is grey, `(H, W)` uint8."""
 
     def __init__(self, master: NDArray[np.uint8], limits: recipe.Register) -> None:
         self.shape, self.limits = master.shape, limits
@@ -92,7 +92,7 @@ class Template:
         self._search = _PhaseSearch(copies[0], self.shape, limits.max_shift_px)
 
     def copies(self, picture: NDArray[np.uint8]) -> list[Floats]:
-        """Return a picture `(H, W)` uint8 at each level's size, finest first: float32, blurred, with mean 0."""
+        """Return blurred copies of a picture, `(H, W)` uint8, from large to small, as float32 with mean 0."""
         height, width = picture.shape
         copies = []
         # Halving twice takes a sixth of the time of quartering.
@@ -105,11 +105,11 @@ class Template:
         return copies
 
     def start(self, copies: list[Floats]) -> Pose:
-        """Return a first guess of the pose."""
+        """Return a first guess of how the part lies. `copies` are the part's reduced copies."""
         return Pose() if self.limits.motion == "none" else self._search.peak(copies[0])
 
     def fit(self, copies: list[Floats], pose: Pose) -> Registration:
-        """Return the best fit of the part, searched from a first guess on."""
+        """Return how the part lies. Improve the first guess, `pose`, step by step on the part's `copies`."""
         for level, copy in zip(reversed(self._levels), reversed(copies), strict=True):
             for _ in range(_MOST_STEPS):
                 step = level.step(copy, pose)
@@ -131,7 +131,7 @@ def _shrunk(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uin
 
 
 class _PhaseSearch:
-    """Finds the shift against one master by phase correlation."""
+    """Finds how far a picture is shifted against one master, by phase correlation."""
 
     def __init__(self, picture: Floats, full: tuple[int, ...], reach_px: float) -> None:
         height, width = picture.shape
@@ -150,7 +150,7 @@ class _PhaseSearch:
         self._within_reach = np.ix_(np.arange(-y, y + 1), np.arange(-x, x + 1))
 
     def peak(self, picture: Floats) -> Pose:
-        """Return the pose with the best shift for a picture `(H, W)` float32; it has no rotation."""
+        """Return the pose with the best shift and no rotation. `picture` is `(H, W)` float32."""
         product = cv2.mulSpectrums(cv2.dft(self._windowed(picture)), self._spectrum, 0, conjB=True)
         _, _, _, (x, y) = cv2.minMaxLoc(cv2.idft(product)[self._within_reach])
         return Pose(shift=complex((x - self._reach[0]) * self._scale[0], (y - self._reach[1]) * self._scale[1]))

@@ -1,4 +1,4 @@
-"""Warps a camera's frame into a model's input: on the host, or as arguments for the CUDA kernel in warp.cu."""
+"""Warps a camera's frame into a model's input on the CPU, or makes the arguments with which a GPU does so."""
 
 from __future__ import annotations
 
@@ -32,23 +32,27 @@ _EXACT_PX = 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class Warp:
-    """One warp: a region of the frame is cut out, averaged to `picture`, and sampled by `matrix`."""
+    """How a frame becomes a model's input.
+
+    The region is cut out of the frame and reduced to the size `picture`. Each pixel of the input is then taken
+    from the place in this picture to which `matrix` leads.
+    """
 
     frame: tuple[int, ...]  # shape: (H, W) grey or raw, (H, W, 3) BGR
     source: Literal["gray", "bgr", "rggb", "grbg", "gbrg", "bggr"]
     color: Literal["gray", "bgr", "rgb"]  # of the model's input
     input: tuple[int, int]  # height, width
     region: tuple[int, int, int, int]  # x, y, width, height in the frame
-    picture: tuple[int, int]  # width, height: those of the region, or less where it is averaged
+    picture: tuple[int, int]  # width, height: those of the region, or less if the region is averaged
     matrix: Matrix  # 2x3, input pixel -> pixel of the picture
     to_frame: ToFrame  # 2x3, input pixel -> frame pixel
 
     def apply(self, frame: Image, out: Image, under: Image | None = None) -> None:
-        """Write the warped frame into `out`, `(1, C, H, W)` uint8, on the host.
+        """Warp `frame` on the CPU, and write the model's input into `out` as `(1, C, H, W)` uint8.
 
-        `frame` is uint8 of the shape `self.frame`. Where it does not cover the input, `under` shows: the
-        master's input, `(1, C, H, W)` uint8. Without `under` the frame's edge pixels are repeated. The CUDA
-        kernel gives the same pixels to within one grey level.
+        `frame` is uint8 of the shape `self.frame`. Pixels that it does not cover are taken from `under`, the
+        master's input as `(1, C, H, W)` uint8. If `under` is None, the frame's edge pixels are repeated. A GPU
+        computes the same pixels to within one grey level.
         """
         if self.source != "gray" and self.source != "bgr":
             frame = demosaiced(frame, self.source)
@@ -73,19 +77,19 @@ class Warp:
 
     @property
     def block(self) -> tuple[int, int, int]:
-        """Threads in one block of the kernel."""
+        """The number of threads in one block of the GPU's kernel, along x, y and z."""
         return _BLOCK
 
     @property
     def grid(self) -> tuple[int, int, int]:
-        """Blocks of the kernel: one thread for each pixel of the input."""
+        """The number of blocks of the GPU's kernel along x, y and z. Each pixel of the input has one thread."""
         height, width = self.input
         return (-(-width // _BLOCK[0]), -(-height // _BLOCK[1]), 1)
 
     def arguments(self, pitch: int | None = None) -> tuple[np.int32 | np.float32, ...]:
-        """Return the kernel's arguments after its pointers `frame`, `under` (0: none) and `out`.
+        """Return the arguments of the GPU's kernel that follow its pointers `frame`, `under` and `out`.
 
-        `pitch` is the number of bytes from row to row of the frame; None where rows follow one another.
+        `pitch` is the number of bytes from one row of the frame to the next; None if there are no gaps.
         """
         height, width = self.frame[:2]
         left, top, *size = self.region
@@ -100,26 +104,26 @@ class Warp:
         return (*map(np.int32, where), *map(np.float32, self.matrix.ravel()), *map(np.int32, last))
 
     def _in_channels(self, picture: Image) -> Image:
-        """Return a picture `(H, W)` or `(H, W, 3)` BGR in grey or in the model's order of channels.
+        """Convert a picture, `(H, W)` or `(H, W, 3)` BGR, to grey if the model needs grey.
 
-        A grey picture stays `(H, W)`, also for a model in colour.
+        Otherwise put its colours in the model's order. A grey picture stays `(H, W)` in any case.
         """
         if self.color == "gray":
             return grey(picture)
         return picture[..., ::-1] if self.color == "rgb" and picture.ndim == 3 else picture
 
     def _shift(self) -> tuple[int, int] | None:
-        """Return the shift x, y if the matrix shifts by whole pixels and does nothing else."""
+        """Return the shift (x, y) if the matrix only shifts, and by whole pixels. Otherwise return None."""
         (a, b, x), (c, d, y) = self.matrix.tolist()
         whole = (a, b, c, d) == (1, 0, 0, 1) and x.is_integer() and y.is_integer()
         return (int(x), int(y)) if whole else None
 
 
 class Warper:
-    """Makes the warps from frames into one model's input.
+    """Computes how frames are warped into the input of one model.
 
-    `crop` is x, y, width, height in the frame; None: the whole frame. `bayer` says how a frame `(H, W)` is raw;
-    None: it is grey.
+    `crop` is x, y, width, height in the frame; None if the whole frame is taken. `bayer` is the pattern of
+    colours of a raw frame `(H, W)`; None if such a frame is grey.
     """
 
     def __init__(
@@ -129,20 +133,21 @@ class Warper:
         self.shape = spec.shape
 
     def crop(self, frame: Image) -> Image:
-        """Return the crop of a frame `(H, W)` or `(H, W, 3)` uint8, as a view."""
+        """Return the crop of a frame, `(H, W)` or `(H, W, 3)` uint8, without copying its pixels."""
         if self._crop is None:
             return frame
         x, y, width, height = self._crop
         return frame[y : y + height, x : x + width]
 
     def colours(self, frame: Image) -> Image:
-        """Return a raw frame `(H, W)` uint8 as `(H, W, 3)` BGR, any other frame unchanged."""
+        """Convert a raw frame, `(H, W)` uint8, to `(H, W, 3)` BGR uint8. Return any other frame unchanged."""
         return demosaiced(frame, self._bayer) if self._bayer and frame.ndim == 2 else frame
 
     def warp(self, frame: tuple[int, ...], pose: Matrix | None = None) -> Warp:
-        """Return the warp for a frame of that shape.
+        """Return how a frame of shape `frame` is warped into the input.
 
-        `pose` is 2x3, crop pixel of the master -> crop pixel of the part; None: the part lies like its master.
+        `pose` is a `(2, 3)` matrix from pixels of the master's crop to pixels of the part's crop; None if the
+        part lies like its master.
         """
         x, y, width, height = self._crop_in(frame)
         to_crop = _scaling(width / self._spec.width, height / self._spec.height)
@@ -152,7 +157,7 @@ class Warper:
         return self.warp_by(frame, (a, b, right_px + x, c, d, down_px + y))
 
     def warp_by(self, frame: tuple[int, ...], to_frame: Sequence[float]) -> Warp:
-        """Return the warp for a frame of that shape by its transform: 2x3, input pixel -> frame pixel."""
+        """Return how a frame of shape `frame` is warped, by a 2x3 matrix from input pixels to frame pixels."""
         x, y, w, h = self._crop_in(frame)
         input_ = (self._spec.height, self._spec.width)
         if max(w / input_[1], h / input_[0]) > _AREA_FROM:
@@ -181,12 +186,12 @@ class Warper:
 
 
 def _scaling(x: float, y: float) -> Matrix:
-    """Return 3x3, pixel of a picture -> pixel of one `x` times as wide and `y` times as high."""
+    """Return the `(3, 3)` matrix from pixels of a picture to pixels of its copy, scaled by `x` and `y`."""
     return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
 
 
 def _whole(matrix: Matrix, shape: tuple[int, int]) -> Matrix:
-    """Return the 2x3 matrix or, where it is nearly one, the shift by whole pixels."""
+    """Return the `(2, 3)` matrix or, if it is nearly a shift by whole pixels, that of exactly this shift."""
     right, bottom = shape[1] - 1, shape[0] - 1
     (a, b, x), (c, d, y) = matrix.tolist()
     dx = round(x + ((a - 1) * right + b * bottom) / 2)
@@ -197,9 +202,9 @@ def _whole(matrix: Matrix, shape: tuple[int, int]) -> Matrix:
 
 
 def _copied(picture: Image, shift: tuple[int, int], plane: Image, behind: Image | None) -> bool:
-    """Copy a plane `(H, W)` uint8 by whole pixels; False where the picture ends and nothing is behind it.
+    """Copy a picture `(H, W)` uint8 to a plane: `plane[y, x] = picture[y + shift y, x + shift x]`.
 
-    `plane[y, x] = picture[y + shift y, x + shift x]`, and `behind[y, x]` where the picture ends.
+    Pixels that the picture does not cover come from `behind`. Return False if there are any and it is None.
     """
     (dx, dy), (height, width) = shift, plane.shape
     x1, y1 = max(0, -dx), max(0, -dy)
