@@ -25,8 +25,7 @@ def exact(decode: Decode, centre: Tensor, *, by_place: bool = False) -> Tensor:
     """Return the exact squared norm of the decoder's Jacobian at the code `centre`, as a scalar.
 
     `by_place` promises that `centre` is `(K, H, W)` and that each place is decoded into outputs of its own, as
-    1x1 convolutions do. K directions are then enough. Otherwise one direction for each number of a code is
-    computed.
+    1x1 convolutions do. In this case, K directions are enough, and not one for each number of a code.
     """
     if by_place:
         places = [1] * (centre.ndim - 1)

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
 
 class AutoencoderMethod(GoodPartsMethod):
-    """Encodes and decodes a picture's features; a part is unusual if its features are reconstructed badly."""
+    """Judges a part by encoding and decoding its picture's features. Unusual parts are reconstructed badly."""
 
     name: MethodName = "autoencoder"
     train_options = frozenset({"backbone", "mixed_sizes"})
 
     def train(self, data: Path, folder: Path, options: TrainOptions) -> None:
-        """Train on the good parts in `data`. Write the checkpoint to `folder`, or continue the one there."""
+        """Train on the good parts in `data`, and write the checkpoint to `folder`.
+
+        If `folder` has a checkpoint, continue from it.
+        """
         from trt_build.methods.autoencoder.network import AutoencoderConfig
         from trt_build.methods.autoencoder.train import TRAINING, train_autoencoder
 
@@ -38,7 +41,7 @@ class AutoencoderMethod(GoodPartsMethod):
         return Autoencoder(AutoencoderConfig(**config))
 
     def exportable(self, network: Autoencoder, *, height: int, width: int) -> Exportable:
-        """Return the network as one ONNX graph of plain weights, for pictures of the size in training."""
+        """Return the network as one ONNX graph of plain weights. The picture size is that of training."""
         return super().exportable(network.fold(), height=height, width=width)
 
 

@@ -69,9 +69,9 @@ class AutoencoderConfig:
 
 
 class Autoencoder(nn.Module):
-    """The whole network. It takes pictures `(N, C, H, W)` uint8, RGB or grey, of the configured size.
+    """The autoencoder network. It takes pictures `(N, C, H, W)` uint8, RGB or grey, of the configured size.
 
-    `backbone` is the frozen network that gives the features. Without `backbone`, its weights must be loaded
+    `backbone` is the frozen network that computes the features. Without `backbone`, its weights must be loaded
     from a checkpoint later. Raise AutoencoderError if the size or the number of channels does not fit.
     """
 
@@ -101,12 +101,12 @@ class Autoencoder(nn.Module):
         self.unusual, self.differing = Deviation(code), Deviation(seen)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return scores as `(N,)` and maps as `(N, 1, H/4, W/4)`, float32. Good parts score about two."""
+        """Return scores as `(N,)`, about two for good parts, and anomaly maps as `(N, 1, H/4, W/4)` float32."""
         l1, l2, map_ = self.judge(self.look(image))
         return self.lambdas[0] * l1 + self.lambdas[1] * l2, self.lambdas[1] * map_
 
     def look(self, image: Tensor) -> Tensor:
-        """Return the features of cells of 16x16 pixels, normalised, as `(N, P, H/16, W/16)` float32."""
+        """Return the normalised features of each 16x16 pixels of `image` as `(N, P, H/16, W/16)` float32."""
         levels = self.backbone(image)
         return (torch.cat([self._in_cells(level) for level in levels], 1) - self.mean) * self.scale
 
@@ -116,10 +116,9 @@ class Autoencoder(nn.Module):
         return code
 
     def judge(self, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the code loss as `(N,)`, the reconstruction loss as `(N,)`, and a map, all float32.
+        """Return the code distance as `(N,)`, the reconstruction error as `(N,)` and a map, all float32.
 
-        The map `(N, 1, H/4, W/4)` is the reconstruction error at each place. Nothing is multiplied by a lambda
-        yet.
+        The map `(N, 1, H/4, W/4)` is the reconstruction error at each place. No factor lambda is applied yet.
         """
         code = self.encode(seen)
         again = self.decoder(code)
@@ -137,7 +136,10 @@ class Autoencoder(nn.Module):
 
     @torch.no_grad()
     def fit_scale(self, trained: Tensor, held_out: Tensor) -> None:
-        """Fit the norms to features of training pictures, and the lambdas to those of other good pictures."""
+        """Fit the norms to `trained`, and the lambdas, which weight both parts of the score, to `held_out`.
+
+        Both are features that `look` returns: of training pictures, and of other good pictures.
+        """
         code = self.encode(trained)
         self.unusual.fit(code - self.centre)
         self.differing.fit(trained - self.decoder(code))

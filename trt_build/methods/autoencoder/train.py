@@ -36,7 +36,7 @@ MOVING = 0.01
 
 
 class CollapseError(EdgeError, ArithmeticError):
-    """A training whose codes became meaningless. The text says what was found and which weight to change."""
+    """Training failed: the codes became meaningless. The text says what was found and what to change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class LossConfig:
 
 
 class Batch(NamedTuple):
-    """One training batch: the numbers of its pictures as `(B,)` int64, and whether the centre is set yet."""
+    """One training batch: indices of pictures as `(B,)` int64, and whether the centre of the codes is set."""
 
     numbers: Tensor
     centred: bool
@@ -85,7 +85,7 @@ class AutoencoderTask:
     seed: int = 0
 
     def batches(self, epoch: int) -> list[Batch]:
-        """Return the batches of an epoch. In epoch `alone`, first set the centre to the mean of the codes."""
+        """Return the batches of an epoch. After the first `alone` epochs, set the centre to the mean code."""
         loss_config = self.loss_config
         if epoch == loss_config.alone:
             with torch.no_grad():
@@ -101,7 +101,7 @@ class AutoencoderTask:
         return self.loss_config.pull * losses.l1 + losses.l2 + self.loss_config.smoothness * losses.l3
 
     def losses(self, batch: Batch) -> Losses:
-        """Return the three losses of a batch, without weights. A "moving" centre also moves a little."""
+        """Return the three losses of a batch, without weights. If the centre is "moving", update the centre."""
         model, seen = self.model, self.seen[batch.numbers]
         code = model.encode(seen)
         again = model.decoder(code)
@@ -130,7 +130,7 @@ class AutoencoderTask:
         return {"deviation": deviation, "slope": slope, "spread": spread}
 
     def _l3(self) -> Tensor:
-        """Return the squared norm of the decoder's Jacobian at the centre, or zero if it is not used."""
+        """Return the squared norm of the decoder's Jacobian at the centre, or zero if it is turned off."""
 
         def decode(code: Tensor) -> Tensor:
             return _answer(self.model, code)
@@ -182,7 +182,7 @@ def train_autoencoder(
     weights: Path | None = None,
     mixed_sizes: bool = False,
 ) -> int:
-    """Train on the good parts in the folder `parts`. Return the number of epochs that are done.
+    """Train on the good parts in the folder `parts`. Return the number of finished epochs.
 
     Write the checkpoint to `folder`; if `folder` has a checkpoint, continue from it. `weights` is the file of
     the backbone's weights. Without `weights`, `open_backbone` searches for the file.
@@ -200,6 +200,6 @@ def train_autoencoder(
 
 @torch.inference_mode()
 def _look(model: Autoencoder, parts: list[LabelledPart]) -> Tensor:
-    """Return the features X of the parts as `(N, P, h, w)` float32, and show the progress."""
+    """Return the features of the parts' pictures as `(N, P, h, w)` float32, and show the progress."""
     shown = counted(parts, "looking at pictures")
     return torch.cat([model.look(torch.from_numpy(pictures([part], model.config.spec))) for part in shown])

@@ -1,4 +1,4 @@
-"""Crops and changes a master and its board at random, as other boards, cameras and jigs would look."""
+"""Makes training pictures: crops a master and its board at random, and changes position, light and noise."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _nudged(
 
 
 def _warp(picture: npt.NDArray[np.uint8], place: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.uint8]:
-    """Return the crop of a grey picture as `(size, size)` uint8. The 3x3 matrix `place` maps to the crop."""
+    """Return a crop of a grey picture as `(size, size)` uint8. `place` is the 3x3 matrix to the crop."""
     # Pixel centres are at half pixels in `place`, but at whole pixels in OpenCV.
     half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
     matrix = np.linalg.inv(half) @ place @ half

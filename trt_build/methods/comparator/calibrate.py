@@ -84,7 +84,7 @@ def measure_of(pairs: Sequence[Pair]) -> Measure:
 
 
 def _quality_lost(measure: Measure) -> Lost:
-    """Return a function that says in words what quality INT8 loses against FP32, or None if it loses none.
+    """Return a function that says in words what INT8 loses against FP32, or None if at most one point.
 
     The function compares boxes and not scores, because all boards with defects have similar scores.
     """

@@ -45,7 +45,10 @@ class ComparatorMethod:
     evaluates_checkpoints = True
 
     def train(self, data: Path, folder: Path, options: TrainOptions) -> None:
-        """Train on the pairs in `data`. Write the checkpoint to `folder`, or continue from one there."""
+        """Train on the pairs in `data`, and write the checkpoint to `folder`.
+
+        If `folder` has a checkpoint, continue from it.
+        """
         from trt_build.methods.comparator.network import ComparatorConfig
         from trt_build.methods.comparator.train import train_comparator
         from trt_build.methods.loop import TrainConfig
@@ -104,9 +107,9 @@ class ComparatorMethod:
     def evaluate(self, model: Path, data: Path, options: EvaluateOptions) -> Evaluated:
         """Return the figures of a bundle or a checkpoint on the pairs in `data`.
 
-        If `options.report` is a folder, write pictures of the worst boards to this folder. Boxes count from a
-        certain score, the cut. It is chosen on the held-out pairs of `options.chosen_on`; without this folder,
-        it is 0.5.
+        If `options.report` is a folder, write pictures of the worst boards to it. A box counts if its score
+        reaches the cut. The cut is chosen on the held-out pairs of the folder `options.chosen_on`; without this
+        folder, it is 0.5.
         """
         test = read_pairs(data)
         kept = held_out_pairs(options.chosen_on) if options.chosen_on else []

@@ -35,7 +35,7 @@ class ComparatorConfig:
 
 
 class Comparator(nn.Module):
-    """The whole network. It takes pictures `(N, C, H, W)` uint8, whose sides are multiples of 32 pixels."""
+    """The comparator network. It takes pictures `(N, C, H, W)` uint8 with sides that are multiples of 32."""
 
     def __init__(self, config: ComparatorConfig) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class Reference(nn.Module):
 
 
 class Judge(nn.Module):
-    """The ONNX graph that runs for each board. It takes its picture and the features of its master."""
+    """The ONNX graph that runs for each board. It takes the board's picture and its master's features."""
 
     def __init__(self, model: Comparator) -> None:
         super().__init__()

@@ -56,7 +56,7 @@ def _hill(offset: npt.NDArray[np.float32], length: float) -> npt.NDArray[np.floa
 
 
 def map_loss(logits: Tensor, map_: Tensor) -> Tensor:
-    """Return the focal loss of the map for each defect, as a scalar.
+    """Return the focal loss of the map, divided by the number of defects, as a scalar.
 
     `logits` is what the network returned, and `map_` what it should have returned. Both are `(N, K, h, w)`.
     """

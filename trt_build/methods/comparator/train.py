@@ -56,7 +56,7 @@ class ComparatorTask:
             return map_loss(logits.float(), map_) + 2.0 * extents_loss(extents.float(), sides)
 
     def check(self, model: nn.Module) -> Mapping[str, float]:
-        """Return quality in per cent on the held-out pairs, with the cut (least score) that is best on them."""
+        """Return figures of quality on the held-out pairs, in per cent, at the best limit for scores."""
         found = find_all(torch_judge(model), counted(self.held_out, "judging boards kept from training"))
         result = figures(self.held_out, found, cut=choose_cut(self.held_out, found))
         return {name: result[name] for name in ("ap_pooled", "f", "map33", "map50", "cut")}
@@ -109,7 +109,7 @@ def train_comparator(
     training: TrainConfig,
     augmentation: Augmentation | None = None,
 ) -> int:
-    """Train on the pairs in the folder `pairs`, and return the number of epochs that are done.
+    """Train on the pairs in the folder `pairs`, and return the number of finished epochs.
 
     `split` keeps some of the pairs to measure with. Write the checkpoint to `folder`; if `folder` has a
     checkpoint, continue from it. Without `augmentation`, `augmentation_for` chooses one. Raise DatasetError if

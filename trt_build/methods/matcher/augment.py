@@ -73,7 +73,7 @@ def redraw(
 def side_by_side(left: Tensor, right: Tensor) -> Tensor:
     """Return both pictures side by side at half their width, with strokes as dark as before.
 
-    Both and the result are `(N, C, H, W)` uint8, dark on light.
+    All pictures are `(N, C, H, W)` uint8, dark on light.
     """
     half = left.shape[3] // 2
     halves = [torch.minimum(side[..., : 2 * half : 2], side[..., 1 : 2 * half : 2]) for side in (left, right)]

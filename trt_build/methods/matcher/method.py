@@ -43,9 +43,9 @@ class MatcherMethod:
     evaluates_checkpoints = False
 
     def train(self, data: Path, folder: Path, options: TrainOptions) -> None:
-        """Train on the products in `data`. Write the checkpoint to `folder`, or continue the one there.
+        """Train on the products in `data`, and write the checkpoint to `folder`.
 
-        Raise DatasetError if there are too few products.
+        If `folder` has a checkpoint, continue from it. Raise DatasetError if there are too few products.
         """
         from trt_build.methods.loop import TrainConfig
         from trt_build.methods.matcher.network import MatcherConfig
@@ -69,7 +69,7 @@ class MatcherMethod:
         return Matcher(MatcherConfig(**config))
 
     def exportable(self, network: Matcher, *, height: int, width: int) -> Exportable:
-        """Return the network as one ONNX graph, for pictures of the size in training."""
+        """Return the network as one ONNX graph. The picture size is that of training."""
         return Exportable(input=network.config.spec, kinds=("product",), outputs=("embedding",), judge=network)
 
     def calibration_pictures(self, data: Path, spec: InputSpec) -> list[Case]:
@@ -84,7 +84,7 @@ class MatcherMethod:
         return set_threshold(draft, _cases(pictures, same=True), options)
 
     def held_out(self, data: Path, spec: InputSpec) -> Iterator[Case]:
-        """Yield photos of a few held-out products with a drawing of another product, then of their own."""
+        """Yield photos of a few held-out products, with a drawing of another product, then of their own."""
         pictures = held_out_pictures(data, spec)
         some = pictures.where(np.isin(pictures.product, np.unique(pictures.product)[:GOLDEN]))
         for same in (False, True):

@@ -52,7 +52,7 @@ SOURCE = MatcherConfig(branch="source", widths=(64, 128, 128, 256), blocks=(), e
 
 
 class Matcher(nn.Module):
-    """The whole network. It takes pictures `(N, C, size, size)` uint8 with dark strokes on a light ground."""
+    """The matcher network. It takes pictures `(N, C, size, size)` uint8 with dark strokes on light ground."""
 
     def __init__(self, config: MatcherConfig) -> None:
         super().__init__()

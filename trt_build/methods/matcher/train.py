@@ -61,7 +61,7 @@ class EpochPairs:
 
 @dataclass(frozen=True, kw_only=True)
 class MatcherTask:
-    """What the training loop needs: the network, pairs of randomly redrawn pictures, and the loss."""
+    """What the training loop needs: the network, pairs of randomly changed pictures, and the loss."""
 
     model: Matcher
     pictures: Pictures
@@ -70,7 +70,7 @@ class MatcherTask:
     seed: int = 0
 
     def batches(self, epoch: int) -> RedrawnBatches:
-        """Return the batches of an epoch. Pictures are redrawn in each epoch; an epoch is always the same."""
+        """Return the batches of an epoch. The random changes depend only on the seed and the epoch."""
         chosen = choose_pairs(self.pictures, self.sampling, np.random.default_rng((self.seed, epoch)))
         seed = int(np.random.default_rng((self.seed, epoch, 1)).integers(2**62))
         return RedrawnBatches(pictures=self.pictures, sampling=self.sampling, chosen=chosen, seed=seed)
@@ -160,7 +160,7 @@ def choose_pairs(pictures: Pictures, sampling: PairSampling, rng: np.random.Gene
 
 
 def _by_hand(pictures: Pictures, product: int) -> dict[int, Indices]:
-    """Return the numbers of a product's pictures for each hand that made some, as `(n,)` int64."""
+    """Return the indices of a product's pictures as `(n,)` int64, for each hand: a person or the camera."""
     mine = np.flatnonzero(pictures.product == product)
     return {int(hand): mine[pictures.hand[mine] == hand] for hand in np.unique(pictures.hand[mine])}
 
@@ -175,7 +175,7 @@ def _runs(pictures: Pictures, alike: int, rng: np.random.Generator) -> list[Indi
 
 
 def _places(run: Indices, *, joined: bool) -> Indices:
-    """Return each place's product, and the product drawn to its right or -1, as `(N, 2)` int64."""
+    """Return each place's product, and the product put to its right or -1, as `(N, 2)` int64."""
     count = len(run)
     if not joined:
         return np.stack((run, np.full(count, -1)), axis=1)
@@ -187,7 +187,7 @@ def _places(run: Indices, *, joined: bool) -> Indices:
 def _two(
     one: dict[int, Indices], other: dict[int, Indices], two_hands: bool, rng: np.random.Generator
 ) -> tuple[int, int]:
-    """Return the number of one picture of each product, made by two hands or by one, if possible."""
+    """Return the indices of one picture of each product, made by two hands or by one if possible."""
     hand = int(rng.choice(list(one)))
     hands = [h for h in other if (h != hand) == two_hands] or list(other)
     first = int(rng.choice(one[hand]))
@@ -233,7 +233,7 @@ def train_matcher(
     sampling: PairSampling,
     start: Path | None = None,
 ) -> int:
-    """Train on `pictures`, and return the number of epochs that are done. Check on `held_out`.
+    """Train on `pictures`, and return the number of finished epochs. `held_out` has pictures to check with.
 
     Write the checkpoint to `folder`; if `folder` has a checkpoint, continue from it.
     """
