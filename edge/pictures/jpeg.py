@@ -23,7 +23,7 @@ _PROGRESSIVE = (0xC2, 0xCA)
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """The size and components of a JPEG, and which bits of its coefficients the scans so far contained."""
+    """The size and components of a JPEG, and which bits of its coefficients its scans have given so far."""
 
     height: int
     width: int

@@ -66,7 +66,7 @@ def add_defect(art: NDArray[np.uint8], kind: str, rng: np.random.Generator, take
 
 
 def _is_truly(kind: str, before: NDArray[np.uint8], after: NDArray[np.float32]) -> bool:
-    """Return whether the `(h, w)` patch gained or lost islands of copper and laminate as this kind must."""
+    """Return whether the `(h, w)` patch gained or lost as many separate areas as this kind of defect must."""
     copper, bare = _ISLANDS[kind]
     was, now = before > (BARE + COPPER) // 2, after > (BARE + COPPER) / 2
     return _islands(now) - _islands(was) == copper and (bare is None or _islands(~now) - _islands(~was) == bare)
@@ -139,7 +139,7 @@ def _somewhere(art: NDArray[np.uint8], copper: bool, rng: np.random.Generator) -
 
 
 def _reach(art: NDArray[np.uint8], start: _Point, angle: float, copper: bool) -> float:
-    """Return for how many pixels, 36 at most, copper or laminate continues from `start`, `(2,)`, at `angle`."""
+    """Return how many pixels copper (else laminate) continues from `start`, `(2,)`, at `angle`; at most 36."""
     steps = np.arange(0, 36, 0.5)
     x, y = np.round(start[:, None] + _toward(angle)[:, None] * steps).astype(int)
     ends = (art[y.clip(0, art.shape[0] - 1), x.clip(0, art.shape[1] - 1)] > (BARE + COPPER) // 2) != copper
@@ -147,7 +147,7 @@ def _reach(art: NDArray[np.uint8], start: _Point, angle: float, copper: bool) ->
 
 
 def _across(art: NDArray[np.uint8], copper: bool, longest: float, rng: np.random.Generator) -> _Point | None:
-    """Return a `(N, 3)` stroke across a trace (open) or a gap (short). None if the width does not fit."""
+    """Return a `(N, 3)` stroke across a trace (an open) or a gap (a short), or None if none was suitable."""
     place = _somewhere(art, copper, rng)
     angles = np.arange(8) * np.pi / 8
     spans = [(_reach(art, place, a, copper), _reach(art, place, a + np.pi, copper), a) for a in angles]
@@ -162,12 +162,12 @@ def _across(art: NDArray[np.uint8], copper: bool, longest: float, rng: np.random
 
 
 def _open(art: NDArray[np.uint8], rng: np.random.Generator) -> _Point | None:
-    """Return a `(N, 3)` stroke of bare laminate that cuts a trace, or None if the trace does not fit."""
+    """Return a `(N, 3)` stroke of bare laminate that cuts a trace, or None if no suitable trace was found."""
     return _across(art, True, 24, rng)
 
 
 def _short(art: NDArray[np.uint8], rng: np.random.Generator) -> _Point | None:
-    """Return a `(N, 3)` stroke of copper that joins two separate traces, or None if the gap does not fit."""
+    """Return a `(N, 3)` stroke of copper that joins two separate traces, or None if no gap was suitable."""
     stroke = _across(art, False, 34, rng)
     if stroke is None:
         return None

@@ -55,8 +55,8 @@ def photograph(
 ) -> NDArray[np.uint8]:
     """Return a photograph of the artwork in this pose, as `(H, W)` grey or `(H, W, 3)` BGR uint8.
 
-    `art` is `(H + 2 MARGIN, W + 2 MARGIN)` uint8. With `light` 0 the light is even. With `light` 1 it varies
-    as the light of a lamp does.
+    `art` is `(H + 2 MARGIN, W + 2 MARGIN)` uint8. With `light` 0 the light is even. With `light` 1 the light
+    varies as that of a lamp does.
     """
     height, width = (size - 2 * MARGIN for size in art.shape)
     matrix = pose.matrix(height, width)

@@ -1,4 +1,4 @@
-"""Queues a live stream's frames until the line takes them, in bounded memory. No frame is lost silently."""
+"""Queues a live stream's frames until the line takes them, in limited memory. No frame is lost silently."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Waiting:
 
 @dataclass(frozen=True)
 class NextFrame:
-    """A frame taken from the queue, with what was lost: its own pixels, or whole frames before it."""
+    """The next frame, why its pixels were dropped if they were, and how many frames were skipped before it."""
 
     frame: StreamFrame
     lost: str  # why its pixels were dropped, or empty
@@ -34,7 +34,7 @@ class NextFrame:
 
 
 class Backlog:
-    """A queue of frames. If full, the oldest frame loses its pixels. If `newest`, only the last one is kept."""
+    """A queue of frames. If full, the oldest frame loses its pixels. If `newest`, only the last frame stays."""
 
     def __init__(self, newest: bool) -> None:
         self._newest = newest

@@ -62,7 +62,7 @@ class FolderSource:
         self._ahead = None
 
     def wait(self, timeout_s: float) -> Trigger | None:
-        """Decode the next picture and return its trigger at its time, or None if `timeout_s` ends before."""
+        """Wait for the time of the next picture. Return its trigger, or None if `timeout_s` seconds passed."""
         if self._next == len(self._files) and not self._more(timeout_s):
             return None
         path = self._files[self._next]
@@ -80,7 +80,7 @@ class FolderSource:
         return trigger
 
     def read(self, out: NDArray[np.uint8]) -> None:
-        """Write the last trigger's picture into `out`, `(H, W)` or `(H, W, 3)` uint8, or raise PartError."""
+        """Write the triggered picture into `out`, `(H, W)` or `(H, W, 3)` uint8; on failure raise PartError."""
         if self._unfit:
             raise self._unfit
         picture = decoded(self._path) if self._shown is None else self._shown

@@ -15,7 +15,7 @@ _STANDS_FOR = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]", "{view}
 
 
 def listed(pattern: str) -> list[Path]:
-    """Return all files and folders that match a pattern of `*`, `**`, `?` and `{view}`. They are not sorted."""
+    """Return all files and folders that match a pattern, unsorted. `{view}` in the pattern matches like `*`."""
     found = glob.glob(pattern.replace("[", "[[]").replace("{view}", "*"), recursive=True)
     return [Path(name) for name in found]
 

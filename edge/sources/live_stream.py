@@ -74,7 +74,7 @@ class LiveStream:
         return None
 
     def read(self, out: NDArray[np.uint8]) -> None:
-        """Write the frame of the last trigger into `out`, `(H, W)` or `(H, W, 3)` uint8, or raise PartError."""
+        """Write the triggered frame into `out`, `(H, W)` or `(H, W, 3)` uint8; on failure raise PartError."""
         deliver_frame(self._frame, out, self._name)
 
     def _read(self) -> None:

@@ -48,7 +48,7 @@ class SyntheticSource:
             self._truth.close()
 
     def wait(self, timeout_s: float) -> Trigger | None:
-        """Render the next board and return its trigger at its time, or None if `timeout_s` ends before."""
+        """Render the next board and wait for its time. Return its trigger, or None if `timeout_s` passed."""
         sequence = self._sequence + 1
         if 0 < self._section.parts < sequence:
             raise SourceEnded(f"all {self._section.parts} boards have been shown")
@@ -70,7 +70,7 @@ class SyntheticSource:
         return trigger
 
     def read(self, out: NDArray[np.uint8]) -> None:
-        """Write the board of the last trigger into `out`, `(H, W)` or `(H, W, 3)` uint8, or raise PartError."""
+        """Write the triggered picture into `out`, `(H, W)` or `(H, W, 3)` uint8; on failure raise PartError."""
         deliver(self._shown, out, f"board {self._sequence}")
 
 

@@ -61,5 +61,5 @@ class VideoFile:
         return trigger
 
     def read(self, out: NDArray[np.uint8]) -> None:
-        """Write the frame of the last trigger into `out`, `(H, W)` or `(H, W, 3)` uint8, or raise PartError."""
+        """Write the triggered frame into `out`, `(H, W)` or `(H, W, 3)` uint8; on failure raise PartError."""
         deliver_frame(self._shown, out, self._name)

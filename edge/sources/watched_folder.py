@@ -41,7 +41,7 @@ class WatchedFolder:
         self._growing: dict[Path, _FileState] = {}
 
     def poll(self) -> list[Path]:
-        """Return the files that became complete since the last call, oldest first. Call again after POLL_S."""
+        """Return the files completed since the last call, oldest first. Wait POLL_S seconds between calls."""
         now = {path: state for path in self._find() if (state := _state_of(path))}
         if self._done is None:
             self._done = self._before(now)

@@ -78,7 +78,7 @@ class _Demuxed:
     early: list[str]  # errors that FFmpeg logged while it opened the stream
 
     def __iter__(self) -> Iterator[tuple[av.Packet[av.VideoStream] | None, list[str]]]:
-        """Yield each packet of the stream, and None at the end, with FFmpeg's warnings since the last one."""
+        """Yield each packet of the stream, and None at its end, with the warnings that FFmpeg logged for it."""
         packets, count = self.container.demux(self.stream), 0
         while True:
             with av.logging.Capture() as logged:
@@ -118,7 +118,7 @@ def _frames(demuxed: _Demuxed) -> Iterator[StreamFrame]:
 
 
 def _pictures(demuxed: _Demuxed) -> Iterator[tuple[bytes | None, str]]:
-    """Yield pairs: an encoded picture and an empty text, or None and the damage that lost a picture."""
+    """Yield pairs: an encoded picture and an empty text, or None and a text that describes the damage."""
     if demuxed.live and demuxed.early:
         yield None, f"the stream is damaged: {'; '.join(demuxed.early)}"
     for packet, said in demuxed:

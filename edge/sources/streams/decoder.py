@@ -126,7 +126,7 @@ class Decoder:
 
 
 def pixels_of(frame: av.VideoFrame) -> NDArray[Any]:
-    """Return a frame's pixels as `(H, W)` grey or `(H, W, 3)` BGR uint8; PictureError if above 8 bits."""
+    """Return a frame as `(H, W)` grey or `(H, W, 3)` BGR uint8. Raises PictureError above 8 bits a channel."""
     bits = max(component.bits for component in frame.format.components)
     if bits > 8:
         raise PictureError(f"expected 8 bits a channel, found {bits} ({frame.format.name})")
@@ -143,7 +143,7 @@ def pixels_later(frame: av.VideoFrame, name: str) -> partial[NDArray[Any]]:
 
 
 def _named_pixels(frame: av.VideoFrame, name: str) -> NDArray[Any]:
-    """Return a frame's pixels as `(H, W)` or `(H, W, 3)` uint8. A PictureError starts with `name`."""
+    """Return a frame's pixels as `(H, W)` or `(H, W, 3)` uint8. Each PictureError starts with `name`."""
     try:
         return pixels_of(frame)
     except PictureError as error:

@@ -99,7 +99,7 @@ class FrameNumbers:
 
 
 class _Bits:
-    """Reads the bits of a NAL unit without its emulation prevention bytes (7.4.1). Zeros follow its end."""
+    """Reads the bits of a NAL unit without its emulation prevention bytes (7.4.1). Zeros follow the end."""
 
     def __init__(self, unit: bytes) -> None:
         data = unit.replace(b"\0\0\3", b"\0\0")
@@ -112,7 +112,7 @@ class _Bits:
         return value & ((1 << count) - 1)
 
     def exp_golomb(self) -> int:
-        """Return the next value as ue(v) (9.1). This also skips an se(v) value, which has the same length."""
+        """Read the next Exp-Golomb number (ue(v), 9.1). The same call can skip a signed number (se(v))."""
         zeros = 0
         while zeros < 32 and not self.take(1):
             zeros += 1
@@ -129,7 +129,7 @@ def _skip_scaling(bits: _Bits, size: int) -> None:
 
 
 def _by_start_codes(data: bytes) -> Iterator[bytes]:
-    """Yield the NAL units of a byte stream with start codes (Annex B). Slices are cut to their beginning."""
+    """Yield the NAL units of a byte stream with start codes (Annex B), but only the beginning of each slice."""
     for found in re.finditer(rb"\x00\x00\x01(?=[^\x00])", data):
         kind = data[found.end()] & 31
         yield data[found.end() : found.end() + (512 if kind == _SPS else _SEEN)]
