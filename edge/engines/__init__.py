@@ -126,7 +126,7 @@ def _runnable(kind: EngineKind, bundle: Model) -> Sequence[Precision]:
 def _precisions(
     choice: EngineChoice, bundle: Model, kind: EngineKind, runnable: Sequence[Precision]
 ) -> tuple[Precision, ...]:
-    """Return which of the `runnable` precisions to try, best first: only the recipe's if it names one."""
+    """Return which of the `runnable` precisions to try, best first. If the recipe names one, only that one."""
     for precision in runnable:
         if precision == choice.precision:
             return (precision,)

@@ -2,7 +2,7 @@
 
 Engines lie in `<bundle>/engines/`, each as `<role>.<precision>.<key>.engine` with a `.json` that says from
 which graph and for which GPU it was compiled. The manifest does not name them, so a new engine does not change
-the bundle. An engine judges parts only after it has reproduced the bundle's golden predictions.
+the bundle. An engine judges parts only after it has reproduced the known outputs of the bundle's golden frames.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Compiled(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return key(self.graph, self.precision, self.batch, self.target, self.portable, self.stripped)
 
     def unfit(self, here: Target) -> str | None:
-        """Return in words why the engine cannot run on `here`, this machine; None if it can."""
+        """Return in words why the engine cannot run on this machine, `here`. Return None if it can."""
         mine = self.target
         if mine.runtime != here.runtime:
             return f"it is for {mine.runtime}"
@@ -94,7 +94,7 @@ def kept(folder: Path) -> Iterator[tuple[Path, Compiled | str]]:
 
 
 def fitting(bundle: Model, role: Role, precision: Precision, here: Target) -> Compiled:
-    """Return the description of the bundle's engine for this role, precision and machine (`here`).
+    """Return the description of the bundle's engine that fits a role, a precision and this machine (`here`).
 
     If several engines fit, take the one with the largest batch. If none fits, raise EngineError, which says for
     each engine why it does not fit.

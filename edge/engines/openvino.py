@@ -68,10 +68,10 @@ class OpenVINO(OnCpu):
         return self
 
     def _compiled(self, core: Any, role: Role) -> Any:
-        """Compile the graph of a role for this CPU. Features are NHWC, as the judge's convolutions read them.
+        """Compile the bundle's graph for a role, judge or reference, for this CPU.
 
-        In INT8, features are kept as float16. That is finer than the judge's own rounding, and only half of the
-        memory is read for each part.
+        Features are NHWC, as the judge's convolutions read them. In INT8, features are kept as float16, that is
+        finer than the judge's own rounding. Half as much memory is then read for each part.
         """
         from openvino import Layout, Type
         from openvino.preprocess import PrePostProcessor

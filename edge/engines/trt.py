@@ -64,7 +64,7 @@ class TensorRT:
         return self
 
     def _plan(self, role: Role) -> tuple[_Plan, int]:
-        """Load the bundle's engine of a role. Return the engine and how many samples it takes at once."""
+        """Load the engine for a role, judge or reference. Return it and how many samples it takes at once."""
         engine = fitting(self._bundle, role, self.precision, self._here)
         graph = self._bundle.artifact(role, self.precision).read_bytes() if engine.stripped else None
         plan = _Plan(self._trt, self._logger, engine, read_plan(self._bundle, engine), graph)
@@ -224,7 +224,7 @@ class _References:
 
 
 def built_precisions(runtime: Runtime, bundle: Model) -> list[Precision]:
-    """Return the precisions for which the bundle has engines that run here. Raise EngineError if none does."""
+    """Return the precisions in which the bundle has engines that run here. Raise EngineError if it has none."""
     check_installed(runtime)
     if not any(kept(bundle.folder)):
         raise EngineError(

@@ -9,7 +9,7 @@ SOURCE = Path(__file__).parent / "warp.cu"
 
 
 def fatbin_name() -> str:
-    """Return the name of the compiled file. It contains the source's hash, so that no other kernel is loaded."""
+    """Return the name of the compiled file. It contains the source's hash, so that no other one is loaded."""
     return f"kernels-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}.fatbin"
 
 

@@ -103,7 +103,7 @@ def _covered(spots: Boxes, boxes: Boxes) -> NDArray[np.int64]:
 
 
 def _gaps(spots: Boxes, region: Boxes) -> NDArray[np.int64]:
-    """Return how far each of `spots` is from a region, as `(N,)` int64: pixels along x plus pixels along y."""
+    """Return how far each of `spots` is from a region, as `(N,)` int64. Pixels along x and y are added."""
     apart = np.maximum(spots[:, :2] - region[2:] - 1, region[:2] - spots[:, 2:])
     gaps: NDArray[np.int64] = np.clip(apart, 0, None).sum(axis=1)
     return gaps

@@ -95,7 +95,7 @@ def masters_of(
 
 
 def known_views(recipe: Recipe, choice: JudgeChoice, bundle: Bundle) -> list[str]:
-    """Return views that have a master now, at most as many as masters are kept. A line prepares these first."""
+    """Return the views that have a master now, at most as many as are kept. A line prepares these first."""
     if not choice.masters:
         return sorted(bundle.manifest.masters)[: recipe.masters_kept]
     if "{view}" not in choice.masters:

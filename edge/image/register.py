@@ -29,7 +29,7 @@ class Registration:
     matrix: NDArray[np.float64]  # 2x3, pixel of the master -> pixel of the part
     correlation: float  # of part and master, after differences in light are removed
     residual_px: float  # how far the worst quarter of the part still lies off its master
-    difference: Difference  # from the master, where it is greatest
+    difference: Difference  # the greatest one from the master
     shift_px: float  # of the middle of the picture
     rotation_deg: float
 
