@@ -70,8 +70,8 @@ class OpenVINO(OnCpu):
     def _compiled(self, core: Any, role: Role) -> Any:
         """Compile the bundle's graph for a role, judge or reference, for this CPU.
 
-        Features are NHWC, as the judge's convolutions read them. In INT8, features are kept as float16, that is
-        finer than the judge's own rounding. Half as much memory is then read for each part.
+        Features are NHWC, as the judge's convolutions read them. In INT8, features are kept as float16. This is
+        finer than the judge's own rounding, and halves the memory that is read for each part.
         """
         from openvino import Layout, Type
         from openvino.preprocess import PrePostProcessor
