@@ -1,1 +1,1 @@
-"""Folders of pictures, read and checked."""
+"""Reads and checks the folders of pictures that models are trained and tested with."""

@@ -1,4 +1,4 @@
-"""Makes the inputs of an engine from any data set, one case a picture, and asks an engine about them."""
+"""Makes the inputs of an engine from the pictures of a data set, and runs engines on them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """The input of an engine, and its name for people."""
+    """One input of an engine: a picture, and its master or drawings if the model needs them."""
 
     name: str
     image: Image  # (1, C, H, W) uint8
@@ -35,25 +35,25 @@ class Case:
 
 
 def evenly(things: Sequence[T], count: int) -> list[T]:
-    """Return `count` things, or all if there are fewer, in their order and at even distances."""
+    """Return `count` of the things, evenly spread and in the same order. Return all if there are fewer."""
     few = min(count, len(things))
     return [things[i * len(things) // few] for i in range(few)]
 
 
 def pair_cases(pairs: Sequence[Pair], spec: InputSpec) -> Iterator[Case]:
-    """Yield a case for each board with its master."""
+    """Yield an engine input for each pair: the board as the picture, with its master."""
     for pair in pairs:
         yield Case(name=pair.name, image=spec.tensor(pair.board), master=spec.tensor(pair.master))
 
 
 def part_cases(parts: Sequence[LabelledPart], spec: InputSpec) -> Iterator[Case]:
-    """Yield a case for each part of a folder."""
+    """Yield an engine input for each part, without a master."""
     for part in parts:
         yield Case(name=part.name.replace("/", "-"), image=picture(part, spec))
 
 
 def answer(engine: Engine, manifest: ModelManifest, case: Case) -> Outputs:
-    """Return an engine's outputs for a case; EngineError if one is not a number."""
+    """Return an engine's outputs for one input. Raise EngineError if an output has a NaN or an infinity."""
     found = judge(engine, manifest, case.image, case.master)
     check_numbers(f"{case.name} on {engine.name} {engine.precision}", found)
     return found
@@ -61,7 +61,7 @@ def answer(engine: Engine, manifest: ModelManifest, case: Case) -> Outputs:
 
 @contextmanager
 def judging_engine(choice: EngineChoice, bundle: Model) -> Iterator[Engine]:
-    """Open the engine that a line would take; a draft's is not checked, as it has no golden frames yet."""
+    """Open the engine that a line would choose. If `bundle` has golden frames, it must reproduce them."""
     with ExitStack() as opened:
         if isinstance(bundle, Bundle):
             yield opened.enter_context(armed_engine(choice, bundle)).engine
@@ -70,12 +70,12 @@ def judging_engine(choice: EngineChoice, bundle: Model) -> Iterator[Engine]:
 
 
 def judge_all(bundle: Model, choice: EngineChoice, cases: Iterable[Case]) -> list[Outputs]:
-    """Return the outputs of an engine for each case, in their order."""
+    """Open an engine without checking it, and return its outputs for all inputs, in the same order."""
     with open_engine(choice, bundle) as engine:
         return answers_of(engine, bundle.manifest, cases)
 
 
 def answers_of(engine: Engine, manifest: ModelManifest, cases: Iterable[Case]) -> list[Outputs]:
-    """Return the outputs of an open engine for each case, in their order."""
+    """Return the outputs of an open engine for all inputs, in the same order. Show the progress."""
     shown = counted(cases, f"judging on {engine.name} {engine.precision}")
     return [answer(engine, manifest, case) for case in shown]

@@ -1,4 +1,4 @@
-"""The error of a data set that cannot be used; it tells all mistakes in the data set at once."""
+"""Defines the error for a data set that cannot be used. It lists all mistakes in the data set at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Read = TypeVar("Read")
 
 
 class DatasetError(EdgeError, ValueError):
-    """A data set that cannot be used as it is; `mistakes` says of each file what is wrong and what to do."""
+    """The error for a data set that cannot be used. Each of its `mistakes` names a file and says what to do."""
 
     def __init__(self, *mistakes: str) -> None:
         super().__init__(together(mistakes))
@@ -20,13 +20,13 @@ class DatasetError(EdgeError, ValueError):
 
 
 def raise_mistakes(mistakes: Iterable[str]) -> None:
-    """Raise one DatasetError of all mistakes; do nothing where there are none."""
+    """Raise one DatasetError that lists all the mistakes. Do nothing if there are no mistakes."""
     if found := list(mistakes):
         raise DatasetError(*found)
 
 
 def read_each(read: Callable[[Thing], Read], things: Iterable[Thing]) -> tuple[list[Read], list[str]]:
-    """Read each thing; return what was read, and the mistakes in the others."""
+    """Call `read` on each thing. Return the results, and the mistakes of the things that could not be read."""
     done: list[Read] = []
     mistakes: list[str] = []
     for thing in things:

@@ -1,7 +1,7 @@
-"""Reads a folder of pairs of master and board, in DeepPCB's layout, into pictures and boxes of defects.
+"""Reads a folder of pairs of master and board, in DeepPCB's layout, with boxes around the defects.
 
-`<id>_temp.*` is the master, `<id>_test.*` the board, and `<id>.txt` has a line `x1 y1 x2 y2 type` for each
-defect, with type 1 to 6 in the order of `KINDS`.
+`<id>_temp.*` is the master and `<id>_test.*` the board. `<id>.txt` has a line `x1 y1 x2 y2 type` for each
+defect. The type is a number from 1 to 6, in the order of `KINDS`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from trt_build.data.errors import DatasetError, raise_mistakes, read_each
 from trt_build.data.pictures import PICTURES, entries, is_picture, nested_files, read_picture, warn_left_out
 from trt_build.data.shares import share_of
 
-#: Files by id and role: `temp`, `test`, `txt`, or an empty text.
+#: Files by their id and role. The role is `temp`, `test`, `txt`, or empty for any other file.
 Files = dict[tuple[str, str], list[Path]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A master, a board of the same size, and the defects of the board."""
+    """A master, the picture of a board in the same size, and boxes around the board's defects."""
 
     name: str
     master: npt.NDArray[np.uint8]  # (H, W) grey
@@ -36,7 +36,7 @@ class Pair:
 
 
 def read_pairs(folder: Path) -> list[Pair]:
-    """Return all pairs of a folder, by name; DatasetError tells all mistakes in the folder."""
+    """Return all pairs in a folder, sorted by name. Raise DatasetError, with all mistakes, if there are any."""
     files = _files(folder)
     names = [name for name, role in files if role == "txt"]
     if not names:
@@ -47,7 +47,7 @@ def read_pairs(folder: Path) -> list[Pair]:
 
 
 def split(pairs: Sequence[Pair], *, held_out: float = 0.06, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
-    """Split pairs into those to train with and a share `held_out`, by their names and the seed."""
+    """Keep the share `held_out` of the pairs from training. Return the training pairs and the kept pairs."""
     train: list[Pair] = []
     kept: list[Pair] = []
     for pair in pairs:
@@ -56,9 +56,10 @@ def split(pairs: Sequence[Pair], *, held_out: float = 0.06, seed: int = 0) -> tu
 
 
 def read_boxes(path: Path, size: tuple[int, int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Return boxes `(B, 4)` and kinds `(B,)` of an annotation file; `size` is the picture's height and width.
+    """Return the boxes as `(B, 4)` and the kinds as `(B,)` from an annotation file.
 
-    Boxes are left, top, right, bottom in pixels. Raises DatasetError that names each wrong line.
+    A box is left, top, right and bottom in pixels. `size` is the picture's height and width. Raise DatasetError
+    if a line is wrong.
     """
     try:
         lines = text_of(path.read_bytes()).splitlines()
@@ -72,7 +73,7 @@ def read_boxes(path: Path, size: tuple[int, int]) -> tuple[npt.NDArray[np.float3
 
 
 def _box(where: str, line: str, size: tuple[int, int]) -> list[int]:
-    """Return left, top, right, bottom and type, 1 to 6, of a line; `where` is its place for errors."""
+    """Return left, top, right, bottom and type (1 to 6) from a line. `where` names the line in errors."""
     height, width = size
     try:
         left, top, right, bottom, kind = (int(word) for word in line.replace(",", " ").split())
@@ -86,7 +87,7 @@ def _box(where: str, line: str, size: tuple[int, int]) -> list[int]:
 
 
 def _files(folder: Path) -> Files:
-    """Return all files by the id and the role in their names."""
+    """Return the paths of all files in the folder, by their id and role: `temp`, `test`, `txt`, or empty."""
     files: Files = {}
     for path in entries(folder):
         name, _, role = path.stem.rpartition("_")
@@ -99,7 +100,7 @@ def _files(folder: Path) -> Files:
 
 
 def _misplaced(folder: Path, files: Files) -> Iterator[str]:
-    """Yield a mistake for each picture that belongs to no pair or lies in an inner folder."""
+    """Yield a message for each picture that belongs to no pair or is in an inner folder."""
     yield from nested_files(folder)
     for (name, role), paths in files.items():
         if not role:
@@ -115,7 +116,7 @@ def _misplaced(folder: Path, files: Files) -> Iterator[str]:
 
 
 def _read_pair(folder: Path, files: Files, name: str) -> Pair:
-    """Return the pair with an id; DatasetError tells what is missing or does not fit."""
+    """Return the pair with the id `name`. Raise DatasetError if a picture is missing or the sizes differ."""
     pictures, mistakes = read_each(lambda role: _grey_picture(folder, files, name, role), ("temp", "test"))
     raise_mistakes(mistakes)
     master, board = pictures
@@ -128,7 +129,7 @@ def _read_pair(folder: Path, files: Files, name: str) -> Pair:
 
 
 def _grey_picture(folder: Path, files: Files, name: str, role: str) -> npt.NDArray[np.uint8]:
-    """Return the picture `(H, W)` grey of an id and a role."""
+    """Return a pair's master (role `temp`) or board (role `test`) as `(H, W)` uint8 grey."""
     if (name, role) not in files:
         raise DatasetError(f"{folder / name}_{role}.*: expected a picture ({', '.join(PICTURES)}), found none")
     path = files[name, role][0]

@@ -1,12 +1,12 @@
-"""Reads a folder in MVTec AD's layout into parts: pictures with a label and, if defective, a mask.
+"""Reads a folder in the layout of MVTec AD: pictures of parts with a label and, if defective, a mask.
 
     train/good/<id>.*                    good parts only
     test/good/<id>.*                     good parts for the test; all of test/ may be missing
-    test/<kind>/<id>.*                   defective parts, a folder for each kind of defect
-    ground_truth/<kind>/<id>_mask.png    of its picture's size, not 0 where the defect is
+    test/<kind>/<id>.*                   defective parts, one folder for each kind of defect
+    ground_truth/<kind>/<id>_mask.png    mask of the picture's size; not 0 at the defect
 
-A mask may be empty: then the part is defective, but none of its pixels are. Without ground_truth/ there are no
-masks, and no pixel figures.
+A mask may be empty. The part then counts as defective, but none of its pixels does. Without ground_truth/ there
+are no masks, so no figures for pixels are computed.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from trt_build.data.unfit import GOOD, unfit
 Picture = npt.NDArray[np.uint8]
 
 SHARES = {"fit": 0.7, "validation": 0.1, "calibration": 0.2}
-#: Parts that each share needs: with fewer than 19 scores no threshold keeps the false rejects below 5 %.
+#: Least number of parts in each list. With fewer than 19 scores, no threshold keeps overkill below 5 %.
 LEAST = {"fit": 20, "validation": 5, "calibration": 19}
-#: This many good parts fill each share with a probability of 99 %.
+#: With this many good parts, each list gets enough of them with a probability of 99 %.
 ENOUGH = 150
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledPart:
-    """A picture on disk, with its label and its mask."""
+    """A picture file of a part, with its label and the path of its mask."""
 
     name: str  # kind and file name, such as "crack/012"
     kind: str  # "good", or the kind of defect
@@ -47,13 +47,13 @@ class LabelledPart:
 
     @property
     def is_good(self) -> bool:
-        """Return whether the part has no defect."""
+        """True if the part has no defect."""
         return self.kind == GOOD
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """All parts of a folder, sorted by kind and name."""
+    """All parts in a folder, as a training list and a test list. Both are sorted by kind and name."""
 
     train: list[LabelledPart]  # all good
     test: list[LabelledPart]
@@ -61,7 +61,7 @@ class Parts:
 
 @dataclass(frozen=True, kw_only=True)
 class Good:
-    """Good parts to train with, to validate a training with, and to set thresholds with; no part is in two."""
+    """Good parts in three separate lists: to train, to check the training, and to set thresholds."""
 
     fit: list[LabelledPart]
     validation: list[LabelledPart]
@@ -69,10 +69,10 @@ class Good:
 
 
 def read_parts(folder: Path, *, mixed_sizes: bool = False) -> Parts:
-    """Open every file of a folder and return its parts; DatasetError tells all mistakes in the folder.
+    """Check every file in a folder and return its parts. Raise DatasetError if there are mistakes.
 
-    All pictures must have one size unless `mixed_sizes`. A training picture must not occur twice or in the
-    test.
+    All pictures must have the same size, unless `mixed_sizes` is True. A training picture must not occur twice
+    or in the test.
     """
     train, test = _labelled(folder, "train"), _labelled(folder, "test")
     raise_mistakes(unfit(folder, train, test, mixed_sizes=mixed_sizes))
@@ -80,9 +80,10 @@ def read_parts(folder: Path, *, mixed_sizes: bool = False) -> Parts:
 
 
 def split_good(parts: Sequence[LabelledPart], *, seed: int = 0) -> Good:
-    """Split good parts into about 70, 10 and 20 %, by their names and the seed.
+    """Split good parts into about 70 % to train, 10 % to check the training, and 20 % to set thresholds.
 
-    Parts that are added later do not move others. Raises DatasetError if a share has too few parts.
+    A part's name and the seed decide, so parts that are added later do not move others. Raise DatasetError if a
+    list gets too few parts.
     """
     shares: dict[str, list[LabelledPart]] = {name: [] for name in SHARES}
     ends = np.cumsum(list(SHARES.values()))
@@ -98,7 +99,7 @@ def split_good(parts: Sequence[LabelledPart], *, seed: int = 0) -> Good:
 
 
 def picture(part: LabelledPart, spec: InputSpec) -> Picture:
-    """Return the model's input `(1, C, H, W)` uint8: the whole picture, resampled as on the line."""
+    """Return a part's whole picture as the model's input, `(1, C, H, W)` uint8, resized as on the line."""
     out = np.empty(spec.shape, np.uint8)
     frame = frame_of(part)
     Warper(None, spec).warp(frame.shape).apply(frame, out)
@@ -106,12 +107,12 @@ def picture(part: LabelledPart, spec: InputSpec) -> Picture:
 
 
 def pictures(parts: Sequence[LabelledPart], spec: InputSpec) -> Picture:
-    """Return the inputs `(N, C, H, W)` uint8 of N parts."""
+    """Return the pictures of N parts as model inputs, `(N, C, H, W)` uint8."""
     return np.concatenate([np.empty((0, *spec.shape[1:]), np.uint8), *(picture(part, spec) for part in parts)])
 
 
 def mask_of(part: LabelledPart, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Return where the defect is, `(H, W)` bool of `shape`, by nearest neighbour; all False without a mask."""
+    """Return the defect's mask as `(H, W)` bool, scaled to `shape`. All False if the part has no mask."""
     if part.mask is None:
         return np.zeros(shape, bool)
     mask = read_picture(part.mask)
@@ -120,12 +121,12 @@ def mask_of(part: LabelledPart, shape: tuple[int, int]) -> npt.NDArray[np.bool_]
 
 
 def frame_of(part: LabelledPart) -> Picture:
-    """Return the picture as it is stored, `(H, W)` grey or `(H, W, 3)` BGR uint8."""
+    """Return the picture as it is stored: `(H, W)` grey or `(H, W, 3)` BGR, uint8."""
     return read_picture(part.path)
 
 
 def _labelled(folder: Path, half: str) -> list[LabelledPart]:
-    """Return the parts in `train` or `test`."""
+    """Return the parts in the inner folder `half`, which is `train` or `test`."""
     has_masks = bool(entries(folder / "ground_truth"))
     return [
         LabelledPart(
@@ -141,5 +142,5 @@ def _labelled(folder: Path, half: str) -> list[LabelledPart]:
 
 
 def _mask(folder: Path, kind: str, path: Path) -> Path:
-    """Return where the mask of a picture has to be."""
+    """Return the path at which the mask of a picture is expected."""
     return folder / "ground_truth" / kind / f"{path.stem}_mask.png"

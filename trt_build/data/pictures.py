@@ -1,4 +1,4 @@
-"""Finds, reads and writes the pictures of a data set; each file that is left out is named in a warning."""
+"""Finds, reads and writes the pictures of a data set. Files that are ignored are named in a warning."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from edge.errors import PictureError
 from edge.pictures import read
 from trt_build.data.errors import DatasetError
 
-#: A file with one of these endings has to be a picture; another file is one if OpenCV can read it.
+#: A file with one of these endings must be a picture. Any other file is a picture if OpenCV can read it.
 PICTURES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".tif", ".tiff", ".webp")
-#: Files that one warning names.
+#: Highest number of files that a warning names.
 NAMED = 10
 
 log = logging.getLogger(__name__)
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
-    """Return a picture as the line reads it: `(H, W)` grey or `(H, W, 3)` BGR, uint8.
+    """Return a picture as `(H, W)` grey or `(H, W, 3)` BGR, uint8, decoded in the same way as on the line.
 
-    Raises DatasetError if the file is damaged, is no picture, or has other channels or more than 8 bits.
+    Raise DatasetError if the file is damaged, is not a picture, or has other channels or more than 8 bits.
     """
     try:
         found = read(path)
@@ -40,27 +40,27 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 
 
 def save(path: Path, picture: NDArray[np.uint8], *options: int) -> None:
-    """Write a picture, `(H, W)` or `(H, W, 3)` BGR uint8, as PNG with OpenCV's options.
+    """Write a picture, `(H, W)` or `(H, W, 3)` BGR uint8, as PNG. `options` are those of `cv2.imencode`.
 
-    Raises OSError if it cannot be written; `cv2.imwrite` would only return false.
+    Raise OSError if the file cannot be written. `cv2.imwrite` is not used because it would only return False.
     """
     path.write_bytes(cv2.imencode(".png", picture, options)[1].tobytes())
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return the files and folders in a folder, by name, without hidden ones; none if there is no folder."""
+    """Return the files and folders in a folder, sorted, without hidden ones. Empty if there is no folder."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def is_picture(path: Path) -> bool:
-    """Return whether a file is to be read as a picture."""
+    """Return True if a file is to be read as a picture: by its ending, or because OpenCV can read it."""
     return path.is_file() and (path.suffix.lower() in PICTURES or cv2.haveImageReader(str(path)))
 
 
 def nested_files(folder: Path) -> Iterator[str]:
-    """Yield a mistake for each folder with files inside a folder that is to hold pictures only."""
+    """Yield a message for each inner folder that has files in it. `folder` may hold only pictures."""
     for inner in entries(folder):
         count = sum(path.is_file() for path in inner.rglob("*")) if inner.is_dir() else 0
         if count:
@@ -71,7 +71,7 @@ def nested_files(folder: Path) -> Iterator[str]:
 
 
 def warn_left_out(paths: Sequence[Path], why: str) -> None:
-    """Log a warning that names files that are not read, and why."""
+    """Log a warning that names the files that are ignored. `why` gives the reason."""
     if paths:
         more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
         log.warning("left out, %s: %s%s", why, ", ".join(map(str, paths[:NAMED])), more)

@@ -1,6 +1,6 @@
-"""Reads a plant's folder of products into arrays of pictures with labels.
+"""Reads a plant's folder of products into arrays of pictures and labels.
 
-The folder holds a folder for each product, with pictures `drawing*` and `photo*` in it.
+The folder has an inner folder for each product, which holds pictures named `drawing*` and `photo*`.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """Pictures as the model takes them, and for each its product, the product's group, and who made it."""
+    """Pictures as the model takes them. Each has its product, the product's group, and who made the picture."""
 
     pictures: npt.NDArray[np.uint8]  # (N, C, H, W)
     product: Indices  # (N,) index into `names`
-    group: Indices  # (N,) products of one group look alike, as those of a category do
+    group: Indices  # (N,) number of a group of products that look alike
     hand: Indices  # (N,) DRAWING or PHOTO, or the number of the person who drew it
-    names: tuple[str, ...]  # of all products of the data set, also of those not in `pictures`
+    names: tuple[str, ...]  # of all products in the data set, even if `pictures` has none of them
 
     def __len__(self) -> int:
         return len(self.product)
 
     def where(self, keep: npt.NDArray[np.bool_]) -> Pictures:
-        """Return the pictures for which `keep`, `(N,)` bool, is true."""
+        """Return only the pictures for which `keep`, `(N,)` bool, is True."""
         return Pictures(
             pictures=self.pictures[keep],
             product=self.product[keep],
@@ -54,7 +54,7 @@ class Pictures:
 
 
 def read_products(folder: Path, spec: InputSpec) -> Pictures:
-    """Return all products of a plant's folder, by name, as one group; DatasetError tells all mistakes in it."""
+    """Return the pictures of all products in a folder, as one group. Raise DatasetError for any mistake."""
     folders = [path for path in entries(folder) if path.is_dir()]
     if not folders:
         raise DatasetError(
@@ -73,7 +73,7 @@ def read_products(folder: Path, spec: InputSpec) -> Pictures:
 
 
 def split_products(pictures: Pictures, *, held_out: float, seed: int = 0) -> tuple[Pictures, Pictures]:
-    """Split pictures into those to train with and a share `held_out`, by the products' names and the seed."""
+    """Keep the share `held_out` of the products from training. Return the training and the kept pictures."""
     kept = np.array([share_of(name, seed) < held_out for name in pictures.names])
     return pictures.where(~kept[pictures.product]), pictures.where(kept[pictures.product])
 
@@ -81,7 +81,7 @@ def split_products(pictures: Pictures, *, held_out: float, seed: int = 0) -> tup
 def labelled(
     rows: Sequence[tuple[npt.NDArray[np.uint8], int, int, int]], names: Sequence[str], spec: InputSpec
 ) -> Pictures:
-    """Return rows of picture (`(H, W)` or `(H, W, 3)` BGR uint8), product, group and hand as `Pictures`."""
+    """Convert rows to `Pictures`. A row has a uint8 picture, its product, its group, and who made it."""
     pictures, *labels = zip(*rows, strict=True)
     product, group, hand = (np.array(label, np.int64) for label in labels)
     return Pictures(
@@ -90,13 +90,13 @@ def labelled(
 
 
 def _misplaced(folder: Path) -> Iterator[str]:
-    """Yield a mistake for each picture outside a product's folder."""
+    """Yield a message for each picture that is not in a product's folder."""
     for path in filter(is_picture, entries(folder)):
         yield f"{path}: lies in no product's folder: move it into one, or out of {folder}"
 
 
 def _incomplete(product: Path) -> Iterator[str]:
-    """Yield the mistakes in a product's folder: pictures that are missing or have another name."""
+    """Yield a message for each mistake in a product's folder: a missing or wrongly named picture."""
     yield from nested_files(product)
     pictures = [path for path in entries(product) if is_picture(path)]
     for path in pictures:
@@ -110,7 +110,7 @@ def _incomplete(product: Path) -> Iterator[str]:
 
 
 def _read(path: Path) -> npt.NDArray[np.uint8]:
-    """Return a picture as the line reads a drawing: `(H, W)` grey or `(H, W, 3)` BGR, uint8."""
+    """Return a picture as `(H, W)` grey or `(H, W, 3)` BGR, uint8, decoded as the line decodes a drawing."""
     try:
         return read_picture(path)
     except RecipeError as error:
@@ -120,7 +120,7 @@ def _read(path: Path) -> npt.NDArray[np.uint8]:
 def as_inputs(
     pictures: Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8], spec: InputSpec
 ) -> npt.NDArray[np.uint8]:
-    """Resample pictures, `(H, W)` or `(H, W, 3)` BGR uint8, into inputs `(N, C, H, W)` as the line does."""
+    """Resize pictures, `(H, W)` or `(H, W, 3)` BGR uint8, to model inputs `(N, C, H, W)`, as the line does."""
     out = np.empty((len(pictures), *spec.shape[1:]), np.uint8)
     warper = Warper(None, spec)
     for picture, place in zip(pictures, out, strict=True):

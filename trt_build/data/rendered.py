@@ -1,4 +1,4 @@
-"""Writes a training set of rendered boards, in DeepPCB's layout and registered like parts on the line."""
+"""Writes a training set of computer-generated boards, in DeepPCB's layout and aligned as on the line."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from edge.render.photo import BoardPose, master, photograph
 from trt_build.data.pictures import save
 from trt_build.terminal.progress import counted
 
-#: Designs with lower numbers are for lines: no model is trained with them.
+#: Number of the first design for training. Lower numbers are for lines and are never trained with.
 FIRST_DESIGN = 1000
 
 
 def write_pairs(folder: Path, boards: int, size: int, seed: int) -> None:
-    """Write `<id>_temp.png`, `<id>_test.png` and `<id>.txt` for each of `boards` boards of different designs.
+    """Draw boards of different designs, and write master, picture and list of defects of each to `folder`.
 
-    Sets with different seeds share no design if each has fewer than 100,000 boards. Every tenth board is good;
-    the others have up to eight defects. Pictures have `size` x `size` pixels.
+    `boards` is their number. Sets with different seeds share no design if each has fewer than 100,000 boards.
+    Every tenth board is good; the others have up to eight defects. Pictures have `size` x `size` pixels.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for index in counted(range(boards), "rendering boards"):
@@ -48,7 +48,7 @@ def write_pairs(folder: Path, boards: int, size: int, seed: int) -> None:
 
 
 def registered(part: NDArray[np.uint8], temp: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the part warped onto its master as the line does it; both `(H, W)` uint8."""
+    """Align the picture of a part with its master, as the line does. Both pictures are `(H, W)` uint8 grey."""
     preprocess, spec = Preprocess(), InputSpec(height=temp.shape[0], width=temp.shape[1])
     masters = Masters(lambda view: (temp, view), preprocess, spec, temp.shape)
     image = np.empty(spec.shape, np.uint8)

@@ -1,4 +1,4 @@
-"""Splits a data set by the names in it, so that what is added later moves nothing from one share to another."""
+"""Splits data sets by the names of their items, so that items that are added later do not move others."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import hashlib
 
 
 def share_of(name: str, seed: int) -> float:
-    """Return where a name falls between 0 and 1, as if by chance; it depends on name and seed alone."""
+    """Return a number from 0 to 1 that looks random but depends only on the name and the seed."""
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

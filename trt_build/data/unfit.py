@@ -1,4 +1,4 @@
-"""Finds all mistakes in a folder of parts in MVTec AD's layout; each names its file and what to do."""
+"""Finds all mistakes in a folder of parts in MVTec AD's layout. Each message says which file and what to do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HALVES = ("train", "test", "ground_truth")
 def unfit(
     folder: Path, train: Sequence[LabelledPart], test: Sequence[LabelledPart], *, mixed_sizes: bool
 ) -> Iterator[str]:
-    """Yield a text for each mistake; log a warning that names the files that are left out."""
+    """Check a data set before training. Yield a message for each mistake. Warn about files that are ignored."""
     yield from _misplaced(folder)
     yield from _mislabelled(folder, train)
     yield from _strays(folder, test)
@@ -33,7 +33,7 @@ def unfit(
 
 
 def _misplaced(folder: Path) -> Iterator[str]:
-    """Yield a mistake for each picture outside a label's folder, or in a folder within it."""
+    """Yield a message for each picture that is not directly in the folder of a label."""
     for half in HALVES:
         for label in entries(folder / half):
             yield from nested_files(label)
@@ -44,7 +44,7 @@ def _misplaced(folder: Path) -> Iterator[str]:
 
 
 def _mislabelled(folder: Path, train: Sequence[LabelledPart]) -> Iterator[str]:
-    """Yield a mistake if there are no good training pictures, or if there are defective ones."""
+    """Yield a message if there are no good training pictures, or if there are defective training pictures."""
     if not any(part.is_good for part in train):
         yield (
             f"{folder / 'train' / GOOD}: expected pictures of good parts ({', '.join(PICTURES)}), found none: "
@@ -58,7 +58,7 @@ def _mislabelled(folder: Path, train: Sequence[LabelledPart]) -> Iterator[str]:
 
 
 def _strays(folder: Path, test: Sequence[LabelledPart]) -> Iterator[str]:
-    """Yield a mistake for each mask without a defective part, and for each defective part without a mask."""
+    """Yield a message for each mask without a defective part, and for each defective part without a mask."""
     masks = {part.mask for part in test}
     for kind in entries(folder / "ground_truth"):
         for path in entries(kind):
@@ -76,7 +76,7 @@ def _strays(folder: Path, test: Sequence[LabelledPart]) -> Iterator[str]:
 
 
 def _unreadable(parts: Sequence[LabelledPart], mixed_sizes: bool) -> Iterator[str]:
-    """Yield a mistake for each picture that cannot be read, does not fit its mask or has another size."""
+    """Yield a message for each picture that cannot be read, does not fit its mask, or has an unusual size."""
     sized, wrong = read_each(lambda part: (part, _size(part)), parts)
     yield from wrong
     sizes = Counter(size for _, size in sized)
@@ -89,7 +89,7 @@ def _unreadable(parts: Sequence[LabelledPart], mixed_sizes: bool) -> Iterator[st
 
 
 def _size(part: LabelledPart) -> tuple[int, ...]:
-    """Return height and width of a picture; DatasetError if it cannot be read or does not fit its mask."""
+    """Return a picture's height and width. Raise DatasetError if it cannot be read or does not fit its mask."""
     size = read_picture(part.path).shape[:2]
     if part.mask is not None and part.mask.is_file():
         mask = read_picture(part.mask)
@@ -105,7 +105,7 @@ def _size(part: LabelledPart) -> tuple[int, ...]:
 
 
 def _copies(train: Sequence[LabelledPart], test: Sequence[LabelledPart]) -> Iterator[str]:
-    """Yield a mistake for each picture that occurs twice, in train and test, or with two labels or one name."""
+    """Yield a message for each file name that occurs twice and each picture that is a copy of another one."""
     trained: dict[bytes, LabelledPart] = {}
     tested: dict[bytes, LabelledPart] = {}
     for half in (train, test):
@@ -133,7 +133,7 @@ def _copies(train: Sequence[LabelledPart], test: Sequence[LabelledPart]) -> Iter
 
 
 def _warn(folder: Path) -> None:
-    """Log which files beside the pictures are not read."""
+    """Log a warning that names the files that are ignored because of their type or place."""
     inside = [path for half in HALVES for label in entries(folder / half) for path in (label, *entries(label))]
     files = [path for path in inside if path.is_file() and not is_picture(path)]
     warn_left_out(files, "since OpenCV finds no picture in them")
@@ -144,10 +144,10 @@ def _warn(folder: Path) -> None:
 
 
 def _digest(part: LabelledPart) -> bytes:
-    """Return the SHA-256 of a picture's file."""
+    """Return the SHA-256 of a part's picture file."""
     return hashlib.sha256(part.path.read_bytes()).digest()
 
 
 def _text_of(shape: Sequence[int]) -> str:
-    """Return width x height of a picture of shape `(H, W, ...)` for people."""
+    """Return the size of a picture as text, such as 640x480. `shape` starts with height and width."""
     return f"{shape[1]}x{shape[0]}"

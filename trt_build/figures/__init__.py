@@ -1,1 +1,1 @@
-"""Compute figures from what a model says and what is true, and draw charts and a report."""
+"""Computes quality figures by comparing a model's outputs with labels, and draws charts and a report."""

@@ -1,6 +1,6 @@
-"""Measures a comparator on pairs: figures, thresholds, and pictures of the worst boards.
+"""Evaluates a comparator on boards: computes quality figures, chooses thresholds, and draws the worst boards.
 
-Thresholds are chosen on pairs that were kept from training, and only applied to those that are reported.
+Thresholds are chosen on pairs that were not used in training. The figures are reported on other pairs.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from trt_build.figures.boxes import Boxes, best_cut, class_mean_ap, official_sco
 FloatArray = npt.NDArray[np.float32]
 Picture = npt.NDArray[np.uint8]
 
-#: Master and board, `(H, W)` uint8, into map `(K, h, w)` and extents `(4, h, w)`, both float32.
+#: Takes master and board, `(H, W)` uint8; returns map `(K, h, w)` and extents `(4, h, w)`, both float32.
 Judge = Callable[[Picture, Picture], tuple[FloatArray, FloatArray]]
 
 #: Boxes with a lower score are left out of the precision curve.
 FLOOR = 0.05
-#: Overlap from which a found box is right, as DeepPCB defines it.
+#: Least overlap at which a found box is right, as DeepPCB defines it.
 IOU = 0.33
 GREEN, RED, INK = (0, 150, 0), (0, 0, 255), (30, 30, 30)
 TITLE_PX = 22
 
 
 def find_all(judge: Judge, pairs: Iterable[Pair], *, floor: float = FLOOR) -> list[Boxes]:
-    """Return the boxes that the judge finds on each board, highest score first."""
+    """Return the boxes that the judge finds on each board, highest score first. `floor` is the lowest score."""
     thresholds = dict.fromkeys(KINDS, floor)
     found = []
     for pair in pairs:
@@ -47,12 +47,15 @@ def find_all(judge: Judge, pairs: Iterable[Pair], *, floor: float = FLOOR) -> li
 
 
 def truth_of(pairs: Sequence[Pair]) -> list[Boxes]:
-    """Return the true boxes of each pair."""
+    """Return the true boxes of each pair, with a score of 1."""
     return [Boxes(boxes=p.boxes, kinds=p.kinds, scores=np.ones(len(p.kinds))) for p in pairs]
 
 
 def figures(pairs: Sequence[Pair], found: Sequence[Boxes], *, cut: float) -> dict[str, float]:
-    """Return DeepPCB's pooled score and the means over kinds, in per cent; F counts boxes from `cut` on."""
+    """Return DeepPCB's official score and each kind's average precision, in per cent.
+
+    `cut` is the lowest score of a box that precision, recall and F count.
+    """
     truth = truth_of(pairs)
     official = official_score(truth, found, iou=IOU, cut=cut)
     map33, each = class_mean_ap(truth, found, iou=IOU, kinds=len(KINDS))
@@ -64,12 +67,12 @@ def figures(pairs: Sequence[Pair], found: Sequence[Boxes], *, cut: float) -> dic
 
 
 def choose_cut(pairs: Sequence[Pair], found: Sequence[Boxes]) -> float:
-    """Return the score from which boxes count, for the highest official F on these pairs."""
+    """Return the lowest score of a box that counts. It is chosen so that the official F is highest."""
     return best_cut(truth_of(pairs), found, iou=IOU)
 
 
 def choose_thresholds(pairs: Sequence[Pair], found: Sequence[Boxes]) -> dict[str, float]:
-    """Return for each kind the score that best separates true from false boxes on these pairs."""
+    """Return for each kind of defect the score that best separates true boxes from false boxes."""
     truth = truth_of(pairs)
     return {
         kind: best_cut([t.of_kind(i) for t in truth], [f.of_kind(i) for f in found], iou=IOU)
@@ -80,9 +83,9 @@ def choose_thresholds(pairs: Sequence[Pair], found: Sequence[Boxes]) -> dict[str
 def draw_worst(
     pairs: Sequence[Pair], found: Sequence[Boxes], folder: Path, *, cut: float, count: int = 20
 ) -> list[Path]:
-    """Write pictures of the `count` boards with the most escapes and overkills; return their paths.
+    """Write pictures of the `count` boards with the most escapes and overkills. Return their paths.
 
-    A picture shows the master, then the board with true boxes in green and found ones in red.
+    A picture shows the master, and beside it the board with true boxes in green and found boxes in red.
     """
     folder.mkdir(parents=True, exist_ok=True)
     wrong = [_mistakes(t, f.from_score(cut)) for t, f in zip(truth_of(pairs), found, strict=True)]
@@ -98,13 +101,13 @@ def draw_worst(
 
 
 def _mistakes(truth: Boxes, found: Boxes) -> tuple[int, int]:
-    """Return the numbers of escapes and overkills of a board."""
+    """Return how many true boxes were not found (escapes) and how many found boxes are false (overkills)."""
     table = (overlaps(truth.boxes, found.boxes) > IOU) & (truth.kinds[:, None] == found.kinds[None])
     return int((~table.any(axis=1)).sum()), int((~table.any(axis=0)).sum())
 
 
 def _side_by_side(pair: Pair, found: Boxes) -> Picture:
-    """Return master and board side by side, `(H, W, 3)` BGR uint8, with true and found boxes."""
+    """Return master and board side by side, with true and found boxes on the board, as BGR uint8."""
     board = np.asarray(cv2.cvtColor(pair.board, cv2.COLOR_GRAY2BGR), np.uint8)
     marked = [
         Marked(box=_sides(box), text=KINDS[kind], color=GREEN)
@@ -125,7 +128,7 @@ def _side_by_side(pair: Pair, found: Boxes) -> Picture:
 
 
 def _titled(picture: Picture, words: Sequence[tuple[str, Color]]) -> Picture:
-    """Return the picture `(H, W, 3)` with a line of coloured text above it."""
+    """Add a line of text above a picture `(H, W, 3)` BGR. `words` are pieces of the text with their colours."""
     titled = np.asarray(
         cv2.copyMakeBorder(picture, TITLE_PX, 0, 0, 0, cv2.BORDER_CONSTANT, value=WHITE), np.uint8
     )
@@ -137,13 +140,13 @@ def _titled(picture: Picture, words: Sequence[tuple[str, Color]]) -> Picture:
 
 
 def _sides(box: npt.NDArray[Any]) -> tuple[int, int, int, int]:
-    """Return left, top, right, bottom of a box `(4,)` as whole pixels."""
+    """Return left, top, right and bottom of a box `(4,)` as whole pixels."""
     left, top, right, bottom = (int(side) for side in box)
     return left, top, right, bottom
 
 
 def as_boxes(regions: Sequence[Region]) -> Boxes:
-    """Return regions as boxes, in the same order."""
+    """Convert regions to boxes, in the same order."""
     return Boxes(
         boxes=np.array([(r.x, r.y, r.x + r.w, r.y + r.h) for r in regions], np.float64).reshape(-1, 4),
         kinds=np.array([KINDS.index(r.kind) for r in regions], np.int64),

@@ -1,10 +1,10 @@
-"""Compares found with true boxes: DeepPCB's official score, and the average precision by kind.
+"""Compares found boxes with true boxes: DeepPCB's official score, and the average precision of each kind.
 
 The official script (tangsanli5201/DeepPCB) comes from the ICDAR 2015 reading competition. The published figures
-depend on what it does: it computes one average precision over all kinds; it matches boxes in the order of the
-file, not by score; a true box that a found box covers is used up even if the kinds differ; precision, recall
-and F count every box that was submitted. `class_mean_ap` is the usual figure: kind by kind, highest score
-first.
+depend on its peculiarities: It computes one average precision over all kinds. It matches boxes in the order of
+the file, not by score. A true box that a found box covers is used up even if the kinds differ. Precision,
+recall and F count every box that was submitted. `class_mean_ap` is the usual figure: it looks at each kind
+alone and matches the highest score first.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Boxes:
-    """The boxes of one picture, in the order in which they are submitted."""
+    """The boxes in one picture, with their kinds and scores. The official score depends on their order."""
 
     boxes: npt.NDArray[np.floating]  # (B, 4) left, top, right, bottom in pixels
     kinds: npt.NDArray[np.int64]  # (B,)
-    scores: npt.NDArray[np.floating]  # (B,), not used of true boxes
+    scores: npt.NDArray[np.floating]  # (B,), not used for true boxes
 
     def of_kind(self, kind: int) -> Boxes:
-        """Return the boxes of one kind."""
+        """Return only the boxes of this kind."""
         return self._where(self.kinds == kind)
 
     def from_score(self, cut: float) -> Boxes:
-        """Return the boxes with at least this score."""
+        """Return only the boxes with a score of at least `cut`."""
         return self._where(self.scores >= cut)
 
     def _where(self, keep: npt.NDArray[np.bool_]) -> Boxes:
-        """Return the boxes for which `keep`, `(B,)` bool, is true."""
+        """Return only the boxes for which `keep`, `(B,)` bool, is True."""
         return Boxes(boxes=self.boxes[keep], kinds=self.kinds[keep], scores=self.scores[keep])
 
 
 @dataclass(frozen=True, kw_only=True)
 class OfficialScore:
-    """DeepPCB's score, each value 0 to 1; an average precision is computed over all kinds together."""
+    """DeepPCB's official score. Each value is from 0 to 1. The average precision counts all kinds together."""
 
     ap: float  # of all found boxes
     ap_at_cut: float  # of the boxes that F counts
@@ -53,10 +53,10 @@ class OfficialScore:
 def official_score(
     truth: Sequence[Boxes], found: Sequence[Boxes], *, iou: float = 0.33, cut: float = 0.0
 ) -> OfficialScore:
-    """Return DeepPCB's score of all found boxes and of those with a score of at least `cut`.
+    """Return DeepPCB's official score of the found boxes.
 
-    The script scores one list. Its precision curve needs boxes with low scores too, and its F does not, so a
-    submission is scored twice: with them and without. This returns both.
+    `cut` is the lowest score of a box that precision, recall and F count. The average precision is computed
+    twice: over all boxes, because its curve needs low scores too, and over the boxes that F counts.
     """
     total = sum(len(t.kinds) for t in truth)
     meant = [f.from_score(cut) for f in found]
@@ -76,7 +76,7 @@ def official_score(
 def class_mean_ap(
     truth: Sequence[Boxes], found: Sequence[Boxes], *, iou: float, kinds: int
 ) -> tuple[float, list[float]]:
-    """Return the mean over kinds, and each kind's average precision: the area under the precision envelope."""
+    """Return the mean average precision of all kinds, and the average precision of each kind."""
     each = []
     for kind in range(kinds):
         theirs = [t.of_kind(kind) for t in truth]
@@ -88,18 +88,18 @@ def class_mean_ap(
 
 
 def best_cut(truth: Sequence[Boxes], found: Sequence[Boxes], *, iou: float = 0.33) -> float:
-    """Return the lowest score to submit, in hundredths, for the highest official F."""
+    """Return the score threshold for boxes, rounded to 0.01, that gives the highest official F."""
     cuts = np.unique(_scores(found).round(2))
     if not len(cuts):
         return 0.5
     quality = [official_score(truth, [f.from_score(cut) for f in found], iou=iou).f for cut in cuts]
     best = np.flatnonzero(np.array(quality) >= max(quality) - 1e-9)
-    # Of equally good cuts the middle one is the safest.
+    # If several cuts are equally good, the middle one is the safest.
     return float(cuts[best[len(best) // 2]])
 
 
 def overlaps(one: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) -> FloatArray:
-    """Return the IoU `(A, B)` of each box `(A, 4)` with each box `(B, 4)`."""
+    """Return the overlap (IoU) of each of A boxes with each of B other boxes, as `(A, B)` from 0 to 1."""
     sides = np.minimum(one[:, None, 2:], other[None, :, 2:]) - np.maximum(one[:, None, :2], other[None, :, :2])
     both = np.prod(np.clip(sides, 0, None), axis=2)
     areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (one, other)]
@@ -107,17 +107,17 @@ def overlaps(one: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) -> 
 
 
 def _scores(found: Sequence[Boxes]) -> FloatArray:
-    """Return the scores `(N,)` of all boxes of all pictures."""
+    """Return the scores of all boxes in all pictures as `(N,)`."""
     return np.concatenate([f.scores for f in found]).astype(np.float64)
 
 
 def _hits(truth: Sequence[Boxes], found: Sequence[Boxes], iou: float) -> npt.NDArray[np.bool_]:
-    """Return whether each box of each picture is right `(N,)`, as the official script matches them."""
+    """Return whether each found box of all pictures is right, as `(N,)`, by the rules of DeepPCB's script."""
     return np.concatenate([_match_in_order(t, f, iou) for t, f in zip(truth, found, strict=True)])
 
 
 def _match_in_order(truth: Boxes, found: Boxes, iou: float) -> npt.NDArray[np.bool_]:
-    """Return which found boxes are right `(B,)`: each true box takes the first free found box covering it."""
+    """Return which found boxes are right as `(B,)`. Each true box takes the first unused box that covers it."""
     hits = np.zeros(len(found.kinds), bool)
     used = np.zeros(len(found.kinds), bool)
     table = overlaps(truth.boxes, found.boxes) > iou
@@ -130,7 +130,7 @@ def _match_in_order(truth: Boxes, found: Boxes, iou: float) -> npt.NDArray[np.bo
 
 
 def _match_strongest(truth: Boxes, found: Boxes, iou: float) -> npt.NDArray[np.bool_]:
-    """Return which found boxes are right `(B,)`: by falling score, each takes its best free true box."""
+    """Return which found boxes are right as `(B,)`. Boxes with high scores choose their true box first."""
     hits = np.zeros(len(found.kinds), bool)
     table = overlaps(found.boxes, truth.boxes)
     for f in np.argsort(-found.scores, kind="stable"):
@@ -141,21 +141,21 @@ def _match_strongest(truth: Boxes, found: Boxes, iou: float) -> npt.NDArray[np.b
 
 
 def _curve(scores: FloatArray, hits: npt.NDArray[np.bool_], total: int) -> tuple[FloatArray, FloatArray]:
-    """Return recall and precision `(N,)` after each box, by falling score; `total` counts the true boxes."""
+    """Return recall and precision, `(N,)` each, of the N best boxes. `total` is the number of true boxes."""
     ranked = hits[np.argsort(-scores, kind="stable")]
     right = np.cumsum(ranked)
     return right / max(total, 1), right / np.arange(1, len(ranked) + 1)
 
 
 def _stepwise_ap(scores: FloatArray, hits: npt.NDArray[np.bool_], total: int) -> float:
-    """Return the mean over true boxes of the precision at which each was found, from scores and hits `(N,)`."""
+    """Return the average precision: the mean, over all true boxes, of the precision at which each was found."""
     _, precision = _curve(scores, hits, total)
     ranked = hits[np.argsort(-scores, kind="stable")]
     return float(precision[ranked].sum() / max(total, 1))
 
 
 def _envelope_ap(scores: FloatArray, hits: npt.NDArray[np.bool_], total: int) -> float:
-    """Return the area under the envelope of precision over recall, from scores and hits `(N,)`."""
+    """Return the average precision: the area under the envelope of the precision over the recall."""
     recall, precision = _curve(scores, hits, total)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     return float((np.diff(recall, prepend=0.0) * envelope).sum())

@@ -1,4 +1,4 @@
-"""Draws charts of a training and of judged parts, and pages of parts with their anomaly maps."""
+"""Draws charts of a training and of test scores, and pages of pictures with their anomaly maps."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from trt_build.terminal.plain_names import plain_name
 
 GOOD, BAD, INK, FAINT, TRUTH = "#2f6db5", "#d95f30", "#222222", "#9a9a9a", "#00a6d6"
 MAP_COLORS = LinearSegmentedColormap.from_list("anomaly map", ["#ffd54a", "#f57c00", "#b3001b"])
-#: Quantiles of good parts' map values: below the first no colour is shown, above the second the full one.
+#: Quantiles of good parts' map values, at which colour starts and is full.
 USUAL, RARE = 0.95, 0.999
 WIDTH_IN = 11.0
-#: Parts on a page, and the width of one.
+#: Number of parts on a page, across and down, and the width of a part in inches.
 ACROSS, DOWN = 3, 4
 _STRIP_IN = 0.95 * WIDTH_IN / ACROSS
 #: Gap between a part's two pictures, divided by their width.
@@ -36,9 +36,10 @@ _GAP = 0.02
 
 
 def draw_training(progress: Path) -> Figure:
-    """Draw the loss and everything else that a training noted by epoch, each in its own panel.
+    """Draw the loss and the other figures of a training over its epochs, each in its own panel.
 
-    A line that was cut off by a kill is left out. Of an epoch that was done twice the last line is used.
+    They are read from `progress.jsonl`. An incomplete line, left by a kill, is ignored. If an epoch has two
+    lines, the last one is used.
     """
     lines: dict[int, dict[str, Any]] = {}
     for text in progress.read_text().splitlines():
@@ -66,7 +67,7 @@ def draw_training(progress: Path) -> Figure:
 
 
 def draw_scores(judged: Sequence[JudgedPart], threshold: float) -> Figure:
-    """Draw a histogram of the scores, and below it each part in the row of its kind, good parts first."""
+    """Draw a histogram of the scores, and below it a row for each kind of defect with a dot for each part."""
     kinds = sorted({one.part.kind for one in judged}, key=lambda kind: (kind != "good", kind))
     figure = Figure(figsize=(WIDTH_IN, 2.8 + 0.34 * len(kinds)), layout="constrained")
     ratios = [2.4, 0.4 + 0.34 * len(kinds)]
@@ -88,7 +89,7 @@ def draw_scores(judged: Sequence[JudgedPart], threshold: float) -> Figure:
             )
     for row, kind in enumerate(kinds):
         chosen = [one.score for one in judged if one.part.kind == kind]
-        # The points of a row are spread, always in the same way.
+        # The points of a row are moved up and down so that they do not hide each other.
         lifts = [row + ((i * 0.618) % 1 - 0.5) * 0.5 for i in range(len(chosen))]
         lower.scatter(chosen, lifts, s=14, color=GOOD if kind == "good" else BAD, alpha=0.75, linewidths=0)
     if spread:
@@ -109,7 +110,7 @@ def draw_scores(judged: Sequence[JudgedPart], threshold: float) -> Figure:
 
 
 def draw_roc(good: npt.NDArray[np.float64], bad: npt.NDArray[np.float64], threshold: float) -> Figure:
-    """Draw the ROC curve of good scores `(N,)` and defective ones `(M,)`, with the threshold's point on it."""
+    """Draw the ROC curve of good parts' scores `(N,)` and defective ones' `(M,)`, and mark the threshold."""
     ranked = sweep(good, bad)
     escape, overkill = escape_and_overkill(good, bad, threshold)
     figure = Figure(figsize=(5.0, 5.2), layout="constrained")
@@ -141,14 +142,14 @@ def draw_roc(good: npt.NDArray[np.float64], bad: npt.NDArray[np.float64], thresh
 
 
 def map_scale(judged: Sequence[JudgedPart]) -> tuple[float, float]:
-    """Return the map values at which colour begins and is full, from the maps of good parts, for all pages."""
+    """Return the two map values at which colour starts and is full. Both are quantiles of good parts' maps."""
     maps = [one.map.ravel() for one in judged if one.part.is_good] or [one.map.ravel() for one in judged]
     low, high = np.quantile(np.concatenate(maps), (USUAL, RARE))
     return float(low), float(max(high, low + 1e-12))
 
 
 def draw_parts(judged: Sequence[JudgedPart], scale: tuple[float, float]) -> Figure:
-    """Draw up to 12 parts on a page: each as taken, then in grey with its anomaly map and true defect."""
+    """Draw up to 12 parts on a page: each as taken, and in grey with its anomaly map and true defect."""
     frames = [frame_of(one.part) for one in judged]
     tallest = [max(map(_rise, frames[at : at + ACROSS])) for at in range(0, len(frames), ACROSS)]
     heights = [0.3 + min(_STRIP_IN * rise, 2.2) for rise in tallest]
@@ -172,12 +173,12 @@ def draw_parts(judged: Sequence[JudgedPart], scale: tuple[float, float]) -> Figu
 
 
 def _rise(frame: npt.NDArray[np.uint8]) -> float:
-    """Return height divided by width of the strip that shows a picture `(H, W, ...)` twice."""
+    """Return height divided by width of the space that two copies of a picture need side by side."""
     return float(frame.shape[0] / ((2 + _GAP) * frame.shape[1]))
 
 
 def _draw_part(one: JudgedPart, frame: npt.NDArray[np.uint8], scale: tuple[float, float], axes: Axes) -> None:
-    """Draw a part's picture, `(H, W)` or `(H, W, 3)` BGR, beside the same under its anomaly map."""
+    """Draw a part's picture (BGR or grey), and beside it the same picture in grey under its anomaly map."""
     height, width = frame.shape[:2]
     strength = np.clip((resize_map(one.map, (height, width)) - scale[0]) / (scale[1] - scale[0]), 0, 1)
     layer = MAP_COLORS(strength)
@@ -200,7 +201,7 @@ def _draw_part(one: JudgedPart, frame: npt.NDArray[np.uint8], scale: tuple[float
 
 
 def _plain(axes: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
-    """Set the texts of axes, and remove their frame."""
+    """Set the title and labels of a chart, and remove the frame at its top and right."""
     axes.set_title(title, size=10, color=INK, loc="left")
     axes.set_xlabel(x, size=9, color=INK)
     axes.set_ylabel(y, size=9, color=INK)

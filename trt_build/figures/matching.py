@@ -1,6 +1,6 @@
-"""Compares pairs of embedded pictures: the threshold at which same and different are confused equally often.
+"""Finds the threshold that separates pairs of pictures of the same product from pairs of different products.
 
-All pairs are counted, not a sample of them.
+Pictures are compared by the similarity of their feature vectors. All pairs are counted, not a sample of them.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from trt_build.data.errors import DatasetError
 from trt_build.data.products import Pictures
 
 Vectors = npt.NDArray[np.float32]
-#: Pictures `(N, C, H, W)` uint8 into vectors `(N, D)` float32 of length 1.
+#: Takes pictures `(N, C, H, W)` uint8; returns feature vectors `(N, D)` float32 of length 1.
 Embed = Callable[[npt.NDArray[np.uint8]], Vectors]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """The similarities `(P,)` of all pairs that show the same product, and of all that show different ones."""
+    """The similarities of all pairs of pictures of the same product and of different products, `(P,)` each."""
 
     same: Vectors
     different: Vectors
 
 
 def picture_pairs(vectors: Vectors, pictures: Pictures) -> Pairs:
-    """Return all pairs of pictures by two different hands; `vectors` `(N, D)` are the embedded pictures."""
+    """Return the similarities of all pairs of pictures by different makers, from feature vectors `(N, D)`."""
     first, second = np.triu_indices(len(pictures), 1)
     two_hands = pictures.hand[first] != pictures.hand[second]
     first, second = first[two_hands], second[two_hands]
@@ -38,16 +38,16 @@ def picture_pairs(vectors: Vectors, pictures: Pictures) -> Pairs:
 
 
 def pairs_by_group(vectors: Vectors, pictures: Pictures) -> list[Pairs]:
-    """Return the pairs within each group, one `Pairs` a group; else as `picture_pairs`."""
+    """Return the similarities of the pairs within each group of products, as `picture_pairs` computes them."""
     groups = [pictures.group == group for group in np.unique(pictures.group)]
     return [picture_pairs(vectors[group], pictures.where(group)) for group in groups]
 
 
 def equal_error(pairs: Sequence[Pairs]) -> tuple[float, float]:
-    """Return the threshold at which same and different pairs are called wrongly equally often, and that error.
+    """Return the threshold at which both kinds of pairs are wrong equally often, and the share of wrong pairs.
 
-    A pair is called same from the threshold on. The threshold lies halfway between two similarities that occur.
-    The error, 0 to 1, is the mean of both kinds. Raises DatasetError if there are no pairs of one kind.
+    A pair counts as the same product if its similarity reaches the threshold, which is halfway between two
+    similarities that occur. The share is from 0 to 1. Raise DatasetError if there are no pairs of one kind.
     """
     same, different = (
         np.sort(np.concatenate(side)) for side in zip(*((p.same, p.different) for p in pairs), strict=True)

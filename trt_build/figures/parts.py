@@ -1,4 +1,4 @@
-"""Judges the test parts of a folder, and computes image and pixel figures."""
+"""Judges the test parts in a folder, and computes quality figures for whole pictures and for pixels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trt_build.terminal.progress import counted
 
 
 def read_test_parts(data: Path) -> list[LabelledPart]:
-    """Return the test parts of a folder; DatasetError unless there are good and defective ones."""
+    """Return the test parts in a folder. Raise DatasetError unless there are good and defective parts."""
     parts = read_parts(data, mixed_sizes=True).test
     good = sum(part.is_good for part in parts)
     if not 0 < good < len(parts):
@@ -32,7 +32,7 @@ def read_test_parts(data: Path) -> list[LabelledPart]:
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedPart:
-    """A part with its score and its map `(1, h, w)` float32 of any size; higher is worse."""
+    """A part with its score and its anomaly map, `(1, h, w)` float32. High values mean a defect."""
 
     part: LabelledPart
     score: float
@@ -41,7 +41,7 @@ class JudgedPart:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The judged test parts, and the figures on them, 0 to 1."""
+    """The judged test parts, the quality figures from 0 to 1, and for each part whether it is rejected."""
 
     judged: list[JudgedPart]
     figures: dict[str, float]
@@ -49,7 +49,7 @@ class Evaluation:
 
 
 def evaluate(bundle: Model, data: Path, choice: EngineChoice) -> Evaluation:
-    """Judge the test parts of a folder on the engine that a line would take, with the bundle's threshold."""
+    """Judge the test parts in a folder with the bundle's threshold, on the engine that a line would choose."""
     manifest = bundle.manifest
     (threshold,) = bundle.thresholds.values()
     judged = []
@@ -65,10 +65,10 @@ def evaluate(bundle: Model, data: Path, choice: EngineChoice) -> Evaluation:
 
 
 def figures_of(judged: Sequence[JudgedPart], size: tuple[int, int], threshold: float) -> dict[str, float]:
-    """Return image and pixel figures, and the rates of escapes and overkill at `threshold`.
+    """Return quality figures for pictures and pixels, and the rates of escapes and overkill, by name.
 
-    `size` is height and width of the model's input, and of the maps compared. Without masks there are no pixel
-    figures.
+    Maps and masks are compared at `size`, the height and width of the model's input. Without masks there are no
+    figures for pixels.
     """
     good = np.array([one.score for one in judged if one.part.is_good])
     bad = np.array([one.score for one in judged if not one.part.is_good])
@@ -84,7 +84,7 @@ def figures_of(judged: Sequence[JudgedPart], size: tuple[int, int], threshold: f
 
 
 def _of_pixels(judged: Sequence[JudgedPart], size: tuple[int, int]) -> dict[str, float]:
-    """Return pixel figures; an empty dict if no defective part has a mask."""
+    """Return the quality figures for pixels by name. Empty if no defective part has a mask."""
     if not any(one.part.mask for one in judged):
         return {}
     maps, masks = [resize_map(one.map, size) for one in judged], [mask_of(one.part, size) for one in judged]

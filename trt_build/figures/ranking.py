@@ -1,7 +1,7 @@
 """Computes AUROC, AP, F1, AUPRO, escapes and overkill from the scores and maps of good and defective parts.
 
-All curves come from one sweep: the good scores are sorted once and counted at each defective score, since a
-curve cannot bend between two of those. Scores are compared as float32.
+All figures use the same counts: how many good and defective scores reach each threshold. Only scores of
+defective parts are tried as thresholds, since no curve bends between them. Scores are compared as float32.
 """
 
 from __future__ import annotations
@@ -24,30 +24,33 @@ Masks = Sequence[npt.NDArray[np.bool_]] | npt.NDArray[np.bool_]
 
 
 class ScoreError(EdgeError, ValueError):
-    """Scores, maps or masks from which no figure can be computed; names them and says why."""
+    """The error if figures cannot be computed from scores, maps or masks. The text says which and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """Counts at each distinct score of something defective, highest first; each array is `(T,)`."""
+    """Counts of good and defective parts (or pixels) that reach each threshold. Each array is `(T,)`.
+
+    The thresholds are the T different scores of defective parts, highest first.
+    """
 
     thresholds: npt.NDArray[np.float32]
-    over: npt.NDArray[np.int64]  # good ones above the score
-    false_positives: npt.NDArray[np.int64]  # good ones at or above the score
-    true_positives: npt.NDArray[np.int64]  # defective ones at or above the score
+    over: npt.NDArray[np.int64]  # good parts above the score
+    false_positives: npt.NDArray[np.int64]  # good parts at or above the score
+    true_positives: npt.NDArray[np.int64]  # defective parts at or above the score
     covered: npt.NDArray[np.float64]  # mean share of each defect at or above the score
-    good: int  # number of good ones
+    good: int  # number of good parts
 
     @property
     def auroc(self) -> float:
-        """Return how probably a defective one scores higher than a good one; an equal score counts half."""
+        """The probability that a defective part scores higher than a good part. Equal scores count half."""
         new = np.diff(self.true_positives, prepend=0)
         beaten = self.good - (self.over + self.false_positives) / 2
         return float((new * beaten).sum() / (float(self.true_positives[-1]) * self.good))
 
     @property
     def ap(self) -> float:
-        """Return the average precision: the mean precision at each defective one's score, without envelope."""
+        """The average precision: the mean of the precision at the score of each defective part."""
         new = np.diff(self.true_positives, prepend=0)
         return float(
             (new * self.true_positives / (self.true_positives + self.false_positives)).sum()
@@ -56,40 +59,40 @@ class Sweep:
 
     @property
     def f1_max(self) -> tuple[float, float]:
-        """Return the highest F1 and the threshold from which on it rejects: a bound, chosen with the labels."""
+        """The highest F1 of all thresholds, and its threshold. It is an upper bound, chosen with the labels."""
         f1 = 2 * self.true_positives / (self.true_positives + self.false_positives + self.true_positives[-1])
         return float(f1.max()), float(self.thresholds[f1.argmax()])
 
     def aupro(self, limit: float) -> float:
-        """Return the area under covered share over false positive rate, up to `limit`, divided by it: 0 to 1.
+        """Return the area under the per-region overlap curve (AUPRO), as a share from 0 to 1.
 
-        Each region has the same weight whatever its size; the curve is not rescaled (Bergmann et al., CVPR
-        2019).
+        The curve shows the covered share of the defects over the false positive rate, from 0 to `limit`. Each
+        region has the same weight, whatever its size. The curve is not rescaled (Bergmann et al., CVPR 2019).
         """
         return _area(*self._corners(self.covered), limit)
 
     def roc(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return the ROC curve's corners, false and true positive rates `(2T+2,)`, from (0, 0) to (1, 1)."""
+        """Return the corners of the ROC curve as false and true positive rates, `(2T+2,)` each."""
         return self._corners(self.true_positives / self.true_positives[-1])
 
     def _corners(
         self, reached: npt.NDArray[np.float64]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return false positive rate and `reached` `(T,)` before and at each threshold: corners `(2T+2,)`."""
+        """Return the corners of a curve over the false positive rate, as rates and heights, `(2T+2,)` each."""
         rates = np.stack((self.over, self.false_positives), axis=1).ravel() / self.good
         heights = np.stack((np.append(0.0, reached[:-1]), reached), axis=1).ravel()
         return np.concatenate(([0.0], rates, [1.0])), np.concatenate(([0.0], heights, [1.0]))
 
 
 def sweep(good: FloatArray, bad: FloatArray) -> Sweep:
-    """Return the sweep of scores `(N,)` of good and `(M,)` of defective parts; higher is worse."""
+    """Count the good and defective parts that reach each threshold, from their scores `(N,)` and `(M,)`."""
     return _sweep(_scores("good", good).copy(), _scores("bad", bad), np.full(len(bad), 1 / max(len(bad), 1)))
 
 
 def sweep_pixels(maps: Maps, masks: Masks) -> Sweep:
-    """Return the sweep of all pixels of all test pictures; a defect is an 8-connected region of a mask.
+    """Count the good and defective pixels of all pictures that reach each threshold.
 
-    Needs about three times the memory of the maps as float32.
+    A defect is an 8-connected region of a mask. Memory: about three times that of the maps as float32.
     """
     good, bad, weights = [], [], []
     regions = 0
@@ -114,19 +117,19 @@ def sweep_pixels(maps: Maps, masks: Masks) -> Sweep:
 
 
 def image_auroc(good: FloatArray, bad: FloatArray) -> float:
-    """Return `Sweep.auroc` of the scores of good `(N,)` and of defective `(M,)` parts."""
+    """Return the AUROC from the scores of good parts `(N,)` and defective parts `(M,)`."""
     return sweep(good, bad).auroc
 
 
 def resize_map(map_: FloatArray, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Return a map `(1, h, w)` as float32 `(H, W)` of `shape`, bilinear between the centres of its cells."""
+    """Resize a map `(1, h, w)` to `(H, W)` float32 of the given shape, by bilinear interpolation."""
     cells = np.ascontiguousarray(map_[0], np.float32)
     return np.asarray(cv2.resize(cells, shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """A count out of a number, with the exact 95 % interval of its rate."""
+    """A share of parts: the count, the total, and the exact limits of its 95 % confidence interval."""
 
     count: int
     of: int
@@ -135,14 +138,14 @@ class Rate:
 
     @property
     def rate(self) -> float:
-        """Return the count divided by the number, 0 to 1."""
+        """The count divided by the total, from 0 to 1."""
         return self.count / self.of
 
 
 def escape_and_overkill(good: FloatArray, bad: FloatArray, threshold: float) -> tuple[Rate, Rate]:
-    """Return the rates of passed defective and of rejected good parts.
+    """Return the share of defective parts that pass (escapes) and of good parts that are rejected (overkill).
 
-    `good` and `bad` are scores `(N,)` and `(M,)`; `threshold` is the least score that is rejected.
+    `good` and `bad` are scores, `(N,)` and `(M,)`. `threshold` is the lowest score that is rejected.
     """
     escaped = int((_scores("bad", bad) < np.float32(threshold)).sum())
     killed = int((_scores("good", good) >= np.float32(threshold)).sum())
@@ -150,7 +153,7 @@ def escape_and_overkill(good: FloatArray, bad: FloatArray, threshold: float) -> 
 
 
 def clopper_pearson(count: int, of: int, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the exact interval of a rate that was seen `count` out of `of` times (Biometrika 26, 1934)."""
+    """Return the exact confidence interval of a rate of `count` out of `of` (Biometrika 26, 1934)."""
     interval = stats.binomtest(count, of).proportion_ci(confidence_level=confidence, method="exact")
     return float(interval.low), float(interval.high)
 
@@ -161,7 +164,7 @@ def _rate(count: int, of: int) -> Rate:
 
 
 def _scores(name: str, scores: FloatArray) -> npt.NDArray[np.float32]:
-    """Return the scores `(N,)` as float32; ScoreError unless there is one and all are finite."""
+    """Return the scores as `(N,)` float32. Raise ScoreError if there are none or if any is not finite."""
     found = np.asarray(scores, np.float32)
     if found.ndim != 1 or not len(found):
         raise ScoreError(f"{name}: expected scores (N,), at least one, found {found.shape}")
@@ -173,13 +176,16 @@ def _scores(name: str, scores: FloatArray) -> npt.NDArray[np.float32]:
 def _sweep(
     good: npt.NDArray[np.float32], bad: npt.NDArray[np.float32], weights: npt.NDArray[np.float64]
 ) -> Sweep:
-    """Sort and count; `weights` `(M,)` of the defective ones add up to 1. `good` `(N,)` is sorted in place."""
+    """Count the good `(N,)` and defective `(M,)` scores that reach each threshold. Sort `good` in place.
+
+    `weights`, `(M,)`, say how much of the defects each score covers. Their sum is 1.
+    """
     if not len(good):
         raise ScoreError("masks: expected some pixel without a defect, found none")
     good.sort()
     order = np.argsort(bad)[::-1]
     bad, weights = bad[order], weights[order]
-    # Index of the last one of each run of equal scores.
+    # Index of the last score of each run of equal scores.
     last = np.append(np.flatnonzero(np.diff(bad)), len(bad) - 1)
     rising = bad[last][::-1]
     return Sweep(
@@ -193,7 +199,7 @@ def _sweep(
 
 
 def _area(rates: npt.NDArray[np.float64], heights: npt.NDArray[np.float64], limit: float) -> float:
-    """Return the mean height, from rate 0 to `limit`, of the line through the corners `(C,)`."""
+    """Return the mean height of the line through the corners, for rates from 0 to `limit`."""
     if not 0 < limit <= 1:
         raise ScoreError(f"limit: expected a false positive rate in 0..1, found {limit}")
     inside = rates <= limit

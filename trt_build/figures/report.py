@@ -1,4 +1,4 @@
-"""Writes a training and its evaluation as one HTML file that needs no other, and its charts as PNG."""
+"""Writes a report of a training and its evaluation as one HTML file, and its charts also as PNG."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trt_build.figures.parts import JudgedPart
 from trt_build.figures.ranking import Rate, escape_and_overkill, image_auroc
 from trt_build.terminal.plain_names import plain_name
 
-#: Pages of escapes, and of overkills, at most.
+#: Highest number of pages for escapes, and for overkills.
 PAGES = 2
 DPI = 130
 
@@ -40,11 +40,11 @@ def write_report(
     facts: Mapping[str, object] | None = None,
     progress: Path | None = None,
 ) -> Path:
-    """Write `report.html` and its PNGs into `folder`, over those of an earlier report; return the HTML's path.
+    """Write `report.html` and its charts as PNG to `folder`. Return the path of the HTML file.
 
-    `judged` are test parts, compared with the calibration's threshold; `figures` are further figures of them;
-    `facts` say what was trained, on what, and how; `progress` is the training's `progress.jsonl`. Whatever is
-    not given is left out.
+    An earlier report is replaced. `judged` are test parts, compared with the threshold in `calibration`.
+    `figures` are further quality figures, `facts` describe the training, and `progress` is its
+    `progress.jsonl`. What is not given is left out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for pattern in ("escapes-*.png", "overkills-*.png", "training.png", "scores.png", "roc.png"):
@@ -65,7 +65,7 @@ def write_report(
         f'<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style></head>\n<body>\n" + "\n".join(body) + "\n</body></html>\n",
         encoding="utf-8",
-        # Names of files may not be UTF-8.
+        # File names may contain bytes that are not UTF-8.
         errors="backslashreplace",
     )
     return page
@@ -74,7 +74,7 @@ def write_report(
 def _evaluation(
     folder: Path, judged: Sequence[JudgedPart], calibration: Threshold | None, figures: dict[str, float]
 ) -> Iterator[str]:
-    """Yield the page's figures, charts and worst parts."""
+    """Yield pieces of HTML with the quality figures, the charts, and the parts that were judged wrongly."""
     good = np.array([one.score for one in judged if one.part.is_good])
     bad = np.array([one.score for one in judged if not one.part.is_good])
     both = len(good) and len(bad)
@@ -110,14 +110,14 @@ def _evaluation(
 
 
 def _picture(path: Path, figure: Figure) -> str:
-    """Write the figure as PNG; return it as part of the page."""
+    """Write a chart as PNG to `path`, and return an HTML image that contains it."""
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
     data = base64.b64encode(path.read_bytes()).decode("ascii")
     return f'<img alt="{path.stem}" src="data:image/png;base64,{data}">'
 
 
 def _table(rows: Mapping[str, str]) -> str:
-    """Return a table of names in plain words and values; for a figure also its short name."""
+    """Return an HTML table of names and values. Quality figures get a name in words beside the short name."""
     cells = (
         f"<tr><th>{escape(plain_name(name) or name.replace('_', ' '))}</th><td>{escape(value)}</td>"
         f"<td>{f'<code>{escape(name)}</code>' if plain_name(name) else ''}</td></tr>"
@@ -127,7 +127,7 @@ def _table(rows: Mapping[str, str]) -> str:
 
 
 def _flat(facts: Mapping[str, object], before: str = "") -> Iterator[tuple[str, str]]:
-    """Yield names and texts of nested values, with few digits."""
+    """Yield the name and the text of each value in nested `facts`. `before` is put before each name."""
     for name, value in facts.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{before}{name}, ")
@@ -140,6 +140,6 @@ def _flat(facts: Mapping[str, object], before: str = "") -> Iterator[tuple[str, 
 
 
 def _rate_text(rate: Rate) -> str:
-    """Return a rate and its interval for people."""
+    """Return a rate with its confidence interval as text for people."""
     interval = f"{100 * rate.low:.1f} to {100 * rate.high:.1f} % with 95 % confidence"
     return f"{rate.count} of {rate.of}: {100 * rate.rate:.1f} %, {interval}"
