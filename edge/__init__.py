@@ -1,7 +1,7 @@
-"""The line: it inspects parts, and never imports torch.
+"""Runs an inspection line: pictures of parts come in, and a verdict on each part goes out. Never imports torch.
 
-What other programs may use is imported at its first use, since the process of a stage begins here too and must
-not load anything heavy before it is tied to its supervisor.
+What other programs use is imported at its first use. The reason is that the process of each stage starts with
+this package too, and must not load anything heavy before it is tied to its supervisor.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command line `edge`: run a line, check it, see a demonstration, watch verdicts."""
+"""Defines the command `edge`: it runs a line, checks one, shows a demonstration, and shows verdicts."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ RecipePath = Annotated[
 
 @app.command()
 def run(recipe: RecipePath) -> None:
-    """Run a line until it is stopped (Ctrl-C, SIGTERM) or its source ends.
+    """Run a line until a signal stops it (Ctrl-C, SIGTERM) or its source ends.
 
-    Verdicts go out on the recipe's endpoints, under the topics reject.<line>
-    and accept.<line>; metrics on its HTTP port. When the line is stopped, the
-    parts in flight still get their verdict.
+    The line publishes verdicts on the endpoints in its recipe, under the topics
+    reject.<line> and accept.<line>. It serves metrics on the recipe's HTTP port.
+    When it is stopped, parts that were already captured get their verdict.
     """
     from prometheus_client import CollectorRegistry
 
@@ -89,7 +89,7 @@ def run(recipe: RecipePath) -> None:
 
 @app.command()
 def check(recipe: RecipePath) -> None:
-    """Check a recipe, its bundles, their engines on golden frames, and the source. Changes nothing."""
+    """Check that a recipe, its bundles, their engines and its source can be used. Changes nothing."""
     from .check import check_line
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
@@ -112,7 +112,7 @@ def demo(
         bool, typer.Option("--json", help="Print one line of JSON at the end instead of a table.")
     ] = False,
 ) -> None:
-    """Judge rendered boards on a real line, and compare each verdict with the truth. Needs no set-up."""
+    """Run a line on rendered pictures of boards, and compare each verdict with the truth. Needs no set-up."""
     from .demo import run_demo
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
@@ -137,7 +137,7 @@ def watch(
         bool, typer.Option("--json", help="Print each verdict as one line of JSON instead of a table.")
     ] = False,
 ) -> None:
-    """Show a line's verdicts as they come: a live table on a terminal, else a line of text for each."""
+    """Show a line's verdicts as they come, as a live table on a terminal and otherwise as lines of text."""
     from .watch import watch_line
 
     try:
@@ -148,7 +148,7 @@ def watch(
 
 
 def _stop_on_signals() -> list[int]:
-    """Return a list that stays empty until a signal asks to stop; systemd's watchdog sends SIGABRT."""
+    """Return a list that stays empty until a signal asks to stop. systemd's watchdog sends SIGABRT."""
     received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -163,7 +163,7 @@ def _stop_on_signals() -> list[int]:
 
 
 def _state_folder() -> Path:
-    """Return the folder for epochs: systemd's StateDirectory, or the user's state folder."""
+    """Return the folder that stores epoch numbers: systemd's StateDirectory, or the user's state folder."""
     if given := os.environ.get("STATE_DIRECTORY"):
         return Path(given)
     if home := os.environ.get("XDG_STATE_HOME"):
@@ -178,7 +178,7 @@ def _state_folder() -> Path:
 
 
 def main() -> None:
-    """Run the command line; print an EdgeError as `edge: ...` on stderr and exit with status 1."""
+    """Run the command line. If it raises an EdgeError, print `edge: ...` on stderr and exit with status 1."""
     try:
         app()
     except EdgeError as error:

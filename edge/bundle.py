@@ -1,7 +1,7 @@
-"""Reads and verifies a model's folder: a draft, or a packed bundle with golden cases and masters.
+"""Reads a model's folder and verifies its files. The folder holds a draft or a packed bundle.
 
-`manifest.json` names every file with its size and SHA-256. A bundle never changes, and the SHA-256 of its
-manifest is its identity.
+A bundle has golden cases and may have masters. `manifest.json` names every file with its size and SHA-256. A
+bundle never changes, and the SHA-256 of its manifest is its identity.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Golden:
-    """A golden case: what an engine is given, and what it must answer within the bundle's tolerances."""
+    """A golden case: the inputs for an engine, and the outputs that the engine must reproduce."""
 
     name: str
     image: NDArray[np.uint8]  # (1, C, H, W)
@@ -36,7 +36,7 @@ class Golden:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A model's folder, read and verified: a draft or a packed bundle."""
+    """A model's folder after it was read and verified: a draft or a packed bundle."""
 
     folder: Path
     manifest: ModelManifest
@@ -44,17 +44,17 @@ class Model:
 
     @property
     def thresholds(self) -> dict[str, float]:
-        """Kind -> least score that is rejected; BundleError for a draft that is not calibrated."""
+        """The lowest score that is rejected, by kind. Raises BundleError if the draft is not calibrated."""
         if self.manifest.thresholds is None:
             raise BundleError(f"{self.folder}: its thresholds are not set: run trt-build calibrate")
         return self.manifest.thresholds
 
     def artifact(self, role: Role, precision: Precision) -> Path:
-        """Return the file of the graph for a role in a precision; BundleError where there is none."""
+        """Return the path of the graph with this role and precision. Raise BundleError if there is none."""
         return self.folder / self._graph(role, precision).path
 
     def digest_of_graph(self, role: Role, precision: Precision) -> str:
-        """Return the SHA-256 of that graph; BundleError where there is none."""
+        """Return the SHA-256 of the graph with this role and precision. Raise BundleError without one."""
         return self._graph(role, precision).sha256
 
     def _graph(self, role: Role, precision: Precision) -> Artifact:
@@ -69,19 +69,19 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True)
 class Draft(Model):
-    """An exported model that is not packed yet; its thresholds may still be unset."""
+    """A model that is exported but not packed. Its thresholds may still be unset."""
 
     manifest: DraftManifest
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle(Model):
-    """A packed model, which never changes."""
+    """A packed model. Its files never change."""
 
     manifest: Manifest
 
     def golden(self) -> list[Golden]:
-        """Return the golden cases in the manifest's order."""
+        """Return the golden cases, in the order in which the manifest lists them."""
         spec = self.manifest.input
         return [
             Golden(
@@ -94,7 +94,11 @@ class Bundle(Model):
         ]
 
     def master(self, view: str) -> NDArray[np.uint8]:
-        """Return a view's master, `(H, W)` grey or `(H, W, 3)` BGR uint8; BundleError where there is none."""
+        """Return the master of a view, the picture with which its parts are compared.
+
+        The picture is `(H, W)` grey or `(H, W, 3)` BGR, uint8. Raise BundleError if the bundle has no master
+        for the view.
+        """
         file = self.manifest.masters.get(view)
         if file is None:
             known = ", ".join(self.manifest.masters) or "none"
@@ -102,7 +106,7 @@ class Bundle(Model):
         return self._picture(file)
 
     def _picture(self, file: File) -> NDArray[np.uint8]:
-        """Return a picture of the bundle: `(H, W)` uint8 for a grey model, otherwise `(H, W, 3)` BGR."""
+        """Read a picture of the bundle: `(H, W)` uint8 if the model is grey, otherwise `(H, W, 3)` BGR."""
         gray = self.manifest.input.color == "gray"
         data = np.frombuffer((self.folder / file.path).read_bytes(), np.uint8)
         picture = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR)
@@ -113,7 +117,7 @@ class Bundle(Model):
         return picture.astype(np.uint8, copy=False)
 
     def _outputs(self, file: File) -> dict[str, NDArray[np.float32]]:
-        """Return the outputs stored in a golden case; BundleError for shapes that the model does not give."""
+        """Read a golden case's expected outputs. Raise BundleError if they do not fit the model."""
         with np.load(io.BytesIO((self.folder / file.path).read_bytes())) as arrays:
             outputs = {name: arrays[name].astype(np.float32) for name in arrays.files}
         shapes = {name: array.shape for name, array in outputs.items()}
@@ -125,10 +129,10 @@ class Bundle(Model):
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """Read a packed bundle and verify every file that it names.
+    """Read a packed bundle and verify every file that its manifest names.
 
-    Raise BundleError, which names file and key and says what to do, where a file is missing or altered and
-    where the folder holds a draft.
+    Raise BundleError if a file is missing or altered, or if the folder holds a draft. The error names the file
+    and the key and says what to do.
     """
     model = read_model(folder)
     if isinstance(model, Draft):
@@ -137,7 +141,7 @@ def read_bundle(folder: Path) -> Bundle:
 
 
 def read_draft(folder: Path) -> Draft:
-    """Read a draft and verify every file that it names; BundleError as `read_bundle`, and for a bundle."""
+    """Read a draft. Raise BundleError if a file is missing or altered, or if the folder holds a bundle."""
     model = read_model(folder)
     if isinstance(model, Bundle):
         raise BundleError(
@@ -147,7 +151,7 @@ def read_draft(folder: Path) -> Draft:
 
 
 def read_model(folder: Path) -> Draft | Bundle:
-    """Read a draft or a bundle, whichever the folder holds; BundleError as `read_bundle`."""
+    """Read a draft or a bundle. Raise BundleError if a file that its manifest names is missing or altered."""
     path = folder / MANIFEST
     try:
         data = path.read_bytes()
@@ -166,9 +170,9 @@ def read_model(folder: Path) -> Draft | Bundle:
 
 
 def write_manifest(folder: Path, manifest: DraftManifest | Manifest) -> None:
-    """Write `manifest.json`, indented for people; where that fails the earlier file stays.
+    """Write a manifest as `manifest.json` into the folder, indented so that people can read it.
 
-    Raise BundleError where the disk is full or the folder is not writable.
+    Raise BundleError if the disk is full or the folder is not writable. An earlier `manifest.json` then stays.
     """
     text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
     beside = folder / f"{MANIFEST}.part"
@@ -183,13 +187,13 @@ def write_manifest(folder: Path, manifest: DraftManifest | Manifest) -> None:
 
 
 def describe(folder: Path, path: str) -> dict[str, Any]:
-    """Return the fields of a `File` for a file in the folder: path, SHA-256 and size."""
+    """Return the fields of a `File` for the file at `path` in `folder`: its path, SHA-256 and size."""
     data = (folder / path).read_bytes()
     return {"path": path, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
 
 def _verify(manifest: Path, key: str, file: File) -> None:
-    """Raise BundleError unless the file lies in the folder with the size and SHA-256 that are named."""
+    """Raise BundleError unless the file is in the manifest's folder, with the size and SHA-256 in `file`."""
     path = (manifest.parent / file.path).resolve()
     if not path.is_relative_to(manifest.parent.resolve()):
         raise BundleError(f"{manifest}: {key}.path: {file.path!r} leads out of the bundle's folder")

@@ -1,4 +1,4 @@
-"""Estimates how many parts a second this machine can judge, and how soon, by timing the line's engines."""
+"""Estimates the rate of parts and the deadline that a line can keep on this machine, by timing its engines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LINE_MS = 12.0
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """One engine alone on this machine, in milliseconds."""
+    """How long one engine takes for a part on this machine while no other engine runs, in milliseconds."""
 
     one_ms: float  # for one part at a time, 99th percentile
     each_ms: float  # from part to part with all lanes busy
@@ -31,7 +31,7 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class Capacity:
-    """The rate and the deadline that a line can keep on this machine."""
+    """The most parts per second and the shortest deadline that a line can keep on this machine."""
 
     parts_per_s: float
     deadline_ms: float  # from capture to the verdict
@@ -41,7 +41,11 @@ class Capacity:
 
 
 def time_engine(engine: Engine, bundle: Bundle) -> Timing:
-    """Time an engine on its golden frames, first one by one, then on all lanes; takes a second or two."""
+    """Measure how long an engine takes for a golden frame. This takes a second or two.
+
+    The engine first gets one frame at a time, then a frame on each of its lanes. A lane is one request in
+    progress.
+    """
     samples = _samples(engine, bundle)
     for sample in samples[:WARM_UP]:
         ask(engine, sample.image, sample.reference)
@@ -55,7 +59,7 @@ def time_engine(engine: Engine, bundle: Bundle) -> Timing:
 
 
 def capacity_of(timings: Sequence[Timing], guard_ms: float) -> Capacity:
-    """Return what a line with these judges can keep; the judges share the machine."""
+    """Return the rate and the deadline that a line with these engines can keep when it runs all of them."""
     return Capacity(
         parts_per_s=SHARE * 1000 / sum(timing.each_ms for timing in timings),
         deadline_ms=LINE_MS + guard_ms + sum(timing.one_ms for timing in timings),
@@ -76,12 +80,12 @@ def _each_ms(engine: Engine, samples: Sequence[Sample]) -> float:
 
 
 def _wanted(count: int, started: float) -> bool:
-    """Return whether to time another part."""
+    """Return whether to time another part, after `count` parts since the time `started`."""
     return count < FEWEST or (count < PARTS and time.perf_counter() - started < LONGEST_S)
 
 
 def _samples(engine: Engine, bundle: Bundle) -> list[Sample]:
-    """Return the golden frames as samples for the engine; one blank sample for a bundle without any."""
+    """Return the golden frames as inputs for the engine. If the bundle has none, return one blank input."""
     spec = bundle.manifest.input
     shown = [(case.image, case.master) for case in bundle.golden()]
     blank = np.zeros(spec.shape, np.uint8)

@@ -25,7 +25,10 @@ FIRST_PICTURE_S = 2.0
 
 
 def check_line(path: Path, state: Path) -> None:
-    """Print each check's result; raise an EdgeError for the first that fails. `state` keeps the epochs."""
+    """Check the line of the recipe at `path` and print each result. Raise an EdgeError if a check fails.
+
+    The first failed check ends the checks. `state` is the folder in which the line stores its epoch numbers.
+    """
     console = Console(soft_wrap=True, highlight=False)
 
     def passed(what: str, found: str) -> None:
@@ -61,7 +64,7 @@ def check_line(path: Path, state: Path) -> None:
 
 
 def shortages(recipe: Recipe, capacity: Capacity) -> list[str]:
-    """Return a sentence for each demand of the recipe that this machine cannot keep."""
+    """Return one sentence for each demand of the recipe that this machine cannot meet: rate or deadline."""
     found = []
     source = recipe.source
     if isinstance(source, Synthetic | Folder) and source.fps > capacity.parts_per_s:
@@ -79,7 +82,7 @@ def shortages(recipe: Recipe, capacity: Capacity) -> list[str]:
 
 
 def _check_judge(judge: Judge, passed: Callable[[str, str], None], noted: Callable[[str, str], None]) -> Timing:
-    """Check a judge's bundle, rule, engine and, for a matcher, drawings; return how long its engine takes."""
+    """Check a judge's bundle, rule, engine and, for a matcher, drawings. Return its engine's times."""
     manifest = judge.bundle.manifest
     passed(
         "bundle",
@@ -103,9 +106,9 @@ def _check_judge(judge: Judge, passed: Callable[[str, str], None], noted: Callab
 
 
 def _first_view(recipe: Recipe) -> str | None:
-    """Read one frame of the source and return its view; None where a watched folder is still empty.
+    """Read one frame of the source and return its view. None if a watched folder is still empty.
 
-    Raises SourceError where no frame comes.
+    Raise SourceError if no frame comes from any other source.
     """
     watched = isinstance(recipe.source, Folder) and recipe.source.watch
     frame, section = np.zeros(recipe.source.shape, np.uint8), recipe.source

@@ -1,18 +1,18 @@
-"""Defines Linejudge's errors; each one is also the builtin error that fits.
+"""Defines Linejudge's errors. Each one is also a subclass of the builtin error that fits.
 
 EdgeError
-├── RecipeError (ValueError)      a recipe that cannot be run as written
-├── BundleError (ValueError)      a model bundle that is incomplete, altered or does not fit the recipe
-├── EngineError (RuntimeError)    an engine that cannot load, run or reproduce the golden predictions
-│   ├── EngineLost                its device does not answer any more
-│   └── NotReproduced             it runs, but its outputs differ from the FP32 model's
-├── SourceError (OSError)         a camera, file or stream that cannot be opened or stopped delivering
-├── SourceEnded (EOFError)        a file source that has delivered its last frame
-├── PictureError (ValueError)     bytes that are not a whole picture
-├── LineError (RuntimeError)      the line cannot start or go on: name taken, port in use, stage failed
-├── WireError (ValueError)        bytes that are not a message of this version
-├── SlotOverwritten (RuntimeError)  a slot was leased to a later part while an earlier one's data was needed
-└── PartError (ValueError)        one part cannot be judged; carries the reason of its `unknown`
+├── RecipeError (ValueError)      a recipe cannot be run as it is written
+├── BundleError (ValueError)      a model bundle is incomplete or altered, or does not fit the recipe
+├── EngineError (RuntimeError)    an engine cannot load or run, or does not reproduce the golden cases
+│   ├── EngineLost                the engine's device, such as a GPU, no longer answers
+│   └── NotReproduced             an engine runs, but its outputs differ from the FP32 model's
+├── SourceError (OSError)         a camera, file or stream cannot be opened or stopped delivering
+├── SourceEnded (EOFError)        a source has delivered its last frame
+├── PictureError (ValueError)     bytes are not a whole picture
+├── LineError (RuntimeError)      the line cannot start or continue: name taken, port in use, stage failed
+├── WireError (ValueError)        bytes are not a message of this version
+├── SlotOverwritten (RuntimeError)  a slot was leased to a later part while its data was still needed
+└── PartError (ValueError)        one part cannot be judged; the error has the reason of its `unknown`
 """
 
 from __future__ import annotations
@@ -27,55 +27,55 @@ if TYPE_CHECKING:
 
 
 class EdgeError(Exception):
-    """Any error that Linejudge itself reports; its text says what to do."""
+    """The base class of all errors that Linejudge itself reports. The text of an error says what to do."""
 
 
 class RecipeError(EdgeError, ValueError):
-    """A recipe cannot be run as written; the text names file and key."""
+    """A recipe cannot be run as it is written. The text names the file and the key."""
 
 
 class BundleError(EdgeError, ValueError):
-    """A model bundle is incomplete, altered or does not fit; the text names the file."""
+    """A model bundle is incomplete or altered, or does not fit the recipe. The text names the file."""
 
 
 class EngineError(EdgeError, RuntimeError):
-    """An engine cannot load, cannot run or does not reproduce the golden predictions."""
+    """An engine cannot load, cannot run, or does not reproduce the outputs in the bundle's golden cases."""
 
 
 class EngineLost(EngineError):
-    """The engine's device does not answer any more; only a new process can go on."""
+    """The engine's device, such as a GPU, no longer answers. Only a new process can continue."""
 
 
 class NotReproduced(EngineError):
-    """An engine runs, but its outputs for a golden frame differ from the FP32 model's."""
+    """An engine runs, but its outputs for a golden frame differ from the outputs of the FP32 model."""
 
 
 class SourceError(EdgeError, OSError):
-    """A camera, file or stream cannot be opened or stopped delivering."""
+    """A camera, file or stream cannot be opened, or it stopped delivering frames."""
 
 
 class SourceEnded(EdgeError, EOFError):
-    """A file source has delivered its last frame."""
+    """A source has delivered its last frame, so no more parts will come."""
 
 
 class PictureError(EdgeError, ValueError):
-    """Bytes are not a whole picture; the text says what was expected and what was found."""
+    """Bytes are not a whole picture. The text says what was expected and what was found."""
 
 
 class LineError(EdgeError, RuntimeError):
-    """The line cannot start or go on as a whole."""
+    """The line as a whole cannot start or cannot continue."""
 
 
 class WireError(EdgeError, ValueError):
-    """Bytes are not a message of this version."""
+    """Bytes are not a message of this version of Linejudge."""
 
 
 class SlotOverwritten(EdgeError, RuntimeError):
-    """A slot's data belong to a later part by now."""
+    """A part's slot in shared memory was leased to a later part, so the part's data is lost."""
 
 
 class PartError(EdgeError, ValueError):
-    """One part cannot be judged: it becomes `unknown` with this reason."""
+    """One part cannot be judged. Its verdict becomes `unknown` with this `reason`."""
 
     def __init__(self, reason: UnknownReason, detail: str) -> None:
         super().__init__(detail := fitted(detail, DETAIL_BYTES))
@@ -84,7 +84,10 @@ class PartError(EdgeError, ValueError):
 
 
 def together(said: Sequence[str], most: int = 10) -> str:
-    """Return several errors as one text: their number and up to `most` of them, a line each; one as it is."""
+    """Combine the texts of several errors: their number, and at most `most` of them, one per line.
+
+    A single text is returned unchanged.
+    """
     if len(said) == 1:
         return said[0]
     rest = [f"and {len(said) - most} more"] if len(said) > most else []

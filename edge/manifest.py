@@ -1,4 +1,4 @@
-"""The types of `manifest.json`, which says what a model is: a draft's and a packed bundle's."""
+"""Defines the contents of `manifest.json`, which describes a model, for drafts and for packed bundles."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Entry(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class InputSpec(_Entry, frozen=True, kw_only=True):
-    """The model's input: `(1, channels, height, width)` uint8; the graph itself scales the values."""
+    """The model's input: `(1, channels, height, width)` uint8. The graph itself scales the values."""
 
     height: PositiveInt
     width: PositiveInt
@@ -40,14 +40,14 @@ class InputSpec(_Entry, frozen=True, kw_only=True):
         return (1, self.channels, self.height, self.width)
 
     def check(self, name: str, array: NDArray[Any]) -> None:
-        """Raise EngineError unless `array` has the model's shape and is uint8; the error calls it `name`."""
+        """Raise EngineError unless `array` is uint8 and has the model's shape. The error calls it `name`."""
         if array.shape != self.shape or array.dtype != np.uint8:
             raise EngineError(
                 f"{name}: expected {self.shape} uint8 ({self.color}), received {array.shape} {array.dtype}"
             )
 
     def tensor(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the model's input `(1, C, H, W)` uint8 of a picture `(H, W)` grey or `(H, W, 3)` BGR."""
+        """Convert a picture, `(H, W)` grey or `(H, W, 3)` BGR, to the model's input `(1, C, H, W)` uint8."""
         planes = picture[np.newaxis] if picture.ndim == 2 else np.moveaxis(picture, -1, 0)
         image = np.ascontiguousarray((planes[::-1] if self.color == "rgb" else planes)[np.newaxis])
         self.check("picture", image)
@@ -55,7 +55,7 @@ class InputSpec(_Entry, frozen=True, kw_only=True):
 
 
 class File(_Entry, frozen=True, kw_only=True):
-    """A file of the model's folder; `path` is relative to the folder."""
+    """A file in the model's folder. `path` is relative to the folder."""
 
     path: str
     sha256: str
@@ -65,7 +65,8 @@ class File(_Entry, frozen=True, kw_only=True):
 class Artifact(File, frozen=True, kw_only=True):
     """An ONNX graph in one precision.
 
-    The graph `reference` turns a master into features; `judge` turns a picture and the features into outputs.
+    A `reference` graph turns a master into features. A `judge` graph turns a picture into outputs; if the model
+    has a `reference` graph, it also takes the features.
     """
 
     role: Role
@@ -73,7 +74,7 @@ class Artifact(File, frozen=True, kw_only=True):
 
 
 class GoldenCase(_Entry, frozen=True, kw_only=True):
-    """A picture, its master or drawing, and an .npz file of what the FP32 model answers to them."""
+    """A picture, its master or drawing if needed, and an .npz file with the FP32 model's outputs for them."""
 
     frame: File
     master: File | None = None
@@ -81,7 +82,7 @@ class GoldenCase(_Entry, frozen=True, kw_only=True):
 
 
 class Threshold(_Entry, frozen=True, kw_only=True):
-    """A threshold set on good parts' scores, and what it promises."""
+    """A threshold that was computed from the scores of good parts, and what the threshold promises."""
 
     method: Literal["conformal", "conditional", "extrapolated"]
     rate: float  # largest share of good parts rejected
@@ -94,7 +95,7 @@ class Threshold(_Entry, frozen=True, kw_only=True):
 
 
 class Calibration(Threshold, frozen=True, kw_only=True):
-    """A threshold with the scores that it was set on, and with what gave them."""
+    """A threshold, the scores from which it was computed, and the engine and graph that gave the scores."""
 
     engine: str  # name and precision of the engine that gave the scores
     artifact: str  # SHA-256 of the graph that this engine ran
@@ -102,14 +103,14 @@ class Calibration(Threshold, frozen=True, kw_only=True):
 
 
 class Fit(_Entry, frozen=True, kw_only=True):
-    """Limits of a registered part's distance from its master; a part beyond a limit is not judged."""
+    """Limits for how much an aligned part may differ from its master. A part beyond a limit is not judged."""
 
     residual_px: Annotated[float, Meta(gt=0)]  # largest remaining offset of a quarter of the picture
     difference: Annotated[float, Meta(gt=0)]  # mean over a window, in standard deviations of the master
 
 
 class ModelManifest(_Entry, frozen=True, kw_only=True):
-    """What the manifest of a draft and the manifest of a packed bundle have in common."""
+    """The fields that the manifests of drafts and of packed bundles have in common."""
 
     format: int = FORMAT
     name: str
@@ -128,36 +129,36 @@ class ModelManifest(_Entry, frozen=True, kw_only=True):
 
     @property
     def answers(self) -> dict[str, tuple[int, ...]]:
-        """Name -> shape of what a part is judged by: a matcher's score, otherwise the model's outputs."""
+        """Name -> shape of each output that decides about a part: a matcher's score, otherwise all outputs."""
         return {"score": (1,)} if self.matches_drawings else self.outputs
 
     @property
     def matches_drawings(self) -> bool:
-        """True if the model gives an embedding, which is compared with the embeddings of drawings."""
+        """True if the model outputs an embedding, to compare a part with drawings of products."""
         return "embedding" in self.outputs
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        """The graphs of this model: `judge`, and `reference` where masters become features."""
+        """The roles of the model's graphs: `judge`, and also `reference` if masters become features."""
         return ("judge", "reference") if self.features else ("judge",)
 
     def precisions(self) -> list[Precision]:
-        """Return the precisions that have a judge graph."""
+        """Return the precisions for which the model has a judge graph."""
         return [artifact.precision for artifact in self.artifacts if artifact.role == "judge"]
 
     def files(self) -> dict[str, File]:
-        """Return every file that the manifest names, by the key that names it."""
+        """Return every file that the manifest names. The keys are the files' places in the manifest."""
         return {f"artifacts[{i}]": file for i, file in enumerate(self.artifacts)}
 
 
 class DraftManifest(ModelManifest, frozen=True, kw_only=True):
-    """What is known of a draft; `thresholds` is None until `trt-build calibrate` sets them."""
+    """The manifest of a draft. `thresholds` is None until `trt-build calibrate` sets them."""
 
     state: Literal["draft"] = "draft"
 
 
 class Manifest(ModelManifest, frozen=True, kw_only=True):
-    """What is known of a packed bundle."""
+    """The manifest of a packed bundle."""
 
     state: Literal["packed"] = "packed"
     thresholds: dict[str, float]  # kind -> least score that is rejected
@@ -167,7 +168,7 @@ class Manifest(ModelManifest, frozen=True, kw_only=True):
     notice: str = ""
 
     def files(self) -> dict[str, File]:
-        """Return every file that the manifest names, by the key that names it."""
+        """Return every file that the manifest names. The keys are the files' places in the manifest."""
         files = super().files()
         for i, case in enumerate(self.golden):
             files |= {f"golden[{i}].frame": case.frame, f"golden[{i}].expected": case.expected}
@@ -176,5 +177,5 @@ class Manifest(ModelManifest, frozen=True, kw_only=True):
 
 
 def least_rejected(passed: float) -> float:
-    """Return the least float32 score above `passed`, which is the greatest score that passes."""
+    """Return the lowest score that is rejected if `passed` is the highest that passes: the next float32."""
     return float(np.nextafter(np.float32(passed), np.float32(np.inf)))

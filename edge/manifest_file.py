@@ -1,4 +1,4 @@
-"""Reads the JSON text of a manifest, today's format or format 1, and checks that its parts agree."""
+"""Reads the JSON text of a manifest, in the current format or in format 1, and checks it for contradictions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_TOLERANCE = 0.5
 
 
 def check_tolerance(precision: Precision, score: float, thresholds: dict[str, float]) -> None:
-    """Raise BundleError if the tolerance of the score is so wide that golden frames would prove nothing."""
+    """Raise BundleError if `score`, the score's tolerance, is too large for golden frames to prove anything."""
     most = MOST_TOLERANCE * min(abs(threshold) for threshold in thresholds.values())
     if score > most:
         raise BundleError(
@@ -27,7 +27,7 @@ def check_tolerance(precision: Precision, score: float, thresholds: dict[str, fl
 
 
 def parse_manifest(data: bytes) -> DraftManifest | Manifest:
-    """Return the manifest in JSON text; BundleError names the wrong keys and says what to do."""
+    """Return the manifest in JSON text. If it is wrong, raise BundleError, which names the wrong keys."""
     try:
         document = msgspec.json.decode(data)
     except msgspec.DecodeError as error:
@@ -48,11 +48,11 @@ def parse_manifest(data: bytes) -> DraftManifest | Manifest:
 
 
 def _of_format_1(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a manifest of format 1 in today's format.
+    """Convert a manifest of format 1 to the current format.
 
-    Format 1 said in `facts` whether a draft was calibrated, and gave an uncalibrated draft made-up thresholds.
-    Only the golden cases told a packed bundle from a draft. A calibration's threshold was the greatest score
-    that passed.
+    In format 1, `facts` said whether a draft was calibrated, and a draft that was not calibrated had made-up
+    thresholds. A packed bundle differed from a draft only by its golden cases. A calibration's threshold was
+    the highest score that passed.
     """
     packed = bool(document.get("golden")) or document.get("method") == "constant"
     new = document | {"format": FORMAT, "state": "packed" if packed else "draft"}
@@ -70,13 +70,13 @@ def _of_format_1(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _key(path: Sequence[str | int]) -> str:
-    """Return a key as the file's reader would look for it: `artifacts[1].precision`."""
+    """Return the path of a key as it is written for people, such as `artifacts[1].precision`."""
     steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in path]
     return "".join(steps).removeprefix(".") or "the manifest"
 
 
 def _check(manifest: DraftManifest | Manifest) -> None:
-    """Raise BundleError where parts of the manifest contradict each other."""
+    """Raise BundleError if parts of the manifest contradict each other."""
     kinds, thresholds = manifest.kinds, manifest.thresholds
     _check_outputs(manifest)
     if thresholds is not None and set(thresholds) != set(kinds):
@@ -93,7 +93,7 @@ def _check(manifest: DraftManifest | Manifest) -> None:
 
 
 def _check_tolerances(manifest: Manifest) -> None:
-    """Raise BundleError unless every precision has tolerances for all outputs, narrow enough for the score."""
+    """Raise BundleError if a precision lacks a tolerance for an output, or its score's is too large."""
     for precision in manifest.precisions():
         tolerances = manifest.tolerances.get(precision, {})
         missing = {*manifest.outputs, "score"} - set(tolerances)
@@ -103,7 +103,7 @@ def _check_tolerances(manifest: Manifest) -> None:
 
 
 def _check_outputs(manifest: ModelManifest) -> None:
-    """Raise BundleError unless the outputs are those that the method is judged by."""
+    """Raise BundleError unless the outputs have the names and shapes that the model's method needs."""
     spec, kinds, stride = manifest.input, manifest.kinds, manifest.stride
     if manifest.method == "matcher":
         shape = manifest.outputs.get("embedding", ())
@@ -127,7 +127,7 @@ def _check_outputs(manifest: ModelManifest) -> None:
 
 
 def _check_graphs(manifest: ModelManifest) -> None:
-    """Raise BundleError unless every role that the method needs has its graphs, each once."""
+    """Raise BundleError if a graph that the method needs is missing, or if a graph is named twice."""
     graphs = [(artifact.role, artifact.precision) for artifact in manifest.artifacts]
     needed = {"comparator": ("judge", "reference"), "constant": ()}.get(manifest.method, ("judge",))
     roles = {role for role, _ in graphs}

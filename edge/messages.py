@@ -1,7 +1,9 @@
-"""Defines the messages of a line: Frame -> Tensor -> Prediction -> Verdict, or Unknown instead, and Heartbeat.
+"""Defines the messages of a line: Frame, Tensor, Prediction, Verdict, Unknown and Heartbeat.
 
-Stages send each other only these small descriptors; pixels, model inputs and outputs stay in the part's slot of
-the ring. Times are integer nanoseconds of the monotonic clock unless a name says otherwise.
+For a part, capture sends a Frame, preprocess a Tensor, infer a Prediction and publish a Verdict. A stage that
+cannot judge the part sends Unknown instead. Stages send each other only these small messages: pixels, model
+inputs and outputs stay in the part's slot in shared memory. Times are integer nanoseconds of the monotonic
+clock unless a name says otherwise.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ Reason = Literal[
 
 
 class Part(Struct, frozen=True, kw_only=True):
-    """One triggered item: its identity, the place of its data and its deadline."""
+    """One triggered item: its identity, the slot that holds its data, and its deadline."""
 
     entry: int  # its number in the ledger; counts all parts of the run, over all epochs
     epoch: int  # rises with each start of capture
@@ -59,12 +61,12 @@ class Part(Struct, frozen=True, kw_only=True):
 
     @property
     def part_id(self) -> str:
-        """Return `<epoch>-<sequence>`, which never comes twice."""
+        """The identifier `<epoch>-<sequence>`, which no other part of the line has."""
         return f"{self.epoch}-{self.sequence}"
 
 
 class Frame(Struct, frozen=True, kw_only=True, tag=True):
-    """A picture in a slot: `(H, W)` grey or `(H, W, 3)` BGR, uint8."""
+    """The message that a part's frame is in its slot: `(H, W)` grey or raw, or `(H, W, 3)` BGR, uint8."""
 
     part: Part
     shape: tuple[int, ...]
@@ -72,7 +74,7 @@ class Frame(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Input(Struct, frozen=True, kw_only=True, tag=True):
-    """A judge's input `(1, C, H, W)` uint8: how it lies in the frame, and who warps the frame into it."""
+    """How a judge's input `(1, C, H, W)` uint8 lies in the frame, and whether the slot has it already."""
 
     to_frame: tuple[float, float, float, float, float, float]  # 2x3, input pixel -> frame pixel
     registration_px: float | None  # residual after registration; None for a judge without masters
@@ -80,14 +82,14 @@ class Input(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Refused(Struct, frozen=True, kw_only=True, tag=True):
-    """Why a judge could not inspect a part; the other judges still may."""
+    """Why one judge could not inspect a part. Other judges may still inspect the part."""
 
     reason: UnknownReason
     detail: str
 
 
 class Tensor(Struct, frozen=True, kw_only=True, tag=True):
-    """The inputs of all judges for a part, in the recipe's order."""
+    """The message that the inputs of all judges for a part are ready. They are in the recipe's order."""
 
     part: Part
     inputs: tuple[Input | Refused, ...]
@@ -95,7 +97,7 @@ class Tensor(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Prediction(Struct, frozen=True, kw_only=True, tag=True):
-    """The judges' outputs are in the part's slot: float32, one after another, in an area for each judge."""
+    """The message that all judges' float32 outputs are in the part's slot, in an area for each judge."""
 
     part: Part
     inputs: tuple[Input | Refused, ...]
@@ -104,7 +106,7 @@ class Prediction(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Unknown(Struct, frozen=True, kw_only=True, tag=True):
-    """A part that a stage could not judge, and why."""
+    """The message that a stage could not judge a part, and why."""
 
     part: Part
     reason: UnknownReason
@@ -116,7 +118,7 @@ Message = Union[Frame, Tensor, Prediction, Unknown]  # noqa: UP007  (msgspec rea
 
 
 class Region(Struct, frozen=True, kw_only=True):
-    """A place on the part that looks defective; box and area in pixels, in a verdict those of the frame."""
+    """A place on the part that looks defective. Box and area are in pixels; in a verdict, in frame pixels."""
 
     x: float
     y: float
@@ -128,7 +130,7 @@ class Region(Struct, frozen=True, kw_only=True):
 
 
 class Judged(Struct, frozen=True, kw_only=True):
-    """The result of one judge for a part."""
+    """What one judge decided about a part."""
 
     name: str
     verdict: VerdictKind
@@ -140,7 +142,7 @@ class Judged(Struct, frozen=True, kw_only=True):
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """The decision about one part; the JSON body of a `reject.<line>` or `accept.<line>` message."""
+    """The decision about one part. It is the JSON body of a `reject.<line>` or `accept.<line>` message."""
 
     v: int = 1
     line: str
@@ -171,7 +173,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 
 class Heartbeat(Struct, frozen=True, kw_only=True):
-    """The state of the line, and when it last judged a part; the JSON body of `heartbeat.<line>`."""
+    """The state of the line and the part judged last. It is the JSON body of a `heartbeat.<line>` message."""
 
     v: int = 1
     line: str
@@ -187,7 +189,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
 
 
 class Running(Struct, frozen=True, kw_only=True):
-    """What infer writes about its engines once they are ready to judge, as `engine.json`."""
+    """Which engines the line runs. The infer stage writes it as `engine.json` when they are ready to judge."""
 
     engine: str
     precision: str
@@ -196,6 +198,6 @@ class Running(Struct, frozen=True, kw_only=True):
 
 
 def utc(ns: int) -> str:
-    """Return nanoseconds of the wall clock as ISO 8601 in UTC, as `captured_at` and `judged_at` have it."""
+    """Convert nanoseconds of the wall clock to UTC text in ISO 8601, as in `captured_at` and `judged_at`."""
     stamp = datetime.fromtimestamp(ns // 1_000_000_000, timezone.utc)
     return f"{stamp:%Y-%m-%dT%H:%M:%S}.{ns // 1000 % 1_000_000:06d}Z"

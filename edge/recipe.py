@@ -1,7 +1,8 @@
-"""The sections and keys of a line recipe, with their types, ranges and defaults (recipe_file.py reads one).
+"""Defines the sections and keys of a line's recipe, with their types, ranges and defaults.
 
-A line engineer writes the recipe by hand, as one TOML file. An error about a key says what to write there: the
-`description` of the key's type or, without one, a text made from the type and its range (documents/wanted.py).
+A line engineer writes the recipe by hand, as one TOML file, which recipe_file.py reads. An error about a key
+says what to write there. It takes this from the `description` of the key's type or, if there is none, from the
+type and its range (documents/wanted.py).
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class _Section(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Source(_Section, frozen=True, kw_only=True, tag_field="kind"):
-    """The keys of every source: the camera's name and the size and colour of its frames."""
+    """The keys that all sources have: the camera's name, and the size and colour of its frames."""
 
     camera: Name = "camera"
     width: Annotated[int, Meta(ge=8, le=16384)]
@@ -53,22 +54,22 @@ class _Source(_Section, frozen=True, kw_only=True, tag_field="kind"):
 
     @property
     def bayer(self) -> Bayer | None:
-        """Return the colour filters of a raw frame's first 2x2 pixels; None where frames are not raw."""
+        """The colour filters over the first 2x2 pixels of a raw frame. None if the frames are not raw."""
         return cast(Bayer, self.color[6:]) if self.color.startswith("bayer-") else None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Return the shape of one frame: `(H, W)` for grey and raw, `(H, W, 3)` for BGR."""
+        """The shape of one frame: `(H, W)` if it is grey or raw, `(H, W, 3)` if it is BGR."""
         return (self.height, self.width, 3) if self.color == "bgr" else (self.height, self.width)
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes of one frame of uint8."""
+        """The number of bytes in one uint8 frame."""
         return math.prod(self.shape)
 
 
 class Synthetic(_Source, frozen=True, kw_only=True, tag="synthetic"):
-    """Rendered pictures of bare boards, some with defects at known places."""
+    """A source of rendered pictures of bare boards. Some boards have defects at known places."""
 
     seed: Annotated[int, Meta(ge=0)] = 0
     parts: Annotated[int, Meta(ge=0)] = 0  # 0: no end
@@ -79,7 +80,7 @@ class Synthetic(_Source, frozen=True, kw_only=True, tag="synthetic"):
 
 
 class Folder(_Source, frozen=True, kw_only=True, tag="folder"):
-    """The pictures of a folder at a steady rate: by name or, where the folder is watched, as they appear."""
+    """A source of a folder's pictures, in the order of their names or, if it is watched, as they appear."""
 
     files: Annotated[
         str,
@@ -91,7 +92,7 @@ class Folder(_Source, frozen=True, kw_only=True, tag="folder"):
 
 
 class Video(_Source, frozen=True, kw_only=True, tag="video"):
-    """A video file, an HTTP or RTSP address, a V4L2 device or a GStreamer string."""
+    """A source of frames from a video file, an HTTP or RTSP address, a V4L2 device or a GStreamer string."""
 
     address: Annotated[
         str,
@@ -109,7 +110,7 @@ Source = Union[Synthetic, Folder, Video]  # noqa: UP007  (on Python 3.10 msgspec
 
 
 class Timing(_Section, frozen=True, kw_only=True):
-    """How long a part may take, and how many parts may be under way."""
+    """How long a part may take, and how many parts may be in progress at the same time."""
 
     deadline_ms: Annotated[float, Meta(ge=5, le=60000)] = 200.0  # from capture to the verdict
     guard_ms: Annotated[float, Meta(ge=0.5, le=10000)] = 10.0  # this long before it a part turns `unknown`
@@ -117,7 +118,7 @@ class Timing(_Section, frozen=True, kw_only=True):
 
 
 class Register(_Section, frozen=True, kw_only=True):
-    """How far a part may be shifted and turned from its master, and how well it must fit once registered."""
+    """How far a part may be shifted and turned from its master, and how well it must fit once aligned."""
 
     motion: Motion = "rigid"
     max_shift_px: Annotated[float, Meta(gt=0)] = 16.0
@@ -128,7 +129,7 @@ class Register(_Section, frozen=True, kw_only=True):
 
 
 class Preprocess(_Section, frozen=True, kw_only=True):
-    """What is done to each frame before a model sees it."""
+    """How each frame is cropped, checked for light and aligned with its master before a model sees it."""
 
     crop: Crop | None = None  # x, y, width, height in the frame; default: the whole frame
     min_contrast: Annotated[float, Meta(ge=0, le=255)] = 8.0  # grey levels, 1st to 99th percentile; else `dark`
@@ -136,7 +137,7 @@ class Preprocess(_Section, frozen=True, kw_only=True):
 
 
 class JudgeChoice(_Section, frozen=True, kw_only=True):
-    """One of several models that look at each part: one [[judge]] section."""
+    """One [[judge]] section: one of several models that inspect each part."""
 
     name: Name  # its name in verdicts
     bundle: Annotated[str, Meta(description="the folder of a model bundle")]
@@ -147,14 +148,14 @@ class JudgeChoice(_Section, frozen=True, kw_only=True):
 
 
 class Fusion(_Section, frozen=True, kw_only=True):
-    """How the p-values of all judges become one, and which share of good parts may be rejected by it."""
+    """How the p-values of all judges become one p-value, and what share of good parts it may reject."""
 
     how: Literal["bonferroni", "fisher"] = "bonferroni"  # fisher: only for judges whose errors are independent
     false_reject: Annotated[float, Meta(gt=0, lt=1)]
 
 
 class EngineChoice(_Section, frozen=True, kw_only=True):
-    """Which engine runs the models, and with how much of the machine."""
+    """Which engine runs the models, in which precision, and how much of the machine it may use."""
 
     kind: Literal["auto", EngineKind] = "auto"
     precision: Literal["auto", Precision] = "auto"
@@ -164,7 +165,7 @@ class EngineChoice(_Section, frozen=True, kw_only=True):
 
 
 class Rule(_Section, frozen=True, kw_only=True):
-    """When a prediction becomes `reject`, and what happens to a part that is `unknown`."""
+    """When the outputs of a model reject a part, and what happens to a part that is `unknown`."""
 
     thresholds: dict[str, float] = field(default_factory=dict)  # by kind of defect; default: the bundle's
     min_area_px: Annotated[int, Meta(ge=0)] = 0  # smaller regions do not reject the part
@@ -172,21 +173,21 @@ class Rule(_Section, frozen=True, kw_only=True):
 
 
 class Publish(_Section, frozen=True, kw_only=True):
-    """Where verdicts are sent, and how often a heartbeat is."""
+    """The endpoints to which verdicts are sent, and the time between two heartbeats."""
 
     endpoints: tuple[str, ...] = ("tcp://127.0.0.1:5571",)
     heartbeat_ms: Annotated[int, Meta(ge=LEAST_HEARTBEAT_MS, le=60000)] = 1000
 
 
 class MetricsPort(_Section, frozen=True, kw_only=True):
-    """Where Prometheus fetches the metrics."""
+    """The address at which Prometheus fetches the metrics."""
 
     host: str = "127.0.0.1"
     port: Port = 9178  # 0: no metrics
 
 
 class Recipe(_Section, frozen=True, kw_only=True):
-    """What to inspect on this line."""
+    """What a line inspects: its models, its source of frames, and all settings."""
 
     line: Name
     bundle: str = ""  # the model that judges; for several models write [[judge]] sections instead
@@ -204,13 +205,13 @@ class Recipe(_Section, frozen=True, kw_only=True):
     metrics: MetricsPort = field(default_factory=MetricsPort)
 
     def key(self, judge: JudgeChoice, key: str) -> str:
-        """Return a key of a judge in the way the file writes it, for error messages."""
+        """Return the name of a judge's key as the recipe file writes it, for error messages."""
         if self.judge:
             return f'[[judge]] "{judge.name}" {key}'
         return f"[rule.{key}]" if key == "thresholds" else key
 
     def beating(self, period_ms: int) -> Recipe:
-        """Return the recipe with a heartbeat at least every `period_ms`, or as often as is allowed."""
+        """Return a copy with a heartbeat every `period_ms` or more often, but not below LEAST_HEARTBEAT_MS."""
         heartbeat_ms = min(self.publish.heartbeat_ms, max(period_ms, LEAST_HEARTBEAT_MS))
         return msgspec.structs.replace(
             self, publish=msgspec.structs.replace(self.publish, heartbeat_ms=heartbeat_ms)
@@ -218,7 +219,7 @@ class Recipe(_Section, frozen=True, kw_only=True):
 
     @property
     def judges(self) -> tuple[JudgeChoice, ...]:
-        """Return the models that look at each part: those under [[judge]], or the single one."""
+        """The models that inspect each part: those in [[judge]] sections, or the single model."""
         return self.judge or (
             JudgeChoice(
                 name="model",

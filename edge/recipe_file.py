@@ -1,4 +1,4 @@
-"""Reads a recipe file, tells every mistake in it with its key, and makes its paths absolute."""
+"""Reads a recipe file, reports every mistake in it with its key, and makes its paths absolute."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from .text import readable
 
 
 def read_recipe(path: Path) -> tuple[Recipe, str]:
-    """Read a recipe; return it, its paths made absolute, with the SHA-256 of the file.
+    """Read a recipe file. Return the recipe with absolute paths, and the SHA-256 of the file.
 
-    Raises RecipeError, which names the file, tells every key that is wrong and says what to do.
+    Raise RecipeError if the recipe is wrong. The error names the file and every wrong key and says what to do.
     """
     try:
         data = path.read_bytes()
@@ -52,7 +52,7 @@ def _recipe_of(document: dict[str, Any]) -> Recipe:
 
 
 def _contradictions(recipe: Recipe) -> Iterator[str]:
-    """Yield what is wrong with keys that are each valid but do not fit together."""
+    """Yield a message for each mistake that a key's type cannot show, such as keys that contradict."""
     timing, source = recipe.timing, recipe.source
     if isinstance(source, Video) and source.bayer:
         yield (
@@ -90,7 +90,7 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
 
 
 def _wrong_judges(recipe: Recipe) -> Iterator[str]:
-    """Yield what is wrong with the choice of models."""
+    """Yield a message for each mistake in the choice of models."""
     if bool(recipe.bundle) == bool(recipe.judge):
         found = "both" if recipe.judge else "neither"
         yield f"expected either `bundle`, for one model, or [[judge]] for each of several, found {found}"
@@ -104,7 +104,7 @@ def _wrong_judges(recipe: Recipe) -> Iterator[str]:
 
 
 def _wrong_crop(key: str, crop: Crop | None, source: Source) -> Iterator[str]:
-    """Yield what is wrong with a crop: it lies in the frame and has at least 8x8 pixels."""
+    """Yield a message if the crop does not lie in the frame or is smaller than 8x8 pixels."""
     if crop and not (
         crop[0] >= 0
         and crop[1] >= 0
@@ -120,7 +120,7 @@ def _wrong_crop(key: str, crop: Crop | None, source: Source) -> Iterator[str]:
 
 
 def _absolute(recipe: Recipe, folder: Path) -> Recipe:
-    """Return the recipe with each relative path joined to the folder of its file."""
+    """Return the recipe with absolute paths. Its relative paths start at `folder`, where its file is."""
 
     def absolute(text: str) -> str:
         return str(folder / text) if text else text

@@ -1,4 +1,4 @@
-"""Hears what a line publishes: its verdicts and heartbeats, one after another and checked."""
+"""Receives the verdicts and heartbeats that a line publishes, and checks each message."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ WAIT_MS = 100
 
 
 def subscribe(endpoint: str, *topics: str) -> Iterator[Verdict | Heartbeat]:
-    """Return the verdicts and heartbeats that a line publishes on `endpoint`, as they come, without end.
+    """Return an endless iterator over the verdicts and heartbeats that a line publishes on `endpoint`.
 
-    With topics, only messages whose topic begins with one of them, such as `reject.` or `heartbeat.pcb`. The
-    topic says what to do with a part: a gate opens for verdicts under `accept.<line>` and no others.
+    If topics are given, only messages whose topic begins with one of them are received. Examples are `reject.`
+    and `heartbeat.pcb`. The topic says what to do with a part: a gate must open only for verdicts under
+    `accept.<line>`.
 
-    Raises LineError: at once where `endpoint` is not a ZeroMQ endpoint, and later where a message comes that is
-    not a verdict or heartbeat of this version.
+    Raise LineError at once if `endpoint` is not a ZeroMQ endpoint. Raise it later if a message is not a verdict
+    or heartbeat of this version.
     """
     return _messages(Subscriber(endpoint, topics))
 
@@ -42,7 +43,7 @@ def _messages(subscriber: Subscriber) -> Iterator[Verdict | Heartbeat]:
 
 @dataclass(frozen=True)
 class Heard:
-    """One message as it came."""
+    """One received message: its topic, its JSON body, and the verdict or heartbeat in the body."""
 
     topic: bytes
     body: bytes  # JSON
@@ -50,10 +51,10 @@ class Heard:
 
 
 class Subscriber:
-    """A connection to an endpoint where a line publishes, made at once and closed by `with`.
+    """A connection to an endpoint where a line publishes. Making it connects, and the end of `with` closes it.
 
-    ZeroMQ reconnects after every interruption. Keeps at most `most_waiting` messages that are not heard yet,
-    and loses newer ones. Raises LineError where `endpoint` is not a ZeroMQ endpoint.
+    ZeroMQ reconnects after every interruption. At most `most_waiting` messages are kept until `hear` returns
+    them; newer messages are lost. Raise LineError if `endpoint` is not a ZeroMQ endpoint.
     """
 
     def __init__(
@@ -89,7 +90,10 @@ class Subscriber:
         self._close()
 
     def hear(self, timeout_ms: int) -> Heard | None:
-        """Return the next message, None if none comes in time; raise LineError for one of another kind."""
+        """Return the next message, or None if no message comes within `timeout_ms`.
+
+        Raise LineError if the message is not a verdict or heartbeat of this version.
+        """
         if not self._socket.poll(timeout_ms):
             return None
         parts = self._socket.recv_multipart()

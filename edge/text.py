@@ -1,4 +1,4 @@
-"""Turns bytes and file names into readable text, and cuts text to a number of bytes."""
+"""Converts bytes and file names to readable text, and shortens text to a number of bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DETAIL_BYTES = 300
 
 
 def text_of(data: bytes) -> str:
-    """Return the text of a UTF-8 file, with or without a byte-order mark; ValueError says what is not UTF-8."""
+    """Return the text of a UTF-8 file, without its byte-order mark. Raise ValueError if it is not UTF-8."""
     try:
         text = data.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
@@ -25,13 +25,13 @@ def text_of(data: bytes) -> str:
 
 
 def readable(name: str) -> str:
-    """Return a file name as printable UTF-8; every other character is written like `\\xfc`."""
+    """Return a file name as printable UTF-8. Each character that cannot be printed becomes like `\\xfc`."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def end_of(text: str, most: int) -> str:
-    """Return the text in at most `most` bytes of UTF-8; a longer one loses its beginning to an ellipsis."""
+    """Return a text in at most `most` bytes of UTF-8. An ellipsis replaces the beginning that is cut off."""
     data = text.encode()
     if len(data) <= most:
         return text
@@ -39,7 +39,7 @@ def end_of(text: str, most: int) -> str:
 
 
 def fitted(text: str, most: int) -> str:
-    """Return the printable text in at most `most` bytes of UTF-8; a longer one loses its end to an ellipsis."""
+    """Make a text printable, in at most `most` bytes of UTF-8. An ellipsis replaces the end that is cut off."""
     data = (text if text.isprintable() else readable(text)).encode()
     if len(data) <= most:
         return data.decode()

@@ -27,8 +27,9 @@ ROWS = 20
 def watch_line(endpoint: str, count: int, as_json: bool, stopping: Sequence[int]) -> None:
     """Show what a line publishes on `endpoint` until `stopping` is not empty or `count` verdicts came.
 
-    Shows a live table on a terminal, else a line for each verdict; with `as_json` each verdict's JSON. Raises
-    LineError where `endpoint` is wrong or something other than a line publishes there.
+    A terminal shows a live table; any other output gets a line of text for each verdict. If `as_json`, each
+    verdict is printed as JSON instead. If `count` is 0, there is no limit. Raise LineError if `endpoint` is
+    wrong or if something other than a line publishes there.
     """
     console = Console()
     if as_json or not console.is_terminal:
@@ -44,7 +45,7 @@ def watch_line(endpoint: str, count: int, as_json: bool, stopping: Sequence[int]
 
 
 class LiveTable:
-    """A table of the last verdicts, with counts and the line's state below them."""
+    """A table of the last verdicts. Below it are the counts of all verdicts and the line's state."""
 
     def __init__(self, title: str) -> None:
         self._title = title
@@ -53,7 +54,7 @@ class LiveTable:
         self._state, self._reason = "waiting for the first heartbeat", ""
 
     def add(self, message: Verdict | Heartbeat) -> None:
-        """Take one message into the table."""
+        """Add a verdict to the table, or show the state that a heartbeat reports."""
         if isinstance(message, Verdict):
             self._last.append(message)
             self._counts[message.verdict] += 1
@@ -61,7 +62,7 @@ class LiveTable:
             self._state, self._reason = message.state, message.reason
 
     def render(self) -> Group:
-        """Return the table as it stands now."""
+        """Return the table with all verdicts and heartbeats that were added so far."""
         table = Table(title=self._title, expand=True)
         for heading in ("part", "view", "verdict", "reason", "score", "latency", "regions"):
             table.add_column(heading, justify="right" if heading in ("score", "latency") else "left")
@@ -92,7 +93,7 @@ def _regions(verdict: Verdict) -> str:
 
 
 def _hear(endpoint: str, count: int, stopping: Sequence[int]) -> Iterator[Heard]:
-    """Return what comes in until `stopping` is not empty or `count` verdicts came; 0 stands for no limit."""
+    """Yield each message until `stopping` is not empty or `count` verdicts came. If `count` is 0, never end."""
     seen = 0
     with Subscriber(endpoint) as subscriber:
         while not stopping and (not count or seen < count):

@@ -1,4 +1,4 @@
-"""Turns messages into bytes and back, under a version, and names the topics of the publish socket."""
+"""Converts messages to bytes and back, with a version number, and names the topics that a line publishes."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _version = msgspec.json.Decoder(_Versioned)
 
 
 def pack(message: Message, run: bytes) -> bytes:
-    """Return a message between stages as bytes: a version byte, the run's RUN_BYTES, then msgpack."""
+    """Encode a message between stages: a version byte, the run's random number `run`, then msgpack."""
     return bytes((VERSION,)) + run + _encoder.encode(message)
 
 
 def unpack(data: bytes, run: bytes) -> Message:
-    """Return the message that `pack` made in the same run; raise WireError for other bytes."""
+    """Decode a message that `pack` made with the same `run`. Raise WireError for any other bytes."""
     if data[:1] != bytes((VERSION,)):
         raise WireError(
             f"message of version {data[:1].hex() or 'none'}, expected {VERSION:02x}: restart the line"
@@ -57,27 +57,27 @@ def body_of(message: Verdict | Heartbeat) -> bytes:
 
 
 def verdict_from(body: bytes) -> Verdict:
-    """Return the verdict in a JSON body; raise WireError for another version or anything else."""
+    """Return the verdict in a JSON body. Raise WireError if it is not a verdict of this version."""
     return _read(_verdict, "verdict", body)
 
 
 def heartbeat_from(body: bytes) -> Heartbeat:
-    """Return the heartbeat in a JSON body; raise WireError for another version or anything else."""
+    """Return the heartbeat in a JSON body. Raise WireError if it is not a heartbeat of this version."""
     return _read(_heartbeat, "heartbeat", body)
 
 
 def resent_body(body: bytes) -> bytes:
-    """Return a verdict's JSON body with `resent` true, which is the last field that `body_of` writes."""
+    """Return a verdict's JSON body with `resent` set to true. It is the last field that `body_of` writes."""
     return body.removesuffix(_FIRST) + _RESENT
 
 
 def action_topic(line: str, *, accept: bool) -> bytes:
-    """Return `accept.<line>` or `reject.<line>`: what to do with the part."""
+    """Return the topic that says what to do with the part: `accept.<line>` or `reject.<line>`."""
     return f"{'accept' if accept else 'reject'}.{line}".encode()
 
 
 def heartbeat_topic(line: str) -> bytes:
-    """Return `heartbeat.<line>`."""
+    """Return the topic of a line's heartbeats: `heartbeat.<line>`."""
     return f"heartbeat.{line}".encode()
 
 

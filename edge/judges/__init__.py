@@ -1,1 +1,1 @@
-"""What models say of a part, checked and held against rules."""
+"""Checks the engines of models, and decides from a model's outputs whether a part is rejected."""

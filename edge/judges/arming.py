@@ -1,7 +1,7 @@
-"""Opens a judge's engine, and checks that it reproduces the bundle's golden frames before the line is armed.
+"""Opens a judge's engine and checks that it reproduces the bundle's golden frames before the line is armed.
 
-An engine or precision that the recipe names is refused if it does not. Where `auto` chose INT8, FP32 is tried
-next: a CPU that computes INT8 wrongly makes the line slower, not wrong.
+If the recipe names the engine or the precision, one that does not reproduce them is refused. If `auto` chose
+INT8, FP32 is tried next: so a CPU that computes INT8 wrongly makes the line slower, and not wrong.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Armed:
-    """An open engine that reproduced the golden frames, and by name why each faster one was left out."""
+    """An open engine that reproduced the golden frames. `left_out` has the reason against each other engine."""
 
     engine: Engine
     left_out: dict[str, str]
@@ -31,7 +31,7 @@ class Armed:
 
 @contextmanager
 def armed_engine(choice: EngineChoice, bundle: Bundle) -> Iterator[Armed]:
-    """Open the engine that a recipe asks for; raise EngineError where none reproduces the golden frames."""
+    """Open the engine that a recipe asks for. Raise EngineError if none reproduces the golden frames."""
     selected = select_engine(choice, bundle)
     left_out = dict(selected.left_out)
     if shortcoming := processor.shortcoming():

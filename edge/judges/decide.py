@@ -1,4 +1,4 @@
-"""Decides what a model's outputs mean for a part: a pure function of the outputs and of the judge's rule."""
+"""Decides from a model's outputs and a judge's rule, and from nothing else, whether a part is rejected."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_REGIONS = 48
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """When a judge's outputs become `reject`."""
+    """The thresholds and limits by which the outputs of one judge reject a part."""
 
     name: str  # of the judge
     bundle: str  # its digest
@@ -33,7 +33,7 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What a judge makes of one part; regions in frame pixels, strongest first."""
+    """What one judge decided about one part. Regions are in frame pixels, strongest first."""
 
     verdict: VerdictKind
     reason: Reason
@@ -49,13 +49,14 @@ def decide(
     to_frame: tuple[float, float, float, float, float, float],
     rule: Rule,
 ) -> Judgement:
-    """Hold one judge's outputs against its rule.
+    """Decide whether one judge's outputs reject a part by the judge's rule.
 
-    `outputs["score"]` `(1,)`, if there, decides, and `outputs["map"]` `(1, 1, h, w)` shows where. Else
-    `outputs["map"]` `(1, K, h, w)` decides, kind by kind, and `outputs["extents"]`, if there, `(1, 4, h, w)`
-    tells how far defects reach; the score is the map's highest value of the kind that comes nearest to, or
-    furthest over, its threshold. All are float32; `to_frame` is the 2x3 matrix, row by row, from model input
-    to frame pixels. Raises PartError `score` where an output is not a number.
+    If there is a `score` `(1,)`, the score decides, and `map` `(1, 1, h, w)` shows where the part looks wrong.
+    If there is none, `map` `(1, K, h, w)` decides for each of K kinds, and `extents` `(1, 4, h, w)`, if the
+    model has them, give the size of defects. The score is then the map's highest value for one kind: the kind
+    whose highest value, divided by its threshold, is the largest. All outputs are float32. `to_frame` is the
+    2x3 matrix, row by row, that converts pixels of the model's input to pixels of the frame. Raise PartError
+    with the reason `score` if an output is not finite.
     """
     for name, array in outputs.items():
         # Testing the sum takes a tenth of the time of testing every value.
@@ -122,7 +123,7 @@ def _regions(
 
 
 def _in_frame(region: Region, to_frame: tuple[float, float, float, float, float, float]) -> Region:
-    """Return the region in frame pixels, as the upright box around its four corners."""
+    """Convert a region to frame pixels. Its box becomes the upright box around its four corners."""
     a, b, c, d, e, f = to_frame
     xs = [a * x + b * y + c for x in (region.x, region.x + region.w) for y in (region.y, region.y + region.h)]
     ys = [d * x + e * y + f for x in (region.x, region.x + region.w) for y in (region.y, region.y + region.h)]

@@ -1,4 +1,4 @@
-"""Combines the judgements of several judges on one part; a part that one could not judge does not pass."""
+"""Combines what several judges decided about one part. If one could not inspect it, the part does not pass."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ ROUNDING = 1 + 1e-9
 def fuse(
     said: Sequence[Judgement | Refused], fusion: Fusion | None
 ) -> tuple[Judgement | Refused, list[Judgement | Refused]]:
-    """Return the judgement of all judges together, and each judge's own, in the recipe's order.
+    """Return the judgement of all judges together, and the judgement of each judge, in the recipe's order.
 
-    Without a fusion each judge rejects by its own threshold. With a fusion their p-values decide together, and
-    a judge that could not inspect the part counts as a p-value of 1. A part that is not rejected is `unknown`
-    if any judge could not inspect it. If the matcher rejects the part, another product is the reason.
+    `said` has what each judge decided, or why it could not inspect the part. Without a fusion, each judge
+    rejects by its own threshold. With a fusion, the judges' p-values decide together; a judge that could not
+    inspect the part counts as a p-value of 1. A part that is not rejected is `unknown` if any judge could not
+    inspect it. If a matcher is among the judges that reject the part, the reason is that it is another product.
     """
     each, together = (list(said), None) if fusion is None else _combined(said, fusion)
     judged = [one for one in each if isinstance(one, Judgement)]
@@ -40,14 +41,15 @@ def fuse(
 
 
 def suffices(together: float, fusion: Fusion) -> bool:
-    """Return whether a p-value of all judges together rejects a part."""
+    """Return whether `together`, the p-value of all judges together, is low enough to reject a part."""
     return together <= fusion.false_reject * ROUNDING
 
 
 def _combined(said: Sequence[Judgement | Refused], fusion: Fusion) -> tuple[list[Judgement | Refused], float]:
-    """Return each judgement with its verdict in the fusion, and the p-value of all together.
+    """Return each judge's judgement with its verdict in the fusion, and the p-value of all judges together.
 
-    A judge rejects if its own p-value is low enough; if only the combined one is, the lowest gets the reject.
+    If the p-value of all is too high, no judge rejects. Otherwise the judge with the lowest p-value rejects,
+    and so does each judge whose own p-value is low enough.
     """
     ps = [1.0 if isinstance(one, Refused) or one.p_value is None else one.p_value for one in said]
     together = combine(ps, fusion.how)
@@ -67,5 +69,5 @@ def _combined(said: Sequence[Judgement | Refused], fusion: Fusion) -> tuple[list
 
 
 def _rarity(judgement: Judgement) -> float:
-    """Sort key: the p-value, or 1.0 where there is none."""
+    """Return the p-value, by which judgements are sorted. Return 1.0 if the judgement has no p-value."""
     return 1.0 if judgement.p_value is None else judgement.p_value

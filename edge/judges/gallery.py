@@ -1,4 +1,4 @@
-"""Scores a part by its distance to the nearest drawing of the product, as a matcher sees them."""
+"""Scores a part by how far its embedding is from the nearest embedding of a drawing of the product."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ..engines.base import Engine, Image, Outputs, ask
 
 
 class Gallery:
-    """Keeps the embeddings of drawings, `(V, D)` float32 of length 1, made once by the parts' own engine."""
+    """The embeddings of drawings as `(V, D)` float32, each of length 1, made by the parts' own engine."""
 
     def __init__(self, engine: Engine, drawings: Iterable[Image]) -> None:
-        """`drawings` are model inputs, `(1, C, H, W)` uint8 each; the engine's lane 0 has to be idle."""
+        """Embed `drawings`, which are model inputs `(1, C, H, W)` uint8. The engine's lane 0 must be idle."""
         self._vectors = np.concatenate([_embedding(engine, drawing) for drawing in drawings])
 
     def score(self, outputs: Outputs) -> Outputs:
-        """Return `score` `(1,)` float32 of an `embedding` `(1, D)`: 1 minus the highest cosine, from 0 to 2."""
+        """Return a part's `score` as `(1,)` float32: 1 minus the highest cosine to a drawing, from 0 to 2."""
         return {"score": np.float32(1.0) - (self._vectors @ outputs["embedding"][0]).max(keepdims=True)}
 
 
 def _embedding(engine: Engine, drawing: Image) -> NDArray[np.float32]:
-    """Return a copy of a drawing's embedding `(1, D)`."""
+    """Return the embedding of a drawing as `(1, D)` float32. It is a copy, so the engine may go on."""
     return np.array(ask(engine, drawing)["embedding"])

@@ -1,7 +1,8 @@
-"""Checks that an engine reproduces its bundle's golden cases, the FP32 model's outputs, before it may judge.
+"""Checks that an engine reproduces its bundle's golden cases before it may judge.
 
-INT8 and FP32 differ a little, and so does one graph on two CPUs. So the bundle has tolerances for outputs and
-scores. A decision must not differ at all.
+A golden case is a picture with the FP32 model's outputs. INT8 and FP32 outputs differ a little, and so do the
+outputs of one graph on two CPUs. So the bundle has tolerances for outputs and scores. A decision must not
+differ at all.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ EVEN_ODDS = 0.5
 
 
 def check_golden(engine: Engine, bundle: Bundle) -> None:
-    """Run every golden case; raise NotReproduced with the frame, the expected and the found value.
+    """Run every golden case. Raise NotReproduced if outputs differ too much or a decision changes.
 
-    Raise EngineError for a bundle without golden cases, except for a constant, which has none.
+    The error names the frame, the expected value and the found value. Raise EngineError if a bundle has no
+    golden cases; only a bundle of the method `constant` may have none.
     """
     manifest = bundle.manifest
     if not manifest.golden and manifest.method != "constant":
@@ -56,7 +58,7 @@ def check_golden(engine: Engine, bundle: Bundle) -> None:
 
 
 def _check_warp(engine: Engine, manifest: ModelManifest, case: Golden) -> None:
-    """Raise EngineError where a golden picture gives other outputs when the engine warps it from a frame."""
+    """Raise EngineError if outputs differ when the engine, instead of the CPU, warps a golden picture."""
     planes = case.image[0, ::-1] if manifest.input.color == "rgb" else case.image[0]
     frame = np.ascontiguousarray(planes[0] if len(planes) == 1 else np.moveaxis(planes, 0, -1))
     warp = Warper(None, manifest.input).warp(frame.shape)
@@ -73,10 +75,10 @@ def _check_warp(engine: Engine, manifest: ModelManifest, case: Golden) -> None:
 
 
 def judge(engine: Engine, manifest: ModelManifest, image: Image, master: Image | None) -> Outputs:
-    """Return copies of one input's outputs, float32 by name; a matcher's also have the `score`.
+    """Run one input through the engine. Return copies of its outputs by name; a matcher's include `score`.
 
-    `image` and `master` are `(1, C, H, W)` uint8; a matcher's `master` is the drawings, `(V, C, H, W)` uint8.
-    The engine's lane 0 has to be idle.
+    `image` and `master` are `(1, C, H, W)` uint8. For a matcher, `master` has the drawings as `(V, C, H, W)`
+    uint8. Outputs are float32. The engine's lane 0 must be idle.
     """
     if manifest.matches_drawings:
         if master is None:
@@ -89,17 +91,17 @@ def judge(engine: Engine, manifest: ModelManifest, image: Image, master: Image |
 
 
 def check_numbers(where: str, outputs: Outputs) -> None:
-    """Raise NotReproduced if an output is not finite everywhere."""
+    """Raise NotReproduced if an output is not finite everywhere. The error begins with `where`."""
     for name, output in outputs.items():
         if not np.isfinite(output).all():
             raise NotReproduced(f"{where}: {name} is not a number everywhere: this engine cannot be used")
 
 
 def differences(found: Outputs, expected: Outputs, manifest: ModelManifest) -> dict[str, float]:
-    """Return the largest difference of each output by name, and of the `score` of any kind.
+    """Return the largest difference between found and expected values, for each output and for the `score`.
 
-    Boxes count only where the expected map is over a threshold, since no others are read. Scores count up to
-    twice the threshold, since every higher score rejects alike.
+    Extents count only where the expected map is over a threshold, since no others are used. Scores count up to
+    twice the threshold, since all higher scores reject alike.
     """
     apart = {name: np.abs(found[name] - expected[name]) for name in manifest.outputs}
     if "extents" in apart:
@@ -111,16 +113,19 @@ def differences(found: Outputs, expected: Outputs, manifest: ModelManifest) -> d
 
 
 def scores(outputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Return `(K,)` float32: the model's score or, if it has none, the map's highest value for each kind."""
+    """Return the score for each kind of defect as `(K,)` float32.
+
+    It is the model's own score if the model gives one, otherwise the highest value of that kind's map.
+    """
     return outputs["score"] if "score" in outputs else outputs["map"][0].max(axis=(1, 2))
 
 
 def decisions(outputs: Mapping[str, NDArray[np.float32]], manifest: ModelManifest) -> NDArray[np.bool_]:
-    """Return `(K,)` bool: the kinds for which the part would be rejected."""
+    """Return for each kind of defect whether the outputs reject the part, as `(K,)` bool."""
     return scores(outputs) >= _limits(manifest)
 
 
 def _limits(manifest: ModelManifest) -> NDArray[np.float32]:
-    """Return the least rejected score of each kind, `(K,)` float32; EVEN_ODDS in an uncalibrated draft."""
+    """Return the lowest rejected score of each kind as `(K,)` float32, or EVEN_ODDS if there are none."""
     thresholds = manifest.thresholds or dict.fromkeys(manifest.kinds, EVEN_ODDS)
     return np.array([thresholds[kind] for kind in manifest.kinds], np.float32)

@@ -29,9 +29,10 @@ from .rules import Rules
 
 @dataclass(frozen=True, kw_only=True)
 class Judge:
-    """One model of a line, with what the recipe says about it; `judge_of` makes one.
+    """One model of a line, with its bundle and what the recipe says about it. `judge_of` makes a Judge.
 
-    `pictures` is what `pictures_of` found when the line started. Masters that differ from it are refused.
+    `pictures` is what `pictures_of` returned when the line started. A master that has changed since then is
+    refused.
     """
 
     recipe: Recipe
@@ -42,7 +43,7 @@ class Judge:
 
     @property
     def preprocess(self) -> Preprocess:
-        """Return [preprocess] with this judge's crop, and the bundle's limits where the recipe sets none."""
+        """The section [preprocess] with this judge's crop, and the bundle's limits if the recipe has none."""
         register, fit = self.recipe.preprocess.register, self.bundle.manifest.fit
         if fit is not None:
             register = msgspec.structs.replace(
@@ -54,17 +55,17 @@ class Judge:
         return msgspec.structs.replace(self.recipe.preprocess, crop=crop, register=register)
 
     def masters(self) -> Masters | None:
-        """Return the masters that parts are compared with; None if the model needs none."""
+        """Return the masters with which parts are compared. Return None if the model needs no masters."""
         return masters_of(self.recipe, self.choice, self.preprocess, self.bundle, self.pictures)
 
     def views(self) -> list[str]:
-        """Return the views that have a master now."""
+        """Return the names of the views that have a master at this moment."""
         return known_views(self.recipe, self.choice, self.bundle)
 
     def preparer(self) -> Preparer:
-        """Read the masters that are there now, and return a preparer of the model's inputs.
+        """Read all masters, and return a preparer, which turns frames into inputs of the model.
 
-        Raise RecipeError where a master does not fit. The error then comes before the line is armed.
+        Raise RecipeError if a master does not fit. The error then comes before the line is armed.
         """
         masters = self.masters()
         if masters is not None:
@@ -74,14 +75,11 @@ class Judge:
 
     @property
     def drawing_files(self) -> list[str]:
-        """Return the files that the recipe's `drawings` names."""
+        """The paths of the files that the recipe's key `drawings` names."""
         return sorted(glob.glob(self.choice.drawings))
 
     def drawings(self) -> list[NDArray[np.uint8]]:
-        """Return the drawings of the product as a matcher's inputs, `(1, C, H, W)` uint8 each.
-
-        Raise RecipeError where there are none.
-        """
+        """Read the product's drawings as `(1, C, H, W)` uint8 each. Raise RecipeError if there are none."""
         found = [read_picture(Path(path)) for path in self.drawing_files]
         if not found:
             raise RecipeError(
@@ -93,9 +91,9 @@ class Judge:
 
 
 def read_line(path: Path) -> tuple[Recipe, str, tuple[Judge, ...]]:
-    """Return a recipe, the SHA-256 of its file, and its judges.
+    """Read a recipe file. Return the recipe, the SHA-256 of the file, and the recipe's judges.
 
-    Raise RecipeError, which names the file and the key, or BundleError.
+    Raise RecipeError, which names the file and the key, or BundleError if a bundle cannot be used.
     """
     recipe, digest = read_recipe(path)
     try:
@@ -105,9 +103,10 @@ def read_line(path: Path) -> tuple[Recipe, str, tuple[Judge, ...]]:
 
 
 def read_judges(recipe: Recipe) -> tuple[Judge, ...]:
-    """Return the recipe's judges, each with its bundle verified.
+    """Return the judges of a recipe. Verify the bundle of each judge.
 
-    Raise BundleError, which names the file, or RecipeError, which names the key.
+    Raise BundleError, which names the file, if a bundle cannot be used. Raise RecipeError, which names the key,
+    if the recipe does not suit a bundle.
     """
     judges = tuple(judge_of(recipe, choice, read_bundle(Path(choice.bundle))) for choice in recipe.judges)
     _check_fusion(recipe, judges)
@@ -115,19 +114,19 @@ def read_judges(recipe: Recipe) -> tuple[Judge, ...]:
 
 
 def judge_of(recipe: Recipe, choice: JudgeChoice, bundle: Bundle) -> Judge:
-    """Return the judge that `choice` describes; raise RecipeError where the recipe does not suit its bundle."""
+    """Return the judge for `choice` and its bundle. Raise RecipeError if recipe and bundle do not fit."""
     _check_keys(choice, bundle, recipe)
     return Judge(recipe=recipe, choice=choice, bundle=bundle, rule=_rule_of(choice, bundle, recipe))
 
 
 def digest_of(judges: tuple[Judge, ...]) -> str:
-    """Return the digest of the bundle or, for several judges, the SHA-256 of the digests in order."""
+    """Return the bundle's digest. For several judges, return the SHA-256 of their bundles' digests in order."""
     digests = [judge.bundle.digest for judge in judges]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def rules_of(judges: tuple[Judge, ...], fusion: Fusion | None) -> Rules:
-    """Return the rules by which publish makes verdicts from the judges' outputs."""
+    """Return the rules by which the publish stage turns the judges' outputs into verdicts."""
     return Rules(
         judges=tuple(judge.rule for judge in judges),
         outputs=tuple(judge.bundle.manifest.answers for judge in judges),
@@ -136,7 +135,7 @@ def rules_of(judges: tuple[Judge, ...], fusion: Fusion | None) -> Rules:
 
 
 def pictures_of(judges: tuple[Judge, ...]) -> dict[str, str]:
-    """Return the SHA-256 of each master and drawing that the recipe names, by its path.
+    """Return the SHA-256 of each master and drawing that the recipe names. The keys are the paths.
 
     Pictures in bundles are left out, since a bundle verifies its own files.
     """
@@ -145,7 +144,7 @@ def pictures_of(judges: tuple[Judge, ...]) -> dict[str, str]:
 
 
 def _rule_of(choice: JudgeChoice, bundle: Bundle, recipe: Recipe) -> Rule:
-    """Return a judge's rule; raise RecipeError for a threshold of an unknown kind or out of range."""
+    """Return a judge's rule. Raise RecipeError if a threshold has an unknown kind or is out of range."""
     manifest = bundle.manifest
     key = recipe.key(choice, "thresholds")
     unknown = sorted(set(choice.thresholds) - set(manifest.kinds))
@@ -173,7 +172,7 @@ def _rule_of(choice: JudgeChoice, bundle: Bundle, recipe: Recipe) -> Rule:
 
 
 def drawing_input(picture: NDArray[np.uint8], bundle: Bundle) -> NDArray[np.uint8]:
-    """Return a drawing, `(H, W)` or `(H, W, 3)` BGR uint8 of any size, as the input `(1, C, H, W)` uint8."""
+    """Convert a drawing, `(H, W)` or `(H, W, 3)` BGR uint8 of any size, to an input `(1, C, H, W)` uint8."""
     spec = bundle.manifest.input
     image = np.empty(spec.shape, np.uint8)
     Preparer(Preprocess(min_contrast=0), spec, None).prepare(picture, "", image)
@@ -181,7 +180,7 @@ def drawing_input(picture: NDArray[np.uint8], bundle: Bundle) -> NDArray[np.uint
 
 
 def _check_keys(choice: JudgeChoice, bundle: Bundle, recipe: Recipe) -> None:
-    """Raise RecipeError for masters or drawings that the model does not use."""
+    """Raise RecipeError if the recipe names masters or drawings that the model does not use."""
     for key, method in (("masters", "comparator"), ("drawings", "matcher")):
         if getattr(choice, key) and bundle.manifest.method != method:
             raise RecipeError(
@@ -192,7 +191,7 @@ def _check_keys(choice: JudgeChoice, bundle: Bundle, recipe: Recipe) -> None:
 
 
 def _check_fusion(recipe: Recipe, judges: Sequence[Judge]) -> None:
-    """Raise RecipeError for a fusion that the calibrations of the bundles cannot support."""
+    """Raise RecipeError if a bundle has no calibration, or too few calibrated parts for the fusion."""
     if recipe.fusion is None:
         return
     # `least` is the lowest p-value that each judge can give.
@@ -220,7 +219,7 @@ def _check_fusion(recipe: Recipe, judges: Sequence[Judge]) -> None:
 
 
 class Areas(TypedDict):
-    """Sizes in bytes of a slot's areas: the frame, and the input and outputs of each judge."""
+    """The sizes in bytes of a slot's areas: one for the frame, and two for each judge (input and outputs)."""
 
     frame: int
     tensors: list[int]
@@ -228,7 +227,7 @@ class Areas(TypedDict):
 
 
 def areas_of(recipe: Recipe, judges: Sequence[Judge]) -> Areas:
-    """Return how many bytes of shared memory one part needs."""
+    """Return the sizes of the areas in shared memory that one part needs."""
     manifests = [judge.bundle.manifest for judge in judges]
     return Areas(
         frame=recipe.source.nbytes,

@@ -13,35 +13,36 @@ How = Literal["bonferroni", "fisher"]
 
 
 def p_value(scores: Any, calibration: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Return the conformal p-values of `scores` in float64, in the same shape, from 1/(n+1) to 1.
+    """Return the conformal p-values of `scores` in float64, in the same shape. They are from 1/(n+1) to 1.
 
-    `scores` is a number or an array of any shape. `calibration` `(n,)` has the scores of n good parts, rising.
-    The p-value is the share of parts with a score at least as high, among the good parts and the judged part.
-    If new good parts are exchangeable with those of the calibration, a share of at most r of them gets a
-    p-value of r or less, whatever the score means. This holds on average over calibrations, not for each one.
-    Parts judged with one calibration do not have independent p-values. NaN gets the lowest p-value.
+    `scores` is a number or an array of any shape. `calibration` `(n,)` has the scores of n good parts in rising
+    order. A p-value is the share of parts that score at least as high, among the good parts and the judged
+    part. If new good parts are exchangeable with those of the calibration, a share of at most r of them gets a
+    p-value of r or less, whatever the score means. This holds on average over calibrations, not for each
+    calibration. The p-values of parts that were judged with the same calibration are not independent. A score
+    of NaN gets the lowest p-value.
 
-    Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World, 2005; Bates et al., Annals of
-    Statistics 51, 2023 (arXiv 2104.08279).
+    Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World, 2005; Bates et al., Annals of Statistics
+    51, 2023 (arXiv 2104.08279).
     """
     below = np.searchsorted(calibration, scores, side="left")
     return np.asarray((1 + len(calibration) - below) / (len(calibration) + 1), np.float64)
 
 
 def combine(ps: Sequence[float] | NDArray[np.floating[Any]], how: How) -> float:
-    """Return one p-value for several p-values `(k,)` of the same part.
+    """Combine several p-values `(k,)` of the same part into one p-value.
 
-    Raise ValueError where none is given, or one is not in 0..1.
+    Raise ValueError if `ps` is empty or if a p-value is not between 0 and 1.
 
-    `bonferroni` multiplies the lowest by k. It detects one strong sign, and is valid however the p-values
-    depend on each other. Use it for several pictures or models of one part, because they see the same part in
-    the same light.
+    `bonferroni` multiplies the lowest p-value by k. It detects one strong sign, and is valid however the
+    p-values depend on each other. Use it for several pictures or models of one part, because they see the same
+    part in the same light.
 
-    `fisher` is the probability that the product of k independent p-values is at most their product. It adds up
-    many weak signs. It is valid only where the p-values of good parts are independent; if they are positively
-    correlated, it rejects more good parts than it promises. Fisher, Statistical Methods for Research Workers,
-    1932: minus twice the sum of logarithms is chi-square with 2k degrees of freedom, and its tail is a finite
-    sum.
+    `fisher` returns the probability that the product of k independent p-values is as low as the product of
+    `ps`, or lower. It adds up many weak signs. It is valid only if the p-values of good parts are independent.
+    If they are positively correlated, it rejects more good parts than it promises. Fisher, Statistical Methods
+    for Research Workers, 1932: minus twice the sum of logarithms is chi-square with 2k degrees of freedom, and
+    its tail is a finite sum.
     """
     p = np.asarray(ps, np.float64)
     if p.ndim != 1 or not len(p) or not ((p >= 0) & (p <= 1)).all():

@@ -1,4 +1,4 @@
-"""Finds the defective regions in a network's map, with its extents if it has them."""
+"""Finds the defective regions in the map of a model, and in the model's extents if it has them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ MOST_CELLS = 4000
 def find_regions(
     map_: FloatArray, extents: FloatArray | None, *, thresholds: Mapping[str, float], stride: int
 ) -> list[Region]:
-    """Return regions in input pixels, strongest first; equal maps always give equal lists.
+    """Return the defective regions in input pixels, strongest first. Equal maps always give equal lists.
 
     `map_` `(K, h, w)` float32 has a score for each kind and cell. `thresholds` has the lowest score of a defect
     for each of the K kinds, in the map's order. A cell covers `stride` pixels along each axis.
 
     `extents` `(4, h, w)` float32 are the distances in pixels from a cell's centre to the left, top, right and
-    bottom side of the defect there. With extents each local peak becomes a box; without them each 8-connected
-    patch of cells becomes one. Raise ValueError where shapes do not fit.
+    bottom side of the defect at that cell. With extents, each local peak becomes a region. Without extents,
+    each 8-connected patch of cells becomes a region. Raise ValueError if the shapes do not fit.
     """
     if map_.ndim != 3 or len(map_) != len(thresholds):
         raise ValueError(f"expected a map ({len(thresholds)}, h, w) for {list(thresholds)}, found {map_.shape}")
@@ -46,7 +46,7 @@ def find_regions(
 
 
 def _peaks(map_: FloatArray, extents: FloatArray, thresholds: Mapping[str, float], stride: int) -> list[Region]:
-    """Return a box for each local peak of a map `(K, h, w)` with extents `(4, h, w)`, strongest first."""
+    """Return a region for each local peak of `map_`, strongest first. The extents give the region's box."""
     kinds, rows, columns = _local_peaks(map_, thresholds)
     if not len(kinds):
         return []
@@ -59,7 +59,7 @@ def _peaks(map_: FloatArray, extents: FloatArray, thresholds: Mapping[str, float
 
 
 def _local_peaks(map_: FloatArray, thresholds: Mapping[str, float]) -> tuple[IntArray, IntArray, IntArray]:
-    """Return kinds, rows and columns `(P,)` of the P peaks of a map `(K, h, w)`.
+    """Return the P peaks of a map `(K, h, w)`: their kinds, rows and columns, each as `(P,)`.
 
     A peak reaches its kind's threshold, and none of its eight neighbours is higher.
     """
@@ -75,7 +75,7 @@ def _local_peaks(map_: FloatArray, thresholds: Mapping[str, float]) -> tuple[Int
 
 
 def _neighbours(rows: IntArray, columns: IntArray, size: tuple[int, ...]) -> tuple[IntArray, IntArray]:
-    """Return rows `(P, 3, 1)` and columns `(P, 1, 3)` of the 3x3 cells around each of P, clipped to the map."""
+    """Return rows `(P, 3, 1)` and columns `(P, 1, 3)` of the 3x3 cells around each of P cells in the map."""
     around = np.arange(-1, 2)
     near_rows = np.clip(rows[:, None] + around, 0, size[0] - 1)
     near_columns = np.clip(columns[:, None] + around, 0, size[1] - 1)
@@ -85,9 +85,9 @@ def _neighbours(rows: IntArray, columns: IntArray, size: tuple[int, ...]) -> tup
 def _boxes(
     map_: FloatArray, extents: FloatArray, kinds: IntArray, rows: IntArray, columns: IntArray, stride: int
 ) -> Boxes:
-    """Return the boxes `(P, 4)` float64 of P peaks: left, top, right and bottom in input pixels.
+    """Return the boxes of P peaks as `(P, 4)` float64: left, top, right and bottom in input pixels.
 
-    Each is the mean of the boxes of the 3x3 cells around the peak, weighted by their scores.
+    A box is the mean of the boxes of the 3x3 cells around the peak, weighted by their scores.
     """
     height, width = map_.shape[1:]
     near_rows, near_columns = _neighbours(rows, columns, map_.shape[1:])
@@ -101,9 +101,9 @@ def _boxes(
 
 
 def _distinct(boxes: Boxes, kinds: IntArray) -> list[int]:
-    """Return the indices of the boxes that are left when each box removes weaker ones that overlap it too much.
+    """Return the indices of the boxes that remain when each box removes weaker boxes that overlap it too much.
 
-    `boxes` `(P, 4)` float64 and their `kinds` `(P,)` come strongest first.
+    `boxes` `(P, 4)` float64 and their `kinds` `(P,)` are sorted, strongest first.
     """
     sides = np.minimum(boxes[:, None, 2:], boxes[:, 2:]) - np.maximum(boxes[:, None, :2], boxes[:, :2])
     shared = np.prod(np.maximum(sides, 0), axis=2)
@@ -118,7 +118,7 @@ def _distinct(boxes: Boxes, kinds: IntArray) -> list[int]:
 
 
 def _patches(map_: FloatArray, thresholds: Mapping[str, float], stride: int) -> list[Region]:
-    """Return each 8-connected patch of cells of a map `(K, h, w)` over its threshold, strongest first."""
+    """Return a region for each 8-connected patch of cells that reach their threshold, strongest first."""
     found = []
     for (kind, threshold), scores in zip(thresholds.items(), map_, strict=True):
         over = (scores >= threshold).astype(np.uint8)
@@ -142,7 +142,7 @@ def _patches(map_: FloatArray, thresholds: Mapping[str, float], stride: int) -> 
 
 
 def _region(box: Boxes, score: float, kind: str) -> Region:
-    """Return the region of a box `(4,)`: left, top, right, bottom in input pixels."""
+    """Convert a box `(4,)` to a region. The box has left, top, right and bottom in input pixels."""
     x, y, right, bottom = (float(value) for value in box)
     area = round((right - x) * (bottom - y))
     return Region(x=x, y=y, w=right - x, h=bottom - y, area_px=area, score=score, kind=kind)

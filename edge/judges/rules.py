@@ -1,4 +1,4 @@
-"""Writes the rules by which a line makes verdicts, so that publish can restart without reading a bundle."""
+"""Stores the rules by which a line makes verdicts, so that publish can restart without reading a bundle."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RULES = "rules.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """Each judge's rule and output shapes, in the recipe's order, and how the judges are fused."""
+    """The rule and the output shapes of each judge, in the recipe's order, and how the judges are fused."""
 
     judges: tuple[Rule, ...]
     outputs: tuple[dict[str, tuple[int, ...]], ...]  # name -> shape, in the order in which they lie
@@ -25,12 +25,12 @@ class Rules:
 
 
 def write_rules(folder: Path, rules: Rules) -> None:
-    """Write the rules into a run's folder."""
+    """Write the rules into the folder of a run."""
     (folder / RULES).write_bytes(msgspec.json.encode(rules, enc_hook=lambda array: array.tolist()))
 
 
 def read_rules(folder: Path) -> Rules:
-    """Return what `write_rules` wrote."""
+    """Read the rules that `write_rules` wrote into the folder of a run."""
 
     def array(kind: type[Any], values: list[float]) -> Any:
         return np.array(values)

@@ -1,1 +1,1 @@
-"""The shared memory of a line: slots that hold pictures, and the ledger of its parts."""
+"""The shared memory of a line: slots with the pictures of parts, and a ledger with a row for each part."""

@@ -1,6 +1,6 @@
-"""Maps a file in shared memory as named numpy arrays, the same in every process of the line.
+"""Maps a file in shared memory as named numpy arrays, which all processes of the line share.
 
-`multiprocessing.shared_memory` would not do: before Python 3.13 the exit of any reader removes the memory.
+`multiprocessing.shared_memory` cannot be used: before Python 3.13 the exit of any reader removes the memory.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class _Field(msgspec.Struct, frozen=True):
 class SharedArrays:
     """Named arrays in one file. An array of a page or more begins at a page, so that a driver can pin it.
 
-    The file describes its arrays, so a path is enough to open it. All its memory is allocated when it is made,
-    so a full /dev/shm is an error at the start and not a crash during the run.
+    The file describes its arrays, so its path is enough to open it. All memory is allocated when the file is
+    created, so a full /dev/shm is an error at the start and not a crash during the run.
     """
 
     def __init__(self, path: Path, memory: mmap.mmap, fields: list[_Field]) -> None:
@@ -53,7 +53,7 @@ class SharedArrays:
 
     @classmethod
     def create(cls, path: Path, arrays: dict[str, tuple[DTypeLike, tuple[int, ...]]]) -> SharedArrays:
-        """Make the file, all zeros; raise LineError where it exists or the memory is not available."""
+        """Create the file with arrays of zeros. Raise LineError if it exists or memory is short."""
         fields, offset = [], PAGE
         for name, (dtype, shape) in arrays.items():
             given = np.dtype(dtype)
@@ -85,7 +85,7 @@ class SharedArrays:
 
     @classmethod
     def open(cls, path: Path) -> SharedArrays:
-        """Map a file that `create` made; raise LineError where it is missing or another kind of file."""
+        """Map a file that `create` made. Raise LineError if it is missing or another kind of file."""
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
@@ -108,10 +108,10 @@ _order = (threading.Lock(), threading.Lock())
 
 
 def fence() -> None:
-    """Make earlier stores visible to other cores before later ones.
+    """Make all earlier writes to memory visible to other cores before any later write.
 
     x86 keeps this order by itself, Arm does not. Python has no memory barrier, but releasing one lock and then
-    acquiring another acts as one on both (Arm ARM, release/acquire consistency).
+    acquiring another acts as a barrier on both (Arm ARM, release/acquire consistency).
     """
     for lock in _order:
         lock.acquire()

@@ -1,8 +1,9 @@
-"""Keeps a row for each captured part until its verdict is sent.
+"""Keeps a row for each captured part until the part's verdict is sent.
 
-The ledger belongs to the supervisor and outlives every stage. Each counter has one writer: capture enters
-parts, publish records and counts verdicts. A part is entered before any of its pixels are written. A verdict
-is recorded before it is sent, so a publisher that is killed in between sends the same verdict again.
+The ledger belongs to the supervisor and outlives every stage. Each counter is written by one stage only:
+capture enters parts, publish records and counts verdicts. Capture enters a part before it writes any of the
+part's pixels. Publish records a verdict before it sends the verdict. So if publish is killed in between, its
+successor sends the same verdict again.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ _LAYOUT: dict[str, tuple[DTypeLike, tuple[int, ...]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A verdict as publish sends it, with the reason and time that later heartbeats need."""
+    """A verdict as publish sends it, and the reason and time that later heartbeats need."""
 
     topic: bytes
     body: bytes  # JSON
@@ -78,7 +79,7 @@ class Record:
     published_ns: int
 
     def resent(self) -> Record:
-        """Return the record with its body marked as resent."""
+        """Return a copy of the record whose body says that the verdict was sent before."""
         return replace(self, body=resent_body(self.body))
 
 
@@ -93,14 +94,14 @@ class Ledger:
 
     @classmethod
     def create(cls, path: Path) -> Ledger:
-        """Make the ledger of a new run; raise LineError where there is no memory for it."""
+        """Create the ledger of a new run. Raise LineError if there is not enough memory for it."""
         arrays = SharedArrays.create(path, _LAYOUT)
         arrays["counters"][_RUN : _RUN + 1] = np.frombuffer(os.urandom(RUN_BYTES), np.int64)
         return cls(arrays)
 
     @classmethod
     def open(cls, path: Path) -> Ledger:
-        """Open the ledger that `create` made; raise LineError where it is missing or of another version."""
+        """Open a ledger that `create` made. Raise LineError if it is missing or of another version."""
         arrays = SharedArrays.open(path)
         if {name: (arrays[name].dtype, arrays[name].shape) for name in arrays} != {
             name: (np.dtype(dtype), shape) for name, (dtype, shape) in _LAYOUT.items()
@@ -110,12 +111,12 @@ class Ledger:
 
     @property
     def run(self) -> bytes:
-        """Random number of this run, RUN_BYTES long; stages refuse messages that carry another one."""
+        """The random number of this run, RUN_BYTES long. Stages refuse messages that carry another number."""
         return self._counters[_RUN : _RUN + 1].tobytes()
 
     @property
     def epoch(self) -> int:
-        """Number of this start of capture; the supervisor sets it before it starts capture."""
+        """The number of the current start of capture. The supervisor sets it before it starts capture."""
         return int(self._counters[_EPOCH])
 
     @epoch.setter
@@ -124,29 +125,29 @@ class Ledger:
 
     @property
     def captured(self) -> int:
-        """Number of parts entered so far."""
+        """The number of parts entered so far."""
         return int(self._counters[_CAPTURED])
 
     @property
     def published(self) -> int:
-        """Number of parts that have their verdict: the first ones, since verdicts come in order."""
+        """The number of parts that have their verdict. These are the first parts that were entered."""
         return int(self._counters[_PUBLISHED])
 
     @property
     def waiting(self) -> int:
-        """Number of parts that have no verdict yet."""
+        """The number of parts that have no verdict yet."""
         return self.captured - self.published
 
     @property
     def full(self) -> bool:
-        """Whether every row belongs to a part without a verdict."""
+        """True if every row belongs to a part without a verdict."""
         return self.waiting >= ROWS
 
     def enter(self, part: Part) -> Part:
-        """Enter the next part, which will get exactly one verdict, and return it as the ledger holds it.
+        """Enter the next part, which will get exactly one verdict. Return the part as the ledger holds it.
 
-        Cuts texts that are longer than their field, with an ellipsis. Raises ValueError for a part that is not
-        the next one, and where the ledger is full.
+        A text that is longer than its field is cut and ends in an ellipsis. Raise ValueError if the part is not
+        the next one, or if the ledger is full.
         """
         if part.entry != self.captured or self.full:
             raise ValueError(
@@ -163,7 +164,7 @@ class Ledger:
         return part
 
     def part(self, entry: int) -> Part:
-        """Return the part with this number; raise ValueError where its row is gone or was never written."""
+        """Return the part with the number `entry`. Raise ValueError if its row is gone or was never written."""
         if not 0 <= self.captured - entry - 1 < ROWS:
             raise ValueError(f"entry {entry} is not in the ledger")
         fields = dict(zip(_ROW.names or (), self._rows[entry % ROWS].item(), strict=True))
@@ -173,20 +174,20 @@ class Ledger:
         return Part(**{name: fields[name] for name in _OF_PART})
 
     def holds(self, part: Part) -> bool:
-        """Return whether the ledger holds the part with exactly these fields."""
+        """Return whether the ledger has a row for the part, with the same value in each field."""
         return 0 <= self.captured - part.entry - 1 < ROWS and self.part(part.entry) == part
 
     def last_sequence(self, epoch: int) -> int:
-        """Return the sequence number of the last part of this epoch, 0 if the last part is of another epoch."""
+        """Return the sequence number of the last part, or 0 if the last part is not of this epoch."""
         if not self.captured:
             return 0
         row = self._rows[(self.captured - 1) % ROWS]
         return int(row["sequence"]) if int(row["epoch"]) == epoch else 0
 
     def record(self, entry: int, record: Record) -> None:
-        """Record the verdict of the next part to be published; it never changes afterwards.
+        """Record the verdict of the next part to be published. The recorded verdict never changes.
 
-        Raises ValueError for any other part, and for a verdict of more than RECORD_BYTES.
+        Raise ValueError if `entry` is any other part, or if the verdict has more than RECORD_BYTES.
         """
         data = record.topic + b"\n" + record.body
         if entry != self.published or len(data) > RECORD_BYTES:
@@ -199,7 +200,7 @@ class Ledger:
         self._rows["recorded"][row] = len(data)
 
     def recorded(self, entry: int) -> Record | None:
-        """Return the verdict recorded for a part, None if there is none yet."""
+        """Return the verdict that is recorded for a part. Return None if there is none yet."""
         row = self._rows[entry % ROWS]
         if not (length := int(row["recorded"])):
             return None
@@ -208,7 +209,7 @@ class Ledger:
         return Record(topic=topic, body=body, reason=reason, published_ns=published_ns)
 
     def recorded_since(self, since_ns: int) -> list[Record]:
-        """Return the verdicts sent since `since_ns`, oldest first; without those whose rows were used again."""
+        """Return the verdicts sent since `since_ns`, oldest first, except those whose rows were reused."""
         found = []
         for entry in range(self.published - 1, max(0, self.captured - ROWS) - 1, -1):
             record = self.recorded(entry)
@@ -219,7 +220,7 @@ class Ledger:
 
     @property
     def settled_ns(self) -> int:
-        """Time before which every sent verdict has reached the subscribers; publish sets it."""
+        """The time before which every sent verdict has reached the subscribers. Publish sets it."""
         return int(self._counters[_SETTLED])
 
     @settled_ns.setter
@@ -227,6 +228,6 @@ class Ledger:
         self._counters[_SETTLED] = value
 
     def set_published(self, entry: int) -> None:
-        """Count a part's verdict as sent, which frees the part's slot."""
+        """Count the verdict of the part `entry` as sent. This frees the part's slot."""
         fence()
         self._counters[_PUBLISHED] = entry + 1

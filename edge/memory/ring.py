@@ -1,7 +1,7 @@
-"""Keeps slots in shared memory, each with one part's frame, its model inputs and its outputs.
+"""Keeps slots in shared memory. Each slot has one part's frame, its model inputs and its outputs.
 
-Capture leases a slot to a part and counts up the slot's generation. A stage that reads with an earlier
-generation gets an error, and never another part's picture.
+Capture leases a slot to a part and increases the slot's generation, which counts its leases. A stage that reads
+with an earlier generation gets an error, and never another part's picture.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NO_LEASE = (-1, 0)
 
 
 class Ring:
-    """A fixed number of slots. Each has an area for the frame, and two for each judge: input and outputs."""
+    """A fixed number of slots. Each has areas for the frame and for the input and the outputs of each judge."""
 
     def __init__(self, arrays: SharedArrays) -> None:
         self._generation = arrays["generation"]
@@ -43,9 +43,9 @@ class Ring:
     def create(
         cls, path: Path, *, slots: int, frame: int, tensors: Sequence[int], outputs: Sequence[int]
     ) -> Ring:
-        """Make a ring of `slots` slots; sizes are in bytes, those of `tensors` and `outputs` judge by judge.
+        """Create a ring of `slots` slots. Sizes are in bytes; `tensors` and `outputs` have one for each judge.
 
-        Raises LineError where the memory is not available.
+        Raise LineError if there is not enough memory.
         """
         sizes = {"frame.0": frame}
         sizes |= {f"tensor.{number}": size for number, size in enumerate(tensors)}
@@ -58,29 +58,29 @@ class Ring:
 
     @classmethod
     def open(cls, path: Path) -> Ring:
-        """Map the ring that `create` made; raise LineError where it is missing."""
+        """Map a ring that `create` made. Raise LineError if it is missing."""
         return cls(SharedArrays.open(path))
 
     @property
     def slots(self) -> int:
-        """Number of slots."""
+        """The number of slots."""
         return len(self._owner)
 
     def memory(self, area: Area, number: int = 0) -> NDArray[np.uint8]:
-        """Return one area of all slots, `(slots, bytes)` uint8, for a device to pin; read by `area` instead."""
+        """Return one area of all slots as `(slots, bytes)` uint8. A device pins it; to read it, use `area`."""
         return self._areas[area, number]
 
     def free(self, published: int) -> int:
-        """Return the number of free slots; `published` is the number of parts that have their verdict."""
+        """Return the number of free slots, if `published` is the number of parts that have their verdict."""
         return int(np.count_nonzero(self._owner < published))
 
     def lease(self, entry: int, published: int) -> tuple[int, int]:
-        """Lease the slot that has been free longest to the part `entry`; return its number and generation.
+        """Lease the slot that has been free longest to the part `entry`. Return its number and generation.
 
-        Returns NO_LEASE where no slot is free. `published` is the number of parts that have their verdict.
-        Verdicts come in order, so a slot is free once its part's number is below `published`. Sets the start of
-        each page of the outputs to NaN, so that outputs which nobody writes cannot pass a part. Only capture
-        leases.
+        Return NO_LEASE if no slot is free. `published` is the number of parts that have their verdict. Verdicts
+        come in order, so a slot is free once its part's number is below `published`. The start of each page of
+        the outputs is set to NaN, so that outputs which no engine writes cannot pass a part. Only capture may
+        lease.
         """
         slot = int(self._owner.argmin())
         if self._owner[slot] >= published:
@@ -101,19 +101,19 @@ class Ring:
 
     @contextmanager
     def area(self, part: Part, area: Area, number: int = 0) -> Iterator[NDArray[np.uint8]]:
-        """Yield one area of the part's slot, `(bytes,)` uint8; raise SlotOverwritten if its lease is over."""
+        """Yield an area of the part's slot as `(bytes,)` uint8. Raise SlotOverwritten if its lease is over."""
         self.check(part)
         yield self._areas[area, number][part.slot]
         self.check(part)
 
 
 def as_image(area: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Return the start of an area, `(bytes,)` uint8, as a uint8 view of this shape; copies nothing."""
+    """Return the start of an area `(bytes,)` uint8 as an array of this shape. Nothing is copied."""
     return area[: int(np.prod(shape))].reshape(shape)
 
 
 def as_outputs(area: NDArray[np.uint8], shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:
-    """Return consecutive parts of an area, `(bytes,)` uint8, as float32 views of these shapes, by name."""
+    """Return an area `(bytes,)` uint8 as consecutive float32 arrays of these shapes. Nothing is copied."""
     found, offset, floats = {}, 0, area.view(np.float32)
     for name, shape in shapes.items():
         count = int(np.prod(shape))

@@ -1,1 +1,1 @@
-"""What people and programs see of a running line: metrics, systemd, the state of the GPU."""
+"""Shows the state of a running line to people and programs: metrics, systemd, the state of the GPU."""

@@ -1,4 +1,4 @@
-"""Serves a line's metrics over HTTP, on few connections at once and each for a short time."""
+"""Serves a line's metrics over HTTP. The number of connections and the time of each are limited."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ TURN_S = 0.1
 
 @contextlib.contextmanager
 def serve_metrics(registry: CollectorRegistry, host: str, port: int) -> Iterator[int]:
-    """Serve `registry` over HTTP during the block; yield the port, which the system chooses where it is 0.
+    """Serve `registry` over HTTP during the `with` block. Yield the port. If `port` is 0, the system chooses.
 
-    Raises LineError, which names the recipe's key, where the address is not available.
+    Raise LineError, which names the recipe's key, if the address is not available.
     """
     with listening(host, port) as listener:
         server = _Server(registry, listener)
@@ -45,7 +45,7 @@ def serve_metrics(registry: CollectorRegistry, host: str, port: int) -> Iterator
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """Return a socket that accepts connections; raise LineError where the address is not available."""
+    """Return a socket that listens at the address. Raise LineError if the address is not available."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         listener = socket.create_server((host, port), family=found[0][0], backlog=128)
@@ -59,7 +59,7 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 class _Client:
-    """One connection: the request so far, and the rest of the answer."""
+    """One connection: the request as far as it is received, and the answer that is still to be sent."""
 
     def __init__(self, opened: socket.socket) -> None:
         opened.setblocking(False)
@@ -68,7 +68,7 @@ class _Client:
 
 
 class _Server:
-    """Serves all connections in one thread and waits for none of them."""
+    """Serves all connections in one thread. It never waits for a single connection."""
 
     def __init__(self, registry: CollectorRegistry, listener: socket.socket) -> None:
         self._registry, self._listener = registry, listener
@@ -78,7 +78,7 @@ class _Server:
         self.stopping = False
 
     def run(self) -> None:
-        """Serve until `stopping` is set."""
+        """Serve until `stopping` is True."""
         with selectors.DefaultSelector() as ready:
             self._ready = ready
             ready.register(self._listener, selectors.EVENT_READ)
@@ -96,7 +96,7 @@ class _Server:
                 self._close(client)
 
     def _accept(self) -> None:
-        """Accept one connection a turn, so that open ones get their answers first."""
+        """Accept at most one connection in each turn, so that open connections get their answers first."""
         try:
             client = _Client(self._listener.accept()[0])
         except BlockingIOError:
@@ -113,7 +113,7 @@ class _Server:
         self._attend(client)
 
     def _attend(self, client: _Client) -> None:
-        """Read a part of a client's request, or send a part of its answer."""
+        """Read the next bytes of a client's request, or send the next bytes of its answer."""
         try:
             if client.answer:
                 client.answer = client.answer[client.socket.send(client.answer) :]
@@ -138,7 +138,7 @@ class _Server:
         client.socket.close()
 
     def _answer(self, request: bytes) -> bytes:
-        """Return the answer to a request; every path gets the metrics."""
+        """Return the answer to a request. Every path gives the metrics."""
         first, *lines = request.decode("latin-1").split("\r\n")
         method = first.partition(" ")[0]
         if len(request) > REQUEST_BYTES or " HTTP/1." not in first:

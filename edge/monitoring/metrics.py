@@ -1,4 +1,4 @@
-"""Turns a line's verdicts and states into Prometheus metrics; every metric's name is in this file."""
+"""Turns a line's verdicts and states into Prometheus metrics. The names of all metrics are in this file."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Metrics:
         self._registry, self._line = registry, line
 
     def observe(self, verdict: Verdict) -> None:
-        """Count one published verdict."""
+        """Add one published verdict to the metrics."""
         latency_us = verdict.latency_us
         self._parts[verdict.verdict, verdict.reason].inc()
         self._latency.observe((verdict.published_ns - verdict.captured_ns) / 1e9)
@@ -113,7 +113,7 @@ class Metrics:
             self._p_value.observe(verdict.p_value)
 
     def heartbeat(self, heartbeat: Heartbeat) -> None:
-        """Set the line's state and the time when it last judged a part."""
+        """Set the line's state, and the time when the line last judged a part."""
         for state, gauge in self._state.items():
             gauge.set(state == heartbeat.state)
         if heartbeat.judged_at is not None:
@@ -130,7 +130,7 @@ class Metrics:
         self._restarts[stage].inc()
 
     def dropped(self, stage: str, so_far: int) -> None:
-        """Count the messages that a stage has dropped since the line started."""
+        """Count the messages that a stage dropped. `so_far` is their number since the line started."""
         self._dropped[stage].inc(so_far - self._dropped_so_far[stage])
         self._dropped_so_far[stage] = so_far
 
@@ -139,7 +139,7 @@ class Metrics:
         self._up[stage].set(up)
 
     def engine(self, running: Running, recipe_digest: str, bundle_digest: str) -> None:
-        """Set the engine in use, and the reason for each engine that was left out; digests as in verdicts."""
+        """Set the engine in use, the digests of recipe and bundle, and why other engines were left out."""
         told = {"engine": running.engine, "precision": running.precision}
         self._running.info({**told, "recipe": recipe_digest, "bundle": bundle_digest})
         # A restarted infer may have left out other engines than before.
@@ -148,14 +148,14 @@ class Metrics:
             self._left_out.labels(self._line, engine, reason).set(1)
 
     def gpu(self, latest: Callable[[], GpuState | None]) -> None:
-        """Add the GPU's state, read by `latest` at each scrape; there are no series while it returns None."""
+        """Add the GPU's state, which `latest` returns at each request. If it is None, there is no metric."""
         self._registry.register(_Gpu(self._line, latest))
 
 
 class _Gpu(Collector):
-    """The GPU's series. A value that the GPU does not report has none; a lost GPU has only `gpu_up`, at 0.
+    """The metrics of the GPU. A value that the GPU does not report has no metric.
 
-    An old value or a NaN would look like a reading.
+    If the GPU is lost, there is only `gpu_up`, at 0. An old value or a NaN would look like a reading.
     """
 
     def __init__(self, line: str, latest: Callable[[], GpuState | None]) -> None:

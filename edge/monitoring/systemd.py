@@ -1,4 +1,4 @@
-"""Tells systemd the line's state, in datagrams as sd_notify(3) describes them."""
+"""Tells systemd the state of the line, in datagrams as sd_notify(3) describes them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ TIMEOUT_S = 1.0
 
 
 class Service:
-    """Sends states such as `READY=1` to the address in NOTIFY_SOCKET; without an address it sends nothing."""
+    """Sends states such as `READY=1` to systemd at `address`. If `address` is None, it sends nothing."""
 
     def __init__(self, address: str | None) -> None:
         self._address = "\0" + address[1:] if address and address.startswith("@") else address
 
     def notify(self, state: str) -> None:
-        """Send a state; ignore a service manager that does not listen, so that it does not stop the line."""
+        """Send a state to systemd. If this fails, ignore the failure, so that it does not stop the line."""
         if self._address:
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
                 sender.settimeout(TIMEOUT_S)
@@ -28,7 +28,7 @@ class Service:
 
 
 def feeding_ms(environment: Mapping[str, str]) -> int | None:
-    """Return the time between two feedings of the watchdog, by sd_watchdog_enabled(3); None without one."""
+    """Return how often to feed systemd's watchdog, in ms. None without one. See sd_watchdog_enabled(3)."""
     if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     microseconds = environment.get("WATCHDOG_USEC", "")

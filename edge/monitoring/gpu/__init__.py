@@ -1,8 +1,8 @@
-"""The state of the machine's GPU: its memory, load, temperature and clock, and what limits the clock.
+"""Reads the state of the machine's GPU: its memory, load, temperature and clock, and what limits the clock.
 
-It comes from NVML, which needs no CUDA context, or on a Jetson from sysfs, since NVML reports almost nothing
-there. With several GPUs it is that of NVML's first GPU, the lowest on the PCI bus. CUDA counts GPUs in this
-order only with CUDA_DEVICE_ORDER=PCI_BUS_ID.
+The state comes from NVML, which needs no CUDA context. On a Jetson it comes from sysfs, since NVML reports
+almost nothing there. If there are several GPUs, NVML's first one is read, the lowest on the PCI bus. CUDA
+counts GPUs in this order only if CUDA_DEVICE_ORDER=PCI_BUS_ID is set.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 def find_gpu(root: Path = Path("/")) -> Gpu | None:
-    """Return the machine's GPU or None; log which, or why none. `root` is the folder of /sys and /proc."""
+    """Return the machine's GPU, or None if there is none. `root` is the folder that has /sys and /proc."""
     found = find_jetson(root) or find_nvml()
     if found:
         _log.info("GPU %s: its state is among the metrics", found.name)

@@ -10,7 +10,7 @@ THROTTLE_REASONS = ("power", "thermal", "other")
 
 @dataclass(frozen=True, kw_only=True)
 class GpuState:
-    """One reading of a GPU. A value that it does not report is None; for a lost GPU all are None."""
+    """One reading of a GPU. A value that the GPU does not report is None. If the GPU is lost, all are None."""
 
     memory_used_bytes: int | None = None
     memory_total_bytes: int | None = None
@@ -30,5 +30,5 @@ class Gpu(Protocol):
     name: str
 
     def read(self) -> GpuState:
-        """Return its state; raise EngineError where it cannot be read. Blocks as long as the driver does."""
+        """Return the GPU's state. Raise EngineError if it cannot be read. Blocks as long as the driver does."""
         ...

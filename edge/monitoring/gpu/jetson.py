@@ -12,7 +12,7 @@ from .base import GpuState
 
 
 def find_jetson(root: Path) -> Jetson | None:
-    """Return the GPU where this machine is a Jetson, else None."""
+    """Return the GPU if this machine is a Jetson, else None. `root` is the folder that has /sys and /proc."""
     if "nvidia,tegra" not in _text(root / "sys/firmware/devicetree/base/compatible"):
         return None
     # 17000000.gpu on Orin, with JetPack 5 17000000.ga10b, 17000000.gv11b on Xavier, gpu-gpc-0 on Thor
@@ -22,10 +22,10 @@ def find_jetson(root: Path) -> Jetson | None:
 
 
 class Jetson:
-    """The GPU in a Jetson, read from sysfs as NVIDIA documents it for L4T; not tried on a board yet.
+    """The GPU in a Jetson, read from sysfs as NVIDIA documents it for L4T. It was not tried on a board yet.
 
-    Its memory is the machine's. Over-current events throttle CPU and GPU for an instant, and the driver counts
-    them: `power` is reported if the count rose since the reading before.
+    The GPU's memory is the machine's. Over-current events throttle CPU and GPU for an instant, and the driver
+    counts these events. `power` is reported if their number rose since the last reading.
     """
 
     def __init__(self, root: Path, devfreq: Path) -> None:
@@ -45,7 +45,7 @@ class Jetson:
         self._counted: int | None = None
 
     def read(self) -> GpuState:
-        """Return its state; raise EngineError where neither load nor temperature nor clock can be read."""
+        """Return the GPU's state. Raise EngineError if neither load nor temperature nor clock can be read."""
         load = _first(self._loads)
         temperature_m = _first(self._temperatures)
         clock_hz = _first([self._devfreq / "cur_freq"])
@@ -64,7 +64,7 @@ class Jetson:
         )
 
     def _memory(self) -> tuple[int | None, int | None]:
-        """Return the machine's total and available memory, in bytes."""
+        """Return the machine's total and available memory in bytes. An unknown value is None."""
         kib = dict(re.findall(r"^(MemTotal|MemAvailable): +(\d+) kB$", _text(self._meminfo), re.MULTILINE))
         total, available = (
             int(kib[name]) * 1024 if name in kib else None for name in ("MemTotal", "MemAvailable")
@@ -86,12 +86,12 @@ class Jetson:
 
 
 def _typed(paths: Iterable[Path], kind: str) -> list[Path]:
-    """Return the folders whose file `type` begins with the kind."""
+    """Return the folders in `paths` whose file `type` begins with `kind`."""
     return [path for path in sorted(paths) if _text(path / "type").lower().startswith(kind)]
 
 
 def _first(paths: Iterable[Path]) -> int | None:
-    """Return the number in the first of these files that has one."""
+    """Return the number in the first of these files that has a number. Return None if no file has one."""
     for path in paths:
         with suppress(ValueError):
             return int(_text(path))
@@ -99,7 +99,7 @@ def _first(paths: Iterable[Path]) -> int | None:
 
 
 def _text(path: Path) -> str:
-    """Return the text of a file, empty where it cannot be read: reading a driver's file may fail."""
+    """Return the text of a file. Return an empty text if reading fails, as it may for a driver's file."""
     try:
         return path.read_text(errors="replace")
     except OSError:

@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 
 
 def find_nvml() -> Nvml | None:
-    """Return NVML's first GPU; None where there is none, with the reason in the log."""
+    """Return NVML's first GPU. If there is none, return None and log the reason."""
     if find_spec("pynvml") is None:
         _log.info("no GPU among the metrics: pynvml is not installed (pip install 'linejudge[gpu]')")
         return None
@@ -31,7 +31,7 @@ def find_nvml() -> Nvml | None:
 
 
 class Nvml:
-    """A GPU with its handle in NVML."""
+    """A GPU whose state is read from NVML."""
 
     def __init__(self, nvml: Any, name: str, handle: object) -> None:
         self.name = name
@@ -48,7 +48,7 @@ class Nvml:
         )
 
     def read(self) -> GpuState:
-        """Return its state; raise EngineError where NVML fails."""
+        """Return the GPU's state. Raise EngineError if NVML fails."""
         nvml = self._nvml
         try:
             memory = self._ask(nvml.nvmlDeviceGetMemoryInfo)
@@ -69,7 +69,7 @@ class Nvml:
             raise EngineError(f"{error}: see `nvidia-smi` and `dmesg | grep -i xid`") from error
 
     def _ask(self, call: Callable[..., Any], *what: int) -> Any:
-        """Return NVML's answer, None where this GPU or its driver has none."""
+        """Return NVML's answer to `call`. Return None if this GPU or its driver has no answer."""
         nvml = self._nvml
         try:
             return call(self._handle, *what)
@@ -77,7 +77,7 @@ class Nvml:
             return None
 
     def _throttled(self, reasons: int) -> frozenset[str]:
-        """Return the THROTTLE_REASONS for NVML's clock event reasons; one that is not known here is `other`."""
+        """Convert NVML's bits `reasons` to THROTTLE_REASONS. A reason that is not known here is `other`."""
         nvml = self._nvml
         other = reasons & ~(self._thermal | self._power | self._wanted)
         if reasons & (

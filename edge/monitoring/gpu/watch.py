@@ -18,7 +18,7 @@ STALE = 10
 
 
 class GpuWatch:
-    """Finds a GPU and keeps reading it during its `with`."""
+    """Finds a GPU with `find`, and reads its state every `every_s` seconds during the `with` block."""
 
     def __init__(self, find: Callable[[], Gpu | None], every_s: float = EVERY_S) -> None:
         self._find, self._every_s = find, every_s
@@ -36,7 +36,7 @@ class GpuWatch:
         self._thread.join(self._every_s)
 
     def latest(self) -> GpuState | None:
-        """Return the last reading: LOST where the GPU is lost or its driver hangs, None without a GPU."""
+        """Return the last reading. Return LOST if the GPU is lost or hangs, and None if there is no GPU."""
         if self._read is None:
             return None
         state, read_s = self._read
