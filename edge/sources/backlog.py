@@ -71,7 +71,7 @@ class Backlog:
             self._changed.notify_all()
 
     def take(self, timeout_s: float) -> NextFrame | str | None:
-        """Return the next frame, or None if no frame came within `timeout_s` seconds.
+        """Wait for the next frame and return it, or None if no frame came within `timeout_s` seconds.
 
         After the last frame, return a text that says why the stream ended.
         """

@@ -44,7 +44,7 @@ class Source(Protocol):
     ) -> None: ...
 
     def wait(self, timeout_s: float) -> Trigger | None:
-        """Return the trigger of the next part, or None if no part came within `timeout_s` seconds.
+        """Wait for the next part. Return its trigger, or None if no part came within `timeout_s` seconds.
 
         Raises SourceEnded after the last frame, and SourceError if a camera stopped sending frames.
         """

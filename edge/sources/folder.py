@@ -29,8 +29,8 @@ POLL_REST = 4
 class FolderSource:
     """A source of the pictures in a folder. A picture that cannot be read becomes a part too.
 
-    If the pattern has no `{view}`, the view of every picture is the camera's name. `shown` holds the pictures
-    that became parts before a restart. The source continues after the last of those pictures.
+    If the pattern of file names has no `{view}`, each picture's view is the camera's name. `shown` holds the
+    pictures that became parts before a restart. The source continues after the last of those pictures.
     """
 
     def __init__(self, section: recipe.Folder, shown: Sequence[EarlierPicture] = ()) -> None:

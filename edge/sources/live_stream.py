@@ -54,7 +54,7 @@ class LiveStream:
         self._stopping = True
 
     def wait(self, timeout_s: float) -> Trigger | None:
-        """Return the trigger of the next frame, or None if no frame came within `timeout_s` seconds.
+        """Wait for the next frame. Return its trigger, or None if no frame came within `timeout_s` seconds.
 
         Raises SourceError if the stream ended, or if the camera was silent for longer than the recipe allows.
         """

@@ -17,7 +17,7 @@ _WITH_CHROMA = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)
 
 
 class FrameNumbers:
-    """Compares the frame numbers of successive packets. `header` is the container's codec data, or empty."""
+    """Finds gaps in the frame numbers of a stream. `header` is the container's codec data, or empty."""
 
     def __init__(self, header: bytes) -> None:
         self._in_mp4 = header[:1] == b"\x01" and len(header) > 6
@@ -31,7 +31,7 @@ class FrameNumbers:
             self._learn(unit)
 
     def look(self, packet: bytes) -> tuple[bool, str]:
-        """Return whether a packet has a key frame, and a text that tells which frame before it is missing."""
+        """Return whether a packet has a key frame, and a text if a frame before it is missing (else empty)."""
         key, missing, first = True, "", True
         units = _by_lengths(packet, self._size) if self._in_mp4 else _by_start_codes(packet)
         for unit in units:
