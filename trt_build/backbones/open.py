@@ -139,7 +139,7 @@ class Backbone(nn.Module):
 
 
 def build_backbone(name: str) -> Backbone:
-    """Return a backbone whose weights a checkpoint is to fill in. Raise BackboneError if `name` is unknown."""
+    """Return an untrained backbone, to load a checkpoint into. Raise BackboneError if `name` is unknown."""
     published(name)
     return Backbone(name, BACKBONES[name].build())
 

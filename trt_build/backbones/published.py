@@ -101,7 +101,7 @@ def cache_folder() -> Path:
 
 
 def find_backbone(name: str) -> Path:
-    """Return the file of a backbone's weights after checking its digest. BackboneError if it is missing.
+    """Return the file of a backbone's weights after checking its digest. Raise BackboneError without a file.
 
     The file is in a package or, if no package contains it, in the folder of downloaded weights or in
     `$EDGE_DATA/backbones`.

@@ -69,9 +69,9 @@ def build(
         ),
     ] = False,
 ) -> None:
-    """Compile a model for this machine's GPU; engines that judge differently are deleted, with status 1.
+    """Compile a model for this machine's GPU. Delete engines that judge differently; the status is then 1.
 
-    After this, calibrate and pack a draft, with the scores of its new engine.
+    The next step for a draft is calibrate, which uses the scores of its engine.
     A bundle is ready for the line.
     """
     from trt_build.engines import build as building
@@ -85,7 +85,7 @@ def build(
             precisions = building.chosen_precisions(read, precision or [], here)
             options = BuildOptions(batch=batch, portable=portable, stripped=stripped)
             verified = here.compute_capability is not None
-            # A method needs more libraries than a line has, so it is imported only where there is data.
+            # A method needs more libraries than a line has, so it is imported only if there is data.
             method = method_of(read.manifest.method) if data else None
             check = building.check_of(read, method, data) if verified else None
             console.print(f"kernels: {building.kernels_beside(read)}")

@@ -38,7 +38,7 @@ PICTURES = 16
 #: Compute capability of the first GPUs that compute FP8.
 FIRST_WITH_FP8 = (8, 9)
 
-#: Compares an engine of the bundle with its reference; raises EngineError where the engine judges otherwise.
+#: Compares an engine of the bundle with its reference; raises EngineError if the engine judges otherwise.
 Check = Callable[[Model, EngineChoice], Comparison | None]
 
 _log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ _log = logging.getLogger(__name__)
 class Result:
     """The engines that were built in one precision, and the result of their check.
 
-    `found` is the comparison with the reference, if one was made. `refused` says why the engines failed the
+    `found` is the comparison with the reference, if there was one. `refused` says why the engines failed the
     check and were deleted; it is empty if they passed.
     """
 
@@ -59,7 +59,7 @@ class Result:
 
 
 def chosen_runtime(asked: Literal["auto"] | Runtime) -> Runtime:
-    """Return `asked`. If `asked` is "auto", return the first library of RUNTIMES that is installed."""
+    """Return `asked` or, for "auto", the first TensorRT library of RUNTIMES that is installed."""
     if asked != "auto":
         return asked
     for runtime in RUNTIMES:
@@ -71,9 +71,9 @@ def chosen_runtime(asked: Literal["auto"] | Runtime) -> Runtime:
 
 @contextmanager
 def target_here(runtime: Runtime) -> Iterator[Target]:
-    """Yield what engines are built for: this machine's GPU, which stays open in the block, and the library.
+    """Yield the target of a build here: the TensorRT library and this machine's GPU, open during the block.
 
-    Without a GPU, tensorrt_rtx builds for any GPU that it knows, but for tensorrt EngineError is raised.
+    If there is no GPU, tensorrt_rtx builds for any GPU that it knows, and for tensorrt EngineError is raised.
     """
     with ExitStack() as opened:
         device: Device | None = None
@@ -96,7 +96,7 @@ def target_here(runtime: Runtime) -> Iterator[Target]:
 def chosen_precisions(bundle: Model, asked: Sequence[str], here: Target) -> list[Precision]:
     """Return the precisions to build engines in: those in `asked` or, if `asked` is empty, all useful ones.
 
-    Useful is each precision of the bundle that the GPU can compute, but FP32 only if there is no other. Raise
+    All precisions of the bundle that the GPU can compute are useful, except FP32 if there is another one. Raise
     EngineError if the bundle has no graph in a precision that the user asks for.
     """
     known = bundle.manifest.precisions()
@@ -173,7 +173,7 @@ def check_of(bundle: Draft | Bundle, method: Method | None, data: Path | None) -
 
 
 def kernels_beside(bundle: Model) -> str:
-    """Compile the line's CUDA kernels into the bundle's folder of engines; return what was done, in words."""
+    """Compile the line's CUDA kernels for the bundle, if they are missing. Return in words what was done."""
     folder = bundle.folder / ENGINES
     if fatbin(folder):
         return "up to date"
@@ -185,7 +185,7 @@ def kernels_beside(bundle: Model) -> str:
 
 
 def compiled_here(bundle: Model, precision: Precision) -> list[Engine]:
-    """Return the bundle's TensorRT engines in this precision that this device can run. They are not open."""
+    """Return the bundle's TensorRT engines in this precision that can run here. Open each one before use."""
     found: list[Engine] = []
     for runtime in RUNTIMES:
         with suppress(EngineError):
@@ -195,7 +195,7 @@ def compiled_here(bundle: Model, precision: Precision) -> list[Engine]:
 
 
 def copy_engines(draft: Path, folder: Path, manifest: ModelManifest) -> None:
-    """Copy a draft's CUDA kernels, and its engines of the graphs in `manifest`, into a bundle's `folder`."""
+    """Copy a draft's CUDA kernels, and its engines of the graphs in `manifest`, to a bundle's `folder`."""
     graphs = {(artifact.role, artifact.precision, artifact.sha256) for artifact in manifest.artifacts}
     for _, found in kept(draft):
         if isinstance(found, Compiled) and (found.role, found.precision, found.graph) in graphs:
@@ -207,9 +207,9 @@ def copy_engines(draft: Path, folder: Path, manifest: ModelManifest) -> None:
 
 @contextmanager
 def _alone(bundle: Model) -> Iterator[Model]:
-    """Yield a copy of the bundle without engines, so that a check runs only engines that are put there.
+    """Yield a copy of the bundle without its engines. Engines are put into the copy to be checked alone.
 
-    The copy consists of links, has the CUDA kernels, and is deleted at the end of the block.
+    The copy consists of links and has the CUDA kernels. It is deleted at the end of the block.
     """
     part = bundle.folder / PART
     # A build that was killed may have left the folder.
@@ -228,7 +228,10 @@ def _alone(bundle: Model) -> Iterator[Model]:
 
 
 def _move(engine: Compiled, source: Path, folder: Path, by: Callable[[Path, Path], object]) -> None:
-    """Move or copy each file of an engine by the function `by`. The description is last: it stands for all."""
+    """Move or copy an engine's files from `source` to `folder`, each by the function `by`.
+
+    The description is last, because readers take an engine with a description as complete.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name in files_of(engine):
         if (source / name).exists():

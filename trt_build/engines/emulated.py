@@ -64,7 +64,7 @@ class _Steps:
             self._steps.append((session, given, list(node.output)))
 
     def run(self, outputs: tuple[str, ...], inputs: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """Run the graph on the named `inputs`. Return the named `outputs` in the types of the graph."""
+        """Compute the graph for these inputs. Return the outputs with these names, in the graph's types."""
         # numpy has no FP8, so the values between nodes stay in ONNX Runtime's own type.
         from onnxruntime import OrtValue
 

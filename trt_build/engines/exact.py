@@ -1,8 +1,8 @@
 """Computes an INT8 graph exactly as it is written, so that engines can be compared with the result.
 
-ONNX Runtime runs without optimisation and without its INT8 kernels, so no sum is cut off at a largest number.
-Only QuantizeLinear nodes round. All other nodes compute in float32, in which products and sums of INT8 are
-exact to a part in a million. This is slow.
+ONNX Runtime runs without optimisation and without its INT8 kernels, so no sum is too large for its bits. Only
+QuantizeLinear nodes round. All other nodes compute in float32, in which products and sums of INT8 are exact to
+a part in a million. This is slow.
 """
 
 from __future__ import annotations

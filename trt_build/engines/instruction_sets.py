@@ -26,12 +26,12 @@ WITHOUT_DOT_PRODUCTS = {"AVX2": "avx2", "AVX512_CORE": "avx512bw"}
 
 
 def playable() -> list[str]:
-    """Return the instruction sets of WITHOUT_DOT_PRODUCTS that this CPU has, by the names that oneDNN uses."""
+    """Return which instruction sets without dot products of bytes this CPU has, by oneDNN's names for them."""
     return [name for name, needed in WITHOUT_DOT_PRODUCTS.items() if needed in processor.instructions()]
 
 
 def judge_with(instructions: str, bundle: Model, precision: Precision, cases: Sequence[Case]) -> list[Outputs]:
-    """Return OpenVINO's outputs for each case, computed with this instruction set and older ones only."""
+    """Return OpenVINO's outputs for each case when it uses only these CPU `instructions` and older ones."""
     choice = EngineChoice(kind="openvino", precision=precision)
     with (
         working(f"judging {len(cases)} pictures with {instructions}"),

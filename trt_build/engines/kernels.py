@@ -66,7 +66,10 @@ def _output_of(command: list[str | Path]) -> str:
 
 
 def nvcc() -> Path:
-    """Return the path of the CUDA compiler nvcc. Raise EngineError if nvcc is not installed."""
+    """Return the path of the CUDA compiler nvcc. Raise EngineError if nvcc is not found.
+
+    It is searched for in $CUDA_HOME, in $PATH, in NVIDIA's Python packages and in INSTALLED.
+    """
     places = [Path(os.environ["CUDA_HOME"]) / "bin"] if os.environ.get("CUDA_HOME") else []
     places += [Path(folder) for folder in os.get_exec_path()]
     nvidia = find_spec("nvidia")

@@ -1,10 +1,10 @@
-"""Proves from an INT8 graph's weights that its sums cannot overflow on any processor.
+"""Proves from the weights of an INT8 graph that none of its sums can overflow on any processor.
 
 Some processors have no instruction for dot products of bytes (VNNI on Intel, DOT on Arm). They multiply an
 unsigned 8-bit activation by a signed 8-bit weight and add two such products in 16 bits. A sum that is too large
 is cut off without an error. Signed activations get 128 added first, so an activation is at most 255. The worst
-sum is therefore 255 times the two largest weights of one sign in a filter. With 7-bit weights, -64 to 64, it is
-32640, which fits into 16 bits. The sum over a whole filter has 32 bits.
+sum is therefore 255 times the two largest weights of one sign in a filter. With 7-bit weights, -64 to 64, the
+worst sum is 32640, which fits into 16 bits. The sum over a whole filter has 32 bits.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class SumsOverflow(EdgeError, ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class WorstSums:
-    """The largest sums, without their sign, that any picture can cause in one layer."""
+    """The largest sums of products, without their sign, that any picture can cause in one layer."""
 
     pair: int  # sum of two products
     filter: int  # sum of all products of one output channel
 
 
 def worst_sums(path: Path) -> dict[str, WorstSums]:
-    """Return the largest possible sums of each layer with INT8 weights in a graph file.
+    """Return the largest sums that any picture can cause in each layer with INT8 weights in a graph file.
 
     The keys are the names of the weights. Weights are `(N, K, ...)` int8 for N filters. A matrix `(N, K)` may
     be used transposed, so the larger sum of both ways counts. OpenVINO reads the file, because every machine

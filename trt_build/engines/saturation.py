@@ -40,7 +40,7 @@ LEAST = 2e-3
 
 
 def order_lost(fp32: Sequence[Outputs], int8: Sequence[Outputs]) -> str | None:
-    """Return a message if INT8's scores put the cases into another order than FP32's scores. Otherwise None."""
+    """Return a message if INT8's scores put the cases into another order than FP32's, otherwise None."""
     # Imported here, since verifying on a line's device needs no scipy.
     from scipy.stats import spearmanr
 
@@ -55,9 +55,9 @@ def order_lost(fp32: Sequence[Outputs], int8: Sequence[Outputs]) -> str | None:
 
 
 def checked_int8(draft: Draft, cases: Sequence[Case], lost: Lost) -> Draft:
-    """Check the INT8 graphs of a draft. Delete them if they lose what FP32 finds. Return the draft.
+    """Check a draft's INT8 graphs on `cases`; delete them if they lose what FP32 finds. Return the draft.
 
-    `lost` takes the answers of FP32 and of INT8 to `cases` and says what INT8 loses, if anything. Raise
+    `lost` takes the answers of FP32 and of INT8 and says in words what INT8 loses, if anything. Raise
     EngineError if the graphs are good but this machine's INT8 engine does not compute them correctly.
     """
     if "int8" not in draft.manifest.precisions() or len(cases) < 2:

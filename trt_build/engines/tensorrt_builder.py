@@ -21,7 +21,7 @@ from trt_build.engines.timing_cache import keep_timings, timing_file, use_timing
 from trt_build.terminal.interrupt import keeping_ctrl_c
 from trt_build.terminal.progress import bars, working
 
-#: Parts in a batch where neither the graph nor the user sets the batch size.
+#: Parts in a batch if neither the graph nor the user sets the batch size.
 USUAL_BATCH = 8
 #: Number of TensorRT's errors that an error text quotes.
 TOLD = 5
@@ -99,17 +99,16 @@ def build_engine(
 
 
 def files_of(engine: Compiled) -> tuple[str, str, str]:
-    """Return the file names of an engine, of the report on its layers, and of its description, in this order.
+    """Return the names of an engine's files: the engine, the report on its layers, and the description.
 
-    Whoever writes the files must write the description last, because it tells readers that the engine is
-    complete.
+    Write the description last, because readers take an engine with a description as complete.
     """
     name = engine.file.path
     return name, f"{name.removesuffix('.engine')}.layers.json", f"{name}.json"
 
 
 def _intact(bundle: Model, told: str) -> Compiled | None:
-    """Return the bundle's engine whose key is `told`. None if it is missing or its file is damaged."""
+    """Return the bundle's engine with the key `told`. Return None if it is missing or its file is damaged."""
     for _, found in kept(bundle.folder):
         if isinstance(found, Compiled) and found.key == told:
             try:
@@ -158,7 +157,7 @@ def _parse(trt: Any, network: Any, listener: Any, path: Path, target: Target) ->
 
 
 def _batch(network: Any, path: Path, asked: int | None) -> int:
-    """Return the largest number of parts in a batch: fixed by the graph, or `asked`, or USUAL_BATCH.
+    """Return the most parts in a batch: the number that the graph fixes, or else `asked`, or USUAL_BATCH.
 
     Raise EngineError if the graph fixes another number than `asked`, or leaves any dimension but the first
     free.
@@ -242,7 +241,7 @@ def _build(
 
 
 def _profile(builder: Any, network: Any, batch: int) -> Any:
-    """Return a profile for up to `batch` parts that is fastest for full batches: only these risk deadlines."""
+    """Return a TensorRT profile, which allows batches of 1 to `batch` parts and is fastest for full batches."""
     profile = builder.create_optimization_profile()
     for put in _inputs(network):
         least, most = ((count, *tuple(put.shape)[1:]) for count in (1, batch))

@@ -17,14 +17,14 @@ _DIGEST = hashlib.sha256().digest_size
 
 
 def timing_file(target: Target) -> Path | None:
-    """Return the file for the times of this GPU architecture and library. None without a cache folder."""
+    """Return the file with the times for this kind of GPU and library, or None if there is no cache folder."""
     folder = user_cache("timing")
     major, minor = target.compute_capability or (0, 0)
     return folder and folder / f"{target.runtime}-{target.version}-sm{major}{minor}.cache"
 
 
 def use_timings(config: Any, path: Path) -> None:
-    """Give the times in the file to a builder's `config`. Give none if the file is missing or damaged."""
+    """Give the times in the file to a builder's `config`, or no times if the file is missing or damaged."""
     # TensorRT checks only the header of the measurements, so a digest before them protects the rest.
     try:
         data = path.read_bytes() if os.path.isfile(path) else b""

@@ -3,9 +3,9 @@
 It quantises those that are INT8 in the INT8 graphs, with the ranges of values that were measured for INT8. They
 must have whole blocks of channels, because FP8 multipliers take no others. FP8 (E4M3) has three mantissa bits
 at any magnitude. One scale per tensor is therefore enough for weights, but large values are less exact than in
-INT8. That is too coarse for models that whiten features, which scales all directions alike (image AUROC of STPM
-on MVTec's pill: 97.1 in FP32, 96.9 in INT8, 74.7 in FP8). So `trt-build export` makes FP8 only on request.
-`docs/decisions/fp8-by-hand.md` says why ModelOpt does not make the FP8 graphs.
+INT8. That is too coarse for models that whiten features, that is, give all of them the same variance (image
+AUROC of STPM on MVTec's pill: 97.1 in FP32, 96.9 in INT8, 74.7 in FP8). So `trt-build export` makes FP8 only on
+request. `docs/decisions/fp8-by-hand.md` says why ModelOpt does not make the FP8 graphs.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _to_fp8(draft: Draft, role: Role) -> Artifact:
 
 
 def _largest(graph: onnx.GraphProto) -> dict[str, float]:
-    """Return the largest input of each convolution that INT8 quantises, by the name of the convolution."""
+    """Return the largest input value of each convolution that INT8 quantises, by the convolution's name."""
     scales = {tensor.name: tensor for tensor in graph.initializer}
     made_by = {name: node for node in graph.node for name in node.output}
     found = {}

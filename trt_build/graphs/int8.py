@@ -69,7 +69,7 @@ def _quantize(draft: Draft, role: Role, cases: Sequence[Case]) -> Artifact:
 
 
 def _sensitive(path: Path, inputs: Iterable[dict[str, Any]]) -> list[str]:
-    """Return the names of the convolutions that stay in float. `inputs` show how much rounding changes."""
+    """Return the names of the convolutions that stay in float. Their rounding is tried on `inputs`."""
     known = _sensitive_by_kind(onnx.load(path).graph)
     return [*known, *harmful(path, list(inputs), known)]
 

@@ -49,10 +49,11 @@ def harmful(path: Path, shown: Sequence[dict[str, Any]], known: Collection[str])
 
 
 def chosen(harms: dict[str, float], work: dict[str, int]) -> list[str]:
-    """Return the names of the convolutions that stay in float, by the harm and the work of each convolution.
+    """Return the names of the convolutions that stay in float, chosen by their `harms` and their `work`.
 
-    The first have the most harm per multiplication (`work` counts these). More are added until the harms of all
-    others sum up to at most HARM; one that would take the multiplications in float above SHARE is passed over.
+    `work` is the number of multiplications. The convolution with the most harm per multiplication is chosen
+    first. More are chosen until the harms of all others sum up to at most HARM. A convolution is passed over if
+    more than SHARE of all multiplications would stay in float with it.
     """
     left: list[str] = []
     room = SHARE * sum(work.values())

@@ -31,9 +31,10 @@ class CalibrationError(EdgeError, ValueError):
 def conformal(scores: FloatArray, *, rate: float) -> Threshold:
     """Return the split conformal threshold. On average it rejects at most the share `rate` of good parts.
 
-    `scores` are `(n,)`, of good parts that are exchangeable with future parts; their distribution may be any.
-    Raise CalibrationError for fewer than 1/rate - 1 scores. `edge.judges.pvalue` gives the p-value that belongs
-    to this threshold. See Bates et al., Annals of Statistics 51, 2023 (arXiv 2104.08279).
+    `scores` are `(n,)`, of good parts that are exchangeable with future ones, that is, drawn alike; they may
+    have any distribution. Raise CalibrationError for fewer than 1/rate - 1 scores. `edge.judges.pvalue` gives
+    the p-value that belongs to this threshold. See Bates et al., Annals of Statistics 51, 2023 (arXiv
+    2104.08279).
     """
     ranked = _ranked(scores, rate)
     n = len(ranked)
@@ -82,7 +83,7 @@ def extrapolated(
     """Return the threshold that about the share `rate` of good parts exceeds, estimated from the top scores.
 
     `scores` are `(n,)`. The excesses are how far the highest scores, the share `tail` of all, lie above the
-    others. A generalised Pareto distribution is fitted to the excesses by probability-weighted moments and
+    next score. A generalised Pareto distribution is fitted to the excesses by probability-weighted moments and
     followed to scores that were never seen (peaks over threshold). It is a model, not a guarantee. `interval`
     comes from a bootstrap. A `misfit` well over 0.1 shows that the tail has another shape. Raise
     CalibrationError for fewer than 30 excesses, or if `rate` is not below `tail`. See Hosking and Wallis,
@@ -148,7 +149,7 @@ def _fit(excesses: npt.NDArray[np.float64]) -> tuple[Any, Any]:
     count = excesses.shape[-1]
     mean = excesses.mean(axis=-1)
     weighted = (excesses * (1 - (np.arange(1, count + 1) - 0.35) / count)).mean(axis=-1)
-    # Without the least value this would be 0 where all excesses are equal.
+    # Without the least value this would be 0 if all excesses are equal.
     spread = np.maximum(mean - 2 * weighted, 1e-12 * mean + 1e-300)
     return 2 - mean / spread, 2 * mean * weighted / spread
 

@@ -18,7 +18,7 @@ from trt_build.terminal.progress import counted
 
 #: Factor between the worst value of any good board and the limit.
 MARGIN = 1.25
-#: Smallest limit of the residual: less never shows another part, even where the data set's boards never move.
+#: Smallest limit of the residual: less never shows another part, even if the data set's boards never move.
 LEAST_RESIDUAL_PX = 2.0
 
 

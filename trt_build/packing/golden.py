@@ -69,7 +69,7 @@ def _least(manifest: Manifest, meant: Sequence[Outputs]) -> dict[str, float]:
 def choose_golden(
     answers: Sequence[tuple[Case, Outputs]], agreed: Sequence[bool], manifest: Manifest
 ) -> list[tuple[Case, Outputs]]:
-    """Return up to GOLDEN cases for the golden frames, with as many kinds of defect as possible and good parts.
+    """Return up to GOLDEN golden cases: with as many kinds of defect as possible, and with good parts.
 
     Each score of such a case is well above or well below its threshold, and all engines agree on the case
     (`agreed`); even a good engine could fail on other cases. Raise BundleError if there is no such case.

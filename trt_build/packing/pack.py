@@ -120,8 +120,8 @@ def _write_case(
 ) -> GoldenCase:
     """Write a golden case into the folder `part`, and return its entry for the manifest.
 
-    To save nine tenths of the size, a comparator's map is rounded, and extents that nobody reads are 0. A
-    master that is among the masters in `kept` is not written twice.
+    To save nine tenths of the size, a comparator's map is rounded, and its extents are set to 0 at places where
+    the map is below every threshold. A master that is among the masters in `kept` is not written twice.
     """
     stored: dict[str, Any] = dict(outputs)
     if "extents" in outputs:

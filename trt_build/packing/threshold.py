@@ -33,7 +33,7 @@ class CalibrationOptions:
     confidence: float = 0.95
 
     def threshold(self, good: Floats) -> Threshold:
-        """Return the threshold for `(n,)` scores of good parts. CalibrationError if there are too few."""
+        """Return the threshold for `(n,)` scores of good parts. Raise CalibrationError if they are too few."""
         # Imported here because packing and verifying need no scipy.
         from trt_build.packing.calibrate import conditional, conformal, extrapolated
 
@@ -47,10 +47,9 @@ class CalibrationOptions:
 def set_threshold(draft: Path, good: Iterable[Case], options: CalibrationOptions) -> Calibration:
     """Set a draft's threshold by good parts that were used for no other choice. Return the calibration.
 
-    If the model gives a map, also set from which value on a cell of the map is shown: the same share of good
-    parts has such a cell anywhere. INT8 graphs that put the parts into another order than FP32 are first
-    deleted from the draft. Raise EngineError if this machine does not compute the INT8 graphs as they are
-    written.
+    If the model gives a map, also set the least value of a cell that is shown as a defect: the same share of
+    good parts has such a cell. INT8 graphs that put the parts into another order than FP32 are first deleted
+    from the draft. Raise EngineError if this machine does not compute the INT8 graphs as they are written.
     """
     cases = list(good)
     source = checked_int8(read_draft(draft), cases, order_lost)

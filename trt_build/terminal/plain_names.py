@@ -1,4 +1,4 @@
-"""Explains in plain words each figure that programs name shortly, such as `image_auroc`."""
+"""Explains in plain words what each figure means, by its short name such as `image_auroc`."""
 
 from __future__ import annotations
 

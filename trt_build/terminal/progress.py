@@ -36,10 +36,11 @@ def counted(things: Iterable[T], what: str, total: int | None = None, *, unit: s
 def working(
     what: str, total: int | None = None, *, done: int = 0, unit: str = "picture"
 ) -> Iterator[Callable[..., None]]:
-    """Show a piece of work during the block. Yield a function that the block calls with its progress.
+    """Show a piece of work, named `what`, during the block. Yield a function that takes its progress.
 
-    The function takes `advance` or `completed`, both in units, and `where`, a text that is shown instead of the
-    count. If `total` is None, the function need not be called, because a thread prints the lines.
+    Call the function with `advance` or `completed`, both in units, or with `where`, a text that is shown
+    instead of the count. If `total` is None, the function need not be called, because a thread prints the
+    lines.
     """
     with bars() as shown:
         task = shown.add_task(what, total=total, completed=done, unit=unit, begun=done)
