@@ -61,7 +61,7 @@ def answer(engine: Engine, manifest: ModelManifest, case: Case) -> Outputs:
 
 @contextmanager
 def judging_engine(choice: EngineChoice, bundle: Model) -> Iterator[Engine]:
-    """Open the engine that a line would choose. If `bundle` has golden frames, it must reproduce them."""
+    """Open the engine that a line would choose. The engine must reproduce the golden frames, if any."""
     with ExitStack() as opened:
         if isinstance(bundle, Bundle):
             yield opened.enter_context(armed_engine(choice, bundle)).engine

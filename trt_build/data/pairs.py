@@ -47,7 +47,7 @@ def read_pairs(folder: Path) -> list[Pair]:
 
 
 def split(pairs: Sequence[Pair], *, held_out: float = 0.06, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
-    """Keep the share `held_out` of the pairs from training. Return the training pairs and the kept pairs."""
+    """Split off the share `held_out` of the pairs. Return the training pairs and the held-out pairs."""
     train: list[Pair] = []
     kept: list[Pair] = []
     for pair in pairs:

@@ -48,7 +48,7 @@ def save(path: Path, picture: NDArray[np.uint8], *options: int) -> None:
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return the files and folders in a folder, sorted, without hidden ones. Empty if there is no folder."""
+    """Return the visible files and folders in a folder, sorted. The list is empty if there is no folder."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))

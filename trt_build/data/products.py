@@ -73,7 +73,7 @@ def read_products(folder: Path, spec: InputSpec) -> Pictures:
 
 
 def split_products(pictures: Pictures, *, held_out: float, seed: int = 0) -> tuple[Pictures, Pictures]:
-    """Keep the share `held_out` of the products from training. Return the training and the kept pictures."""
+    """Split off the share `held_out` of the products. Return the training and the held-out pictures."""
     kept = np.array([share_of(name, seed) < held_out for name in pictures.names])
     return pictures.where(~kept[pictures.product]), pictures.where(kept[pictures.product])
 

@@ -48,7 +48,7 @@ def write_pairs(folder: Path, boards: int, size: int, seed: int) -> None:
 
 
 def registered(part: NDArray[np.uint8], temp: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Align the picture of a part with its master, as the line does. Both pictures are `(H, W)` uint8 grey."""
+    """Return the picture of a part, aligned with its master as on the line. Both are `(H, W)` uint8 grey."""
     preprocess, spec = Preprocess(), InputSpec(height=temp.shape[0], width=temp.shape[1])
     masters = Masters(lambda view: (temp, view), preprocess, spec, temp.shape)
     image = np.empty(spec.shape, np.uint8)

@@ -141,7 +141,7 @@ def _match_strongest(truth: Boxes, found: Boxes, iou: float) -> npt.NDArray[np.b
 
 
 def _curve(scores: FloatArray, hits: npt.NDArray[np.bool_], total: int) -> tuple[FloatArray, FloatArray]:
-    """Return recall and precision, `(N,)` each, of the N best boxes. `total` is the number of true boxes."""
+    """Return recall and precision after each of N boxes, highest score first. `total` counts the true boxes."""
     ranked = hits[np.argsort(-scores, kind="stable")]
     right = np.cumsum(ranked)
     return right / max(total, 1), right / np.arange(1, len(ranked) + 1)

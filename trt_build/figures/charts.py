@@ -110,7 +110,7 @@ def draw_scores(judged: Sequence[JudgedPart], threshold: float) -> Figure:
 
 
 def draw_roc(good: npt.NDArray[np.float64], bad: npt.NDArray[np.float64], threshold: float) -> Figure:
-    """Draw the ROC curve of good parts' scores `(N,)` and defective ones' `(M,)`, and mark the threshold."""
+    """Draw the ROC curve from the scores of good and defective parts, and mark the threshold on it."""
     ranked = sweep(good, bad)
     escape, overkill = escape_and_overkill(good, bad, threshold)
     figure = Figure(figsize=(5.0, 5.2), layout="constrained")

@@ -44,10 +44,11 @@ def pairs_by_group(vectors: Vectors, pictures: Pictures) -> list[Pairs]:
 
 
 def equal_error(pairs: Sequence[Pairs]) -> tuple[float, float]:
-    """Return the threshold at which both kinds of pairs are wrong equally often, and the share of wrong pairs.
+    """Return the threshold at which both kinds of errors are equally frequent, and how frequent they are.
 
-    A pair counts as the same product if its similarity reaches the threshold, which is halfway between two
-    similarities that occur. The share is from 0 to 1. Raise DatasetError if there are no pairs of one kind.
+    The errors are to take the same product for two, or two products for one. A pair counts as the same product
+    if its similarity reaches the threshold, which is halfway between two similarities that occur. Raise
+    DatasetError if there are no pairs of the same or no pairs of different products.
     """
     same, different = (
         np.sort(np.concatenate(side)) for side in zip(*((p.same, p.different) for p in pairs), strict=True)

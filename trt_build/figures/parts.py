@@ -84,7 +84,7 @@ def figures_of(judged: Sequence[JudgedPart], size: tuple[int, int], threshold: f
 
 
 def _of_pixels(judged: Sequence[JudgedPart], size: tuple[int, int]) -> dict[str, float]:
-    """Return the quality figures for pixels by name. Empty if no defective part has a mask."""
+    """Return the quality figures for pixels by name. The dict is empty if no defective part has a mask."""
     if not any(one.part.mask for one in judged):
         return {}
     maps, masks = [resize_map(one.map, size) for one in judged], [mask_of(one.part, size) for one in judged]

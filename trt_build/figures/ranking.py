@@ -59,7 +59,7 @@ class Sweep:
 
     @property
     def f1_max(self) -> tuple[float, float]:
-        """The highest F1 of all thresholds, and its threshold. It is an upper bound, chosen with the labels."""
+        """The highest F1 and its threshold. The figure is optimistic, since the labels choose the threshold."""
         f1 = 2 * self.true_positives / (self.true_positives + self.false_positives + self.true_positives[-1])
         return float(f1.max()), float(self.thresholds[f1.argmax()])
 
@@ -78,7 +78,7 @@ class Sweep:
     def _corners(
         self, reached: npt.NDArray[np.float64]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return the corners of a curve over the false positive rate, as rates and heights, `(2T+2,)` each."""
+        """Return rates and heights, `(2T+2,)` each, of the curve of `reached` over the false positive rate."""
         rates = np.stack((self.over, self.false_positives), axis=1).ravel() / self.good
         heights = np.stack((np.append(0.0, reached[:-1]), reached), axis=1).ravel()
         return np.concatenate(([0.0], rates, [1.0])), np.concatenate(([0.0], heights, [1.0]))
@@ -92,7 +92,7 @@ def sweep(good: FloatArray, bad: FloatArray) -> Sweep:
 def sweep_pixels(maps: Maps, masks: Masks) -> Sweep:
     """Count the good and defective pixels of all pictures that reach each threshold.
 
-    A defect is an 8-connected region of a mask. Memory: about three times that of the maps as float32.
+    A defect is an 8-connected region of a mask. This needs about three times the memory of the maps as float32.
     """
     good, bad, weights = [], [], []
     regions = 0

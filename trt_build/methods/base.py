@@ -43,7 +43,7 @@ class TrainOptions:
     mixed_sizes: bool = False
 
     def applied_to(self, training: TrainConfig) -> TrainConfig:
-        """Return a copy of `training` with this seed and, if it was given, this number of epochs."""
+        """Return a copy of `training` with these options' seed and, if given, their number of epochs."""
         return replace(training, seed=self.seed, epochs=self.epochs or training.epochs)
 
 
@@ -70,7 +70,7 @@ class Exportable:
     """A trained network, split into the modules that become ONNX graphs, and what the manifest needs to know.
 
     `judge` takes pictures as `(N, C, H, W)` uint8 and returns the tensors that `outputs` names. If there is a
-    `reference`, it computes features of masters of this shape. `judge` then takes these as a list too.
+    `reference`, it computes features of masters of this shape, and `judge` takes these features too, as a list.
     """
 
     input: InputSpec
@@ -92,13 +92,13 @@ class Method(Protocol):
     evaluates_checkpoints: bool
 
     def train(self, data: Path, folder: Path, options: TrainOptions) -> None:
-        """Train on the pictures in `data`. Write the checkpoint to `folder`, or continue from the one there."""
+        """Train on pictures in `data`. Keep the checkpoint in `folder`, and continue from it if it exists."""
 
     def build(self, config: Mapping[str, Any]) -> nn.Module:
         """Return an untrained network with the configuration that a checkpoint holds."""
 
     def exportable(self, network: Any, *, height: int, width: int) -> Exportable:
-        """Return what is exported of a network. The size in pixels is ignored if the network fixes its size."""
+        """Return what is exported of a network. `height` and `width` only count if it can take any size."""
 
     def calibration_pictures(self, data: Path, spec: InputSpec) -> list[Case]:
         """Return some training pictures, evenly spread over the data set. INT8 is calibrated on them."""

@@ -1,8 +1,8 @@
 """Trains a network and keeps one checkpoint in a folder. All methods use this training loop.
 
-The checkpoint is replaced as a whole after each epoch. If a training is killed, the next one continues from the
-last complete epoch and ends with the same weights as without the kill. The file `progress.jsonl` beside the
-checkpoint gets one line for each epoch.
+The checkpoint is replaced as a whole after each epoch. If a training is killed, the next training continues
+from the last complete epoch and ends with the same weights as without the kill. The file `progress.jsonl`
+beside the checkpoint gets one line for each epoch.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def fit(task: Task, folder: Path, config: TrainConfig, *, describe: Mapping[str,
     """Train up to `config.epochs` epochs and return how many epochs the network has been trained for.
 
     If `folder` has a checkpoint, continue from it. `describe` is the network's configuration. The checkpoint
-    holds it, so that the network can be built again. Raise TrainingError if training fails. The checkpoint
-    remains.
+    holds it, so that the network can be built again. If training fails, raise TrainingError and keep the
+    checkpoint.
     """
     random.seed(config.seed)
     np.random.seed(config.seed)
@@ -172,7 +172,7 @@ class _Run:
         return line
 
     def save(self, path: Path, epochs: int) -> None:
-        """Write the checkpoint to a temporary file and rename it. So a kill or a full disk keeps the last one.
+        """Write the checkpoint to a temporary file and rename it. A kill or a full disk keeps the previous one.
 
         Raise TrainingError if the file cannot be written.
         """
@@ -245,7 +245,7 @@ def _writing(path: Path) -> Iterator[None]:
 def rate_at(done: float, warm_up: float, cool_down: float) -> float:
     """Return the learning rate as a share of the highest rate. It rises, stays level, and falls to 0.001.
 
-    All parameters are shares of the training, 0 to 1: what is `done`, and how long the rate rises and falls.
+    All parameters are shares of the training: the part done, the warm-up (rising), the cool-down (falling).
     """
     return max(min(done / warm_up if warm_up else 1.0, 1.0, (1 - done) / cool_down if cool_down else 1.0), 1e-3)
 
@@ -264,7 +264,7 @@ def _optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
 
 @torch.no_grad()
 def _average(averaged: nn.Module, model: nn.Module, keep: float) -> None:
-    """Update the averaged weights and statistics: `keep` is the weight of the old mean, from 0 to 1."""
+    """Move the averaged weights towards the model's weights. `keep`, 0 to 1, is the share of the old mean."""
     for mean, now in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
         if mean.is_floating_point():
             mean.lerp_(now, 1 - keep)

@@ -31,7 +31,7 @@ class Deviation(nn.Module):
     def forward(self, differences: Tensor) -> Tensor:
         """Return the squared norm of `(N, C, h, w)` differences at each cell, as `(N, 1, h, w)`.
 
-        Good pictures have about one. It is a product of matrices, because INT8 would quantise a convolution.
+        For good pictures it is about one. A matrix product is used because INT8 would quantise a convolution.
         """
         white = self.whiten @ differences.flatten(2)
         count, _, height, width = differences.shape

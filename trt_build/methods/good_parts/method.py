@@ -70,7 +70,7 @@ class GoodPartsMethod:
         return part_cases(parts, bundle.manifest.input), measure
 
     def evaluate(self, model: Path, data: Path, options: EvaluateOptions) -> Evaluated:
-        """Return a bundle's figures on the test parts in `data`. Write verdicts and a report, if asked for."""
+        """Return a bundle's figures on the test parts in `data`. Write the files that the options name."""
         progress = _progress(options.run) if options.run else None
         bundle = read_model(model)
         found = evaluate(bundle, data, EngineChoice())

@@ -19,7 +19,7 @@ _FLOOR = 0.01
 class Whitening(nn.Module):
     """Makes features uncorrelated: subtracts a mean and multiplies by a matrix. `fit` sets both.
 
-    Until then, features stay unchanged. It is a product of matrices, because INT8 would quantise a convolution.
+    Before that, features stay unchanged. A matrix product is used because INT8 would quantise a convolution.
     """
 
     def __init__(self, channels: int) -> None:

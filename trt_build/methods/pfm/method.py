@@ -21,7 +21,7 @@ class PFMMethod(GoodPartsMethod):
     train_options = frozenset({"backbone", "second", "position", "mixed_sizes"})
 
     def train(self, data: Path, folder: Path, options: TrainOptions) -> None:
-        """Train on the good parts in `data`. Write a checkpoint to `folder`, or continue from the one there."""
+        """Train on good parts in `data`. Keep the checkpoint in `folder`, and continue from it if it exists."""
         from trt_build.methods.pfm.network import PFMConfig
         from trt_build.methods.pfm.train import TRAINING, train_pfm
 

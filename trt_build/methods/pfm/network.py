@@ -143,7 +143,7 @@ class Level(nn.Module):
             whitening.fit(pair[way] for pair in raw)
 
     def project(self, seen: Pair, codes: Pair | None = None) -> Pair:
-        """Return each network's features as predicted from the other's, to which `codes` are first added."""
+        """Return each network's features as predicted from the other's. Add `codes`, if given, to the input."""
         first, second = seen if codes is None else (seen[0] + codes[0], seen[1] + codes[1])
         told: Tensor = self.decoders[0](self.coder(self.encoders[1](second)))
         other: Tensor = self.decoders[1](self.coder(self.encoders[0](first)))

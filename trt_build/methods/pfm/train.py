@@ -89,8 +89,8 @@ def train_pfm(
 ) -> int:
     """Train a PFM network on the good parts in `parts`, and return how many epochs it has been trained for.
 
-    Write the checkpoint to `folder`, or continue from the one that is there. `weights` are the files of both
-    backbones' weights; if they are not given, `open_backbone` looks for them.
+    Keep the checkpoint in `folder`, and continue from it if it exists. `weights` are the files of both
+    backbones' weights. If they are not given, `open_backbone` looks for them.
     """
     torch.manual_seed(training.seed)
     good = split_good(read_parts(parts, mixed_sizes=mixed_sizes).train)

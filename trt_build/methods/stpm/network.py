@@ -82,7 +82,7 @@ class STPM(nn.Module):
         return score, map_
 
     def maps(self, image: Tensor) -> list[Tensor]:
-        """Return a map of the distance between student and teacher for each stride, `(N, 1, H/s, W/s)`."""
+        """Return the distance between student and teacher at each cell, as a map for each stride."""
         seen, deepest = self.look(image)
         expected = self.expect(image, seen, deepest)
         return [relative_distance(*levels) for levels in zip(seen, expected, strict=True)]
@@ -90,7 +90,7 @@ class STPM(nn.Module):
     def look(self, image: Tensor) -> tuple[list[Tensor], Tensor | None]:
         """Return the teachers' features, `(N, C, H/s, W/s)`, and the first teacher's deepest features.
 
-        The former are made uncorrelated (whitened). The latter are None if there is no second student.
+        The teachers' features are made uncorrelated (whitened). Without a second student, the deepest are None.
         """
         raw = self._raw(image)
         seen = [whiten(features) for whiten, features in zip(self.whitenings, raw, strict=True)]

@@ -73,8 +73,8 @@ def train_stpm(
 ) -> int:
     """Train an STPM network on the good parts in `data`, and return how many epochs it has been trained for.
 
-    Write the checkpoint to `folder`, or continue from the one that is there. `open_backbone` looks for the
-    teachers' weights.
+    Keep the checkpoint in `folder`, and continue from it if it exists. `open_backbone` looks for the weights of
+    the teachers.
     """
     torch.manual_seed(training.seed)
     good = split_good(read_parts(data, mixed_sizes=mixed_sizes).train)
@@ -95,7 +95,7 @@ def _pictures(parts: Sequence[LabelledPart], network: STPMConfig) -> Tensor:
 
 @torch.no_grad()
 def _seen(model: STPM, images: Tensor) -> tuple[list[Tensor], Tensor | None]:
-    """Return all pictures' teacher features, and the deepest ones if needed; both float16 to save memory."""
+    """Return the teachers' features of all pictures, and the deepest features if needed, all as float16."""
     levels: list[list[Tensor]] = []
     deepest: list[Tensor] = []
     for batch in counted(_batches(images), "looking at pictures", unit="step"):
