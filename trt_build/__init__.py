@@ -1,1 +1,1 @@
-"""Makes a verified model bundle from a folder of pictures, by the command `trt-build`."""
+"""Makes a verified model bundle from a folder of pictures. The command is `trt-build`."""

@@ -60,7 +60,7 @@ BUILD_LIBRARIES |= {"safetensors", "scipy", "torch"}
 
 
 def main() -> None:
-    """Run the command line. If the user can correct an error, print it on stderr and exit with status 1."""
+    """Run the command line. Print an error that the user can correct on stderr, and exit with status 1."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     logging.getLogger("edge").setLevel(logging.INFO)
     try:

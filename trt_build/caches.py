@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def user_cache(kind: str) -> Path | None:
-    """Return the user's cache folder for files of this `kind`, which is the name of the folder.
+    """Return the user's cache folder for one kind of files. `kind` is the name of the folder.
 
     None if XDG_CACHE_HOME is not set and the user has no home folder.
     """

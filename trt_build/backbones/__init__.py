@@ -1,1 +1,1 @@
-"""Networks that were trained on ImageNet, and the code that finds, downloads and checks their weights."""
+"""Backbones: networks that were trained on ImageNet, and the code that finds, downloads and checks them."""

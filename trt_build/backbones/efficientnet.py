@@ -83,7 +83,7 @@ class EfficientNetLite(nn.Module):
 
 
 class _Block(nn.Module):
-    """Widens the features, convolves each channel, and narrows them; adds the input if shapes agree."""
+    """Widens the features, convolves each channel, and narrows them. Adds the input if shapes agree."""
 
     def __init__(self, before: int, after: int, expand: int, size: int, stride: int) -> None:
         super().__init__()
@@ -127,6 +127,6 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 def _to_eight(width: float) -> int:
-    """Return the multiple of 8 nearest to `width`. If it is below 90 % of `width`, return the next multiple."""
+    """Return the multiple of 8 nearest to `width`. If that is below 90 % of `width`, return the next one."""
     nearest = int(width + 4) // 8 * 8
     return nearest if nearest >= 0.9 * width else nearest + 8

@@ -128,7 +128,7 @@ class Backbone(nn.Module):
         return self._stages().classify(x)
 
     def train(self, mode: bool = True) -> Backbone:
-        """Stay in evaluation mode, so that training a model that contains the network changes no batch norm."""
+        """Stay in evaluation mode, so that the batch norm does not change while a larger model is trained."""
         return super().train(False)
 
     def _normalised(self, image: Tensor) -> Tensor:
@@ -145,10 +145,10 @@ def build_backbone(name: str) -> Backbone:
 
 
 def open_backbone(name: str, weights: Path | None = None) -> Backbone:
-    """Return the backbone with its published weights, read from `weights` or from the file of `find_backbone`.
+    """Return the backbone with its published weights, read from the file `weights`.
 
-    Raise BackboneError if the file is missing, altered or of another network. The text says how to get the
-    right file.
+    If `weights` is None, find the file with `find_backbone`. Raise BackboneError if the file is missing,
+    altered or of another network. The text says how to get the right file.
     """
     backbone = build_backbone(name)
     path = weights or find_backbone(name)

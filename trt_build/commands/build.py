@@ -71,7 +71,7 @@ def build(
 ) -> None:
     """Compile a model for this machine's GPU. Delete engines that judge differently; the status is then 1.
 
-    The next step for a draft is calibrate, which uses the scores of its engine.
+    The next step for a draft is calibrate, which then uses the new engine.
     A bundle is ready for the line.
     """
     from trt_build.engines import build as building

@@ -1,4 +1,4 @@
-"""The command `trt-build calibrate`, which sets a draft's threshold."""
+"""The command `trt-build calibrate`, which sets a draft's threshold from good parts."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def calibrate(
 ) -> None:
     """Set a draft's threshold on pictures that were not trained with, by the engine that will judge.
 
-    A comparator has a threshold for each kind of defect. It is the one that best
-    separates true from false boxes on held-out pairs, and promises no rate.
+    A comparator gets a threshold for each kind of defect: the one that best
+    separates true from false boxes on held-out pairs. It promises no rate.
     """
     from trt_build.packing.threshold import CalibrationOptions
 

@@ -1,4 +1,4 @@
-"""The command `trt-build export`, which turns a checkpoint into a draft."""
+"""The command `trt-build export`, which writes a checkpoint as ONNX graphs, the draft of a bundle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `trt-build render`, which draws boards to train a first model with."""
+"""The command `trt-build render`, which draws boards with known defects to train a first model with."""
 
 from __future__ import annotations
 

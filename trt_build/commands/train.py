@@ -1,4 +1,4 @@
-"""The command `trt-build train`, which trains a model."""
+"""The command `trt-build train`, which trains a model on a folder of pictures."""
 
 from __future__ import annotations
 

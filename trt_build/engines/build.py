@@ -207,7 +207,7 @@ def copy_engines(draft: Path, folder: Path, manifest: ModelManifest) -> None:
 
 @contextmanager
 def _alone(bundle: Model) -> Iterator[Model]:
-    """Yield a copy of the bundle without its engines. Engines are put into the copy to be checked alone.
+    """Yield a copy of the bundle without its engines. New engines are put into the copy and checked there.
 
     The copy consists of links and has the CUDA kernels. It is deleted at the end of the block.
     """

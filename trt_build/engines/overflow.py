@@ -69,7 +69,7 @@ def check_sums(path: Path) -> None:
 
 
 def _worst(filters: npt.NDArray[np.int64]) -> WorstSums:
-    """Return the largest sums of `filters`, which are `(N, K)` int64.
+    """Return the largest sums that the filters can give. `filters` holds their weights as `(N, K)` int64.
 
     A sum is largest if the activations are 255 at all weights of one sign and 0 at all others.
     """

@@ -35,7 +35,7 @@ def engines_of(bundle: Model, precision: Precision) -> list[Engine]:
 def runs_of(bundle: Model, precision: Precision, cases: Sequence[Case]) -> Iterator[tuple[str, list[Outputs]]]:
     """Compute the cases in every way that this machine can; yield the name and the outputs of each way.
 
-    For INT8, the first way is the computation with exact integers.
+    For INT8, the first way computes the graph exactly, and its outputs are a reference for the other ways.
     """
     unopened = [Exact(bundle, precision)] if precision == "int8" else []
     for engine in (*unopened, *engines_of(bundle, precision)):

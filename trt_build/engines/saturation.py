@@ -2,7 +2,7 @@
 
 Some processors cut off a sum that is too large: the sum saturates. The processor reports no error, but the
 scores are meaningless. Two measures reveal this: whether the scores rank the parts as FP32's scores do, and how
-far the scores are from those of the same graph in exact integers.
+far the scores are from the exact scores, which the same graph gives if no sum is cut off.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def checked_int8(draft: Draft, cases: Sequence[Case], lost: Lost) -> Draft:
 
 
 def check_saturation(engine: Engine, bundle: Model, cases: Sequence[Case], fp32: Sequence[Outputs]) -> None:
-    """Raise EngineError if an open INT8 engine's scores are too far from those of exact integers.
+    """Raise EngineError if an open INT8 engine's scores are too far from the exact scores of the same graph.
 
     `fp32` holds the answers of the FP32 reference to the same `cases`.
     """
@@ -88,10 +88,10 @@ def check_computed(
     exact: Sequence[Outputs],
     fp32: Sequence[Outputs],
 ) -> None:
-    """Raise EngineError if scores differ more from exact integers than rounding to INT8 can explain.
+    """Raise EngineError if scores differ more from the exact scores than rounding to INT8 can explain.
 
-    `found`, `exact` and `fp32` are the answers of the engine, of exact integers and of FP32 to the same cases.
-    `name` names the engine in the error.
+    `found` are the answers of the engine `name`, `exact` are the answers of the same graph computed exactly,
+    and `fp32` are the answers of FP32, all to the same cases.
     """
     ours, right, meant = (_highest(answers) for answers in (found, exact, fp32))
     strayed, rounded = _spread(ours - right), _spread(right - meant)

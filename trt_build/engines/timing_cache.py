@@ -17,7 +17,7 @@ _DIGEST = hashlib.sha256().digest_size
 
 
 def timing_file(target: Target) -> Path | None:
-    """Return the file with the times for this kind of GPU and library, or None if there is no cache folder."""
+    """Return the file of measured times for this kind of GPU and library, or None without a cache folder."""
     folder = user_cache("timing")
     major, minor = target.compute_capability or (0, 0)
     return folder and folder / f"{target.runtime}-{target.version}-sm{major}{minor}.cache"
@@ -42,7 +42,7 @@ def use_timings(config: Any, path: Path) -> None:
 
 
 def keep_timings(config: Any, path: Path) -> None:
-    """Replace the file by all times that the builder knows now. Log a warning if the file cannot be written."""
+    """Replace the file by all times that the builder knows now. Log a warning if it cannot be written."""
     cache = config.get_timing_cache()
     if cache is None:
         return

@@ -46,7 +46,7 @@ PICTURES = 4
 
 
 def add_fp16(draft: Path, cases: Sequence[Case] = ()) -> None:
-    """Add every graph in FP16 to a draft. Nodes with values near FP16's largest on `cases` stay in FP32."""
+    """Add every graph in FP16 to a draft. Nodes that have very large values on `cases` stay in FP32."""
     source = read_draft(draft)
     made = [_to_fp16(source, role, evenly(cases, PICTURES)) for role in source.manifest.roles]
     replace_graphs(source, "fp16", made)

@@ -155,7 +155,7 @@ def _fit(excesses: npt.NDArray[np.float64]) -> tuple[Any, Any]:
 
 
 def _quantile(shape: Any, scale: Any, beyond: Any) -> Any:
-    """Return the excess that the share `beyond` of all excesses is above, for a Pareto shape and scale."""
+    """Return the value that the share `beyond` of excesses with this Pareto `shape` and `scale` is above."""
     bent = np.where(np.abs(shape) < 1e-9, 1e-9, shape)
     return scale * np.expm1(-bent * np.log(beyond)) / bent
 

@@ -38,7 +38,10 @@ def fit_of(pairs: Sequence[Pair]) -> Fit:
 
 
 def _registrations(pairs: Sequence[Pair]) -> Iterator[Registration]:
-    """Yield how each board lies on its master after its defects are removed and it is moved at random."""
+    """Yield how well each board lies on its master. First remove its defects and move it at random.
+
+    Boards that cannot be registered are left out.
+    """
     rng = np.random.default_rng(17)
     for pair in counted(pairs, "registering"):
         shift, turn = rng.uniform(-6, 6, 2), rng.uniform(-0.7, 0.7)

@@ -1,4 +1,4 @@
-"""Measures each precision's tolerances by the answers of all engines, and chooses the golden cases."""
+"""Measures each precision's tolerances, and chooses the golden cases, on which a line checks its engine."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _least(manifest: Manifest, meant: Sequence[Outputs]) -> dict[str, float]:
 def choose_golden(
     answers: Sequence[tuple[Case, Outputs]], agreed: Sequence[bool], manifest: Manifest
 ) -> list[tuple[Case, Outputs]]:
-    """Return up to GOLDEN golden cases: with as many kinds of defect as possible, and with good parts.
+    """Return up to GOLDEN cases that become golden: with as many kinds of defect as possible, and good parts.
 
     Each score of such a case is well above or well below its threshold, and all engines agree on the case
     (`agreed`); even a good engine could fail on other cases. Raise BundleError if there is no such case.

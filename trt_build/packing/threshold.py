@@ -1,4 +1,4 @@
-"""Sets a draft's threshold by the scores that good parts get from the engine that will judge on the line."""
+"""Sets a draft's threshold from the scores that the line's engine gives to good parts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class CalibrationOptions:
 
 
 def set_threshold(draft: Path, good: Iterable[Case], options: CalibrationOptions) -> Calibration:
-    """Set a draft's threshold by good parts that were used for no other choice. Return the calibration.
+    """Set a draft's threshold from good parts that were used for no other choice. Return the calibration.
 
     If the model gives a map, also set the least value of a cell that is shown as a defect: the same share of
     good parts has such a cell. INT8 graphs that put the parts into another order than FP32 are first deleted

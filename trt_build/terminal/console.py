@@ -1,4 +1,4 @@
-"""Gives the console to which all commands of `trt-build` print, and prints tables of figures."""
+"""Defines the console to which all commands of `trt-build` print, and prints tables of figures."""
 
 from __future__ import annotations
 

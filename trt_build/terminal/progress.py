@@ -81,12 +81,12 @@ class Bars(Progress):
         self._told_at = time.monotonic()
 
     def update(self, task_id: TaskID, **changes: Any) -> None:
-        """Update a bar as `Progress.update` does. Without a terminal, print a line if the time has come."""
+        """Update a bar as `Progress.update` does. Without a terminal, print a line every EVERY_S seconds."""
         super().update(task_id, **changes)
         self.tell()
 
     def tell(self) -> None:
-        """Without a terminal, print a line if the last line was printed EVERY_S seconds ago or earlier."""
+        """Without a terminal, print a line if EVERY_S seconds have passed since the last line."""
         with self._lock:
             if self.disable and self.tasks and self.due_in_s() <= 0:
                 self._told_at = time.monotonic()
@@ -111,7 +111,7 @@ def line(task: Task) -> str:
 
 
 def how_far(task: Task) -> str:
-    """Return how far the work is: its own text, or a count, or the time so far if nothing is counted."""
+    """Return how far the work is, as its own text, or a count, or the time so far if nothing is counted."""
     if where := task.fields.get("where"):
         return str(where)
     if task.total is not None:
