@@ -84,7 +84,7 @@ PUBLISHED = {
 
 
 def published(name: str) -> Published:
-    """Return the entry of a backbone in PUBLISHED. If `name` is unknown, raise BackboneError with all names."""
+    """Return the entry of a backbone in PUBLISHED. If there is none, raise BackboneError with all names."""
     if name not in PUBLISHED:
         raise BackboneError(f"no backbone {name!r}; expected one of {', '.join(PUBLISHED)}")
     return PUBLISHED[name]
@@ -101,7 +101,7 @@ def cache_folder() -> Path:
 
 
 def find_backbone(name: str) -> Path:
-    """Return the file of a backbone's weights after checking its digest. Raise BackboneError without a file.
+    """Return the file of a backbone's weights. Raise BackboneError if it is missing or its digest is wrong.
 
     The file is in a package or, if no package contains it, in the folder of downloaded weights or in
     `$EDGE_DATA/backbones`.

@@ -24,7 +24,7 @@ def timing_file(target: Target) -> Path | None:
 
 
 def use_timings(config: Any, path: Path) -> None:
-    """Give the times in the file to a builder's `config`, or no times if the file is missing or damaged."""
+    """Give the measured times in the file to a builder's `config`; none if the file is missing or damaged."""
     # TensorRT checks only the header of the measurements, so a digest before them protects the rest.
     try:
         data = path.read_bytes() if os.path.isfile(path) else b""

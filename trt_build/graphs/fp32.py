@@ -1,8 +1,8 @@
 """Exports a trained model as FP32 ONNX graphs for pictures of one size.
 
-A comparator has two graphs. The first turns a master into features and runs once for each master; the second
+A comparator has two graphs. The first turns a master into features and runs once for each master. The second
 turns a picture and these features into the outputs. All other models have one graph. The first dimension of
-every input and output, `batch`, is the number of pictures and is left free.
+every input and output, `batch`, is the number of pictures. It is left free.
 """
 
 from __future__ import annotations

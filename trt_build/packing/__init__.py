@@ -1,1 +1,1 @@
-"""Turns a draft into a packed bundle: sets thresholds and tolerances, and chooses golden frames."""
+"""Turns a draft, a model's exported graphs, into a packed bundle: adds thresholds and golden frames."""

@@ -1,4 +1,4 @@
-"""Measures how well good boards fit their masters after registration, to set a comparator's limits."""
+"""Measures how well good boards lie on their masters after registration, and sets limits for it."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def fit_of(pairs: Sequence[Pair]) -> Fit:
 
 
 def _registrations(pairs: Sequence[Pair]) -> Iterator[Registration]:
-    """Yield how well each board lies on its master. First remove its defects and move it at random.
+    """Yield how well each board lies on its master. Before, its defects are removed and it is moved.
 
-    Boards that cannot be registered are left out.
+    The board is moved at random. Boards that cannot be registered are left out.
     """
     rng = np.random.default_rng(17)
     for pair in counted(pairs, "registering"):
