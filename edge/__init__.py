@@ -1,7 +1,7 @@
 """Runs an inspection line: pictures of parts come in, and a verdict on each part goes out. Never imports torch.
 
-What other programs use is imported at its first use. The reason is that the process of each stage starts with
-this package too, and must not load anything heavy before it is tied to its supervisor.
+The objects for other programs are imported at their first use. The process of each stage also begins with this
+package, and must not load anything heavy before the process is tied to its supervisor.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def run(recipe: RecipePath) -> None:
 
     The line publishes verdicts on the endpoints in its recipe, under the topics
     reject.<line> and accept.<line>. It serves metrics on the recipe's HTTP port.
-    When it is stopped, parts that were already captured get their verdict.
+    Each part that was captured before the line stops still gets its verdict.
     """
     from prometheus_client import CollectorRegistry
 
@@ -148,7 +148,7 @@ def watch(
 
 
 def _stop_on_signals() -> list[int]:
-    """Return a list that stays empty until a signal asks to stop. systemd's watchdog sends SIGABRT."""
+    """Return a list that is empty until a signal asks the process to stop. systemd's watchdog sends SIGABRT."""
     received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -163,7 +163,7 @@ def _stop_on_signals() -> list[int]:
 
 
 def _state_folder() -> Path:
-    """Return the folder that stores epoch numbers: systemd's StateDirectory, or the user's state folder."""
+    """Return the folder for epochs (numbers of starts of capture): systemd's StateDirectory, or the user's."""
     if given := os.environ.get("STATE_DIRECTORY"):
         return Path(given)
     if home := os.environ.get("XDG_STATE_HOME"):

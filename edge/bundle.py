@@ -54,7 +54,7 @@ class Model:
         return self.folder / self._graph(role, precision).path
 
     def digest_of_graph(self, role: Role, precision: Precision) -> str:
-        """Return the SHA-256 of the graph with this role and precision. Raise BundleError without one."""
+        """Return the SHA-256 of the graph with this role and precision. Raise BundleError if it is missing."""
         return self._graph(role, precision).sha256
 
     def _graph(self, role: Role, precision: Precision) -> Artifact:

@@ -59,7 +59,7 @@ def time_engine(engine: Engine, bundle: Bundle) -> Timing:
 
 
 def capacity_of(timings: Sequence[Timing], guard_ms: float) -> Capacity:
-    """Return the rate and the deadline that a line with these engines can keep when it runs all of them."""
+    """Return the rate and deadline that a line with these engines can keep, with the recipe's `guard_ms`."""
     return Capacity(
         parts_per_s=SHARE * 1000 / sum(timing.each_ms for timing in timings),
         deadline_ms=LINE_MS + guard_ms + sum(timing.one_ms for timing in timings),
@@ -80,7 +80,7 @@ def _each_ms(engine: Engine, samples: Sequence[Sample]) -> float:
 
 
 def _wanted(count: int, started: float) -> bool:
-    """Return whether to time another part, after `count` parts since the time `started`."""
+    """Return whether to time another part, if `count` parts have been timed since the time `started`."""
     return count < FEWEST or (count < PARTS and time.perf_counter() - started < LONGEST_S)
 
 

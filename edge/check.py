@@ -82,7 +82,7 @@ def shortages(recipe: Recipe, capacity: Capacity) -> list[str]:
 
 
 def _check_judge(judge: Judge, passed: Callable[[str, str], None], noted: Callable[[str, str], None]) -> Timing:
-    """Check a judge's bundle, rule, engine and, for a matcher, drawings. Return its engine's times."""
+    """Check a judge and print results by calling `passed` and `noted`. Return how long its engine takes."""
     manifest = judge.bundle.manifest
     passed(
         "bundle",

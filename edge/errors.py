@@ -71,11 +71,11 @@ class WireError(EdgeError, ValueError):
 
 
 class SlotOverwritten(EdgeError, RuntimeError):
-    """A part's slot in shared memory was leased to a later part, so the part's data is lost."""
+    """A part's slot in shared memory was given to a later part, so the part's data is lost."""
 
 
 class PartError(EdgeError, ValueError):
-    """One part cannot be judged. Its verdict becomes `unknown` with this `reason`."""
+    """One part cannot be judged. The part's verdict becomes `unknown`, and `reason` says why."""
 
     def __init__(self, reason: UnknownReason, detail: str) -> None:
         super().__init__(detail := fitted(detail, DETAIL_BYTES))

@@ -30,15 +30,15 @@ UnknownReason = Literal[
     "engine",  # the engine failed on this part
     "score",  # the engine's output is not a number
     "overrun",  # no free slot when the part came, or frames came faster than they were taken
-    "overwritten",  # the part's slot was leased to a later part while it was still needed
+    "overwritten",  # the part's slot was leased to a later part while the slot was still needed
     "late",  # no answer came in time before the deadline
 ]
 UNKNOWN_REASONS: tuple[str, ...] = get_args(UnknownReason)
-#: Why a verdict is what it is.
+#: Why a part got its verdict.
 Reason = Literal[
     "clean",  # judged, no score reaches its threshold
     "defect",  # judged, a score reaches its threshold
-    "product",  # judged, it is not the product that the recipe names
+    "product",  # judged, the part is not the product that the recipe names
     UnknownReason,
 ]
 
@@ -70,11 +70,11 @@ class Frame(Struct, frozen=True, kw_only=True, tag=True):
 
     part: Part
     shape: tuple[int, ...]
-    done_ns: dict[str, int]  # stage -> time when it was done with the part
+    done_ns: dict[str, int]  # stage -> time when the stage was done with the part
 
 
 class Input(Struct, frozen=True, kw_only=True, tag=True):
-    """How a judge's input `(1, C, H, W)` uint8 lies in the frame, and whether the slot has it already."""
+    """How a judge's input `(1, C, H, W)` uint8 lies in the frame, and whether the slot holds the input."""
 
     to_frame: tuple[float, float, float, float, float, float]  # 2x3, input pixel -> frame pixel
     registration_px: float | None  # residual after registration; None for a judge without masters
@@ -89,7 +89,7 @@ class Refused(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Tensor(Struct, frozen=True, kw_only=True, tag=True):
-    """The message that the inputs of all judges for a part are ready. They are in the recipe's order."""
+    """The message that the inputs of all judges for a part are ready, in the order of the recipe's judges."""
 
     part: Part
     inputs: tuple[Input | Refused, ...]
@@ -135,8 +135,8 @@ class Judged(Struct, frozen=True, kw_only=True):
     name: str
     verdict: VerdictKind
     reason: Reason
-    score: float | None  # None where it could not judge
-    threshold: float  # smallest score that it rejects by itself; with a fusion, p-values decide instead
+    score: float | None  # None if the judge could not judge the part
+    threshold: float  # smallest score that this judge rejects; with a fusion, p-values decide instead
     p_value: float | None  # share of good parts that score at least as high; None for an uncalibrated bundle
     bundle: str  # SHA-256 of its bundle's manifest
 
@@ -156,17 +156,17 @@ class Verdict(Struct, frozen=True, kw_only=True):
     verdict: VerdictKind
     reason: Reason
     detail: str  # for people: why the part is unknown; empty otherwise
-    score: float | None  # of the judge that decided; None where nothing was judged
+    score: float | None  # of the judge that decided; None if no judge decided
     threshold: float | None  # that judge's threshold; with a fusion, `p_value` decides instead
-    p_value: float | None  # with a fusion, of all judges together; else of the judge that decided
-    judges: list[Judged]  # in the recipe's order; empty where the part did not reach them
+    p_value: float | None  # with a fusion, of all judges together; otherwise of the judge that decided
+    judges: list[Judged]  # in the recipe's order; empty if the part did not reach the judges
     regions: list[Region]  # in frame pixels, strongest first
     captured_at: str  # UTC, ISO 8601
     captured_ns: int
     published_ns: int
     deadline_ns: int
     latency_us: dict[str, int]  # capture, preprocess, infer, publish (they add up to total), engine, total
-    registration_px: float | None  # largest registration error of any judge; None where none registered it
+    registration_px: float | None  # largest registration error of any judge; None if no judge registered it
     recipe: str  # SHA-256 of the recipe file
     bundle: str  # SHA-256 of the bundle's manifest; of several bundles, SHA-256 of their digests
     resent: bool = False  # sent before, at `published_ns`, by a publisher that has ended since
@@ -184,7 +184,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
     judged_ns: int | None
     published_ns: int
     parts: int  # verdicts published since the line started
-    epoch: int | None = None  # of the part published last; a subscriber that has not heard it missed it
+    epoch: int | None = None  # of the part published last; a subscriber without this part's verdict missed it
     sequence: int | None = None
 
 

@@ -52,7 +52,7 @@ def _recipe_of(document: dict[str, Any]) -> Recipe:
 
 
 def _contradictions(recipe: Recipe) -> Iterator[str]:
-    """Yield a message for each mistake that a key's type cannot show, such as keys that contradict."""
+    """Yield a message for each mistake that the type of a key cannot show, such as a contradiction."""
     timing, source = recipe.timing, recipe.source
     if isinstance(source, Video) and source.bayer:
         yield (
@@ -104,7 +104,7 @@ def _wrong_judges(recipe: Recipe) -> Iterator[str]:
 
 
 def _wrong_crop(key: str, crop: Crop | None, source: Source) -> Iterator[str]:
-    """Yield a message if the crop does not lie in the frame or is smaller than 8x8 pixels."""
+    """Yield a message, which begins with `key`, if the crop leaves the frame or is smaller than 8x8 pixels."""
     if crop and not (
         crop[0] >= 0
         and crop[1] >= 0

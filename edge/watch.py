@@ -93,7 +93,7 @@ def _regions(verdict: Verdict) -> str:
 
 
 def _hear(endpoint: str, count: int, stopping: Sequence[int]) -> Iterator[Heard]:
-    """Yield each message until `stopping` is not empty or `count` verdicts came. If `count` is 0, never end."""
+    """Yield messages until `stopping` is not empty or `count` verdicts came. A `count` of 0 means no limit."""
     seen = 0
     with Subscriber(endpoint) as subscriber:
         while not stopping and (not count or seen < count):

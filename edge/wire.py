@@ -33,7 +33,7 @@ _version = msgspec.json.Decoder(_Versioned)
 
 
 def pack(message: Message, run: bytes) -> bytes:
-    """Encode a message between stages: a version byte, the run's random number `run`, then msgpack."""
+    """Encode a message between stages: a version byte, the run's number `run`, and the message in msgpack."""
     return bytes((VERSION,)) + run + _encoder.encode(message)
 
 
@@ -67,12 +67,12 @@ def heartbeat_from(body: bytes) -> Heartbeat:
 
 
 def resent_body(body: bytes) -> bytes:
-    """Return a verdict's JSON body with `resent` set to true. It is the last field that `body_of` writes."""
+    """Return a verdict's JSON body with `resent` set to true. `body_of` writes `resent` as the last field."""
     return body.removesuffix(_FIRST) + _RESENT
 
 
 def action_topic(line: str, *, accept: bool) -> bytes:
-    """Return the topic that says what to do with the part: `accept.<line>` or `reject.<line>`."""
+    """Return the topic of a verdict: `accept.<line>` if `accept` is true, otherwise `reject.<line>`."""
     return f"{'accept' if accept else 'reject'}.{line}".encode()
 
 

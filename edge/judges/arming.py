@@ -1,7 +1,7 @@
 """Opens a judge's engine and checks that it reproduces the bundle's golden frames before the line is armed.
 
-If the recipe names the engine or the precision, one that does not reproduce them is refused. If `auto` chose
-INT8, FP32 is tried next: so a CPU that computes INT8 wrongly makes the line slower, and not wrong.
+If the recipe names the engine or the precision, an engine that does not reproduce the frames is refused. If
+`auto` chose INT8, FP32 is tried next. So a CPU that computes INT8 wrongly makes the line slower, but not wrong.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Armed:
-    """An open engine that reproduced the golden frames. `left_out` has the reason against each other engine."""
+    """An open engine that reproduced the golden frames. `left_out` says why each faster engine is not used."""
 
     engine: Engine
     left_out: dict[str, str]

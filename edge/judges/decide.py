@@ -21,8 +21,8 @@ MAX_REGIONS = 48
 class Rule:
     """The thresholds and limits by which the outputs of one judge reject a part."""
 
-    name: str  # of the judge
-    bundle: str  # its digest
+    name: str  # name of the judge
+    bundle: str  # digest of the bundle
     thresholds: dict[str, float]  # kind -> least score that is rejected, in the order of the map's channels
     stride: int  # input pixels between neighbouring cells of the map
     min_area_px: int = 0  # in frame pixels
@@ -39,9 +39,9 @@ class Judgement:
     reason: Reason
     score: float
     threshold: float
-    p_value: float | None  # None where the judge is not calibrated
+    p_value: float | None  # None if the judge is not calibrated
     reject_reason: Literal["defect", "product"]  # what this judge rejects parts for
-    regions: list[Region]  # what looks wrong, even where that does not suffice to reject
+    regions: list[Region]  # what looks wrong, even if the part is not rejected
 
 
 def decide(

@@ -19,10 +19,11 @@ def fuse(
 ) -> tuple[Judgement | Refused, list[Judgement | Refused]]:
     """Return the judgement of all judges together, and the judgement of each judge, in the recipe's order.
 
-    `said` has what each judge decided, or why it could not inspect the part. Without a fusion, each judge
-    rejects by its own threshold. With a fusion, the judges' p-values decide together; a judge that could not
-    inspect the part counts as a p-value of 1. A part that is not rejected is `unknown` if any judge could not
-    inspect it. If a matcher is among the judges that reject the part, the reason is that it is another product.
+    `said` has what each judge decided, or why the judge could not inspect the part. Without a fusion, each
+    judge rejects by its own threshold. With a fusion, the judges' p-values decide together; a judge that could
+    not inspect the part counts as a p-value of 1. If no judge rejects the part and one could not inspect it,
+    the part is `unknown`. If a matcher rejects the part, the reason is `product`, whatever the other judges
+    say.
     """
     each, together = (list(said), None) if fusion is None else _combined(said, fusion)
     judged = [one for one in each if isinstance(one, Judgement)]
@@ -69,5 +70,5 @@ def _combined(said: Sequence[Judgement | Refused], fusion: Fusion) -> tuple[list
 
 
 def _rarity(judgement: Judgement) -> float:
-    """Return the p-value, by which judgements are sorted. Return 1.0 if the judgement has no p-value."""
+    """Return the p-value of a judgement, for sorting. Return 1.0 if the judgement has no p-value."""
     return 1.0 if judgement.p_value is None else judgement.p_value

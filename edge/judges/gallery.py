@@ -14,7 +14,7 @@ class Gallery:
     """The embeddings of drawings as `(V, D)` float32, each of length 1, made by the parts' own engine."""
 
     def __init__(self, engine: Engine, drawings: Iterable[Image]) -> None:
-        """Embed `drawings`, which are model inputs `(1, C, H, W)` uint8. The engine's lane 0 must be idle."""
+        """Compute the embeddings of `drawings`, inputs `(1, C, H, W)` uint8. Lane 0 must be idle."""
         self._vectors = np.concatenate([_embedding(engine, drawing) for drawing in drawings])
 
     def score(self, outputs: Outputs) -> Outputs:
@@ -23,5 +23,5 @@ class Gallery:
 
 
 def _embedding(engine: Engine, drawing: Image) -> NDArray[np.float32]:
-    """Return the embedding of a drawing as `(1, D)` float32. It is a copy, so the engine may go on."""
+    """Return a drawing's embedding as `(1, D)` float32, in a copy which the engine does not change."""
     return np.array(ask(engine, drawing)["embedding"])

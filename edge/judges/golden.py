@@ -19,7 +19,7 @@ from ..image.warp import Warper
 from ..manifest import ModelManifest
 from .gallery import Gallery
 
-#: Stands in for the thresholds of a draft that is not calibrated, where its graphs are compared.
+#: Used as the threshold if the graphs of a draft that is not calibrated are compared.
 EVEN_ODDS = 0.5
 
 
@@ -100,8 +100,8 @@ def check_numbers(where: str, outputs: Outputs) -> None:
 def differences(found: Outputs, expected: Outputs, manifest: ModelManifest) -> dict[str, float]:
     """Return the largest difference between found and expected values, for each output and for the `score`.
 
-    Extents count only where the expected map is over a threshold, since no others are used. Scores count up to
-    twice the threshold, since all higher scores reject alike.
+    Extents count only where the expected map is over a threshold, since no others are used. A score above twice
+    the threshold counts as twice the threshold, since all such scores reject alike.
     """
     apart = {name: np.abs(found[name] - expected[name]) for name in manifest.outputs}
     if "extents" in apart:
@@ -126,6 +126,6 @@ def decisions(outputs: Mapping[str, NDArray[np.float32]], manifest: ModelManifes
 
 
 def _limits(manifest: ModelManifest) -> NDArray[np.float32]:
-    """Return the lowest rejected score of each kind as `(K,)` float32, or EVEN_ODDS if there are none."""
+    """Return the lowest rejected score of each kind as `(K,)` float32, or EVEN_ODDS if thresholds are unset."""
     thresholds = manifest.thresholds or dict.fromkeys(manifest.kinds, EVEN_ODDS)
     return np.array([thresholds[kind] for kind in manifest.kinds], np.float32)

@@ -191,7 +191,7 @@ def _check_keys(choice: JudgeChoice, bundle: Bundle, recipe: Recipe) -> None:
 
 
 def _check_fusion(recipe: Recipe, judges: Sequence[Judge]) -> None:
-    """Raise RecipeError if a bundle has no calibration, or too few calibrated parts for the fusion."""
+    """Raise RecipeError if a bundle has no calibration, or was calibrated on too few parts for the fusion."""
     if recipe.fusion is None:
         return
     # `least` is the lowest p-value that each judge can give.

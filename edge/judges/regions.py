@@ -18,7 +18,7 @@ Boxes = npt.NDArray[np.float64]
 SAME_KIND = 0.3
 #: Two boxes of different kinds with a larger IoU are one defect, of the kind with the higher score.
 ANY_KIND = 0.5
-#: How many of the strongest peaks are used; where there are more, the picture is wrong rather than the part.
+#: How many of the strongest peaks are used; if there are more, the picture is wrong and not the part.
 MOST = 200
 #: How many of the strongest cells over their threshold are searched for peaks.
 MOST_CELLS = 4000

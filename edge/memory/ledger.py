@@ -1,9 +1,9 @@
 """Keeps a row for each captured part until the part's verdict is sent.
 
-The ledger belongs to the supervisor and outlives every stage. Each counter is written by one stage only:
-capture enters parts, publish records and counts verdicts. Capture enters a part before it writes any of the
-part's pixels. Publish records a verdict before it sends the verdict. So if publish is killed in between, its
-successor sends the same verdict again.
+The ledger belongs to the supervisor and outlives every stage. Each counter is written by one stage only: the
+capture stage enters parts, the publish stage records and counts verdicts. A part is entered before any of its
+pixels are written. A verdict is recorded before it is sent, so if publish is killed in between, the next
+publish sends the same verdict.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ _STAGE = np.dtype(
     [
         ("pid", "<i8"),
         ("ready", "<i8"),
-        ("ready_ns", "<i8"),  # when it became ready
-        ("beat_ns", "<i8"),  # its last heartbeat
-        ("failed_ns", "<i8"),  # when the supervisor last found that it had ended
-        ("dropped", "<i8"),  # number of messages that it refused
+        ("ready_ns", "<i8"),  # when the stage became ready
+        ("beat_ns", "<i8"),  # the stage's last heartbeat
+        ("failed_ns", "<i8"),  # when the supervisor last found that the stage had ended
+        ("dropped", "<i8"),  # number of messages that the stage refused
     ]
 )
 # Positions of the counters: a cache line apart, since each has another writer.

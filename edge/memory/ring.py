@@ -101,7 +101,10 @@ class Ring:
 
     @contextmanager
     def area(self, part: Part, area: Area, number: int = 0) -> Iterator[NDArray[np.uint8]]:
-        """Yield an area of the part's slot as `(bytes,)` uint8. Raise SlotOverwritten if its lease is over."""
+        """Yield one area of the part's slot as `(bytes,)` uint8. `number` is the number of the judge.
+
+        Raise SlotOverwritten if the slot is leased to a later part, before or during the `with` block.
+        """
         self.check(part)
         yield self._areas[area, number][part.slot]
         self.check(part)

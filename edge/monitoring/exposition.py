@@ -17,12 +17,12 @@ from ..errors import LineError
 
 log = logging.getLogger(__name__)
 
-#: Connections at once; one more closes the oldest.
+#: Most connections at the same time; a further connection closes the oldest.
 CONNECTIONS = 32
 #: Longest time from a connection to the end of its answer.
 TIMEOUT_S = 2.0
 REQUEST_BYTES = 8192
-#: For this time, one encoded answer serves all who ask.
+#: For this time, all requests get the same encoded answer.
 FRESH_S = 0.1
 TURN_S = 0.1
 

@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Mapping
 
-#: How often to feed the watchdog within the time after which it ends the line.
+#: How often to feed the watchdog within its timeout, after which it ends the line.
 FEEDINGS = 3
 #: How long to wait for a service manager whose queue is full.
 TIMEOUT_S = 1.0
@@ -28,7 +28,10 @@ class Service:
 
 
 def feeding_ms(environment: Mapping[str, str]) -> int | None:
-    """Return how often to feed systemd's watchdog, in ms. None without one. See sd_watchdog_enabled(3)."""
+    """Return the time between two signs of life for systemd's watchdog. Return None if there is no watchdog.
+
+    The variables in `environment` are those that sd_watchdog_enabled(3) describes.
+    """
     if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     microseconds = environment.get("WATCHDOG_USEC", "")

@@ -14,7 +14,7 @@ class GpuState:
 
     memory_used_bytes: int | None = None
     memory_total_bytes: int | None = None
-    utilization: float | None = None  # share of the time in which it was busy, 0 to 1
+    utilization: float | None = None  # share of the time in which the GPU was busy, 0 to 1
     temperature_c: float | None = None
     clock_hz: int | None = None
     clock_max_hz: int | None = None

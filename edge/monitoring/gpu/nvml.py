@@ -83,7 +83,7 @@ class Nvml:
         if reasons & (
             nvml.nvmlClocksEventReasonHwThermalSlowdown | nvml.nvmlClocksEventReasonHwPowerBrakeSlowdown
         ):
-            # NVML reports this one together with either of the two.
+            # NVML reports this reason together with either of the two.
             other &= ~nvml.nvmlClocksEventReasonHwSlowdown
         masks = zip(THROTTLE_REASONS, (reasons & self._power, reasons & self._thermal, other), strict=True)
         return frozenset(reason for reason, mask in masks if mask)

@@ -13,7 +13,7 @@ from .base import LOST, Gpu, GpuState
 _log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
-#: After this many missing readings, the last one does not count any more.
+#: After this many missing readings, the last reading is too old to be used.
 STALE = 10
 
 
