@@ -40,7 +40,7 @@ class InputSpec(_Entry, frozen=True, kw_only=True):
         return (1, self.channels, self.height, self.width)
 
     def check(self, name: str, array: NDArray[Any]) -> None:
-        """Raise EngineError unless `array` is uint8 and has the model's shape. The error calls it `name`."""
+        """Raise EngineError, which begins with `name`, unless `array` is uint8 and has the model's shape."""
         if array.shape != self.shape or array.dtype != np.uint8:
             raise EngineError(
                 f"{name}: expected {self.shape} uint8 ({self.color}), received {array.shape} {array.dtype}"
@@ -158,7 +158,7 @@ class DraftManifest(ModelManifest, frozen=True, kw_only=True):
 
 
 class Manifest(ModelManifest, frozen=True, kw_only=True):
-    """The manifest of a packed bundle."""
+    """The manifest of a packed bundle. It also names golden cases, their tolerances, and masters."""
 
     state: Literal["packed"] = "packed"
     thresholds: dict[str, float]  # kind -> least score that is rejected

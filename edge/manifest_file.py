@@ -93,7 +93,7 @@ def _check(manifest: DraftManifest | Manifest) -> None:
 
 
 def _check_tolerances(manifest: Manifest) -> None:
-    """Raise BundleError if a precision lacks a tolerance for an output, or its score's is too large."""
+    """Raise BundleError if a tolerance for an output is missing, or if the score's tolerance is too large."""
     for precision in manifest.precisions():
         tolerances = manifest.tolerances.get(precision, {})
         missing = {*manifest.outputs, "score"} - set(tolerances)

@@ -63,9 +63,9 @@ class Judge:
         return known_views(self.recipe, self.choice, self.bundle)
 
     def preparer(self) -> Preparer:
-        """Read all masters, and return a preparer, which turns frames into inputs of the model.
+        """Read all masters and return a preparer, which turns frames into inputs of the model.
 
-        Raise RecipeError if a master does not fit. The error then comes before the line is armed.
+        Raise RecipeError if a master does not fit, so that the error comes before the line is armed.
         """
         masters = self.masters()
         if masters is not None:
@@ -75,7 +75,7 @@ class Judge:
 
     @property
     def drawing_files(self) -> list[str]:
-        """The paths of the files that the recipe's key `drawings` names."""
+        """The paths of the files that the recipe's key `drawings` names, in sorted order."""
         return sorted(glob.glob(self.choice.drawings))
 
     def drawings(self) -> list[NDArray[np.uint8]]:

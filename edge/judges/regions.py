@@ -34,7 +34,8 @@ def find_regions(
 
     `extents` `(4, h, w)` float32 are the distances in pixels from a cell's centre to the left, top, right and
     bottom side of the defect at that cell. With extents, each local peak becomes a region. Without extents,
-    each 8-connected patch of cells becomes a region. Raise ValueError if the shapes do not fit.
+    each 8-connected patch of cells over their threshold becomes a region. Raise ValueError if the shapes do not
+    fit.
     """
     if map_.ndim != 3 or len(map_) != len(thresholds):
         raise ValueError(f"expected a map ({len(thresholds)}, h, w) for {list(thresholds)}, found {map_.shape}")

@@ -1,4 +1,4 @@
-"""Stores the rules by which a line makes verdicts, so that publish can restart without reading a bundle."""
+"""Stores the rules by which a line makes verdicts, so that the publish stage can restart without a bundle."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RULES = "rules.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """The rule and the output shapes of each judge, in the recipe's order, and how the judges are fused."""
+    """The rule and the output shapes of each judge, in the recipe's order, and how the judges are combined."""
 
     judges: tuple[Rule, ...]
     outputs: tuple[dict[str, tuple[int, ...]], ...]  # name -> shape, in the order in which they lie

@@ -45,7 +45,7 @@ class Ring:
     ) -> Ring:
         """Create a ring of `slots` slots. Sizes are in bytes; `tensors` and `outputs` have one for each judge.
 
-        Raise LineError if there is not enough memory.
+        Raise LineError if there is not enough memory for the slots.
         """
         sizes = {"frame.0": frame}
         sizes |= {f"tensor.{number}": size for number, size in enumerate(tensors)}
