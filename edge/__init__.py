@@ -1,7 +1,7 @@
 """Runs an inspection line: pictures of parts come in, and a verdict on each part goes out. Never imports torch.
 
-The objects for other programs are imported at their first use. The process of each stage also begins with this
-package, and must not load anything heavy before the process is tied to its supervisor.
+The objects for other programs are imported at their first use. A stage's process imports this package before
+the process has arranged to end with its supervisor, so the package itself imports nothing heavy.
 """
 
 from __future__ import annotations

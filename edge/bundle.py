@@ -1,6 +1,6 @@
 """Reads a model's folder and verifies its files. The folder holds a draft or a packed bundle.
 
-A bundle has golden cases and may have masters. `manifest.json` names every file with its size and SHA-256. A
+A bundle has golden frames and may have masters. `manifest.json` names every file with its size and SHA-256. A
 bundle never changes, and the SHA-256 of its manifest is its identity.
 """
 
@@ -26,7 +26,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Golden:
-    """A golden case: the inputs for an engine, and the outputs that the engine must reproduce."""
+    """A golden frame: the inputs for an engine, and the outputs that the engine must reproduce."""
 
     name: str
     image: NDArray[np.uint8]  # (1, C, H, W)
@@ -44,17 +44,17 @@ class Model:
 
     @property
     def thresholds(self) -> dict[str, float]:
-        """The lowest score that is rejected, by kind. Raises BundleError if the draft is not calibrated."""
+        """The lowest score that is rejected, for each kind of defect. Raises BundleError if none is set yet."""
         if self.manifest.thresholds is None:
             raise BundleError(f"{self.folder}: its thresholds are not set: run trt-build calibrate")
         return self.manifest.thresholds
 
     def artifact(self, role: Role, precision: Precision) -> Path:
-        """Return the path of the graph with this role and precision. Raise BundleError if there is none."""
+        """Return the path of the graph with this role and precision. Raise BundleError if no graph has them."""
         return self.folder / self._graph(role, precision).path
 
     def digest_of_graph(self, role: Role, precision: Precision) -> str:
-        """Return the SHA-256 of the graph with this role and precision. Raise BundleError if it is missing."""
+        """Return the SHA-256 of the graph with this role and precision. Raise BundleError if none has them."""
         return self._graph(role, precision).sha256
 
     def _graph(self, role: Role, precision: Precision) -> Artifact:
@@ -81,7 +81,7 @@ class Bundle(Model):
     manifest: Manifest
 
     def golden(self) -> list[Golden]:
-        """Return the golden cases, in the order in which the manifest lists them."""
+        """Return the golden frames, in the order in which the manifest lists them."""
         spec = self.manifest.input
         return [
             Golden(
@@ -94,7 +94,7 @@ class Bundle(Model):
         ]
 
     def master(self, view: str) -> NDArray[np.uint8]:
-        """Return the master of a view, the picture with which its parts are compared.
+        """Return the master of a view: the picture with which parts of this view are compared.
 
         The picture is `(H, W)` grey or `(H, W, 3)` BGR, uint8. Raise BundleError if the bundle has no master
         for the view.
@@ -117,7 +117,7 @@ class Bundle(Model):
         return picture.astype(np.uint8, copy=False)
 
     def _outputs(self, file: File) -> dict[str, NDArray[np.float32]]:
-        """Read a golden case's expected outputs. Raise BundleError if they do not fit the model."""
+        """Read a golden frame's expected outputs. Raise BundleError if they do not fit the model."""
         with np.load(io.BytesIO((self.folder / file.path).read_bytes())) as arrays:
             outputs = {name: arrays[name].astype(np.float32) for name in arrays.files}
         shapes = {name: array.shape for name, array in outputs.items()}
@@ -131,8 +131,8 @@ class Bundle(Model):
 def read_bundle(folder: Path) -> Bundle:
     """Read a packed bundle and verify every file that its manifest names.
 
-    Raise BundleError if a file is missing or altered, or if the folder holds a draft. The error names the file
-    and the key and says what to do.
+    Raise BundleError if a file is missing or altered, or if the folder holds a draft. The error names the
+    folder or file and says what to do.
     """
     model = read_model(folder)
     if isinstance(model, Draft):

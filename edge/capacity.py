@@ -43,8 +43,7 @@ class Capacity:
 def time_engine(engine: Engine, bundle: Bundle) -> Timing:
     """Measure how long an engine takes for a golden frame. This takes a second or two.
 
-    The engine first gets one frame at a time, then a frame on each of its lanes. A lane is one request in
-    progress.
+    The engine is timed first with one frame at a time, then with a frame on every lane at once.
     """
     samples = _samples(engine, bundle)
     for sample in samples[:WARM_UP]:
@@ -59,7 +58,7 @@ def time_engine(engine: Engine, bundle: Bundle) -> Timing:
 
 
 def capacity_of(timings: Sequence[Timing], guard_ms: float) -> Capacity:
-    """Return the rate and deadline that a line with these engines can keep, with the recipe's `guard_ms`."""
+    """Return the rate and deadline that a line with these engines and the recipe's `guard_ms` can keep."""
     return Capacity(
         parts_per_s=SHARE * 1000 / sum(timing.each_ms for timing in timings),
         deadline_ms=LINE_MS + guard_ms + sum(timing.one_ms for timing in timings),

@@ -25,9 +25,9 @@ FIRST_PICTURE_S = 2.0
 
 
 def check_line(path: Path, state: Path) -> None:
-    """Check the line of the recipe at `path` and print each result. Raise an EdgeError if a check fails.
+    """Check an inspection line and print each result. Raise an EdgeError if a check fails.
 
-    The first failed check ends the checks. `state` is the folder in which the line stores its epoch numbers.
+    `path` is the recipe. The line stores its epoch numbers in `state`. The first failed check ends the checks.
     """
     console = Console(soft_wrap=True, highlight=False)
 

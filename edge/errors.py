@@ -3,16 +3,16 @@
 EdgeError
 ├── RecipeError (ValueError)      a recipe cannot be run as it is written
 ├── BundleError (ValueError)      a model bundle is incomplete or altered, or does not fit the recipe
-├── EngineError (RuntimeError)    an engine cannot load or run, or does not reproduce the golden cases
+├── EngineError (RuntimeError)    an engine cannot load or run, or does not reproduce the golden frames
 │   ├── EngineLost                the engine's device, such as a GPU, no longer answers
 │   └── NotReproduced             an engine runs, but its outputs differ from the FP32 model's
-├── SourceError (OSError)         a camera, file or stream cannot be opened or stopped delivering
+├── SourceError (OSError)         a camera, file or stream cannot be opened, or fails while it is read
 ├── SourceEnded (EOFError)        a source has delivered its last frame
 ├── PictureError (ValueError)     bytes are not a whole picture
 ├── LineError (RuntimeError)      the line cannot start or continue: name taken, port in use, stage failed
 ├── WireError (ValueError)        bytes are not a message of this version
-├── SlotOverwritten (RuntimeError)  a slot was leased to a later part while its data was still needed
-└── PartError (ValueError)        one part cannot be judged; the error has the reason of its `unknown`
+├── SlotOverwritten (RuntimeError)  a slot was given to a later part before the earlier part was done
+└── PartError (ValueError)        one part cannot be judged; the verdict is `unknown`, for the error's reason
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class BundleError(EdgeError, ValueError):
 
 
 class EngineError(EdgeError, RuntimeError):
-    """An engine cannot load, cannot run, or does not reproduce the outputs in the bundle's golden cases."""
+    """An engine cannot load, cannot run, or does not reproduce the outputs in the bundle's golden frames."""
 
 
 class EngineLost(EngineError):
@@ -71,7 +71,7 @@ class WireError(EdgeError, ValueError):
 
 
 class SlotOverwritten(EdgeError, RuntimeError):
-    """A part's slot in shared memory was given to a later part, so the part's data is lost."""
+    """A part's slot in shared memory was given to a later part, so the earlier part's data is lost."""
 
 
 class PartError(EdgeError, ValueError):

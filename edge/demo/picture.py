@@ -1,4 +1,4 @@
-"""Draws judged boards into one picture. Each board shows its regions, and its verdict is written below."""
+"""Draws judged boards into one picture, each board with its regions of defects and, under it, its verdict."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COLOR = {"pass": (80, 170, 60), "reject": (60, 60, 220), "unknown": (40, 170, 22
 
 
 def draw_boards(verdicts: Sequence[Verdict], source: Synthetic, path: Path) -> None:
-    """Write a picture (.png or .jpg) of up to six judged boards: those with most regions, and one that passed.
+    """Write a .png or .jpg of up to five boards that did not pass, most regions first, and one that passed.
 
     The boards are rendered again from the same seed, which gives the same boards. Raises LineError if no board
     was judged or if the file cannot be written.

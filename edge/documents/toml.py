@@ -57,8 +57,8 @@ def _explain(text: str, said: str) -> str:
 def toml_key(document: dict[str, Any], path: Sequence[str | int]) -> str:
     """Return a key's name, such as `[source] color`, `[[judge]] "odd" crop`, `[publish] endpoints, entry 2`.
 
-    If there are several sections of a kind, a section is named by its `name`. If another section has the same
-    name, it is named by its number.
+    Of several sections of a kind, each is named by its `name`, or by its number if it has no `name` or shares
+    the `name` with another section.
     """
     *section, key = path
     if isinstance(key, int):

@@ -36,7 +36,7 @@ def fits(kind: inspect.Type, value: Any) -> bool:
 
 
 def wanted(kind: inspect.Type) -> str:
-    """Return which values are allowed, such as `a whole number, at least 1`, or the type's own description."""
+    """Return the type's own description or, if it has none, a text such as `a whole number, at least 1`."""
     if isinstance(kind, inspect.Metadata):
         return str((kind.extra_json_schema or {}).get("description") or wanted(kind.type))
     if isinstance(kind, Number):

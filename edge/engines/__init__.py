@@ -54,7 +54,7 @@ class EngineSelection:
         return self.precisions[0]
 
     def open(self, choice: EngineChoice, bundle: Model, precision: Precision | None = None) -> Engine:
-        """Return the engine in `precision`, or in the first precision if it is None. `with` loads its model."""
+        """Return the engine in `precision`, by default in the first. Entering the engine loads the model."""
         return ENGINES[self.kind](bundle, precision or self.precision, choice.lanes, choice.threads)
 
 
@@ -66,7 +66,7 @@ def open_engine(choice: EngineChoice, bundle: Model) -> Engine:
 def select_engine(choice: EngineChoice, bundle: Model) -> EngineSelection:
     """Return the engine that the recipe names or, if the recipe says `auto`, the fastest that can run here.
 
-    If the recipe names no precision, prefer the one that the bundle's thresholds were calibrated on, then the
+    If the recipe names no precision, prefer the one that the bundle's thresholds were calibrated on, else the
     fastest. On a CPU, FP32 is tried after INT8. Raise EngineError if a library, an engine compiled for this GPU
     or the precision is missing.
     """

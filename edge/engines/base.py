@@ -58,11 +58,11 @@ class Engine(Protocol):
     ) -> None: ...
 
     def pin(self, memory: Image) -> None:
-        """Let the GPU read images directly from `memory`, which starts at a page of the system's memory."""
+        """Let the GPU read images directly from `memory`, which must be page-aligned."""
         ...
 
     def reference(self, master: Image) -> Reference:
-        """Return what the engine keeps of a master. `master` is its input as `(1, C, H, W)` uint8."""
+        """Return what the engine keeps of a master, given as a model input, `(1, C, H, W)` uint8."""
         ...
 
     def submit(self, lane: int, samples: Sequence[Sample]) -> None:
@@ -82,7 +82,7 @@ class Engine(Protocol):
 
 
 class OnCpu:
-    """What all engines on the CPU share: each takes one sample at a time, whose image is already warped."""
+    """What all engines on the CPU share: they take one sample at a time, and only images already warped."""
 
     batch = 1
     warps_frames = False
@@ -102,7 +102,7 @@ def ask(engine: Engine, image: Image, reference: Reference | None = None) -> Out
 
 
 def check_samples(manifest: ModelManifest, batch: int, samples: Sequence[Sample]) -> None:
-    """Raise EngineError if there are not 1 to `batch` samples, or if the model cannot take one of them."""
+    """Raise EngineError if there are not 1 to `batch` samples, or if any sample does not fit the model."""
     if not 1 <= len(samples) <= batch:
         raise EngineError(f"{manifest.name}: expected 1 to {batch} samples for a lane, received {len(samples)}")
     for sample in samples:

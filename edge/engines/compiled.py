@@ -24,7 +24,7 @@ FORMAT = 1
 
 
 class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The runtime, GPU and driver for which an engine is compiled. Only portable engines run on others too."""
+    """What an engine is compiled for. Portable engines also run with later minor versions and any driver."""
 
     runtime: Runtime
     version: str  # of the runtime
@@ -57,7 +57,7 @@ class Compiled(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def key(self) -> str:
-        """The hash in the names of the engine's files. Engines of one graph differ in this hash."""
+        """The hash of the engine's properties, which the names of the engine's files contain."""
         return key(self.graph, self.precision, self.batch, self.target, self.portable, self.stripped)
 
     def unfit(self, here: Target) -> str | None:
@@ -77,13 +77,13 @@ class Compiled(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def key(
     graph: str, precision: Precision, batch: int, target: Target, portable: bool = False, stripped: bool = False
 ) -> str:
-    """Return a hash of an engine's properties, for its file names. Other properties give another hash."""
+    """Return a hash of an engine's properties, for its file names. If a property differs, so does the hash."""
     told = (graph, precision, batch, target.runtime, target.version, target.compute_capability, target.driver)
     return hashlib.sha256(msgspec.json.encode((FORMAT, *told, portable, stripped))).hexdigest()[:16]
 
 
 def kept(folder: Path) -> Iterator[tuple[Path, Compiled | str]]:
-    """Yield the path of each engine's `.json` in a bundle's folder, and what it says or why it is unusable."""
+    """Yield the path of each engine's `.json` in a bundle's folder, with its content or why it is unusable."""
     for path in sorted((folder / ENGINES).glob("*.engine.json")):
         try:
             found = msgspec.json.decode(path.read_bytes(), type=Compiled)

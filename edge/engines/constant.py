@@ -1,4 +1,4 @@
-"""Judges parts without a network, to test a line. Every part gets the same outputs, or a fault if asked to."""
+"""Judges parts without a network, to test a line. The bundle says which outputs, delays and faults occur."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opens the GPU by pycuda, lets it read the CPU's memory, and puts CUDA's errors into an engineer's words."""
+"""Opens the GPU by pycuda, lets the GPU read the CPU's memory, and turns CUDA's errors into EngineErrors."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class Pinned:
         return self._place(array) is not None
 
     def address(self, array: NDArray[Any]) -> int | None:
-        """Return the GPU's address of an array of any shape and dtype; None if the GPU needs a copy of it."""
+        """Return the GPU's address of an array of any shape and dtype; None if the array must be copied."""
         place = self._place(array) if self._mapped else None
         return None if place is None else place[2] + array.ctypes.data - place[0]
 

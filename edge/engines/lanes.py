@@ -42,7 +42,7 @@ class Execution(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """A master's input and its features in the GPU's memory. The memory is reused once this object is gone."""
+    """A master, as model input and features, in GPU memory. The memory is reused when this object is gone."""
 
     master: int  # device address
     addresses: dict[str, int]  # device address of each feature
@@ -172,7 +172,7 @@ class Lane:
         return start
 
     def collect(self) -> list[Outputs]:
-        """Wait for the lane. Return each sample's outputs as float32. The next `submit` overwrites them."""
+        """Wait for the lane. Return each sample's outputs as float32 arrays, valid until the next `submit`."""
         count = len(self._samples)
         try:
             with driver_errors("judging a part"):

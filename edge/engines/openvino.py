@@ -34,7 +34,7 @@ class _Lane:
 
 
 def load_openvino() -> Any:
-    """Return the module `openvino`, without the telemetry that needs a home folder and reports to others."""
+    """Return the module `openvino`. Its telemetry, which needs a home folder and sends data, is off."""
     # None in `sys.modules` makes an import fail, as if the package was not installed.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
@@ -45,7 +45,7 @@ def load_openvino() -> Any:
 class OpenVINO(OnCpu):
     """Divides the CPU's cores among the lanes. A single lane gets all cores.
 
-    If there are more lanes than cores, a request always waits, so no core is idle while results are collected.
+    If there are more lanes than cores, requests queue, so that no core is idle while results are collected.
     """
 
     name = "openvino"

@@ -44,7 +44,7 @@ def computes_bfloat16() -> bool:
 
 
 def shortcoming() -> str:
-    """Return in words what this CPU lacks to run a line. The text is empty if it lacks nothing."""
+    """Return in words which instructions for fast engines this CPU lacks, or an empty text if it has all."""
     known = instructions()
     if platform.machine() in ("x86_64", "AMD64") and known and "avx2" not in known:
         return f"the processor, {name()}, has no AVX2: engines are much slower here, and untested"

@@ -1,4 +1,4 @@
-"""Runs a bundle's engine that `trt-build build` compiled for this GPU, by TensorRT or TensorRT-RTX."""
+"""Runs, by TensorRT or TensorRT-RTX, a bundle's engine that `trt-build build` compiled for this GPU."""
 
 from __future__ import annotations
 

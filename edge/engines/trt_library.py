@@ -1,4 +1,4 @@
-"""Loads the library TensorRT or TensorRT-RTX, and says what engines must be compiled for to run here."""
+"""Loads the library TensorRT or TensorRT-RTX, and describes the target of engines for this machine."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def target(runtime: Runtime, trt: Any, device: Device) -> Target:
 def logger(trt: Any) -> Any:
     """Return a logger for TensorRT that writes to Python's log.
 
-    Its `last_error` is the text of the last error. TensorRT's calls only return None when they fail.
+    The logger's `last_error` is the text of the last error, since TensorRT's failed calls just return None.
     """
 
     class Logger(trt.ILogger):  # type: ignore[misc]  # the library has no types

@@ -138,7 +138,7 @@ class Level:
         )
 
     def residual_px(self, step: Step) -> float:
-        """Return how far the worst quarter of the part still lies off the master, in pixels of the master."""
+        """Return by how many of the master's pixels the part's worst-fitting quarter is off the master."""
         return max(math.hypot(*(solve @ (rows @ step.warped) * step.gain)) for solve, rows in self._quarters)
 
     def difference(self, step: Step) -> Difference:

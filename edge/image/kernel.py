@@ -1,4 +1,4 @@
-"""Finds the function (CUDA kernel) that warps frames on a GPU: its source, and the file that was compiled."""
+"""Finds the CUDA kernel that warps frames on a GPU: its source file and its compiled file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SOURCE = Path(__file__).parent / "warp.cu"
 
 
 def fatbin_name() -> str:
-    """Return the name of the compiled file. It contains the source's hash, so that no other one is loaded."""
+    """Return the compiled file's name. It has the source's hash, so a file of another source is not loaded."""
     return f"kernels-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}.fatbin"
 
 

@@ -62,7 +62,7 @@ def place_labels(
     """Return for each region the box of its label as `(4,)` int64, or None if there is no room for it.
 
     `sizes` are (width, height) of the labels, `shape` is (height, width) of the picture. The labels' boxes lie
-    inside the picture and do not overlap. Each is near its region and covers little of all regions.
+    inside the picture and do not overlap. Each is near its region and hides few pixels of any region.
     """
     placed: list[Boxes | None] = []
     taken = np.empty((0, 4), np.int64)

@@ -28,7 +28,7 @@ ReadMaster = Callable[[str], tuple[NDArray[np.uint8], str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Master:
-    """The picture without defects with which parts of one view are compared, ready for that comparison."""
+    """The master of one view, prepared for the registration of parts and as a model's input."""
 
     template: Template  # of its crop, for registration
     input: NDArray[np.uint8]  # (1, C, H, W), warped like a part that lies in place
@@ -83,7 +83,7 @@ def masters_of(
 ) -> Masters | None:
     """Return a judge's masters: those that the recipe names or, if it names none, those of the bundle.
 
-    Return None if its model needs none. `pictures` are the SHA-256s of files; a file with another is refused.
+    Return None if the model needs no master. A file whose SHA-256 differs from that in `pictures` is refused.
     """
     manifest = bundle.manifest
     if not manifest.features:
@@ -95,7 +95,7 @@ def masters_of(
 
 
 def known_views(recipe: Recipe, choice: JudgeChoice, bundle: Bundle) -> list[str]:
-    """Return the views that have a master now, at most as many as are kept. A line prepares these first."""
+    """Return the views that have a master now, at most `masters_kept`. A line prepares these masters first."""
     if not choice.masters:
         return sorted(bundle.manifest.masters)[: recipe.masters_kept]
     if "{view}" not in choice.masters:
@@ -115,7 +115,7 @@ def _views_of(pattern: str) -> list[str]:
 
 
 def master_files(choice: JudgeChoice) -> list[str]:
-    """Return the paths of all files that the recipe's `masters` names, one for each view."""
+    """Return the paths of all files that the recipe's `masters` names: one for each view, or one for all."""
     if "{view}" not in choice.masters:
         return [str(Path(choice.masters))] if choice.masters else []
     return [str(Path(choice.masters.replace("{view}", view))) for view in _views_of(choice.masters)]
