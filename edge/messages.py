@@ -118,7 +118,7 @@ Message = Union[Frame, Tensor, Prediction, Unknown]  # noqa: UP007  (msgspec rea
 
 
 class Region(Struct, frozen=True, kw_only=True):
-    """A place on the part that looks defective. Box and area are in pixels; in a verdict, in frame pixels."""
+    """A place on the part that looks defective. In a verdict, box and area are in pixels of the frame."""
 
     x: float
     y: float
@@ -189,7 +189,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
 
 
 class Running(Struct, frozen=True, kw_only=True):
-    """Which engines the line runs. The infer stage writes it as `engine.json` when they are ready to judge."""
+    """Which engines the line runs. The infer stage writes this as `engine.json` when the engines are ready."""
 
     engine: str
     precision: str

@@ -1,8 +1,8 @@
 """Defines the sections and keys of a line's recipe, with their types, ranges and defaults.
 
-A line engineer writes the recipe by hand, as one TOML file, which recipe_file.py reads. An error about a key
-says what to write there. It takes this from the `description` of the key's type or, if there is none, from the
-type and its range (documents/wanted.py).
+A line engineer writes the recipe by hand, as one TOML file, which recipe_file.py reads. An error message
+about a key says what to write there. This advice is the `description` of the key's type or, if there is none,
+is made from the type and its range (documents/wanted.py).
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Synthetic(_Source, frozen=True, kw_only=True, tag="synthetic"):
 
 
 class Folder(_Source, frozen=True, kw_only=True, tag="folder"):
-    """A source of a folder's pictures, in the order of their names or, if it is watched, as they appear."""
+    """A source of a folder's pictures: sorted by name or, if `watch` is true, as new pictures appear."""
 
     files: Annotated[
         str,
@@ -148,7 +148,7 @@ class JudgeChoice(_Section, frozen=True, kw_only=True):
 
 
 class Fusion(_Section, frozen=True, kw_only=True):
-    """How the p-values of all judges become one p-value, and what share of good parts it may reject."""
+    """How the p-values of all judges become one p-value, and what share of good parts may be rejected."""
 
     how: Literal["bonferroni", "fisher"] = "bonferroni"  # fisher: only for judges whose errors are independent
     false_reject: Annotated[float, Meta(gt=0, lt=1)]
@@ -205,13 +205,13 @@ class Recipe(_Section, frozen=True, kw_only=True):
     metrics: MetricsPort = field(default_factory=MetricsPort)
 
     def key(self, judge: JudgeChoice, key: str) -> str:
-        """Return the name of a judge's key as the recipe file writes it, for error messages."""
+        """Return the place of a judge's key for error messages, such as `[[judge]] "top" crop`."""
         if self.judge:
             return f'[[judge]] "{judge.name}" {key}'
         return f"[rule.{key}]" if key == "thresholds" else key
 
     def beating(self, period_ms: int) -> Recipe:
-        """Return a copy with a heartbeat every `period_ms` or more often, but not below LEAST_HEARTBEAT_MS."""
+        """Return a copy whose heartbeat period is `period_ms` or less, but not below LEAST_HEARTBEAT_MS."""
         heartbeat_ms = min(self.publish.heartbeat_ms, max(period_ms, LEAST_HEARTBEAT_MS))
         return msgspec.structs.replace(
             self, publish=msgspec.structs.replace(self.publish, heartbeat_ms=heartbeat_ms)

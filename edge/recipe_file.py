@@ -1,4 +1,4 @@
-"""Reads a recipe file, reports every mistake in it with its key, and makes its paths absolute."""
+"""Reads a recipe file, reports each mistake with the key that is wrong, and makes the paths absolute."""
 
 from __future__ import annotations
 

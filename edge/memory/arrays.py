@@ -30,10 +30,10 @@ class _Field(msgspec.Struct, frozen=True):
 
 
 class SharedArrays:
-    """Named arrays in one file. An array of a page or more begins at a page, so that a driver can pin it.
+    """Named arrays in one file. Arrays of a page or more begin at a page, so that a driver can pin them.
 
-    The file describes its arrays, so its path is enough to open it. All memory is allocated when the file is
-    created, so a full /dev/shm is an error at the start and not a crash during the run.
+    The file also holds the names, dtypes and shapes of the arrays, so `open` needs only the path. All memory is
+    allocated by `create`, so a full /dev/shm is an error at the start and not a crash during the run.
     """
 
     def __init__(self, path: Path, memory: mmap.mmap, fields: list[_Field]) -> None:
@@ -53,7 +53,7 @@ class SharedArrays:
 
     @classmethod
     def create(cls, path: Path, arrays: dict[str, tuple[DTypeLike, tuple[int, ...]]]) -> SharedArrays:
-        """Create the file with arrays of zeros. Raise LineError if it exists or memory is short."""
+        """Create the file with arrays of zeros. Raise LineError if the file exists or if memory is short."""
         fields, offset = [], PAGE
         for name, (dtype, shape) in arrays.items():
             given = np.dtype(dtype)
@@ -85,7 +85,7 @@ class SharedArrays:
 
     @classmethod
     def open(cls, path: Path) -> SharedArrays:
-        """Map a file that `create` made. Raise LineError if it is missing or another kind of file."""
+        """Map a file that `create` made. Raise LineError if the file is missing or of another kind."""
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
@@ -111,7 +111,7 @@ def fence() -> None:
     """Make all earlier writes to memory visible to other cores before any later write.
 
     x86 keeps this order by itself, Arm does not. Python has no memory barrier, but releasing one lock and then
-    acquiring another acts as a barrier on both (Arm ARM, release/acquire consistency).
+    acquiring another is a barrier on x86 and on Arm (Arm Architecture Reference Manual, release/acquire).
     """
     for lock in _order:
         lock.acquire()

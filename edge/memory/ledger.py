@@ -1,9 +1,9 @@
 """Keeps a row for each captured part until the part's verdict is sent.
 
-The ledger belongs to the supervisor and outlives every stage. Each counter is written by one stage only: the
-capture stage enters parts, the publish stage records and counts verdicts. A part is entered before any of its
-pixels are written. A verdict is recorded before it is sent, so if publish is killed in between, the next
-publish sends the same verdict.
+The ledger belongs to the supervisor and outlives every stage. Each counter has a single writer: the capture
+stage counts entered parts, the publish stage counts sent verdicts. A part is entered before any of its pixels
+are written. A verdict is recorded before it is sent. If the publish stage is killed in between, the restarted
+publish stage sends the same verdict.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ _LAYOUT: dict[str, tuple[DTypeLike, tuple[int, ...]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A verdict as publish sends it, and the reason and time that later heartbeats need."""
+    """A verdict as publish sends it, with the verdict's reason and time, which later heartbeats need."""
 
     topic: bytes
     body: bytes  # JSON
@@ -101,7 +101,7 @@ class Ledger:
 
     @classmethod
     def open(cls, path: Path) -> Ledger:
-        """Open a ledger that `create` made. Raise LineError if it is missing or of another version."""
+        """Open a ledger that `create` made. Raise LineError if the file is missing or of another version."""
         arrays = SharedArrays.open(path)
         if {name: (arrays[name].dtype, arrays[name].shape) for name in arrays} != {
             name: (np.dtype(dtype), shape) for name, (dtype, shape) in _LAYOUT.items()
@@ -116,7 +116,7 @@ class Ledger:
 
     @property
     def epoch(self) -> int:
-        """The number of the current start of capture. The supervisor sets it before it starts capture."""
+        """The current epoch, which the supervisor sets before each start of capture."""
         return int(self._counters[_EPOCH])
 
     @epoch.setter
@@ -130,7 +130,7 @@ class Ledger:
 
     @property
     def published(self) -> int:
-        """The number of parts that have their verdict. These are the first parts that were entered."""
+        """The number of parts that have their verdict. Parts get their verdicts in the order of their entry."""
         return int(self._counters[_PUBLISHED])
 
     @property
@@ -146,8 +146,8 @@ class Ledger:
     def enter(self, part: Part) -> Part:
         """Enter the next part, which will get exactly one verdict. Return the part as the ledger holds it.
 
-        A text that is longer than its field is cut and ends in an ellipsis. Raise ValueError if the part is not
-        the next one, or if the ledger is full.
+        A text that is too long for the ledger is cut and ends in an ellipsis. Raise ValueError if
+        `part.entry` is not the next number, or if the ledger is full.
         """
         if part.entry != self.captured or self.full:
             raise ValueError(
@@ -164,7 +164,7 @@ class Ledger:
         return part
 
     def part(self, entry: int) -> Part:
-        """Return the part with the number `entry`. Raise ValueError if its row is gone or was never written."""
+        """Return the part with the number `entry`. Raise ValueError if its row was reused or never written."""
         if not 0 <= self.captured - entry - 1 < ROWS:
             raise ValueError(f"entry {entry} is not in the ledger")
         fields = dict(zip(_ROW.names or (), self._rows[entry % ROWS].item(), strict=True))
@@ -178,7 +178,7 @@ class Ledger:
         return 0 <= self.captured - part.entry - 1 < ROWS and self.part(part.entry) == part
 
     def last_sequence(self, epoch: int) -> int:
-        """Return the sequence number of the last part, or 0 if the last part is not of this epoch."""
+        """Return the sequence number of the part entered last, or 0 if that part is not of this epoch."""
         if not self.captured:
             return 0
         row = self._rows[(self.captured - 1) % ROWS]
@@ -187,7 +187,7 @@ class Ledger:
     def record(self, entry: int, record: Record) -> None:
         """Record the verdict of the next part to be published. The recorded verdict never changes.
 
-        Raise ValueError if `entry` is any other part, or if the verdict has more than RECORD_BYTES.
+        Raise ValueError if `entry` is not that part's number, or if the verdict has more than RECORD_BYTES.
         """
         data = record.topic + b"\n" + record.body
         if entry != self.published or len(data) > RECORD_BYTES:
@@ -220,7 +220,7 @@ class Ledger:
 
     @property
     def settled_ns(self) -> int:
-        """The time before which every sent verdict has reached the subscribers. Publish sets it."""
+        """Verdicts that were sent before this time have reached the subscribers. Publish sets this time."""
         return int(self._counters[_SETTLED])
 
     @settled_ns.setter

@@ -1,7 +1,7 @@
 """Keeps slots in shared memory. Each slot has one part's frame, its model inputs and its outputs.
 
-Capture leases a slot to a part and increases the slot's generation, which counts its leases. A stage that reads
-with an earlier generation gets an error, and never another part's picture.
+Capture leases a slot to a part and increases the slot's generation, which counts its leases. If a stage
+reads a part whose slot was leased again, the stage gets an error and never another part's picture.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Ring:
     def create(
         cls, path: Path, *, slots: int, frame: int, tensors: Sequence[int], outputs: Sequence[int]
     ) -> Ring:
-        """Create a ring of `slots` slots. Sizes are in bytes; `tensors` and `outputs` have one for each judge.
+        """Create a ring of `slots` slots. `tensors` and `outputs` list each judge's size. Sizes are in bytes.
 
         Raise LineError if there is not enough memory for the slots.
         """
@@ -58,7 +58,7 @@ class Ring:
 
     @classmethod
     def open(cls, path: Path) -> Ring:
-        """Map a ring that `create` made. Raise LineError if it is missing."""
+        """Map the file of a ring that `create` made. Raise LineError if the file is missing."""
         return cls(SharedArrays.open(path))
 
     @property
@@ -67,19 +67,19 @@ class Ring:
         return len(self._owner)
 
     def memory(self, area: Area, number: int = 0) -> NDArray[np.uint8]:
-        """Return one area of all slots as `(slots, bytes)` uint8. A device pins it; to read it, use `area`."""
+        """Return one area of all slots as `(slots, bytes)` uint8, for pinning. To read a part, use `area`."""
         return self._areas[area, number]
 
     def free(self, published: int) -> int:
-        """Return the number of free slots, if `published` is the number of parts that have their verdict."""
+        """Return the number of free slots. `published` is the number of parts that have their verdict."""
         return int(np.count_nonzero(self._owner < published))
 
     def lease(self, entry: int, published: int) -> tuple[int, int]:
-        """Lease the slot that has been free longest to the part `entry`. Return its number and generation.
+        """Lease to the part `entry` the slot that was free longest. Return the slot's number and generation.
 
         Return NO_LEASE if no slot is free. `published` is the number of parts that have their verdict. Verdicts
         come in order, so a slot is free once its part's number is below `published`. The start of each page of
-        the outputs is set to NaN, so that outputs which no engine writes cannot pass a part. Only capture may
+        the outputs is set to NaN, so that a part cannot pass if no engine writes the outputs. Only capture may
         lease.
         """
         slot = int(self._owner.argmin())

@@ -1,4 +1,4 @@
-"""Serves a line's metrics over HTTP. The number of connections and the time of each are limited."""
+"""Serves a line's metrics over HTTP. Limits the number of connections and how long each may stay open."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TURN_S = 0.1
 def serve_metrics(registry: CollectorRegistry, host: str, port: int) -> Iterator[int]:
     """Serve `registry` over HTTP during the `with` block. Yield the port. If `port` is 0, the system chooses.
 
-    Raise LineError, which names the recipe's key, if the address is not available.
+    Raise LineError, whose text names the key `metrics.port`, if the address is not available.
     """
     with listening(host, port) as listener:
         server = _Server(registry, listener)

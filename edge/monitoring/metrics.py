@@ -148,7 +148,7 @@ class Metrics:
             self._left_out.labels(self._line, engine, reason).set(1)
 
     def gpu(self, latest: Callable[[], GpuState | None]) -> None:
-        """Add the GPU's metrics. At each request, `latest` returns the GPU's state, or None for no metrics."""
+        """Add the GPU's metrics. Requests call `latest`. If it returns None, there are no GPU metrics."""
         self._registry.register(_Gpu(self._line, latest))
 
 

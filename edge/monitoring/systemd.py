@@ -28,9 +28,9 @@ class Service:
 
 
 def feeding_ms(environment: Mapping[str, str]) -> int | None:
-    """Return the time between two signs of life for systemd's watchdog. Return None if there is no watchdog.
+    """Return the time between two signs of life to systemd's watchdog, or None if there is no watchdog.
 
-    The variables in `environment` are those that sd_watchdog_enabled(3) describes.
+    `environment` has the process's variables, of which WATCHDOG_PID and WATCHDOG_USEC are read.
     """
     if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None

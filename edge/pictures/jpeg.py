@@ -23,7 +23,7 @@ _PROGRESSIVE = (0xC2, 0xCA)
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """The size and components of a JPEG, and which bits of its coefficients its scans have given so far."""
+    """The size and components of a JPEG, and the lowest bit of each coefficient in the scans read so far."""
 
     height: int
     width: int
@@ -32,7 +32,7 @@ class Layout:
     bits: dict[int, NDArray[np.int8]] = field(repr=False)  # (64,) lowest bit so far, -1 none, by component
 
     def mcus(self, components: list[int]) -> int:
-        """Return the number of minimum coded units (A.2) in a scan of these components."""
+        """Return the number of minimum coded units (ITU-T T.81, A.2) in a scan of these components."""
         most = [max(each[axis] for each in self.sampling.values()) for axis in (0, 1)]
         size, count = (self.width, self.height), 1
         for axis in (0, 1):

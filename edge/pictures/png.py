@@ -1,4 +1,4 @@
-"""Checks that a PNG (ISO/IEC 15948) is complete: the length and CRC of each chunk, and the size of its rows."""
+"""Checks that a PNG (ISO/IEC 15948) is complete: each chunk's length and CRC, and the size of pixel rows."""
 
 from __future__ import annotations
 

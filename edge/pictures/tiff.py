@@ -1,4 +1,4 @@
-"""Refuses a TIFF that asks to be rotated, since OpenCV would rotate it. OpenCV refuses a cut-off TIFF."""
+"""Refuses a TIFF that asks to be rotated, as OpenCV would rotate it. OpenCV itself refuses missing pixels."""
 
 from __future__ import annotations
 

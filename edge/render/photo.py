@@ -83,13 +83,13 @@ def photograph(
 
 
 def master(design: Design, *, colour: bool = False) -> NDArray[np.uint8]:
-    """Return a picture without defects, unmoved and in even light, as `(H, W)` or BGR `(H, W, 3)` uint8."""
+    """Return the design's master, unmoved and in even light, as `(H, W)` grey or `(H, W, 3)` BGR uint8."""
     rng = np.random.default_rng(design.number)
     return photograph(design.art, design, BoardPose(), rng, colour=colour, light=0.0)
 
 
 def mosaic(picture: NDArray[np.uint8], bayer: Bayer) -> NDArray[np.uint8]:
-    """Return the raw frame that a sensor with colour filters takes of `(H, W, 3)` BGR, as `(H, W)` uint8."""
+    """Return a `(H, W, 3)` BGR picture as a sensor with colour filters records it: as raw `(H, W)` uint8."""
     raw = np.empty(picture.shape[:2], np.uint8)
     for place, colour in enumerate(bayer):
         pixels = np.s_[place // 2 :: 2, place % 2 :: 2]

@@ -26,7 +26,7 @@ class _Waiting:
 
 @dataclass(frozen=True)
 class NextFrame:
-    """The next frame, why its pixels were dropped if they were, and how many frames were skipped before it."""
+    """The next frame, the number of frames skipped before it, and, if its pixels were dropped, the reason."""
 
     frame: StreamFrame
     lost: str  # why its pixels were dropped, or empty
@@ -34,7 +34,7 @@ class NextFrame:
 
 
 class Backlog:
-    """A queue of frames. If full, the oldest frame loses its pixels. If `newest`, only the last frame stays."""
+    """A queue of frames, of which at most MOST have pixels. If `newest` is true, only the last frame stays."""
 
     def __init__(self, newest: bool) -> None:
         self._newest = newest
@@ -46,7 +46,7 @@ class Backlog:
         self._ended: str | None = None
 
     def put(self, frame: StreamFrame) -> None:
-        """Add a new frame to the queue. If the queue is full, drop the pixels of its oldest frame."""
+        """Add a new frame. If MOST frames have pixels already, drop the pixels of the oldest of these."""
         with self._changed:
             if self._newest:
                 self._skipped += len(self._waiting)

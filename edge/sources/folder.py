@@ -62,7 +62,7 @@ class FolderSource:
         self._ahead = None
 
     def wait(self, timeout_s: float) -> Trigger | None:
-        """Wait for the time of the next picture. Return its trigger, or None if `timeout_s` seconds passed."""
+        """Wait until the next picture is due. Return its trigger, or None if `timeout_s` seconds pass first."""
         if self._next == len(self._files) and not self._more(timeout_s):
             return None
         path = self._files[self._next]

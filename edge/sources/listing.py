@@ -26,7 +26,7 @@ def files_of(pattern: str) -> list[Path]:
 
 
 def folder_of(pattern: str) -> Path:
-    """Return the folder that contains every file which the pattern can match."""
+    """Return the deepest folder that has, itself or in subfolders, every file that the pattern can match."""
     return Path(re.split(r"[*?]|\{view\}", pattern)[0] + "x").parent
 
 
@@ -54,7 +54,7 @@ def reference(path: Path) -> str:
 class Views:
     """Reads the view of a picture from its path: the text that `{view}` in `pattern` matches.
 
-    If the pattern has no `{view}`, the view is `default`.
+    If the pattern has no `{view}`, the view is the argument `default`.
     """
 
     def __init__(self, pattern: str, default: str) -> None:

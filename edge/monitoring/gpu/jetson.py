@@ -22,7 +22,7 @@ def find_jetson(root: Path) -> Jetson | None:
 
 
 class Jetson:
-    """The GPU in a Jetson, read from sysfs as NVIDIA documents it for L4T. It was not tried on a board yet.
+    """The GPU in a Jetson, read from sysfs as NVIDIA documents it for L4T. This class is untested on a board.
 
     The GPU uses the machine's memory. Over-current events throttle CPU and GPU for an instant, and the driver
     counts these events. The reason `power` is reported if their number rose since the last reading.
