@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def user_cache(kind: str) -> Path | None:
-    """Return the user's cache folder for one kind of files. `kind` is the name of the folder.
+    """Return the path of the folder `kind` in the user's cache.
 
-    None if XDG_CACHE_HOME is not set and the user has no home folder.
+    Return None if XDG_CACHE_HOME is not set and the user has no home folder.
     """
     if given := os.environ.get("XDG_CACHE_HOME"):
         return Path(given) / "linejudge" / kind

@@ -108,7 +108,7 @@ class Backbone(nn.Module):
         return self._stages().channels[-1]
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return three features as `(N, channels[i], H/s, W/s)` float32, for the strides s of 4, 8 and 16."""
+        """Return three feature maps, `(N, channels[i], H/s, W/s)` float32, at the strides s = 4, 8 and 16."""
         stages = self._stages()
         four = stages.stage(0, self._normalised(image))
         eight = stages.stage(1, four)
@@ -128,7 +128,7 @@ class Backbone(nn.Module):
         return self._stages().classify(x)
 
     def train(self, mode: bool = True) -> Backbone:
-        """Stay in evaluation mode, so that the batch norm does not change while a larger model is trained."""
+        """Ignore `mode` and stay in evaluation mode, so that training a larger model changes no batch norm."""
         return super().train(False)
 
     def _normalised(self, image: Tensor) -> Tensor:
@@ -145,10 +145,10 @@ def build_backbone(name: str) -> Backbone:
 
 
 def open_backbone(name: str, weights: Path | None = None) -> Backbone:
-    """Return the backbone with its published weights, read from the file `weights`.
+    """Return the backbone `name` with the weights in the file `weights`.
 
-    If `weights` is None, find the file with `find_backbone`. Raise BackboneError if the file is missing,
-    altered or of another network. The text says how to get the right file.
+    If `weights` is None, read the published file that `find_backbone` finds. Raise BackboneError if the file is
+    missing, altered or for another network. The error's text says how to get the right file.
     """
     backbone = build_backbone(name)
     path = weights or find_backbone(name)

@@ -1,4 +1,4 @@
-"""Finds or downloads the file of a backbone's ImageNet weights, and checks that it is the published one."""
+"""Finds or downloads the file of a backbone's ImageNet weights, and checks the file's SHA-256."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _PATIENCE_S = 60.0
 
 
 class BackboneError(EdgeError, ValueError):
-    """The weights of a backbone are missing, altered or of another network. The text says how to get them."""
+    """A backbone is unknown, or its weights are missing, altered or wrong. The text says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
     """A file of weights: its name, the beginning of its SHA-256, and where it is published.
 
-    If `package` is given, the file is in the folder `models/` of this package, which the extra `build`
-    installs. If neither `package` nor `url` is given, the file is not published in this form, and `origin` says
-    what it was made from.
+    If `package` is given, the file is in the folder `models/` of this Python package, and the extra `build`
+    installs the package. If neither `package` nor `url` is given, nobody publishes this file, and `origin` says
+    from which published weights it was made.
     """
 
     file: str
@@ -84,14 +84,14 @@ PUBLISHED = {
 
 
 def published(name: str) -> Published:
-    """Return the entry of a backbone in PUBLISHED. If there is none, raise BackboneError with all names."""
+    """Return a backbone's entry in PUBLISHED. If `name` is unknown, raise BackboneError with all names."""
     if name not in PUBLISHED:
         raise BackboneError(f"no backbone {name!r}; expected one of {', '.join(PUBLISHED)}")
     return PUBLISHED[name]
 
 
 def cache_folder() -> Path:
-    """Return the user's folder of downloaded weights. Raise BackboneError if the user has no such folder."""
+    """Return the user's folder for downloaded weights. Raise BackboneError if the user has no cache folder."""
     folder = user_cache("backbones")
     if folder is None:
         raise BackboneError(
@@ -101,10 +101,10 @@ def cache_folder() -> Path:
 
 
 def find_backbone(name: str) -> Path:
-    """Return the file of a backbone's weights. Raise BackboneError if it is missing or its digest is wrong.
+    """Return the path of a backbone's weights. Raise BackboneError if the file is missing or altered.
 
-    The file is in a package or, if no package contains it, in the folder of downloaded weights or in
-    `$EDGE_DATA/backbones`.
+    If the weights come in a Python package, only this package is searched; otherwise the folder of downloaded
+    weights is searched first, then `$EDGE_DATA/backbones`.
     """
     source = published(name)
     folders = _caches() if source.package is None else _in_package(source.package)

@@ -1,6 +1,6 @@
 """Defines ResNets (He et al., arXiv 1512.03385) and wide ResNets (Zagoruyko, Komodakis, arXiv 1605.07146).
 
-The weights have torchvision's names.
+The tensors have the same names as in torchvision's files of weights.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from torch.nn import functional as F
 class ResNet(nn.Module):
     """A classifier of images into 1,000 classes, with four stages at strides 4, 8, 16 and 32.
 
-    Images are `(N, 3, H, W)` float and normalised. `depths` are the numbers of blocks in each stage. `width` is
+    Images are `(N, 3, H, W)` float and normalised. `depths[i]` is the number of blocks in stage i. `width` is
     the number of channels in the middle of a bottleneck block in the first stage; None builds blocks of two 3x3
-    convolutions instead. The 3x3 convolution of a bottleneck has the stride, as in the published weights.
+    convolutions instead. In a bottleneck block, the 3x3 convolution has the stride, as in torchvision.
     """
 
     def __init__(self, depths: tuple[int, int, int, int], width: int | None = None) -> None:

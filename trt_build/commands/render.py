@@ -1,4 +1,4 @@
-"""The command `trt-build render`, which draws boards with known defects to train a first model with."""
+"""The command `trt-build render`, which draws boards with known defects, as training data for a first model."""
 
 from __future__ import annotations
 

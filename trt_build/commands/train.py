@@ -80,7 +80,7 @@ def train(
 
 
 def train_method(name: str, data: Path, folder: Path, options: TrainOptions) -> None:
-    """Train a method on all cores of this machine. Raise DatasetError if the method does not take an option."""
+    """Train a method on all cores of this machine. Raise DatasetError if an option is not for this method."""
     import torch
 
     method = method_of(name)

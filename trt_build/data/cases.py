@@ -35,7 +35,7 @@ class Case:
 
 
 def evenly(things: Sequence[T], count: int) -> list[T]:
-    """Return `count` of the things, evenly spread and in the same order. Return all if there are fewer."""
+    """Return `count` of the things, at even distances in the sequence; all of them if there are fewer."""
     few = min(count, len(things))
     return [things[i * len(things) // few] for i in range(few)]
 
@@ -61,7 +61,7 @@ def answer(engine: Engine, manifest: ModelManifest, case: Case) -> Outputs:
 
 @contextmanager
 def judging_engine(choice: EngineChoice, bundle: Model) -> Iterator[Engine]:
-    """Open the engine that a line would choose. The engine must reproduce the golden frames, if any."""
+    """Open the engine that a line would choose. For a bundle, this engine reproduces the golden frames."""
     with ExitStack() as opened:
         if isinstance(bundle, Bundle):
             yield opened.enter_context(armed_engine(choice, bundle)).engine
@@ -70,7 +70,7 @@ def judging_engine(choice: EngineChoice, bundle: Model) -> Iterator[Engine]:
 
 
 def judge_all(bundle: Model, choice: EngineChoice, cases: Iterable[Case]) -> list[Outputs]:
-    """Open an engine without checking it, and return its outputs for all inputs, in the same order."""
+    """Open an engine, without a check on golden frames, and return its outputs for all `cases`, in order."""
     with open_engine(choice, bundle) as engine:
         return answers_of(engine, bundle.manifest, cases)
 

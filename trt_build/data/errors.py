@@ -1,4 +1,4 @@
-"""Defines the error for a data set that cannot be used. It lists all mistakes in the data set at once."""
+"""Defines DatasetError, which lists all mistakes in a data set at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Read = TypeVar("Read")
 
 
 class DatasetError(EdgeError, ValueError):
-    """The error for a data set that cannot be used. Each of its `mistakes` names a file and says what to do."""
+    """A data set cannot be used. Each text in `mistakes` says what is wrong, where, and what to do."""
 
     def __init__(self, *mistakes: str) -> None:
         super().__init__(together(mistakes))
@@ -26,7 +26,7 @@ def raise_mistakes(mistakes: Iterable[str]) -> None:
 
 
 def read_each(read: Callable[[Thing], Read], things: Iterable[Thing]) -> tuple[list[Read], list[str]]:
-    """Call `read` on each thing. Return the results, and the mistakes of the things that could not be read."""
+    """Call `read` on each thing. Return all results, and the mistakes in the DatasetErrors of `read`."""
     done: list[Read] = []
     mistakes: list[str] = []
     for thing in things:

@@ -36,7 +36,7 @@ class Pair:
 
 
 def read_pairs(folder: Path) -> list[Pair]:
-    """Return all pairs in a folder, sorted by name. Raise DatasetError, with all mistakes, if there are any."""
+    """Return all pairs in a folder, sorted by name. Raise one DatasetError with all mistakes in the folder."""
     files = _files(folder)
     names = [name for name, role in files if role == "txt"]
     if not names:
@@ -56,7 +56,7 @@ def split(pairs: Sequence[Pair], *, held_out: float = 0.06, seed: int = 0) -> tu
 
 
 def read_boxes(path: Path, size: tuple[int, int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Return the boxes as `(B, 4)` and the kinds as `(B,)` from an annotation file.
+    """Return the boxes, `(B, 4)`, and their kinds, `(B,)` indices into KINDS, in an annotation file.
 
     A box is left, top, right and bottom in pixels. `size` is the picture's height and width. Raise DatasetError
     if a line is wrong.

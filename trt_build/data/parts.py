@@ -5,8 +5,8 @@
     test/<kind>/<id>.*                   defective parts, one folder for each kind of defect
     ground_truth/<kind>/<id>_mask.png    mask of the picture's size; not 0 at the defect
 
-A mask may be empty. The part then counts as defective, but none of its pixels does. Without ground_truth/ there
-are no masks, so no figures for pixels are computed.
+A mask may be empty. The part then counts as defective, but all its pixels count as good. Without
+ground_truth/ there are no masks, so no figures for pixels are computed.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class Good:
 def read_parts(folder: Path, *, mixed_sizes: bool = False) -> Parts:
     """Check every file in a folder and return its parts. Raise DatasetError if there are mistakes.
 
-    All pictures must have the same size, unless `mixed_sizes` is True. A training picture must not occur twice
-    or in the test.
+    All pictures must have the same size, unless `mixed_sizes` is True. A training picture must have no copy in
+    the training list or in the test list.
     """
     train, test = _labelled(folder, "train"), _labelled(folder, "test")
     raise_mistakes(unfit(folder, train, test, mixed_sizes=mixed_sizes))
@@ -82,8 +82,8 @@ def read_parts(folder: Path, *, mixed_sizes: bool = False) -> Parts:
 def split_good(parts: Sequence[LabelledPart], *, seed: int = 0) -> Good:
     """Split good parts into about 70 % to train, 10 % to check the training, and 20 % to set thresholds.
 
-    A part's name and the seed decide, so parts that are added later do not move others. Raise DatasetError if a
-    list gets too few parts.
+    Only a part's name and the seed decide which list gets the part, so adding parts later moves no other part.
+    Raise DatasetError if a list gets too few parts.
     """
     shares: dict[str, list[LabelledPart]] = {name: [] for name in SHARES}
     ends = np.cumsum(list(SHARES.values()))
@@ -112,7 +112,7 @@ def pictures(parts: Sequence[LabelledPart], spec: InputSpec) -> Picture:
 
 
 def mask_of(part: LabelledPart, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Return the defect's mask as `(H, W)` bool, scaled to `shape`. All False if the part has no mask."""
+    """Return a part's mask, scaled to `shape`, `(H, W)` bool: True at the defect; all False without a mask."""
     if part.mask is None:
         return np.zeros(shape, bool)
     mask = read_picture(part.mask)
@@ -121,7 +121,7 @@ def mask_of(part: LabelledPart, shape: tuple[int, int]) -> npt.NDArray[np.bool_]
 
 
 def frame_of(part: LabelledPart) -> Picture:
-    """Return the picture as it is stored: `(H, W)` grey or `(H, W, 3)` BGR, uint8."""
+    """Return a part's picture in its original size: `(H, W)` grey or `(H, W, 3)` BGR, uint8."""
     return read_picture(part.path)
 
 

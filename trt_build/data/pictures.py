@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 def read_picture(path: Path) -> NDArray[np.uint8]:
     """Return a picture as `(H, W)` grey or `(H, W, 3)` BGR, uint8, decoded in the same way as on the line.
 
-    Raise DatasetError if the file is damaged, is not a picture, or has other channels or more than 8 bits.
+    Raise DatasetError if the file is damaged, not a picture, neither grey nor BGR, or has more than 8 bits.
     """
     try:
         found = read(path)
@@ -48,19 +48,19 @@ def save(path: Path, picture: NDArray[np.uint8], *options: int) -> None:
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return the visible files and folders in a folder, sorted. The list is empty if there is no folder."""
+    """Return the paths in a folder, sorted, without hidden ones. Return an empty list if there is no folder."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def is_picture(path: Path) -> bool:
-    """Return True if a file is to be read as a picture: by its ending, or because OpenCV can read it."""
+    """Return True if `path` is a file with a picture's ending or a file that OpenCV can read."""
     return path.is_file() and (path.suffix.lower() in PICTURES or cv2.haveImageReader(str(path)))
 
 
 def nested_files(folder: Path) -> Iterator[str]:
-    """Yield a message for each inner folder that has files in it. `folder` may hold only pictures."""
+    """Yield a message for each inner folder with files in it: only pictures directly in `folder` are read."""
     for inner in entries(folder):
         count = sum(path.is_file() for path in inner.rglob("*")) if inner.is_dir() else 0
         if count:

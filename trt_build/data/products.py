@@ -1,6 +1,6 @@
 """Reads a plant's folder of products into arrays of pictures and labels.
 
-The folder has an inner folder for each product, which holds pictures named `drawing*` and `photo*`.
+Each product has an inner folder with pictures named `drawing*` and `photo*`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """Pictures as the model takes them. Each has its product, the product's group, and who made the picture."""
+    """Pictures as model inputs, each with its product, its group of similar products, and its maker."""
 
     pictures: npt.NDArray[np.uint8]  # (N, C, H, W)
     product: Indices  # (N,) index into `names`
@@ -54,7 +54,7 @@ class Pictures:
 
 
 def read_products(folder: Path, spec: InputSpec) -> Pictures:
-    """Return the pictures of all products in a folder, as one group. Raise DatasetError for any mistake."""
+    """Return the pictures of all products in a folder, with one group for all. Mistakes raise DatasetError."""
     folders = [path for path in entries(folder) if path.is_dir()]
     if not folders:
         raise DatasetError(
@@ -81,7 +81,7 @@ def split_products(pictures: Pictures, *, held_out: float, seed: int = 0) -> tup
 def labelled(
     rows: Sequence[tuple[npt.NDArray[np.uint8], int, int, int]], names: Sequence[str], spec: InputSpec
 ) -> Pictures:
-    """Convert rows to `Pictures`. A row has a uint8 picture, its product, its group, and who made it."""
+    """Convert rows to `Pictures`. A row is a uint8 picture, and the numbers of its product, group and maker."""
     pictures, *labels = zip(*rows, strict=True)
     product, group, hand = (np.array(label, np.int64) for label in labels)
     return Pictures(
@@ -120,7 +120,7 @@ def _read(path: Path) -> npt.NDArray[np.uint8]:
 def as_inputs(
     pictures: Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8], spec: InputSpec
 ) -> npt.NDArray[np.uint8]:
-    """Resize pictures, `(H, W)` or `(H, W, 3)` BGR uint8, to model inputs `(N, C, H, W)`, as the line does."""
+    """Resize pictures, `(H, W)` or `(H, W, 3)` BGR uint8, to model inputs, `(N, C, H, W)`, as on the line."""
     out = np.empty((len(pictures), *spec.shape[1:]), np.uint8)
     warper = Warper(None, spec)
     for picture, place in zip(pictures, out, strict=True):

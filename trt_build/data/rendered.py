@@ -22,9 +22,9 @@ FIRST_DESIGN = 1000
 
 
 def write_pairs(folder: Path, boards: int, size: int, seed: int) -> None:
-    """Draw boards of different designs, and write master, picture and list of defects of each to `folder`.
+    """Draw `boards` boards of different designs. Write the master, picture and defects of each to `folder`.
 
-    `boards` is their number. Sets with different seeds share no design if each has fewer than 100,000 boards.
+    Sets with different seeds share no design if each has fewer than 100,000 boards.
     Every tenth board is good; the others have up to eight defects. Pictures have `size` x `size` pixels.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def write_pairs(folder: Path, boards: int, size: int, seed: int) -> None:
 
 
 def registered(part: NDArray[np.uint8], temp: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the picture of a part, aligned with its master as on the line. Both are `(H, W)` uint8 grey."""
+    """Return the picture `part`, aligned with the master `temp` as on the line. All are `(H, W)` uint8 grey."""
     preprocess, spec = Preprocess(), InputSpec(height=temp.shape[0], width=temp.shape[1])
     masters = Masters(lambda view: (temp, view), preprocess, spec, temp.shape)
     image = np.empty(spec.shape, np.uint8)

@@ -1,4 +1,4 @@
-"""Splits data sets by the names of their items, so that items that are added later do not move others."""
+"""Splits data sets by the names of their items, so that no item changes its list when items are added."""
 
 from __future__ import annotations
 

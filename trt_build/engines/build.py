@@ -71,9 +71,9 @@ def chosen_runtime(asked: Literal["auto"] | Runtime) -> Runtime:
 
 @contextmanager
 def target_here(runtime: Runtime) -> Iterator[Target]:
-    """Yield the target of a build here: the TensorRT library and this machine's GPU, open during the block.
+    """Yield what engines are built for: the TensorRT library and this machine's GPU, open in the `with` block.
 
-    If there is no GPU, tensorrt_rtx builds for any GPU that it knows, and for tensorrt EngineError is raised.
+    If there is no GPU, raise EngineError for tensorrt, but let tensorrt_rtx build for any GPU that it knows.
     """
     with ExitStack() as opened:
         device: Device | None = None
@@ -96,8 +96,8 @@ def target_here(runtime: Runtime) -> Iterator[Target]:
 def chosen_precisions(bundle: Model, asked: Sequence[str], here: Target) -> list[Precision]:
     """Return the precisions to build engines in: those in `asked` or, if `asked` is empty, all useful ones.
 
-    All precisions of the bundle that the GPU can compute are useful, except FP32 if there is another one. Raise
-    EngineError if the bundle has no graph in a precision that the user asks for.
+    All precisions of the bundle that the GPU can compute are useful, but FP32 only if there is no other. Raise
+    EngineError if the bundle has no graph in a precision in `asked`.
     """
     known = bundle.manifest.precisions()
     if not known:
@@ -120,8 +120,8 @@ def build_engines(
     """Build and check the engines of each precision, and yield one result for each precision.
 
     Engines that pass the check are kept in the bundle; engines that fail are deleted. `check` is None if this
-    machine has no GPU to run them; then all are kept. Before its first part, a line checks every engine on the
-    golden frames.
+    machine has no GPU; then all engines are kept unchecked. In any case, a line checks its engine on the golden
+    frames before the first part.
     """
     if options.portable and here.runtime == "tensorrt_rtx":
         raise EngineError("tensorrt_rtx has no engines that its later versions take: build without --portable")
@@ -173,7 +173,7 @@ def check_of(bundle: Draft | Bundle, method: Method | None, data: Path | None) -
 
 
 def kernels_beside(bundle: Model) -> str:
-    """Compile the line's CUDA kernels for the bundle, if they are missing. Return in words what was done."""
+    """Compile the line's CUDA kernels into the bundle, unless it has them. Return a text on what was done."""
     folder = bundle.folder / ENGINES
     if fatbin(folder):
         return "up to date"

@@ -3,7 +3,7 @@
 Usually ONNX Runtime computes an FP16 graph in FP32 on a CPU and leaves out the casts between nodes. Only the
 weights are rounded then, so the measured difference from FP32 is too small. Here each node runs in its own
 session, so each result is rounded to the type that the graph gives it. A GPU multiplies in FP16 and adds in
-FP32, which gives the same result. If a GPU joins several nodes into one, it rounds less often.
+FP32, so its results are the same. A GPU that joins several nodes into one rounds less often.
 """
 
 from __future__ import annotations

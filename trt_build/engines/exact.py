@@ -2,7 +2,7 @@
 
 ONNX Runtime runs without optimisation and without its INT8 kernels, so no sum is too large for its bits. Only
 QuantizeLinear nodes round. All other nodes compute in float32, in which products and sums of INT8 are exact to
-a part in a million. This is slow.
+one millionth. This is slow.
 """
 
 from __future__ import annotations

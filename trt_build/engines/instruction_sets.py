@@ -1,4 +1,4 @@
-"""Runs OpenVINO as on a CPU with fewer instructions, to measure how its answers differ there.
+"""Runs OpenVINO with only some of this CPU's instructions, to measure how answers differ on older CPUs.
 
 The tolerances of a bundle must hold on every machine, not only on the machine that packs the bundle. An
 environment variable tells oneDNN, the library inside OpenVINO, which instructions to leave unused. oneDNN reads
@@ -26,12 +26,12 @@ WITHOUT_DOT_PRODUCTS = {"AVX2": "avx2", "AVX512_CORE": "avx512bw"}
 
 
 def playable() -> list[str]:
-    """Return which instruction sets without dot products of bytes this CPU has, by oneDNN's names for them."""
+    """Return oneDNN's names of this CPU's instruction sets that have no dot products of bytes."""
     return [name for name, needed in WITHOUT_DOT_PRODUCTS.items() if needed in processor.instructions()]
 
 
 def judge_with(instructions: str, bundle: Model, precision: Precision, cases: Sequence[Case]) -> list[Outputs]:
-    """Return OpenVINO's outputs for each case when it uses only these CPU `instructions` and older ones."""
+    """Return OpenVINO's outputs for each case, computed only with these CPU `instructions` and older ones."""
     choice = EngineChoice(kind="openvino", precision=precision)
     with (
         working(f"judging {len(cases)} pictures with {instructions}"),

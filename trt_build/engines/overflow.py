@@ -3,8 +3,8 @@
 Some processors have no instruction for dot products of bytes (VNNI on Intel, DOT on Arm). They multiply an
 unsigned 8-bit activation by a signed 8-bit weight and add two such products in 16 bits. A sum that is too large
 is cut off without an error. Signed activations get 128 added first, so an activation is at most 255. The worst
-sum is therefore 255 times the two largest weights of one sign in a filter. With 7-bit weights, -64 to 64, the
-worst sum is 32640, which fits into 16 bits. The sum over a whole filter has 32 bits.
+sum is therefore 255 times the sum of the two largest weights of one sign in a filter. With 7-bit weights, -64
+to 64, that sum is 32640, which fits into 16 bits. Sums over whole filters are kept in 32 bits.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class SumsOverflow(EdgeError, ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class WorstSums:
-    """The largest sums of products, without their sign, that any picture can cause in one layer."""
+    """The largest absolute values of sums of products that any picture can cause in one layer."""
 
     pair: int  # sum of two products
     filter: int  # sum of all products of one output channel

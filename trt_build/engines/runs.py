@@ -19,8 +19,8 @@ from trt_build.engines.exact import Exact
 def engines_of(bundle: Model, precision: Precision) -> list[Engine]:
     """Return the engines that can compute this precision on this machine. They are not open yet.
 
-    On a line, only a GPU runs FP16 and FP8. Here an engine on the CPU runs them and rounds as a GPU does.
-    Engines that were built for this device are included, because the line will use them.
+    For FP16 and FP8, which a line runs only on a GPU, one of the engines runs on the CPU but rounds as a GPU
+    does. Engines that were built for this device are included, because the line will use them.
     """
     built = compiled_here(bundle, precision)
     if precision in ON_CPU:

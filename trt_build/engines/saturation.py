@@ -40,7 +40,7 @@ LEAST = 2e-3
 
 
 def order_lost(fp32: Sequence[Outputs], int8: Sequence[Outputs]) -> str | None:
-    """Return a message if INT8's scores put the cases into another order than FP32's, otherwise None."""
+    """Return a message if INT8's scores rank the cases too differently from FP32's scores, otherwise None."""
     # Imported here, since verifying on a line's device needs no scipy.
     from scipy.stats import spearmanr
 
@@ -88,7 +88,7 @@ def check_computed(
     exact: Sequence[Outputs],
     fp32: Sequence[Outputs],
 ) -> None:
-    """Raise EngineError if scores differ more from the exact scores than rounding to INT8 can explain.
+    """Raise EngineError if an engine's scores differ from the exact scores by more than INT8 rounding explains.
 
     `found` are the answers of the engine `name`, `exact` are the answers of the same graph computed exactly,
     and `fp32` are the answers of FP32, all to the same cases.

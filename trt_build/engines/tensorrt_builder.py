@@ -1,4 +1,4 @@
-"""Compiles a bundle's graph into an engine for one device, with TensorRT or TensorRT-RTX, and describes it."""
+"""Compiles a bundle's graph with TensorRT or TensorRT-RTX, and writes the engine and its description."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
-    """How to build an engine: its largest batch, whether later versions can load it, whether it has weights."""
+    """How to build an engine: the largest batch, loadable by later TensorRT or not, with weights or not."""
 
     batch: int | None = None  # most parts in a batch; None: USUAL_BATCH, or the batch size that the graph fixes
     portable: bool = False  # whether later runtimes of the same major version can load the engine
@@ -101,7 +101,7 @@ def build_engine(
 def files_of(engine: Compiled) -> tuple[str, str, str]:
     """Return the names of an engine's files: the engine, the report on its layers, and the description.
 
-    Write the description last, because readers take an engine with a description as complete.
+    The files must be written in this order, because readers take an engine with a description as complete.
     """
     name = engine.file.path
     return name, f"{name.removesuffix('.engine')}.layers.json", f"{name}.json"

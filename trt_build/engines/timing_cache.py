@@ -24,7 +24,7 @@ def timing_file(target: Target) -> Path | None:
 
 
 def use_timings(config: Any, path: Path) -> None:
-    """Give the measured times in the file to a builder's `config`; none if the file is missing or damaged."""
+    """Load measured times from a file into a builder's `config`. A missing or damaged file counts as empty."""
     # TensorRT checks only the header of the measurements, so a digest before them protects the rest.
     try:
         data = path.read_bytes() if os.path.isfile(path) else b""
@@ -42,7 +42,7 @@ def use_timings(config: Any, path: Path) -> None:
 
 
 def keep_timings(config: Any, path: Path) -> None:
-    """Replace the file by all times that the builder knows now. Log a warning if it cannot be written."""
+    """Replace the file's content by all times in `config`. Log a warning if the file cannot be written."""
     cache = config.get_timing_cache()
     if cache is None:
         return

@@ -46,9 +46,9 @@ class Comparison:
 
 
 def verify(bundle: Bundle, choice: EngineChoice, cases: Iterable[Case], measure: Measure) -> Comparison | None:
-    """Check an engine on the golden cases, then compare it with the FP32 reference on the labelled `cases`.
+    """Check an engine on the golden frames, then compare it with the FP32 reference on the labelled `cases`.
 
-    Return None if no case is labelled. Raise EngineError if the engine does not reproduce a golden case, loses
+    Return None if no case is labelled. Raise EngineError if the engine does not reproduce a golden frame, loses
     more than LOST points of quality, or decides differently on more than the share FLIPPED of the cases. Raise
     EngineError also if the reference cannot be opened.
     """
@@ -82,7 +82,7 @@ def verify(bundle: Bundle, choice: EngineChoice, cases: Iterable[Case], measure:
 
 
 def check_draft(draft: Model, choice: EngineChoice, cases: Iterable[Case]) -> Comparison:
-    """Compare an engine of a draft with ONNX Runtime on the same graph, because a draft has no golden cases.
+    """Compare an engine of a draft with ONNX Runtime on the same graph, because a draft has no golden frames.
 
     Raise EngineError if an output is not finite or differs by more than CLOSE allows on any case. How much
     quality the graph itself loses against FP32 is measured later, when the draft is packed.

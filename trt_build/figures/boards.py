@@ -36,7 +36,7 @@ TITLE_PX = 22
 
 
 def find_all(judge: Judge, pairs: Iterable[Pair], *, floor: float = FLOOR) -> list[Boxes]:
-    """Return the boxes that the judge finds on each board, highest score first. `floor` is the lowest score."""
+    """Return for each board the boxes that the judge finds with a score of at least `floor`, highest first."""
     thresholds = dict.fromkeys(KINDS, floor)
     found = []
     for pair in pairs:
@@ -54,7 +54,7 @@ def truth_of(pairs: Sequence[Pair]) -> list[Boxes]:
 def figures(pairs: Sequence[Pair], found: Sequence[Boxes], *, cut: float) -> dict[str, float]:
     """Return DeepPCB's official score and each kind's average precision, in per cent.
 
-    `cut` is the lowest score of a box that precision, recall and F count.
+    Precision, recall and F count only the found boxes with a score of at least `cut`.
     """
     truth = truth_of(pairs)
     official = official_score(truth, found, iou=IOU, cut=cut)
@@ -67,7 +67,7 @@ def figures(pairs: Sequence[Pair], found: Sequence[Boxes], *, cut: float) -> dic
 
 
 def choose_cut(pairs: Sequence[Pair], found: Sequence[Boxes]) -> float:
-    """Return the lowest score of a box that counts. It is chosen so that the official F is highest."""
+    """Return the score threshold for found boxes that gives the highest official F."""
     return best_cut(truth_of(pairs), found, iou=IOU)
 
 

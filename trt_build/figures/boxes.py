@@ -2,9 +2,9 @@
 
 The official script (tangsanli5201/DeepPCB) comes from the ICDAR 2015 reading competition. The published figures
 depend on its peculiarities: It computes one average precision over all kinds. It matches boxes in the order of
-the file, not by score. A true box that a found box covers is used up even if the kinds differ. Precision,
-recall and F count every box that was submitted. `class_mean_ap` is the usual figure: it looks at each kind
-alone and matches the highest score first.
+the file, not by score. A true box and the first found box that covers it are both used up, even if their kinds
+differ. Precision, recall and F count every submitted box. `class_mean_ap` computes the usual figure: it takes
+each kind alone and matches the highest score first.
 """
 
 from __future__ import annotations
