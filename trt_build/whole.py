@@ -22,7 +22,7 @@ class DiskError(EdgeError, OSError):
 
 @contextmanager
 def writing(place: Path) -> Iterator[None]:
-    """Run the block. If the disk refuses a write in the block, raise DiskError, which names `place`."""
+    """Raise DiskError, with `place` in its text, if the disk refuses a write in the `with` block."""
     try:
         yield
     except OSError as error:
@@ -35,9 +35,9 @@ def writing(place: Path) -> Iterator[None]:
 
 @contextmanager
 def whole(folder: Path) -> Iterator[Path]:
-    """Yield a new, empty folder to write into. At the end of the block, move its files to `folder`.
+    """Yield a new, empty folder to write into. After the `with` block, move the files in it to `folder`.
 
-    If the block fails, `folder` stays as it was. Raise DiskError if the disk refuses a write.
+    If the block raises an error, `folder` stays as it was. Raise DiskError if the disk refuses a write.
     """
     # A resolved path has a name, which `.` has not.
     folder = folder.resolve()

@@ -1,8 +1,8 @@
 """Trains a network and keeps one checkpoint in a folder. All methods use this training loop.
 
 The checkpoint is replaced as a whole after each epoch. If a training is killed, the next training continues
-from the last complete epoch and ends with the same weights as without the kill. The file `progress.jsonl`
-beside the checkpoint gets one line for each epoch.
+from the last complete epoch and ends with the same weights as an uninterrupted training. The file
+`progress.jsonl` beside the checkpoint gets one line for each epoch.
 """
 
 from __future__ import annotations
@@ -76,11 +76,11 @@ class TrainConfig:
 
 
 def fit(task: Task, folder: Path, config: TrainConfig, *, describe: Mapping[str, Any]) -> int:
-    """Train up to `config.epochs` epochs and return how many epochs the network has been trained for.
+    """Train until the network has had `config.epochs` epochs in all, and return its number of epochs.
 
-    If `folder` has a checkpoint, continue from it. `describe` is the network's configuration. The checkpoint
-    holds it, so that the network can be built again. If training fails, raise TrainingError and keep the
-    checkpoint.
+    If `folder` has a checkpoint, continue from it: its epochs count too. `describe` is the network's
+    configuration. It is stored in the checkpoint, so that the network can be built again. If training fails,
+    raise TrainingError and keep the checkpoint.
     """
     random.seed(config.seed)
     np.random.seed(config.seed)
@@ -114,14 +114,14 @@ class TrainingError(EdgeError, RuntimeError):
 
 
 class CheckpointError(EdgeError, ValueError):
-    """The error for a file that is not a checkpoint, or a checkpoint of another model."""
+    """The error that is raised if a file is no checkpoint, or if its checkpoint belongs to another model."""
 
 
 def load(path: Path) -> dict[str, Any]:
     """Return a checkpoint. Raise CheckpointError if the file is not a checkpoint.
 
-    It holds the averaged `weights`, the network's configuration (`describe`), the number of trained epochs
-    (`epoch`), and what a training needs to continue.
+    A checkpoint holds the averaged `weights`, the network's configuration (`describe`), the number of trained
+    epochs (`epoch`), and what a training needs to continue.
     """
     try:
         loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -245,7 +245,7 @@ def _writing(path: Path) -> Iterator[None]:
 def rate_at(done: float, warm_up: float, cool_down: float) -> float:
     """Return the learning rate as a share of the highest rate. It rises, stays level, and falls to 0.001.
 
-    All parameters are shares of the training: the part done, the warm-up (rising), the cool-down (falling).
+    All parameters are shares of all steps: those done, those in which the rate rises, those in which it falls.
     """
     return max(min(done / warm_up if warm_up else 1.0, 1.0, (1 - done) / cool_down if cool_down else 1.0), 1e-3)
 

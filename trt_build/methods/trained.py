@@ -15,7 +15,7 @@ from trt_build.methods.table import METHODS, method_of
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A trained network with averaged weights, in evaluation mode, and what its checkpoint tells about it."""
+    """A trained network in evaluation mode, with its method, its configuration and its number of epochs."""
 
     method: Method
     network: nn.Module
@@ -26,7 +26,7 @@ class Trained:
 def load_trained(checkpoint: Path, expected: str | None = None) -> Trained:
     """Return the trained network in a checkpoint file.
 
-    Raise CheckpointError if the method is unknown or not the `expected` one, or if the weights do not fit.
+    Raise CheckpointError if the method is unknown, is not `expected`, or if the weights do not fit its network.
     """
     state = load(checkpoint)
     name = state["describe"].get("model")

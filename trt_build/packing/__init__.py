@@ -1,1 +1,1 @@
-"""Turns a draft, a model's exported graphs, into a packed bundle: adds thresholds and golden frames."""
+"""Packs a draft (the exported graphs of a model) as a bundle: adds thresholds and golden frames."""

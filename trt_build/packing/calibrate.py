@@ -25,13 +25,13 @@ RESAMPLES = 500
 
 
 class CalibrationError(EdgeError, ValueError):
-    """No threshold can be set from these scores. If they are too few, the text says how many are enough."""
+    """The error if no threshold can be set from some scores. If they are too few, it says how many suffice."""
 
 
 def conformal(scores: FloatArray, *, rate: float) -> Threshold:
-    """Return the split conformal threshold. On average it rejects at most the share `rate` of good parts.
+    """Return the split conformal threshold, which rejects on average at most the share `rate` of good parts.
 
-    `scores` are `(n,)`, of good parts that are exchangeable with future ones, that is, drawn alike; they may
+    `scores` are `(n,)`, of good parts that are exchangeable with (sampled like) future good parts. Scores may
     have any distribution. Raise CalibrationError for fewer than 1/rate - 1 scores. `edge.judges.pvalue` gives
     the p-value that belongs to this threshold. See Bates et al., Annals of Statistics 51, 2023 (arXiv
     2104.08279).
@@ -55,9 +55,9 @@ def conditional(scores: FloatArray, *, rate: float, confidence: float = 0.95) ->
     """Return the threshold that, with probability `confidence`, rejects at most the share `rate` of good parts.
 
     `scores` are `(n,)`, of independent good parts that are like future parts. The share of good parts above the
-    k-th of n scores has the distribution Beta(n - k + 1, k), whatever the scores' distribution. The lowest k
-    that keeps the promise is taken. Raise CalibrationError for fewer than ln(1 - confidence) / ln(1 - rate)
-    scores. See Vovk, Machine Learning 92, 2013 (arXiv 1209.2673).
+    k-th of n scores has the distribution Beta(n - k + 1, k), whatever the scores' distribution. The threshold
+    has the lowest k that keeps the promise. Raise CalibrationError for fewer than ln(1 - confidence) /
+    ln(1 - rate) scores. See Vovk, Machine Learning 92, 2013 (arXiv 1209.2673).
     """
     ranked = _ranked(scores, rate)
     _check_share("confidence", confidence)
@@ -82,10 +82,10 @@ def extrapolated(
 ) -> Threshold:
     """Return the threshold that about the share `rate` of good parts exceeds, estimated from the top scores.
 
-    `scores` are `(n,)`. The excesses are how far the highest scores, the share `tail` of all, lie above the
-    next score. A generalised Pareto distribution is fitted to the excesses by probability-weighted moments and
-    followed to scores that were never seen (peaks over threshold). It is a model, not a guarantee. `interval`
-    comes from a bootstrap. A `misfit` well over 0.1 shows that the tail has another shape. Raise
+    `scores` are `(n,)`. The share `tail` of them, the highest, is the tail. Excesses are how far the scores of
+    the tail exceed the highest other score. A generalised Pareto distribution, fitted to the excesses by
+    probability-weighted moments, gives the threshold, which may exceed all scores (peaks over threshold). The
+    rate is not guaranteed. `interval` is from a bootstrap. A `misfit` well over 0.1 means a bad fit. Raise
     CalibrationError for fewer than 30 excesses, or if `rate` is not below `tail`. See Hosking and Wallis,
     Technometrics 29, 1987; Siffer et al., KDD 2017.
     """

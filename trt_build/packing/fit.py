@@ -25,8 +25,8 @@ LEAST_RESIDUAL_PX = 2.0
 def fit_of(pairs: Sequence[Pair]) -> Fit:
     """Return limits for how far a board may lie off its master and differ from it after registration.
 
-    They are MARGIN times the worst values of all boards in `pairs`, measured without the defects and in a
-    random pose. Boards that cannot be registered are left out. Raise DatasetError if none can be registered.
+    Each limit is MARGIN times the worst value of any board in `pairs`, after its defects are removed and it is
+    moved at random. Boards that cannot be registered are left out; if all are, DatasetError is raised.
     """
     found = list(_registrations(pairs))
     if not found:

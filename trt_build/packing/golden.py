@@ -1,4 +1,4 @@
-"""Measures each precision's tolerances, and chooses the golden cases, on which a line checks its engine."""
+"""Measures each precision's tolerances, and chooses golden frames, with which a line checks its engine."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def compare_engines(
 ) -> tuple[dict[Precision, dict[str, float]], list[bool]]:
     """Return the tolerances of each precision, and for each case whether all engines agree on it.
 
-    `answers` are the answers of the FP32 model. A tolerance belongs to one output and is MARGIN times its
-    largest difference from FP32 on any case, over all ways to compute the precision. Engines agree on a case if
-    they all decide as FP32 does. Raise EngineError if an engine saturates (cuts off sums that are too large),
-    and BundleError if a tolerance is too large to detect errors.
+    `answers` are all cases with the outputs of the FP32 model. The tolerance of an output is MARGIN times the
+    largest difference between FP32 and any engine of that precision, on any case. Engines agree on a case if
+    all of them decide as FP32 does. Raise EngineError if an engine saturates (cuts off sums that are too
+    large), and BundleError if a tolerance is too large to detect errors.
     """
     cases, meant = [case for case, _ in answers], [wanted for _, wanted in answers]
     tolerances: dict[Precision, dict[str, float]] = {}
@@ -69,10 +69,10 @@ def _least(manifest: Manifest, meant: Sequence[Outputs]) -> dict[str, float]:
 def choose_golden(
     answers: Sequence[tuple[Case, Outputs]], agreed: Sequence[bool], manifest: Manifest
 ) -> list[tuple[Case, Outputs]]:
-    """Return up to GOLDEN cases that become golden: with as many kinds of defect as possible, and good parts.
+    """Choose up to GOLDEN cases as golden frames: as many kinds of defect as possible, and good parts.
 
-    Each score of such a case is well above or well below its threshold, and all engines agree on the case
-    (`agreed`); even a good engine could fail on other cases. Raise BundleError if there is no such case.
+    Only clear cases are chosen: all engines agree (`agreed`), and each score is well above or well below its
+    threshold. On an unclear case, even a correct engine could fail. Raise BundleError if no case is clear.
     """
     limits = np.array([manifest.thresholds[kind] for kind in manifest.kinds])
     under, over = limits / 2, limits + CLEAR

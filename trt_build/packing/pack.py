@@ -1,4 +1,4 @@
-"""Packs a calibrated draft as a bundle, completely or not at all: adds golden cases, tolerances and masters."""
+"""Packs a calibrated draft as a bundle, completely or not at all, with golden frames, tolerances, masters."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def pack(
     """Make a bundle in `folder` from a draft whose thresholds are set, and return the bundle.
 
     `cases` are pictures that the model was not trained with. Tolerances are measured on `cases` and `golden`.
-    The golden cases come from `golden` or, if that is empty, from `cases`. If `precision` is given, only its
-    graphs and those of FP32 are packed. Raise BundleError if the folder exists, the draft is not calibrated or
-    no case can be a golden case; SumsOverflow if some processors cannot compute an INT8 graph; EngineError if
-    an engine cuts off sums that are too large (saturates) or does not reproduce the golden cases.
+    Golden frames are chosen from `golden` or, if `golden` is empty, from `cases`. If `precision` is given, only
+    its graphs and those of FP32 are packed. Raise BundleError if the folder exists, the draft is not calibrated
+    or no case can be a golden frame; SumsOverflow if some processors cannot compute an INT8 graph; EngineError
+    if an engine cuts off sums that are too large (saturates) or does not reproduce the golden frames.
     """
     if folder.exists():
         raise BundleError(f"{folder}: exists, and a bundle never changes: choose another name")

@@ -26,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationOptions:
-    """The largest share of good parts that may be rejected, and the method that keeps this promise."""
+    """The largest share of good parts that may be rejected, and how a threshold for this share is found."""
 
     rate: float = 0.05  # largest share of good parts rejected
     how: Literal["conformal", "conditional", "extrapolated"] = "conformal"
@@ -47,9 +47,9 @@ class CalibrationOptions:
 def set_threshold(draft: Path, good: Iterable[Case], options: CalibrationOptions) -> Calibration:
     """Set a draft's threshold from good parts that were used for no other choice. Return the calibration.
 
-    If the model gives a map, also set the least value of a cell that is shown as a defect: the same share of
-    good parts has such a cell. INT8 graphs that put the parts into another order than FP32 are first deleted
-    from the draft. Raise EngineError if this machine does not compute the INT8 graphs as they are written.
+    If the model gives a map, also set `region_from`, the value from which a cell is shown as a defect, so that
+    the same share of good parts has such a cell. First, INT8 graphs that rank the parts in another order than
+    FP32 are deleted from the draft. Raise EngineError if this machine computes INT8 graphs wrongly.
     """
     cases = list(good)
     source = checked_int8(read_draft(draft), cases, order_lost)
@@ -68,7 +68,7 @@ def set_threshold(draft: Path, good: Iterable[Case], options: CalibrationOptions
 
 
 def calibration_of(source: Draft, engine: Engine, good: Floats, options: CalibrationOptions) -> Calibration:
-    """Return the threshold for the `(n,)` scores `good`, with these scores and the graph that gave them."""
+    """Return the threshold for `good`, `(n,)` scores of good parts, with the scores and the graph used."""
     return Calibration(
         **msgspec.structs.asdict(options.threshold(good)),
         engine=f"{engine.name} {engine.precision}",

@@ -10,10 +10,10 @@ from types import FrameType
 
 @contextmanager
 def keeping_ctrl_c() -> Iterator[Callable[[], None]]:
-    """Keep Ctrl-C from ending the block at once. Yield a function that raises KeyboardInterrupt after Ctrl-C.
+    """Delay Ctrl-C in the `with` block. Yield a function that raises KeyboardInterrupt if Ctrl-C was pressed.
 
-    Call the function where the block may end. A second Ctrl-C always ends the block at once. If another handler
-    of SIGINT is set, Ctrl-C is left to this handler.
+    Call the function wherever the block may be interrupted. A second Ctrl-C interrupts the block at once. If
+    another handler of SIGINT is set, nothing is delayed: that handler gets Ctrl-C.
     """
     received: list[int] = []
 

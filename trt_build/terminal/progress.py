@@ -36,11 +36,10 @@ def counted(things: Iterable[T], what: str, total: int | None = None, *, unit: s
 def working(
     what: str, total: int | None = None, *, done: int = 0, unit: str = "picture"
 ) -> Iterator[Callable[..., None]]:
-    """Show a piece of work, named `what`, during the block. Yield a function that takes its progress.
+    """Show a piece of work, named `what`, while the `with` block runs. Yield a function to report progress.
 
     Call the function with `advance` or `completed`, both in units, or with `where`, a text that is shown
-    instead of the count. If `total` is None, the function need not be called, because a thread prints the
-    lines.
+    instead of the count. If `total` is None, you need not call it: a thread shows the time so far.
     """
     with bars() as shown:
         task = shown.add_task(what, total=total, completed=done, unit=unit, begun=done)
@@ -111,7 +110,7 @@ def line(task: Task) -> str:
 
 
 def how_far(task: Task) -> str:
-    """Return how far the work is, as its own text, or a count, or the time so far if nothing is counted."""
+    """Return the progress: the text `where` if set, or a count, or the time so far if nothing is counted."""
     if where := task.fields.get("where"):
         return str(where)
     if task.total is not None:

@@ -18,13 +18,13 @@ class MapScale(nn.Module):
     """Combines distance maps of several resolutions into one anomaly map and a score.
 
     Every map is resized to the finest, smoothed, and scaled so that 90 % of the cells of good parts are below 0
-    and 99.5 % are below 0.1 (EfficientAD, Batzner et al., arXiv 2303.14535). The anomaly map is their mean. If
-    a map's values have an exponential tail, its scaled value is the logarithm of a probability, so the mean
-    combines the maps as Fisher's method combines tests. The score is the mean of the highest cells; `top` is
-    their share.
+    and 99.5 % are below 0.1 (EfficientAD, Batzner et al., arXiv 2303.14535). The anomaly map is the mean of the
+    scaled maps. If a map's values have an exponential tail, a scaled value is the logarithm of a probability,
+    so the mean combines maps as Fisher's method combines tests. The score is the mean of the highest cells of
+    the anomaly map; `top` is the share of cells that are averaged.
 
-    Values are not scaled until `fit` is called. No step is a convolution, so INT8 quantisation changes nothing
-    here. This matters because small differences decide.
+    Values are not scaled until `fit` is called. No step is a convolution, so INT8 quantisation does not change
+    the small differences that decide between good and defective.
     """
 
     def __init__(self, count: int, *, smoothings: int = 2, top: float = 0.01) -> None:

@@ -1,4 +1,4 @@
-"""Contains what is shared by the methods that learn from good parts only and read folders of parts."""
+"""Contains the base class of all methods that learn from good parts only and read folders of parts."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class GoodPartsMethod:
         return part_cases([*evenly(bad, GOLDEN), *evenly(good, GOLDEN)], spec)
 
     def labelled(self, data: Path, bundle: Bundle) -> tuple[Iterator[Case], Measure]:
-        """Return the test parts in `data`, and a function that computes their image AUROC in per cent."""
+        """Return the test parts in `data`, and a function that computes the image AUROC in % from outputs."""
         parts = read_test_parts(data)
         is_good = np.array([part.is_good for part in parts])
 

@@ -19,7 +19,7 @@ _FLOOR = 0.01
 class Whitening(nn.Module):
     """Makes features uncorrelated: subtracts a mean and multiplies by a matrix. `fit` sets both.
 
-    Before that, features stay unchanged. A matrix product is used because INT8 would quantise a convolution.
+    Until `fit` is called, features stay unchanged. A convolution is not used because INT8 would quantise it.
     """
 
     def __init__(self, channels: int) -> None:

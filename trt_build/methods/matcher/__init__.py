@@ -1,1 +1,1 @@
-"""Decides whether a photo shows the product of a drawing, by the cosine of two vectors of one network."""
+"""Decides whether a photo shows the product of a drawing: compares the vectors that a network makes of both."""

@@ -51,9 +51,9 @@ def redraw(
 ) -> Tensor:
     """Return the pictures `(N, C, H, W)` uint8, dark on light, each changed at random as `how` allows.
 
-    `run` is `(N,)` integers. Pictures with the same integer are also mirrored or turned in the same way, which
-    is one of the first `symmetries` of `SYMMETRIES`: letters of one alphabet become letters of another. Pixels
-    from outside the picture become white.
+    If `run`, `(N,)` integers, is given, pictures are also mirrored or turned, and those with the same integer
+    in the same way. The way is chosen among the first `symmetries` ways of `SYMMETRIES`. Thus the letters of an
+    alphabet become those of a new one. Pixels from outside the picture become white.
     """
     count, _, height, width = pictures.shape
     bends = _bends(count, how, generator)

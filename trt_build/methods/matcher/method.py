@@ -1,4 +1,4 @@
-"""Offers the matcher to the commands of `trt-build`, for folders of products with drawings and photos."""
+"""Makes the matcher available to the commands of `trt-build`. Reads folders of drawings and photos."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ class MatcherMethod:
         return Matcher(MatcherConfig(**config))
 
     def exportable(self, network: Matcher, *, height: int, width: int) -> Exportable:
-        """Return the network as one ONNX graph. The picture size is that of training."""
+        """Return the network as one graph. The picture size given here is ignored: training has fixed it."""
         return Exportable(input=network.config.spec, kinds=("product",), outputs=("embedding",), judge=network)
 
     def calibration_pictures(self, data: Path, spec: InputSpec) -> list[Case]:
-        """Return up to 100 pictures that were used for training, evenly chosen, to calibrate INT8."""
+        """Return up to 100 training pictures, evenly spread over the data set. INT8 is calibrated on them."""
         pictures = split_pictures(data, spec)[0].pictures
         chosen = evenly(range(len(pictures)), CALIBRATION_PICTURES)
         return [Case(name=str(i), image=pictures[i : i + 1]) for i in chosen]
@@ -84,7 +84,7 @@ class MatcherMethod:
         return set_threshold(draft, _cases(pictures, same=True), options)
 
     def held_out(self, data: Path, spec: InputSpec) -> Iterator[Case]:
-        """Yield photos of a few held-out products, with a drawing of another product, then of their own."""
+        """Yield photos of 8 held-out products, first with another product's drawing, then with their own."""
         pictures = held_out_pictures(data, spec)
         some = pictures.where(np.isin(pictures.product, np.unique(pictures.product)[:GOLDEN]))
         for same in (False, True):
@@ -92,10 +92,10 @@ class MatcherMethod:
                 yield replace(case, master=None if case.master is None else case.master[:1])
 
     def labelled(self, data: Path, bundle: Bundle) -> tuple[Iterator[Case], Measure]:
-        """Return photos with own and other drawings, and a function that measures an engine's AUROC in points.
+        """Return photos, each with drawings, and a function that computes the AUROC in % from their outputs.
 
-        The photos show held-out products, which were not used for training. Each photo is there twice: with the
-        drawings of its own product, and with those of another.
+        The photos show held-out products, which were not used for training. Each photo is returned twice: with
+        the drawings of its own product, and with those of another product.
         """
 
         def measure(answers: Sequence[Outputs]) -> float:

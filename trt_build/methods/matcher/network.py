@@ -4,10 +4,10 @@ Pictures of the same product have similar vectors. Photo and drawing go through 
 compared by the cosine of their vectors. The vectors of a product's drawings can be kept. A part on the line
 then costs one pass of the network and a few dot products.
 
-There are two networks, called branches. `source` is that of Han (2022), Table 1, unchanged: 105x105 pixels,
-four times convolution, ReLU, batch normalisation and pooling, and one dense layer of 4096. Use `residual`. It
-has batch normalisation before ReLU, so that the normalisation folds into the convolution, residual blocks (He
-et al., arXiv 1512.03385), and a last layer that keeps the position of a stroke in the picture.
+There are two networks, called branches. `source` is the network of Han (2022), Table 1, unchanged: 105x105
+pixels, four blocks of convolution, ReLU and batch normalisation, and one dense layer of 4096. Use `residual`:
+this branch has residual blocks (He et al., arXiv 1512.03385), and its last layer keeps the position of a stroke
+in the picture. Batch normalisation comes before ReLU, so that it can be folded into the convolution.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ SOURCE = MatcherConfig(branch="source", widths=(64, 128, 128, 256), blocks=(), e
 
 
 class Matcher(nn.Module):
-    """The matcher network. It takes pictures `(N, C, size, size)` uint8 with dark strokes on light ground."""
+    """Turns pictures `(N, C, size, size)` uint8, dark strokes on light ground, into vectors to be compared."""
 
     def __init__(self, config: MatcherConfig) -> None:
         super().__init__()

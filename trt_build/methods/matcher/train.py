@@ -1,10 +1,10 @@
 """Trains a matcher on drawings and photos of products.
 
 The matcher has one of two networks, called branches. The residual branch trains on batches with two pictures of
-each of many products, most of which look alike. Each picture has to find its partner among all others (InfoNCE,
-van den Oord et al., arXiv 1807.03748), and every pair has to be judged as the same product or as different
-ones. The source branch trains as in Han (2022): on single pairs, as many of the same product as of different
-ones, by cross-entropy with the cosine itself as the logit.
+each of many products, most of which look alike. The loss has two terms: how badly a picture finds its partner
+among all others (InfoNCE, van den Oord et al., arXiv 1807.03748), and how badly pairs are judged to be of one
+product or of two. The source branch trains as in Han (2022): on single pairs, half of one product and half of
+two, by cross-entropy with the cosine itself as the logit.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class PairSampling:
-    """Which pairs of pictures an epoch shows. The default values are for products.
+    """The rules by which the pairs of an epoch are chosen and redrawn. The default values are for products.
 
     `CHARACTERS` has the values for Omniglot's letters, and `SINGLE_PAIRS` those for the source branch.
     """
@@ -89,7 +89,7 @@ class MatcherTask:
     def check(self, model: nn.Module) -> Mapping[str, float]:
         """Return two equal error rates in % on the held-out products, as "error" and "error_alike".
 
-        "error" counts pairs of any products; "error_alike" counts only pairs of products of one group.
+        "error" is over pairs of any products, "error_alike" over pairs from one group of similar products.
         """
         vectors = embed_with(model)(self.held_out.pictures)
         found = {
@@ -134,10 +134,10 @@ class RedrawnBatches:
 
 
 def choose_pairs(pictures: Pictures, sampling: PairSampling, rng: np.random.Generator) -> EpochPairs:
-    """Choose the pairs of an epoch. Each product occurs `rounds` times, among similar products.
+    """Choose the pairs of an epoch. Each product is chosen `rounds` times; similar products follow each other.
 
-    The pictures of a pair are made by two hands if possible. A hand is a person or the camera. If `single` is
-    set, this holds for one of three pairs only, and every second pair shows two different products.
+    The pictures of a pair show one product and, if possible, are made by two hands. A hand is a person or the
+    camera. If `single` is set, only a third of the pairs has two hands, and half show two products.
     """
     shelf = [_by_hand(pictures, product) for product in range(len(pictures.names))]
     chosen, beside, same, members = [], [], [], []
@@ -199,8 +199,8 @@ def _two(
 def pairs_loss(logit: Tensor) -> Tensor:
     """Return the loss of a batch as a scalar. `logit` `(2B, 2B)` compares all pictures with all others.
 
-    Pictures i and i + B show the same product. One term is for finding this partner among all pictures. The
-    other is for judging each pair as same or different; same and different pairs have the same total weight.
+    Pictures i and i + B show the same product. The loss has two terms: how badly a picture finds this partner
+    among all, and how badly pairs are judged to be of one product or of two; both kinds have the same weight.
     """
     count = len(logit)
     partner = torch.arange(count).roll(count // 2)
@@ -213,7 +213,7 @@ def pairs_loss(logit: Tensor) -> Tensor:
 
 
 def embed_with(model: nn.Module) -> Embed:
-    """Return a function that turns pictures into vectors with this network, in batches of 100."""
+    """Return a function that turns pictures into vectors with the network `model`, in batches of 100."""
 
     @torch.inference_mode()
     def embed(pictures: npt.NDArray[np.uint8]) -> Vectors:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class PFMMethod(GoodPartsMethod):
-    """Two backbones learn to predict each other's features for good parts. Predictions fail at defects."""
+    """Learns to predict two backbones' features from each other on good parts. Predictions fail at defects."""
 
     name: MethodName = "pfm"
     train_options = frozenset({"backbone", "second", "position", "mixed_sizes"})

@@ -1,9 +1,9 @@
 """Scores a picture by how badly two frozen networks predict each other's features.
 
-This is pre-trained feature mapping (PFM, Wan et al., IEEE TII 2022). At each place, small projections of 1x1
-convolutions compute the features of each network from those of the other. Both directions share a middle layer.
-The projections are trained on good parts only, so they are wrong at defects. With `position`, a code of the
-place is added to the features (PEFM, Wan et al., CASE 2022). Two things differ from the papers:
+This is pre-trained feature mapping (PFM, Wan et al., IEEE TII 2022). Small projections of 1x1 convolutions
+compute each network's features from the other's. Both directions share a middle layer. The projections are
+trained on good parts only, so they are wrong at defects. If `position` is set, sines and cosines of a cell's
+row and column are added to its features (PEFM, Wan et al., CASE 2022). Two things differ from the papers:
 
 - The projections map whitened features (`whitening.py`), and the distance is relative to how far the expected
   features are from the mean. Otherwise a few strong channels and places would decide.
@@ -77,11 +77,11 @@ class PFM(nn.Module):
         return score, map_
 
     def look(self, image: Tensor) -> list[Pair]:
-        """Return both backbones' features, made uncorrelated (whitened), as a float32 pair for each stride."""
+        """Return the features of both backbones as a pair for each stride, whitened (uncorrelated), float32."""
         return [level.whiten(pair) for level, pair in zip(self._levels, self._raw(image), strict=True)]
 
     def maps(self, seen: Sequence[Pair]) -> list[Tensor]:
-        """Return two error maps, `(N, 1, h, w)` float32, for each pair of features: one for each direction."""
+        """Return two error maps, `(N, 1, h, w)` float32, for each stride's pair: one map for each backbone."""
         return [map_ for level, pair in zip(self._levels, seen, strict=True) for map_ in level(pair)]
 
     def fit_features(self, batches: Iterable[Tensor]) -> None:
@@ -143,14 +143,14 @@ class Level(nn.Module):
             whitening.fit(pair[way] for pair in raw)
 
     def project(self, seen: Pair, codes: Pair | None = None) -> Pair:
-        """Return each network's features as predicted from the other's. Add `codes`, if given, to the input."""
+        """Predict each network's features from the other's, after adding the position `codes` if given."""
         first, second = seen if codes is None else (seen[0] + codes[0], seen[1] + codes[1])
         told: Tensor = self.decoders[0](self.coder(self.encoders[1](second)))
         other: Tensor = self.decoders[1](self.coder(self.encoders[0](first)))
         return told, other
 
     def codes_at(self, places: Tensor) -> Pair | None:
-        """Return the position codes `(1, C, P, 1)` of P cells, numbered row by row, or None without codes."""
+        """Return `position_code` at P cells as `(1, C, P, 1)` for each network, or None without `position`."""
         if not self.placed:
             return None
         first, second = (code.flatten(2)[..., places, None] for code in self._codes())

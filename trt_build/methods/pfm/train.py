@@ -24,10 +24,10 @@ AT_ONCE = 8
 
 @dataclass(frozen=True, kw_only=True)
 class PFMTask:
-    """Holds the features of good parts, and gives random batches of them and their loss to the training loop.
+    """Gives random cells of good parts' features, and the loss at these cells, to the training loop.
 
-    `seen` has both backbones' whitened features, `(N, C, h, w)` float16, for each stride. `held_out` has the
-    same for each batch of good parts that are not trained with.
+    `seen` has both backbones' whitened features, `(N, C, h, w)` float16, for each stride. `held_out` has such
+    features of other good parts, which are not trained with: a list of strides for each batch of parts.
     """
 
     model: PFM
@@ -60,7 +60,7 @@ class PFMTask:
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """The batches of one epoch: for each stride, the numbers of random cells of all pictures, `(P,)` int64."""
+    """The batches of one epoch. A batch holds, for each stride, the indices of random cells, `(P,)` int64."""
 
     task: PFMTask
     epoch: int
