@@ -28,8 +28,8 @@ def subscribe(endpoint: str, *topics: str) -> Iterator[Verdict | Heartbeat]:
     and `heartbeat.pcb`. The topic says what to do with a part: a gate must open only for verdicts under
     `accept.<line>`.
 
-    Raise LineError at once if `endpoint` is not a ZeroMQ endpoint. Raise it later if a message is not a verdict
-    or heartbeat of this version.
+    Raise LineError at once if `endpoint` is not a ZeroMQ endpoint. The iterator raises LineError if a message
+    is not a verdict or heartbeat of this version.
     """
     return _messages(Subscriber(endpoint, topics))
 
@@ -51,7 +51,7 @@ class Heard:
 
 
 class Subscriber:
-    """A connection to an endpoint where a line publishes. Making it connects, and the end of `with` closes it.
+    """A connection to an endpoint where a line publishes. `__init__` opens it; the end of `with` closes it.
 
     ZeroMQ reconnects after every interruption. At most `most_waiting` messages are kept until `hear` returns
     them; newer messages are lost. Raise LineError if `endpoint` is not a ZeroMQ endpoint.

@@ -25,13 +25,13 @@ def text_of(data: bytes) -> str:
 
 
 def readable(name: str) -> str:
-    """Return a file name as printable UTF-8. Each character that cannot be printed becomes like `\\xfc`."""
+    """Return a file name as printable UTF-8. Characters that cannot be printed are escaped, as in `\\xfc`."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def end_of(text: str, most: int) -> str:
-    """Return a text in at most `most` bytes of UTF-8. An ellipsis replaces the beginning that is cut off."""
+    """Shorten a text to at most `most` bytes of UTF-8. An ellipsis replaces the beginning that is cut off."""
     data = text.encode()
     if len(data) <= most:
         return text
@@ -39,7 +39,7 @@ def end_of(text: str, most: int) -> str:
 
 
 def fitted(text: str, most: int) -> str:
-    """Make a text printable, in at most `most` bytes of UTF-8. An ellipsis replaces the end that is cut off."""
+    """Make a text printable and at most `most` bytes long in UTF-8. An ellipsis replaces the cut end."""
     data = (text if text.isprintable() else readable(text)).encode()
     if len(data) <= most:
         return data.decode()

@@ -62,7 +62,7 @@ class LiveTable:
             self._state, self._reason = message.state, message.reason
 
     def render(self) -> Group:
-        """Return the table with all verdicts and heartbeats that were added so far."""
+        """Return the table, the counts and the line's state as they are now."""
         table = Table(title=self._title, expand=True)
         for heading in ("part", "view", "verdict", "reason", "score", "latency", "regions"):
             table.add_column(heading, justify="right" if heading in ("score", "latency") else "left")

@@ -16,7 +16,7 @@ class Pace:
         self._count = 0
 
     def wait(self, timeout_s: float, view: str, source_ref: str = "") -> Trigger | None:
-        """Return the next trigger with the time when it was due, or None if it is not due in `timeout_s`."""
+        """Wait for the next trigger and return it with its due time. Return None after `timeout_s` seconds."""
         due_ns = self._start_ns + round((self._count + 1) * self._period_ns)
         ahead_s = (due_ns - time.monotonic_ns()) / 1e9
         if ahead_s > 0:

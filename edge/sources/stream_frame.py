@@ -29,19 +29,19 @@ class StreamFrame:
 
 
 def encoded(data: bytes, name: str, ref: str, wrong: str = "", captured_ns: int = 0) -> StreamFrame:
-    """Return the frame of `data`, an encoded picture. A text in `wrong` marks the frame as damaged."""
+    """Return the frame whose encoded picture is `data`. If `wrong` is not empty, mark the frame as damaged."""
     if wrong:
         return damaged(wrong, name, ref, captured_ns)
     return _frame(ref, partial(decode, data, f"{name}, {ref}"), captured_ns)
 
 
 def decoded(pixels: Pixels, ref: str) -> StreamFrame:
-    """Return a frame that is already decoded and came now. `pixels` is the function that returns its pixels."""
+    """Return a frame that came just now and is already decoded. The function `pixels` returns its pixels."""
     return _frame(ref, pixels, 0)
 
 
 def damaged(wrong: str, name: str, ref: str, captured_ns: int = 0) -> StreamFrame:
-    """Return a damaged frame. Reading its pixels raises PictureError, which says what is `wrong`."""
+    """Return a damaged frame. Reading its pixels raises PictureError with the text `wrong`."""
 
     def pixels() -> NDArray[Any]:
         raise PictureError(f"{name}, {ref}: {wrong}")

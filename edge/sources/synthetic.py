@@ -20,7 +20,7 @@ from .pace import Pace
 
 
 class SyntheticSource:
-    """A source of rendered circuit boards of several designs in turn. The same seed gives the same boards."""
+    """A source of rendered circuit boards. Several designs take turns. The same seed gives the same boards."""
 
     def __init__(self, section: recipe.Synthetic) -> None:
         self._section = section
@@ -48,7 +48,7 @@ class SyntheticSource:
             self._truth.close()
 
     def wait(self, timeout_s: float) -> Trigger | None:
-        """Render the next board and wait for its time. Return its trigger, or None if `timeout_s` passed."""
+        """Render the next board, and return its trigger when it is due. Return None after `timeout_s`."""
         sequence = self._sequence + 1
         if 0 < self._section.parts < sequence:
             raise SourceEnded(f"all {self._section.parts} boards have been shown")
@@ -79,7 +79,7 @@ def render(
 ) -> tuple[NDArray[np.uint8], list[tuple[int, int, int, int, str]]]:
     """Return the picture and the defects of the board with the number `sequence`.
 
-    The picture is `(H, W)` grey or raw, or `(H, W, 3)` BGR, uint8. A defect is x1, y1, x2, y2 and its kind.
+    The picture is `(H, W)` grey or Bayer, or `(H, W, 3)` BGR, uint8. A defect is x1, y1, x2, y2 and its kind.
     """
     rng = np.random.default_rng([3, section.seed, sequence])
     pose, art = BoardPose.any(rng), board.art

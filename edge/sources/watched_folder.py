@@ -29,8 +29,8 @@ class WatchedFolder:
     """Reports each picture in a folder once. A file that is written again counts as a new picture.
 
     `find` returns the paths that may be pictures. The pictures in `shown` became parts before a restart and
-    are not reported again. If `forgot`, the list `shown` lacks the oldest pictures. Files that are older than
-    all in `shown` are not reported either.
+    are not reported again. If `forgot` is true, `shown` lacks the oldest of these pictures. In that case, files
+    that are older than all pictures in `shown` are not reported either.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class WatchedFolder:
         self._growing: dict[Path, _FileState] = {}
 
     def poll(self) -> list[Path]:
-        """Return the files completed since the last call, oldest first. Wait POLL_S seconds between calls."""
+        """Return the files completed since the last call, oldest first. Callers wait POLL_S between calls."""
         now = {path: state for path in self._find() if (state := _state_of(path))}
         if self._done is None:
             self._done = self._before(now)

@@ -16,7 +16,7 @@ from .loop import stamp
 
 
 class Capture:
-    """Turns triggers into parts. `shape` is the shape of a frame. `deadline_ns` is the time to judge a part."""
+    """Turns triggers into parts. `shape` is a frame's shape. A deadline is `deadline_ns` after the trigger."""
 
     def __init__(
         self, ring: Ring, ledger: Ledger, *, camera: str, shape: tuple[int, ...], deadline_ns: int
@@ -27,7 +27,7 @@ class Capture:
         self._sequence = ledger.last_sequence(self._epoch)
 
     def enter(self, trigger: Trigger) -> Part:
-        """Enter a new part in the ledger and return it. Without a picture or a free slot, its slot is -1."""
+        """Enter a part in the ledger; return it. Its slot is -1 if its picture is lost or no slot is free."""
         entry = self._ledger.captured
         slot, generation = NO_LEASE if trigger.lost else self._ring.lease(entry, self._ledger.published)
         self._sequence += 1
@@ -50,8 +50,8 @@ class Capture:
     def read(self, source: Source, part: Part, lost: str = "") -> Frame | Unknown:
         """Have the source write the part's pixels into its slot, as `(H, W)` or `(H, W, 3)` uint8.
 
-        Returns Unknown if the part has no slot or the source cannot deliver the pixels. `lost` says why the
-        source has lost the picture, and is empty if that is not so.
+        Returns Unknown if the part has no slot or the source cannot deliver the pixels. If the source
+        has lost the picture, `lost` says why. Otherwise, `lost` is empty.
         """
         if part.slot < 0:
             detail = lost or f"all {self._ring.slots} slots hold parts that wait for a verdict"
@@ -65,7 +65,7 @@ class Capture:
 
 
 def shown(ledger: Ledger) -> list[EarlierPicture]:
-    """Return names and times of the last ROWS pictures of this run, oldest first, even before a restart."""
+    """Return names and times of this run's last ROWS pictures, oldest first, also of those before a restart."""
     entries = range(max(0, ledger.captured - ROWS), ledger.captured)
     return [EarlierPicture(part.source_ref, part.captured_at_ns) for part in map(ledger.part, entries)]
 
@@ -81,8 +81,8 @@ def run_capture(
     """Capture each part that the source triggers, until the source ends or the stop signal comes.
 
     Calls `onward` with each frame, and `publish` with each part whose picture is missing. Takes no part while
-    the ledger is full, which happens only while nothing is published. Raises SourceError if the source fails.
-    If the source fails while it reads a part's pixels, that part is first sent to publish as `unknown`.
+    the ledger is full. It fills up only while nothing is published. Raises SourceError if the source fails.
+    If that happens while a part's pixels are read, first calls `publish` with an `Unknown` for that part.
     """
     with source:
         liveness.ready()

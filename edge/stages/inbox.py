@@ -23,9 +23,9 @@ M = TypeVar("M", bound=Message)
 class Inbox(Generic[M]):
     """The socket on which a stage receives messages. It drops and counts messages that are not for the stage.
 
-    These are messages of another version or run, messages for which `fits` returns False, and messages whose
+    It drops messages of another version or run, messages for which `fits` returns False, and messages whose
     part differs in any field from the part in the ledger. A process that was paused for a long time can send
-    such a part.
+    a message about such a part.
     """
 
     def __init__(
@@ -63,6 +63,6 @@ class Inbox(Generic[M]):
 
 
 def are_finite(inputs: Iterable[Input | Refused]) -> bool:
-    """Return whether each input's transform to the frame has only finite numbers. Skip refused inputs."""
+    """Return whether all numbers in `to_frame` are finite, for every input that was not refused."""
     places = [one.to_frame for one in inputs if isinstance(one, Input)]
     return all(map(math.isfinite, chain.from_iterable(places)))

@@ -20,7 +20,7 @@ from .loop import refuse
 
 
 class References:
-    """Keeps what an engine computes from the master of each view, so that parts can be compared with it.
+    """Keeps the results that an engine computes from the masters, because the engine compares parts with them.
 
     An engine's result for a master is called a reference. If all references take more than `limit_bytes`, the
     least recently used ones are dropped.
@@ -41,7 +41,7 @@ class References:
             self(view)
 
     def __call__(self, view: str) -> Reference:
-        """Return the reference of a view, computed if it is not kept. Raise PartError if there is no master."""
+        """Return a view's reference; compute it if it is not kept. Raise PartError if there is no master."""
         if view in self._kept:
             self._kept.move_to_end(view)
             return self._kept[view]
@@ -55,7 +55,7 @@ class References:
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeEngine:
-    """The engine of one judge, the maker of its inputs, and the pictures that it compares parts with."""
+    """A judge's engine, the warper that makes the engine's inputs, and what the engine compares parts with."""
 
     engine: Engine
     warper: Warper

@@ -10,7 +10,7 @@ from .verdict import Identity, late, record_of
 
 
 class Leftovers:
-    """The verdicts of killed runs that a subscriber may have missed. `records` holds them in their order."""
+    """The verdicts of killed runs that subscribers may have missed: `records`, in the order of the parts."""
 
     def __init__(self, runs: Sequence[tuple[Ledger, Identity]], rules: Rules, now_ns: int) -> None:
         self._ledgers = [ledger for ledger, _ in runs]

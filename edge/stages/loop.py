@@ -1,7 +1,7 @@
 """Runs the loop of a stage: receives messages, starts work on them, collects the results and sends them.
 
-A part that cannot be judged is sent to publish as `Unknown`. Any other error ends the process, and the
-supervisor restarts the process. Messages that come during the restart wait.
+For a part that cannot be judged, the stage sends an `Unknown` to publish. Any other error ends the process, and
+the supervisor restarts the process. Messages that come meanwhile are kept.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Step(Protocol):
     """The work of a stage: `start` begins a batch of messages, and `finish` returns the oldest batch's results.
 
     A batch has up to `batch` messages, and up to `lanes` batches can be in work at a time. Both methods return
-    parts that cannot be judged as `Unknown`, and raise EngineLost if this process can judge no more parts.
+    an `Unknown` for each part that cannot be judged, and raise EngineLost if this process cannot go on.
     """
 
     lanes: int
@@ -50,11 +50,11 @@ def relay(
     step: Step,
     guard_ns: int,
 ) -> None:
-    """Run the loop of the stage `name` until it is told to stop. `step` does the stage's work on messages.
+    """Run the loop of the stage `name` until the stop signal comes. `step` does the stage's work on messages.
 
     Calls `onward` with each result, and `publish` with each part that cannot be judged. Starts new parts while
     others are still in work, as soon as the schedule allows. If the engine is lost or fails ENGINE_FAILURES
-    times in a row, sends all parts that wait or are in work as `Unknown`, and raises EngineError.
+    times in a row, publishes an `Unknown` for each part that waits or is in work, and raises EngineError.
     """
     schedule: Schedule[Frame | Tensor] = Schedule(lanes=step.lanes, batch=step.batch, guard_ns=guard_ns)
     failures = 0

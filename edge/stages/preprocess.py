@@ -14,7 +14,7 @@ from .loop import refuse
 class PreprocessStep:
     """Writes each judge's input into the part's slot, beside the frame.
 
-    If a judge's engine warps frames itself, only finds where the input lies in the frame, and writes no input.
+    If a judge's engine warps frames itself, this step only finds where the input lies in the frame.
     """
 
     lanes = 1
@@ -31,7 +31,7 @@ class PreprocessStep:
         self._warped_by_engine = warped_by_engine or (lambda: [False] * len(preparers))
 
     def start(self, messages: Sequence[Frame | Tensor]) -> list[Unknown]:
-        """Prepare one part. Return `Unknown` if its slot is lost or all judges refuse it for one reason."""
+        """Prepare a part. Return `Unknown` if its slot is lost or all judges refuse it for the same reason."""
         (message,) = messages
         if not isinstance(message, Frame):
             raise TypeError(f"preprocess got a {type(message).__name__}")

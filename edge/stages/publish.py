@@ -52,7 +52,7 @@ class Publisher:
             self._findings[entry] = finding_of(reply, self._ring, self._rules)
 
     def wait_ns(self, now_ns: int) -> int:
-        """Return how many nanoseconds the next verdict can wait for a reply: at most TICK_MS milliseconds."""
+        """Return the nanoseconds to wait for a reply before the next verdict is due: TICK_MS at most."""
         if self.is_done:
             return TICK_MS * 1_000_000
         due_ns = self._ledger.part(self._ledger.published).deadline_ns - self._guard_ns
@@ -62,9 +62,9 @@ class Publisher:
         """Record the next part's verdict in the ledger and return it. Return None if no verdict is due.
 
         The caller sends the verdict and then calls `sent`. `unheard` says that no subscriber would hear a
-        verdict now. While this is so, even a part that was judged waits, as long as its deadline allows. A
-        verdict that was recorded before a restart may have been sent already. Such a verdict is returned again,
-        marked as resent.
+        verdict now. If so, even the verdict of a judged part is due only `guard_ns` before its deadline.
+        A verdict that was recorded before a restart may have been sent already. Such a verdict is returned
+        again, marked as resent.
         """
         if self.is_done:
             return None

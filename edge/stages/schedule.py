@@ -27,9 +27,9 @@ class Schedule(Generic[T]):
     """Assigns waiting parts, in the order of their deadlines, to lanes in batches of up to `batch` parts.
 
     A lane works on one batch at a time. An idle lane never waits for more parts: it takes as many waiting parts
-    as fit a batch and can be done before the earliest deadline. The estimate is how long batches of that size
-    took lately. A part that would be done later than `guard_ns` before its deadline is skipped. Publish makes
-    such a part `late` anyway, and work on it would delay the next parts.
+    as fit a batch and can be done before the earliest deadline. How long a batch will take is estimated
+    from the last batches of its size. A part is skipped if it would be done less than `guard_ns` before its
+    deadline. Publish makes such a part `late` anyway, and work on it would delay the next parts.
     """
 
     def __init__(self, *, lanes: int, batch: int, guard_ns: int) -> None:
@@ -61,11 +61,11 @@ class Schedule(Generic[T]):
         return len(self._flights) == self._lanes
 
     def enter(self, part: T, deadline_ns: int) -> None:
-        """Add a part that has come to the waiting parts."""
+        """Add a new part to the waiting parts."""
         self._waiting.append((part, deadline_ns))
 
     def next(self, now_ns: int) -> list[T]:
-        """Return the parts to start at `now_ns`. Empty if no lane is idle or no part can be done in time."""
+        """Return the parts to start at `now_ns`: none if no lane is idle or no part can be done in time."""
         if self.is_full:
             return []
         while self._waiting and self._end_ns(1, now_ns) > self._limit_ns:

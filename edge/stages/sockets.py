@@ -30,7 +30,7 @@ HANDSHAKE_MS = 2000
 
 
 class Sockets:
-    """Opens sockets in the folder of a run. Each message carries the run's number `run`. `with` closes all."""
+    """Opens sockets in a run's folder. Messages carry the run's number `run`. The end of `with` closes them."""
 
     def __init__(self, folder: Path, run: bytes) -> None:
         self._folder, self._run = folder, run
@@ -45,7 +45,7 @@ class Sockets:
         self._context.destroy()
 
     def inbox(self, stage: str) -> zmq.Socket[bytes]:
-        """Return the socket on which `stage` receives. It keeps as many messages as the ledger has rows."""
+        """Return the socket on which `stage` receives. The queue has room for a message per ledger row."""
         socket = self._context.socket(zmq.PULL)
         socket.set_hwm(ROWS)
         socket.maxmsgsize = MESSAGE_BYTES

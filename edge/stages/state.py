@@ -21,8 +21,8 @@ class State:
     """The state of a line. A blind line does not see parts that come, or could not judge the last parts.
 
     `capture` is the row of the capture stage in the ledger. After capture has failed, the line is blind until a
-    part comes, or until capture has run for `recovery_ns` without another failure. In that time, a camera that
-    delivers nothing would fail again.
+    part comes, or until capture has run for `recovery_ns` without another failure. That time is long
+    enough for a camera that delivers nothing to fail again.
     """
 
     def __init__(self, capture: NDArray[Any], recovery_ns: int) -> None:

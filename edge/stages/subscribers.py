@@ -1,4 +1,4 @@
-"""Notices new subscribers, a limited number at a time, so that many subscribers together delay no verdict."""
+"""Notices new subscribers. One check reads a limited number of subscriptions, so that it delays no verdict."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def is_reply(message: Message, judges: int) -> TypeGuard[Reply]:
 
 
 def finding_of(reply: Reply, ring: Ring, rules: Rules) -> Finding:
-    """Judge the part of a reply by the rules. Read the outputs of a `Prediction` from the part's slot."""
+    """Judge the part that a reply is about, by the rules. A `Prediction` has its outputs in the part's slot."""
     if isinstance(reply, Unknown):
         return Finding(reply=reply, result=reply)
     judged: list[Judgement | Refused] = []
@@ -80,7 +80,7 @@ def late(part: Part, detail: str) -> Finding:
 
 
 def record_of(finding: Finding, rules: Rules, identity: Identity, now_ns: int) -> Record:
-    """Return the part's verdict, ready to be sent at `now_ns`. It is `late` if the part's deadline has come.
+    """Return a part's verdict, to be sent at `now_ns`. Its reason is `late` if the part's deadline has come.
 
     A verdict that is too long for the ledger keeps only its strongest regions.
     """

@@ -1,6 +1,6 @@
 """Defines EfficientNet-Lite (Tan, Le, arXiv 1905.11946): without squeeze-excite and with ReLU6.
 
-The weights have the names of its PyTorch port. Convolutions with a stride of two pad as TensorFlow's SAME does:
+The weights are named as in its PyTorch port. Convolutions with a stride of two pad as TensorFlow's SAME does:
 for an even side, one pixel less before than after. PyTorch's own padding would shift the picture.
 """
 

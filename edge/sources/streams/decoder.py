@@ -1,7 +1,7 @@
 """Decodes the packets of a video, and reports which frames are damaged.
 
-A key frame is a frame that is decoded without other frames. A frame is good if no packet from its key frame to
-its own was damaged, was missing or caused a warning.
+A key frame is a frame that is decoded without other frames. A frame is good if, from its key frame's packet to
+its own packet, no packet was damaged, was missing or caused a warning.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _EVERY_PACKET_SHOWS = ("h264", "hevc")
 
 @dataclass(frozen=True)
 class DecodedFrame:
-    """A decoded frame, or None if the decoder made no frame of a packet, and a text about its damage."""
+    """A frame, or None if the decoder made no frame of a packet. `wrong` says what is damaged, or is empty."""
 
     frame: av.VideoFrame | None
     wrong: str
@@ -138,7 +138,7 @@ def pixels_of(frame: av.VideoFrame) -> NDArray[Any]:
 
 
 def pixels_later(frame: av.VideoFrame, name: str) -> partial[NDArray[Any]]:
-    """Return a function that gives the frame's `(H, W)` or `(H, W, 3)` pixels. Its errors start with `name`."""
+    """Return a function that gives a frame's `(H, W)` or `(H, W, 3)` pixels. Error texts begin with `name`."""
     return partial(_named_pixels, frame, name)
 
 
@@ -151,5 +151,5 @@ def _named_pixels(frame: av.VideoFrame, name: str) -> NDArray[Any]:
 
 
 def warnings_of(logged: Sequence[tuple[int, str, str]], most: int = av.logging.WARNING) -> list[str]:
-    """Return the texts that FFmpeg logged as severe as level `most` or more severe, each text once."""
+    """Return the texts that FFmpeg logged at level `most` or at a more severe level, without repetitions."""
     return list(dict.fromkeys(text.strip() for level, _, text in logged if level <= most))

@@ -15,7 +15,7 @@ from ..stream_frame import StreamFrame, damaged, decoded
 
 
 def open_gstreamer(section: recipe.Video, timeout_s: float) -> Iterator[StreamFrame]:
-    """Return the frames of a pipeline that ends in appsink. Raises SourceError if it cannot be opened."""
+    """Return the frames of a pipeline that ends in appsink. Raises SourceError if the pipeline cannot open."""
     name = without_secrets(section.address)
     capture = cv2.VideoCapture(section.address, cv2.CAP_GSTREAMER)
     if not capture.isOpened():

@@ -1,7 +1,7 @@
 """Finds the frames that an H.264 stream lost, by gaps in the frame numbers (ITU-T H.264, 7.4.3).
 
-Only lost reference frames are found: frames from which others are decoded. FFmpeg hides such a loss, and does
-not warn of the loss if the next frame is no reference frame.
+Reference frames are frames from which other frames are decoded. Only the loss of a reference frame is found.
+FFmpeg hides such a loss, and gives no warning if the next frame that comes is not a reference frame.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class FrameNumbers:
             self._learn(unit)
 
     def look(self, packet: bytes) -> tuple[bool, str]:
-        """Return whether a packet has a key frame, and a text if a frame before it is missing (else empty)."""
+        """Return whether a packet has a key frame, and a text that is empty unless an earlier frame is lost."""
         key, missing, first = True, "", True
         units = _by_lengths(packet, self._size) if self._in_mp4 else _by_start_codes(packet)
         for unit in units:
