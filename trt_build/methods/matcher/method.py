@@ -84,7 +84,7 @@ class MatcherMethod:
         return set_threshold(draft, _cases(pictures, same=True), options)
 
     def held_out(self, data: Path, spec: InputSpec) -> Iterator[Case]:
-        """Yield photos of 8 held-out products, first with another product's drawing, then with their own."""
+        """Yield photos of up to 8 held-out products, with another product's drawing, then with their own."""
         pictures = held_out_pictures(data, spec)
         some = pictures.where(np.isin(pictures.product, np.unique(pictures.product)[:GOLDEN]))
         for same in (False, True):
