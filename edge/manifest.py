@@ -1,4 +1,4 @@
-"""Defines the contents of `manifest.json`, which describes a model, for drafts and for packed bundles."""
+"""Defines the contents of `manifest.json`, the description of a model in a draft or a packed bundle."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Entry(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class InputSpec(_Entry, frozen=True, kw_only=True):
-    """The model's input: `(1, channels, height, width)` uint8. The graph itself scales the values."""
+    """The model's input: `(1, channels, height, width)` uint8. The graph itself scales these values."""
 
     height: PositiveInt
     width: PositiveInt
@@ -40,7 +40,7 @@ class InputSpec(_Entry, frozen=True, kw_only=True):
         return (1, self.channels, self.height, self.width)
 
     def check(self, name: str, array: NDArray[Any]) -> None:
-        """Raise EngineError, which begins with `name`, unless `array` is uint8 and has the model's shape."""
+        """Raise EngineError, which begins with `name`, unless `array` is uint8 and has the input's shape."""
         if array.shape != self.shape or array.dtype != np.uint8:
             raise EngineError(
                 f"{name}: expected {self.shape} uint8 ({self.color}), received {array.shape} {array.dtype}"
@@ -55,7 +55,7 @@ class InputSpec(_Entry, frozen=True, kw_only=True):
 
 
 class File(_Entry, frozen=True, kw_only=True):
-    """A file in the model's folder. `path` is relative to the folder."""
+    """A file of a draft or bundle. `path` is relative to the manifest's folder."""
 
     path: str
     sha256: str
@@ -65,8 +65,8 @@ class File(_Entry, frozen=True, kw_only=True):
 class Artifact(File, frozen=True, kw_only=True):
     """An ONNX graph in one precision.
 
-    A `reference` graph turns a master into features. A `judge` graph turns a picture into outputs; if the model
-    has a `reference` graph, it also takes the features.
+    A `reference` graph turns a master into features. A `judge` graph turns a picture into outputs. If the model
+    has a `reference` graph, the `judge` graph takes the features too.
     """
 
     role: Role
@@ -74,7 +74,7 @@ class Artifact(File, frozen=True, kw_only=True):
 
 
 class GoldenCase(_Entry, frozen=True, kw_only=True):
-    """A picture, its master or drawing if needed, and an .npz file with the FP32 model's outputs for them."""
+    """A golden frame: a picture, its master or drawing if needed, and the FP32 model's outputs (.npz)."""
 
     frame: File
     master: File | None = None
@@ -103,7 +103,7 @@ class Calibration(Threshold, frozen=True, kw_only=True):
 
 
 class Fit(_Entry, frozen=True, kw_only=True):
-    """Limits for how much an aligned part may differ from its master. A part beyond a limit is not judged."""
+    """Limits for how much a registered part may differ from its master. A part beyond a limit is not judged."""
 
     residual_px: Annotated[float, Meta(gt=0)]  # largest remaining offset of a quarter of the picture
     difference: Annotated[float, Meta(gt=0)]  # mean over a window, in standard deviations of the master
@@ -129,17 +129,17 @@ class ModelManifest(_Entry, frozen=True, kw_only=True):
 
     @property
     def answers(self) -> dict[str, tuple[int, ...]]:
-        """Name -> shape of each output that decides about a part: a matcher's score, otherwise all outputs."""
+        """Name -> shape of each output that decides about a part: for a matcher the score, otherwise all."""
         return {"score": (1,)} if self.matches_drawings else self.outputs
 
     @property
     def matches_drawings(self) -> bool:
-        """True if the model outputs an embedding, to compare a part with drawings of products."""
+        """True if the model outputs an embedding, which is compared with those of the product's drawings."""
         return "embedding" in self.outputs
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        """The roles of the model's graphs: `judge`, and also `reference` if masters become features."""
+        """The roles of the model's graphs: `judge`, and `reference` if a graph turns masters into features."""
         return ("judge", "reference") if self.features else ("judge",)
 
     def precisions(self) -> list[Precision]:
@@ -147,7 +147,7 @@ class ModelManifest(_Entry, frozen=True, kw_only=True):
         return [artifact.precision for artifact in self.artifacts if artifact.role == "judge"]
 
     def files(self) -> dict[str, File]:
-        """Return every file that the manifest names. The keys are the files' places in the manifest."""
+        """Return the manifest's files. Each key is a file's place in the manifest, such as `artifacts[0]`."""
         return {f"artifacts[{i}]": file for i, file in enumerate(self.artifacts)}
 
 
@@ -158,7 +158,7 @@ class DraftManifest(ModelManifest, frozen=True, kw_only=True):
 
 
 class Manifest(ModelManifest, frozen=True, kw_only=True):
-    """The manifest of a packed bundle. It also names golden cases, their tolerances, and masters."""
+    """The manifest of a packed bundle. It also names golden frames, tolerances and masters."""
 
     state: Literal["packed"] = "packed"
     thresholds: dict[str, float]  # kind -> least score that is rejected
@@ -168,7 +168,7 @@ class Manifest(ModelManifest, frozen=True, kw_only=True):
     notice: str = ""
 
     def files(self) -> dict[str, File]:
-        """Return every file that the manifest names. The keys are the files' places in the manifest."""
+        """Return the manifest's files. Each key is a file's place in the manifest, such as `artifacts[0]`."""
         files = super().files()
         for i, case in enumerate(self.golden):
             files |= {f"golden[{i}].frame": case.frame, f"golden[{i}].expected": case.expected}
@@ -177,5 +177,5 @@ class Manifest(ModelManifest, frozen=True, kw_only=True):
 
 
 def least_rejected(passed: float) -> float:
-    """Return the lowest score that is rejected if `passed` is the highest that passes: the next float32."""
+    """Return the lowest rejected score, the next float32 after `passed`, which is the highest that passes."""
     return float(np.nextafter(np.float32(passed), np.float32(np.inf)))

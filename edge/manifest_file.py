@@ -27,7 +27,7 @@ def check_tolerance(precision: Precision, score: float, thresholds: dict[str, fl
 
 
 def parse_manifest(data: bytes) -> DraftManifest | Manifest:
-    """Return the manifest in JSON text. If it is wrong, raise BundleError, which names the wrong keys."""
+    """Parse a manifest's JSON text. Raise BundleError, which names the wrong keys, if the text is wrong."""
     try:
         document = msgspec.json.decode(data)
     except msgspec.DecodeError as error:

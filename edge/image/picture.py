@@ -20,7 +20,7 @@ _COLOURLESS = 6
 
 
 def one_channel(picture: NDArray[Any]) -> NDArray[Any]:
-    """Convert a picture `(H, W, 3)` that shows only grey to `(H, W)`, of any dtype. Return others unchanged."""
+    """Return the green channel if a picture's three channels are nearly equal, otherwise the whole picture."""
     if picture.ndim != 3 or picture.shape[2] != 3:
         return picture
     blue, green, red = cv2.split(picture)
@@ -41,7 +41,7 @@ def grey(picture: Image) -> Image:
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
-    """Read a master or drawing. Return it as `(H, W)` grey or `(H, W, 3)` BGR uint8, on white if transparent.
+    """Read a master or drawing as `(H, W)` grey or `(H, W, 3)` BGR uint8. Put a transparent one on white.
 
     Raise RecipeError if the file holds no picture with 8 bits a channel.
     """

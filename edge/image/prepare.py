@@ -16,7 +16,7 @@ from .warp import Warper
 
 
 class Preparer:
-    """Prepares the inputs of one model. The line, `trt-build render` and a matcher's drawings all use it."""
+    """Makes one model's inputs: from a line's frames, from a matcher's drawings, and for `trt-build render`."""
 
     def __init__(
         self, preprocess: Preprocess, spec: InputSpec, masters: Masters | None, bayer: Bayer | None = None
@@ -29,9 +29,9 @@ class Preparer:
     def prepare(self, frame: NDArray[np.uint8], view: str, out: NDArray[np.uint8] | None) -> Input:
         """Write the model's input into `out` as `(1, C, H, W)` uint8. Return where the input lies in the frame.
 
-        `frame` is `(H, W)` grey or raw, or `(H, W, 3)` BGR, uint8. If `out` is None, write nothing, since the
-        engine will warp the frame. Raise PartError if the frame is dark, its view has no master, or the part
-        cannot be registered to the master.
+        `frame` is `(H, W)` grey or raw, or `(H, W, 3)` BGR, uint8. `out` is None if the engine
+        will warp the frame; then nothing is written. Raise PartError if the contrast is too low, if the view
+        has no master, or if the part cannot be registered to the master.
         """
         frame = self._warper.colours(frame)
         crop = self._warper.crop(frame)

@@ -1,8 +1,8 @@
 """Registers a part to its master: finds how the part is shifted and turned, to a fraction of a pixel.
 
 Phase correlation of reduced pictures (Kuglin and Hines 1975) gives a first guess of the shift. Gauss-Newton
-steps (align.py) then improve it on copies from small to large. Why this is not done by a library:
-docs/decisions/registration-is-our-own.md.
+steps (align.py) then find shift and rotation on reduced copies, the smallest copy first. Why no library
+does this: docs/decisions/registration-is-our-own.md.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MOST_STEPS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Registration:
-    """How a part is shifted and turned against its master. Distances are in pixels of the full-size part."""
+    """How a part is shifted and turned against its master. Distances are in pixels of the unreduced picture."""
 
     matrix: NDArray[np.float64]  # 2x3, pixel of the master -> pixel of the part
     correlation: float  # of part and master, after differences in light are removed
@@ -37,7 +37,7 @@ class Registration:
 def register(part: NDArray[np.uint8], template: Template) -> Registration:
     """Return how a part is shifted and turned against its master. `part` is grey, `(H, W)` uint8.
 
-    Raise PartError if the part lies further off than the limits allow, or does not look like its master.
+    Raise PartError if the part is shifted or turned more than the limits allow, or looks unlike its master.
     """
     if part.shape != template.shape:
         raise PartError("registration", f"expected a picture of {template.shape}, found {part.shape}")
@@ -76,7 +76,7 @@ def register(part: NDArray[np.uint8], template: Template) -> Registration:
 
 
 class Template:
-    """Everything that registration needs of a master, computed once. The master is grey, `(H, W)` uint8."""
+    """What registration computes once from a master, grey `(H, W)` uint8, and needs for every part."""
 
     def __init__(self, master: NDArray[np.uint8], limits: recipe.Register) -> None:
         self.shape, self.limits = master.shape, limits
@@ -92,7 +92,7 @@ class Template:
         self._search = _PhaseSearch(copies[0], self.shape, limits.max_shift_px)
 
     def copies(self, picture: NDArray[np.uint8]) -> list[Floats]:
-        """Return blurred copies of a picture, `(H, W)` uint8, from large to small, as float32 with mean 0."""
+        """Return float32 copies of a uint8 picture, blurred, with mean 0, in several sizes, largest first."""
         height, width = picture.shape
         copies = []
         # Halving twice takes a sixth of the time of quartering.
@@ -109,7 +109,7 @@ class Template:
         return Pose() if self.limits.motion == "none" else self._search.peak(copies[0])
 
     def fit(self, copies: list[Floats], pose: Pose) -> Registration:
-        """Return how the part lies. Improve the first guess, `pose`, step by step on the part's `copies`."""
+        """Improve the first guess, `pose`, step by step on the part's `copies`. Return how the part lies."""
         for level, copy in zip(reversed(self._levels), reversed(copies), strict=True):
             for _ in range(_MOST_STEPS):
                 step = level.step(copy, pose)

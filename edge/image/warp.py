@@ -34,8 +34,8 @@ _EXACT_PX = 0.02
 class Warp:
     """How a frame becomes a model's input.
 
-    The region is cut out of the frame and reduced to the size `picture`. Each pixel of the input is then taken
-    from the place in this picture to which `matrix` leads.
+    `region` is cut out of the frame, and reduced to the size `picture` if that is smaller. `matrix` converts a
+    pixel of the input to the place in the result from which the pixel's value is taken.
     """
 
     frame: tuple[int, ...]  # shape: (H, W) grey or raw, (H, W, 3) BGR
@@ -50,9 +50,9 @@ class Warp:
     def apply(self, frame: Image, out: Image, under: Image | None = None) -> None:
         """Warp `frame` on the CPU, and write the model's input into `out` as `(1, C, H, W)` uint8.
 
-        `frame` is uint8 of the shape `self.frame`. Pixels that it does not cover are taken from `under`, the
-        master's input as `(1, C, H, W)` uint8. If `under` is None, the frame's edge pixels are repeated. A GPU
-        computes the same pixels to within one grey level.
+        `frame` is uint8 of the shape `self.frame`. Input pixels from outside `region` are taken from `under`,
+        the master's input as `(1, C, H, W)` uint8. If `under` is None, the region's edge pixels are repeated. A
+        GPU computes the same pixels to within one grey level.
         """
         if self.source != "gray" and self.source != "bgr":
             frame = demosaiced(frame, self.source)
@@ -123,7 +123,7 @@ class Warper:
     """Computes how frames are warped into the input of one model.
 
     `crop` is x, y, width, height in the frame; None if the whole frame is taken. `bayer` is the pattern of
-    colours of a raw frame `(H, W)`; None if such a frame is grey.
+    colours of raw frames `(H, W)`; None if frames `(H, W)` are grey.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class Warper:
         return self.warp_by(frame, (a, b, right_px + x, c, d, down_px + y))
 
     def warp_by(self, frame: tuple[int, ...], to_frame: Sequence[float]) -> Warp:
-        """Return how a frame of shape `frame` is warped, by a 2x3 matrix from input pixels to frame pixels."""
+        """Return the warp of a frame of shape `frame` by the 2x3 matrix `to_frame`, input to frame pixels."""
         x, y, w, h = self._crop_in(frame)
         input_ = (self._spec.height, self._spec.width)
         if max(w / input_[1], h / input_[0]) > _AREA_FROM:

@@ -1,7 +1,7 @@
 """Opens a judge's engine and checks that it reproduces the bundle's golden frames before the line is armed.
 
-If the recipe names the engine or the precision, an engine that does not reproduce the frames is refused. If
-`auto` chose INT8, FP32 is tried next. So a CPU that computes INT8 wrongly makes the line slower, but not wrong.
+If INT8 on a CPU fails this check and the recipe names no precision, FP32 is tried next. So a CPU that computes
+INT8 wrongly makes the line slower, but not wrong. In all other cases, an engine that fails is refused.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Armed:
 
 @contextmanager
 def armed_engine(choice: EngineChoice, bundle: Bundle) -> Iterator[Armed]:
-    """Open the engine that a recipe asks for. Raise EngineError if none reproduces the golden frames."""
+    """Open a recipe's engine in a precision that reproduces the golden frames, or raise EngineError."""
     selected = select_engine(choice, bundle)
     left_out = dict(selected.left_out)
     if shortcoming := processor.shortcoming():

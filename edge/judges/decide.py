@@ -51,10 +51,10 @@ def decide(
 ) -> Judgement:
     """Decide whether one judge's outputs reject a part by the judge's rule.
 
-    If there is a `score` `(1,)`, the score decides, and `map` `(1, 1, h, w)` shows where the part looks wrong.
-    If there is none, `map` `(1, K, h, w)` decides for each of K kinds, and `extents` `(1, 4, h, w)`, if the
-    model has them, give the size of defects. The score is then the map's highest value for one kind: the kind
-    whose highest value, divided by its threshold, is the largest. All outputs are float32. `to_frame` is the
+    An output `score` `(1,)` decides alone; `map` `(1, 1, h, w)` then only shows where the part looks wrong.
+    Without `score`, `map` `(1, K, h, w)` decides for each of K kinds, and `extents` `(1, 4, h, w)`, if the
+    model has them, give the size of defects. The judgement's score is then the highest map value of one kind:
+    the kind with the largest ratio of highest value to threshold. All outputs are float32. `to_frame` is the
     2x3 matrix, row by row, that converts pixels of the model's input to pixels of the frame. Raise PartError
     with the reason `score` if an output is not finite.
     """

@@ -1,4 +1,4 @@
-"""Combines what several judges decided about one part. If one could not inspect it, the part does not pass."""
+"""Combines what several judges decided about one part. A part that a judge could not inspect does not pass."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def fuse(
 
     `said` has what each judge decided, or why the judge could not inspect the part. Without a fusion, each
     judge rejects by its own threshold. With a fusion, the judges' p-values decide together; a judge that could
-    not inspect the part counts as a p-value of 1. If no judge rejects the part and one could not inspect it,
-    the part is `unknown`. If a matcher rejects the part, the reason is `product`, whatever the other judges
-    say.
+    not inspect the part counts as a p-value of 1. If no judge rejects the part and some judge could not
+    inspect it, the part is `unknown`. If a matcher rejects the part, the reason is `product`, whatever the
+    other judges say.
     """
     each, together = (list(said), None) if fusion is None else _combined(said, fusion)
     judged = [one for one in each if isinstance(one, Judgement)]

@@ -11,14 +11,14 @@ from ..engines.base import Engine, Image, Outputs, ask
 
 
 class Gallery:
-    """The embeddings of drawings as `(V, D)` float32, each of length 1, made by the parts' own engine."""
+    """The embeddings of V drawings, each of length 1, from the engine that also embeds the parts."""
 
     def __init__(self, engine: Engine, drawings: Iterable[Image]) -> None:
-        """Compute the embeddings of `drawings`, inputs `(1, C, H, W)` uint8. Lane 0 must be idle."""
+        """Embed `drawings`, each a model input `(1, C, H, W)` uint8. The engine's lane 0 must be idle."""
         self._vectors = np.concatenate([_embedding(engine, drawing) for drawing in drawings])
 
     def score(self, outputs: Outputs) -> Outputs:
-        """Return a part's `score` as `(1,)` float32: 1 minus the highest cosine to a drawing, from 0 to 2."""
+        """Return a part's `score` `(1,)`: 1 minus the highest cosine between its embedding and a drawing's."""
         return {"score": np.float32(1.0) - (self._vectors @ outputs["embedding"][0]).max(keepdims=True)}
 
 

@@ -1,8 +1,8 @@
-"""Checks that an engine reproduces its bundle's golden cases before it may judge.
+"""Checks that an engine reproduces its bundle's golden frames, before the engine judges parts.
 
-A golden case is a picture with the FP32 model's outputs. INT8 and FP32 outputs differ a little, and so do the
-outputs of one graph on two CPUs. So the bundle has tolerances for outputs and scores. A decision must not
-differ at all.
+A golden frame is a picture with the FP32 model's outputs for it. INT8 and FP32 outputs differ a little, and so
+do the outputs of one graph on two CPUs. So the bundle has tolerances for outputs and scores. A decision must
+not differ at all.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ EVEN_ODDS = 0.5
 
 
 def check_golden(engine: Engine, bundle: Bundle) -> None:
-    """Run every golden case. Raise NotReproduced if outputs differ too much or a decision changes.
+    """Run every golden frame. Raise NotReproduced if outputs differ too much or a decision changes.
 
     The error names the frame, the expected value and the found value. Raise EngineError if a bundle has no
-    golden cases; only a bundle of the method `constant` may have none.
+    golden frames; only a bundle of the method `constant` may have none.
     """
     manifest = bundle.manifest
     if not manifest.golden and manifest.method != "constant":
@@ -77,8 +77,8 @@ def _check_warp(engine: Engine, manifest: ModelManifest, case: Golden) -> None:
 def judge(engine: Engine, manifest: ModelManifest, image: Image, master: Image | None) -> Outputs:
     """Run one input through the engine. Return copies of its outputs by name; a matcher's include `score`.
 
-    `image` and `master` are `(1, C, H, W)` uint8. For a matcher, `master` has the drawings as `(V, C, H, W)`
-    uint8. Outputs are float32. The engine's lane 0 must be idle.
+    `image` is `(1, C, H, W)` uint8. `master` is the master in the same shape, None if the model takes none; for
+    a matcher, V drawings `(V, C, H, W)`. Outputs are float32. The engine's lane 0 must be idle.
     """
     if manifest.matches_drawings:
         if master is None:
@@ -100,7 +100,7 @@ def check_numbers(where: str, outputs: Outputs) -> None:
 def differences(found: Outputs, expected: Outputs, manifest: ModelManifest) -> dict[str, float]:
     """Return the largest difference between found and expected values, for each output and for the `score`.
 
-    Extents count only where the expected map is over a threshold, since no others are used. A score above twice
+    Extents count only where the expected map reaches a threshold: others are not used. A score above twice
     the threshold counts as twice the threshold, since all such scores reject alike.
     """
     apart = {name: np.abs(found[name] - expected[name]) for name in manifest.outputs}

@@ -31,8 +31,8 @@ from .rules import Rules
 class Judge:
     """One model of a line, with its bundle and what the recipe says about it. `judge_of` makes a Judge.
 
-    `pictures` is what `pictures_of` returned when the line started. A master that has changed since then is
-    refused.
+    `pictures` is what `pictures_of` returned when the line started. A part whose master has changed
+    since then is refused.
     """
 
     recipe: Recipe
@@ -43,7 +43,7 @@ class Judge:
 
     @property
     def preprocess(self) -> Preprocess:
-        """The section [preprocess] with this judge's crop, and the bundle's limits if the recipe has none."""
+        """The recipe's [preprocess] with the judge's crop, if any, and the bundle's limits for those unset."""
         register, fit = self.recipe.preprocess.register, self.bundle.manifest.fit
         if fit is not None:
             register = msgspec.structs.replace(
@@ -65,7 +65,7 @@ class Judge:
     def preparer(self) -> Preparer:
         """Read all masters and return a preparer, which turns frames into inputs of the model.
 
-        Raise RecipeError if a master does not fit, so that the error comes before the line is armed.
+        Raise RecipeError if a master does not fit the frames, so that the error comes before the line is armed.
         """
         masters = self.masters()
         if masters is not None:
@@ -75,11 +75,11 @@ class Judge:
 
     @property
     def drawing_files(self) -> list[str]:
-        """The paths of the files that the recipe's key `drawings` names, in sorted order."""
+        """The paths that match the pattern under the recipe's key `drawings`, sorted."""
         return sorted(glob.glob(self.choice.drawings))
 
     def drawings(self) -> list[NDArray[np.uint8]]:
-        """Read the product's drawings as `(1, C, H, W)` uint8 each. Raise RecipeError if there are none."""
+        """Read each drawing as a model input `(1, C, H, W)` uint8. Raise RecipeError if there are none."""
         found = [read_picture(Path(path)) for path in self.drawing_files]
         if not found:
             raise RecipeError(
@@ -93,7 +93,7 @@ class Judge:
 def read_line(path: Path) -> tuple[Recipe, str, tuple[Judge, ...]]:
     """Read a recipe file. Return the recipe, the SHA-256 of the file, and the recipe's judges.
 
-    Raise RecipeError, which names the file and the key, or BundleError if a bundle cannot be used.
+    Raise RecipeError, which names the file and the key, if the recipe is wrong, and BundleError if a bundle is.
     """
     recipe, digest = read_recipe(path)
     try:
@@ -114,13 +114,13 @@ def read_judges(recipe: Recipe) -> tuple[Judge, ...]:
 
 
 def judge_of(recipe: Recipe, choice: JudgeChoice, bundle: Bundle) -> Judge:
-    """Return the judge for `choice` and its bundle. Raise RecipeError if recipe and bundle do not fit."""
+    """Make the judge that `choice` describes. Raise RecipeError if the recipe does not suit the bundle."""
     _check_keys(choice, bundle, recipe)
     return Judge(recipe=recipe, choice=choice, bundle=bundle, rule=_rule_of(choice, bundle, recipe))
 
 
 def digest_of(judges: tuple[Judge, ...]) -> str:
-    """Return the bundle's digest. For several judges, return the SHA-256 of their bundles' digests in order."""
+    """Return the bundle's digest if there is one judge, else the SHA-256 of all bundles' digests in order."""
     digests = [judge.bundle.digest for judge in judges]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 

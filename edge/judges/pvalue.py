@@ -16,11 +16,11 @@ def p_value(scores: Any, calibration: NDArray[np.floating[Any]]) -> NDArray[np.f
     """Return the conformal p-values of `scores` in float64, in the same shape. They are from 1/(n+1) to 1.
 
     `scores` is a number or an array of any shape. `calibration` `(n,)` has the scores of n good parts in rising
-    order. A p-value is the share of parts that score at least as high, among the good parts and the judged
-    part. If new good parts are exchangeable with those of the calibration, a share of at most r of them gets a
-    p-value of r or less, whatever the score means. This holds on average over calibrations, not for each
-    calibration. The p-values of parts that were judged with the same calibration are not independent. A score
-    of NaN gets the lowest p-value.
+    order. A p-value is the share, among the n good parts and the judged part, that scores at least as high as
+    the judged part. If new good parts are exchangeable with those of the calibration, at most a share r of the
+    new ones gets a p-value of r or less, whatever the scores mean. This holds on average over calibrations,
+    not for each calibration. The p-values of parts that were judged with the same calibration are not
+    independent. A score of NaN gets the lowest p-value.
 
     Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World, 2005; Bates et al., Annals of Statistics
     51, 2023 (arXiv 2104.08279).
@@ -35,8 +35,8 @@ def combine(ps: Sequence[float] | NDArray[np.floating[Any]], how: How) -> float:
     Raise ValueError if `ps` is empty or if a p-value is not between 0 and 1.
 
     `bonferroni` multiplies the lowest p-value by k. It detects one strong sign, and is valid however the
-    p-values depend on each other. Use it for several pictures or models of one part, because they see the same
-    part in the same light.
+    p-values depend on each other. Use it for several pictures of one part, or several models that judge it: all
+    see the same part in the same light.
 
     `fisher` returns the probability that the product of k independent p-values is as low as the product of
     `ps`, or lower. It adds up many weak signs. It is valid only if the p-values of good parts are independent.

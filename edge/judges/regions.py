@@ -33,9 +33,9 @@ def find_regions(
     for each of the K kinds, in the map's order. A cell covers `stride` pixels along each axis.
 
     `extents` `(4, h, w)` float32 are the distances in pixels from a cell's centre to the left, top, right and
-    bottom side of the defect at that cell. With extents, each local peak becomes a region. Without extents,
-    each 8-connected patch of cells over their threshold becomes a region. Raise ValueError if the shapes do not
-    fit.
+    bottom side of the defect at that cell. With extents, each local peak that reaches its threshold becomes
+    a region, unless that overlaps a stronger region too much. Without extents, each 8-connected patch of cells
+    that reach their threshold becomes a region. Raise ValueError if the shapes do not fit.
     """
     if map_.ndim != 3 or len(map_) != len(thresholds):
         raise ValueError(f"expected a map ({len(thresholds)}, h, w) for {list(thresholds)}, found {map_.shape}")

@@ -51,7 +51,7 @@ class Child:
 
     @property
     def dropped(self) -> int:
-        """Number of messages that this stage has refused since the line started, before and after restarts."""
+        """Number of messages that this stage has refused since the line started. Restarts keep the count."""
         return int(self._row["dropped"][0])
 
     @property
@@ -98,7 +98,7 @@ class Child:
         return now_ns >= self._due_ns
 
     def postpone(self, now_ns: int) -> None:
-        """Delay the restart by the current waiting time. The delay after the next failure is twice as long."""
+        """Delay the restart by the current waiting time, and double this time, up to a limit, for the next."""
         self._due_ns = now_ns + self._backoff_ns
         most_ns = PROMPT_BACKOFF_NS.get(self.stage, MOST_BACKOFF_NS)
         self._backoff_ns = min(max(2 * self._backoff_ns, BACKOFF_NS), most_ns)

@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 
 @contextmanager
 def engine_cores(threads: int) -> Iterator[None]:
-    """Keep this thread on the cores reserved for an engine of `threads` threads while the block runs.
+    """Inside `with`, keep this thread on the cores reserved for an engine of `threads` threads.
 
-    Threads that the block starts stay on these cores for good. If no core can be reserved, all cores are used.
+    Threads started inside `with` stay on these cores for good. If no core can be reserved, all cores are used.
     """
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, _of_engine(allowed, threads) or allowed)

@@ -10,7 +10,7 @@ MOST = 65_536
 
 
 def raise_limit() -> None:
-    """Allow this process, and those that it starts, to open MOST files, or fewer if the system says so."""
+    """Let this process, and those it starts, have MOST files open, or fewer if the hard limit is lower."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST if hard == resource.RLIM_INFINITY else min(MOST, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,4 +1,4 @@
-"""Hears what a line publishes, counts it in the metrics and passes it on. A resent verdict counts only once."""
+"""Receives a line's verdicts and heartbeats, counts them and passes them on. Ignores verdicts sent again."""
 
 from __future__ import annotations
 

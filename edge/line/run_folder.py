@@ -61,7 +61,7 @@ class RunFolder:
     """The folder of a new run in shared memory, which `with` makes. Only this user can read the folder.
 
     `left` holds the folders of killed runs that have verdicts which a subscriber may have missed. At its end,
-    `with` removes all these folders, except those that still have such verdicts.
+    `with` removes the new folder and those in `left`, except folders that still have such verdicts.
     """
 
     def __init__(self, line: str) -> None:

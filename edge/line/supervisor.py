@@ -1,6 +1,6 @@
 """Supervises a line: makes its shared memory, starts, watches and restarts its stages, and stops them.
 
-The supervisor keeps the ledger, which is the table of all parts. It restarts the publish stage too, so each
+The supervisor creates the ledger, which is the table of all parts. It restarts the publish stage too, so each
 captured part gets its verdict even if a stage fails. To stop the line, it ends the capture stage first. It ends
 the other stages when every captured part has its verdict.
 """

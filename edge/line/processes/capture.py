@@ -1,4 +1,4 @@
-"""Runs the capture process, which opens the recipe's source of pictures and makes a part of each trigger."""
+"""Runs the capture process, which opens the recipe's source of pictures and records a part for each trigger."""
 
 from __future__ import annotations
 
