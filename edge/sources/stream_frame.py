@@ -41,7 +41,7 @@ def decoded(pixels: Pixels, ref: str) -> StreamFrame:
 
 
 def damaged(wrong: str, name: str, ref: str, captured_ns: int = 0) -> StreamFrame:
-    """Return a damaged frame. Reading its pixels raises PictureError with the text `wrong`."""
+    """Return a damaged frame. Reading its pixels raises a PictureError that ends with the text `wrong`."""
 
     def pixels() -> NDArray[Any]:
         raise PictureError(f"{name}, {ref}: {wrong}")
