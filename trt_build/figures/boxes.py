@@ -55,8 +55,8 @@ def official_score(
 ) -> OfficialScore:
     """Return DeepPCB's official score of the found boxes.
 
-    `cut` is the lowest score of a box that precision, recall and F count. The average precision is computed
-    twice: over all boxes, because its curve needs low scores too, and over the boxes that F counts.
+    Precision, recall and F1 (`f`) ignore found boxes with a score below `cut`. The average precision is given
+    with these boxes (`ap`), because a precision-recall curve needs low scores too, and without (`ap_at_cut`).
     """
     total = sum(len(t.kinds) for t in truth)
     meant = [f.from_score(cut) for f in found]
@@ -99,7 +99,7 @@ def best_cut(truth: Sequence[Boxes], found: Sequence[Boxes], *, iou: float = 0.3
 
 
 def overlaps(one: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) -> FloatArray:
-    """Return the overlap (IoU) of each of A boxes with each of B other boxes, as `(A, B)` from 0 to 1."""
+    """Return the IoU of each of the A boxes in `one` with each of the B boxes in `other`, as `(A, B)`."""
     sides = np.minimum(one[:, None, 2:], other[None, :, 2:]) - np.maximum(one[:, None, :2], other[None, :, :2])
     both = np.prod(np.clip(sides, 0, None), axis=2)
     areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (one, other)]

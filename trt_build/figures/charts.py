@@ -36,10 +36,10 @@ _GAP = 0.02
 
 
 def draw_training(progress: Path) -> Figure:
-    """Draw the loss and the other figures of a training over its epochs, each in its own panel.
+    """Draw the loss and the other figures of a training over its epochs, each figure in its own panel.
 
-    They are read from `progress.jsonl`. An incomplete line, left by a kill, is ignored. If an epoch has two
-    lines, the last one is used.
+    The file `progress` has a line for each epoch. An incomplete line, left by a killed training, is ignored. If
+    an epoch has two lines, the later line is used.
     """
     lines: dict[int, dict[str, Any]] = {}
     for text in progress.read_text().splitlines():
@@ -149,7 +149,7 @@ def map_scale(judged: Sequence[JudgedPart]) -> tuple[float, float]:
 
 
 def draw_parts(judged: Sequence[JudgedPart], scale: tuple[float, float]) -> Figure:
-    """Draw up to 12 parts on a page: each as taken, and in grey with its anomaly map and true defect."""
+    """Draw up to 12 parts: each picture, and beside it a grey copy with the anomaly map and the true defect."""
     frames = [frame_of(one.part) for one in judged]
     tallest = [max(map(_rise, frames[at : at + ACROSS])) for at in range(0, len(frames), ACROSS)]
     heights = [0.3 + min(_STRIP_IN * rise, 2.2) for rise in tallest]

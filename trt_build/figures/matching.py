@@ -21,14 +21,14 @@ Embed = Callable[[npt.NDArray[np.uint8]], Vectors]
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """The similarities of all pairs of pictures of the same product and of different products, `(P,)` each."""
+    """The similarities of pairs of pictures of one product, and of pairs of two products, as 1-D arrays."""
 
     same: Vectors
     different: Vectors
 
 
 def picture_pairs(vectors: Vectors, pictures: Pictures) -> Pairs:
-    """Return the similarities of all pairs of pictures by different makers, from feature vectors `(N, D)`."""
+    """Return the similarities of all pairs of pictures that differ in `hand`, from feature vectors `(N, D)`."""
     first, second = np.triu_indices(len(pictures), 1)
     two_hands = pictures.hand[first] != pictures.hand[second]
     first, second = first[two_hands], second[two_hands]
@@ -38,17 +38,17 @@ def picture_pairs(vectors: Vectors, pictures: Pictures) -> Pairs:
 
 
 def pairs_by_group(vectors: Vectors, pictures: Pictures) -> list[Pairs]:
-    """Return the similarities of the pairs within each group of products, as `picture_pairs` computes them."""
+    """Return for each group of products what `picture_pairs` returns for the pictures of this group."""
     groups = [pictures.group == group for group in np.unique(pictures.group)]
     return [picture_pairs(vectors[group], pictures.where(group)) for group in groups]
 
 
 def equal_error(pairs: Sequence[Pairs]) -> tuple[float, float]:
-    """Return the threshold at which both kinds of errors are equally frequent, and how frequent they are.
+    """Return the threshold at which both error rates are most nearly equal, and the mean of the two rates.
 
-    The errors are to take the same product for two, or two products for one. A pair counts as the same product
-    if its similarity reaches the threshold, which is halfway between two similarities that occur. Raise
-    DatasetError if there are no pairs of the same or no pairs of different products.
+    One error is to take one product for two, the other to take two products for one. A pair counts as one
+    product if its similarity is at least the threshold. The threshold is between two similarities that occur,
+    or beyond them all. Raise DatasetError if there are no pairs of one product, or no pairs of two products.
     """
     same, different = (
         np.sort(np.concatenate(side)) for side in zip(*((p.same, p.different) for p in pairs), strict=True)

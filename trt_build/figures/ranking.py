@@ -1,7 +1,7 @@
 """Computes AUROC, AP, F1, AUPRO, escapes and overkill from the scores and maps of good and defective parts.
 
 All figures use the same counts: how many good and defective scores reach each threshold. Only scores of
-defective parts are tried as thresholds, since no curve bends between them. Scores are compared as float32.
+defective parts are thresholds, as only there true positives change. Scores are compared as float32.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Masks = Sequence[npt.NDArray[np.bool_]] | npt.NDArray[np.bool_]
 
 
 class ScoreError(EdgeError, ValueError):
-    """The error if figures cannot be computed from scores, maps or masks. The text says which and why."""
+    """Figures cannot be computed from the given scores, maps or masks. The text says which, and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,15 +59,15 @@ class Sweep:
 
     @property
     def f1_max(self) -> tuple[float, float]:
-        """The highest F1 and its threshold. The figure is optimistic, since the labels choose the threshold."""
+        """The highest F1 and its threshold. F1 is optimistic: the threshold is chosen on the same parts."""
         f1 = 2 * self.true_positives / (self.true_positives + self.false_positives + self.true_positives[-1])
         return float(f1.max()), float(self.thresholds[f1.argmax()])
 
     def aupro(self, limit: float) -> float:
-        """Return the area under the per-region overlap curve (AUPRO), as a share from 0 to 1.
+        """Return the area under the per-region overlap curve (AUPRO), divided by `limit`.
 
-        The curve shows the covered share of the defects over the false positive rate, from 0 to `limit`. Each
-        region has the same weight, whatever its size. The curve is not rescaled (Bergmann et al., CVPR 2019).
+        The curve shows the covered share of a defect's pixels, averaged over all defects with equal weight,
+        over the false positive rate from 0 to `limit`. Shares are not rescaled (Bergmann et al., CVPR 2019).
         """
         return _area(*self._corners(self.covered), limit)
 
@@ -90,9 +90,9 @@ def sweep(good: FloatArray, bad: FloatArray) -> Sweep:
 
 
 def sweep_pixels(maps: Maps, masks: Masks) -> Sweep:
-    """Count the good and defective pixels of all pictures that reach each threshold.
+    """Count the pixels, good and defective, whose map values reach each threshold, in all pictures together.
 
-    A defect is an 8-connected region of a mask. This needs about three times the memory of the maps as float32.
+    A defect is an 8-connected mask region. The function takes about three times the memory of float32 maps.
     """
     good, bad, weights = [], [], []
     regions = 0

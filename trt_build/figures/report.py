@@ -43,8 +43,8 @@ def write_report(
     """Write `report.html` and its charts as PNG to `folder`. Return the path of the HTML file.
 
     An earlier report is replaced. `judged` are test parts, compared with the threshold in `calibration`.
-    `figures` are further quality figures, `facts` describe the training, and `progress` is its
-    `progress.jsonl`. What is not given is left out.
+    `figures` are further quality figures, `facts` describe the training, and `progress` is the
+    file `progress.jsonl` of the training. The report leaves out what the caller does not give.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for pattern in ("escapes-*.png", "overkills-*.png", "training.png", "scores.png", "roc.png"):

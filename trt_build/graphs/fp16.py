@@ -1,10 +1,10 @@
 """Converts a draft's FP32 graphs to FP16 with ModelOpt AutoCast.
 
-A GPU computes every node in the precision that the graph gives it, so this module chooses the nodes.
+A GPU computes each node in the precision that the node has in the graph, so this module chooses the nodes.
 Convolutions, a matcher's dense layer and the nodes between them become FP16. Everything else stays FP32:
-distances square small differences, whitening subtracts large terms that are almost equal, and a product of
-three small numbers would become 0 in FP16. Pictures stay uint8. All other inputs and outputs, also features,
-stay float32.
+distances square small differences, whitening (making features uncorrelated) subtracts large terms that are
+almost equal, and a product of three small numbers would become 0 in FP16. Pictures stay uint8. All other inputs
+and outputs, also features, stay float32.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ PICTURES = 4
 
 
 def add_fp16(draft: Path, cases: Sequence[Case] = ()) -> None:
-    """Add every graph in FP16 to a draft. Nodes that have very large values on `cases` stay in FP32."""
+    """Add every graph in FP16 to a draft. Nodes that give very large values for `cases` stay in FP32."""
     source = read_draft(draft)
     made = [_to_fp16(source, role, evenly(cases, PICTURES)) for role in source.manifest.roles]
     replace_graphs(source, "fp16", made)

@@ -2,7 +2,7 @@
 
 A comparator has two graphs. The first turns a master into features and runs once for each master. The second
 turns a picture and these features into the outputs. All other models have one graph. The first dimension of
-every input and output, `batch`, is the number of pictures. It is left free.
+every input and output, `batch`, is the number of pictures, which is not fixed.
 """
 
 from __future__ import annotations

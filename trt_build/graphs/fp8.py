@@ -1,9 +1,9 @@
 """Quantises the convolutions of a draft's FP16 graphs to FP8.
 
-It quantises those that are INT8 in the INT8 graphs, with the ranges of values that were measured for INT8. They
-must have whole blocks of channels, because FP8 multipliers take no others. FP8 (E4M3) has three mantissa bits
-at any magnitude. One scale per tensor is therefore enough for weights, but large values are less exact than in
-INT8. That is too coarse for models that whiten features, that is, give all of them the same variance (image
+Convolutions that are INT8 in the INT8 graphs become FP8, with the ranges of values that were measured for INT8.
+Only those are taken whose numbers of input and output channels are multiples of 16, as FP8 multipliers require.
+FP8 (E4M3) has three mantissa bits at any magnitude. One scale per tensor is therefore enough for weights, but
+large values are less exact than in INT8: too coarse for models that give all features the same variance (image
 AUROC of STPM on MVTec's pill: 97.1 in FP32, 96.9 in INT8, 74.7 in FP8). So `trt-build export` makes FP8 only on
 request. `docs/decisions/fp8-by-hand.md` says why ModelOpt does not make the FP8 graphs.
 """

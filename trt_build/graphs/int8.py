@@ -2,10 +2,10 @@
 
 Q/DQ nodes in the ONNX graph round the values. Everything is signed and symmetric, as TensorRT requires: one
 scale per channel for weights, one per tensor for activations, zero points of 0, biases in float. Weights have 7
-bits, so that the sums overflow on no processor (`overflow.py`). Three kinds of convolution stay in float. They
-have few of all multiplications:
+bits, so that the sums overflow on no processor (`overflow.py`). Three kinds of convolution stay in float; they
+do a small share of all multiplications:
 
-- those that read the picture, because signed INT8 would keep half of its 256 levels,
+- those that read the picture, because signed INT8 would keep only half of the picture's 256 levels,
 - depthwise ones, because their rounding makes a MobileNet less accurate,
 - those whose rounding changes the model's outputs most (`rounding.py`).
 """

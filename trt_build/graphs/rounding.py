@@ -1,8 +1,8 @@
 """Finds the few convolutions whose rounding to INT8 changes the model's outputs most; they stay in float.
 
 Each convolution is rounded by itself, both its input and its weights, while the rest of the graph stays FP32.
-The harm of a convolution is the mean square change of the outputs divided by their variance. Small harms of
-many convolutions add up, so the convolutions with the most harm per multiplication are chosen first.
+The harm of a convolution is the mean square change of the outputs divided by the outputs' variance. Small harms
+of many convolutions add up, so the convolutions with the most harm per multiplication are chosen first.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ def harmful(path: Path, shown: Sequence[dict[str, Any]], known: Collection[str])
 def chosen(harms: dict[str, float], work: dict[str, int]) -> list[str]:
     """Return the names of the convolutions that stay in float, chosen by their `harms` and their `work`.
 
-    `work` is the number of multiplications. The convolution with the most harm per multiplication is chosen
-    first. More are chosen until the harms of all others sum up to at most HARM. A convolution is passed over if
-    more than SHARE of all multiplications would stay in float with it.
+    `work` has each convolution's number of multiplications. Convolutions are chosen in the order of harm per
+    multiplication, highest first, until the harms of the rest sum up to at most HARM. A convolution is skipped
+    if choosing it would leave more than SHARE of all multiplications in float.
     """
     left: list[str] = []
     room = SHARE * sum(work.values())

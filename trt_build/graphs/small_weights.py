@@ -23,12 +23,12 @@ LEAST = 64
 
 
 def round_weights(draft: Path) -> None:
-    """Round the large weights in a draft's FP32 graphs to numbers that FP16 can hold."""
+    """In a draft's FP32 graphs, round each tensor of at least LEAST weights to numbers that FP16 can hold."""
     _each(draft, _round)
 
 
 def store_weights(draft: Path) -> None:
-    """Store the large weights of a draft's FP32 graphs as FP16 if FP16 holds all their numbers exactly."""
+    """In a draft's FP32 graphs, store each tensor of at least LEAST weights as FP16 if that is exact."""
     _each(draft, _store)
 
 

@@ -16,8 +16,7 @@ T = TypeVar("T")
 class Ahead(Generic[T]):
     """Yields `make(0)` to `make(count - 1)` in order, and computes up to `ahead` of the results in advance.
 
-    If `make` raises an error, it is raised when that result would be yielded. If `ahead` is 0, there is no
-    thread.
+    An error of `make(i)` is raised in place of result i. If `ahead` is 0, there is no second thread.
     """
 
     def __init__(self, make: Callable[[int], T], count: int, ahead: int) -> None:

@@ -70,7 +70,7 @@ class Exportable:
     """A trained network, split into the modules that become ONNX graphs, and what the manifest needs to know.
 
     `judge` takes pictures as `(N, C, H, W)` uint8 and returns the tensors that `outputs` names. If there is a
-    `reference`, it computes features of masters of this shape, and `judge` takes these features too, as a list.
+    `reference`, it turns masters `(N, C, H, W)` uint8 into a list of features, the second input of `judge`.
     """
 
     input: InputSpec
@@ -98,7 +98,7 @@ class Method(Protocol):
         """Return an untrained network with the configuration that a checkpoint holds."""
 
     def exportable(self, network: Any, *, height: int, width: int) -> Exportable:
-        """Return what is exported of a network. `height` and `width` only count if it can take any size."""
+        """Return what is exported of a network. `height` and `width` are ignored if it takes one size only."""
 
     def calibration_pictures(self, data: Path, spec: InputSpec) -> list[Case]:
         """Return some training pictures, evenly spread over the data set. INT8 is calibrated on them."""
@@ -106,14 +106,14 @@ class Method(Protocol):
     def calibrate(self, draft: Path, data: Path, options: CalibrationOptions) -> Calibration | None:
         """Set the thresholds in the draft bundle on pictures that were not used in training.
 
-        Return the calibration, which p-values need. Return None if there are too few good parts for one.
+        Return the calibration, from which p-values are computed, or None if there are too few good parts.
         """
 
     def held_out(self, data: Path, spec: InputSpec) -> Iterator[Case]:
         """Yield pictures that were not used in training, to choose tolerances and golden frames."""
 
     def labelled(self, data: Path, bundle: Bundle) -> tuple[Iterator[Case], Measure]:
-        """Return labelled pictures, and a function that computes an engine's quality from its outputs."""
+        """Return labelled pictures, and a function that rates an engine by its outputs for these pictures."""
 
     def evaluate(self, model: Path, data: Path, options: EvaluateOptions) -> Evaluated:
         """Return quality figures on the labelled pictures in `data`. Write the files that the options name."""

@@ -1,12 +1,12 @@
 """Computes the squared Frobenius norm of a decoder's Jacobian at one code, exactly or by random projection.
 
-The Jacobian J holds the derivative of each of the M numbers of the decoder's output by each of the K numbers of
-a code. JP 7735801 B2 keeps the decoder smooth with this norm at the centre of the codes. Random projections
-follow Hoffman et al., arXiv 1908.02729. Projecting codes gives a norm that varies far less than projecting
-outputs does, because a code has far fewer numbers than an output.
+A code is an input of the decoder. The Jacobian J holds the derivative of each of the M numbers of the output by
+each of the K numbers of a code. JP 7735801 B2 keeps the decoder smooth with this norm at the centre of the
+codes. Random projections follow Hoffman et al., arXiv 1908.02729. `forward_projected` varies far less than
+`reverse_projected`, because a code has far fewer numbers than an output.
 
-`centre` is one code. `decode` takes codes `(N, *centre.shape)` float32 and returns `(N, ...)` float32; codes do
-not influence each other. All results are scalars that can be differentiated by the decoder's weights only.
+`centre` is one code. `decode` takes codes `(N, *centre.shape)` float32 and returns `(N, ...)` float32, each
+output from its own code only. All results are scalars, with gradients for the decoder's weights only.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ Decode = Callable[[Tensor], Tensor]
 def exact(decode: Decode, centre: Tensor, *, by_place: bool = False) -> Tensor:
     """Return the exact squared norm of the decoder's Jacobian at the code `centre`, as a scalar.
 
-    `by_place` promises that `centre` is `(K, H, W)` and that each place is decoded into outputs of its own, as
-    1x1 convolutions do. In this case, K directions are enough, and not one for each number of a code.
+    `by_place` promises that `centre` is `(C, H, W)` and that each place is decoded by itself, as 1x1
+    convolutions do. In this case, C directions are enough, instead of C times H times W.
     """
     if by_place:
         places = [1] * (centre.ndim - 1)

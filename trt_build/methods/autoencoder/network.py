@@ -10,13 +10,13 @@ The patent leaves these points open, and this module decides them:
 - The encoder starts with a frozen network, trained on another data set. X is the features of this network at
   strides 4, 8 and 16, averaged over cells of 16x16 pixels. Raw pixels would be reconstructed well even if they
   show a defect.
-- A code has a few numbers for each cell. C has the mean code of each cell's position. The decoder uses 1x1
-  convolutions: it turns the numbers of each cell into the features of that cell, so its Jacobian consists of
-  small blocks.
-- Both norms are Mahalanobis norms: a direction counts less if good pictures differ more in it. L1 is the mean
-  of the largest fifth of the cells, which detects unusual pictures. L2 is the mean of the largest hundredth,
-  which detects small defects.
-- L2 is relative to how far X^ is from the mean picture, because bright and rough places differ more.
+- A code has a few numbers for each cell. C is the mean code, with its own numbers for each cell. The decoder
+  uses 1x1 convolutions: it turns the numbers of each cell into the features of that cell alone, so the
+  Jacobian is block-diagonal.
+- Z - C and X^ - X have a Mahalanobis norm in each cell: a direction counts less if good pictures differ more in
+  it. L1 is the root mean square of the largest fifth of the norms of Z - C, which detects unusual pictures. L2
+  is the root mean square of the largest hundredth of the norms of X^ - X, which detects small defects.
+- L2 is relative to how far X^ is from the mean picture: good pictures differ more at bright and rough places.
 """
 
 from __future__ import annotations
@@ -106,19 +106,19 @@ class Autoencoder(nn.Module):
         return self.lambdas[0] * l1 + self.lambdas[1] * l2, self.lambdas[1] * map_
 
     def look(self, image: Tensor) -> Tensor:
-        """Return the normalised features of each 16x16 pixels of `image` as `(N, P, H/16, W/16)` float32."""
+        """Return the normalised features of each cell of 16x16 pixels, as `(N, P, H/16, W/16)` float32."""
         levels = self.backbone(image)
         return (torch.cat([self._in_cells(level) for level in levels], 1) - self.mean) * self.scale
 
     def encode(self, seen: Tensor) -> Tensor:
-        """Return the codes as `(N, code, H/16, W/16)` float32. `seen` is the features that `look` returns."""
+        """Return the codes of the features that `look` returned, as `(N, config.code, H/16, W/16)` float32."""
         code: Tensor = self.encoder(seen.clamp(-RARE, RARE))
         return code
 
     def judge(self, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the code distance as `(N,)`, the reconstruction error as `(N,)` and a map, all float32.
+        """Return L1 and L2 of each picture, `(N,)` each, and a map of the reconstruction error, all float32.
 
-        The map `(N, 1, H/4, W/4)` is the reconstruction error at each place. No factor lambda is applied yet.
+        The map is `(N, 1, H/4, W/4)`. No result is multiplied by a lambda.
         """
         code = self.encode(seen)
         again = self.decoder(code)
@@ -136,9 +136,9 @@ class Autoencoder(nn.Module):
 
     @torch.no_grad()
     def fit_scale(self, trained: Tensor, held_out: Tensor) -> None:
-        """Fit the norms to `trained`, and the lambdas, which weight both parts of the score, to `held_out`.
+        """Fit the norms to `trained`, and the lambdas, the weights of L1 and L2 in the score, to `held_out`.
 
-        Both are features that `look` returns: of training pictures, and of other good pictures.
+        `trained` holds normalised features of training pictures, `held_out` those of other good pictures.
         """
         code = self.encode(trained)
         self.unusual.fit(code - self.centre)
@@ -147,7 +147,7 @@ class Autoencoder(nn.Module):
         self.lambdas.copy_(1 / torch.stack((l1.mean(), l2.mean())).clamp_min(1e-12))
 
     def fold(self) -> Autoencoder:
-        """Replace the weights that spectral normalisation computes by plain weights. Return this network."""
+        """Turn the weights that spectral normalisation computes into plain weights. Return this network."""
         for layer in self.decoder:
             if parametrize.is_parametrized(layer):
                 parametrize.remove_parametrizations(layer, "weight")

@@ -36,7 +36,7 @@ MOVING = 0.01
 
 
 class CollapseError(EdgeError, ArithmeticError):
-    """Training failed: the codes became meaningless. The text says what was found and what to change."""
+    """The codes do not vary, or the decoder ignores or amplifies them. The text says what to change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class LossConfig:
 
 
 class Batch(NamedTuple):
-    """One training batch: indices of pictures as `(B,)` int64, and whether the centre of the codes is set."""
+    """One training batch: indices of pictures as `(B,)` int64, and whether the codes' centre is set already."""
 
     numbers: Tensor
     centred: bool
@@ -85,7 +85,7 @@ class AutoencoderTask:
     seed: int = 0
 
     def batches(self, epoch: int) -> list[Batch]:
-        """Return the batches of an epoch. After the first `alone` epochs, set the centre to the mean code."""
+        """Return the batches of an epoch. For epoch number `alone`, first set the centre to the mean code."""
         loss_config = self.loss_config
         if epoch == loss_config.alone:
             with torch.no_grad():
@@ -101,7 +101,7 @@ class AutoencoderTask:
         return self.loss_config.pull * losses.l1 + losses.l2 + self.loss_config.smoothness * losses.l3
 
     def losses(self, batch: Batch) -> Losses:
-        """Return the three losses of a batch, without weights. If the centre is "moving", update the centre."""
+        """Return the three losses of a batch, unweighted. If the centre is "moving", update the centre."""
         model, seen = self.model, self.seen[batch.numbers]
         code = model.encode(seen)
         again = model.decoder(code)
@@ -114,10 +114,10 @@ class AutoencoderTask:
         return Losses(l1, l2, self._l3())
 
     def check(self, model: nn.Module) -> Mapping[str, float]:
-        """Fit the norms and the lambdas of `model`. Raise CollapseError if the codes are meaningless.
+        """Fit the norms and the lambdas of `model`. Raise CollapseError if the training failed.
 
-        Return the deviation of the codes, the norm of the decoder's Jacobian and the spread of the held-out
-        scores.
+        Return the standard deviation of the codes, the norm of the decoder's Jacobian, and half the standard
+        deviation of the held-out scores, whose mean is two.
         """
         assert isinstance(model, Autoencoder)
         model.centre.copy_(self.model.centre)

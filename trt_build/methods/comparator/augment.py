@@ -51,9 +51,9 @@ def augmentation_for(pairs: Sequence[Pair]) -> Augmentation:
 def augment(
     pair: Pair, how: Augmentation, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Return a random crop of the master and of the board, with the boxes and kinds of its defects.
+    """Return a random crop of the master and of the board, and the boxes and kinds of the board's defects.
 
-    Master and board are `(size, size)` uint8, boxes `(B, 4)` float32 in pixels, and kinds `(B,)` int64. `how`
+    The crops are `(size_px, size_px)` uint8, boxes `(B, 4)` float32 in pixels, and kinds `(B,)` int64. `how`
     says how much the pictures may change.
     """
     board, boxes, kinds = pair.board, pair.boxes, pair.kinds

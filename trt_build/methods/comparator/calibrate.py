@@ -43,10 +43,10 @@ def set_thresholds(
 ) -> Calibration | None:
     """Set for each kind of defect the threshold that best separates true from false boxes in `pairs`.
 
-    Remove the draft's INT8 graphs if they find less than FP32. If there are at least 19 pairs without any
-    defect, keep the scores of these boards for p-values, and return the calibration; otherwise return None. The
-    score of a board is the highest ratio of a map's value to the threshold of its kind. `fit` has the limits of
-    how well a board must fit its master; without `fit`, they are measured on `pairs`.
+    Remove the draft's INT8 graphs if they lose over one point of AP against FP32. If at least 19 pairs have no
+    defect, keep the scores of their boards for p-values, and return the calibration; otherwise return None. The
+    score of a board is the highest ratio of a map value to the threshold of the map's kind. `fit` says how well
+    a board must fit its master; without `fit`, these limits are measured on `pairs`.
     """
     source = read_draft(draft)
     cases = list(pair_cases(pairs, source.manifest.input))

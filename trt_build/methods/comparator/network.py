@@ -1,7 +1,7 @@
 """Defines the comparator, which finds defects by comparing the pictures of a board and of its master.
 
 An encoder turns both pictures into features with the same weights. At every level, the decoder takes the
-board's features and the difference between both. The comparison at each level is that of US 10,937,141 B2
+board's features and their difference to the master's. The comparison at each level is that of US 10,937,141 B2
 (Sualab); the absolute difference is FC-Siam-diff (Daudt et al., arXiv 1810.08462). For each cell of 4x4 pixels,
 the network returns the probability of each kind of defect and the distances to the defect's four sides (FCOS,
 Tian et al., arXiv 1904.01355). The distances keep neighbouring defects apart.

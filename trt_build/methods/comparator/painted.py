@@ -1,8 +1,8 @@
-"""Paints additional defects on the picture of a board. The kind follows from the effect on the copper.
+"""Paints more defects on the picture of a board, and tells the kind of each by its effect on the copper.
 
 Copper is dark, and bare board is bright. Paint that joins two pieces of copper is a short. Paint on the edge of
-one piece is a spur. Paint on bare board is stray copper. A scratch is the same with copper and bare board
-exchanged: an open, a mousebite or a pin-hole. A stroke is not painted if its effect is not clear.
+one piece is a spur. Paint on bare board is stray copper. A scratch removes copper: across a piece it is
+an open, on the edge a mousebite, inside a pin-hole. A defect is left out if its kind is not clear.
 """
 
 from __future__ import annotations

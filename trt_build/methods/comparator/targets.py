@@ -1,6 +1,6 @@
-"""Turns the boxes of defects into what the comparator should return at each cell, and computes its losses.
+"""Turns the boxes of defects into what the comparator should return at each cell, and computes the losses.
 
-In the map of its kind, a defect is a Gaussian hill that is as large as its box (TTFNet, Liu et al., arXiv
+In the map of its kind, a defect is a Gaussian hill, larger for larger boxes (TTFNet, Liu et al., arXiv
 1909.00700). The loss of the map is CenterNet's focal loss (Zhou et al., arXiv 1904.07850). The loss of the
 extents is the generalised IoU (Rezatofighi et al., arXiv 1902.09630) on the cells of the hill.
 """
@@ -23,9 +23,9 @@ def targets_of(
     """Return the map and the extents that the comparator should give for one picture, both float32.
 
     The map is `(count, H/s, W/s)` in 0..1, where s is the stride and `count` the number of kinds. The extents
-    are `(5, H/s, W/s)`: a weight, and the distances in pixels to the left, top, right and bottom side. The
-    weights of a defect's cells add up to one. `size` is height and width in pixels. Boxes are `(B, 4)`: left,
-    top, right, bottom.
+    are `(5, H/s, W/s)`: the weight of a cell in the loss, and its distances in pixels to the left, top, right
+    and bottom side of the box. A defect's weights add up to one. `size` is height and width in pixels. Boxes
+    are `(B, 4)`: left, top, right, bottom.
     """
     height, width = size[0] // stride, size[1] // stride
     map_ = np.zeros((count, height, width), np.float32)

@@ -56,7 +56,7 @@ class ComparatorTask:
             return map_loss(logits.float(), map_) + 2.0 * extents_loss(extents.float(), sides)
 
     def check(self, model: nn.Module) -> Mapping[str, float]:
-        """Return figures of quality on the held-out pairs, in per cent, at the best limit for scores."""
+        """Return quality figures on the held-out pairs in per cent, and the best score threshold, `cut`."""
         found = find_all(torch_judge(model), counted(self.held_out, "judging boards kept from training"))
         result = figures(self.held_out, found, cut=choose_cut(self.held_out, found))
         return {name: result[name] for name in ("ap_pooled", "f", "map33", "map50", "cut")}

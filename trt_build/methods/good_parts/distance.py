@@ -29,9 +29,9 @@ class Deviation(nn.Module):
         self.register_buffer("whiten", torch.eye(channels))
 
     def forward(self, differences: Tensor) -> Tensor:
-        """Return the squared norm of `(N, C, h, w)` differences at each cell, as `(N, 1, h, w)`.
+        """Return the squared norm, divided by C, of `(N, C, h, w)` differences at each cell as `(N, 1, h, w)`.
 
-        For good pictures it is about one. A matrix product is used because INT8 would quantise a convolution.
+        Good pictures give about one. A matrix product is used because INT8 would quantise a convolution.
         """
         white = self.whiten @ differences.flatten(2)
         count, _, height, width = differences.shape
@@ -51,8 +51,8 @@ class Deviation(nn.Module):
 def relative_distance(seen: Tensor, expected: Tensor) -> Tensor:
     """Return how far features are from the expected ones at each cell, as `(N, 1, h, w)` float32.
 
-    Both are `(N, C, h, w)` with a mean of zero (whitened). The squared distance is divided by one plus the mean
-    square of the expected features, because bright and rough places of good parts differ more too.
+    Both inputs are `(N, C, h, w)` with a mean of zero. The squared distance is divided by one plus the mean
+    square of the expected features, because good parts, too, differ more at bright and rough places.
     """
     seen, expected = seen.float(), expected.float()
     distance = (seen - expected).square().mean(1, keepdim=True)
