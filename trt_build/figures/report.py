@@ -95,8 +95,8 @@ def _evaluation(
         yield "<h2>Escapes against overkill</h2>"
         yield _picture(folder / "roc.png", draw_roc(good, bad, threshold))
     scale = map_scale(judged)
-    escaped = sorted((o for o in judged if not o.part.is_good and o.score <= threshold), key=lambda o: o.score)
-    killed = sorted((o for o in judged if o.part.is_good and o.score > threshold), key=lambda o: -o.score)
+    escaped = sorted((o for o in judged if not o.part.is_good and o.score < threshold), key=lambda o: o.score)
+    killed = sorted((o for o in judged if o.part.is_good and o.score >= threshold), key=lambda o: -o.score)
     for name, heading, worst in (
         ("escapes", "Escapes: defective parts that pass, the lowest score first", escaped),
         ("overkills", "Overkill: good parts that are rejected, the highest score first", killed),

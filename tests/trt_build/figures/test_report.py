@@ -101,12 +101,12 @@ def test_the_report_is_one_file_with_everything_in_it(judged: list[JudgedPart], 
 
 
 def test_escapes_and_overkill_are_counted_at_the_threshold(judged: list[JudgedPart], tmp_path: Path):
-    """Numbers and pages agree with what the threshold does, with intervals."""
-    page = write_report(tmp_path / "r", title="t", judged=judged, calibration=CALIBRATION).read_text()
-    assert "3 of 8: 37.5 %, 8.5 to 75.5 % with 95 % confidence" in page
-    assert "2 of 6: 33.3 %" in page
-    assert "<p>3 of 3 shown.</p>" in page
-    assert "<p>2 of 2 shown.</p>" in page
+    """Numbers and pages agree with what the threshold does: a score that equals it is rejected."""
+    at = [judge(tmp_path, kind, 9, CALIBRATION.threshold) for kind in ("good", "crack")]
+    page = write_report(tmp_path / "r", title="t", judged=[*judged, *at], calibration=CALIBRATION).read_text()
+    assert "3 of 9: 33.3 %" in page
+    assert "3 of 7: 42.9 %, 9.9 to 81.6 % with 95 % confidence" in page
+    assert page.count("<p>3 of 3 shown.</p>") == 2
 
 
 def test_names_cannot_break_the_page(judged: list[JudgedPart], tmp_path: Path):
