@@ -25,7 +25,7 @@ EACH = -1
 def mistakes(kind: type[Struct], document: Any, named: Named) -> Iterator[str]:
     """Yield one message for each mistake in a document that must have the type `kind`.
 
-    `named` returns the name of a key as the writer of the document knows it.
+    `named` turns the path of a key, such as `("source", "fps")`, into words such as "[source] fps".
     """
     root = inspect.type_info(kind)
     return _Walk(list(_keys(root, ())), named).of(root, document, ())

@@ -16,7 +16,7 @@ from .warp import Warper
 
 
 class Preparer:
-    """Makes one model's inputs: from a line's frames, from a matcher's drawings, and for `trt-build render`."""
+    """Makes one model's inputs from the frames of a line, the drawings of a matcher, or rendered pictures."""
 
     def __init__(
         self, preprocess: Preprocess, spec: InputSpec, masters: Masters | None, bayer: Bayer | None = None

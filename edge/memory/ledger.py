@@ -71,7 +71,7 @@ _LAYOUT: dict[str, tuple[DTypeLike, tuple[int, ...]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A verdict as publish sends it, with the verdict's reason and time, which later heartbeats need."""
+    """A verdict as the publish stage sends it. Later heartbeats need its reason and time."""
 
     topic: bytes
     body: bytes  # JSON

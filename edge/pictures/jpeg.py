@@ -23,7 +23,7 @@ _PROGRESSIVE = (0xC2, 0xCA)
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """The size and components of a JPEG, and the lowest bit of each coefficient in the scans read so far."""
+    """The size and components of a JPEG, and down to which bit the scans so far hold each coefficient."""
 
     height: int
     width: int

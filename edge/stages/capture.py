@@ -65,7 +65,7 @@ class Capture:
 
 
 def shown(ledger: Ledger) -> list[EarlierPicture]:
-    """Return names and times of this run's last ROWS pictures, oldest first, also of those before a restart."""
+    """Return names and times of the run's last ROWS pictures, oldest first. A restart of capture keeps them."""
     entries = range(max(0, ledger.captured - ROWS), ledger.captured)
     return [EarlierPicture(part.source_ref, part.captured_at_ns) for part in map(ledger.part, entries)]
 

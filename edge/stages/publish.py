@@ -108,7 +108,7 @@ class Publisher:
         return [record.resent() for record in self._ledger.recorded_since(self._ledger.settled_ns)]
 
     def settle(self, now_ns: int) -> None:
-        """Note that subscribers have heard all verdicts that were sent more than REJOIN_NS before `now_ns`."""
+        """Record that verdicts sent before `now_ns` - REJOIN_NS were heard, so that they are not sent again."""
         self._ledger.settled_ns = now_ns - REJOIN_NS
 
     def heartbeat(self, now_ns: int) -> Heartbeat:

@@ -90,9 +90,10 @@ def sweep(good: FloatArray, bad: FloatArray) -> Sweep:
 
 
 def sweep_pixels(maps: Maps, masks: Masks) -> Sweep:
-    """Count the pixels, good and defective, whose map values reach each threshold, in all pictures together.
+    """Count, for each possible threshold, the good and the defective pixels of all pictures that reach it.
 
-    A defect is an 8-connected mask region. The function takes about three times the memory of float32 maps.
+    The share of each defect that reaches it is summed, too; a defect is an 8-connected region of a mask. Needs
+    about three times the memory of the maps as float32.
     """
     good, bad, weights = [], [], []
     regions = 0

@@ -41,13 +41,13 @@ def pack(
     precision: Precision | None = None,
     notice: str = "",
 ) -> Bundle:
-    """Make a bundle in `folder` from a draft whose thresholds are set, and return the bundle.
+    """Make a bundle in `folder` from a calibrated draft, and return the bundle.
 
-    `cases` are pictures that the model was not trained with. Tolerances are measured on `cases` and `golden`.
-    Golden frames are chosen from `golden` or, if `golden` is empty, from `cases`. If `precision` is given, only
-    its graphs and those of FP32 are packed. Raise BundleError if the folder exists, the draft is not calibrated
-    or no case can be a golden frame; SumsOverflow if some processors cannot compute an INT8 graph; EngineError
-    if an engine cuts off sums that are too large (saturates) or does not reproduce the golden frames.
+    `cases` are pictures that the model was not trained with. The tolerances of golden frames are measured on
+    `cases` and `golden`. Golden frames are chosen from `golden` or, if that is empty, from `cases`. If
+    `precision` is given, only its graphs and those of FP32 are packed. Raise BundleError if the folder exists,
+    the draft is not calibrated or no case can be a golden frame. Raise SumsOverflow if an INT8 graph could
+    overflow on some processors. Raise EngineError if an engine here misses a golden frame or saturates.
     """
     if folder.exists():
         raise BundleError(f"{folder}: exists, and a bundle never changes: choose another name")

@@ -1,8 +1,9 @@
 """Paints more defects on the picture of a board, and tells the kind of each by its effect on the copper.
 
 Copper is dark, and bare board is bright. Paint that joins two pieces of copper is a short. Paint on the edge of
-one piece is a spur. Paint on bare board is stray copper. A scratch removes copper: across a piece it is
-an open, on the edge a mousebite, inside a pin-hole. A defect is left out if its kind is not clear.
+one piece is a spur. Paint on bare board is stray copper. A scratch removes copper: it
+makes an open if it cuts a piece in two, a mousebite if it reaches the edge of a piece, and a pin-hole if copper
+surrounds it. A defect is left out if its kind is not clear.
 """
 
 from __future__ import annotations

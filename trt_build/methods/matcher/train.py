@@ -87,9 +87,9 @@ class MatcherTask:
             return pairs_loss(self.model.logit(vectors @ vectors.T))
 
     def check(self, model: nn.Module) -> Mapping[str, float]:
-        """Return two equal error rates in % on the held-out products, as "error" and "error_alike".
+        """Return the equal error rate (EER) on the held-out products, in %, for two sets of pairs.
 
-        "error" is over pairs of any products, "error_alike" over pairs from one group of similar products.
+        "error" is for pairs of any products, "error_alike" for pairs from one group of similar products.
         """
         vectors = embed_with(model)(self.held_out.pictures)
         found = {

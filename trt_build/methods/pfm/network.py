@@ -150,7 +150,7 @@ class Level(nn.Module):
         return told, other
 
     def codes_at(self, places: Tensor) -> Pair | None:
-        """Return `position_code` at P cells as `(1, C, P, 1)` for each network, or None without `position`."""
+        """Return codes of the positions of P cells, `(1, C, P, 1)` for either network; None if unused."""
         if not self.placed:
             return None
         first, second = (code.flatten(2)[..., places, None] for code in self._codes())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class STPMMethod(GoodPartsMethod):
-    """A student network learns to imitate its teacher's features for good parts. It fails at defects."""
+    """A student network learns its teacher's features on good parts. Where they differ, a part is defective."""
 
     name: MethodName = "stpm"
     train_options = frozenset({"backbone", "second", "mixed_sizes"})

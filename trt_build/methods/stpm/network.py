@@ -3,13 +3,13 @@
 This is STPM (Wang et al., BMVC 2021, arXiv 2103.04257). The teacher is frozen and was trained on other
 pictures. It computes features at three strides, and the student learns to compute the same features for good
 parts. If `second` is set, a second student imitates a second teacher (Yamada & Hotta, arXiv 2111.15376 and
-2210.07548). The input of the second student is the first teacher's deepest features, which are too coarse to
-hold a defect, and at two strides an attention map: one number for each cell, computed from the second teacher.
+2210.07548). The second student gets the first teacher's deepest features, which are too coarse to show a
+defect. At two strides it also gets an attention map: one number a cell, computed from the second teacher.
 Four things differ from the papers:
 
 - The students learn whitened features (`whitening.py`), and the distance is squared. The papers use the cosine
-  of raw features. It hardly changes at a defect, because defects show in directions that hardly vary.
-- The distance is relative to how far the expected features are from the mean.
+  of raw features, which hardly changes at a defect, because defects show in directions that hardly vary.
+- The distance is divided by one plus the mean square of the student's features.
 - The first student is a small network and not a copy of the teacher, so it trains and runs faster. The second
   student is narrow and multiplies its features by `1 + A`, where A is the attention map.
 - All maps are scaled before their mean is taken (`maps.py`). The score is the mean of the highest cells.
