@@ -44,7 +44,7 @@ def measure(line: RunningLine, flood: str, publish: int, metrics: int, seconds: 
             for name, process in processes.items()
         }
         grown = processes["publish"].memory_info().rss - memory
-    return {"ratio": round(among / alone, 4), **found, "publish_grew_mb": round(grown / 1e6, 1)}
+    return {"ratio": round(len(among) / len(alone), 4), **found, "publish_grew_mb": round(grown / 1e6, 1)}
 
 
 def main() -> None:

@@ -147,21 +147,21 @@ def flooding(name: str, publish: int, metrics: int) -> Iterator[None]:
         process.wait()
 
 
-def judged(publish: int, seconds: float) -> int:
-    """How many parts a subscriber that comes now hears to be judged in that time."""
+def judged(publish: int, seconds: float) -> set[int]:
+    """The sequence numbers of the parts that a subscriber that comes now hears to be judged in that time."""
     with zmq.Context() as context, context.socket(zmq.SUB) as subscriber:
         subscriber.linger = 0
         subscriber.subscribe(b"reject.")
         subscriber.subscribe(b"accept.")
         subscriber.connect(f"tcp://127.0.0.1:{publish}")
         subscriber.poll(5000)  # for the first, from which on the time counts
-        end_s, parts = time.monotonic() + seconds, set()
+        end_s, parts = time.monotonic() + seconds, set[int]()
         while (left_s := end_s - time.monotonic()) > 0:
             if subscriber.poll(max(1, round(left_s * 1000))):
                 verdict = verdict_from(subscriber.recv_multipart()[1])
                 if verdict.verdict != "unknown":
-                    parts.add(verdict.part_id)
-        return len(parts)
+                    parts.add(verdict.sequence)
+        return parts
 
 
 @contextlib.contextmanager

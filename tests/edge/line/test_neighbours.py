@@ -41,8 +41,11 @@ def test_a_flood_takes_no_verdict_away(flooded: tuple[RunningLine, int, int], na
     with flooding(name, publish, metrics):
         until(lambda: judged(publish, 0.1), "the flood has begun", line)
         among = judged(publish, SECONDS)
-    assert among >= 0.99 * alone - 1, (among, alone)  # one more or less may fall into the time
-    assert alone >= 0.8 * FPS * SECONDS
+    assert len(among) > len(alone) / 2
+    # Of the parts from the first to the last that was heard, for a busy machine judges fewer in the same time.
+    heard, missed = len(among), max(among) - min(among) + 1 - len(among)
+    missed_alone = (max(alone) - min(alone) + 1 - len(alone)) / len(alone)
+    assert missed <= (0.01 + missed_alone) * heard + 1
     assert line.pid("publish") == before
 
 
