@@ -231,7 +231,6 @@ def train_matcher(
     network: MatcherConfig,
     training: TrainConfig,
     sampling: PairSampling,
-    start: Path | None = None,
 ) -> int:
     """Train on `pictures`, and return the number of finished epochs. `held_out` has pictures to check with.
 
