@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,47 @@ def test_a_master_encoded_once_serves_every_board(tiny: Comparator):
             board = picture(64, 64, seed=seed)
             for kept, whole in zip(tiny.compare(features, board), tiny(master, board), strict=True):
                 assert torch.equal(kept, whole)
+
+
+@pytest.mark.parametrize("level", range(4))
+def test_each_comparison_reaches_its_own_level_of_the_decoder_and_no_other(tiny: Comparator, level: int):
+    """A difference at one level first changes the decoder's level at the same stride; coarser ones stay."""
+    with torch.inference_mode():
+        board, other = tiny.encode(picture(64, 96)), tiny.encode(picture(64, 96, seed=1))
+    before = decoded(tiny, board, board)
+    after = decoded(tiny, [*board[:level], other[level], *board[level + 1 :]], board)
+
+    taken, given = (
+        [i for i in range(4) if not torch.equal(now[i], then[i])]
+        for now, then in zip(after, before, strict=True)
+    )
+    assert [tuple(value.shape[2:]) for value in after[1]] == [(64 // s, 96 // s) for s in (4, 8, 16, 32)]
+    assert taken == [level]
+    assert max(given) == level
+
+
+def decoded(
+    model: Comparator, master: list[torch.Tensor], board: list[torch.Tensor]
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """The comparison that each level of the decoder takes, and what it gives, finest level first."""
+    taken: dict[int, torch.Tensor] = {}
+    given: dict[int, torch.Tensor] = {}
+    with ExitStack() as hooks:
+
+        def keep(module: torch.nn.Module, into: dict[int, torch.Tensor], level: int) -> None:
+            handle = module.register_forward_hook(lambda _, __, out: into.__setitem__(level, out))
+            hooks.callback(handle.remove)
+
+        for level, module in enumerate(model.differing):
+            keep(module, taken, level)
+        for level, module in enumerate(model.merge):
+            keep(module, given, level)
+        # The coarsest level has no module of its own: it is what the next one narrows.
+        coarsest = model.narrow[-1].register_forward_pre_hook(lambda _, x: given.__setitem__(3, x[0]))
+        hooks.callback(coarsest.remove)
+        with torch.inference_mode():
+            model.decode(master, board)
+    return [taken[i] for i in range(4)], [given[i] for i in range(4)]
 
 
 def test_colour_pictures_can_be_compared():
