@@ -179,3 +179,11 @@ class Manifest(ModelManifest, frozen=True, kw_only=True):
 def least_rejected(passed: float) -> float:
     """Return the lowest rejected score, the next float32 after `passed`, which is the highest that passes."""
     return float(np.nextafter(np.float32(passed), np.float32(np.inf)))
+
+
+def rejected_below(similarity: float) -> float:
+    """Return the lowest rejected score of a matcher that accepts each cosine from `similarity` up.
+
+    A score is 1 minus a cosine, in float32. A cosine that is lower by less than this rounding is accepted, too.
+    """
+    return least_rejected(float(np.float32(1.0) - np.float32(similarity)))

@@ -16,7 +16,7 @@ from ..bundle import Bundle, Golden
 from ..engines.base import Engine, Image, Outputs, Sample, ask
 from ..errors import EngineError, NotReproduced
 from ..image.warp import Warper
-from ..manifest import ModelManifest
+from ..manifest import ModelManifest, rejected_below
 from .gallery import Gallery
 
 #: Used as the threshold if the graphs of a draft that is not calibrated are compared.
@@ -126,6 +126,10 @@ def decisions(outputs: Mapping[str, NDArray[np.float32]], manifest: ModelManifes
 
 
 def _limits(manifest: ModelManifest) -> NDArray[np.float32]:
-    """Return the lowest rejected score of each kind as `(K,)` float32, or EVEN_ODDS if thresholds are unset."""
-    thresholds = manifest.thresholds or dict.fromkeys(manifest.kinds, EVEN_ODDS)
+    """Return the lowest rejected score of each kind as `(K,)` float32.
+
+    If thresholds are unset, they come from EVEN_ODDS: a matcher accepts this cosine, others reject this score.
+    """
+    even = rejected_below(EVEN_ODDS) if manifest.matches_drawings else EVEN_ODDS
+    thresholds = manifest.thresholds or dict.fromkeys(manifest.kinds, even)
     return np.array([thresholds[kind] for kind in manifest.kinds], np.float32)

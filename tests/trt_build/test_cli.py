@@ -105,6 +105,28 @@ def test_a_matchers_draft_becomes_a_bundle(
     assert (status, "overkill" in out) == (0, True)
 
 
+def test_a_matcher_can_be_given_the_similarity_that_it_accepts(
+    trt_build: Run, matcher_draft: Path, product_folder: Path, copy: Callable[[Path], Path]
+) -> None:
+    """The threshold is the least rejected score, so this very similarity passes; it promises no rate."""
+    draft = copy(matcher_draft)
+    status, out, _ = trt_build("calibrate", draft, product_folder, "--similarity", 0.5)
+    manifest = read_model(draft).manifest
+    assert (status, "good parts" in out, manifest.calibration) == (0, False, None)
+    assert manifest.thresholds == {"product": pytest.approx(0.5)}
+    assert manifest.thresholds["product"] > 0.5
+
+
+def test_a_similarity_is_for_matchers_alone(
+    trt_build: Run, anomaly_draft: Path, part_folder: Path, copy: Callable[[Path], Path]
+) -> None:
+    """The error names the option and the method, and the draft stays without a threshold."""
+    draft = copy(anomaly_draft)
+    status, _, err = trt_build("calibrate", draft, part_folder, "--similarity", 0.5)
+    assert (status, "--similarity: does nothing for the method stpm" in err) == (2, True)
+    assert read_model(draft).manifest.thresholds is None
+
+
 def test_a_report_can_be_asked_for(
     trt_build: Run, anomaly_bundle: Path, part_folder: Path, tmp_path: Path
 ) -> None:

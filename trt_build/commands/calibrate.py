@@ -31,6 +31,16 @@ def calibrate(
     confidence: Annotated[
         float, typer.Option(help="Probability, 0 to 1, that --rate is kept; for --how conditional only.")
     ] = 0.95,
+    similarity: Annotated[
+        float | None,
+        typer.Option(
+            min=-1,
+            max=1,
+            help="For a matcher, instead of --rate: lowest similarity (cosine, -1 to 1) at which a photo shows "
+            "the product of a drawing. Han (2022) takes 0.5.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Set a draft's threshold on pictures that were not trained with, by the engine that will judge.
 
@@ -39,9 +49,12 @@ def calibrate(
     """
     from trt_build.packing.threshold import CalibrationOptions
 
-    method = method_of(read_draft(draft).manifest.method)
+    manifest = read_draft(draft).manifest
+    method = method_of(manifest.method)
+    if similarity is not None and not manifest.matches_drawings:
+        raise typer.BadParameter(f"does nothing for the method {method.name}", param_hint="--similarity")
     with working("judging held-out pictures"):
-        options = CalibrationOptions(rate=rate, how=how, confidence=confidence)
+        options = CalibrationOptions(rate=rate, how=how, confidence=confidence, similarity=similarity)
         calibration = method.calibrate(draft, data, options)
     print_figures("threshold", read_draft(draft).thresholds)
     if calibration:

@@ -26,11 +26,15 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationOptions:
-    """The largest share of good parts that may be rejected, and how a threshold for this share is found."""
+    """The largest share of good parts that may be rejected, and how a threshold for this share is found.
+
+    For a matcher `similarity` can be given instead.
+    """
 
     rate: float = 0.05  # largest share of good parts rejected
     how: Literal["conformal", "conditional", "extrapolated"] = "conformal"
     confidence: float = 0.95
+    similarity: float | None = None  # lowest cosine that a matcher accepts; replaces the rate
 
     def threshold(self, good: Floats) -> Threshold:
         """Return the threshold for `(n,)` scores of good parts. Raise CalibrationError if they are too few."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from bundles import board
@@ -12,7 +13,10 @@ from bundles import board
 from edge.bundle import read_bundle
 from edge.engines import open_engine
 from edge.engines.base import Engine, Outputs, Sample
+from edge.judges.decide import Rule, decide
 from edge.judges.gallery import Gallery
+from edge.judges.golden import decisions
+from edge.manifest import rejected_below
 from edge.recipe import EngineChoice
 
 
@@ -74,3 +78,38 @@ def test_an_embedding_that_is_not_a_number_gives_no_score(engine: Engine) -> Non
     blank = np.full((1, 1, 64, 64), 100, np.uint8)
     score = Gallery(engine, [drawing(0)]).score({"embedding": embedding(engine, blank)["embedding"] * np.nan})
     assert np.isnan(score["score"]).all()
+
+
+class Plain:
+    """An engine whose embedding of every picture is the first axis."""
+
+    def submit(self, lane: int, samples: list[Sample]) -> None:
+        self.asked = len(samples)
+
+    def collect(self, lane: int) -> list[Outputs]:
+        return [{"embedding": np.array([[1, 0]], np.float32)}] * self.asked
+
+
+def score_at(cosine: np.float32) -> Outputs:
+    """The score of a part whose cosine with the only drawing is this, to the last bit."""
+    rest = np.sqrt(1 - np.float64(cosine) ** 2)
+    gallery = Gallery(Plain(), [drawing(0)])  # type: ignore[arg-type]
+    return gallery.score({"embedding": np.array([[cosine, rest]], np.float32)})
+
+
+@pytest.mark.parametrize("similarity", [-0.3, 0.0, 0.1, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.9, 1.0])
+def test_a_cosine_equal_to_the_threshold_is_the_same_product(similarity: float) -> None:
+    """As Han (2022) decides: at the similarity and above it is the product, a little below it is another."""
+    threshold = {"product": rejected_below(similarity)}
+    rule = Rule(name="match", bundle="b" * 64, thresholds=threshold, stride=1)
+    equal = np.float32(similarity)
+    for cosine, expected in ((equal, "pass"), (equal - np.float32(1e-6), "reject")):
+        assert decide(score_at(cosine), (1, 0, 0, 0, 1, 0), rule).verdict == expected
+
+
+def test_a_matcher_without_a_threshold_takes_even_odds_for_the_same(matcher_bundle: Path) -> None:
+    """Graphs of a draft are compared at a cosine of 0.5, and this cosine itself is accepted."""
+    bundle = read_bundle(matcher_bundle)
+    draft = msgspec.structs.replace(bundle.manifest, thresholds={})
+    assert not decisions(score_at(np.float32(0.5)), draft).any()
+    assert decisions(score_at(np.float32(0.499999)), draft).all()

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from edge.bundle import Bundle, Model, read_draft, read_model
 from edge.engines.base import Outputs
 from edge.judges.golden import scores
-from edge.manifest import Calibration, InputSpec
+from edge.manifest import Calibration, InputSpec, rejected_below
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, evenly, judge_all
 from trt_build.data.errors import DatasetError
@@ -21,7 +21,7 @@ from trt_build.data.products import DRAWING, PHOTO, Pictures, read_products, spl
 from trt_build.engines.verify import Measure
 from trt_build.figures.ranking import escape_and_overkill, image_auroc
 from trt_build.methods.base import Evaluated, EvaluateOptions, Exportable, Method, MethodName, TrainOptions
-from trt_build.packing.threshold import CalibrationOptions, set_threshold
+from trt_build.packing.threshold import CalibrationOptions, set_threshold, write_thresholds
 
 if TYPE_CHECKING:
     from trt_build.methods.matcher.network import Matcher
@@ -78,8 +78,14 @@ class MatcherMethod:
         chosen = evenly(range(len(pictures)), CALIBRATION_PICTURES)
         return [Case(name=str(i), image=pictures[i : i + 1]) for i in chosen]
 
-    def calibrate(self, draft: Path, data: Path, options: CalibrationOptions) -> Calibration:
-        """Set the draft's threshold with photos of held-out products and the drawings of the same products."""
+    def calibrate(self, draft: Path, data: Path, options: CalibrationOptions) -> Calibration | None:
+        """Set the draft's threshold with photos of held-out products and the drawings of the same products.
+
+        If `options.similarity` is given, the threshold follows from it alone and promises no rate.
+        """
+        if options.similarity is not None:
+            write_thresholds(draft, {"product": rejected_below(options.similarity)}, None)
+            return None
         pictures = held_out_pictures(data, read_draft(draft).manifest.input)
         return set_threshold(draft, _cases(pictures, same=True), options)
 
