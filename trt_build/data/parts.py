@@ -11,6 +11,7 @@ ground_truth/ there are no masks, so no figures for pixels are computed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ import numpy.typing as npt
 from edge.image.warp import Warper
 from edge.manifest import InputSpec
 from edge.text import readable
-from trt_build.data.errors import DatasetError, raise_mistakes
+from trt_build.data.errors import raise_mistakes
 from trt_build.data.pictures import entries, is_picture, read_picture
 from trt_build.data.shares import share_of
 from trt_build.data.unfit import GOOD, unfit
@@ -30,10 +31,8 @@ from trt_build.data.unfit import GOOD, unfit
 Picture = npt.NDArray[np.uint8]
 
 SHARES = {"fit": 0.7, "validation": 0.1, "calibration": 0.2}
-#: Least number of parts in each list. With fewer than 19 scores, no threshold keeps overkill below 5 %.
-LEAST = {"fit": 20, "validation": 5, "calibration": 19}
-#: With this many good parts, each list gets enough of them with a probability of 99 %.
-ENOUGH = 150
+#: Least number of parts that check the training; with fewer than EACH times as many, one in EACH does.
+LEAST, EACH = 5, 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,20 +81,22 @@ def read_parts(folder: Path, *, mixed_sizes: bool = False) -> Parts:
 def split_good(parts: Sequence[LabelledPart], *, seed: int = 0) -> Good:
     """Split good parts into about 70 % to train, 10 % to check the training, and 20 % to set thresholds.
 
-    Only a part's name and the seed decide which list gets the part, so adding parts later moves no other part.
-    Raise DatasetError if a list gets too few parts.
+    Only a part's name and the seed decide whether it sets thresholds, so a part that was trained with never
+    does, however many parts are added later. With few parts, one in eight of the others checks the training,
+    and a list may be empty.
     """
-    shares: dict[str, list[LabelledPart]] = {name: [] for name in SHARES}
     ends = np.cumsum(list(SHARES.values()))
-    for part in parts:
-        place = np.searchsorted(ends[:-1], share_of(part.name, seed), side="right")
-        shares[list(SHARES)[int(place)]].append(part)
-    if any(len(shares[name]) < LEAST[name] for name in SHARES):
-        found = ", ".join(f"{len(shares[name])} for {name} (at least {LEAST[name]})" for name in SHARES)
-        raise DatasetError(
-            f"{len(parts)} good parts give {found}: take more pictures of good parts, {ENOUGH} would do"
-        )
-    return Good(**shares)
+    shares = {part.name: share_of(part.name, seed) for part in parts}
+    seen = sorted(share for share in shares.values() if share < ends[1])
+    checking = max(LEAST, sum(share >= ends[0] for share in seen))
+    if len(seen) < EACH * LEAST:
+        checking = math.ceil(len(seen) / EACH)
+    start = seen[-checking] if checking else ends[0]
+    return Good(
+        fit=[part for part in parts if shares[part.name] < start],
+        validation=[part for part in parts if start <= shares[part.name] < ends[1]],
+        calibration=[part for part in parts if shares[part.name] >= ends[1]],
+    )
 
 
 def picture(part: LabelledPart, spec: InputSpec) -> Picture:

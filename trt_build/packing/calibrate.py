@@ -16,11 +16,13 @@ from scipy import stats
 
 from edge.errors import EdgeError
 from edge.manifest import Threshold, least_rejected
+from trt_build.data.rates import scores_for
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
-#: With fewer, the shape of a tail cannot be told.
+#: With fewer excesses, the shape of a tail cannot be told. TAIL is the share of the scores that are the tail.
 LEAST_EXCESSES = 30
+TAIL = 0.05
 RESAMPLES = 500
 
 
@@ -41,7 +43,7 @@ def conformal(scores: FloatArray, *, rate: float) -> Threshold:
     # Of n + 1 parts this many may score as high as the threshold or higher.
     allowed = math.floor((n + 1) * rate + 1e-9)
     if allowed < 1:
-        raise _too_few(n, rate, "", math.ceil(1 / rate - 1e-9) - 1)
+        raise _too_few(n, rate, "", scores_for(rate))
     return Threshold(
         method="conformal",
         rate=rate,
@@ -60,13 +62,13 @@ def conditional(scores: FloatArray, *, rate: float, confidence: float = 0.95) ->
     ln(1 - rate) scores. See Vovk, Machine Learning 92, 2013 (arXiv 1209.2673).
     """
     ranked = _ranked(scores, rate)
-    _check_share("confidence", confidence)
+    check_share("confidence", confidence)
     n = len(ranked)
     k = np.arange(1, n + 1)
     keeps = stats.beta.cdf(rate, n - k + 1, k) >= confidence
     if not keeps.any():
-        needed = math.ceil(math.log(1 - confidence) / math.log1p(-rate))
-        raise _too_few(n, rate, f" with {_percent(confidence)} confidence", needed)
+        sure = f" with {_percent(confidence)} confidence"
+        raise _too_few(n, rate, sure, scores_for(rate, confidence))
     return Threshold(
         method="conditional",
         rate=rate,
@@ -78,7 +80,7 @@ def conditional(scores: FloatArray, *, rate: float, confidence: float = 0.95) ->
 
 
 def extrapolated(
-    scores: FloatArray, *, rate: float, tail: float = 0.05, confidence: float = 0.95, seed: int = 0
+    scores: FloatArray, *, rate: float, tail: float = TAIL, confidence: float = 0.95, seed: int = 0
 ) -> Threshold:
     """Return the threshold that about the share `rate` of good parts exceeds, estimated from the top scores.
 
@@ -90,8 +92,8 @@ def extrapolated(
     Technometrics 29, 1987; Siffer et al., KDD 2017.
     """
     ranked = _ranked(scores, rate)
-    _check_share("tail", tail)
-    _check_share("confidence", confidence)
+    check_share("tail", tail)
+    check_share("confidence", confidence)
     if rate >= tail:
         raise CalibrationError(f"rate: expected less than the tail's {tail}, found {rate}: ask `conformal`")
     n = len(ranked)
@@ -162,7 +164,7 @@ def _quantile(shape: Any, scale: Any, beyond: Any) -> Any:
 
 def _ranked(scores: FloatArray, rate: float) -> npt.NDArray[np.float64]:
     """Return the scores as `(n,)` float64 in rising order. Raise CalibrationError unless all are finite."""
-    _check_share("rate", rate)
+    check_share("rate", rate)
     found = np.asarray(scores, np.float64)
     if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
         raise CalibrationError(
@@ -172,7 +174,8 @@ def _ranked(scores: FloatArray, rate: float) -> npt.NDArray[np.float64]:
     return np.sort(found)
 
 
-def _check_share(name: str, value: float) -> None:
+def check_share(name: str, value: float) -> None:
+    """Raise CalibrationError, which begins with `name`, unless `value` is between 0 and 1."""
     if not 0 < value < 1:
         raise CalibrationError(f"{name}: expected a share between 0 and 1, found {value}")
 

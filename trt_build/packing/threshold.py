@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from edge.judges.golden import scores
 from edge.manifest import Calibration, Fit, Threshold
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, answer
+from trt_build.data.rates import scores_for
 from trt_build.engines.saturation import checked_int8, order_lost
 from trt_build.terminal.progress import counted
 
@@ -35,6 +37,17 @@ class CalibrationOptions:
     how: Literal["conformal", "conditional", "extrapolated"] = "conformal"
     confidence: float = 0.95
     similarity: float | None = None  # lowest cosine that a matcher accepts; replaces the rate
+
+    @property
+    def least(self) -> int:
+        """The least number of good parts for such a threshold. Raise CalibrationError if there is none."""
+        from trt_build.packing.calibrate import LEAST_EXCESSES, TAIL, check_share
+
+        check_share("rate", self.rate)
+        check_share("confidence", self.confidence)
+        if self.how == "extrapolated":
+            return math.ceil(LEAST_EXCESSES / TAIL)
+        return scores_for(self.rate, self.confidence if self.how == "conditional" else None)
 
     def threshold(self, good: Floats) -> Threshold:
         """Return the threshold for `(n,)` scores of good parts. Raise CalibrationError if they are too few."""

@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from edge.errors import EdgeError
 from trt_build.backbones.open import open_backbone
-from trt_build.data.parts import LabelledPart, pictures, read_parts, split_good
+from trt_build.data.good import read_good
+from trt_build.data.parts import LabelledPart, pictures
 from trt_build.methods.autoencoder.jacobian import exact, forward_projected, reverse_projected
 from trt_build.methods.autoencoder.network import Autoencoder, AutoencoderConfig
 from trt_build.methods.good_parts.distance import distance_of, ssim_distance
@@ -188,7 +189,7 @@ def train_autoencoder(
     the backbone's weights. Without `weights`, `open_backbone` searches for the file.
     """
     torch.manual_seed(training.seed)
-    good = split_good(read_parts(parts, mixed_sizes=mixed_sizes).train)
+    good = read_good(parts, mixed_sizes=mixed_sizes)
     model = Autoencoder(network, open_backbone(network.backbone, weights)).eval()
     seen = model.fit_features(_look(model, good.fit))
     held_out = _look(model, good.validation)

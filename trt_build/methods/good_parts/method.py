@@ -16,7 +16,9 @@ from edge.manifest import Calibration, InputSpec
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, evenly, part_cases
 from trt_build.data.errors import DatasetError
-from trt_build.data.parts import read_parts, split_good
+from trt_build.data.good import promised
+from trt_build.data.parts import SHARES, read_parts, split_good
+from trt_build.data.rates import parts_for
 from trt_build.engines.verify import Measure
 from trt_build.figures.parts import evaluate, read_test_parts
 from trt_build.figures.ranking import image_auroc
@@ -48,7 +50,16 @@ class GoodPartsMethod:
     def calibrate(self, draft: Path, data: Path, options: CalibrationOptions) -> Calibration:
         """Set the draft's threshold on good parts that were not used in training. Return the calibration."""
         spec = read_draft(draft).manifest.input
-        good = split_good(read_parts(data, mixed_sizes=True).train).calibration
+        parts = read_parts(data, mixed_sizes=True).train
+        good = split_good(parts).calibration
+        if len(good) < options.least:
+            raise DatasetError(
+                f"{data / 'train/good'}: {len(good)} of {len(parts)} good parts are kept for the threshold, "
+                f"which {promised(len(good))}; --rate {options.rate:g} --how {options.how} needs "
+                f"{options.least} of them, so take about "
+                f"{parts_for(options.least, SHARES['calibration'])} good parts in all (those you add need no "
+                "new training), or ask for a higher rate"
+            )
         return set_threshold(draft, part_cases(good, spec), options)
 
     def held_out(self, data: Path, spec: InputSpec) -> Iterator[Case]:

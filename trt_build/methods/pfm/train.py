@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trt_build.backbones.open import open_backbone
-from trt_build.data.parts import LabelledPart, pictures, read_parts, split_good
+from trt_build.data.good import read_good
+from trt_build.data.parts import LabelledPart, pictures
 from trt_build.methods.loop import TrainConfig, fit
 from trt_build.methods.pfm.network import PFM, Level, Pair, PFMConfig
 from trt_build.terminal.progress import counted
@@ -93,7 +94,7 @@ def train_pfm(
     backbones' weights. If they are not given, `open_backbone` looks for them.
     """
     torch.manual_seed(training.seed)
-    good = split_good(read_parts(parts, mixed_sizes=mixed_sizes).train)
+    good = read_good(parts, mixed_sizes=mixed_sizes)
     first, second = weights or (None, None)
     model = PFM(network, (open_backbone(network.first, first), open_backbone(network.second, second)))
     images = _batches(good.fit, network)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from trt_build.backbones.open import open_backbone
-from trt_build.data.parts import LabelledPart, pictures, read_parts, split_good
+from trt_build.data.good import read_good
+from trt_build.data.parts import LabelledPart, pictures
 from trt_build.methods.loop import TrainConfig, fit
 from trt_build.methods.stpm.network import STPM, STPMConfig
 from trt_build.terminal.progress import counted
@@ -77,7 +78,7 @@ def train_stpm(
     the teachers.
     """
     torch.manual_seed(training.seed)
-    good = split_good(read_parts(data, mixed_sizes=mixed_sizes).train)
+    good = read_good(data, mixed_sizes=mixed_sizes)
     names = [network.teacher] if network.second is None else [network.teacher, network.second]
     model = STPM(network, [open_backbone(name) for name in names]).eval()
     images, held_out = _pictures(good.fit, network), _pictures(good.validation, network)

@@ -24,6 +24,7 @@ from trt_build.figures.parts import evaluate, read_test_parts
 from trt_build.methods.base import EvaluateOptions
 from trt_build.methods.good_parts.method import CALIBRATION_PICTURES
 from trt_build.methods.stpm.method import METHOD as parts
+from trt_build.packing.calibrate import CalibrationError
 from trt_build.packing.threshold import CalibrationOptions
 
 Answers = dict[str, dict[str, np.ndarray]]
@@ -89,16 +90,58 @@ def test_pictures_of_other_sizes_are_resampled(anomaly_draft: Path, tmp_path: Pa
     assert len(found.judged) == 5
 
 
+@pytest.mark.parametrize(
+    ("trained", "options", "says"),
+    [
+        (
+            30,
+            CalibrationOptions(),
+            r"of 30 good .* --rate 0\.05 --how conformal needs 19 .*150 good parts in all",
+        ),
+        (
+            140,
+            CalibrationOptions(how="conditional"),
+            r"of 140 good .* --how conditional needs 59 .* about 390 ",
+        ),
+        (140, CalibrationOptions(how="extrapolated", rate=0.01), r"--how extrapolated needs 600 of them"),
+    ],
+    ids=["conformal", "conditional", "extrapolated"],
+)
 def test_too_few_good_parts_leave_the_draft_as_it_was(
-    anomaly_draft: Path, copy: Callable[[Path], Path], tmp_path: Path
+    anomaly_draft: Path,
+    copy: Callable[[Path], Path],
+    tmp_path: Path,
+    trained: int,
+    options: CalibrationOptions,
+    says: str,
 ) -> None:
-    """The error says how many of each sort there are, and how many good parts would do."""
+    """No threshold is set without a promise; the error says what there is and how many good parts would do."""
     draft = copy(anomaly_draft)
     before = (draft / "manifest.json").read_bytes()
-    folder = write_parts(tmp_path / "few", trained=30, good=0, bad=0)
-    with pytest.raises(DatasetError, match=r"30 good parts give .* for calibration .*150 would do"):
-        parts.calibrate(draft, folder, CalibrationOptions())
+    folder = write_parts(tmp_path / "few", trained=trained, good=0, bad=0)
+    with pytest.raises(DatasetError, match=says):
+        parts.calibrate(draft, folder, options)
     assert (draft / "manifest.json").read_bytes() == before
+
+
+def test_few_good_parts_set_the_threshold_of_a_rate_that_they_can_keep(
+    anomaly_draft: Path, copy: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    """The error's own figure is a rate that is accepted, and no lower one is."""
+    draft, folder = copy(anomaly_draft), write_parts(tmp_path / "few", trained=30, good=0, bad=0)
+    kept = len(split_good(read_parts(folder).train).calibration)
+    assert parts.calibrate(draft, folder, CalibrationOptions(rate=1 / (kept + 1))).n == kept
+    with pytest.raises(DatasetError, match=rf"needs {kept + 1} of them"):
+        parts.calibrate(draft, folder, CalibrationOptions(rate=1 / (kept + 2)))
+
+
+@pytest.mark.parametrize("options", [CalibrationOptions(rate=0), CalibrationOptions(confidence=1)])
+def test_a_share_that_is_none_is_refused(
+    anomaly_draft: Path, part_folder: Path, options: CalibrationOptions
+) -> None:
+    """Before a part is judged."""
+    with pytest.raises(CalibrationError, match="expected a share between 0 and 1"):
+        parts.calibrate(anomaly_draft, part_folder, options)
 
 
 @pytest.mark.parametrize(
