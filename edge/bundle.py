@@ -53,6 +53,22 @@ class Model:
         """Return the path of the graph with this role and precision. Raise BundleError if no graph has them."""
         return self.folder / self._graph(role, precision).path
 
+    def ignored(self) -> NDArray[np.bool_] | None:
+        """Return which pixels of the model's input are ignored, `(height, width)` bool; None if none are.
+
+        Raise BundleError if the mask does not have the input's size, or ignores everything.
+        """
+        file, spec = self.manifest.ignored, self.manifest.input
+        if file is None:
+            return None
+        picture = cv2.imread(str(self.folder / file.path), cv2.IMREAD_GRAYSCALE)
+        if picture is None or picture.shape != (spec.height, spec.width) or picture.all():
+            raise BundleError(
+                f"{self.folder / file.path}: expected a mask of {spec.width}x{spec.height} with black pixels, "
+                "which are judged: export the model anew"
+            )
+        return np.asarray(picture > 0)
+
     def digest_of_graph(self, role: Role, precision: Precision) -> str:
         """Return the SHA-256 of the graph with this role and precision. Raise BundleError if none has them."""
         return self._graph(role, precision).sha256

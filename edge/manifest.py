@@ -125,6 +125,7 @@ class ModelManifest(_Entry, frozen=True, kw_only=True):
     region_from: float | None = None  # least value of a cell that is shown as part of a region
     calibration: Calibration | None = None  # of a threshold that promises a rate
     fit: Fit | None = None  # of a comparator's parts
+    ignored: File | None = None  # mask of the input's size, not black where nothing is judged
     metadata: dict[str, Any] = {}  # training data, figures, versions
 
     @property
@@ -148,7 +149,8 @@ class ModelManifest(_Entry, frozen=True, kw_only=True):
 
     def files(self) -> dict[str, File]:
         """Return the manifest's files. Each key is a file's place in the manifest, such as `artifacts[0]`."""
-        return {f"artifacts[{i}]": file for i, file in enumerate(self.artifacts)}
+        files: dict[str, File] = {f"artifacts[{i}]": file for i, file in enumerate(self.artifacts)}
+        return files | ({"ignored": self.ignored} if self.ignored else {})
 
 
 class DraftManifest(ModelManifest, frozen=True, kw_only=True):

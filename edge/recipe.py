@@ -143,6 +143,7 @@ class JudgeChoice(_Section, frozen=True, kw_only=True):
     bundle: Annotated[str, Meta(description="the folder of a model bundle")]
     masters: str = ""  # path with `{view}` in the place of the view; default: the masters in the bundle
     drawings: str = ""  # for a matcher: path, with * and ?, of drawings of the expected product
+    ignore: str = ""  # path of a mask of the crop's size, not black where nothing is judged
     crop: Crop | None = None  # default: crop of [preprocess]
     thresholds: dict[str, float] = field(default_factory=dict)  # by kind of defect; default: the bundle's
 
@@ -193,6 +194,7 @@ class Recipe(_Section, frozen=True, kw_only=True):
     bundle: str = ""  # the model that judges; for several models write [[judge]] sections instead
     masters: str = ""  # path with `{view}` in the place of the view; default: the masters in the bundle
     drawings: str = ""  # for a matcher: path, with * and ?, of drawings of the expected product
+    ignore: str = ""  # path of a mask of the crop's size, not black where nothing is judged
     judge: tuple[JudgeChoice, ...] = ()
     fusion: Fusion | None = None  # default: each judge rejects by its own threshold
     masters_kept: PositiveInt = 64  # views whose masters are in memory, about 3 MB each; others are read again
@@ -226,6 +228,7 @@ class Recipe(_Section, frozen=True, kw_only=True):
                 bundle=self.bundle,
                 masters=self.masters,
                 drawings=self.drawings,
+                ignore=self.ignore,
                 thresholds=self.rule.thresholds,
             ),
         )

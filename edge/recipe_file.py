@@ -94,8 +94,11 @@ def _wrong_judges(recipe: Recipe) -> Iterator[str]:
     if bool(recipe.bundle) == bool(recipe.judge):
         found = "both" if recipe.judge else "neither"
         yield f"expected either `bundle`, for one model, or [[judge]] for each of several, found {found}"
-    if recipe.judge and (recipe.masters or recipe.drawings or recipe.rule.thresholds):
-        yield "where there are [[judge]] sections, masters, drawings and thresholds belong into each of them"
+    if recipe.judge and (recipe.masters or recipe.drawings or recipe.ignore or recipe.rule.thresholds):
+        yield (
+            "where there are [[judge]] sections, masters, drawings, ignore and thresholds belong into each of "
+            "them"
+        )
     if len(recipe.judge) > MOST_JUDGES:
         yield f"[[judge]]: {len(recipe.judge)} judges: a verdict has room for {MOST_JUDGES}"
     for name, count in Counter(judge.name for judge in recipe.judge).items():
@@ -134,7 +137,7 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
         source = msgspec.structs.replace(source, address=absolute(source.address))
 
     def paths_of(judge: Recipe | JudgeChoice) -> dict[str, str]:
-        return {key: absolute(getattr(judge, key)) for key in ("bundle", "masters", "drawings")}
+        return {key: absolute(getattr(judge, key)) for key in ("bundle", "masters", "drawings", "ignore")}
 
     judges = tuple(msgspec.structs.replace(judge, **paths_of(judge)) for judge in recipe.judge)
     return msgspec.structs.replace(recipe, **paths_of(recipe), judge=judges, source=source)

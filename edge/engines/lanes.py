@@ -73,6 +73,8 @@ class Lane:
         self._image, self._features, self._outputs = image, features, outputs
         self._samples: tuple[Sample, ...] = ()
         self._frames_nbytes = 0
+        # By its id, each mask of a warp, which must live as long as its id counts, and its copy on the GPU.
+        self._ignored: dict[int, tuple[NDArray[np.bool_], Any]] = {}
         with driver_errors("creating a lane"):
             self._stream = cuda.Stream(NON_BLOCKING)
             flags = cuda.event_flags
@@ -157,8 +159,19 @@ class Lane:
             seen = int(self._memory["frames"]) + number * room
             self._cuda.memcpy_htod_async(seen, frame, self._stream)
         under = sample.reference.master if isinstance(sample.reference, Features) else 0
-        places = map(np.uintp, (seen, under, at))
+        places = map(np.uintp, (seen, under, self._bring_ignored(warp), at))
         self._warp(*places, *warp.arguments(), grid=warp.grid[:2], block=warp.block, stream=self._stream)
+
+    def _bring_ignored(self, warp: Warp) -> int:
+        """Return the GPU's address of a warp's mask, or 0 if it has none. A judge's mask is copied once."""
+        mask = warp.ignored
+        if mask is None:
+            return 0
+        if id(mask) not in self._ignored:
+            memory = self._cuda.mem_alloc(mask.nbytes)
+            self._cuda.memcpy_htod_async(memory, np.ascontiguousarray(mask), self._stream)
+            self._ignored[id(mask)] = (mask, memory)
+        return int(self._ignored[id(mask)][1])
 
     def _bring_feature(self, name: str) -> int:
         """Return the GPU's address of all samples' feature `name`, copied together if there are several."""

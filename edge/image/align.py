@@ -71,10 +71,18 @@ class Difference:
 class Level:
     """A master, reduced to one size. Its rim is ignored, since a shifted part may not cover the rim."""
 
-    def __init__(self, picture: Floats, full: tuple[int, ...], motion: Motion, reach_px: float) -> None:
+    def __init__(
+        self,
+        picture: Floats,
+        full: tuple[int, ...],
+        motion: Motion,
+        reach_px: float,
+        ignored: NDArray[np.bool_] | None = None,
+    ) -> None:
         """`picture` is the reduced master as `(H, W)` float32. `full` is the shape of the full-size master.
 
-        `reach_px` is the width of the rim in pixels of the full-size master.
+        `reach_px` is the width of the rim in pixels of the full-size master. `ignored`, of any size, is True at
+        the places of the master that count for nothing, like the rim.
         """
         self._height, self._width = picture.shape
         self._scale = (full[1] / self._width, full[0] / self._height)
@@ -90,11 +98,13 @@ class Level:
                 indexing="ij",
             )
         )
-        gx = cv2.Sobel(picture, cv2.CV_64F, 1, 0, scale=1 / 8)[inside].ravel() / self._scale[0]
-        gy = cv2.Sobel(picture, cv2.CV_64F, 0, 1, scale=1 / 8)[inside].ravel() / self._scale[1]
+        self._counted = None if ignored is None else _counted(ignored, picture.shape)[inside].ravel()
+        counted = 1 if self._counted is None else self._counted
+        gx = cv2.Sobel(picture, cv2.CV_64F, 1, 0, scale=1 / 8)[inside].ravel() / self._scale[0] * counted
+        gy = cv2.Sobel(picture, cv2.CV_64F, 0, 1, scale=1 / 8)[inside].ravel() / self._scale[1] * counted
         moves = {"none": [], "shift": [gx, gy], "rigid": [gx, gy, (gy * xs - gx * ys) / self._radius]}[motion]
         master = picture[inside].astype(np.float64).ravel()
-        slopes = np.array([np.ones_like(xs), xs / self._radius, ys / self._radius])
+        slopes = np.array([np.ones_like(xs), xs / self._radius, ys / self._radius]) * counted
         light = _orthonormal(np.vstack([slopes, slopes * master]))
         self._contrast = float(light[3] @ master)
 
@@ -120,6 +130,8 @@ class Level:
             cv2.warpAffine(part, self._matrix(pose), inner, flags=flags, borderMode=cv2.BORDER_REPLICATE),
             np.float32,
         ).ravel()
+        if self._counted is not None:
+            warped = warped * self._counted
         sums = (self._rows @ warped).astype(np.float64)
         toward, plain, like = np.split(sums, (-6, -3))
         energy = float(warped @ warped) - float(plain @ plain)
@@ -148,7 +160,8 @@ class Level:
         sums = plain_and_like @ step.warped
         if sums[3] <= 0:
             return Difference(value=math.inf, place=0j)
-        rest = (step.warped - sums @ plain_and_like) * (math.sqrt(step.warped.size) / float(sums[3]))
+        count = step.warped.size if self._counted is None else float(self._counted.sum())
+        rest = (step.warped - sums @ plain_and_like) * (math.sqrt(count) / float(sums[3]))
         picture = rest.reshape(self._height - 2 * self._rim, -1)
         side = min(self._height, self._width)
         blur, window = max(1, round(side * _BLUR)), max(2, round(side * _WINDOW))
@@ -169,6 +182,13 @@ class Level:
                 [b * sx / sy, a, a * y + (pose.shift.imag + b * sx * x) / sy + self._height / 2 - 0.5],
             ]
         )
+
+
+def _counted(ignored: NDArray[np.bool_], shape: tuple[int, ...]) -> Floats:
+    """Return 1 for each pixel of a reduced master of this shape and 0 for those that touch an ignored place."""
+    shares = cv2.resize(ignored.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA)
+    # The copies are blurred by 3x3 pixels.
+    return np.asarray(cv2.dilate(shares, np.ones((3, 3), np.uint8)) == 0, np.float32)
 
 
 def _orthonormal(rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -37,15 +37,22 @@ class Master:
 class Masters:
     """Prepares a view's master on its first use. Keeps the `kept` masters that were used last.
 
-    `read` reads a view's master. `shape` is that of the frames: `(H, W)` if grey, `(H, W, 3)` if BGR.
+    `read` reads a view's master. `shape` is that of the frames: `(H, W)` if grey, `(H, W, 3)` if BGR. `ignored`
+    is True at the input's pixels that count neither for the registration nor for the model.
     """
 
     def __init__(
-        self, read: ReadMaster, preprocess: Preprocess, spec: InputSpec, shape: tuple[int, ...], kept: int = 64
+        self,
+        read: ReadMaster,
+        preprocess: Preprocess,
+        spec: InputSpec,
+        shape: tuple[int, ...],
+        kept: int = 64,
+        ignored: NDArray[np.bool_] | None = None,
     ) -> None:
         self._read, self._preprocess, self._spec, self._shape = read, preprocess, spec, shape
-        self._kept = kept
-        self._warper = Warper(preprocess.crop, spec)
+        self._kept, self._ignored = kept, ignored
+        self._warper = Warper(preprocess.crop, spec, ignored=ignored)
         self._ready: OrderedDict[str, Master] = OrderedDict()
 
     def get(self, view: str) -> Master:
@@ -75,15 +82,21 @@ class Masters:
             )
         image = np.empty(self._spec.shape, np.uint8)
         self._warper.warp(picture.shape).apply(picture, image)
-        return Master(template=Template(crop, self._preprocess.register), input=image)
+        return Master(template=Template(crop, self._preprocess.register, self._ignored), input=image)
 
 
 def masters_of(
-    recipe: Recipe, choice: JudgeChoice, preprocess: Preprocess, bundle: Bundle, pictures: Mapping[str, str]
+    recipe: Recipe,
+    choice: JudgeChoice,
+    preprocess: Preprocess,
+    bundle: Bundle,
+    pictures: Mapping[str, str],
+    ignored: NDArray[np.bool_] | None = None,
 ) -> Masters | None:
     """Return a judge's masters: those that the recipe names or, if it names none, those of the bundle.
 
     Return None if the model needs no master. A file whose SHA-256 differs from that in `pictures` is refused.
+    `ignored` is True at the input's pixels that count for nothing.
     """
     manifest = bundle.manifest
     if not manifest.features:
@@ -91,7 +104,7 @@ def masters_of(
     bayer = recipe.source.bayer
     reader = _from_files(choice.masters, bayer, pictures) if choice.masters else _from_bundle(bundle)
     shape = (*recipe.source.shape, 3) if bayer else recipe.source.shape
-    return Masters(reader, preprocess, manifest.input, shape, recipe.masters_kept)
+    return Masters(reader, preprocess, manifest.input, shape, recipe.masters_kept, ignored)
 
 
 def known_views(recipe: Recipe, choice: JudgeChoice, bundle: Bundle) -> list[str]:

@@ -16,13 +16,21 @@ from .warp import Warper
 
 
 class Preparer:
-    """Makes one model's inputs from the frames of a line, the drawings of a matcher, or rendered pictures."""
+    """Makes one model's inputs from the frames of a line, the drawings of a matcher, or rendered pictures.
+
+    `ignored` is True at the input's pixels that are painted flat, as they are in the masters.
+    """
 
     def __init__(
-        self, preprocess: Preprocess, spec: InputSpec, masters: Masters | None, bayer: Bayer | None = None
+        self,
+        preprocess: Preprocess,
+        spec: InputSpec,
+        masters: Masters | None,
+        bayer: Bayer | None = None,
+        ignored: NDArray[np.bool_] | None = None,
     ) -> None:
         self._min_contrast = preprocess.min_contrast
-        self._warper = Warper(preprocess.crop, spec, bayer)
+        self._warper = Warper(preprocess.crop, spec, bayer, ignored)
         self._masters = masters
         self.shape = spec.shape
 

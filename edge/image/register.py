@@ -78,7 +78,10 @@ def register(part: NDArray[np.uint8], template: Template) -> Registration:
 class Template:
     """What registration computes once from a master, grey `(H, W)` uint8, and needs for every part."""
 
-    def __init__(self, master: NDArray[np.uint8], limits: recipe.Register) -> None:
+    def __init__(
+        self, master: NDArray[np.uint8], limits: recipe.Register, ignored: NDArray[np.bool_] | None = None
+    ) -> None:
+        """`ignored`, of any size, is True at the places of the master that must not count for a part's fit."""
         self.shape, self.limits = master.shape, limits
         turning_px = math.sin(math.radians(limits.max_rotation_deg)) * math.hypot(*master.shape) / 4
         shrink = next((by for by in (4, 2) if min(master.shape) >= 128 * by), 1)
@@ -87,7 +90,7 @@ class Template:
             self._sizes.append((self._sizes[-1][0] // 2, self._sizes[-1][1] // 2))
         copies = self.copies(master)
         self._levels = [
-            Level(copy, self.shape, limits.motion, limits.max_shift_px + turning_px) for copy in copies
+            Level(copy, self.shape, limits.motion, limits.max_shift_px + turning_px, ignored) for copy in copies
         ]
         self._search = _PhaseSearch(copies[0], self.shape, limits.max_shift_px)
 

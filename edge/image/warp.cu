@@ -10,6 +10,8 @@ typedef unsigned char Level;
 enum { GREY, BGR, RGB };
 // A raw frame's `source` is RAW plus red's x and twice red's y in the first 2x2 pixels.
 enum { RAW = 2 };
+// The level of a pixel that is ignored.
+enum { FLAT = 128 };
 
 struct Frame {
     const Level *pixels;
@@ -162,10 +164,11 @@ warp_pixel(const Frame &frame, const Part &part, int color, const Level *under, 
 }
 
 // `frame`: (frame_height, frame_width) or (.., 3) levels, rows `pitch` bytes apart; `source`: GREY, BGR or from RAW
-// on. `color`: GREY makes one plane, BGR and RGB three. `under` and `out`: planes of `height` x `width`; `under`
-// may be null. The warp is column, row of the input -> x, y in the picture: (a b c / d e f).
+// on. `color`: GREY makes one plane, BGR and RGB three. `under` and `out`: planes of `height` x `width`; `ignored`:
+// one plane, not 0 at a pixel that is ignored. `under` and `ignored` may be null. The warp is column, row of the
+// input -> x, y in the picture: (a b c / d e f).
 extern "C" __global__ void
-warp(const Level *frame, const Level *under, Level *out, int pitch, int frame_width, int frame_height, int source,
+warp(const Level *frame, const Level *under, const Level *ignored, Level *out, int pitch, int frame_width, int frame_height, int source,
     int left, int top, int picture_width, int picture_height, int span_x, int cells_x, int span_y, int cells_y,
     float a, float b, float c, float d, float e, float f, int width, int height, int color) {
     int column = (int)(blockIdx.x * blockDim.x + threadIdx.x), row = (int)(blockIdx.y * blockDim.y + threadIdx.y);
@@ -175,6 +178,11 @@ warp(const Level *frame, const Level *under, Level *out, int pitch, int frame_wi
     Part part = {left, top, picture_width, picture_height, span_x, cells_x, span_y, cells_y};
     float x = fmaf(a, (float)column, fmaf(b, (float)row, c)), y = fmaf(d, (float)column, fmaf(e, (float)row, f));
     int area = width * height, place = row * width + column;
+    if (ignored && ignored[place]) {
+        for (int plane = 0; plane < (color == GREY ? 1 : 3); ++plane)
+            out[(long long)plane * area + place] = FLAT;
+        return;
+    }
     const Level *behind = under ? under + place : under;
     if (source != GREY && color != GREY) {
         warp_pixel<3>(seen_frame, part, color, behind, out + place, area, x, y);

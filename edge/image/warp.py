@@ -28,6 +28,8 @@ _AREA_FROM = 1.5
 _MARGIN_PX = 64
 #: A warp this close to a whole-pixel shift copies the pixels unchanged.
 _EXACT_PX = 0.02
+#: The level of pixels that are ignored, in all channels; warp.cu paints the same.
+FLAT = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,7 @@ class Warp:
     picture: tuple[int, int]  # width, height: those of the region, or less if the region is averaged
     matrix: Matrix  # 2x3, input pixel -> pixel of the picture
     to_frame: ToFrame  # 2x3, input pixel -> frame pixel
+    ignored: NDArray[np.bool_] | None = None  # (height, width) of the input: pixels that are painted FLAT
 
     def apply(self, frame: Image, out: Image, under: Image | None = None) -> None:
         """Warp `frame` on the CPU, and write the model's input into `out` as `(1, C, H, W)` uint8.
@@ -74,6 +77,8 @@ class Warp:
             border = cv2.BORDER_REPLICATE if behind is None else cv2.BORDER_TRANSPARENT
             flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
             cv2.warpAffine(source, self.matrix, plane.shape[::-1], dst=plane, flags=flags, borderMode=border)
+        if self.ignored is not None:
+            np.copyto(out, np.uint8(FLAT), where=self.ignored)
 
     @property
     def block(self) -> tuple[int, int, int]:
@@ -87,7 +92,7 @@ class Warp:
         return (-(-width // _BLOCK[0]), -(-height // _BLOCK[1]), 1)
 
     def arguments(self, pitch: int | None = None) -> tuple[np.int32 | np.float32, ...]:
-        """Return the arguments of the GPU's kernel that follow its pointers `frame`, `under` and `out`.
+        """Return the arguments of the kernel that follow its pointers `frame`, `under`, `ignored` and `out`.
 
         `pitch` is the number of bytes from one row of the frame to the next; None if there are no gaps.
         """
@@ -123,13 +128,18 @@ class Warper:
     """Computes how frames are warped into the input of one model.
 
     `crop` is x, y, width, height in the frame; None if the whole frame is taken. `bayer` is the pattern of
-    colours of raw frames `(H, W)`; None if frames `(H, W)` are grey.
+    colours of raw frames `(H, W)`; None if frames `(H, W)` are grey. `ignored` is True at the pixels of the
+    input that are painted with one flat value after the warp, so that the model cannot see what is there.
     """
 
     def __init__(
-        self, crop: tuple[int, int, int, int] | None, spec: InputSpec, bayer: Bayer | None = None
+        self,
+        crop: tuple[int, int, int, int] | None,
+        spec: InputSpec,
+        bayer: Bayer | None = None,
+        ignored: NDArray[np.bool_] | None = None,
     ) -> None:
-        self._crop, self._spec, self._bayer = crop, spec, bayer
+        self._crop, self._spec, self._bayer, self._ignored = crop, spec, bayer, ignored
         self.shape = spec.shape
 
     def crop(self, frame: Image) -> Image:
@@ -179,6 +189,7 @@ class Warper:
             picture=picture,
             matrix=_whole((np.linalg.inv(to_region_of_picture) @ to_region)[:2], input_),
             to_frame=(a, b, right_px, c, d, down_px),
+            ignored=self._ignored,
         )
 
     def _crop_in(self, frame: tuple[int, ...]) -> tuple[int, int, int, int]:

@@ -29,6 +29,7 @@ class Rule:
     region_from: float | None = None  # least map value shown as a region, for models that decide by a score
     calibration: NDArray[np.float64] | None = None  # scores of good parts, rising
     calibrated_at: dict[str, float] | None = None  # thresholds at calibration: map scores are divided by them
+    ignored: NDArray[np.bool_] | None = None  # (h, w): cells of the map that count for nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ def decide(
             raise PartError("score", f"the engine's output {name!r} is not finite everywhere")
     if "score" in outputs:
         return _by_score(outputs, to_frame, rule)
-    map_ = outputs["map"][0]
+    map_ = _counted(outputs["map"][0], rule)
     regions = _regions(map_, outputs.get("extents"), rule.thresholds, to_frame, rule)
     peaks = map_.reshape(len(map_), -1).max(axis=1)
     limits = np.array(list(rule.thresholds.values()), np.float32)
@@ -93,7 +94,7 @@ def _by_score(
     reject_reason: Literal["defect", "product"] = "product" if kind == "product" else "defect"
     regions = []
     if "map" in outputs and rule.region_from is not None:
-        regions = _regions(outputs["map"][0], None, {kind: rule.region_from}, to_frame, rule)
+        regions = _regions(_counted(outputs["map"][0], rule), None, {kind: rule.region_from}, to_frame, rule)
     return Judgement(
         verdict="reject" if rejected else "pass",
         reason=reject_reason if rejected else "clean",
@@ -103,6 +104,11 @@ def _by_score(
         reject_reason=reject_reason,
         regions=regions[:MAX_REGIONS],
     )
+
+
+def _counted(map_: NDArray[np.float32], rule: Rule) -> NDArray[np.float32]:
+    """Return the map `(K, h, w)`, below every threshold in the cells that the rule ignores."""
+    return map_ if rule.ignored is None else np.where(rule.ignored, np.float32(-np.inf), map_)
 
 
 def _p_value(score: float, rule: Rule) -> float | None:

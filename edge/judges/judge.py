@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from ..bundle import Bundle, read_bundle
 from ..errors import RecipeError
+from ..image.ignore import Mask, ignored_of, in_cells
 from ..image.masters import Masters, digest_of_picture, known_views, master_files, masters_of
 from ..image.picture import read_picture
 from ..image.prepare import Preparer
+from ..image.warp import Warper
 from ..recipe import Fusion, JudgeChoice, Preprocess, Recipe
 from ..recipe_file import read_recipe
 from .decide import Rule
@@ -40,23 +42,16 @@ class Judge:
     bundle: Bundle
     rule: Rule
     pictures: dict[str, str] = field(default_factory=dict)
+    ignored: Mask | None = None  # the pixels of the model's input that are painted flat
 
     @property
     def preprocess(self) -> Preprocess:
         """The recipe's [preprocess] with the judge's crop, if any, and the bundle's limits for those unset."""
-        register, fit = self.recipe.preprocess.register, self.bundle.manifest.fit
-        if fit is not None:
-            register = msgspec.structs.replace(
-                register,
-                max_residual_px=register.max_residual_px or fit.residual_px,
-                max_difference=register.max_difference or fit.difference,
-            )
-        crop = self.choice.crop or self.recipe.preprocess.crop
-        return msgspec.structs.replace(self.recipe.preprocess, crop=crop, register=register)
+        return _preprocess_of(self.recipe, self.choice, self.bundle)
 
     def masters(self) -> Masters | None:
         """Return the masters with which parts are compared. Return None if the model needs no masters."""
-        return masters_of(self.recipe, self.choice, self.preprocess, self.bundle, self.pictures)
+        return masters_of(self.recipe, self.choice, self.preprocess, self.bundle, self.pictures, self.ignored)
 
     def views(self) -> list[str]:
         """Return the names of the views that have a master at this moment."""
@@ -71,7 +66,13 @@ class Judge:
         if masters is not None:
             for view in self.views():
                 masters.get(view)
-        return Preparer(self.preprocess, self.bundle.manifest.input, masters, self.recipe.source.bayer)
+        spec, bayer = self.bundle.manifest.input, self.recipe.source.bayer
+        return Preparer(self.preprocess, spec, masters, bayer, self.ignored)
+
+    def warper(self) -> Warper:
+        """Return what warps frames into inputs of the model, once it is known how the part lies."""
+        spec, bayer = self.bundle.manifest.input, self.recipe.source.bayer
+        return Warper(self.preprocess.crop, spec, bayer, self.ignored)
 
     @property
     def drawing_files(self) -> list[str]:
@@ -116,7 +117,9 @@ def read_judges(recipe: Recipe) -> tuple[Judge, ...]:
 def judge_of(recipe: Recipe, choice: JudgeChoice, bundle: Bundle) -> Judge:
     """Make the judge that `choice` describes. Raise RecipeError if the recipe does not suit the bundle."""
     _check_keys(choice, bundle, recipe)
-    return Judge(recipe=recipe, choice=choice, bundle=bundle, rule=_rule_of(choice, bundle, recipe))
+    ignored = ignored_of(recipe, choice, _preprocess_of(recipe, choice, bundle), bundle)
+    rule = _rule_of(choice, bundle, recipe, ignored)
+    return Judge(recipe=recipe, choice=choice, bundle=bundle, rule=rule, ignored=ignored)
 
 
 def digest_of(judges: tuple[Judge, ...]) -> str:
@@ -135,15 +138,29 @@ def rules_of(judges: tuple[Judge, ...], fusion: Fusion | None) -> Rules:
 
 
 def pictures_of(judges: tuple[Judge, ...]) -> dict[str, str]:
-    """Return the SHA-256 of each master and drawing that the recipe names. The keys are the paths.
+    """Return the SHA-256 of each master, drawing and mask that the recipe names. The keys are the paths.
 
     Pictures in bundles are left out, since a bundle verifies its own files.
     """
     paths = [path for judge in judges for path in (*master_files(judge.choice), *judge.drawing_files)]
+    paths += [judge.choice.ignore for judge in judges if judge.choice.ignore]
     return {path: digest_of_picture(path) for path in paths}
 
 
-def _rule_of(choice: JudgeChoice, bundle: Bundle, recipe: Recipe) -> Rule:
+def _preprocess_of(recipe: Recipe, choice: JudgeChoice, bundle: Bundle) -> Preprocess:
+    """Return the recipe's [preprocess] with what the judge's section and the bundle say instead."""
+    register, fit = recipe.preprocess.register, bundle.manifest.fit
+    if fit is not None:
+        register = msgspec.structs.replace(
+            register,
+            max_residual_px=register.max_residual_px or fit.residual_px,
+            max_difference=register.max_difference or fit.difference,
+        )
+    crop = choice.crop or recipe.preprocess.crop
+    return msgspec.structs.replace(recipe.preprocess, crop=crop, register=register)
+
+
+def _rule_of(choice: JudgeChoice, bundle: Bundle, recipe: Recipe, ignored: Mask | None) -> Rule:
     """Return a judge's rule. Raise RecipeError if a threshold has an unknown kind or is out of range."""
     manifest = bundle.manifest
     key = recipe.key(choice, "thresholds")
@@ -168,6 +185,7 @@ def _rule_of(choice: JudgeChoice, bundle: Bundle, recipe: Recipe) -> Rule:
         region_from=manifest.region_from,
         calibration=None if scores is None else np.array(scores),
         calibrated_at={kind: manifest.thresholds[kind] for kind in manifest.kinds},
+        ignored=None if ignored is None else in_cells(ignored, manifest.stride),
     )
 
 

@@ -92,7 +92,8 @@ def _boxes(
     """
     height, width = map_.shape[1:]
     near_rows, near_columns = _neighbours(rows, columns, map_.shape[1:])
-    weight = map_[kinds[:, None, None], near_rows, near_columns].astype(np.float64)
+    # A cell that is ignored is at minus infinity.
+    weight = map_[kinds[:, None, None], near_rows, near_columns].astype(np.float64).clip(min=0)
     weight /= weight.sum(axis=(1, 2), keepdims=True)
     x, y = (near_columns + 0.5) * stride, (near_rows + 0.5) * stride
     left, top, right, bottom = extents[:, near_rows, near_columns]

@@ -159,11 +159,12 @@ def test_several_judges_are_read_in_their_order(tmp_path: Path) -> None:
 
 def test_a_recipe_with_one_bundle_has_one_judge(tmp_path: Path) -> None:
     """What the recipe says of its one model is said of that judge."""
-    text = f'drawings = "d/*.png"\n{GOOD}[rule.thresholds]\nopen = 0.7'
+    text = f'drawings = "d/*.png"\nignore = "mask.png"\n{GOOD}[rule.thresholds]\nopen = 0.7'
     recipe, _ = read_recipe(recipe_of(tmp_path, text))
     (judge,) = recipe.judges
     assert (judge.bundle, judge.masters) == (recipe.bundle, recipe.masters)
     assert judge.drawings == str(tmp_path / "d/*.png")
+    assert judge.ignore == str(tmp_path / "mask.png")
     assert judge.thresholds == {"open": 0.7}
 
 
@@ -189,17 +190,22 @@ WRONG_OF_SEVERAL = {
     "masters for all": (
         "[source]",
         'masters = "m/{view}.png"\n[source]',
-        "masters, drawings and thresholds belong into each",
+        "masters, drawings, ignore and thresholds belong into each",
     ),
     "drawings for all": (
         "[source]",
         'drawings = "d/*.png"\n[source]',
-        "masters, drawings and thresholds belong into each",
+        "masters, drawings, ignore and thresholds belong into each",
+    ),
+    "a mask for all": (
+        "[source]",
+        'ignore = "mask.png"\n[source]',
+        "masters, drawings, ignore and thresholds belong into each",
     ),
     "thresholds for all": (
         "[source]",
         "[rule.thresholds]\nopen = 0.5\n[source]",
-        "masters, drawings and thresholds belong into each",
+        "masters, drawings, ignore and thresholds belong into each",
     ),
     "an unknown key of a fusion": (
         "[source]",

@@ -91,7 +91,7 @@ class Line:
     def __init__(self, task: Task, ring: Ring, infer: Infer, manifest: Manifest, report: Report) -> None:
         self.task, self.ring, self.infer, self.manifest, self.report = task, ring, infer, manifest, report
         self.features = cache(lambda view: features_of(manifest, master(view, manifest)))
-        self.warper = Warper(CROP, manifest.input)
+        self.warper = warper_of(manifest)
         self.warps: dict[int, Warp] = {}
         self.started, self.busy = 0, 0  # parts and lanes
         self.done: set[int] = set()
@@ -172,9 +172,15 @@ class Line:
         return right
 
 
+def warper_of(manifest: Manifest) -> Warper:
+    """A warper that paints a fifth of the pixels flat."""
+    spec = manifest.input
+    return Warper(CROP, spec, ignored=np.random.default_rng(9).random(spec.shape[2:]) < 0.2)
+
+
 def with_masters(engine: TensorRT, task: Task, manifest: Manifest) -> JudgeEngine:
     """The engine with its masters, if it compares with any."""
-    warper = Warper(CROP, manifest.input)
+    warper = warper_of(manifest)
     if not manifest.features:
         return JudgeEngine(engine=engine, warper=warper)
     limit_bytes = task.masters_kept * engine.reference(master("0", manifest)).nbytes

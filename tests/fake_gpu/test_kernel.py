@@ -25,7 +25,7 @@ interpolates = pytest.mark.skipif(cv2.__version__ < "5", reason="OpenCV 4 interp
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A frame, how it is to be warped, and what lies under it."""
+    """A frame, how it is to be warped, what lies under it, and what of the input is ignored."""
 
     frame: Image
     warper: Warper
@@ -45,7 +45,7 @@ class Case:
     def by(self, kernels: HostKernels) -> Image:
         """Warped by the kernel as the second of three parts; the others are not touched."""
         batch = np.full((3, *self.spec.shape[1:]), 7, np.uint8)
-        addresses = map(address, (self.frame, self.under, batch[1]))
+        addresses = map(address, (self.frame, self.under, self.warp.ignored, batch[1]))
         arguments = self.warp.arguments(self.frame.strides[0])
         kernels.launch("warp", *addresses, *arguments, grid=self.warp.grid, block=self.warp.block)
         assert (batch[[0, 2]] == 7).all()
@@ -104,7 +104,12 @@ def any_case(rng: np.random.Generator, how: str) -> Case:
     crop = None if how != "to a whole part" and rng.random() < 0.3 else (x, y, crop_w, crop_h)
     return Case(
         frame=frame,
-        warper=Warper(crop, spec, None if source in ("gray", "bgr") else source),  # type: ignore[arg-type]
+        warper=Warper(
+            crop,
+            spec,
+            None if source in ("gray", "bgr") else source,  # type: ignore[arg-type]
+            rng.random(spec.shape[2:]) < 0.2 if rng.random() < 0.5 else None,
+        ),
         spec=spec,
         pose=posed(rng, crop_w, crop_h),
         under=noise(rng, *spec.shape) if rng.random() < 0.6 else None,
@@ -177,7 +182,7 @@ def test_rows_that_follow_one_another_need_no_pitch(host_kernels: HostKernels) -
     frame, spec = noise(np.random.default_rng(0), 21, 35, 3), InputSpec(height=21, width=35, color="bgr")
     warp, out = Warper(None, spec).warp(frame.shape), np.empty(spec.shape, np.uint8)
     host_kernels.launch(
-        "warp", address(frame), 0, address(out), *warp.arguments(), grid=warp.grid, block=warp.block
+        "warp", address(frame), 0, 0, address(out), *warp.arguments(), grid=warp.grid, block=warp.block
     )
     assert np.array_equal(out[0], np.moveaxis(frame, -1, 0))
 

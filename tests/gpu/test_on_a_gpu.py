@@ -104,7 +104,9 @@ def test_the_kernel_warps_frames_as_opencv_does(device: Device, kernels: Path, c
         angle, shift = rng.uniform(-0.1, 0.1), rng.uniform(-9, 9, 2)
         pose = np.array([[np.cos(angle), -np.sin(angle), shift[0]], [np.sin(angle), np.cos(angle), shift[1]]])
         under = rng.integers(0, 256, spec.shape, np.uint8) if rng.integers(2) else None
-        warp, wanted = Warper(None, spec).warp(frame.shape, pose), np.empty(spec.shape, np.uint8)
+        ignored = rng.random(spec.shape[2:]) < 0.2 if rng.integers(2) else None
+        warp = Warper(None, spec, ignored=ignored).warp(frame.shape, pose)
+        wanted = np.empty(spec.shape, np.uint8)
         warp.apply(frame, wanted, under)
         found = warped(cuda, function, warp, frame, under, spec.shape)
         assert np.abs(found.astype(int) - wanted).max() <= 1
@@ -115,9 +117,10 @@ def warped(
 ) -> np.ndarray:
     """What the kernel makes of a frame."""
     out = np.empty(shape, np.uint8)
-    on_device, behind = cuda.to_device(frame), None if under is None else cuda.to_device(under)
-    result = cuda.mem_alloc(out.nbytes)
-    places = map(np.uintp, (int(on_device), 0 if behind is None else int(behind), int(result)))
+    on_device, result = cuda.to_device(frame), cuda.mem_alloc(out.nbytes)
+    more = [None if array is None else cuda.to_device(array) for array in (under, warp.ignored)]
+    known = (0 if array is None else int(array) for array in more)
+    places = map(np.uintp, (int(on_device), *known, int(result)))
     function(*places, *warp.arguments(), grid=warp.grid[:2], block=warp.block)
     cuda.memcpy_dtoh(out, result)
     return out

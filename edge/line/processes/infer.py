@@ -10,7 +10,6 @@ from typing import TypeGuard
 import msgspec
 
 from ...engines.base import Engine
-from ...image.warp import Warper
 from ...judges.arming import armed_engine
 from ...judges.gallery import Gallery
 from ...judges.judge import Judge
@@ -76,5 +75,4 @@ def _with_engine(judge: Judge, engine: Engine) -> JudgeEngine:
         references = References(engine, lambda view: masters.get(view).input, limit_bytes)
         references.warm(judge.views())
     gallery = Gallery(engine, judge.drawings()) if manifest.matches_drawings else None
-    warper = Warper(judge.preprocess.crop, manifest.input, judge.recipe.source.bayer)
-    return JudgeEngine(engine=engine, warper=warper, references=references, gallery=gallery)
+    return JudgeEngine(engine=engine, warper=judge.warper(), references=references, gallery=gallery)

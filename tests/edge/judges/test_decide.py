@@ -167,3 +167,32 @@ def test_a_recipes_own_threshold_makes_a_part_no_rarer() -> None:
     for thresholds in ({"open": 0.9, "short": 0.9}, {"open": 0.05, "short": 0.9}):
         found = decide(outputs((1, 9, 9, 0.48)), AS_IS, replace(rule, thresholds=thresholds))
         assert found.p_value == pytest.approx(2 / 5)
+
+
+IGNORED = np.zeros((16, 16), bool)
+IGNORED[2:6, 2:6] = True
+
+
+def test_a_cell_that_is_ignored_makes_no_region() -> None:
+    """However hot it is; the score is that of the other cells."""
+    rule = replace(RULE, ignored=IGNORED)
+    found = decide(outputs((0, 3, 3, 0.9), (0, 9, 9, 0.3)), AS_IS, rule)
+    assert (found.verdict, found.regions, found.score) == ("pass", [], pytest.approx(0.3))
+    assert decide(outputs((0, 3, 3, 0.9)), AS_IS, RULE).verdict == "reject"
+
+
+def test_a_defect_beside_what_is_ignored_is_found_where_it_is() -> None:
+    """A hotter cell under the mask neither hides it nor moves its box."""
+    alone = decide(outputs((0, 6, 6, 0.7)), AS_IS, replace(RULE, ignored=IGNORED))
+    beside = decide(outputs((0, 6, 6, 0.7), (0, 5, 5, 0.9)), AS_IS, replace(RULE, ignored=IGNORED))
+    assert alone.regions == beside.regions
+    assert len(alone.regions) == 1
+
+
+def test_what_a_score_shows_leaves_out_what_is_ignored() -> None:
+    """For a model of good parts, whose score the model gives itself."""
+    heat = np.zeros((1, 1, 16, 16), np.float32)
+    heat[0, 0, 3, 3], heat[0, 0, 9, 9] = 5, 3
+    shown = {"score": np.array([9], np.float32), "map": heat}
+    found = decide(shown, AS_IS, replace(ODD, ignored=IGNORED))
+    assert [(region.x, region.y) for region in found.regions] == [(36, 36)]

@@ -173,3 +173,25 @@ def test_judges_that_each_find_a_part_a_little_odd_reject_it_together(
 
 def _darker(picture: np.ndarray, step: int) -> np.ndarray:
     return np.maximum(picture.astype(int) - step, 0).astype(np.uint8)
+
+
+def test_nothing_is_found_where_a_judge_ignores(
+    tmp_path: Path, tiny_bundle: Path, textured: np.ndarray
+) -> None:
+    """Two comparators: one sees the spots, the other ignores their place and passes all but another spot."""
+    source = write_boards(tmp_path, {"0": True, "1": False, "2": True}, textured) + "\nfps = 20"
+    other = textured.copy()
+    other[44:52, 12:20] = 255
+    cv2.imwrite(str(tmp_path / "frames/2.a.png"), other)
+    mask = np.zeros((64, 64), np.uint8)
+    mask[16:32, 32:48] = 255
+    cv2.imwrite(str(tmp_path / "mask.png"), mask)
+    keys = {"masters": f"{tmp_path}/masters/{{view}}.png"}
+    judges = judge("all", tiny_bundle, **keys) + judge("most", tiny_bundle, ignore="mask.png", **keys)
+    recipe = write_recipe(tmp_path, None, source, judges + SLOWLY)
+    found = verdicts_of(tmp_path, recipe, 3)
+    assert [said(verdict)[2] for verdict in found] == [
+        [("all", "pass"), ("most", "pass")],
+        [("all", "reject"), ("most", "pass")],
+        [("all", "reject"), ("most", "reject")],
+    ]
