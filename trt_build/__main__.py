@@ -51,8 +51,9 @@ app = typer.Typer(
     "    <product>/drawing*.png   drawings of the product\n"
     "    <product>/photo*.png     photos of the product",
 )
-for command in (render, fetch_backbone, train, export, calibrate, pack, verify, build, evaluate):
+for command in (render, fetch_backbone, export, calibrate, pack, verify, build, evaluate):
     app.command()(command)
+app.add_typer(train, name="train")
 
 #: The libraries of the extra `build`, by the names that they are imported by.
 BUILD_LIBRARIES = {"matplotlib", "ml_dtypes", "modelopt", "onnx", "onnxruntime", "onnxscript"}

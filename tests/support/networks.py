@@ -35,7 +35,7 @@ NETWORKS: dict[str, tuple[Method, Callable[[], nn.Module]]] = {
     "comparator": ("comparator", lambda: Comparator(_BOARD)),
     "matcher": ("matcher", lambda: Matcher(_PRODUCT)),
     "autoencoder": ("autoencoder", lambda: Autoencoder(_GREY)),
-    "stpm": ("stpm", lambda: STPM(STPMConfig(teacher=_V2, second=_V1, size=SIDE))),
+    "stpm": ("stpm", lambda: STPM(STPMConfig(teacher=_V2, second=_V1, height=SIDE, width=SIDE))),
     "pfm": ("pfm", lambda: PFM(PFMConfig(first=_V2, second=_V1, height=SIDE, width=SIDE, position=True))),
 }
 

@@ -7,7 +7,7 @@ packs and verifies bundles does not need torch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from edge.manifest import Calibration, InputSpec
     from trt_build.data.cases import Case
     from trt_build.engines.verify import Measure
-    from trt_build.methods.loop import TrainConfig
     from trt_build.packing.threshold import CalibrationOptions
 
 #: The names of the methods. Each has a folder of its name here, with `network.py`, `train.py` and `method.py`.
@@ -29,22 +28,6 @@ MethodName = Literal["comparator", "matcher", "autoencoder", "stpm", "pfm"]
 
 class ExportError(EdgeError, ValueError):
     """The error that is raised if a model cannot be exported with the options that were given."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainOptions:
-    """The options of `trt-build train`. If an option is None, the method uses its own default."""
-
-    epochs: int | None = None
-    seed: int = 0
-    backbone: str | None = None
-    second: str | None = None
-    position: bool = False
-    mixed_sizes: bool = False
-
-    def applied_to(self, training: TrainConfig) -> TrainConfig:
-        """Return a copy of `training` with these options' seed and, if given, their number of epochs."""
-        return replace(training, seed=self.seed, epochs=self.epochs or training.epochs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,18 +64,13 @@ class Exportable:
 
 
 class Method(Protocol):
-    """A method of judging parts: it trains, exports, calibrates and evaluates a kind of network."""
+    """A method of judging parts: it exports, calibrates and evaluates a kind of network."""
 
     name: MethodName
-    #: Names of the fields of `TrainOptions` that the method knows. All methods know `epochs` and `seed`.
-    train_options: frozenset[str]
     evaluate_options: frozenset[str]  # names of the fields of `EvaluateOptions` that it knows
     quality: str  # name of the figure that `labelled` measures
     #: True if `evaluate` accepts a checkpoint as well as a bundle.
     evaluates_checkpoints: bool
-
-    def train(self, data: Path, folder: Path, options: TrainOptions) -> None:
-        """Train on pictures in `data`. Keep the checkpoint in `folder`, and continue from it if it exists."""
 
     def build(self, config: Mapping[str, Any]) -> nn.Module:
         """Return an untrained network with the configuration that a checkpoint holds."""
@@ -119,7 +97,7 @@ class Method(Protocol):
         """Return quality figures on the labelled pictures in `data`. Write the files that the options name."""
 
 
-def not_taken(options: TrainOptions | EvaluateOptions, taken: frozenset[str]) -> list[str]:
+def not_taken(options: EvaluateOptions, taken: frozenset[str]) -> list[str]:
     """Return the options, written as `--name`, that the user set and the method does not know.
 
     `taken` holds the names of the fields that the method knows.
@@ -127,5 +105,5 @@ def not_taken(options: TrainOptions | EvaluateOptions, taken: frozenset[str]) ->
     return [
         f"--{option.name.replace('_', '-')}"
         for option in fields(options)
-        if option.name not in {"epochs", "seed", *taken} and getattr(options, option.name) != option.default
+        if option.name not in taken and getattr(options, option.name) != option.default
     ]

@@ -54,8 +54,15 @@ class Task(Protocol):
     def loss(self, batch: Any) -> Tensor:
         """Return the loss of a batch as a float32 scalar. Training makes the loss smaller."""
 
+    def settle(self, model: nn.Module) -> None:
+        """Compute all that `model` derives from its weights, such as the scale of its scores.
+
+        `model` has the averaged weights and is in evaluation mode. It is settled before each checkpoint, so
+        that a training that is stopped exports a correct model too.
+        """
+
     def check(self, model: nn.Module) -> Mapping[str, float]:
-        """Return quality figures by name. `model` has the averaged weights and is in evaluation mode."""
+        """Return quality figures by name. `model` is settled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,8 +173,9 @@ class _Run:
         line = {"epoch": epoch + 1, "loss": round(float(np.mean(losses)), 4)}
         line["rate"] = round(self._optimiser.param_groups[0]["lr"], 6)
         line["seconds"] = round(time.monotonic() - started, 1)
-        if (epoch + 1) % self._config.check_every == 0 or epoch + 1 == self._config.epochs:
-            with torch.no_grad():
+        with torch.no_grad():
+            self._task.settle(self._averaged)
+            if (epoch + 1) % self._config.check_every == 0 or epoch + 1 == self._config.epochs:
                 line |= {name: round(value, 4) for name, value in self._task.check(self._averaged).items()}
         return line
 
@@ -264,9 +272,17 @@ def _optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
 
 @torch.no_grad()
 def _average(averaged: nn.Module, model: nn.Module, keep: float) -> None:
-    """Move the averaged weights towards the model's weights. `keep`, 0 to 1, is the share of the old mean."""
-    for mean, now in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
-        if mean.is_floating_point():
-            mean.lerp_(now, 1 - keep)
-        else:
-            mean.copy_(now)
+    """Move the averaged weights towards the model's weights. `keep`, 0 to 1, is the share of the old mean.
+
+    The statistics of batch norms are averaged too. Other buffers are not: a task derives them from the weights.
+    """
+    means = dict(averaged.named_parameters()) | _statistics(averaged)
+    for name, now in (dict(model.named_parameters()) | _statistics(model)).items():
+        means[name].lerp_(now, 1 - keep)
+
+
+def _statistics(model: nn.Module) -> dict[str, Tensor]:
+    """Return the running means and variances of the batch norms by their names."""
+    return {
+        name: buffer for name, buffer in model.named_buffers() if name.endswith(("running_mean", "running_var"))
+    }

@@ -21,11 +21,12 @@ from safetensors.torch import save_file  # noqa: E402
 
 from trt_build.backbones.open import build_backbone  # noqa: E402
 from trt_build.backbones.published import PUBLISHED, cache_folder  # noqa: E402
-from trt_build.commands import train as training  # noqa: E402
+from trt_build.commands.train import shared, train  # noqa: E402
 from trt_build.methods.autoencoder.network import AutoencoderConfig  # noqa: E402
 from trt_build.methods.loop import CHECKPOINT, load  # noqa: E402
 from trt_build.methods.pfm.network import PFMConfig  # noqa: E402
 from trt_build.methods.stpm.network import STPMConfig  # noqa: E402
+from trt_build.methods.table import METHODS  # noqa: E402
 from trt_build.methods.trained import load_trained  # noqa: E402
 
 Run = Callable[..., tuple[int, str, str]]
@@ -158,26 +159,62 @@ def test_weights_of_another_network_are_refused(
     assert "other.safetensors: not the weights of resnet18" in said
 
 
+def test_an_unknown_backbone_is_refused(refused: Callable[..., str], part_folder: Path) -> None:
+    """A slip of the pen costs one look."""
+    said = refused("stpm", part_folder, "--backbone", "resnet19")
+    assert "no backbone 'resnet19'; expected one of efficientnet_lite0, " in said
+
+
+def test_each_method_can_be_trained() -> None:
+    """A method that is added to the table gets its own command and its own options."""
+    assert {command.callback.__name__ for command in train.registered_commands if command.callback} == {
+        *METHODS
+    }
+
+
 @pytest.mark.parametrize(
     ("method", "options", "said"),
     [
-        ("stpm", ("--backbone", "resnet19"), "no backbone 'resnet19'; expected one of efficientnet_lite0, "),
-        ("autoencoder", ("--second", "resnet18"), "--second: the method autoencoder does not take it: leave"),
-        ("comparator", ("--backbone", "resnet18"), "--backbone: the method comparator does not take it: leave"),
-        ("stpm", ("--position",), "--position: the method stpm does not take it: leave it out"),
-        ("matcher", ("--mixed-sizes",), "--mixed-sizes: the method matcher does not take it: leave it out"),
+        ("autoencoder", ("--second", "resnet18"), "No such option: --second"),
+        ("comparator", ("--backbone", "resnet18"), "No such option: --backbone"),
+        ("stpm", ("--position",), "No such option: --position"),
+        ("matcher", ("--mixed-sizes",), "No such option: --mixed-sizes"),
+        ("stpm", ("--size", "250"), "expected a width and a height such as 384x256"),
+        ("pfm", ("--size", "0"), "in multiples of 32 pixels, found '0'"),
+        ("autoencoder", ("--size", "384x"), "in multiples of 32 pixels, found '384x'"),
+        ("stpm", ("--second", "efficientnet_lite0"), "different networks, found efficientnet_lite0 as both"),
+        ("stpm", ("--backbone", "resnet18", "--second", "resnet18"), "found resnet18 as both"),
+        ("pfm", ("--backbone", "efficientnet_lite0"), "different networks, found efficientnet_lite0 as both"),
+        ("pfm", ("--second", "efficientnet_lite2"), "different networks, found efficientnet_lite2 as both"),
     ],
 )
-def test_a_network_that_does_not_fit_is_refused(
-    refused: Callable[..., str], part_folder: Path, method: str, options: tuple[str, ...], said: str
+def test_options_that_do_not_fit_are_refused(
+    trt_build: Run, part_folder: Path, tmp_path: Path, method: str, options: tuple[str, ...], said: str
 ) -> None:
-    """A slip of the pen costs one look."""
-    assert said in refused(method, part_folder, *options)
+    """Whoever asks for what a method has not, or for one teacher twice, reads so before pictures are read."""
+    status, _, err = trt_build("train", method, part_folder, tmp_path / "run", *options)
+    assert status == 2
+    assert said in " ".join(err.replace("│", " ").split())
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("method", ANOMALY)
+def test_pictures_get_the_size_that_is_asked_for(
+    trt_build: Run, part_folder: Path, tmp_path: Path, small: None, method: str
+) -> None:
+    """Width first, as cameras say it."""
+    status, _, said = trt_build("train", method, part_folder, tmp_path, "--epochs", "1", "--size", "96x64")
+    assert status == 0, said
+    network = load_trained(tmp_path / CHECKPOINT).network
+    assert (network.config.width, network.config.height) == (96, 64)
+    score, map_ = network(torch.zeros(1, 3, 64, 96, dtype=torch.uint8))
+    assert score.shape == (1,)
+    assert map_.shape[2] * 96 == map_.shape[3] * 64
 
 
 SMALL: dict[str, Callable[..., object]] = {
     "autoencoder.network.AutoencoderConfig": partial(AutoencoderConfig, height=64, width=64, hidden=16),
-    "stpm.network.STPMConfig": partial(STPMConfig, size=64, stem=8, widths=(8, 12, 16)),
+    "stpm.network.STPMConfig": partial(STPMConfig, height=64, width=64, stem=8, widths=(8, 12, 16)),
     "pfm.network.PFMConfig": partial(PFMConfig, height=64, width=64, strides=(16,), latents=(8,)),
 }
 
@@ -186,7 +223,7 @@ SMALL: dict[str, Callable[..., object]] = {
 def _one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """On a busy machine two threads mostly wait for each other."""
     threads = torch.get_num_threads()
-    monkeypatch.setattr(training, "usable_cores", lambda: 1)
+    monkeypatch.setattr(shared, "usable_cores", lambda: 1)
     yield
     torch.set_num_threads(threads)
 

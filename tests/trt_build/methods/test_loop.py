@@ -69,6 +69,28 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path):
     assert fit(Heavy(), tmp_path / "full", CONFIG, describe={}) == CONFIG.epochs
 
 
+class Derived(Line):
+    """With a number that is derived from the weights, and a constant."""
+
+    def __init__(self, die_at: int | None = None) -> None:
+        super().__init__(die_at)
+        self.model.register_buffer("doubled", torch.zeros(1, 1))
+        self.model.register_buffer("constant", torch.tensor([0.1]))
+
+    def settle(self, model: torch.nn.Module) -> None:
+        model.doubled.copy_(2 * model.weight)
+
+
+def test_every_checkpoint_is_settled(tmp_path: Path):
+    """Wherever a training is stopped, what its network derives from the weights fits the weights."""
+    for epochs in range(1, CONFIG.epochs + 1):
+        folder = tmp_path / str(epochs)
+        fit(Derived(), folder, replace(CONFIG, epochs=epochs, check_every=100), describe={})
+        found = load(folder / CHECKPOINT)["weights"]
+        assert found["doubled"] == 2 * found["weight"]
+        assert found["constant"] == torch.tensor([0.1])
+
+
 def test_pictures_that_fill_no_batch_are_refused(tmp_path: Path):
     """No checkpoint of a network that has learned nothing, nor a folder for one."""
 

@@ -114,15 +114,19 @@ class AutoencoderTask:
         l1 = F.mse_loss(code, model.centre.expand_as(code))
         return Losses(l1, l2, self._l3())
 
-    def check(self, model: nn.Module) -> Mapping[str, float]:
-        """Fit the norms and the lambdas of `model`. Raise CollapseError if the training failed.
-
-        Return the standard deviation of the codes, the norm of the decoder's Jacobian, and half the standard
-        deviation of the held-out scores, whose mean is two.
-        """
+    def settle(self, model: nn.Module) -> None:
+        """Copy the centre of the codes to `model`, and fit its norms and lambdas."""
         assert isinstance(model, Autoencoder)
         model.centre.copy_(self.model.centre)
         model.fit_scale(self.seen, self.held_out)
+
+    def check(self, model: nn.Module) -> Mapping[str, float]:
+        """Return figures of a settled `model`. Raise CollapseError if the training failed.
+
+        The figures are the standard deviation of the codes, the norm of the decoder's Jacobian, and half the
+        standard deviation of the held-out scores, whose mean is two.
+        """
+        assert isinstance(model, Autoencoder)
         deviation = float(model.encode(self.seen).std((0, 2, 3)).mean())
         slope = float(exact(lambda code: _answer(model, code), model.centre, by_place=True).sqrt())
         _refuse_collapse(deviation, slope)

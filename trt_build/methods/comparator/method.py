@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from edge.bundle import Bundle
 from edge.manifest import Calibration, InputSpec
-from edge.render.defects import KINDS
 from trt_build.data.cases import Case, evenly, pair_cases
 from trt_build.data.pairs import read_pairs, split
 from trt_build.engines.verify import Measure
@@ -20,7 +19,6 @@ from trt_build.methods.base import (
     ExportError,
     Method,
     MethodName,
-    TrainOptions,
 )
 from trt_build.methods.comparator.calibrate import held_out_pairs, measure_of, set_thresholds
 from trt_build.methods.comparator.judge import open_judge
@@ -39,22 +37,9 @@ class ComparatorMethod:
     """Judges a board by comparing its picture with that of its master, which has no defects."""
 
     name: MethodName = "comparator"
-    train_options: frozenset[str] = frozenset()
     evaluate_options = frozenset({"chosen_on", "report"})
     quality = "AP at IoU 0.33"
     evaluates_checkpoints = True
-
-    def train(self, data: Path, folder: Path, options: TrainOptions) -> None:
-        """Train on the pairs in `data`, and write the checkpoint to `folder`.
-
-        If `folder` has a checkpoint, continue from it.
-        """
-        from trt_build.methods.comparator.network import ComparatorConfig
-        from trt_build.methods.comparator.train import train_comparator
-        from trt_build.methods.loop import TrainConfig
-
-        training = options.applied_to(TrainConfig(epochs=50))
-        train_comparator(data, folder, network=ComparatorConfig(kinds=KINDS), training=training)
 
     def build(self, config: Mapping[str, Any]) -> Comparator:
         """Return the network that a checkpoint's `config` describes, without its trained weights."""

@@ -23,6 +23,8 @@ from trt_build.methods.comparator.targets import extents_loss, map_loss, targets
 from trt_build.methods.loop import TrainConfig, fit
 from trt_build.terminal.progress import counted
 
+TRAINING = TrainConfig(epochs=50)
+
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
@@ -54,6 +56,9 @@ class ComparatorTask:
         logits, extents = self.model.decode([f[:count] for f in features], [f[count:] for f in features])
         with torch.autocast("cpu", enabled=False):
             return map_loss(logits.float(), map_) + 2.0 * extents_loss(extents.float(), sides)
+
+    def settle(self, model: nn.Module) -> None:
+        """Do nothing: the network has nothing but trained weights."""
 
     def check(self, model: nn.Module) -> Mapping[str, float]:
         """Return quality figures on the held-out pairs in per cent, and the best score threshold, `cut`."""
@@ -106,7 +111,7 @@ def train_comparator(
     folder: Path,
     *,
     network: ComparatorConfig,
-    training: TrainConfig,
+    training: TrainConfig = TRAINING,
     augmentation: Augmentation | None = None,
 ) -> int:
     """Train on the pairs in the folder `pairs`, and return the number of finished epochs.

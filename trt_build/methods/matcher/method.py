@@ -20,7 +20,7 @@ from trt_build.data.errors import DatasetError
 from trt_build.data.products import DRAWING, PHOTO, Pictures, read_products, split_products
 from trt_build.engines.verify import Measure
 from trt_build.figures.ranking import escape_and_overkill, image_auroc
-from trt_build.methods.base import Evaluated, EvaluateOptions, Exportable, Method, MethodName, TrainOptions
+from trt_build.methods.base import Evaluated, EvaluateOptions, Exportable, Method, MethodName
 from trt_build.packing.threshold import CalibrationOptions, set_threshold, write_thresholds
 
 if TYPE_CHECKING:
@@ -37,30 +37,9 @@ class MatcherMethod:
     """Judges a part by comparing a photo of the part with the drawings of its product."""
 
     name: MethodName = "matcher"
-    train_options: frozenset[str] = frozenset()
     evaluate_options: frozenset[str] = frozenset()
     quality = "AUROC"
     evaluates_checkpoints = False
-
-    def train(self, data: Path, folder: Path, options: TrainOptions) -> None:
-        """Train on the products in `data`, and write the checkpoint to `folder`.
-
-        If `folder` has a checkpoint, continue from it. Raise DatasetError if there are too few products.
-        """
-        from trt_build.methods.loop import TrainConfig
-        from trt_build.methods.matcher.network import MatcherConfig
-        from trt_build.methods.matcher.train import PairSampling, train_matcher
-
-        network = MatcherConfig()
-        known, others = split_pictures(data, network.spec)
-        sampling, counts = PairSampling(), [len(np.unique(pictures.product)) for pictures in (known, others)]
-        if counts[0] < sampling.pairs or counts[1] < 2:
-            raise DatasetError(
-                f"{data}: expected at least {sampling.pairs} products to train with and 2 to measure by, found "
-                f"{counts[0]} and {counts[1]}: give more, about {round(1.5 * sampling.pairs)}"
-            )
-        training = options.applied_to(TrainConfig(epochs=40))
-        train_matcher(known, others, folder, network=network, training=training, sampling=sampling)
 
     def build(self, config: Mapping[str, Any]) -> Matcher:
         """Return the network that a checkpoint's `config` describes, without its trained weights."""
@@ -117,6 +96,21 @@ class MatcherMethod:
 def split_pictures(data: Path, spec: InputSpec) -> tuple[Pictures, Pictures]:
     """Return the pictures of the products to train with, and the pictures of the products to test with."""
     return split_products(read_products(data, spec), held_out=HELD_OUT)
+
+
+def pictures_to_train(data: Path, spec: InputSpec, *, pairs: int) -> tuple[Pictures, Pictures]:
+    """Return what `split_pictures` does. Raise DatasetError if there are too few products.
+
+    There must be a product for each of the `pairs` in a batch, and two to measure by.
+    """
+    known, others = split_pictures(data, spec)
+    counts = [len(np.unique(pictures.product)) for pictures in (known, others)]
+    if counts[0] < pairs or counts[1] < 2:
+        raise DatasetError(
+            f"{data}: expected at least {pairs} products to train with and 2 to measure by, found "
+            f"{counts[0]} and {counts[1]}: give more, about {round(1.5 * pairs)}"
+        )
+    return known, others
 
 
 def held_out_pictures(data: Path, spec: InputSpec) -> Pictures:

@@ -28,6 +28,8 @@ from trt_build.methods.matcher.network import Matcher, MatcherConfig
 
 Indices = npt.NDArray[np.int64]
 
+TRAINING = TrainConfig(epochs=40)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PairSampling:
@@ -85,6 +87,9 @@ class MatcherTask:
                 logit = self.model.logit((first * second).sum(dim=1))
                 return F.binary_cross_entropy_with_logits(logit, same)
             return pairs_loss(self.model.logit(vectors @ vectors.T))
+
+    def settle(self, model: nn.Module) -> None:
+        """Do nothing: the network has nothing but trained weights."""
 
     def check(self, model: nn.Module) -> Mapping[str, float]:
         """Return the equal error rate (EER) on the held-out products, in %, for two sets of pairs.

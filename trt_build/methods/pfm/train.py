@@ -49,10 +49,14 @@ class PFMTask:
         ]
         return torch.stack(losses).sum()
 
-    def check(self, model: nn.Module) -> Mapping[str, float]:
-        """Set the scale of map and score. Return the share of the features' variance that is not predicted."""
+    def settle(self, model: nn.Module) -> None:
+        """Set the scale of map and score on good parts that are not trained with."""
         assert isinstance(model, PFM)
         model.fit_scale(self.held_out)
+
+    def check(self, model: nn.Module) -> Mapping[str, float]:
+        """Return the share of the features' variance that is not predicted, on parts not trained with."""
+        assert isinstance(model, PFM)
         return {
             f"unexplained_{stride}": float(_unexplained(level, [pairs[number] for pairs in self.held_out]))
             for number, (stride, level) in enumerate(zip(model.config.strides, model.levels, strict=True))

@@ -46,7 +46,8 @@ class STPMConfig:
 
     teacher: str = "efficientnet_lite0"  # a name in `trt_build.backbones.open`
     second: str | None = None  # the teacher of the second pair; None means no second pair
-    size: int = 256  # both sides of a picture, in pixels
+    height: int = 256  # size of a picture, in pixels
+    width: int = 256
     stem: int = 24
     widths: tuple[int, int, int] = (32, 64, 128)  # channels of the students at strides 4, 8 and 16
     blocks: tuple[int, int, int] = (1, 1, 1)  # residual blocks of the first student at the same strides
@@ -54,7 +55,7 @@ class STPMConfig:
     @property
     def spec(self) -> InputSpec:
         """The size and colour of the network's input pictures."""
-        return InputSpec(height=self.size, width=self.size, color="rgb")
+        return InputSpec(height=self.height, width=self.width, color="rgb")
 
 
 class STPM(nn.Module):

@@ -54,11 +54,15 @@ class STPMTask:
         errors = [(a - b.float()).square().mean() for a, b in zip(seen, expected, strict=True)]
         return torch.stack(errors).sum()
 
+    def settle(self, model: nn.Module) -> None:
+        """Set the scale of map and score on good parts that are not trained with."""
+        assert isinstance(model, STPM)
+        model.fit_scale(_batches(self.held_out))
+
     def check(self, model: nn.Module) -> Mapping[str, float]:
-        """Set the scale of the score. Return the mean distance and score of good parts not trained with."""
+        """Return the mean distance and the mean score of good parts that are not trained with."""
         assert isinstance(model, STPM)
         batches = _batches(self.held_out)
-        model.fit_scale(batches)
         unlike = [torch.cat([level.flatten() for level in model.maps(image)]).mean() for image in batches]
         scores = torch.cat([model(image)[0] for image in batches])
         return {"unlike": float(torch.stack(unlike).mean()), "score": float(scores.mean())}

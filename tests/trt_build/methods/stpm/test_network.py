@@ -23,7 +23,7 @@ from trt_build.methods.stpm.network import STPM, STPMConfig  # noqa: E402
 from trt_build.methods.stpm.train import train_stpm  # noqa: E402
 from trt_build.methods.trained import load_trained  # noqa: E402
 
-SMALL = {"teacher": "mobilenet_v2", "size": 64, "stem": 8, "widths": (8, 12, 16)}
+SMALL = {"teacher": "mobilenet_v2", "height": 64, "width": 64, "stem": 8, "widths": (8, 12, 16)}
 ONE, TWO = STPMConfig(**SMALL), STPMConfig(**SMALL, second="mobilenet_v1")
 both = pytest.mark.parametrize("config", [ONE, TWO], ids=["stpm", "two pairs"])
 
