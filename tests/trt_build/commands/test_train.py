@@ -64,7 +64,7 @@ def parts(part_folder: Path, tmp_path: Path) -> Path:
 
 
 def _few(parts: Path) -> None:
-    for path in sorted((parts / "train/good").iterdir())[30:]:
+    for path in sorted((parts / "train/good").iterdir())[2:]:
         path.unlink()
 
 
@@ -93,7 +93,7 @@ DAMAGE = {
     ("damage", "found", "remedy"),
     [
         ("no good ones", "train/good: expected pictures of good parts", "put them there"),
-        ("few", "30 good parts give ", "take more pictures of good parts"),
+        ("few", "train/good: 2 good parts leave ", "150 would also set a threshold"),
         ("unreadable", "train/good/007.png: expected a picture", "take it out"),
         ("two sizes", "train/good/007.png: is 30x32, most pictures are 32x32", "--mixed-sizes"),
         ("small mask", "spot/003_mask.png: is 16x16, its picture 32x32", "draw the mask anew"),
