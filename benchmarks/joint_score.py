@@ -24,7 +24,8 @@ from trt_build.backbones.open import Backbone, open_backbone
 from trt_build.data.parts import LabelledPart, pictures, read_parts, split_good
 from trt_build.figures.ranking import image_auroc
 from trt_build.methods.autoencoder.network import Autoencoder, AutoencoderConfig
-from trt_build.methods.autoencoder.train import TRAINING, AutoencoderTask, LossConfig
+from trt_build.methods.autoencoder.task import AutoencoderTask, LossConfig
+from trt_build.methods.autoencoder.train import TRAINING
 from trt_build.methods.loop import CHECKPOINT, fit
 from trt_build.methods.trained import load_trained
 
@@ -71,7 +72,14 @@ def main() -> None:
             model = Autoencoder(replace(network, backbone=options.backbone), backbone).eval()
             seen = model.fit_features(raw["fit"])
             held_out, asked = ((x - model.mean) * model.scale for x in (raw["held_out"], tested))
-            task = AutoencoderTask(model=model, seen=seen, held_out=held_out, loss_config=losses, seed=seed)
+            task = AutoencoderTask(
+                model=model,
+                seen=seen,
+                held_out=held_out,
+                loss_config=losses,
+                epochs=options.epochs,
+                seed=seed,
+            )
             training = replace(TRAINING, epochs=options.epochs, seed=seed)
             with tempfile.TemporaryDirectory() as folder:
                 config = {"backbone": options.backbone, "spectral": network.spectral}

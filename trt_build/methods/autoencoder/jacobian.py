@@ -19,6 +19,8 @@ from torch import Tensor
 from torch.func import jvp
 
 Decode = Callable[[Tensor], Tensor]
+#: Directions that are decoded at once by `exact`, to save memory.
+AT_ONCE = 16
 
 
 def exact(decode: Decode, centre: Tensor, *, by_place: bool = False) -> Tensor:
@@ -32,7 +34,8 @@ def exact(decode: Decode, centre: Tensor, *, by_place: bool = False) -> Tensor:
         directions = torch.eye(len(centre)).reshape(-1, len(centre), *places)
     else:
         directions = torch.eye(centre.numel()).reshape(-1, *centre.shape)
-    return _pushed(decode, centre, directions).square().sum()
+    norms = [_pushed(decode, centre, some).square().sum() for some in torch.split(directions, AT_ONCE)]
+    return torch.stack(norms).sum()
 
 
 def forward_projected(decode: Decode, centre: Tensor, *, count: int) -> Tensor:

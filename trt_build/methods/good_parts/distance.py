@@ -73,9 +73,15 @@ def ssim_distance(planes: Tensor, others: Tensor) -> Tensor:
     return 1 - (alike / ((mean.square() + other.square() + first) * (spread + second))).mean(1, keepdim=True)
 
 
-def distance_of(kind: Kind, error: Tensor, unlikeness: Tensor) -> Tensor:
-    """Return the squared error, the unlikeness (one minus SSIM), or the mean of both, as `kind` says."""
-    return {"mse": error, "ssim": unlikeness, "both": (error + unlikeness) / 2}[kind]
+def distance_of(kind: Kind, error: Tensor, seen: Tensor, expected: Tensor) -> Tensor:
+    """Return `error`, the unlikeness (one minus SSIM) of `seen` and `expected`, or the mean of both.
+
+    `error` is a squared error that can be broadcast to the `(N, 1, h, w)` of the unlikeness.
+    """
+    if kind == "mse":
+        return error
+    unlikeness = ssim_distance(seen, expected)
+    return unlikeness if kind == "ssim" else (error + unlikeness) / 2
 
 
 def _blurred(planes: Tensor) -> Tensor:
