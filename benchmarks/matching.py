@@ -32,8 +32,10 @@ from trt_build.figures.matching import Embed
 from trt_build.graphs.fp32 import export_checkpoint
 from trt_build.graphs.int8 import add_int8
 from trt_build.methods.loop import CHECKPOINT, TrainConfig
-from trt_build.methods.matcher.method import CALIBRATION_PICTURES, figures, held_out_pictures
+from trt_build.methods.matcher.evaluate import look_up_all
+from trt_build.methods.matcher.method import CALIBRATION_PICTURES
 from trt_build.methods.matcher.network import SOURCE, MatcherConfig
+from trt_build.methods.matcher.split import held_out_pictures
 from trt_build.methods.matcher.train import CHARACTERS, SINGLE_PAIRS, PairSampling, train_matcher
 
 
@@ -150,15 +152,16 @@ def _plant(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, fl
     trt_build("export", run / CHECKPOINT, draft, "--data", options.data)
     trt_build("calibrate", draft, options.data, "--rate", options.rate)
     bundle = read_draft(draft)
-    found, exact = (
-        figures(bundle, options.data, EngineChoice(precision=precision)) for precision in ("int8", "fp32")
-    )
+    looked_up = look_up_all(bundle, options.data, EngineChoice(precision="int8"))
+    found = looked_up.figures(bundle)
+    exact = look_up_all(bundle, options.data, EngineChoice(precision="fp32")).figures(bundle)
     accuracy, without = (100 - 50 * (figures["escape"] + figures["overkill"]) for figures in (found, exact))
     kept = held_out_pictures(options.data, bundle.manifest.input).pictures
     return {
         "accuracy": accuracy,
         "accuracy_lost": without - accuracy,
         **found,
+        **looked_up.flat(),
         "auroc_lost": exact["auroc"] - found["auroc"],
         "train_s": took,
         "peak_mb": peak,

@@ -26,7 +26,7 @@ from edge.messages import Verdict
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, evenly, judge_all
 from trt_build.data.products import DRAWING, PHOTO, Pictures
-from trt_build.methods.matcher.method import held_out_pictures
+from trt_build.methods.matcher.split import held_out_pictures
 
 
 def write_frames(folder: Path, data: Path, photos: Pictures) -> tuple[int, ...]:

@@ -102,7 +102,7 @@ def test_a_matchers_draft_becomes_a_bundle(
     status, out, _ = trt_build("verify", bundle, "--data", product_folder)
     assert (status, "AUROC: " in out) == (0, True)
     status, out, _ = trt_build("evaluate", bundle, product_folder)
-    assert (status, "overkill" in out) == (0, True)
+    assert (status, "overkill" in out, "they are one product" in out, "top 5" in out) == (0, True, True, True)
 
 
 def test_a_matcher_can_be_given_the_similarity_that_it_accepts(

@@ -11,7 +11,7 @@ from edge.bundle import read_model
 from trt_build.commands.arguments import Data
 from trt_build.methods.base import EvaluateOptions, Method, not_taken
 from trt_build.methods.table import method_of
-from trt_build.terminal.console import console, print_figures
+from trt_build.terminal.console import console, print_figures, print_table
 from trt_build.terminal.progress import working
 from trt_build.whole import writing
 
@@ -53,6 +53,8 @@ def evaluate(
         with writing(report or verdicts or model):
             found = method.evaluate(model, data, options)
     print_figures("figure", found.figures)
+    for table in found.tables:
+        print_table(table.title, table.columns, table.rows)
     for line in found.written:
         console.print(line)
 

@@ -5,6 +5,7 @@ Each product has an inner folder with pictures named `drawing*` and `photo*`.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -76,6 +77,31 @@ def split_products(pictures: Pictures, *, held_out: float, seed: int = 0) -> tup
     """Split off the share `held_out` of the products. Return the training and the held-out pictures."""
     kept = np.array([share_of(name, seed) < held_out for name in pictures.names])
     return pictures.where(~kept[pictures.product]), pictures.where(kept[pictures.product])
+
+
+def split_photos(pictures: Pictures, *, held_out: float, seed: int = 0) -> tuple[Pictures, Pictures]:
+    """Split off about the share `held_out` of each product's photos. Return the other pictures, and these.
+
+    At least one photo of each product remains. Which ones are split off depends on their pixels, so that no
+    photo changes its list when others are added.
+    """
+    apart = np.zeros(len(pictures), np.bool_)
+    for product in np.unique(pictures.product):
+        photos = np.flatnonzero((pictures.product == product) & (pictures.hand == PHOTO))
+        shares = np.array([share_of(hex(zlib.crc32(pictures.pictures[photo])), seed) for photo in photos])
+        apart[photos[(shares < held_out) & (shares < shares.max(initial=0))]] = True
+    return pictures.where(~apart), pictures.where(apart)
+
+
+def joined(first: Pictures, second: Pictures) -> Pictures:
+    """Return the pictures of two parts of one data set together."""
+    return Pictures(
+        pictures=np.concatenate((first.pictures, second.pictures)),
+        product=np.concatenate((first.product, second.product)),
+        group=np.concatenate((first.group, second.group)),
+        hand=np.concatenate((first.hand, second.hand)),
+        names=first.names,
+    )
 
 
 def labelled(

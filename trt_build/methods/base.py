@@ -41,10 +41,20 @@ class EvaluateOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FigureTable:
+    """Figures to be printed as a table. Each row begins with its name; the figures follow."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | float, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluated:
-    """A model's quality figures, and a line of text for each file that the evaluation wrote."""
+    """A model's quality figures, more of them in tables, and a line of text for each file that was written."""
 
     figures: dict[str, float]
+    tables: tuple[FigureTable, ...] = ()
     written: tuple[str, ...] = ()
 
 

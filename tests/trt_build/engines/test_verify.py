@@ -23,7 +23,7 @@ from trt_build.engines.verify import CLOSE, Measure, check_draft, noise, verify
 from trt_build.figures.parts import evaluate
 from trt_build.methods.comparator.calibrate import measure_of
 from trt_build.methods.matcher.method import METHOD as products
-from trt_build.methods.matcher.method import held_out_pictures
+from trt_build.methods.matcher.split import held_out_pictures
 from trt_build.methods.stpm.method import METHOD as parts
 from trt_build.packing.pack import pack
 

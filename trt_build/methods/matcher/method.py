@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.bundle import Bundle, Model, read_draft, read_model
+from edge.bundle import Bundle, read_draft, read_model
 from edge.engines.base import Outputs
 from edge.judges.golden import scores
 from edge.manifest import Calibration, InputSpec, rejected_below
 from edge.recipe import EngineChoice
-from trt_build.data.cases import Case, evenly, judge_all
-from trt_build.data.errors import DatasetError
-from trt_build.data.products import DRAWING, PHOTO, Pictures, read_products, split_products
+from trt_build.data.cases import Case, evenly
+from trt_build.data.products import DRAWING, PHOTO, Pictures
 from trt_build.engines.verify import Measure
-from trt_build.figures.ranking import escape_and_overkill, image_auroc
+from trt_build.figures.ranking import image_auroc
 from trt_build.methods.base import Evaluated, EvaluateOptions, Exportable, Method, MethodName
+from trt_build.methods.matcher.evaluate import look_up_all
+from trt_build.methods.matcher.split import held_out_pictures, split_pictures
 from trt_build.packing.threshold import CalibrationOptions, set_threshold, write_thresholds
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 Scores = npt.NDArray[np.float32]
 
-HELD_OUT = 0.2  # share of the products
 CALIBRATION_PICTURES = 100
 GOLDEN = 8  # products from whose photos the golden frames are chosen
 
@@ -53,7 +53,7 @@ class MatcherMethod:
 
     def calibration_pictures(self, data: Path, spec: InputSpec) -> list[Case]:
         """Return up to 100 training pictures, evenly spread over the data set. INT8 is calibrated on them."""
-        pictures = split_pictures(data, spec)[0].pictures
+        pictures = split_pictures(data, spec).train.pictures
         chosen = evenly(range(len(pictures)), CALIBRATION_PICTURES)
         return [Case(name=str(i), image=pictures[i : i + 1]) for i in chosen]
 
@@ -89,48 +89,14 @@ class MatcherMethod:
         return _own_then_other(held_out_pictures(data, bundle.manifest.input)), measure
 
     def evaluate(self, model: Path, data: Path, options: EvaluateOptions) -> Evaluated:
-        """Return a bundle's AUROC, escape and overkill on all products that were not used for training."""
-        return Evaluated(figures=figures(read_model(model), data, EngineChoice()))
+        """Return how well a bundle judges photos that were not used for training.
 
-
-def split_pictures(data: Path, spec: InputSpec) -> tuple[Pictures, Pictures]:
-    """Return the pictures of the products to train with, and the pictures of the products to test with."""
-    return split_products(read_products(data, spec), held_out=HELD_OUT)
-
-
-def pictures_to_train(data: Path, spec: InputSpec, *, pairs: int) -> tuple[Pictures, Pictures]:
-    """Return what `split_pictures` does. Raise DatasetError if there are too few products.
-
-    There must be a product for each of the `pairs` in a batch, and two to measure by.
-    """
-    known, others = split_pictures(data, spec)
-    counts = [len(np.unique(pictures.product)) for pictures in (known, others)]
-    if counts[0] < pairs or counts[1] < 2:
-        raise DatasetError(
-            f"{data}: expected at least {pairs} products to train with and 2 to measure by, found "
-            f"{counts[0]} and {counts[1]}: give more, about {round(1.5 * pairs)}"
-        )
-    return known, others
-
-
-def held_out_pictures(data: Path, spec: InputSpec) -> Pictures:
-    """Return the pictures of products not used for training. Raise DatasetError if these are fewer than two."""
-    pictures = split_pictures(data, spec)[1]
-    if (found := len(np.unique(pictures.product))) < 2:
-        raise DatasetError(
-            f"{data}: expected at least 2 products that are kept from training, since products are told apart, "
-            f"found {found}: give more products, about 25"
-        )
-    return pictures
-
-
-def figures(bundle: Model, data: Path, choice: EngineChoice) -> dict[str, float]:
-    """Return AUROC, escape and overkill on the held-out products, each 0 to 1, at the bundle's threshold."""
-    cases = list(_own_then_other(held_out_pictures(data, bundle.manifest.input)))
-    (threshold,) = bundle.thresholds.values()
-    own, other = _own_and_other(judge_all(bundle, choice, cases))
-    escapes, overkill = escape_and_overkill(own, other, threshold)
-    return {"auroc": image_auroc(own, other), "escape": escapes.rate, "overkill": overkill.rate}
+        AUROC, escape and overkill are of products that were not used for training either. The tables are of
+        these (open set), and of the products that were (closed set).
+        """
+        bundle = read_model(model)
+        found = look_up_all(bundle, data, EngineChoice())
+        return Evaluated(figures=found.figures(bundle), tables=found.tables())
 
 
 def _own_then_other(pictures: Pictures) -> Iterator[Case]:

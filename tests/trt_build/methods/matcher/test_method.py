@@ -16,13 +16,17 @@ from edge.engines import open_engine
 from edge.engines.base import Engine, Sample
 from edge.judges.gallery import Gallery
 from edge.judges.golden import scores
+from edge.manifest import InputSpec, rejected_below
 from edge.recipe import EngineChoice
 from trt_build.data.cases import judge_all
 from trt_build.data.errors import DatasetError
 from trt_build.data.products import DRAWING, PHOTO, Pictures
 from trt_build.figures import ranking
-from trt_build.methods.matcher.method import CALIBRATION_PICTURES, figures, held_out_pictures, split_pictures
+from trt_build.methods.base import EvaluateOptions
+from trt_build.methods.matcher.evaluate import look_up_all
+from trt_build.methods.matcher.method import CALIBRATION_PICTURES
 from trt_build.methods.matcher.method import METHOD as products
+from trt_build.methods.matcher.split import held_out_pictures, split_pictures
 from trt_build.packing.threshold import CalibrationOptions
 
 
@@ -34,7 +38,7 @@ def calibrated(calibrated_matcher: Path) -> Bundle:
 @pytest.fixture(scope="module")
 def kept(calibrated: Bundle, product_folder: Path) -> Pictures:
     """The pictures of the products that were not trained with."""
-    return split_pictures(product_folder, calibrated.manifest.input)[1]
+    return split_pictures(product_folder, calibrated.manifest.input).open
 
 
 def galleries(engine: Engine, pictures: Pictures) -> list[Gallery]:
@@ -104,7 +108,7 @@ def test_the_figures_are_those_of_the_scores(calibrated: Bundle, kept: Pictures,
             own.append(float(of[at].score(outputs)["score"][0]))
             other.append(float(of[(at + 1) % len(of)].score(outputs)["score"][0]))
     threshold = np.float32(calibrated.manifest.thresholds["product"])
-    found = figures(calibrated, product_folder, EngineChoice())
+    found = look_up_all(calibrated, product_folder, EngineChoice()).figures(calibrated)
     assert found == {
         "auroc": pytest.approx(ranking.image_auroc(np.array(own), np.array(other))),
         "escape": (np.array(other, np.float32) < threshold).mean(),
@@ -131,7 +135,7 @@ def test_too_few_products_leave_the_draft_as_it_was(
             "calibrate": lambda: products.calibrate(draft, folder, CalibrationOptions()),
             "kept": lambda: list(products.held_out(folder, bundle.manifest.input)),
             "labelled": lambda: products.labelled(folder, bundle),
-            "evaluate": lambda: figures(bundle, folder, EngineChoice()),
+            "evaluate": lambda: look_up_all(bundle, folder, EngineChoice()),
         }[step]()
     assert (draft / "manifest.json").read_bytes() == before
 
@@ -149,3 +153,68 @@ def test_a_product_that_is_added_moves_no_other(
         return {pictures.names[product] for product in pictures.product}
 
     assert held_out(more) - {"a-new-one"} == held_out(product_folder)
+
+
+def test_some_photos_of_each_product_are_kept_for_the_closed_set(product_folder: Path, tmp_path: Path) -> None:
+    """About a fifth, never the last; all drawings are trained with; a photo that is added moves no other."""
+    spec = InputSpec(height=32, width=32)
+    split = split_pictures(product_folder, spec)
+    assert set(split.closed.product) <= set(split.train.product)
+    assert not set(split.closed.product) & set(split.open.product)
+    assert (split.closed.hand == PHOTO).all()
+    photos = np.bincount(split.train.product[split.train.hand == PHOTO], minlength=40)
+    assert (photos[np.unique(split.train.product)] >= 1).all()
+    assert (split.train.hand == DRAWING).sum() == 2 * len(np.unique(split.train.product))
+    assert 0.1 < len(split.closed) / (len(split.closed) + photos.sum()) < 0.3
+
+    more = Path(shutil.copytree(product_folder, tmp_path / "more"))
+    for product in more.iterdir():
+        shutil.copy(product_folder / "product-00" / "drawing-0.png", product / "photo-00.png")
+    after = {picture.tobytes() for picture in split_pictures(more, spec).closed.pictures}
+    assert {picture.tobytes() for picture in split.closed.pictures} <= after
+
+
+def test_closed_and_open_set_are_looked_up_as_the_line_judges(
+    calibrated: Bundle, kept: Pictures, product_folder: Path
+) -> None:
+    """The scores are those of the line's galleries; a product is looked for among those of both sets."""
+    found = look_up_all(calibrated, product_folder, EngineChoice())
+    split = split_pictures(product_folder, calibrated.manifest.input)
+    with open_engine(EngineChoice(), calibrated) as engine:
+        of = galleries(engine, kept)
+        photos = kept.where(kept.hand == PHOTO)
+        for row, photo in enumerate(photos.pictures[:5]):
+            engine.submit(0, [Sample(photo[np.newaxis])])
+            outputs = engine.collect(0)[0]
+            expected = [gallery.score(outputs)["score"][0] for gallery in of]
+            np.testing.assert_array_equal(found.sets["open"].scores[row], expected)
+    assert found.everywhere["open"].scores.shape == (len(photos), 40)
+    assert found.everywhere["closed"].scores.shape == (len(split.closed), 40)
+    assert found.sets["closed"].scores.shape == (len(split.closed), 40 - len(of))
+    flat = found.flat()
+    limit = np.float32(rejected_below(0.55))
+    assert flat["open_same_55"] == (found.sets["open"].same < limit).mean()
+    assert flat["closed_different_55"] == (found.sets["closed"].different >= limit).mean()
+    first = found.everywhere["open"].scores.argmin(axis=1) == found.everywhere["open"].own
+    assert flat["open_top_1"] == first.mean() > 0.5
+
+
+def test_the_tables_have_a_line_for_each_similarity(calibrated: Bundle, product_folder: Path) -> None:
+    """Closed set beside open set, in %."""
+    evaluated = products.evaluate(calibrated.folder, product_folder, EvaluateOptions())
+    pairs, first = evaluated.tables
+    assert [row[0] for row in pairs.rows] == ["0.40", "0.45", "0.50", "0.55", "0.60", "0.70"]
+    assert pairs.columns[1::3] == ("closed set: same", "open set: same")
+    assert pairs.columns[3::3] == ("closed set: mean", "open set: mean")
+    assert first.columns == ("", "closed set", "open set")
+    flat = look_up_all(calibrated, product_folder, EngineChoice()).flat()
+    assert pairs.rows[2][4] == pytest.approx(100 * flat["open_same_50"])
+    assert first.rows[1][1:] == pytest.approx((100 * flat["closed_top_3"], 100 * flat["open_top_3"]))
+
+
+def test_without_photos_for_it_there_is_no_closed_set(matcher_draft: Path, tmp_path: Path) -> None:
+    """A folder with one photo of each product is measured on the open set alone."""
+    folder = write_products(tmp_path / "single", products=20, drawings=1, photos=1)
+    found = look_up_all(read_model(matcher_draft), folder, EngineChoice())
+    assert [*found.sets] == [*found.everywhere] == ["open"]
+    assert found.tables()[1].columns == ("", "open set")
