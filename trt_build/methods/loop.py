@@ -14,12 +14,12 @@ import math
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from edge.engines.processor import computes_bfloat16
 from edge.errors import EdgeError
+from trt_build.methods.optimiser import Group, Kind, optimiser_of, rate_at, set_rate
 from trt_build.terminal.console import console
 from trt_build.terminal.interrupt import keeping_ctrl_c
 from trt_build.terminal.progress import working
@@ -70,29 +71,40 @@ class TrainConfig:
     """The settings of a training. `rate` is the highest learning rate, which is reached after the warm-up."""
 
     epochs: int
-    optimiser: Literal["adamw", "sgd"] = "adamw"  # sgd has Nesterov's momentum of 0.9
+    optimiser: Kind = "adamw"
     rate: float = 2e-3
     decay: float = 0.02
     warm_up: float = 0.03  # share of all steps, at the start, in which the rate rises
     cool_down: float = 0.5  # share of all steps, at the end, in which the rate falls
+    clip: float = 10.0  # largest norm of a group's gradient; a longer gradient is shortened to it
     average: float = 0.998  # weight of the old mean in the running mean of the weights, at each step
     check_every: int = 1  # epochs between two calls of `Task.check`
+    #: A figure of `Task.check`: the checkpoint keeps the weights of the epoch in which it was lowest.
+    keep_lowest: str | None = None
     seed: int = 0
     #: Compute in bfloat16 if the CPU supports it. Emulated bfloat16 is several times slower than float32.
     bf16: bool = True
 
 
-def fit(task: Task, folder: Path, config: TrainConfig, *, describe: Mapping[str, Any]) -> int:
+def fit(
+    task: Task,
+    folder: Path,
+    config: TrainConfig,
+    *,
+    describe: Mapping[str, Any],
+    groups: Sequence[Group] = (),
+) -> int:
     """Train until the network has had `config.epochs` epochs in all, and return its number of epochs.
 
     If `folder` has a checkpoint, continue from it: its epochs count too. `describe` is the network's
-    configuration. It is stored in the checkpoint, so that the network can be built again. If training fails,
-    raise TrainingError and keep the checkpoint.
+    configuration. It is stored in the checkpoint, so that the network can be built again. `groups` are the
+    parts of the network that learn by themselves; without any, the whole network is one group. If training
+    fails, raise TrainingError and keep the checkpoint.
     """
     random.seed(config.seed)
     np.random.seed(config.seed)
     torch.manual_seed(config.seed)
-    run = _Run(task, config, describe)
+    run = _Run(task, config, describe, groups or [Group(module=task.model)])
     done = run.restore(folder / CHECKPOINT)
     steps = len(task.batches(done)) if done < config.epochs else 0
     if done < config.epochs and not steps:
@@ -148,11 +160,16 @@ class _Run:
     initial weights, so the mean would have other weights.
     """
 
-    def __init__(self, task: Task, config: TrainConfig, describe: Mapping[str, Any]) -> None:
+    def __init__(
+        self, task: Task, config: TrainConfig, describe: Mapping[str, Any], groups: Sequence[Group]
+    ) -> None:
         self._task, self._config, self._describe = task, config, dict(describe)
         self._model = task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._averaged = copy.deepcopy(self._model).eval()
-        self._optimiser = _optimiser(self._model, config)
+        self._groups = groups
+        self._optimiser = optimiser_of(groups, config.optimiser, config.rate, config.decay)
+        self._lowest = math.inf
+        self._kept: dict[str, Tensor] | None = None  # the weights with the lowest figure `keep_lowest`
         self._bf16 = config.bf16 and computes_bfloat16()
 
     def epoch(self, epoch: int, tell: Callable[[int, int, float], object]) -> dict[str, float]:
@@ -176,7 +193,9 @@ class _Run:
         with torch.no_grad():
             self._task.settle(self._averaged)
             if (epoch + 1) % self._config.check_every == 0 or epoch + 1 == self._config.epochs:
-                line |= {name: round(value, 4) for name, value in self._task.check(self._averaged).items()}
+                figures = self._task.check(self._averaged)
+                self._keep_lowest(figures)
+                line |= {name: round(value, 4) for name, value in figures.items()}
         return line
 
     def save(self, path: Path, epochs: int) -> None:
@@ -186,13 +205,16 @@ class _Run:
         """
         state = {
             "epoch": epochs,
-            "weights": self._averaged.state_dict(),
+            "weights": self._kept or self._averaged.state_dict(),
+            "lowest": self._lowest,
             "model": self._model.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "random": torch.get_rng_state(),
             "config": asdict(self._config),
             "describe": self._describe,
         }
+        if self._kept is not None:
+            state["averaged"] = self._averaged.state_dict()
         # Saved to memory first, because torch.save does not say why a file cannot be written.
         whole = io.BytesIO()
         torch.save(state, whole)
@@ -220,20 +242,29 @@ class _Run:
                 "train in another folder, or take it out of this one"
             )
         self._model.load_state_dict(state["model"])
-        self._averaged.load_state_dict(state["weights"])
+        self._averaged.load_state_dict(state.get("averaged", state["weights"]))
+        self._lowest, self._kept = state["lowest"], state["weights"] if "averaged" in state else None
         self._optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["random"])
         return int(state["epoch"])
 
+    def _keep_lowest(self, figures: Mapping[str, float]) -> None:
+        """Keep the weights of this epoch if the figure that the configuration names is the lowest so far."""
+        name = self._config.keep_lowest
+        if name is not None and figures[name] < self._lowest:
+            self._lowest = figures[name]
+            self._kept = {key: value.clone() for key, value in self._averaged.state_dict().items()}
+
     def _step(self, batch: Any, done: float) -> float:
         """Train on one batch and return its loss. `done` is the share of all steps done so far, 0 to 1."""
-        for group in self._optimiser.param_groups:
-            group["lr"] = self._config.rate * rate_at(done, self._config.warm_up, self._config.cool_down)
+        rate = self._config.rate * rate_at(done, self._config.warm_up, self._config.cool_down)
+        set_rate(self._optimiser, rate)
         with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
             loss = self._task.loss(batch)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self._model.parameters(), 10.0)
+        for group in self._groups:
+            nn.utils.clip_grad_norm_(group.module.parameters(), self._config.clip)
         self._optimiser.step()
         return loss.item()
 
@@ -248,26 +279,6 @@ def _writing(path: Path) -> Iterator[None]:
             f"{path}: cannot be written: {error.strerror}: make room, then train again: it goes on from the "
             "last epoch that was kept"
         ) from error
-
-
-def rate_at(done: float, warm_up: float, cool_down: float) -> float:
-    """Return the learning rate as a share of the highest rate. It rises, stays level, and falls to 0.001.
-
-    All parameters are shares of all steps: those done, those in which the rate rises, those in which it falls.
-    """
-    return max(min(done / warm_up if warm_up else 1.0, 1.0, (1 - done) / cool_down if cool_down else 1.0), 1e-3)
-
-
-def _optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Return the optimiser for all weights that are not frozen. Biases and norm scales have no weight decay."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    if config.optimiser == "sgd":
-        return torch.optim.SGD(groups, lr=config.rate, momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(groups, lr=config.rate)
 
 
 @torch.no_grad()

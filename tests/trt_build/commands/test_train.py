@@ -178,6 +178,7 @@ def test_each_method_can_be_trained() -> None:
         ("autoencoder", ("--second", "resnet18"), "No such option: --second"),
         ("comparator", ("--backbone", "resnet18"), "No such option: --backbone"),
         ("stpm", ("--position",), "No such option: --position"),
+        ("stpm", ("--second-widths", "32,64"), "three numbers of channels such as 32,64,128, found '32,64'"),
         ("matcher", ("--mixed-sizes",), "No such option: --mixed-sizes"),
         ("stpm", ("--size", "250"), "expected a width and a height such as 384x256"),
         ("pfm", ("--size", "0"), "in multiples of 32 pixels, found '0'"),

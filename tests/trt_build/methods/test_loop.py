@@ -23,7 +23,8 @@ from trt_build.figures.boards import choose_thresholds, draw_worst, figures, fin
 from trt_build.methods.comparator.augment import Augmentation  # noqa: E402
 from trt_build.methods.comparator.network import Comparator, ComparatorConfig  # noqa: E402
 from trt_build.methods.comparator.train import ComparatorTask, torch_judge  # noqa: E402
-from trt_build.methods.loop import CHECKPOINT, CheckpointError, TrainConfig, TrainingError, fit, load, rate_at  # noqa: E402
+from trt_build.methods.loop import CHECKPOINT, CheckpointError, TrainConfig, TrainingError, fit, load  # noqa: E402
+from trt_build.methods.optimiser import rate_at  # noqa: E402
 from trt_build.methods.trained import load_trained  # noqa: E402
 
 
@@ -173,6 +174,26 @@ def test_sgd_learns_as_well(tmp_path: Path):
     assert all("momentum_buffer" in state for state in momentum.values())
     line = json.loads((tmp_path / "whole/progress.jsonl").read_text().splitlines()[-1])
     assert line["at_one"] == pytest.approx(3, abs=0.2)
+
+
+class Rising(Line):
+    """With a figure that falls and then rises: the distance of the weight from 1.5 on its way to 2."""
+
+    def check(self, model: torch.nn.Module) -> dict[str, float]:
+        return {"far": abs(float(model.weight) - 1.5)}
+
+
+def test_the_best_epoch_is_kept(tmp_path: Path):
+    """The checkpoint judges with the weights of the lowest figure, and goes on from those of the last epoch."""
+    config = replace(CONFIG, keep_lowest="far")
+    fit(Rising(), tmp_path / "last", CONFIG, describe={})
+    fit(Rising(), tmp_path / "best", config, describe={})
+    fit(Rising(), tmp_path / "stopped", replace(config, epochs=4, cool_down=0.25), describe={})
+    far = [json.loads(line)["far"] for line in (tmp_path / "best/progress.jsonl").read_text().splitlines()]
+    assert min(far) < far[-1]
+    best, last = (load(tmp_path / name / CHECKPOINT) for name in ("best", "last"))
+    assert abs(float(best["weights"]["weight"]) - 1.5) == pytest.approx(min(far), abs=1e-4)
+    assert torch.equal(best["averaged"]["weight"], last["weights"]["weight"])
 
 
 def test_frozen_weights_stay_as_they_are(tmp_path: Path):

@@ -76,6 +76,14 @@ MixedSizes = Annotated[
     ),
 ]
 
+AsPublished = Annotated[
+    bool,
+    typer.Option(
+        "--as-published",
+        help="Train as the method's paper does: its network, loss, optimiser and score. This takes longer.",
+    ),
+]
+
 
 @contextmanager
 def training() -> Iterator[None]:

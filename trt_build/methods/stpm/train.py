@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,11 +15,27 @@ from trt_build.backbones.open import open_backbone
 from trt_build.data.good import read_good
 from trt_build.data.parts import LabelledPart, pictures
 from trt_build.methods.loop import TrainConfig, fit
-from trt_build.methods.stpm.network import STPM, STPMConfig
+from trt_build.methods.optimiser import Group
+from trt_build.methods.stpm.network import STPM, Seen, STPMConfig
 from trt_build.terminal.progress import counted
 
 #: The running mean of the weights covers few steps, because a training has only a few hundred.
 TRAINING = TrainConfig(epochs=40, rate=2e-3, decay=1e-4, average=0.95, check_every=10)
+#: The training of both papers: the same rate all the time, no mean of weights, and the best epoch is kept.
+AS_PUBLISHED = TrainConfig(
+    epochs=100,
+    optimiser="sgd",
+    rate=0.4,
+    decay=1e-4,
+    warm_up=0,
+    cool_down=0,
+    average=0,
+    clip=math.inf,
+    keep_lowest="product",
+    bf16=False,
+)
+#: Number of pictures in a batch, and in a batch of the papers.
+BATCH, BATCH_AS_PUBLISHED = 16, 32
 #: Number of pictures that the teachers process at once.
 AT_ONCE = 8
 
@@ -27,45 +44,53 @@ AT_ONCE = 8
 class STPMTask:
     """Gives pictures of good parts, and the teachers' features of them, to the training loop in batches.
 
-    `seen` has whitened features, `(N, C, h, w)` float16, for each teacher and stride. `deepest` has the first
-    teacher's deepest features if there is a second student. `held_out` are pictures that are not trained with.
+    All features are float16. `held_out` has pictures that are not trained with.
     """
 
     model: STPM
-    images: Tensor
-    seen: list[Tensor]
-    deepest: Tensor | None
-    held_out: Tensor
-    batch: int = 16
+    seen: Seen
+    held_out: list[Seen]
+    batch: int = BATCH
     seed: int = 0
 
     def batches(self, epoch: int) -> list[Tensor]:
         """Return an epoch's batches. Each batch holds the indices of its pictures, `(B,)` int64."""
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.images))
+        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.seen.image))
         batch = min(self.batch, len(order))
         return [torch.from_numpy(order[i : i + batch]) for i in range(0, len(order) - batch + 1, batch)]
 
     def loss(self, batch: Tensor) -> Tensor:
-        """Return the students' mean squared error on a batch, summed over all strides, as a scalar."""
-        seen = [level[batch].float() for level in self.seen]
-        deepest = None if self.deepest is None else self.deepest[batch].float()
-        images = self.images[batch].contiguous(memory_format=torch.channels_last)
-        expected = self.model.expect(images, seen, deepest)
-        errors = [(a - b.float()).square().mean() for a, b in zip(seen, expected, strict=True)]
-        return torch.stack(errors).sum()
+        """Return the students' errors on a batch, summed over all teachers and strides, as a scalar."""
+        image, targets, deepest = self.seen
+        return self.model.loss(
+            Seen(
+                image[batch].contiguous(memory_format=torch.channels_last),
+                [target[batch] for target in targets],
+                None if deepest is None else deepest[batch],
+            )
+        )
 
     def settle(self, model: nn.Module) -> None:
         """Set the scale of map and score on good parts that are not trained with."""
         assert isinstance(model, STPM)
-        model.fit_scale(_batches(self.held_out))
+        model.fit_scale(self.held_out)
 
     def check(self, model: nn.Module) -> Mapping[str, float]:
-        """Return the mean distance and the mean score of good parts that are not trained with."""
+        """Return the mean distance and the mean score of good parts that are not trained with.
+
+        As published, also return the cube root of the mean product of their distances.
+        """
         assert isinstance(model, STPM)
-        batches = _batches(self.held_out)
-        unlike = [torch.cat([level.flatten() for level in model.maps(image)]).mean() for image in batches]
-        scores = torch.cat([model(image)[0] for image in batches])
-        return {"unlike": float(torch.stack(unlike).mean()), "score": float(scores.mean())}
+        distances = [model.distances(seen) for seen in self.held_out]
+        combined = [model.combine(maps) for maps in distances]
+        figures = {
+            "unlike": torch.cat([map_.flatten() for maps in distances for map_ in maps]).mean(),
+            "score": torch.cat([score for score, _ in combined]).mean(),
+        }
+        if model.config.as_published:
+            products = torch.cat([map_.flatten() for _, map_ in combined]).double() ** 3
+            figures["product"] = products.mean() ** (1 / 3)
+        return {name: float(figure) for name, figure in figures.items()}
 
 
 def train_stpm(
@@ -81,35 +106,39 @@ def train_stpm(
     Keep the checkpoint in `folder`, and continue from it if it exists. `open_backbone` looks for the weights of
     the teachers.
     """
-    torch.manual_seed(training.seed)
     good = read_good(data, mixed_sizes=mixed_sizes)
     names = [network.teacher] if network.second is None else [network.teacher, network.second]
-    model = STPM(network, [open_backbone(name) for name in names]).eval()
-    images, held_out = _pictures(good.fit, network), _pictures(good.validation, network)
-    model.fit_features(counted(_batches(images), "learning what is usual", unit="step"))
-    seen, deepest = _seen(model, images)
+    teachers = [open_backbone(name) for name in names]
+    # After the teachers, whose weights are random until they are read: a second one changes no student.
+    torch.manual_seed(training.seed)
+    model = STPM(network, teachers).eval()
+    images = _batches(good.fit, network)
+    model.fit_features(counted(images, "learning what is usual", unit="step"))
     task = STPMTask(
-        model=model, images=images, seen=seen, deepest=deepest, held_out=held_out, seed=training.seed
+        model=model,
+        seen=_together(_look(model, batch) for batch in counted(images, "looking at pictures", unit="step")),
+        held_out=[_look(model, batch) for batch in _batches(good.validation, network)],
+        batch=BATCH_AS_PUBLISHED if network.as_published else BATCH,
+        seed=training.seed,
     )
-    return fit(task, folder, training, describe={"model": "stpm", "config": asdict(network)})
-
-
-def _pictures(parts: Sequence[LabelledPart], network: STPMConfig) -> Tensor:
-    return torch.from_numpy(pictures(parts, network.spec))
+    students = [Group(module=student) for student in (model.student, model.restorer) if student is not None]
+    describe = {"model": "stpm", "config": asdict(network)}
+    return fit(task, folder, training, describe=describe, groups=students)
 
 
 @torch.no_grad()
-def _seen(model: STPM, images: Tensor) -> tuple[list[Tensor], Tensor | None]:
-    """Return the teachers' features of all pictures, and the deepest features if needed, all as float16."""
-    levels: list[list[Tensor]] = []
-    deepest: list[Tensor] = []
-    for batch in counted(_batches(images), "looking at pictures", unit="step"):
-        seen, deep = model.look(batch)
-        levels.append([level.half() for level in seen])
-        deepest += [] if deep is None else [deep.half()]
-    joined = [torch.cat(level) for level in zip(*levels, strict=True)]
-    return joined, torch.cat(deepest) if deepest else None
+def _look(model: STPM, batch: Tensor) -> Seen:
+    """Return what the teachers see in a batch of pictures, as float16."""
+    image, targets, deepest = model.look(batch)
+    return Seen(image, [target.half() for target in targets], None if deepest is None else deepest.half())
 
 
-def _batches(images: Tensor) -> list[Tensor]:
-    return [images[i : i + AT_ONCE] for i in range(0, len(images), AT_ONCE)]
+def _together(seen: Iterable[Seen]) -> Seen:
+    """Join what the teachers see in all batches."""
+    images, targets, deepest = zip(*seen, strict=True)
+    joined = [torch.cat(level) for level in zip(*targets, strict=True)]
+    return Seen(torch.cat(images), joined, None if deepest[0] is None else torch.cat(deepest))
+
+
+def _batches(parts: Sequence[LabelledPart], network: STPMConfig) -> list[Tensor]:
+    return list(torch.split(torch.from_numpy(pictures(parts, network.spec)), AT_ONCE))

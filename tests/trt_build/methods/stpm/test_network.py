@@ -6,103 +6,21 @@ import logging
 import warnings
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch, which only building models uses")
 ort = pytest.importorskip("onnxruntime")
 
-from trt_build.backbones.open import build_backbone  # noqa: E402
-from trt_build.figures.ranking import image_auroc  # noqa: E402
+from discs import discs  # noqa: E402
+
 from trt_build.methods.good_parts.maps import HEIGHT, MapScale  # noqa: E402
 from trt_build.methods.good_parts.whitening import Whitening  # noqa: E402
-from trt_build.methods.loop import CHECKPOINT, TrainConfig, load  # noqa: E402
-from trt_build.methods.stpm import train as module  # noqa: E402
 from trt_build.methods.stpm.network import STPM, STPMConfig  # noqa: E402
-from trt_build.methods.stpm.train import train_stpm  # noqa: E402
-from trt_build.methods.trained import load_trained  # noqa: E402
 
 SMALL = {"teacher": "mobilenet_v2", "height": 64, "width": 64, "stem": 8, "widths": (8, 12, 16)}
 ONE, TWO = STPMConfig(**SMALL), STPMConfig(**SMALL, second="mobilenet_v1")
 both = pytest.mark.parametrize("config", [ONE, TWO], ids=["stpm", "two pairs"])
-
-
-def part(rng: np.random.Generator, *, bad: bool = False) -> np.ndarray:
-    """A grey disc on a darker ground, `(3, 64, 64)` uint8; a bad one has a bright scratch."""
-    picture = np.full((64, 64, 3), 60, np.uint8)
-    cv2.circle(picture, (32, 32), 22, (150, 150, 150), -1)
-    if bad:
-        x, y = (int(v) for v in rng.integers(20, 36, 2))
-        cv2.line(picture, (x, y), (x + 14, y + 8), (255, 255, 255), 5)
-    noisy = picture.astype(np.int16) + rng.integers(-4, 5, picture.shape)
-    return np.clip(noisy, 0, 255).astype(np.uint8).transpose(2, 0, 1)
-
-
-def images(count: int, seed: int, *, bad: bool = False) -> torch.Tensor:
-    rng = np.random.default_rng(seed)
-    return torch.from_numpy(np.stack([part(rng, bad=bad) for _ in range(count)]))
-
-
-@pytest.fixture(autouse=True)
-def teachers_of_chance(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Teachers with random weights, the same each time: no file is needed."""
-
-    def opened(name: str) -> torch.nn.Module:
-        state = torch.get_rng_state()
-        torch.manual_seed(1)
-        backbone = build_backbone(name)
-        torch.set_rng_state(state)
-        return backbone
-
-    monkeypatch.setattr(module, "open_backbone", opened)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """110 good parts in MVTec AD's layout."""
-    folder = tmp_path_factory.mktemp("discs") / "train" / "good"
-    folder.mkdir(parents=True)
-    for i, image in enumerate(images(110, 0).numpy()):
-        cv2.imwrite(str(folder / f"{i:03}.png"), np.ascontiguousarray(image.transpose(1, 2, 0)[..., ::-1]))
-    return folder.parent.parent
-
-
-def quick(epochs: int) -> TrainConfig:
-    return TrainConfig(epochs=epochs, rate=3e-3, average=0.8, check_every=epochs, bf16=False)
-
-
-@pytest.mark.slow  # how well chance teachers teach differs between machines
-@both
-def test_students_tell_bad_parts_from_good(folder: Path, tmp_path: Path, config: STPMConfig) -> None:
-    """After some seconds of training on good parts alone, a scratch scores higher and shows where it is."""
-    train_stpm(folder, tmp_path, network=config, training=quick(24))
-    model = load_trained(tmp_path / CHECKPOINT).network
-    with torch.inference_mode():
-        good, bad = model(images(12, 5))[0].numpy(), model(images(12, 6, bad=True))[0].numpy()
-        score, map_ = model(images(2, 7))
-    assert image_auroc(good, bad) > 0.9
-    assert score.shape == (2,)
-    assert map_.shape == (2, 1, 16, 16)
-    assert torch.isfinite(map_).all()
-
-
-def test_a_stopped_training_goes_on(folder: Path, tmp_path: Path) -> None:
-    """Two epochs and then two more end with the weights of four at once."""
-    for name, parts in (("whole", (4,)), ("stopped", (2, 4))):
-        for epochs in parts:
-            training = TrainConfig(epochs=epochs, warm_up=0, cool_down=0, check_every=4, bf16=False)
-            train_stpm(folder, tmp_path / name, network=ONE, training=training)
-    whole, stopped = (load(tmp_path / name / CHECKPOINT)["weights"] for name in ("whole", "stopped"))
-    assert all(torch.equal(whole[key], stopped[key]) for key in whole if key.startswith("student"))
-
-
-def test_teachers_are_not_trained(folder: Path, tmp_path: Path) -> None:
-    """The weights that were opened are those that judge."""
-    train_stpm(folder, tmp_path, network=TWO, training=quick(1))
-    model = load_trained(tmp_path / CHECKPOINT).network
-    opened = module.open_backbone("mobilenet_v1").state_dict()
-    assert all(torch.equal(opened[key], value) for key, value in model.teachers[1].state_dict().items())
 
 
 @both
@@ -110,9 +28,10 @@ def test_the_graph_computes_what_the_model_does(tmp_path: Path, config: STPMConf
     """One graph of fixed size, bytes in, score and map out."""
     torch.manual_seed(0)
     model = STPM(config).eval()
-    model.fit_features([images(8, 0)])
-    model.fit_scale([images(4, 1)])
-    image = images(1, 2)
+    model.fit_features([discs(8, 0)])
+    with torch.no_grad():
+        model.fit_scale([model.look(discs(4, 1))])
+    image = discs(1, 2)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells that torchvision is missing
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # the exporter's own
