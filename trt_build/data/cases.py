@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from edge.bundle import Bundle, Model
 from edge.engines import open_engine
 from edge.engines.base import Engine, Outputs
+from edge.image.warp import FLAT
 from edge.judges.arming import armed_engine
 from edge.judges.golden import check_numbers, judge
 from edge.manifest import InputSpec, ModelManifest
@@ -50,6 +51,13 @@ def part_cases(parts: Sequence[LabelledPart], spec: InputSpec) -> Iterator[Case]
     """Yield an engine input for each part, without a master."""
     for part in parts:
         yield Case(name=part.name.replace("/", "-"), image=picture(part, spec))
+
+
+def painted(case: Case, ignored: npt.NDArray[np.bool_] | None) -> Case:
+    """Return the case with what is not judged painted flat. `ignored` is `(H, W)`, or None if all is judged."""
+    if ignored is None:
+        return case
+    return replace(case, image=np.where(ignored, np.uint8(FLAT), case.image))
 
 
 def answer(engine: Engine, manifest: ModelManifest, case: Case) -> Outputs:

@@ -4,6 +4,7 @@
     test/good/<id>.*                     good parts for the test; all of test/ may be missing
     test/<kind>/<id>.*                   defective parts, one folder for each kind of defect
     ground_truth/<kind>/<id>_mask.png    mask of the picture's size; not 0 at the defect
+    ignore.png                           mask of the pictures' size; not 0 where nothing is judged; optional
 
 A mask may be empty. The part then counts as defective, but all its pixels count as good. Without
 ground_truth/ there are no masks, so no figures for pixels are computed.
@@ -13,20 +14,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge.bundle import Model
+from edge.image.ignore import at_input
+from edge.image.ignore import mask_of as mask_in
 from edge.image.warp import Warper
 from edge.manifest import InputSpec
 from edge.text import readable
-from trt_build.data.errors import raise_mistakes
+from trt_build.data.errors import DatasetError, raise_mistakes
 from trt_build.data.pictures import entries, is_picture, read_picture
 from trt_build.data.shares import share_of
-from trt_build.data.unfit import GOOD, unfit
+from trt_build.data.unfit import GOOD, IGNORE, unfit
 
 Picture = npt.NDArray[np.uint8]
 
@@ -43,6 +47,7 @@ class LabelledPart:
     kind: str  # "good", or the kind of defect
     path: Path
     mask: Path | None = None  # of a defective part, if the folder has masks
+    ignore: Path | None = None  # mask of what is not judged, if the folder has one
 
     @property
     def is_good(self) -> bool:
@@ -74,7 +79,7 @@ def read_parts(folder: Path, *, mixed_sizes: bool = False) -> Parts:
     the training list or in the test list.
     """
     train, test = _labelled(folder, "train"), _labelled(folder, "test")
-    raise_mistakes(unfit(folder, train, test, mixed_sizes=mixed_sizes))
+    raise_mistakes(unfit(folder, train, test, _ignore(folder), mixed_sizes=mixed_sizes))
     return Parts(train=train, test=test)
 
 
@@ -100,10 +105,13 @@ def split_good(parts: Sequence[LabelledPart], *, seed: int = 0) -> Good:
 
 
 def picture(part: LabelledPart, spec: InputSpec) -> Picture:
-    """Return a part's whole picture as the model's input, `(1, C, H, W)` uint8, resized as on the line."""
+    """Return a part's whole picture as the model's input, `(1, C, H, W)` uint8, resized as on the line.
+
+    What is not judged is painted flat, as on the line.
+    """
     out = np.empty(spec.shape, np.uint8)
     frame = frame_of(part)
-    Warper(None, spec).warp(frame.shape).apply(frame, out)
+    Warper(None, spec, ignored=ignored_at(part, spec)).warp(frame.shape).apply(frame, out)
     return out
 
 
@@ -121,6 +129,29 @@ def mask_of(part: LabelledPart, shape: tuple[int, int]) -> npt.NDArray[np.bool_]
     return np.asarray(cv2.resize(grey, shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT) > 0)
 
 
+def ignored_at(part: LabelledPart, spec: InputSpec) -> npt.NDArray[np.bool_] | None:
+    """Return what of a model's input is not judged, `(H, W)` bool, or None if all of it is."""
+    return None if part.ignore is None else at_input(mask_in(read_picture(part.ignore)), spec)
+
+
+def as_learned(parts: Sequence[LabelledPart], model: Model) -> list[LabelledPart]:
+    """Return the parts with the mask of what the model does not judge, which it was trained with.
+
+    Raise DatasetError if the folder of parts has another mask.
+    """
+    file, learned = model.manifest.ignored, model.ignored()
+    for part in parts[:1]:
+        mask = ignored_at(part, model.manifest.input)
+        if mask is not None and (learned is None or not np.array_equal(mask, learned)):
+            how = "without a mask" if learned is None else "with another mask"
+            raise DatasetError(
+                f"{part.ignore}: {model.manifest.name} was trained {how}: train it with this one, or take the "
+                "mask out"
+            )
+    path = model.folder / file.path if file else None
+    return [replace(part, ignore=path) for part in parts]
+
+
 def frame_of(part: LabelledPart) -> Picture:
     """Return a part's picture in its original size: `(H, W)` grey or `(H, W, 3)` BGR, uint8."""
     return read_picture(part.path)
@@ -135,11 +166,17 @@ def _labelled(folder: Path, half: str) -> list[LabelledPart]:
             kind=readable(label.name),
             path=path,
             mask=None if label.name == GOOD or not has_masks else _mask(folder, label.name, path),
+            ignore=_ignore(folder),
         )
         for label in entries(folder / half)
         for path in entries(label)
         if is_picture(path)
     ]
+
+
+def _ignore(folder: Path) -> Path | None:
+    """Return the path of the mask of what is not judged, or None if the folder has none."""
+    return folder / IGNORE if (folder / IGNORE).exists() else None
 
 
 def _mask(folder: Path, kind: str, path: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge.image.ignore import mask_of
 from trt_build.data.errors import DatasetError, read_each
 from trt_build.data.pictures import PICTURES, entries, is_picture, nested_files, read_picture, warn_left_out
 
@@ -18,16 +19,26 @@ if TYPE_CHECKING:
 
 GOOD = "good"
 HALVES = ("train", "test", "ground_truth")
+#: The mask of what of all pictures is not judged.
+IGNORE = "ignore.png"
 
 
 def unfit(
-    folder: Path, train: Sequence[LabelledPart], test: Sequence[LabelledPart], *, mixed_sizes: bool
+    folder: Path,
+    train: Sequence[LabelledPart],
+    test: Sequence[LabelledPart],
+    ignore: Path | None,
+    *,
+    mixed_sizes: bool,
 ) -> Iterator[str]:
-    """Check a data set before training. Yield a message for each mistake. Warn about files that are ignored."""
+    """Check a data set before training. Yield a message for each mistake. Warn about files that are left out.
+
+    `ignore` is the mask of what of all pictures is not judged, if there is one.
+    """
     yield from _misplaced(folder)
     yield from _mislabelled(folder, train)
     yield from _strays(folder, test)
-    yield from _unreadable([*train, *test], mixed_sizes)
+    yield from _unreadable([*train, *test], mixed_sizes, ignore)
     yield from _copies(train, test)
     _warn(folder)
 
@@ -75,8 +86,8 @@ def _strays(folder: Path, test: Sequence[LabelledPart]) -> Iterator[str]:
             )
 
 
-def _unreadable(parts: Sequence[LabelledPart], mixed_sizes: bool) -> Iterator[str]:
-    """Yield a message for each picture that cannot be read, does not fit its mask, or has an unusual size."""
+def _unreadable(parts: Sequence[LabelledPart], mixed_sizes: bool, ignore: Path | None) -> Iterator[str]:
+    """Yield a message for each picture that cannot be read, does not fit a mask, or has an unusual size."""
     sized, wrong = read_each(lambda part: (part, _size(part)), parts)
     yield from wrong
     sizes = Counter(size for _, size in sized)
@@ -86,6 +97,28 @@ def _unreadable(parts: Sequence[LabelledPart], mixed_sizes: bool) -> Iterator[st
                 f"{part.path}: is {_text_of(size)}, most pictures are {_text_of(usual)}: cut or take all "
                 "pictures alike, or train with --mixed-sizes if the parts are of different sizes"
             )
+    if ignore is not None:
+        yield from _unfit_mask(ignore, list(sizes))
+
+
+def _unfit_mask(ignore: Path, sizes: Sequence[tuple[int, ...]]) -> Iterator[str]:
+    """Yield a message if the mask of what is not judged is not of the pictures' `sizes` or makes no sense."""
+    try:
+        mask = mask_of(read_picture(ignore))
+    except DatasetError as error:
+        yield str(error)
+        return
+    for size in sizes:
+        if size != mask.shape:
+            yield (
+                f"{ignore}: is {_text_of(mask.shape)}, and pictures are {_text_of(size)}: draw it over one of "
+                "them, and cut or take all pictures alike"
+            )
+    if mask.all() or not mask.any():
+        yield (
+            f"{ignore}: ignores {'everything' if mask.all() else 'nothing'}: draw white what is not to be "
+            "judged, and the rest black, or take the mask out"
+        )
 
 
 def _size(part: LabelledPart) -> tuple[int, ...]:
@@ -138,7 +171,9 @@ def _warn(folder: Path) -> None:
     files = [path for path in inside if path.is_file() and not is_picture(path)]
     warn_left_out(files, "since OpenCV finds no picture in them")
     beside = [
-        path for path in entries(folder) if is_picture(path) or (path.is_dir() and path.name not in HALVES)
+        path
+        for path in entries(folder)
+        if (is_picture(path) and path.name != IGNORE) or (path.is_dir() and path.name not in HALVES)
     ]
     warn_left_out(beside, f"since pictures are read from {', '.join(HALVES)} alone")
 

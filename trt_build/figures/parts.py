@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.bundle import Model
+from edge.manifest import InputSpec
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, answer, judging_engine
 from trt_build.data.errors import DatasetError
-from trt_build.data.parts import LabelledPart, mask_of, picture, read_parts
+from trt_build.data.parts import LabelledPart, as_learned, ignored_at, mask_of, picture, read_parts
 from trt_build.figures.ranking import escape_and_overkill, resize_map, sweep, sweep_pixels
 from trt_build.terminal.progress import counted
 
@@ -54,7 +55,8 @@ def evaluate(bundle: Model, data: Path, choice: EngineChoice) -> Evaluation:
     (threshold,) = bundle.thresholds.values()
     judged = []
     with judging_engine(choice, bundle) as engine:
-        for part in counted(read_test_parts(data), f"judging on {engine.name} {engine.precision}"):
+        parts = as_learned(read_test_parts(data), bundle)
+        for part in counted(parts, f"judging on {engine.name} {engine.precision}"):
             outputs = answer(engine, manifest, Case(name=part.name, image=picture(part, manifest.input)))
             judged.append(JudgedPart(part=part, score=float(outputs["score"][0]), map=outputs["map"][0]))
     return Evaluation(
@@ -84,11 +86,18 @@ def figures_of(judged: Sequence[JudgedPart], size: tuple[int, int], threshold: f
 
 
 def _of_pixels(judged: Sequence[JudgedPart], size: tuple[int, int]) -> dict[str, float]:
-    """Return the quality figures for pixels by name. The dict is empty if no defective part has a mask."""
+    """Return the quality figures for pixels by name. Pixels that are not judged do not count.
+
+    The dict is empty if no defective part has a mask, or if no defect lies where parts are judged.
+    """
     if not any(one.part.mask for one in judged):
         return {}
     maps, masks = [resize_map(one.map, size) for one in judged], [mask_of(one.part, size) for one in judged]
-    pixels = sweep_pixels(maps, masks)
+    spec = InputSpec(height=size[0], width=size[1])
+    ignored = [ignored_at(one.part, spec) for one in judged]
+    if all(hidden is not None and hidden[mask].all() for hidden, mask in zip(ignored, masks, strict=True)):
+        return {}
+    pixels = sweep_pixels(maps, masks, ignored)
     return {
         "pixel_auroc": pixels.auroc,
         "pixel_ap": pixels.ap,

@@ -20,7 +20,8 @@ from edge.errors import EdgeError
 FloatArray = npt.NDArray[np.floating[Any]]
 #: Maps `(H, W)`, and masks `(H, W)` bool that are True where a defect is.
 Maps = Sequence[FloatArray] | FloatArray
-Masks = Sequence[npt.NDArray[np.bool_]] | npt.NDArray[np.bool_]
+Mask = npt.NDArray[np.bool_]
+Masks = Sequence[Mask] | Mask
 
 
 class ScoreError(EdgeError, ValueError):
@@ -89,11 +90,12 @@ def sweep(good: FloatArray, bad: FloatArray) -> Sweep:
     return _sweep(_scores("good", good).copy(), _scores("bad", bad), np.full(len(bad), 1 / max(len(bad), 1)))
 
 
-def sweep_pixels(maps: Maps, masks: Masks) -> Sweep:
+def sweep_pixels(maps: Maps, masks: Masks, ignored: Sequence[Mask | None] | None = None) -> Sweep:
     """Count, for each possible threshold, the good and the defective pixels of all pictures that reach it.
 
-    The share of each defect that reaches it is summed, too; a defect is an 8-connected region of a mask. Needs
-    about three times the memory of the maps as float32.
+    The share of each defect that reaches it is summed, too; a defect is an 8-connected region of a mask. Pixels
+    that are True in a picture's `ignored`, `(H, W)` bool, do not count, and a defect that lies under them as a
+    whole is none. Needs about three times the memory of the maps as float32.
     """
     good, bad, weights = [], [], []
     regions = 0
@@ -103,13 +105,16 @@ def sweep_pixels(maps: Maps, masks: Masks) -> Sweep:
                 f"map {number}: is {map_.shape}, its mask {mask.shape} {mask.dtype}: expected a mask of "
                 "bool and a map of its shape, which `resize_map` gives"
             )
-        scores = _scores(f"map {number}", map_.reshape(-1))
-        count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-        inside = labels[mask]
-        regions += count - 1
-        good.append(scores[~mask.reshape(-1)])
-        bad.append(scores[mask.reshape(-1)])
-        weights.append(1 / np.bincount(inside, minlength=1)[inside])
+        scores = _scores(f"map {number}", map_.reshape(-1)).reshape(mask.shape)
+        _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+        hidden = None if ignored is None else ignored[number]
+        counted = np.ones_like(mask) if hidden is None else ~hidden
+        inside = labels[mask & counted]
+        sizes = np.bincount(inside, minlength=1)
+        regions += int(np.count_nonzero(sizes))
+        good.append(scores[~mask & counted])
+        bad.append(scores[mask & counted])
+        weights.append(1 / sizes[inside])
     if not regions:
         raise ScoreError("masks: expected at least one defect, found none in any")
     good_pixels = np.concatenate(good)

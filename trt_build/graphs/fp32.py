@@ -18,8 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from edge.bundle import describe, write_manifest
-from edge.manifest import Artifact, DraftManifest, InputSpec, Role
+from edge.manifest import Artifact, DraftManifest, File, InputSpec, Role
+from trt_build.data.unfit import IGNORE
 from trt_build.methods.base import Method
+from trt_build.methods.good_parts.ignored import mask_picture
 from trt_build.methods.trained import load_trained
 
 OPSET = 20
@@ -36,7 +38,16 @@ def export_checkpoint(checkpoint: Path, folder: Path, *, height: int = 640, widt
     """
     trained = load_trained(checkpoint)
     metadata = {"network": trained.config, "epochs": trained.epochs, "torch": str(torch.__version__)}
-    export(trained.network, trained.method, folder, height=height, width=width, metadata=metadata)
+    ignored = mask_picture(trained.ignored) if trained.ignored else None
+    export(
+        trained.network,
+        trained.method,
+        folder,
+        height=height,
+        width=width,
+        metadata=metadata,
+        ignored=ignored,
+    )
 
 
 def export(
@@ -47,10 +58,12 @@ def export(
     height: int = 640,
     width: int = 640,
     metadata: dict[str, Any] | None = None,
+    ignored: bytes | None = None,
 ) -> None:
     """Write the graphs of a trained network and the draft's manifest to the folder.
 
-    If the network cannot take pictures of this size, raise ExportError before anything is written.
+    `ignored` is the PNG of a mask of the input's size, not black where nothing is judged. If the network cannot
+    take pictures of this size, raise ExportError before anything is written.
     """
     made = method.exportable(network.eval(), height=height, width=width)
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,6 +82,8 @@ def export(
     shown = (answers,) if isinstance(answers, Tensor) else answers
     outputs = {name: (1, *answer.shape[1:]) for name, answer in zip(made.outputs, shown, strict=True)}
     _export(made.judge, judged, folder / JUDGE, ["image", *features], made.outputs)
+    if ignored is not None:
+        (folder / IGNORE).write_bytes(ignored)
     manifest = DraftManifest(
         name=folder.name,
         method=method.name,
@@ -80,6 +95,7 @@ def export(
         artifacts=tuple(
             Artifact(role=role, precision="fp32", **describe(folder, file)) for role, file in files
         ),
+        ignored=File(**describe(folder, IGNORE)) if ignored is not None else None,
         metadata=metadata or {},
     )
     write_manifest(folder, manifest)

@@ -8,6 +8,7 @@ from the last complete epoch and ends with the same weights as an uninterrupted 
 from __future__ import annotations
 
 import copy
+import hashlib
 import io
 import json
 import math
@@ -238,8 +239,8 @@ class _Run:
         state = load(path)
         if state["describe"] != self._describe:
             raise CheckpointError(
-                f"{path}: of another training: expected {self._describe}, found {state['describe']}: "
-                "train in another folder, or take it out of this one"
+                f"{path}: of another training: expected {_told(self._describe)}, found "
+                f"{_told(state['describe'])}: train in another folder, or take it out of this one"
             )
         self._model.load_state_dict(state["model"])
         self._averaged.load_state_dict(state.get("averaged", state["weights"]))
@@ -279,6 +280,16 @@ def _writing(path: Path) -> Iterator[None]:
             f"{path}: cannot be written: {error.strerror}: make room, then train again: it goes on from the "
             "last epoch that was kept"
         ) from error
+
+
+def _told(describe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a network's configuration for a message: of a long text, such as a picture, its SHA-256 alone."""
+    return {
+        key: hashlib.sha256(value.encode()).hexdigest()[:8]
+        if isinstance(value, str) and len(value) > 80
+        else value
+        for key, value in describe.items()
+    }
 
 
 @torch.no_grad()

@@ -21,6 +21,7 @@ class Trained:
     network: nn.Module
     config: dict[str, Any]
     epochs: int
+    ignored: str | None = None  # PNG, in base64, of the mask that the network learned with
 
 
 def load_trained(checkpoint: Path, expected: str | None = None) -> Trained:
@@ -41,4 +42,5 @@ def load_trained(checkpoint: Path, expected: str | None = None) -> Trained:
         network.load_state_dict(state["weights"])
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{checkpoint}: not the weights of the method {name}: {error}") from error
-    return Trained(method=method, network=network.eval(), config=config, epochs=state["epoch"])
+    ignored = state["describe"].get("ignored")
+    return Trained(method=method, network=network.eval(), config=config, epochs=state["epoch"], ignored=ignored)

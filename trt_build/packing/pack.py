@@ -20,7 +20,7 @@ from edge.errors import BundleError, RecipeError
 from edge.image.picture import read_picture
 from edge.judges.golden import check_golden
 from edge.manifest import File, GoldenCase, InputSpec, Manifest, Precision
-from trt_build.data.cases import Case, answer
+from trt_build.data.cases import Case, answer, painted
 from trt_build.data.pictures import save
 from trt_build.engines.build import copy_engines
 from trt_build.engines.overflow import check_sums
@@ -56,7 +56,8 @@ def pack(
     for artifact in manifest.artifacts:
         if artifact.precision == "int8":
             check_sums(draft / artifact.path)
-    pictures, meant = list(cases), list(golden)
+    ignored = source.ignored()
+    pictures, meant = ([painted(case, ignored) for case in some] for some in (cases, golden))
     with open_engine(REFERENCE, source) as reference:
         answers = [
             (case, answer(reference, source.manifest, case))
@@ -71,6 +72,8 @@ def pack(
         for artifact in manifest.artifacts:
             (part / artifact.path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(draft / artifact.path, part / artifact.path)
+        if manifest.ignored:
+            shutil.copyfile(draft / manifest.ignored.path, part / manifest.ignored.path)
         copy_engines(draft, part, manifest)
         kept = {view: _write_picture(part, f"master/{view}.png", _read(path)) for view, path in masters.items()}
         manifest = msgspec.structs.replace(

@@ -284,3 +284,19 @@ def test_regions_are_those_of_opencv():
             assert (
                 len(regions_of(mask)) == cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[0] - 1
             )
+
+
+def test_pixels_that_are_not_judged_count_for_nothing():
+    """Neither as good ones nor as defective ones; a defect of which nothing is left is none."""
+    maps, masks = blobs(2)
+    ignored = np.random.default_rng(0).random(masks.shape) < 0.3
+    found = sweep_pixels(maps, masks, ignored)
+    assert found.auroc == image_auroc(maps[~masks & ~ignored], maps[masks & ~ignored])
+    assert found.true_positives[-1] == (masks & ~ignored).sum()
+    mask = np.zeros((8, 8), bool)
+    mask[0, 0] = mask[4:, 4:] = True
+    map_, hidden = mask.astype(np.float32), np.zeros((8, 8), bool)
+    map_[0, 0], hidden[:2, :2] = -1, True
+    assert sweep_pixels([map_], [mask]).aupro(0.3) == pytest.approx(0.5)
+    assert sweep_pixels([map_], [mask], [hidden]).aupro(0.3) == pytest.approx(1.0)
+    assert sweep_pixels([map_], [mask], [None]).aupro(0.3) == pytest.approx(0.5)

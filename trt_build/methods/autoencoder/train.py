@@ -13,6 +13,7 @@ from trt_build.data.good import read_good
 from trt_build.data.parts import LabelledPart, pictures
 from trt_build.methods.autoencoder.network import Autoencoder, AutoencoderConfig
 from trt_build.methods.autoencoder.task import AutoencoderTask, LossConfig
+from trt_build.methods.good_parts.ignored import learned_mask
 from trt_build.methods.loop import TrainConfig, fit
 from trt_build.terminal.progress import counted
 
@@ -50,7 +51,7 @@ def train_autoencoder(
         seed=training.seed,
     )
     describe = {"model": "autoencoder", "config": asdict(network), "losses": asdict(losses)}
-    return fit(task, folder, training, describe=describe)
+    return fit(task, folder, training, describe=describe | learned_mask(good, network.spec))
 
 
 @torch.inference_mode()

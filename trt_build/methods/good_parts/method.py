@@ -17,7 +17,7 @@ from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, evenly, part_cases
 from trt_build.data.errors import DatasetError
 from trt_build.data.good import promised
-from trt_build.data.parts import SHARES, read_parts, split_good
+from trt_build.data.parts import SHARES, as_learned, read_parts, split_good
 from trt_build.data.rates import parts_for
 from trt_build.engines.verify import Measure
 from trt_build.figures.parts import evaluate, read_test_parts
@@ -49,7 +49,7 @@ class GoodPartsMethod:
 
     def calibrate(self, draft: Path, data: Path, options: CalibrationOptions) -> Calibration:
         """Set the draft's threshold on good parts that were not used in training. Return the calibration."""
-        spec = read_draft(draft).manifest.input
+        model = read_draft(draft)
         parts = read_parts(data, mixed_sizes=True).train
         good = split_good(parts).calibration
         if len(good) < options.least:
@@ -60,7 +60,7 @@ class GoodPartsMethod:
                 f"{parts_for(options.least, SHARES['calibration'])} good parts in all (those you add need no "
                 "new training), or ask for a higher rate"
             )
-        return set_threshold(draft, part_cases(good, spec), options)
+        return set_threshold(draft, part_cases(as_learned(good, model), model.manifest.input), options)
 
     def held_out(self, data: Path, spec: InputSpec) -> Iterator[Case]:
         """Yield up to 12 defective and then up to 12 good parts that were not used in training."""
@@ -71,7 +71,7 @@ class GoodPartsMethod:
 
     def labelled(self, data: Path, bundle: Bundle) -> tuple[Iterator[Case], Measure]:
         """Return the test parts in `data`, and a function that computes the image AUROC in % from outputs."""
-        parts = read_test_parts(data)
+        parts = as_learned(read_test_parts(data), bundle)
         is_good = np.array([part.is_good for part in parts])
 
         def measure(answers: Sequence[Outputs]) -> float:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from trt_build.backbones.open import open_backbone
 from trt_build.data.good import read_good
 from trt_build.data.parts import LabelledPart, pictures
+from trt_build.methods.good_parts.ignored import learned_mask
 from trt_build.methods.loop import TrainConfig, fit
 from trt_build.methods.pfm.network import PFM, Level, Pair, PFMConfig
 from trt_build.terminal.progress import counted
@@ -107,7 +108,8 @@ def train_pfm(
     seen = _together([_look(model, batch) for batch in shown])
     held_out = [_look(model, batch) for batch in _batches(good.validation, network)]
     task = PFMTask(model=model, seen=seen, held_out=held_out, places=places, steps=steps, seed=training.seed)
-    return fit(task, folder, training, describe={"model": "pfm", "config": asdict(network)})
+    describe = {"model": "pfm", "config": asdict(network)} | learned_mask(good, network.spec)
+    return fit(task, folder, training, describe=describe)
 
 
 def _loss(level: nn.Module, seen: Pair, places: Tensor) -> Tensor:

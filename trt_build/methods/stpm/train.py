@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from trt_build.backbones.open import open_backbone
 from trt_build.data.good import read_good
 from trt_build.data.parts import LabelledPart, pictures
+from trt_build.methods.good_parts.ignored import learned_mask
 from trt_build.methods.loop import TrainConfig, fit
 from trt_build.methods.optimiser import Group
 from trt_build.methods.stpm.network import STPM, Seen, STPMConfig
@@ -122,7 +123,7 @@ def train_stpm(
         seed=training.seed,
     )
     students = [Group(module=student) for student in (model.student, model.restorer) if student is not None]
-    describe = {"model": "stpm", "config": asdict(network)}
+    describe = {"model": "stpm", "config": asdict(network)} | learned_mask(good, network.spec)
     return fit(task, folder, training, describe=describe, groups=students)
 
 

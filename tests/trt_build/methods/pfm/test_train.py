@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+
+from edge.bundle import read_draft
 
 torch = pytest.importorskip("torch", reason="needs torch, which only building models uses")
 
@@ -13,7 +17,8 @@ from safetensors.torch import save_file  # noqa: E402
 from trt_build.backbones.open import build_backbone  # noqa: E402
 from trt_build.data.parts import pictures, read_parts, split_good  # noqa: E402
 from trt_build.figures.ranking import image_auroc  # noqa: E402
-from trt_build.methods.loop import CHECKPOINT, TrainConfig, load  # noqa: E402
+from trt_build.graphs.fp32 import export_checkpoint  # noqa: E402
+from trt_build.methods.loop import CHECKPOINT, CheckpointError, TrainConfig, load  # noqa: E402
 from trt_build.methods.pfm.network import PFM, PFMConfig  # noqa: E402
 from trt_build.methods.pfm.train import PFMTask, _at, train_pfm  # noqa: E402
 from trt_build.methods.trained import load_trained  # noqa: E402
@@ -129,3 +134,36 @@ def test_epochs_differ_and_can_be_had_again():
         True,
         True,
     ]
+
+
+def test_what_a_mask_covers_is_neither_learned_nor_forgotten(
+    part_folder: Path, weights: tuple[Path, Path], tmp_path: Path
+):
+    """Parts that differ only under it give the same weights, and the draft brings the mask.
+
+    With another mask it is another training.
+    """
+    mask = np.zeros((32, 32), np.uint8)
+    mask[4:12, 8:20] = 255
+    learned = []
+    for seed in range(2):
+        folder = Path(shutil.copytree(part_folder, tmp_path / f"parts {seed}"))
+        cv2.imwrite(str(folder / "ignore.png"), mask)
+        for number, path in enumerate(sorted((folder / "train/good").iterdir())):
+            picture = cv2.imread(str(path))
+            rng = np.random.default_rng([seed, number])
+            picture[mask > 0] = rng.integers(0, 256, ((mask > 0).sum(), 3))
+            cv2.imwrite(str(path), picture)
+        run = tmp_path / f"run {seed}"
+        train_pfm(folder, run, network=NETWORK, training=TRAINING, weights=weights, places=64, steps=2)
+        learned.append(load(run / CHECKPOINT)["weights"])
+    assert all(torch.equal(learned[0][key], learned[1][key]) for key in learned[0])
+    export_checkpoint(run / CHECKPOINT, tmp_path / "draft")
+    ignored = read_draft(tmp_path / "draft").ignored()
+    assert ignored.shape == (64, 64)
+    assert ignored[8:24, 16:40].all()
+    assert not ignored[26:].any()
+    mask[0] = 255
+    cv2.imwrite(str(folder / "ignore.png"), mask)
+    with pytest.raises(CheckpointError, match=r"of another training: expected .*'ignored': '[0-9a-f]{8}'"):
+        train_pfm(folder, run, network=NETWORK, training=TRAINING, weights=weights, places=64, steps=2)
