@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from trt_build.graphs.fp8 import add_fp8
 from trt_build.graphs.fp16 import add_fp16
 from trt_build.graphs.fp32 import export
 from trt_build.graphs.int8 import add_int8
-from trt_build.methods.autoencoder.network import Autoencoder, AutoencoderConfig
+from trt_build.methods.autoencoder.network import PIXELS, Autoencoder, AutoencoderConfig
 from trt_build.methods.comparator.network import Comparator, ComparatorConfig
 from trt_build.methods.matcher.network import Matcher, MatcherConfig
 from trt_build.methods.pfm.network import PFM, PFMConfig
@@ -29,12 +30,14 @@ _BOARD = ComparatorConfig(kinds=("open", "short"), stem=8, widths=(16, 16, 32, 3
 _PRODUCT = MatcherConfig(size=40, widths=(16, 32), blocks=(0, 1), embedding=16)
 _V1, _V2 = "mobilenet_v1", "mobilenet_v2"  # the shallowest backbones: exported soonest
 _GREY = AutoencoderConfig(backbone=_V2, height=SIDE, width=SIDE, in_channels=1, distance="both")
+_PIXELS = replace(PIXELS, height=SIDE, width=SIDE, hidden=32, code=16, spectral=True)
 
 #: By name, the method and what makes the network.
 NETWORKS: dict[str, tuple[Method, Callable[[], nn.Module]]] = {
     "comparator": ("comparator", lambda: Comparator(_BOARD)),
     "matcher": ("matcher", lambda: Matcher(_PRODUCT)),
     "autoencoder": ("autoencoder", lambda: Autoencoder(_GREY)),
+    "pixels": ("autoencoder", lambda: Autoencoder(_PIXELS)),
     "stpm": ("stpm", lambda: STPM(STPMConfig(teacher=_V2, second=_V1, height=SIDE, width=SIDE))),
     "pfm": ("pfm", lambda: PFM(PFMConfig(first=_V2, second=_V1, height=SIDE, width=SIDE, position=True))),
 }

@@ -195,7 +195,7 @@ def _check(config: AutoencoderConfig) -> None:
     least, most = pixels.LAYERS if config.input == "pixels" else features.LAYERS
     if not least <= config.decoder_layers <= most:
         raise AutoencoderError(
-            f"decoder layers: expected {least} to {most} if the input is {config.input}, "
+            f"--decoder-layers: expected {least} to {most} if the input is {config.input}, "
             f"found {config.decoder_layers}"
         )
 

@@ -50,6 +50,10 @@ class LossConfig:
     batch: int = 16
 
 
+#: The weights that suit an autoencoder of pixels: its decoder is deeper, so it can make up for smaller codes.
+PIXEL_LOSSES = LossConfig(pull=0.001, batch=8)
+
+
 class Batch(NamedTuple):
     """One training batch: indices of pictures as `(B,)` int64, and whether the codes' centre is set already."""
 
@@ -172,12 +176,12 @@ def _refuse_collapse(deviation: float, slope: float) -> None:
     if deviation < LEAST_DEVIATION:
         raise CollapseError(
             f"the codes of all pictures are the same: expected a deviation of at least {LEAST_DEVIATION}, "
-            f"found {deviation:.2g}: lower `pull`"
+            f"found {deviation:.2g}: lower --pull"
         )
     if not LEAST_SLOPE < slope < MOST_SLOPE:
         what = "ignores its codes" if slope <= LEAST_SLOPE else "amplifies codes that shrink"
         change = "lower" if slope <= LEAST_SLOPE else "raise"
         raise CollapseError(
             f"the decoder {what}: expected a Jacobian with a norm of {LEAST_SLOPE} to {MOST_SLOPE}, "
-            f"found {slope:.2g}: {change} `smoothness`"
+            f"found {slope:.2g}: {change} --smoothness-weight"
         )

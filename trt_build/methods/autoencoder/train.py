@@ -18,6 +18,7 @@ from trt_build.methods.loop import TrainConfig, fit
 from trt_build.terminal.progress import counted
 
 TRAINING = TrainConfig(epochs=80, rate=3e-3, warm_up=0.05, check_every=10, bf16=False)
+PIXEL_TRAINING = TrainConfig(epochs=60, rate=2e-3, warm_up=0.05, check_every=10, bf16=False)
 
 
 def train_autoencoder(

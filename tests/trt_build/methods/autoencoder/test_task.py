@@ -153,7 +153,7 @@ def test_a_decoder_that_makes_up_for_small_codes_fails_the_training(
     for half, factor in ((model.encoder, 1.0), (model.decoder, 1e4)):
         for name, parameter in half.named_parameters():
             parameter.data *= factor if name.startswith("0.weight") else 1.0
-    with torch.no_grad(), pytest.raises(CollapseError, match="raise `smoothness`"):
+    with torch.no_grad(), pytest.raises(CollapseError, match="raise --smoothness-weight"):
         task.check(model)
 
 
@@ -161,7 +161,7 @@ def test_a_decoder_that_does_not_listen_fails_the_training(model: Autoencoder, s
     """The other end of the same: with too much of L3 every picture is made into one and the same."""
     with torch.no_grad():
         model.decoder[2].weight *= 1e-6
-    with torch.no_grad(), pytest.raises(CollapseError, match=r"ignores its codes.*lower `smoothness`"):
+    with torch.no_grad(), pytest.raises(CollapseError, match=r"ignores its codes.*lower --smoothness-weight"):
         task_of(model, seen).check(model)
 
 
@@ -170,7 +170,7 @@ def test_a_collapse_ends_the_run(model: Autoencoder, seen: torch.Tensor, tmp_pat
     with torch.no_grad():
         model.encoder[2].weight *= 1e-6
     training = TrainConfig(epochs=1, rate=1e-6, bf16=False)
-    with pytest.raises(CollapseError, match=r"codes of all pictures are the same: .*lower `pull`"):
+    with pytest.raises(CollapseError, match=r"codes of all pictures are the same: .*lower --pull"):
         fit(task_of(model, seen), tmp_path, training, describe={})
     assert not (tmp_path / CHECKPOINT).exists()
 
