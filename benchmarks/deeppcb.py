@@ -46,11 +46,11 @@ def main() -> None:
         kept, _ = _judge_all(engine, bundle, held_out)
         found, pairs_per_s = _judge_all(engine, bundle, test)
     cut = choose_cut(held_out, kept)
-    result = figures(test, found, cut=cut)
+    result = figures(test, found, KINDS, cut=cut)
     for name, value in result.items():
         print(f"{name:20} {value:8.3f}")
     if options.worst:
-        print(f"{len(draw_worst(test, found, options.worst, cut=cut))} pictures in {options.worst}")
+        print(f"{len(draw_worst(test, found, KINDS, options.worst, cut=cut))} pictures in {options.worst}")
     line = {name: round(result[name], 2) for name in ("ap_pooled", "f", "map33", "map50")}
     print(json.dumps(line | {"pairs_per_s": round(pairs_per_s, 1)}))
 
@@ -71,7 +71,8 @@ def _judge_all(engine: Engine, bundle: Bundle, pairs: Sequence[Pair]) -> tuple[l
             if (done := i - engine.lanes + 1) >= 0:
                 outputs = engine.collect(done % engine.lanes)[0]
                 maps, extents = outputs["map"][0], outputs["extents"][0]
-                found.append(as_boxes(find_regions(maps, extents, thresholds=thresholds, stride=stride)))
+                regions = find_regions(maps, extents, thresholds=thresholds, stride=stride)
+                found.append(as_boxes(regions, KINDS))
         took_s += time.perf_counter() - started
     return found, len(pairs) / took_s
 

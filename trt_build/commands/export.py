@@ -40,19 +40,21 @@ def export(
         ),
     ] = False,
     width: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=32,
-            help="Width of a comparator's input in pixels, a multiple of 32; other methods have a fixed size.",
+            help="Width of a comparator's input in pixels, a multiple of 32; left out, that of the pictures "
+            "that it was trained with, as for all other methods.",
         ),
-    ] = 640,
+    ] = None,
     height: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=32,
-            help="Height of a comparator's input in pixels, a multiple of 32; other methods have a fixed size.",
+            help="Height of a comparator's input in pixels, a multiple of 32; left out, that of the pictures "
+            "that it was trained with, as for all other methods.",
         ),
-    ] = 640,
+    ] = None,
 ) -> None:
     """Write a checkpoint as ONNX graphs in FP32, FP16 and INT8. This makes a draft, for calibrate and pack."""
     if float8 and not data:

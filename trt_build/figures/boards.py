@@ -16,16 +16,16 @@ import numpy.typing as npt
 from edge.image.labels import FONT, WHITE, Color, Marked, draw_marked
 from edge.judges.regions import find_regions
 from edge.messages import Region
-from edge.render.defects import KINDS
-from trt_build.data.pairs import Pair
+from trt_build.data.pairs import Pair, in_colour
 from trt_build.data.pictures import save
 from trt_build.figures.boxes import Boxes, best_cut, class_mean_ap, official_score, overlaps
 
 FloatArray = npt.NDArray[np.float32]
 Picture = npt.NDArray[np.uint8]
 
-#: Takes master and board, `(H, W)` uint8; returns map `(K, h, w)` and extents `(4, h, w)`, both float32.
-Judge = Callable[[Picture, Picture], tuple[FloatArray, FloatArray]]
+#: Takes master and board, `(H, W)` or `(H, W, 3)` BGR uint8. Returns the map `(K, h, w)` float32, and the
+#: extents `(4, h, w)` float32 if the model has them.
+Judge = Callable[[Picture, Picture], tuple[FloatArray, FloatArray | None]]
 
 #: Boxes with a lower score are left out of the precision curve.
 FLOOR = 0.05
@@ -35,14 +35,18 @@ GREEN, RED, INK = (0, 150, 0), (0, 0, 255), (30, 30, 30)
 TITLE_PX = 22
 
 
-def find_all(judge: Judge, pairs: Iterable[Pair], *, floor: float = FLOOR) -> list[Boxes]:
-    """Return for each board the boxes that the judge finds with a score of at least `floor`, highest first."""
-    thresholds = dict.fromkeys(KINDS, floor)
+def find_all(judge: Judge, pairs: Iterable[Pair], kinds: Sequence[str], *, floor: float = FLOOR) -> list[Boxes]:
+    """Return for each board the boxes that the judge finds with a score of at least `floor`, highest first.
+
+    `kinds` are the names of the kinds of defects, in the order of the map. The other functions here take them
+    in the same order.
+    """
+    thresholds = dict.fromkeys(kinds, floor)
     found = []
     for pair in pairs:
         map_, extents = judge(pair.master, pair.board)
         stride = pair.board.shape[1] // map_.shape[2]
-        found.append(as_boxes(find_regions(map_, extents, thresholds=thresholds, stride=stride)))
+        found.append(as_boxes(find_regions(map_, extents, thresholds=thresholds, stride=stride), kinds))
     return found
 
 
@@ -51,18 +55,20 @@ def truth_of(pairs: Sequence[Pair]) -> list[Boxes]:
     return [Boxes(boxes=p.boxes, kinds=p.kinds, scores=np.ones(len(p.kinds))) for p in pairs]
 
 
-def figures(pairs: Sequence[Pair], found: Sequence[Boxes], *, cut: float) -> dict[str, float]:
+def figures(
+    pairs: Sequence[Pair], found: Sequence[Boxes], kinds: Sequence[str], *, cut: float
+) -> dict[str, float]:
     """Return DeepPCB's official score and each kind's average precision, in per cent.
 
     Precision, recall and F count only the found boxes with a score of at least `cut`.
     """
     truth = truth_of(pairs)
     official = official_score(truth, found, iou=IOU, cut=cut)
-    map33, each = class_mean_ap(truth, found, iou=IOU, kinds=len(KINDS))
-    map50, _ = class_mean_ap(truth, found, iou=0.5, kinds=len(KINDS))
+    map33, each = class_mean_ap(truth, found, iou=IOU, kinds=len(kinds))
+    map50, _ = class_mean_ap(truth, found, iou=0.5, kinds=len(kinds))
     named = {"ap_pooled": official.ap, "ap_pooled_at_cut": official.ap_at_cut, "f": official.f}
     named |= {"precision": official.precision, "recall": official.recall, "map33": map33, "map50": map50}
-    named |= {f"ap33_{kind}": ap for kind, ap in zip(KINDS, each, strict=True)}
+    named |= {f"ap33_{kind}": ap for kind, ap in zip(kinds, each, strict=True)}
     return {name: 100 * value for name, value in named.items()} | {"cut": cut}
 
 
@@ -71,17 +77,23 @@ def choose_cut(pairs: Sequence[Pair], found: Sequence[Boxes]) -> float:
     return best_cut(truth_of(pairs), found, iou=IOU)
 
 
-def choose_thresholds(pairs: Sequence[Pair], found: Sequence[Boxes]) -> dict[str, float]:
+def choose_thresholds(pairs: Sequence[Pair], found: Sequence[Boxes], kinds: Sequence[str]) -> dict[str, float]:
     """Return for each kind of defect the score that best separates true boxes from false boxes."""
     truth = truth_of(pairs)
     return {
         kind: best_cut([t.of_kind(i) for t in truth], [f.of_kind(i) for f in found], iou=IOU)
-        for i, kind in enumerate(KINDS)
+        for i, kind in enumerate(kinds)
     }
 
 
 def draw_worst(
-    pairs: Sequence[Pair], found: Sequence[Boxes], folder: Path, *, cut: float, count: int = 20
+    pairs: Sequence[Pair],
+    found: Sequence[Boxes],
+    kinds: Sequence[str],
+    folder: Path,
+    *,
+    cut: float,
+    count: int = 20,
 ) -> list[Path]:
     """Write pictures of the `count` boards with the most escapes and overkills. Return their paths.
 
@@ -95,7 +107,7 @@ def draw_worst(
         if escapes + overkills == 0:
             break
         path = folder / f"{pairs[i].name}_escaped{escapes}_overkill{overkills}.png"
-        save(path, _side_by_side(pairs[i], found[i].from_score(cut)))
+        save(path, _side_by_side(pairs[i], found[i].from_score(cut), kinds))
         written.append(path)
     return written
 
@@ -106,22 +118,21 @@ def _mistakes(truth: Boxes, found: Boxes) -> tuple[int, int]:
     return int((~table.any(axis=1)).sum()), int((~table.any(axis=0)).sum())
 
 
-def _side_by_side(pair: Pair, found: Boxes) -> Picture:
+def _side_by_side(pair: Pair, found: Boxes, kinds: Sequence[str]) -> Picture:
     """Return master and board side by side, with true and found boxes on the board, as BGR uint8."""
-    board = np.asarray(cv2.cvtColor(pair.board, cv2.COLOR_GRAY2BGR), np.uint8)
+    board = in_colour(pair.board).copy()
     marked = [
-        Marked(box=_sides(box), text=KINDS[kind], color=GREEN)
+        Marked(box=_sides(box), text=kinds[kind], color=GREEN)
         for box, kind in zip(pair.boxes, pair.kinds, strict=True)
     ]
     marked += [
-        Marked(box=_sides(box), text=f"{KINDS[kind]} {score:.2f}", color=RED, line_px=1)
+        Marked(box=_sides(box), text=f"{kinds[kind]} {score:.2f}", color=RED, line_px=1)
         for box, kind, score in zip(found.boxes, found.kinds, found.scores, strict=True)
     ]
     draw_marked(board, marked, size=0.4)
-    master = np.asarray(cv2.cvtColor(pair.master, cv2.COLOR_GRAY2BGR), np.uint8)
     return np.hstack(
         (
-            _titled(master, [("master", INK)]),
+            _titled(in_colour(pair.master), [("master", INK)]),
             _titled(board, [("board: ", INK), ("true defects, ", GREEN), ("found ones with their score", RED)]),
         )
     )
@@ -145,10 +156,10 @@ def _sides(box: npt.NDArray[Any]) -> tuple[int, int, int, int]:
     return left, top, right, bottom
 
 
-def as_boxes(regions: Sequence[Region]) -> Boxes:
+def as_boxes(regions: Sequence[Region], kinds: Sequence[str]) -> Boxes:
     """Convert regions to boxes, in the same order."""
     return Boxes(
         boxes=np.array([(r.x, r.y, r.x + r.w, r.y + r.h) for r in regions], np.float64).reshape(-1, 4),
-        kinds=np.array([KINDS.index(r.kind) for r in regions], np.int64),
+        kinds=np.array([kinds.index(r.kind) for r in regions], np.int64),
         scores=np.array([r.score for r in regions], np.float64),
     )

@@ -30,13 +30,17 @@ BATCH = "batch"
 REFERENCE, JUDGE = "reference.fp32.onnx", "judge.fp32.onnx"
 
 
-def export_checkpoint(checkpoint: Path, folder: Path, *, height: int = 640, width: int = 640) -> None:
+def export_checkpoint(
+    checkpoint: Path, folder: Path, *, height: int | None = None, width: int | None = None
+) -> None:
     """Write the averaged weights of a checkpoint as a draft into `folder`.
 
-    The size in pixels is used for a comparator only. Other models take pictures of the size that they were
-    trained with.
+    The size in pixels is used for a comparator only; without it, it is that of the training pictures. Other
+    models always take pictures of the size that they were trained with.
     """
     trained = load_trained(checkpoint)
+    # Checkpoints of comparators did not always say their size.
+    height, width = height or trained.config.get("height", 640), width or trained.config.get("width", 640)
     metadata = {"network": trained.config, "epochs": trained.epochs, "torch": str(torch.__version__)}
     ignored = mask_picture(trained.ignored) if trained.ignored else None
     export(

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.errors import PartError
+from edge.image.picture import grey
 from edge.image.register import Registration, Template, register
 from edge.manifest import Fit
 from edge.recipe import Register
@@ -46,13 +47,14 @@ def _registrations(pairs: Sequence[Pair]) -> Iterator[Registration]:
     for pair in counted(pairs, "registering"):
         shift, turn = rng.uniform(-6, 6, 2), rng.uniform(-0.7, 0.7)
         try:
-            yield register(_moved(_without_defects(pair), shift, turn), Template(pair.master, Register()))
+            board = _moved(grey(_without_defects(pair)), shift, turn)
+            yield register(board, Template(grey(pair.master), Register()))
         except PartError:
             continue
 
 
 def _without_defects(pair: Pair) -> npt.NDArray[np.uint8]:
-    """Return the board as `(H, W)` uint8. The boxes of its defects are filled with the master's pixels."""
+    """Return the board in its own shape. The boxes of its defects are filled with the master's pixels."""
     board: npt.NDArray[np.uint8] = pair.board.copy()
     for left, top, right, bottom in pair.boxes.round().astype(int):
         board[top:bottom, left:right] = pair.master[top:bottom, left:right]

@@ -33,7 +33,7 @@ def test_true_and_found_defects_have_labels_that_do_not_cover_each_other(
 ):
     """All eighteen labels of a dense spot are there, whole, each on a ground of its colour."""
     pair, found = board
-    (path,) = draw_worst([pair], [found], tmp_path, cut=0.5)
+    (path,) = draw_worst([pair], [found], KINDS, tmp_path, cut=0.5)
     assert path.name == "dense_escaped9_overkill9.png"
     picture = cv2.imread(str(path))
     assert picture is not None
@@ -52,5 +52,5 @@ def test_true_and_found_defects_have_labels_that_do_not_cover_each_other(
 def test_each_figure_of_boxes_has_a_plain_name(board: tuple[Pair, Boxes]):
     """Whoever reads the figures need not know what they are called in programs."""
     pair, found = board
-    for name in figures([pair], [found], cut=0.5):
+    for name in figures([pair], [found], KINDS, cut=0.5):
         assert len(plain_name(name).split()) > 4

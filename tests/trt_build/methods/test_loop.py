@@ -265,8 +265,8 @@ def test_a_few_seconds_of_training_find_the_spots(spot_task: tuple[ComparatorTas
 def test_what_was_found_can_be_looked_at(spot_task: tuple[ComparatorTask, Path], tmp_path: Path):
     """Escapes and overkills are drawn beside the master, and thresholds are given for every kind."""
     task, folder = spot_task
-    found = find_all(torch_judge(load_trained(folder / CHECKPOINT).network), task.held_out)
-    assert set(choose_thresholds(task.held_out, found)) == set(KINDS)
-    pictures = draw_worst(task.held_out, found, tmp_path, cut=2.0, count=3)
+    found = find_all(torch_judge(load_trained(folder / CHECKPOINT).network), task.held_out, KINDS)
+    assert set(choose_thresholds(task.held_out, found, KINDS)) == set(KINDS)
+    pictures = draw_worst(task.held_out, found, KINDS, tmp_path, cut=2.0, count=3)
     assert [p.name for p in pictures] == [f"{i}_escaped1_overkill0.png" for i in range(3)]
-    assert figures(task.held_out, found, cut=2.0)["recall"] == 0
+    assert figures(task.held_out, found, KINDS, cut=2.0)["recall"] == 0

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Annotated
 
-from edge.render.defects import KINDS
+import typer
+
 from trt_build.commands.arguments import Data
-from trt_build.commands.train.shared import Epochs, Run, Seed, given, training
+from trt_build.commands.train.shared import Epochs, Run, Seed, Size, given, read_size, training
 
 
-def comparator(data: Data, run: Run, epochs: Epochs = None, seed: Seed = 0) -> None:
-    """Learn to find defects by comparing each board with its master."""
-    from trt_build.methods.comparator.network import ComparatorConfig
+def comparator(
+    data: Data,
+    run: Run,
+    epochs: Epochs = None,
+    seed: Seed = 0,
+    size: Annotated[
+        Size | None,
+        typer.Option(
+            parser=read_size,
+            metavar="WIDTHxHEIGHT",
+            help="Size in pixels to which pictures are scaled, multiples of 32; left out, they keep theirs.",
+        ),
+    ] = None,
+) -> None:
+    """Learn to find defects by comparing each part with its master. The labels decide what is learned."""
     from trt_build.methods.comparator.train import TRAINING, train_comparator
 
     config = replace(TRAINING, seed=seed, **given(epochs=epochs))
     with training():
-        train_comparator(data, run, network=ComparatorConfig(kinds=KINDS), training=config)
+        train_comparator(data, run, training=config, size=size)

@@ -25,7 +25,7 @@ class Size(NamedTuple):
     height: int
 
 
-def _size(text: str) -> Size:
+def read_size(text: str) -> Size:
     """Read `256` or `384x256`. Raise BadParameter unless both sides are multiples of 32."""
     found = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
     size = Size(int(found[1]), int(found[2] or found[1])) if found else Size(0, 0)
@@ -62,7 +62,7 @@ PictureSize = Annotated[
     Size | None,
     typer.Option(
         "--size",
-        parser=_size,
+        parser=read_size,
         metavar="WIDTHxHEIGHT",
         help="Size in pixels to which pictures are scaled; left out, 256x256. A larger size shows smaller "
         "defects, and takes longer.",

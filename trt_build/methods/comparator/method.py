@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.bundle import Bundle
-from edge.manifest import Calibration, InputSpec
+from edge.bundle import Bundle, read_draft
+from edge.manifest import Calibration, InputSpec, ModelManifest
 from trt_build.data.cases import Case, evenly, pair_cases
-from trt_build.data.pairs import read_pairs, split
+from trt_build.data.pairs import Pair, fitted, read_pairs, split
 from trt_build.engines.verify import Measure
-from trt_build.figures.boards import choose_cut, draw_worst, figures, find_all
 from trt_build.methods.base import (
     Evaluated,
     EvaluateOptions,
@@ -20,11 +19,11 @@ from trt_build.methods.base import (
     Method,
     MethodName,
 )
-from trt_build.methods.comparator.calibrate import held_out_pairs, measure_of, set_thresholds
-from trt_build.methods.comparator.judge import open_judge
+from trt_build.methods.comparator.calibrate import held_out_of, measure_of, set_thresholds
+from trt_build.methods.comparator.evaluate import evaluate
+from trt_build.methods.comparator.judge import pairs_for
 from trt_build.packing.fit import fit_of
 from trt_build.packing.threshold import CalibrationOptions
-from trt_build.terminal.progress import counted
 
 if TYPE_CHECKING:
     from trt_build.methods.comparator.network import Comparator
@@ -38,7 +37,7 @@ class ComparatorMethod:
 
     name: MethodName = "comparator"
     evaluate_options = frozenset({"chosen_on", "report"})
-    quality = "AP at IoU 0.33"
+    quality = "AP of boxes at IoU 0.33, or of pixels"
     evaluates_checkpoints = True
 
     def build(self, config: Mapping[str, Any]) -> Comparator:
@@ -55,11 +54,10 @@ class ComparatorMethod:
             raise ExportError(
                 f"expected a size whose sides are multiples of {COARSEST}, found {width}x{height}"
             )
-        spec = InputSpec(height=height, width=width, color="gray" if network.config.in_channels == 1 else "bgr")
         return Exportable(
-            input=spec,
+            input=InputSpec(height=height, width=width, color=network.config.input.color),
             kinds=network.config.kinds,
-            outputs=("map", "extents"),
+            outputs=("map", "extents") if network.config.extents else ("map",),
             judge=Judge(network),
             reference=Reference(network),
         )
@@ -67,45 +65,38 @@ class ComparatorMethod:
     def calibration_pictures(self, data: Path, spec: InputSpec) -> list[Case]:
         """Return up to 100 pairs that were used for training, evenly chosen, to calibrate INT8."""
         known, _ = split(read_pairs(data))
-        return list(pair_cases(evenly(known, CALIBRATION_PICTURES), spec))
+        return list(pair_cases([fitted(pair, spec) for pair in evenly(known, CALIBRATION_PICTURES)], spec))
 
     def calibrate(self, draft: Path, data: Path, options: CalibrationOptions) -> Calibration | None:
         """Set the draft's thresholds, and its limits of how well a board must fit its master.
 
         The thresholds are chosen on pairs not used for training, the limits on up to 300 of all pairs.
         """
-        fit = fit_of(evenly(read_pairs(data), FITTED))
-        return set_thresholds(draft, held_out_pairs(data), options, fit)
+        pairs = _pairs_of(data, read_draft(draft).manifest)
+        fit = fit_of(evenly(pairs, FITTED))
+        return set_thresholds(draft, held_out_of(pairs, data), options, fit)
 
     def held_out(self, data: Path, spec: InputSpec) -> Iterator[Case]:
         """Yield all pairs that were not used for training."""
-        return pair_cases(held_out_pairs(data), spec)
+        return pair_cases([fitted(pair, spec) for pair in held_out_of(read_pairs(data), data)], spec)
 
     def labelled(self, data: Path, bundle: Bundle) -> tuple[Iterator[Case], Measure]:
         """Return all pairs in `data`, and a function that measures the quality of an engine's outputs.
 
-        The quality is the mean over all kinds of the average precision (AP) at IoU 0.33, in 0 to 100 points.
+        The quality is the mean over all kinds of the average precision (AP), in 0 to 100 points: of boxes at
+        IoU 0.33, or of pixels if the model was trained with masks.
         """
-        pairs = read_pairs(data)
-        return pair_cases(pairs, bundle.manifest.input), measure_of(pairs)
+        pairs = _pairs_of(data, bundle.manifest)
+        return pair_cases(pairs, bundle.manifest.input), measure_of(pairs, bundle.manifest.kinds)
 
     def evaluate(self, model: Path, data: Path, options: EvaluateOptions) -> Evaluated:
-        """Return the figures of a bundle or a checkpoint on the pairs in `data`.
+        """Return the figures of a bundle or a checkpoint on the pairs in `data`."""
+        return evaluate(model, data, options)
 
-        If `options.report` is a folder, write pictures of the worst boards to it. A box counts if its score
-        reaches the cut. The cut is chosen on the held-out pairs of the folder `options.chosen_on`; without this
-        folder, it is 0.5.
-        """
-        test = read_pairs(data)
-        kept = held_out_pairs(options.chosen_on) if options.chosen_on else []
-        with open_judge(model) as judge:
-            cut = choose_cut(kept, find_all(judge, counted(kept, "choosing the cut"))) if kept else 0.5
-            found = find_all(judge, counted(test, "judging boards"))
-        measured = figures(test, found, cut=cut)
-        if not options.report:
-            return Evaluated(figures=measured)
-        drawn = draw_worst(test, found, options.report, cut=cut)
-        return Evaluated(figures=measured, written=(f"{len(drawn)} pictures in {options.report}",))
+
+def _pairs_of(data: Path, manifest: ModelManifest) -> list[Pair]:
+    """Return the pairs in `data` for a draft or a bundle, as `pairs_for` does."""
+    return pairs_for(data, manifest.input, manifest.kinds, extents="extents" in manifest.outputs)
 
 
 METHOD: Method = ComparatorMethod()

@@ -1,8 +1,10 @@
-"""Turns the boxes of defects into what the comparator should return at each cell, and computes the losses.
+"""Turns boxes or masks of defects into what the comparator should return at each cell, and computes the losses.
 
-In the map of its kind, a defect is a Gaussian hill, larger for larger boxes (TTFNet, Liu et al., arXiv
-1909.00700). The loss of the map is CenterNet's focal loss (Zhou et al., arXiv 1904.07850). The loss of the
-extents is the generalised IoU (Rezatofighi et al., arXiv 1902.09630) on the cells of the hill.
+With boxes, in the map of its kind, a defect is a Gaussian hill, larger for larger boxes (TTFNet, Liu et al.,
+arXiv 1909.00700). The loss of the map is CenterNet's focal loss (Zhou et al., arXiv 1904.07850). The loss of
+the extents is the generalised IoU (Rezatofighi et al., arXiv 1902.09630) on the cells of the hill. With masks,
+the map holds the share of each cell that a defect covers; its loss is cross-entropy plus Dice (Milletari et
+al., arXiv 1606.04797).
 """
 
 from __future__ import annotations
@@ -48,6 +50,17 @@ def targets_of(
     return map_, sides
 
 
+def cover_of(mask: npt.NDArray[np.uint8], count: int, stride: int) -> npt.NDArray[np.float32]:
+    """Return for each of `count` kinds the share of each cell that its defects cover, `(count, H/s, W/s)`.
+
+    The mask `(H, W)` is 0 at good pixels, else 1 + the kind's index. A cell has `stride` pixels on each side.
+    """
+    height, width = mask.shape[0] // stride, mask.shape[1] // stride
+    cells = mask[: height * stride, : width * stride].reshape(height, stride, width, stride)
+    shares = [(cells == 1 + kind).mean(axis=(1, 3), dtype=np.float32) for kind in range(count)]
+    return np.stack(shares)
+
+
 def _hill(offset: npt.NDArray[np.float32], length: float) -> npt.NDArray[np.float32]:
     """Return a Gaussian's values at offsets in pixels from its centre as `(n,)`. `length` is the box's side."""
     sigma = max(SPREAD * length / 6, 1.0)
@@ -66,6 +79,20 @@ def map_loss(logits: Tensor, map_: Tensor) -> Tensor:
     hit = sure * (1 - chance) ** 2 * peaks
     miss = doubt * chance**2 * (1 - map_) ** 4 * ~peaks
     return -(hit.sum() + miss.sum()) / peaks.sum().clamp(min=1)
+
+
+def cover_loss(logits: Tensor, cover: Tensor) -> Tensor:
+    """Return cross-entropy plus one minus the Dice coefficient of each kind, averaged, as a scalar.
+
+    `logits` is what the network returned, and `cover` what it should have returned. Both are `(N, K, h, w)`.
+    The coefficient is that of the whole batch, so that pictures without defects do not upset it.
+    """
+    entropy = F.binary_cross_entropy_with_logits(logits, cover)
+    chance = logits.sigmoid()
+    both = (chance * cover).sum(dim=(0, 2, 3))
+    either = chance.sum(dim=(0, 2, 3)) + cover.sum(dim=(0, 2, 3))
+    dice = (2 * both + 1) / (either + 1)
+    return entropy + (1 - dice).mean()
 
 
 def extents_loss(extents: Tensor, sides: Tensor) -> Tensor:

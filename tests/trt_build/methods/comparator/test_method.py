@@ -148,7 +148,7 @@ def test_quality_is_the_mean_precision_of_the_answers(pcb_draft: Path, pcb_pairs
 
     wider = np.array([0, 0, 5, 0], np.float32)  # a found box is then 0.44 of its union with the true one
     pairs = [replace(pair, boxes=pair.boxes + wider) for pair in read_pairs(pcb_pairs)]
-    assert measure_of(pairs)(answers) == pytest.approx(measure(answers))
+    assert measure_of(pairs, bundle.manifest.kinds)(answers) == pytest.approx(measure(answers))
 
 
 def test_a_cut_is_chosen_on_pairs_kept_from_training(pcb_draft: Path, pcb_pairs: Path, tmp_path: Path) -> None:
