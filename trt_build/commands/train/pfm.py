@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Annotated
 
@@ -36,15 +37,65 @@ def pfm(
         bool,
         typer.Option(help="Use each place's position in the picture; for parts that all lie the same way."),
     ] = False,
+    strides: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBERS",
+            help="Strides of the features that are compared, in pixels, some of 4,8,16; left out, 8,16. A "
+            "smaller stride shows finer defects, and takes longer.",
+        ),
+    ] = None,
+    latents: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBERS",
+            help="Channels of the layer in the middle of the projections, a number for each stride, such as "
+            "200,400,900; left out, 64 each.",
+        ),
+    ] = None,
     size: PictureSize = None,
     mixed_sizes: MixedSizes = False,
 ) -> None:
     """Learn to predict two pre-trained networks' features from each other: at defects this fails."""
-    from trt_build.methods.pfm.network import PFMConfig
+    from trt_build.methods.pfm.network import LATENT, PFMConfig
     from trt_build.methods.pfm.train import TRAINING, train_pfm
 
     network = replace(PFMConfig(position=position), **given(first=backbone, second=second), **sides(size))
+    if strides is not None:
+        taken = _strides(strides)
+        network = replace(network, strides=taken, latents=(LATENT,) * len(taken))
+    if latents is not None:
+        network = replace(network, latents=_latents(latents, len(network.strides)))
     check_different(network.first, network.second)
     config = replace(TRAINING, seed=seed, **given(epochs=epochs))
     with training():
         train_pfm(data, run, network=network, training=config, mixed_sizes=mixed_sizes)
+
+
+def _strides(text: str) -> tuple[int, ...]:
+    """Read `4,8,16`. Raise BadParameter unless these are strides that backbones have, from fine to coarse."""
+    from trt_build.methods.pfm.network import STRIDES
+
+    found = _numbers(text)
+    if not found or list(found) != sorted(set(found) & set(STRIDES)):
+        raise typer.BadParameter(
+            f"expected some of {','.join(map(str, STRIDES))}, from fine to coarse, found {text!r}",
+            param_hint="--strides",
+        )
+    return found
+
+
+def _latents(text: str, count: int) -> tuple[int, ...]:
+    """Read `200,400,900`. Raise BadParameter unless these are `count` numbers over 0."""
+    found = _numbers(text)
+    if len(found) != count or 0 in found:
+        raise typer.BadParameter(
+            f"expected {count} numbers over 0, one for each stride, with commas, found {text!r}",
+            param_hint="--latents",
+        )
+    return found
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """Return the whole numbers in a text such as `4,8,16`, or none if it is not written like this."""
+    return tuple(map(int, text.split(","))) if re.fullmatch(r"\d+(,\d+)*", text) else ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from trt_build.data.good import read_good
 from trt_build.data.parts import LabelledPart, pictures
 from trt_build.methods.good_parts.ignored import learned_mask
 from trt_build.methods.loop import TrainConfig, fit
-from trt_build.methods.pfm.network import PFM, Level, Pair, PFMConfig
+from trt_build.methods.pfm.level import Level, Pair
+from trt_build.methods.pfm.network import PFM, PFMConfig
 from trt_build.terminal.progress import counted
 
 TRAINING = TrainConfig(epochs=10, rate=3e-3, warm_up=0.05, average=0.98, check_every=10)
@@ -102,11 +103,10 @@ def train_pfm(
     good = read_good(parts, mixed_sizes=mixed_sizes)
     first, second = weights or (None, None)
     model = PFM(network, (open_backbone(network.first, first), open_backbone(network.second, second)))
-    images = _batches(good.fit, network)
-    model.fit_features(counted(images, "learning what is usual", unit="step"))
-    shown = counted(images, "looking at pictures", unit="step")
-    seen = _together([_look(model, batch) for batch in shown])
-    held_out = [_look(model, batch) for batch in _batches(good.validation, network)]
+    raw = _look(model, counted(_batches(good.fit, network), "looking at pictures", unit="step"))
+    model.fit_features(raw)
+    seen = _together([_whiten(model, features) for features in raw])
+    held_out = [_whiten(model, features) for features in _look(model, _batches(good.validation, network))]
     task = PFMTask(model=model, seen=seen, held_out=held_out, places=places, steps=steps, seed=training.seed)
     describe = {"model": "pfm", "config": asdict(network)} | learned_mask(good, network.spec)
     return fit(task, folder, training, describe=describe)
@@ -138,8 +138,14 @@ def _batches(parts: Sequence[LabelledPart], network: PFMConfig) -> list[Tensor]:
 
 
 @torch.no_grad()
-def _look(model: PFM, batch: Tensor) -> list[Pair]:
-    return [(first.half(), second.half()) for first, second in model.look(batch)]
+def _look(model: PFM, batches: Iterable[Tensor]) -> list[list[Pair]]:
+    """Return both backbones' features of pictures, `(N, 3, H, W)` uint8 a batch, by stride, as float16."""
+    return [[(first.half(), second.half()) for first, second in model.look(batch)] for batch in batches]
+
+
+@torch.no_grad()
+def _whiten(model: PFM, raw: Sequence[Pair]) -> list[Pair]:
+    return [(first.half(), second.half()) for first, second in model.whiten(raw)]
 
 
 def _together(seen: Sequence[Sequence[Pair]]) -> list[Pair]:

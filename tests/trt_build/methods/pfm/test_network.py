@@ -9,7 +9,8 @@ torch = pytest.importorskip("torch", reason="needs torch, which only building mo
 
 from trt_build.backbones.open import build_backbone  # noqa: E402
 from trt_build.graphs.fp32 import _export  # noqa: E402
-from trt_build.methods.pfm.network import PFM, Level, PFMConfig, position_code  # noqa: E402
+from trt_build.methods.pfm.level import Level, position_code  # noqa: E402
+from trt_build.methods.pfm.network import PFM, PFMConfig  # noqa: E402
 
 SMALL = PFMConfig(height=64, width=96, strides=(4, 8, 16), latents=(4, 4, 4))
 
@@ -95,8 +96,8 @@ def test_good_parts_set_the_scale(small: PFM):
     model = PFM(SMALL).eval()
     model.load_state_dict(small.state_dict())
     with torch.inference_mode():
-        model.fit_features([pictures(4)])
-        seen = [model.look(pictures(1, seed)) for seed in range(4)]
+        model.fit_features([model.look(pictures(4))])
+        seen = [model.whiten(model.look(pictures(1, seed))) for seed in range(4)]
         model.fit_scale(seen)
         cells = torch.cat([model.scale(model.maps(pair))[1] for pair in seen])
     assert float((cells > 0.1).float().mean()) < 0.02

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -86,6 +87,32 @@ def test_the_scale_is_in_the_checkpoint(trained: Path, part_folder: Path):
     with torch.inference_mode():
         map_ = model(torch.from_numpy(pictures(validation, NETWORK.spec)))[1]
     assert float((map_ > 0.1).float().mean()) < 0.02
+
+
+def test_each_checkpoint_has_the_scale_of_its_own_weights(
+    part_folder: Path, weights: tuple[Path, Path], tmp_path: Path
+):
+    """A training that is stopped after any epoch leaves a model whose scale fits its maps of good parts."""
+
+    class Copied(PFMTask):
+        def batches(self, epoch: int):  # type: ignore[no-untyped-def]
+            if epoch:
+                shutil.copy(tmp_path / CHECKPOINT, tmp_path / f"after-{epoch}.pt")
+            return super().batches(epoch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trt_build.methods.pfm.train.PFMTask", Copied)
+        training = replace(TRAINING, epochs=3, check_every=3)
+        train_pfm(part_folder, tmp_path, network=NETWORK, training=training, weights=weights, **SHORT)
+    validation = split_good(read_parts(part_folder).train).validation
+    for name in ("after-1.pt", "after-2.pt", CHECKPOINT):
+        model = load_trained(tmp_path / name).network
+        low, high = model.scale.low.clone(), model.scale.high.clone()
+        with torch.inference_mode():
+            features = model.look(torch.from_numpy(pictures(validation, NETWORK.spec)))
+            model.fit_scale([model.whiten(features)])
+        torch.testing.assert_close(low, model.scale.low, rtol=0.01, atol=0)
+        torch.testing.assert_close(high, model.scale.high, rtol=0.01, atol=0)
 
 
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
