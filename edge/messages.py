@@ -117,7 +117,18 @@ class Unknown(Struct, frozen=True, kw_only=True, tag=True):
 Message = Union[Frame, Tensor, Prediction, Unknown]  # noqa: UP007  (msgspec reads it on Python 3.10 too)
 
 
-class Region(Struct, frozen=True, kw_only=True):
+class Mask(Struct, frozen=True, kw_only=True):
+    """Which places in a region's box are defective, in the uncompressed run-length code of COCO's masks.
+
+    A grid of `size` equal places covers the box. `counts` are the lengths of runs of good and of defective
+    places in turn, column by column, beginning with good ones; the first may be 0.
+    """
+
+    size: tuple[int, int]  # rows, columns
+    counts: list[int]  # they add up to rows times columns
+
+
+class Region(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A place on the part that looks defective. In a verdict, box and area are in pixels of the frame."""
 
     x: float
@@ -127,6 +138,7 @@ class Region(Struct, frozen=True, kw_only=True):
     area_px: int
     score: float
     kind: str
+    mask: Mask | None = None  # only if the recipe asks for masks, and if the verdict has room for it
 
 
 class Judged(Struct, frozen=True, kw_only=True):

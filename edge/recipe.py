@@ -170,6 +170,7 @@ class Rule(_Section, frozen=True, kw_only=True):
 
     thresholds: dict[str, float] = field(default_factory=dict)  # by kind of defect; default: the bundle's
     min_area_px: Annotated[int, Meta(ge=0)] = 0  # smaller regions do not reject the part
+    regions: Literal["boxes", "masks"] = "boxes"  # masks: each region of a verdict also says which pixels
     unknown: dict[str, Literal["reject", "accept"]] = field(default_factory=dict)  # by reason; default: reject
 
 

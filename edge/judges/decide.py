@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import PartError
 from ..messages import Reason, Region, VerdictKind
+from .masks import mask_in_frame
 from .pvalue import p_value
-from .regions import find_regions
+from .regions import find_cells
 
 #: Regions in a verdict at most; weaker ones are left out.
 MAX_REGIONS = 48
@@ -26,6 +29,7 @@ class Rule:
     thresholds: dict[str, float]  # kind -> least score that is rejected, in the order of the map's channels
     stride: int  # input pixels between neighbouring cells of the map
     min_area_px: int = 0  # in frame pixels
+    masks: bool = False  # each region gets a mask
     region_from: float | None = None  # least map value shown as a region, for models that decide by a score
     calibration: NDArray[np.float64] | None = None  # scores of good parts, rising
     calibrated_at: dict[str, float] | None = None  # thresholds at calibration: map scores are divided by them
@@ -80,7 +84,7 @@ def decide(
         threshold=float(list(rule.thresholds.values())[nearest]),
         p_value=_p_value(exhausted, rule),
         reject_reason="defect",
-        regions=regions[:MAX_REGIONS],
+        regions=regions,
     )
 
 
@@ -102,7 +106,7 @@ def _by_score(
         threshold=threshold,
         p_value=_p_value(score, rule),
         reject_reason=reject_reason,
-        regions=regions[:MAX_REGIONS],
+        regions=regions,
     )
 
 
@@ -122,10 +126,18 @@ def _regions(
     to_frame: tuple[float, float, float, float, float, float],
     rule: Rule,
 ) -> list[Region]:
+    """Return the regions in frame pixels, strongest first, at most MAX_REGIONS."""
     beside = None if extents is None else extents[0]
-    found = find_regions(map_, beside, thresholds=thresholds, stride=rule.stride)
-    regions = [_in_frame(region, to_frame) for region in found]
-    return [region for region in regions if region.area_px >= rule.min_area_px]
+    found = find_cells(map_, beside, thresholds=thresholds, stride=rule.stride)
+    framed = ((_in_frame(region, to_frame), cells) for region, cells in found)
+    large = ((box, cells) for box, cells in framed if box.area_px >= rule.min_area_px)
+    kept = islice(large, MAX_REGIONS)
+    if not rule.masks:
+        return [box for box, _ in kept]
+    return [
+        msgspec.structs.replace(box, mask=mask_in_frame(cells.of_region(), box, to_frame, rule.stride))
+        for box, cells in kept
+    ]
 
 
 def _in_frame(region: Region, to_frame: tuple[float, float, float, float, float, float]) -> Region:

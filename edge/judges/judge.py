@@ -182,6 +182,7 @@ def _rule_of(choice: JudgeChoice, bundle: Bundle, recipe: Recipe, ignored: Mask 
         thresholds={kind: thresholds[kind] for kind in manifest.kinds},
         stride=manifest.stride,
         min_area_px=recipe.rule.min_area_px,
+        masks=recipe.rule.regions == "masks",
         region_from=manifest.region_from,
         calibration=None if scores is None else np.array(scores),
         calibrated_at={kind: manifest.thresholds[kind] for kind in manifest.kinds},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -24,6 +25,17 @@ MOST = 200
 MOST_CELLS = 4000
 
 
+class Cells(NamedTuple):
+    """The cells of a region, as the label that they have in an array for the whole map."""
+
+    labels: npt.NDArray[np.integer]  # (h, w)
+    label: int
+
+    def of_region(self) -> npt.NDArray[np.bool_]:
+        """Return `(h, w)` bool, True at the cells of the region."""
+        return np.asarray(self.labels == self.label)
+
+
 def find_regions(
     map_: FloatArray, extents: FloatArray | None, *, thresholds: Mapping[str, float], stride: int
 ) -> list[Region]:
@@ -37,6 +49,16 @@ def find_regions(
     a region, unless that overlaps a stronger region too much. Without extents, each 8-connected patch of cells
     that reach their threshold becomes a region. Raise ValueError if the shapes do not fit.
     """
+    return [region for region, _ in find_cells(map_, extents, thresholds=thresholds, stride=stride)]
+
+
+def find_cells(
+    map_: FloatArray, extents: FloatArray | None, *, thresholds: Mapping[str, float], stride: int
+) -> list[tuple[Region, Cells]]:
+    """Return the same regions as `find_regions`, each with the cells of the map that belong to it.
+
+    They are the cells of its patch or, with extents, all cells that reach the threshold of its kind.
+    """
     if map_.ndim != 3 or len(map_) != len(thresholds):
         raise ValueError(f"expected a map ({len(thresholds)}, h, w) for {list(thresholds)}, found {map_.shape}")
     if extents is None:
@@ -46,7 +68,9 @@ def find_regions(
     return _peaks(map_, extents, thresholds, stride)
 
 
-def _peaks(map_: FloatArray, extents: FloatArray, thresholds: Mapping[str, float], stride: int) -> list[Region]:
+def _peaks(
+    map_: FloatArray, extents: FloatArray, thresholds: Mapping[str, float], stride: int
+) -> list[tuple[Region, Cells]]:
     """Return a region for each local peak of `map_`, strongest first. The extents give the region's box."""
     kinds, rows, columns = _local_peaks(map_, thresholds)
     if not len(kinds):
@@ -55,8 +79,15 @@ def _peaks(map_: FloatArray, extents: FloatArray, thresholds: Mapping[str, float
     order = np.lexsort((columns, rows, kinds, -scores))[:MOST]
     kinds, rows, columns, scores = kinds[order], rows[order], columns[order], scores[order]
     boxes = _boxes(map_, extents, kinds, rows, columns, stride)
-    names = list(thresholds)
-    return [_region(boxes[i], float(scores[i]), names[kinds[i]]) for i in _distinct(boxes, kinds)]
+    names, limits = list(thresholds), np.fromiter(thresholds.values(), np.float32)
+    over = {int(kind): map_[kind] >= limits[kind] for kind in np.unique(kinds)}
+    return [
+        (
+            _region(boxes[i], float(scores[i]), names[kinds[i]]),
+            Cells(over[int(kinds[i])].view(np.uint8), 1),
+        )
+        for i in _distinct(boxes, kinds)
+    ]
 
 
 def _local_peaks(map_: FloatArray, thresholds: Mapping[str, float]) -> tuple[IntArray, IntArray, IntArray]:
@@ -119,7 +150,7 @@ def _distinct(boxes: Boxes, kinds: IntArray) -> list[int]:
     return [int(i) for i in np.flatnonzero(~removed)]
 
 
-def _patches(map_: FloatArray, thresholds: Mapping[str, float], stride: int) -> list[Region]:
+def _patches(map_: FloatArray, thresholds: Mapping[str, float], stride: int) -> list[tuple[Region, Cells]]:
     """Return a region for each 8-connected patch of cells that reach their threshold, strongest first."""
     found = []
     for (kind, threshold), scores in zip(thresholds.items(), map_, strict=True):
@@ -129,18 +160,17 @@ def _patches(map_: FloatArray, thresholds: Mapping[str, float], stride: int) -> 
             x, y, w, h, cells = (int(value) for value in stats[label])
             patch = labels[y : y + h, x : x + w] == label
             score = float(scores[y : y + h, x : x + w][patch].max())
-            found.append(
-                Region(
-                    x=float(x * stride),
-                    y=float(y * stride),
-                    w=float(w * stride),
-                    h=float(h * stride),
-                    area_px=cells * stride * stride,
-                    score=score,
-                    kind=kind,
-                )
+            region = Region(
+                x=float(x * stride),
+                y=float(y * stride),
+                w=float(w * stride),
+                h=float(h * stride),
+                area_px=cells * stride * stride,
+                score=score,
+                kind=kind,
             )
-    return sorted(found, key=lambda region: (-region.score, region.kind, region.y, region.x))
+            found.append((region, Cells(labels, label)))
+    return sorted(found, key=lambda one: (-one[0].score, one[0].kind, one[0].y, one[0].x))
 
 
 def _region(box: Boxes, score: float, kind: str) -> Region:

@@ -14,7 +14,19 @@ from ..judges.fuse import fuse
 from ..judges.rules import Rules
 from ..memory.ledger import RECORD_BYTES, STAGES, Record
 from ..memory.ring import Ring, as_outputs
-from ..messages import Input, Judged, Message, Part, Prediction, Refused, Unknown, UnknownReason, Verdict, utc
+from ..messages import (
+    Input,
+    Judged,
+    Message,
+    Part,
+    Prediction,
+    Refused,
+    Region,
+    Unknown,
+    UnknownReason,
+    Verdict,
+    utc,
+)
 from ..text import DETAIL_BYTES, fitted
 from ..wire import action_topic, body_of
 from .inbox import are_finite
@@ -82,7 +94,8 @@ def late(part: Part, detail: str) -> Finding:
 def record_of(finding: Finding, rules: Rules, identity: Identity, now_ns: int) -> Record:
     """Return a part's verdict, to be sent at `now_ns`. Its reason is `late` if the part's deadline has come.
 
-    A verdict that is too long for the ledger keeps only its strongest regions.
+    A verdict that is too long for the ledger keeps only the masks of its strongest regions or, if that does not
+    suffice, only its strongest regions.
     """
     reply, result, part = finding.reply, finding.result, finding.reply.part
     if now_ns >= part.deadline_ns:
@@ -118,9 +131,20 @@ def record_of(finding: Finding, rules: Rules, identity: Identity, now_ns: int) -
     body, regions = body_of(verdict), verdict.regions
     # A verdict without regions always fits, because each of its other fields has a limit.
     while len(topic) + 1 + len(body) > RECORD_BYTES and regions:
-        regions = regions[: len(regions) // 2]
+        regions = _shorter(regions)
         body = body_of(msgspec.structs.replace(verdict, regions=regions))
     return Record(topic=topic, body=body, reason=verdict.reason, published_ns=now_ns)
+
+
+def _shorter(regions: Sequence[Region]) -> list[Region]:
+    """Return the regions without the weaker half of their masks or, if they have none, the stronger half."""
+    masked = [i for i, region in enumerate(regions) if region.mask is not None]
+    if not masked:
+        return list(regions[: len(regions) // 2])
+    shorter = list(regions)
+    for i in masked[len(masked) // 2 :]:
+        shorter[i] = msgspec.structs.replace(regions[i], mask=None)
+    return shorter
 
 
 def _is_accepted(verdict: Verdict, finding: Finding, identity: Identity) -> bool:

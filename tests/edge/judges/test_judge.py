@@ -35,7 +35,7 @@ def test_every_judge_comes_with_its_bundle_and_rule(tiny_bundle: Path, calibrate
     recipe = line(
         choice("defects", tiny_bundle, thresholds={"shade": 0.25}),
         choice("odd", calibrated),
-        rule=Rule(min_area_px=30),
+        rule=Rule(min_area_px=30, regions="masks"),
     )
     defects, odd = read_judges(recipe)
     assert (defects.rule.name, odd.rule.name) == ("defects", "odd")
@@ -48,6 +48,7 @@ def test_every_judge_comes_with_its_bundle_and_rule(tiny_bundle: Path, calibrate
     assert odd.rule.calibration is not None
     assert odd.rule.calibration.tolist() == GOOD
     assert {judge.rule.min_area_px for judge in (defects, odd)} == {30}
+    assert {judge.rule.masks for judge in (defects, odd)} == {True}
     assert [judge.rule.bundle for judge in (defects, odd)] == [defects.bundle.digest, odd.bundle.digest]
 
 

@@ -18,7 +18,7 @@ from edge.judges.decide import MAX_REGIONS, Judgement, Rule
 from edge.judges.rules import Rules, read_rules, write_rules
 from edge.memory.ledger import Ledger, Record
 from edge.memory.ring import Ring, as_outputs
-from edge.messages import Input, Judged, Prediction, Refused, Unknown, Verdict
+from edge.messages import Input, Judged, Mask, Prediction, Refused, Unknown, Verdict
 from edge.recipe import MOST_JUDGES, Fusion
 from edge.stages.publish import Publisher
 from edge.stages.verdict import Identity, finding_of, record_of
@@ -296,6 +296,21 @@ def test_a_verdict_with_very_many_regions_still_fits(desk: Desk, letters: int, k
     record = record_of(found, desk.rules, desk.identity, 1_000)
     desk.ledger.record(0, record)
     assert verdict_from(record.body).regions == regions[:kept]
+
+
+def test_masks_are_left_out_before_regions_are(desk: Desk) -> None:
+    """Of a verdict that is too long, the strongest regions keep their masks, and all keep their boxes."""
+    found = finding_of(desk.predict(desk.enter(), 0.9), desk.ring, desk.rules)
+    assert isinstance(found.result, Judgement)
+    mask = Mask(size=(20, 40), counts=[2] * 400)
+    (region,) = found.result.regions
+    regions = [msgspec.structs.replace(region, x=float(x), mask=mask) for x in range(12)]
+    found = dataclasses.replace(found, result=dataclasses.replace(found.result, regions=regions))
+    record = record_of(found, desk.rules, desk.identity, 1_000)
+    desk.ledger.record(0, record)
+    kept = verdict_from(record.body).regions
+    assert [region.x for region in kept] == [float(x) for x in range(12)]
+    assert [region.mask for region in kept] == [mask] * 6 + [None] * 6
 
 
 def test_a_verdict_too_long_for_any_record_is_refused(desk: Desk) -> None:
