@@ -8,9 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-#: A distance that is smaller counts as this one, so that its logarithm is finite.
-_LEAST = 1e-12
-
 
 class Product(nn.Module):
     """Combines distance maps of three strides into one anomaly map and a score.
@@ -35,6 +32,6 @@ class Product(nn.Module):
             total = torch.stack(list(maps[stride :: self._strides])).sum(0)
             if total.shape[3] != finest:
                 total = F.interpolate(total, scale_factor=finest / total.shape[3], mode="bilinear")
-            logs.append(total.clamp_min(_LEAST).log())
+            logs.append(total.log())
         map_ = torch.stack(logs).mean(0).exp()
         return map_.flatten(1).amax(1), map_
