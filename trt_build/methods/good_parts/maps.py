@@ -12,6 +12,8 @@ from torch.nn import functional as F
 LOW, HIGH = 0.9, 0.995
 #: Value of the scaled map at the quantile HIGH; at LOW it is 0.
 HEIGHT = 0.1
+#: Share of a map's cells whose mean is the score.
+TOP = 0.01
 
 
 class MapScale(nn.Module):
@@ -27,7 +29,7 @@ class MapScale(nn.Module):
     the small differences that decide between good and defective.
     """
 
-    def __init__(self, count: int, *, smoothings: int = 2, top: float = 0.01) -> None:
+    def __init__(self, count: int, *, smoothings: int = 2, top: float = TOP) -> None:
         super().__init__()
         self._smoothings, self._top = smoothings, top
         self.low: Tensor
@@ -37,12 +39,15 @@ class MapScale(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Return the score as `(N,)` and the anomaly map as `(N, 1, h, w)`. The first map is the finest."""
+        map_ = self.combined(maps)
+        return mean_of_highest(map_, self._top), map_
+
+    def combined(self, maps: Sequence[Tensor]) -> Tensor:
+        """Return the anomaly map as `(N, 1, h, w)`. The first map is the finest."""
         resized = self._resized(maps)
         slope = HEIGHT / (self.high - self.low)
-        map_ = ((resized - self.low.reshape(1, -1, 1, 1)) * slope.reshape(1, -1, 1, 1)).mean(1, keepdim=True)
-        cells = map_.flatten(1)
-        highest = cells.topk(max(1, round(self._top * cells.shape[1])), dim=1).values
-        return highest.mean(1), map_
+        scaled = (resized - self.low.reshape(1, -1, 1, 1)) * slope.reshape(1, -1, 1, 1)
+        return scaled.mean(1, keepdim=True)
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Sequence[Tensor]]) -> None:
@@ -69,3 +74,12 @@ class MapScale(nn.Module):
         for _ in range(self._smoothings):
             resized = F.avg_pool2d(resized, 3, stride=1, padding=1, count_include_pad=False)
         return resized
+
+
+def mean_of_highest(map_: Tensor, top: float = TOP) -> Tensor:
+    """Return the mean of the highest cells of each map, `(N, 1, h, w)`, as `(N,)`.
+
+    `top` is the share of cells that are averaged.
+    """
+    cells = map_.flatten(1)
+    return cells.topk(max(1, round(top * cells.shape[1])), dim=1).values.mean(1)

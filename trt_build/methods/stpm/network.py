@@ -12,7 +12,8 @@ With `as_published`, the network is that of the papers. Otherwise, four things d
   cosine of raw features, which hardly changes at a defect, because defects show in directions that hardly vary.
 - The first student is a small network and not a copy of the teacher, so it trains and runs faster.
 - The second student repeats cells where the papers' has transposed convolutions, and it is narrower.
-- All maps are scaled before their mean is taken (`maps.py`). The score is the mean of the highest cells.
+- All maps are scaled before their mean is taken (`maps.py`). The score is the mean of the highest cells. A
+  second pair counts only as far as it helps (`pairs.py`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from torch import Tensor, nn
 from edge.manifest import InputSpec
 from trt_build.backbones.open import Backbone, build_backbone
 from trt_build.methods.good_parts.maps import MapScale
+from trt_build.methods.stpm.pairs import Pairs
 from trt_build.methods.stpm.product import Product
 from trt_build.methods.stpm.restorer import Restorer
 from trt_build.methods.stpm.students import Student, Twin
@@ -98,7 +100,11 @@ class STPM(nn.Module):
             widths = config.second_widths or channels
             self.restorer = Restorer(teachers[0].depth, widths, channels, as_published=published)
             self.targets.extend(UnitVectors() for _ in channels)
-        self.combine = Product(LEVELS) if published else MapScale(len(self.targets))
+        self.combine: Product | Pairs | MapScale
+        if published:
+            self.combine = Product(LEVELS)
+        else:
+            self.combine = MapScale(LEVELS) if self.restorer is None else Pairs(LEVELS)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return the score as `(N,)` and the anomaly map as `(N, 1, H/4, W/4)`, both float32."""
@@ -136,11 +142,16 @@ class STPM(nn.Module):
         for level, target in enumerate(self.targets):
             cast(Target, target).fit(features[level] for features in raw)
 
-    def fit_scale(self, batches: Iterable[Seen]) -> None:
-        """Set the scale of map and score on good parts that were not used in training."""
+    @torch.no_grad()
+    def fit_scale(self, good: Iterable[Seen], defective: Iterable[Seen] = ()) -> None:
+        """Set the scale of map and score on good parts that were not used in training.
+
+        With a second pair, `defective` are copies of these parts with defects. They set how much it counts.
+        """
         if isinstance(self.combine, MapScale):
-            with torch.no_grad():
-                self.combine.fit([self.distances(seen) for seen in batches])
+            self.combine.fit([self.distances(seen) for seen in good])
+        elif isinstance(self.combine, Pairs):
+            self.combine.fit(*([self.distances(seen) for seen in parts] for parts in (good, defective)))
 
     def _compared(self, seen: Seen) -> Iterator[tuple[Target, Tensor, Tensor]]:
         expected = self.expect(seen)

@@ -18,6 +18,8 @@ from trt_build.methods.good_parts.ignored import learned_mask
 from trt_build.methods.loop import TrainConfig, fit
 from trt_build.methods.optimiser import Group
 from trt_build.methods.stpm.network import STPM, Seen, STPMConfig
+from trt_build.methods.stpm.pairs import Pairs
+from trt_build.methods.stpm.pasted import with_pasted
 from trt_build.terminal.progress import counted
 
 #: The running mean of the weights covers few steps, because a training has only a few hundred.
@@ -39,18 +41,22 @@ AS_PUBLISHED = TrainConfig(
 BATCH, BATCH_AS_PUBLISHED = 16, 32
 #: Number of pictures that the teachers process at once.
 AT_ONCE = 8
+#: Copies of each held-out picture with a pasted defect.
+COPIES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class STPMTask:
     """Gives pictures of good parts, and the teachers' features of them, to the training loop in batches.
 
-    All features are float16. `held_out` has pictures that are not trained with.
+    All features are float16. `held_out` has pictures that are not trained with, and `defective` has copies of
+    them with pasted defects if there is a second pair.
     """
 
     model: STPM
     seen: Seen
     held_out: list[Seen]
+    defective: list[Seen]
     batch: int = BATCH
     seed: int = 0
 
@@ -72,14 +78,15 @@ class STPMTask:
         )
 
     def settle(self, model: nn.Module) -> None:
-        """Set the scale of map and score on good parts that are not trained with."""
+        """Set the scale of map and score, and the weight of a second pair, on held-out parts."""
         assert isinstance(model, STPM)
-        model.fit_scale(self.held_out)
+        model.fit_scale(self.held_out, self.defective)
 
     def check(self, model: nn.Module) -> Mapping[str, float]:
         """Return the mean distance and the mean score of good parts that are not trained with.
 
-        As published, also return the cube root of the mean product of their distances.
+        As published, also return the cube root of the mean product of their distances. Otherwise, with a second
+        pair, also return its weight.
         """
         assert isinstance(model, STPM)
         distances = [model.distances(seen) for seen in self.held_out]
@@ -91,6 +98,8 @@ class STPMTask:
         if model.config.as_published:
             products = torch.cat([map_.flatten() for _, map_ in combined]).double() ** 3
             figures["product"] = products.mean() ** (1 / 3)
+        if isinstance(model.combine, Pairs):
+            figures["second_weight"] = model.combine.weight
         return {name: float(figure) for name, figure in figures.items()}
 
 
@@ -115,10 +124,13 @@ def train_stpm(
     model = STPM(network, teachers).eval()
     images = _batches(good.fit, network)
     model.fit_features(counted(images, "learning what is usual", unit="step"))
+    held_out = _batches(good.validation, network)
+    copies = [with_pasted(batch, seed) for seed in range(COPIES) for batch in held_out]
     task = STPMTask(
         model=model,
         seen=_together(_look(model, batch) for batch in counted(images, "looking at pictures", unit="step")),
-        held_out=[_look(model, batch) for batch in _batches(good.validation, network)],
+        held_out=[_look(model, batch) for batch in held_out],
+        defective=[_look(model, batch) for batch in copies] if isinstance(model.combine, Pairs) else [],
         batch=BATCH_AS_PUBLISHED if network.as_published else BATCH,
         seed=training.seed,
     )

@@ -30,7 +30,7 @@ def test_the_graph_computes_what_the_model_does(tmp_path: Path, config: STPMConf
     model = STPM(config).eval()
     model.fit_features([discs(8, 0)])
     with torch.no_grad():
-        model.fit_scale([model.look(discs(4, 1))])
+        model.fit_scale([model.look(discs(4, 1))], [model.look(discs(4, 1, bad=True))])
     image = discs(1, 2)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells that torchvision is missing
     with warnings.catch_warnings():

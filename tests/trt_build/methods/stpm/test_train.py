@@ -94,8 +94,14 @@ def test_a_second_pair_leaves_the_first_as_it_is(disc_folder: Path, tmp_path: Pa
         train_stpm(disc_folder, tmp_path / name, network=config, training=replace(quick(2), clip=1e-3))
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     for key in one:
-        if key.startswith("student"):
-            assert torch.equal(one[key], two[key]), key
+        if key.startswith(("student", "combine")):
+            assert torch.equal(one[key], two[key.replace("combine", "combine.first")]), key
+
+
+def test_progress_tells_how_much_a_second_pair_counts(disc_folder: Path, tmp_path: Path) -> None:
+    """The weight in the last line is the one that the model judges with."""
+    train_stpm(disc_folder, tmp_path, network=TWO, training=quick(1))
+    assert lines(tmp_path)[-1]["second_weight"] == float(network(tmp_path).combine.weight)
 
 
 @both
@@ -107,12 +113,14 @@ def test_wherever_a_training_stops_the_scale_is_right(
     for epochs in (1, 2, 3):
         train_stpm(disc_folder, tmp_path, network=config, training=replace(quick(3), epochs=epochs))
         model = network(tmp_path)
-        anew = MapScale(len(model.targets))
         with torch.inference_mode():
             maps = model.distances(model.look(torch.from_numpy(held_out)))
-            anew.fit([maps])
-        assert torch.allclose(model.combine.low, anew.low, rtol=0.02)
-        assert torch.allclose(model.combine.high, anew.high, rtol=0.02)
+        scales = [model.combine] if config is ONE else [model.combine.first, model.combine.second]
+        for scale, of_pair in zip(scales, (maps[:3], maps[3:]), strict=False):
+            anew = MapScale(3)
+            anew.fit([of_pair])
+            assert torch.allclose(scale.low, anew.low, rtol=0.02)
+            assert torch.allclose(scale.high, anew.high, rtol=0.02)
 
 
 def test_as_published_keeps_the_best_epoch(disc_folder: Path, tmp_path: Path) -> None:
