@@ -44,6 +44,7 @@ def run_seed(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, 
     more = ["--mixed-sizes"] if options.mixed_sizes else []
     more += ["--backbone", options.backbone] if options.backbone else []
     more += ["--second", options.second] if options.second else []
+    more += ["--as-published"] if options.as_published else []
     more += ["--position"] if options.position else []
     more += ["--epochs", options.epochs] if options.epochs else []
     run, draft = folder / "run", folder / "draft"
@@ -78,6 +79,11 @@ def main() -> None:
     )
     parser.add_argument(
         "--seeds", type=int, default=1, help="trainings, each with another seed (default %(default)s)"
+    )
+    parser.add_argument("--as-published", action="store_true", help="train as the method's source does")
+    parser.add_argument("--batch", type=int, help="pairs in a batch of a matcher (default: the method's own)")
+    parser.add_argument(
+        "--pairs-per-epoch", type=int, help="pairs in an epoch of a matcher as published (default: 180000)"
     )
     parser.add_argument("--epochs", type=int, help="epochs of each training (default: the method's own)")
     parser.add_argument("--backbone", help="pre-trained network to start from (default: the method's own)")

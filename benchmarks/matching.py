@@ -32,11 +32,12 @@ from trt_build.figures.matching import Embed
 from trt_build.graphs.fp32 import export_checkpoint
 from trt_build.graphs.int8 import add_int8
 from trt_build.methods.loop import CHECKPOINT, TrainConfig
+from trt_build.methods.matcher.batches import CHARACTERS, PairSampling, Sampling, SinglePairs
 from trt_build.methods.matcher.evaluate import look_up_all
 from trt_build.methods.matcher.method import CALIBRATION_PICTURES
 from trt_build.methods.matcher.network import SOURCE, MatcherConfig
 from trt_build.methods.matcher.split import held_out_pictures
-from trt_build.methods.matcher.train import CHARACTERS, SINGLE_PAIRS, PairSampling, train_matcher
+from trt_build.methods.matcher.train import AS_PUBLISHED, train_matcher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ class Recipe:
     read: Callable[[Path, InputSpec], Split]
     measure: Callable[[Embed, Split], dict[str, float]]
     training: TrainConfig
-    sampling: PairSampling = field(default_factory=PairSampling)
+    sampling: Sampling = field(default_factory=PairSampling)
     network: MatcherConfig = field(default_factory=MatcherConfig)
 
 
@@ -63,21 +64,38 @@ PUBLIC = {
 
 def run_seed(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, float]:
     """Train with one seed; return the figures, with `one_shot_20` only for characters."""
+    for option, value in (("--backbone", options.backbone), ("--second", options.second)):
+        if value is not None:
+            sys.exit(f"{option}: a matcher has no pre-trained network: leave it out")
+    if options.pairs_per_epoch and not options.as_published:
+        sys.exit("--pairs-per-epoch: does nothing without --as-published")
     return (_plant if options.data.is_dir() else _public)(options, folder, seed)
 
 
 def recipe_of(options: argparse.Namespace, seed: int) -> Recipe:
-    """That of the file by its name; with `--backbone source` the source's own network and pairs."""
+    """Return the recipe of the file by its name; as published, with the source's network, pairs, schedule."""
     if options.data.stem not in PUBLIC:
         sys.exit(f"{options.data}: expected a folder of products, qmul.npz or omniglot.npz")
-    if options.backbone not in (None, "source"):
-        sys.exit(f"--backbone {options.backbone}: a matcher has none; `source` is the branch of its source")
     recipe = PUBLIC[options.data.stem]
-    if options.backbone == "source":
-        recipe = replace(recipe, network=SOURCE, sampling=SINGLE_PAIRS)
-        recipe = replace(recipe, training=replace(recipe.training, rate=3e-4))
+    if options.as_published:
+        pairs = SinglePairs(redrawing=recipe.sampling.redrawing)
+        recipe = replace(recipe, network=SOURCE, sampling=pairs, training=AS_PUBLISHED)
+    wanted = {"pairs": options.batch, "per_epoch": options.pairs_per_epoch}
     epochs = options.epochs or recipe.training.epochs
-    return replace(recipe, training=replace(recipe.training, epochs=epochs, seed=seed))
+    return replace(
+        recipe,
+        training=replace(recipe.training, epochs=epochs, seed=seed),
+        sampling=replace(recipe.sampling, **{name: value for name, value in wanted.items() if value}),
+    )
+
+
+def training_words(options: argparse.Namespace) -> list[str]:
+    """Return the options of `trt-build train matcher` for a folder, as `recipe_of` applies them."""
+    words = ["--as-published"] if options.as_published else []
+    for name in ("epochs", "batch", "pairs_per_epoch"):
+        if (value := getattr(options, name)) is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return words
 
 
 def train(data: Path, recipe: Recipe, run: Path) -> None:
@@ -146,8 +164,7 @@ def _plant(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, fl
         return time.monotonic() - started
 
     run, draft = folder / "run", folder / "draft"
-    more = ["--epochs", options.epochs] if options.epochs else []
-    took = trt_build("train", "matcher", options.data, run, "--seed", seed, *more)
+    took = trt_build("train", "matcher", options.data, run, "--seed", seed, *training_words(options))
     peak = _peak_mb()
     trt_build("export", run / CHECKPOINT, draft, "--data", options.data)
     trt_build("calibrate", draft, options.data, "--rate", options.rate)

@@ -34,6 +34,8 @@ from trt_build.terminal.interrupt import keeping_ctrl_c
 from trt_build.terminal.progress import working
 
 CHECKPOINT, PROGRESS = "checkpoint.pt", "progress.jsonl"
+#: A figure is flat if it has been no lower for this many epochs.
+FLAT = 10
 
 
 class Batches(Protocol):
@@ -82,6 +84,8 @@ class TrainConfig:
     check_every: int = 1  # epochs between two calls of `Task.check`
     #: A figure of `Task.check`: the checkpoint keeps the weights of the epoch in which it was lowest.
     keep_lowest: str | None = None
+    #: Epochs after which the training stops once that figure has been no lower for `FLAT` epochs.
+    stop_from: int | None = None
     seed: int = 0
     #: Compute in bfloat16 if the CPU supports it. Emulated bfloat16 is several times slower than float32.
     bf16: bool = True
@@ -120,13 +124,17 @@ def fit(
             stop_if_asked()
 
         for epoch in range(done, config.epochs):
+            if run.is_flat(epoch):
+                console.print(f"stopped: {config.keep_lowest} has been no lower for {FLAT} epochs")
+                break
             line = run.epoch(epoch, tell)
             run.save(folder / CHECKPOINT, epoch + 1)
             with _writing(folder / PROGRESS), (folder / PROGRESS).open("a") as log:
                 log.write(json.dumps(line) + "\n")
             console.print("  ".join(f"{name} {value}" for name, value in line.items()))
+            done = epoch + 1
             stop_if_asked()
-    return max(done, config.epochs)
+    return done
 
 
 class TrainingError(EdgeError, RuntimeError):
@@ -169,7 +177,7 @@ class _Run:
         self._averaged = copy.deepcopy(self._model).eval()
         self._groups = groups
         self._optimiser = optimiser_of(groups, config.optimiser, config.rate, config.decay)
-        self._lowest = math.inf
+        self._lowest, self._lowest_at = math.inf, 0  # the lowest figure `keep_lowest`, and its epoch
         self._kept: dict[str, Tensor] | None = None  # the weights with the lowest figure `keep_lowest`
         self._bf16 = config.bf16 and computes_bfloat16()
 
@@ -195,7 +203,7 @@ class _Run:
             self._task.settle(self._averaged)
             if (epoch + 1) % self._config.check_every == 0 or epoch + 1 == self._config.epochs:
                 figures = self._task.check(self._averaged)
-                self._keep_lowest(figures)
+                self._keep_lowest(figures, epoch + 1)
                 line |= {name: round(value, 4) for name, value in figures.items()}
         return line
 
@@ -208,6 +216,7 @@ class _Run:
             "epoch": epochs,
             "weights": self._kept or self._averaged.state_dict(),
             "lowest": self._lowest,
+            "lowest_at": self._lowest_at,
             "model": self._model.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "random": torch.get_rng_state(),
@@ -244,16 +253,22 @@ class _Run:
             )
         self._model.load_state_dict(state["model"])
         self._averaged.load_state_dict(state.get("averaged", state["weights"]))
-        self._lowest, self._kept = state["lowest"], state["weights"] if "averaged" in state else None
+        self._lowest, self._lowest_at = state["lowest"], state["lowest_at"]
+        self._kept = state["weights"] if "averaged" in state else None
         self._optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["random"])
         return int(state["epoch"])
 
-    def _keep_lowest(self, figures: Mapping[str, float]) -> None:
+    def is_flat(self, epochs: int) -> bool:
+        """Return whether the training stops after this number of epochs, see `TrainConfig.stop_from`."""
+        start = self._config.stop_from
+        return start is not None and epochs >= max(start, self._lowest_at + FLAT)
+
+    def _keep_lowest(self, figures: Mapping[str, float], epochs: int) -> None:
         """Keep the weights of this epoch if the figure that the configuration names is the lowest so far."""
         name = self._config.keep_lowest
         if name is not None and figures[name] < self._lowest:
-            self._lowest = figures[name]
+            self._lowest, self._lowest_at = figures[name], epochs
             self._kept = {key: value.clone() for key, value in self._averaged.state_dict().items()}
 
     def _step(self, batch: Any, done: float) -> float:

@@ -196,6 +196,23 @@ def test_the_best_epoch_is_kept(tmp_path: Path):
     assert torch.equal(best["averaged"]["weight"], last["weights"]["weight"])
 
 
+def test_a_training_stops_when_its_figure_is_flat(tmp_path: Path):
+    """Not before the epoch that is given; a run that was stopped meanwhile ends in the same epoch."""
+    config = replace(CONFIG, epochs=60, keep_lowest="far", cool_down=0)
+    far = [1.0] * 60
+    far[3], far[19] = 0.5, 0.4
+
+    class Known(Line):
+        def check(self, model: torch.nn.Module) -> dict[str, float]:
+            return {"far": far.pop(0)}
+
+    assert fit(Known(), tmp_path / "run", replace(config, stop_from=12, epochs=9), describe={}) == 9
+    assert fit(Known(), tmp_path / "run", replace(config, stop_from=12), describe={}) == 14
+    assert load(tmp_path / "run" / CHECKPOINT)["epoch"] == 14
+    assert fit(Known(), tmp_path / "run", replace(config, stop_from=12), describe={}) == 14
+    assert fit(Known(), tmp_path / "run", replace(config, stop_from=25), describe={}) == 30
+
+
 def test_frozen_weights_stay_as_they_are(tmp_path: Path):
     """A pre-trained part of a network is in the checkpoint to the last bit, without an optimiser's share."""
 

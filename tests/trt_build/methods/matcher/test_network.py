@@ -9,16 +9,17 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch, which only building models uses")
 
 from trt_build.data.products import DRAWING, PHOTO, Pictures  # noqa: E402
+from trt_build.figures.matching import Pairs  # noqa: E402
 from trt_build.methods.loop import CHECKPOINT, TrainConfig, fit, load  # noqa: E402
 from trt_build.methods.matcher.augment import AS_IT_IS, side_by_side  # noqa: E402
+from trt_build.methods.matcher.batches import PairSampling, Sampling, SinglePairs, choose_pairs  # noqa: E402
 from trt_build.methods.matcher.network import SOURCE, Matcher, MatcherConfig  # noqa: E402
 from trt_build.methods.matcher.train import (  # noqa: E402
-    SINGLE_PAIRS,
+    AS_PUBLISHED,
     MatcherTask,
-    PairSampling,
-    choose_pairs,
     embed_with,
     pairs_loss,
+    single_loss,
     train_matcher,
 )
 from trt_build.methods.trained import load_trained  # noqa: E402
@@ -131,9 +132,10 @@ def test_a_round_shows_two_pictures_of_each_product():
 def test_single_pairs_are_of_all_kinds_and_half_of_them_different():
     """Drawing with photo, drawing with drawing, photo with photo, a third each; same to different 1:1."""
     some = shapes(40, drawings=2, photos=2)
-    sampling = PairSampling(pairs=8, alike=1, rounds=30, single=True)
+    sampling = SinglePairs(pairs=8, per_epoch=1200)
     chosen = choose_pairs(some, sampling, np.random.default_rng(0))
     first, second = chosen.pictures.T
+    assert len(first) == 1200
     assert chosen.same.mean() == 0.5
     np.testing.assert_array_equal(chosen.same, some.product[first] == some.product[second])
     assert (first != second).all()
@@ -190,8 +192,8 @@ def test_a_picture_is_not_its_own_rival():
     assert pairs_loss(logit + 50 * torch.eye(6)) == pairs_loss(logit)
 
 
-def lessons_for(single: bool) -> PairSampling:
-    return SINGLE_PAIRS if single else PairSampling(pairs=16, alike=8, rounds=4)
+def lessons_for(single: bool) -> Sampling:
+    return SinglePairs(pairs=32, per_epoch=96) if single else PairSampling(pairs=16, alike=8, rounds=4)
 
 
 @pytest.mark.slow  # how far a few epochs lead differs between machines
@@ -207,6 +209,41 @@ def test_a_few_seconds_of_training_match_products_never_seen(tmp_path: Path, sin
     last = json.loads((tmp_path / "progress.jsonl").read_text().splitlines()[-1])
     assert last["error"] < before["error"] / 2
     assert last["error_alike"] < before["error_alike"] / 2
+
+
+def test_the_published_loss_is_cross_entropy_of_the_bare_cosine():
+    """Between -log sigmoid(1) and -log sigmoid(-1), for the batch as for the test pairs."""
+    task = MatcherTask(
+        model=Matcher(TINY_SOURCE),
+        pictures=shapes(8, size=105),
+        held_out=shapes(8),
+        sampling=SinglePairs(pairs=4),
+    )
+    vectors = iter([torch.tensor([[1.0, 0], [1, 0], [1, 0], [0.6, 0.8]])])
+    task.model.forward = lambda _: next(vectors)
+    loss = task.loss((torch.empty(0), torch.tensor([1.0, 0.0])))
+    expected = (-np.log(1 / (1 + np.exp(-1.0))) - np.log(1 - 1 / (1 + np.exp(-0.6)))) / 2
+    assert float(loss) == pytest.approx(expected)
+    pairs = Pairs(same=np.array([1.0], np.float32), different=np.array([0.6], np.float32))
+    assert single_loss(pairs) == pytest.approx(expected)
+
+
+def test_the_published_schedule_is_the_sources():
+    """200 epochs of 90,000 + 90,000 pairs in batches of 128, stopped from epoch 150 on by the test loss."""
+    assert (AS_PUBLISHED.epochs, AS_PUBLISHED.stop_from, AS_PUBLISHED.keep_lowest) == (200, 150, "test_loss")
+    assert (SinglePairs().pairs, SinglePairs().per_epoch) == (128, 180_000)
+    some, held_out = shapes(8, size=105), shapes(8, size=105, seed=3)
+    task = MatcherTask(
+        model=Matcher(TINY_SOURCE),
+        pictures=some,
+        held_out=held_out,
+        sampling=SinglePairs(pairs=8, per_epoch=35),
+    )
+    batches = task.batches(0)
+    assert len(batches) == 4
+    pictures, same = next(iter(batches))
+    assert (pictures.shape, same.mean()) == ((16, 1, 105, 105), 0.5)
+    assert 0.3 < task.check(task.model.eval())["test_loss"] < 1.4
 
 
 def test_training_in_a_folder_can_go_on(tmp_path: Path):

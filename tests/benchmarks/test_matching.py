@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="needs torch, which only building models uses")
+
+from matching import PUBLIC, recipe_of, run_seed, training_words
+
+from trt_build.methods.matcher.batches import SinglePairs
+
+GIVEN = {"backbone": None, "second": None, "as_published": False, "epochs": None, "batch": None}
+GIVEN |= {"pairs_per_epoch": None}
+
+
+def options(data: str, **given: object) -> Namespace:
+    return Namespace(data=Path(data), **(GIVEN | given))
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_file_is_trained_as_published(name: str):
+    """With the source's branch, its single pairs and its schedule, as long and in batches as large as asked."""
+    recipe = recipe_of(options(f"{name}.npz", as_published=True, epochs=3, batch=32, pairs_per_epoch=640), 7)
+    assert recipe.network.branch == "source"
+    assert recipe.sampling == SinglePairs(pairs=32, per_epoch=640, redrawing=PUBLIC[name].sampling.redrawing)
+    assert (recipe.training.epochs, recipe.training.seed, recipe.training.keep_lowest) == (3, 7, "test_loss")
+    own = recipe_of(options(f"{name}.npz"), 0)
+    assert (own.network, own.sampling) == (PUBLIC[name].network, PUBLIC[name].sampling)
+
+
+def test_a_folder_is_trained_with_the_same_options():
+    """The command line is told what a public file's recipe is told."""
+    words = training_words(options("products", as_published=True, epochs=3, batch=32, pairs_per_epoch=640))
+    assert words == ["--as-published", "--epochs", "3", "--batch", "32", "--pairs-per-epoch", "640"]
+    assert training_words(options("products")) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"backbone": "source"}, "--backbone: a matcher has no pre-trained network"),
+        ({"second": "resnet18"}, "--second: a matcher has no pre-trained network"),
+        ({"pairs_per_epoch": 9}, "--pairs-per-epoch: does nothing without --as-published"),
+    ],
+    ids=["backbone", "second", "pairs"],
+)
+def test_an_option_that_would_be_ignored_is_refused(tmp_path: Path, given: dict[str, object], says: str):
+    """For a folder as for a public file, before anything is trained."""
+    for data in (tmp_path, tmp_path / "qmul.npz"):
+        with pytest.raises(SystemExit, match=says):
+            run_seed(options(str(data), **given), tmp_path, 0)
