@@ -12,7 +12,7 @@ from .errors import EngineError
 
 FORMAT = 2
 #: How a model judges; `trt-build train` makes every method but the last.
-Method = Literal["comparator", "matcher", "autoencoder", "stpm", "pfm", "constant"]
+Method = Literal["comparator", "matcher", "autoencoder", "stpm", "pfm", "gaussian", "constant"]
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 Probability = Annotated[float, Meta(ge=0, le=1)]

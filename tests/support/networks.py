@@ -19,6 +19,7 @@ from trt_build.graphs.fp32 import export
 from trt_build.graphs.int8 import add_int8
 from trt_build.methods.autoencoder.network import PIXELS, Autoencoder, AutoencoderConfig
 from trt_build.methods.comparator.network import Comparator, ComparatorConfig
+from trt_build.methods.gaussian.network import Gaussian, GaussianConfig
 from trt_build.methods.matcher.network import Matcher, MatcherConfig
 from trt_build.methods.pfm.network import PFM, PFMConfig
 from trt_build.methods.stpm.network import STPM, STPMConfig
@@ -32,6 +33,16 @@ _V1, _V2 = "mobilenet_v1", "mobilenet_v2"  # the shallowest backbones: exported 
 _GREY = AutoencoderConfig(backbone=_V2, height=SIDE, width=SIDE, in_channels=1, distance="both")
 _PIXELS = replace(PIXELS, height=SIDE, width=SIDE, hidden=32, code=16, spectral=True)
 
+
+def _gaussian() -> nn.Module:
+    """Fitted to noise, since distances to an unfitted Gaussian are as large as the features."""
+    model = Gaussian(GaussianConfig(backbone=_V2, height=SIDE, width=SIDE, rank=4)).eval()
+    with torch.inference_mode():
+        seen = model.look(torch.randint(256, (8, 3, SIDE, SIDE), dtype=torch.uint8))
+    model.gaussians.fit(seen)
+    return model
+
+
 #: By name, the method and what makes the network.
 NETWORKS: dict[str, tuple[Method, Callable[[], nn.Module]]] = {
     "comparator": ("comparator", lambda: Comparator(_BOARD)),
@@ -40,6 +51,7 @@ NETWORKS: dict[str, tuple[Method, Callable[[], nn.Module]]] = {
     "pixels": ("autoencoder", lambda: Autoencoder(_PIXELS)),
     "stpm": ("stpm", lambda: STPM(STPMConfig(teacher=_V2, second=_V1, height=SIDE, width=SIDE))),
     "pfm": ("pfm", lambda: PFM(PFMConfig(first=_V2, second=_V1, height=SIDE, width=SIDE, position=True))),
+    "gaussian": ("gaussian", _gaussian),
 }
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trt_build.packing.threshold import CalibrationOptions
 
 #: The names of the methods. Each has a folder of its name here, with `network.py`, `train.py` and `method.py`.
-MethodName = Literal["comparator", "matcher", "autoencoder", "stpm", "pfm"]
+MethodName = Literal["comparator", "matcher", "autoencoder", "stpm", "pfm", "gaussian"]
 
 
 class ExportError(EdgeError, ValueError):

@@ -129,7 +129,7 @@ def fit(
                 break
             line = run.epoch(epoch, tell)
             run.save(folder / CHECKPOINT, epoch + 1)
-            with _writing(folder / PROGRESS), (folder / PROGRESS).open("a") as log:
+            with writing(folder / PROGRESS), (folder / PROGRESS).open("a") as log:
                 log.write(json.dumps(line) + "\n")
             console.print("  ".join(f"{name} {value}" for name, value in line.items()))
             done = epoch + 1
@@ -160,6 +160,34 @@ def load(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: not a checkpoint, or cut short: expected the {CHECKPOINT} that a training wrote"
         ) from error
+
+
+def check_same(path: Path, state: Mapping[str, Any], describe: Mapping[str, Any]) -> None:
+    """Raise CheckpointError if the checkpoint `state`, read from `path`, is of a network of another sort."""
+    if state["describe"] != describe:
+        raise CheckpointError(
+            f"{path}: of another training: expected {_told(describe)}, found {_told(state['describe'])}: "
+            "train in another folder, or take it out of this one"
+        )
+
+
+def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint to a temporary file and rename it. A kill or a full disk keeps the previous one.
+
+    Raise TrainingError if the file cannot be written.
+    """
+    # Saved to memory first, because torch.save does not say why a file cannot be written.
+    whole = io.BytesIO()
+    torch.save(dict(state), whole)
+    beside = path.with_suffix(".part")
+    try:
+        with writing(path), beside.open("wb") as file:
+            file.write(whole.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 class _Run:
@@ -208,10 +236,7 @@ class _Run:
         return line
 
     def save(self, path: Path, epochs: int) -> None:
-        """Write the checkpoint to a temporary file and rename it. A kill or a full disk keeps the previous one.
-
-        Raise TrainingError if the file cannot be written.
-        """
+        """Write the checkpoint. Raise TrainingError if the file cannot be written."""
         state = {
             "epoch": epochs,
             "weights": self._kept or self._averaged.state_dict(),
@@ -225,18 +250,7 @@ class _Run:
         }
         if self._kept is not None:
             state["averaged"] = self._averaged.state_dict()
-        # Saved to memory first, because torch.save does not say why a file cannot be written.
-        whole = io.BytesIO()
-        torch.save(state, whole)
-        beside = path.with_suffix(".part")
-        try:
-            with _writing(path), beside.open("wb") as file:
-                file.write(whole.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_checkpoint(path, state)
 
     def restore(self, path: Path) -> int:
         """Load a checkpoint into the model and return its number of epochs. Return 0 if there is no checkpoint.
@@ -246,11 +260,7 @@ class _Run:
         if not path.exists():
             return 0
         state = load(path)
-        if state["describe"] != self._describe:
-            raise CheckpointError(
-                f"{path}: of another training: expected {_told(self._describe)}, found "
-                f"{_told(state['describe'])}: train in another folder, or take it out of this one"
-            )
+        check_same(path, state, self._describe)
         self._model.load_state_dict(state["model"])
         self._averaged.load_state_dict(state.get("averaged", state["weights"]))
         self._lowest, self._lowest_at = state["lowest"], state["lowest_at"]
@@ -286,7 +296,7 @@ class _Run:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
     """Raise TrainingError if the code in the `with` block cannot write the file at `path`."""
     try:
         yield

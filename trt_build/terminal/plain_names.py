@@ -24,6 +24,8 @@ _PLAIN = {
     "cut": "cut: score from which a box counts",
     # Figures of trainings.
     "loss": "loss in training; lower is better",
+    "parts": "good parts that were trained with",
+    "common": "share of the common covariance in that of each place; lower with more pictures",
     "unlike": "difference of student and teacher on good parts kept from training; lower is better",
     "score": "mean score of good parts kept from training",
     "deviation": "how much the codes vary; not near 0",

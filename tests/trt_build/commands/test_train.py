@@ -24,6 +24,7 @@ from trt_build.backbones.open import build_backbone  # noqa: E402
 from trt_build.backbones.published import PUBLISHED, cache_folder  # noqa: E402
 from trt_build.commands.train import shared, train  # noqa: E402
 from trt_build.methods.autoencoder.network import AutoencoderConfig  # noqa: E402
+from trt_build.methods.gaussian.network import GaussianConfig  # noqa: E402
 from trt_build.methods.loop import CHECKPOINT, load  # noqa: E402
 from trt_build.methods.pfm.network import PFMConfig  # noqa: E402
 from trt_build.methods.stpm.network import STPMConfig  # noqa: E402
@@ -32,7 +33,10 @@ from trt_build.methods.trained import load_trained  # noqa: E402
 
 Run = Callable[..., tuple[int, str, str]]
 RESNET = PUBLISHED["resnet18"]
-ANOMALY = ("autoencoder", "stpm", "pfm")
+ANOMALY = ("autoencoder", "stpm", "pfm", "gaussian")
+#: What makes a training of each method short; that with Gaussians has no epochs.
+SHORT: dict[str, tuple[str, ...]] = {"gaussian": ()}
+ONE_EPOCH = ("--epochs", "1")
 
 
 @pytest.fixture(autouse=True)
@@ -180,6 +184,7 @@ def test_each_method_can_be_trained() -> None:
         ("comparator", ("--backbone", "resnet18"), "No such option: --backbone"),
         ("stpm", ("--position",), "No such option: --position"),
         ("stpm", ("--second-widths", "32,64"), "three numbers of channels such as 32,64,128, found '32,64'"),
+        ("gaussian", ("--epochs", "2"), "No such option: --epochs"),
         ("matcher", ("--mixed-sizes",), "No such option: --mixed-sizes"),
         ("stpm", ("--size", "250"), "expected a width and a height such as 384x256"),
         ("pfm", ("--size", "0"), "in multiples of 32 pixels, found '0'"),
@@ -205,7 +210,9 @@ def test_pictures_get_the_size_that_is_asked_for(
     trt_build: Run, part_folder: Path, tmp_path: Path, small: None, method: str
 ) -> None:
     """Width first, as cameras say it."""
-    status, _, said = trt_build("train", method, part_folder, tmp_path, "--epochs", "1", "--size", "96x64")
+    status, _, said = trt_build(
+        "train", method, part_folder, tmp_path, "--size", "96x64", *SHORT.get(method, ONE_EPOCH)
+    )
     assert status == 0, said
     network = load_trained(tmp_path / CHECKPOINT).network
     assert (network.config.width, network.config.height) == (96, 64)
@@ -218,6 +225,7 @@ SMALL: dict[str, Callable[..., object]] = {
     "autoencoder.network.AutoencoderConfig": partial(AutoencoderConfig, height=64, width=64, hidden=16),
     "stpm.network.STPMConfig": partial(STPMConfig, height=64, width=64, stem=8, widths=(8, 12, 16)),
     "pfm.network.PFMConfig": partial(PFMConfig, height=64, width=64, strides=(16,), latents=(8,)),
+    "gaussian.network.GaussianConfig": partial(GaussianConfig, height=64, width=64),
 }
 
 
@@ -241,6 +249,7 @@ OWN = {
     "autoencoder": {"backbone": "efficientnet_lite0"},
     "stpm": {"teacher": "efficientnet_lite0"},
     "pfm": {"first": "efficientnet_lite2", "second": "efficientnet_lite0"},
+    "gaussian": {"backbone": "efficientnet_lite2"},
 }
 
 
@@ -249,7 +258,7 @@ def test_a_method_brings_its_own_backbone(
     trt_build: Run, part_folder: Path, tmp_path: Path, nowhere: Path, small: None, method: str
 ) -> None:
     """With the extra `build` a training needs no download and no option, and writes nothing but its run."""
-    status, _, said = trt_build("train", method, part_folder, tmp_path / "run", "--epochs", "1")
+    status, _, said = trt_build("train", method, part_folder, tmp_path / "run", *SHORT.get(method, ONE_EPOCH))
     assert status == 0, said
     assert list(nowhere.iterdir()) == []
     network = load(tmp_path / "run" / CHECKPOINT)["describe"]["config"]
