@@ -26,7 +26,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Golden:
-    """A golden frame: the inputs for an engine, and the outputs that the engine must reproduce."""
+    """A golden frame: a whole picture for an engine, and the outputs that the engine must reproduce."""
 
     name: str
     image: NDArray[np.uint8]  # (1, C, H, W)
@@ -54,11 +54,11 @@ class Model:
         return self.folder / self._graph(role, precision).path
 
     def ignored(self) -> NDArray[np.bool_] | None:
-        """Return which pixels of the model's input are ignored, `(height, width)` bool; None if none are.
+        """Return which pixels of the whole picture are ignored, `(H, W)` bool; None if none are.
 
-        Raise BundleError if the mask does not have the input's size, or ignores everything.
+        Raise BundleError if the mask does not have the picture's size, or ignores everything.
         """
-        file, spec = self.manifest.ignored, self.manifest.input
+        file, spec = self.manifest.ignored, self.manifest.picture
         if file is None:
             return None
         picture = cv2.imread(str(self.folder / file.path), cv2.IMREAD_GRAYSCALE)
@@ -98,7 +98,7 @@ class Bundle(Model):
 
     def golden(self) -> list[Golden]:
         """Return the golden frames, in the order in which the manifest lists them."""
-        spec = self.manifest.input
+        spec = self.manifest.picture
         return [
             Golden(
                 name=case.frame.path,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .bundle import Bundle
-from .engines.base import Engine, Sample, ask
+from .engines.base import Engine, Sample
 
 #: Parts judged before the timing starts.
 WARM_UP = 3
@@ -40,19 +40,20 @@ class Capacity:
         return f"about {self.parts_per_s:.3g} parts a second and a deadline of {self.deadline_ms:.0f} ms"
 
 
-def time_engine(engine: Engine, bundle: Bundle) -> Timing:
-    """Measure how long an engine takes for a golden frame. This takes a second or two.
+def time_engine(engine: Engine, bundle: Bundle, tiles: int = 1) -> Timing:
+    """Measure how long an engine takes for a part of so many tiles. This takes a second or two.
 
-    The engine is timed first with one frame at a time, then with a frame on every lane at once.
+    The parts are golden frames. The engine is timed first with one part at a time, then with a part on every
+    lane at once.
     """
-    samples = _samples(engine, bundle)
-    for sample in samples[:WARM_UP]:
-        ask(engine, sample.image, sample.reference)
+    samples = _parts(_samples(engine, bundle), tiles)
+    for part in samples[:WARM_UP]:
+        _judge(engine, part)
     one_ms: list[float] = []
     started = time.perf_counter()
     while _wanted(len(one_ms), started):
-        before, sample = time.perf_counter(), samples[len(one_ms) % len(samples)]
-        ask(engine, sample.image, sample.reference)
+        before, part = time.perf_counter(), samples[len(one_ms) % len(samples)]
+        _judge(engine, part)
         one_ms.append(1000 * (time.perf_counter() - before))
     return Timing(one_ms=float(np.percentile(one_ms, 99)), each_ms=_each_ms(engine, samples))
 
@@ -65,13 +66,18 @@ def capacity_of(timings: Sequence[Timing], guard_ms: float) -> Capacity:
     )
 
 
-def _each_ms(engine: Engine, samples: Sequence[Sample]) -> float:
+def _judge(engine: Engine, part: Sequence[Sample]) -> None:
+    engine.submit(0, part)
+    engine.collect(0)
+
+
+def _each_ms(engine: Engine, samples: Sequence[Sequence[Sample]]) -> float:
     started, count = time.perf_counter(), 0
     while _wanted(count, started):
         lane = count % engine.lanes
         if count >= engine.lanes:
             engine.collect(lane)
-        engine.submit(lane, [samples[count % len(samples)]])
+        engine.submit(lane, samples[count % len(samples)])
         count += 1
     for lane in range(min(engine.lanes, count)):
         engine.collect(lane)
@@ -83,13 +89,22 @@ def _wanted(count: int, started: float) -> bool:
     return count < FEWEST or (count < PARTS and time.perf_counter() - started < LONGEST_S)
 
 
+def _parts(samples: Sequence[Sample], tiles: int) -> list[list[Sample]]:
+    """Return as many parts as there are samples, each of so many samples that follow one another."""
+    return [[samples[(start + tile) % len(samples)] for tile in range(tiles)] for start in range(len(samples))]
+
+
 def _samples(engine: Engine, bundle: Bundle) -> list[Sample]:
-    """Return the golden frames as inputs for the engine. If the bundle has none, return one blank input."""
-    spec = bundle.manifest.input
-    shown = [(case.image, case.master) for case in bundle.golden()]
+    """Return the tiles of the golden frames as inputs. If the bundle has no frames, return one blank input."""
+    spec, cut = bundle.manifest.input, bundle.manifest.grid.cut
+    shown = [
+        pair
+        for case in bundle.golden()
+        for pair in zip(cut(case.image), cut(case.image if case.master is None else case.master), strict=True)
+    ]
     blank = np.zeros(spec.shape, np.uint8)
     compares = bool(bundle.manifest.features)
     return [
-        Sample(image, engine.reference(master if master is not None else blank) if compares else None)
+        Sample(image, engine.reference(master) if compares else None)
         for image, master in shown or [(blank, blank)]
     ]

@@ -93,11 +93,11 @@ def _check_judge(judge: Judge, passed: Callable[[str, str], None], noted: Callab
     passed("rule", f"reject from {thresholds}{promise}")
     if shortcoming := processor.shortcoming():
         noted("processor", shortcoming)
-    with armed_engine(judge.recipe.engine, judge.bundle) as armed:
+    with armed_engine(judge.recipe.engine, judge.bundle, judge.manifest.grid.count) as armed:
         engine = armed.engine
         for name, why in armed.left_out.items():
             noted("engine", f"{name} left out: {why}")
-        timing = time_engine(engine, judge.bundle)
+        timing = time_engine(engine, judge.bundle, judge.manifest.grid.count)
         said = f"reproduces {len(manifest.golden)} golden frames, {timing.one_ms:.3g} ms a part"
         passed("engine", f"{engine.name} {engine.precision} {said}")
     if manifest.matches_drawings:

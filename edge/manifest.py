@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from .errors import EngineError
+from .tiles import Grid
 
 FORMAT = 2
 #: How a model judges; `trt-build train` makes every method but the last.
@@ -125,13 +126,30 @@ class ModelManifest(_Entry, frozen=True, kw_only=True):
     region_from: float | None = None  # least value of a cell that is shown as part of a region
     calibration: Calibration | None = None  # of a threshold that promises a rate
     fit: Fit | None = None  # of a comparator's parts
-    ignored: File | None = None  # mask of the input's size, not black where nothing is judged
+    tiles: tuple[PositiveInt, PositiveInt] = (1, 1)  # columns and rows of inputs into which a part is cut
+    ignored: File | None = None  # mask of the whole picture's size, not black where nothing is judged
     metadata: dict[str, Any] = {}  # training data, figures, versions
 
     @property
+    def grid(self) -> Grid:
+        """How the picture of a part is cut into inputs of the model, its tiles. Often there is one tile."""
+        return Grid(*self.tiles, self.input.height, self.input.width)
+
+    @property
+    def picture(self) -> InputSpec:
+        """The size and colour of a part's whole picture. It is the model's input if there is one tile."""
+        height, width = self.grid.size
+        return InputSpec(height=height, width=width, color=self.input.color)
+
+    @property
     def answers(self) -> dict[str, tuple[int, ...]]:
-        """Name -> shape of each output that decides about a part: for a matcher the score, otherwise all."""
-        return {"score": (1,)} if self.matches_drawings else self.outputs
+        """Name -> shape of each output that decides about a part: for a matcher the score, otherwise all.
+
+        The outputs for several tiles are joined.
+        """
+        if self.matches_drawings:
+            return {"score": (1,)}
+        return {name: self.grid.whole(shape, self.stride) for name, shape in self.outputs.items()}
 
     @property
     def matches_drawings(self) -> bool:

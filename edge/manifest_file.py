@@ -10,6 +10,7 @@ import msgspec
 from .documents.mistakes import mistakes
 from .errors import BundleError, together
 from .manifest import FORMAT, DraftManifest, Manifest, ModelManifest, Precision, least_rejected
+from .tiles import MOST_TILES
 
 #: Largest tolerance of a score, divided by the lowest threshold.
 MOST_TOLERANCE = 0.5
@@ -117,6 +118,11 @@ def _check_outputs(manifest: ModelManifest) -> None:
         raise BundleError(
             f"outputs.score: expected (1,) for one kind, found {manifest.outputs['score']} for {kinds}: "
             "export the model anew"
+        )
+    if not manifest.grid.fits(stride) or manifest.grid.count > MOST_TILES:
+        raise BundleError(
+            f"tiles: expected at most {MOST_TILES} whose maps of stride {stride} lie in one grid, found "
+            f"{list(manifest.tiles)}: train and export the model anew"
         )
     cells = (1, len(kinds), spec.height // stride, spec.width // stride)
     if manifest.outputs.get("map") != cells:

@@ -26,6 +26,10 @@ Port = Annotated[int, Meta(ge=0, le=MOST_PORT)]
 Crop = Annotated[
     tuple[int, int, int, int], Meta(description="a list of 4 whole numbers: x, y, width and height in pixels")
 ]
+Tiles = Annotated[
+    tuple[PositiveInt, PositiveInt],
+    Meta(description="a list of 2 whole numbers from 1 on: columns and rows"),
+]
 #: The colour filters over the first 2x2 pixels of a raw frame, rows first.
 Bayer = Literal["rggb", "grbg", "gbrg", "bggr"]
 Name = Annotated[
@@ -145,6 +149,7 @@ class JudgeChoice(_Section, frozen=True, kw_only=True):
     drawings: str = ""  # for a matcher: path, with * and ?, of drawings of the expected product
     ignore: str = ""  # path of a mask of the crop's size, not black where nothing is judged
     crop: Crop | None = None  # default: crop of [preprocess]
+    tiles: Tiles | None = None  # into which the crop is cut; others than the bundle's need own thresholds
     thresholds: dict[str, float] = field(default_factory=dict)  # by kind of defect; default: the bundle's
 
 
@@ -196,6 +201,7 @@ class Recipe(_Section, frozen=True, kw_only=True):
     masters: str = ""  # path with `{view}` in the place of the view; default: the masters in the bundle
     drawings: str = ""  # for a matcher: path, with * and ?, of drawings of the expected product
     ignore: str = ""  # path of a mask of the crop's size, not black where nothing is judged
+    tiles: Tiles | None = None  # into which the crop is cut; others than the bundle's need own thresholds
     judge: tuple[JudgeChoice, ...] = ()
     fusion: Fusion | None = None  # default: each judge rejects by its own threshold
     masters_kept: PositiveInt = 64  # views whose masters are in memory, about 3 MB each; others are read again
@@ -230,6 +236,7 @@ class Recipe(_Section, frozen=True, kw_only=True):
                 masters=self.masters,
                 drawings=self.drawings,
                 ignore=self.ignore,
+                tiles=self.tiles,
                 thresholds=self.rule.thresholds,
             ),
         )

@@ -94,10 +94,11 @@ def _wrong_judges(recipe: Recipe) -> Iterator[str]:
     if bool(recipe.bundle) == bool(recipe.judge):
         found = "both" if recipe.judge else "neither"
         yield f"expected either `bundle`, for one model, or [[judge]] for each of several, found {found}"
-    if recipe.judge and (recipe.masters or recipe.drawings or recipe.ignore or recipe.rule.thresholds):
+    single = (recipe.masters, recipe.drawings, recipe.ignore, recipe.tiles, recipe.rule.thresholds)
+    if recipe.judge and any(single):
         yield (
-            "where there are [[judge]] sections, masters, drawings, ignore and thresholds belong into each of "
-            "them"
+            "where there are [[judge]] sections, masters, drawings, ignore, tiles and thresholds belong into "
+            "each of them"
         )
     if len(recipe.judge) > MOST_JUDGES:
         yield f"[[judge]]: {len(recipe.judge)} judges: a verdict has room for {MOST_JUDGES}"

@@ -26,7 +26,7 @@ ROWS = {
         {"bundle", "memory", "recipe_file", "subscriber"},
         {"manifest_file", "recipe", "wire"},
         {"manifest"},
-        {"documents", "pictures"},
+        {"documents", "pictures", "tiles"},
         {"errors"},
         {"messages", "text"},
     ],

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import EngineError
 from ..image.warp import Warp
 from ..manifest import ModelManifest, Precision
+from ..tiles import MOST_TILES
 
 Image = NDArray[np.uint8]
 Outputs = dict[str, NDArray[np.float32]]
@@ -48,7 +49,8 @@ class Engine(Protocol):
     name: str
     precision: Precision
     lanes: int
-    batch: int  # how many samples a lane takes at once; known once the model is loaded
+    batch: int  # how many waiting parts it is worth to gather for a lane; known once the model is loaded
+    most_samples: int  # how many samples a lane takes at once; known once the model is loaded
     warps_frames: bool  # whether it takes samples with a warp; known once the model is loaded
 
     def __enter__(self) -> Engine: ...
@@ -66,7 +68,7 @@ class Engine(Protocol):
         ...
 
     def submit(self, lane: int, samples: Sequence[Sample]) -> None:
-        """Start to compute up to `batch` samples on a lane. Images must not change until `collect` returns.
+        """Start to compute up to `most_samples` on a lane. Images must not change until `collect` returns.
 
         Raise EngineError if the samples do not fit the model, the lane is busy or the engine fails.
         """
@@ -82,9 +84,10 @@ class Engine(Protocol):
 
 
 class OnCpu:
-    """What all engines on the CPU share: they take one sample at a time, and only images already warped."""
+    """What all engines on the CPU share: they compute samples one by one, and take no frames to warp."""
 
     batch = 1
+    most_samples = MOST_TILES
     warps_frames = False
 
     def pin(self, memory: Image) -> None:
@@ -101,10 +104,10 @@ def ask(engine: Engine, image: Image, reference: Reference | None = None) -> Out
     return outputs
 
 
-def check_samples(manifest: ModelManifest, batch: int, samples: Sequence[Sample]) -> None:
-    """Raise EngineError if there are not 1 to `batch` samples, or if any sample does not fit the model."""
-    if not 1 <= len(samples) <= batch:
-        raise EngineError(f"{manifest.name}: expected 1 to {batch} samples for a lane, received {len(samples)}")
+def check_samples(manifest: ModelManifest, most: int, samples: Sequence[Sample]) -> None:
+    """Raise EngineError if there are not 1 to `most` samples, or if any sample does not fit the model."""
+    if not 1 <= len(samples) <= most:
+        raise EngineError(f"{manifest.name}: expected 1 to {most} samples for a lane, received {len(samples)}")
     for sample in samples:
         if sample.warp is None:
             manifest.input.check("image", sample.image)

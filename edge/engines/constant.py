@@ -50,6 +50,8 @@ class Constant(OnCpu):
         self._parts = 0
         # For each busy lane: whether its part has the delay and fault, and when it is due in ns.
         self._running: dict[int, tuple[bool, int]] = {}
+        # For each busy lane: the number of its samples.
+        self._counts: dict[int, int] = {}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -60,10 +62,11 @@ class Constant(OnCpu):
         return _Nothing()
 
     def submit(self, lane: int, samples: Sequence[Sample]) -> None:
-        check_samples(self._manifest, self.batch, samples)
+        check_samples(self._manifest, self.most_samples, samples)
         if lane in self._running:
             raise EngineError(f"lane {lane} is busy: collect it first")
         self._parts += 1
+        self._counts[lane] = len(samples)
         faulty = self._parts % self._facts.every == 0
         delay_ns = int(self._facts.delay_ms * 1e6) if faulty else 0
         self._running[lane] = (faulty, time.monotonic_ns() + delay_ns)
@@ -78,6 +81,10 @@ class Constant(OnCpu):
             raise EngineLost("the device does not answer")
         if fault and fault != "nan":
             raise EngineError(fault)
+        return [self._outputs(fault) for _ in range(self._counts.pop(lane))]
+
+    def _outputs(self, fault: str) -> Outputs:
+        """Return the outputs for one sample: NaN if there is a fault."""
         outputs = {
             name: np.full(shape, np.nan if fault else 0, np.float32)
             for name, shape in self._manifest.outputs.items()
@@ -87,4 +94,4 @@ class Constant(OnCpu):
             anomaly_map[0, 0, anomaly_map.shape[2] // 2, anomaly_map.shape[3] // 2] = self._facts.score
             if "extents" in outputs:
                 outputs["extents"] += self._manifest.stride / 2
-        return [outputs]
+        return outputs

@@ -73,8 +73,8 @@ class Lane:
         self._image, self._features, self._outputs = image, features, outputs
         self._samples: tuple[Sample, ...] = ()
         self._frames_nbytes = 0
-        # By its id, each mask of a warp, which must live as long as its id counts, and its copy on the GPU.
-        self._ignored: dict[int, tuple[NDArray[np.bool_], Any]] = {}
+        # By its place in memory, each mask of a warp, which must stay there, and its copy on the GPU.
+        self._ignored: dict[tuple[int, ...], tuple[NDArray[np.bool_], NDArray[np.bool_], Any]] = {}
         with driver_errors("creating a lane"):
             self._stream = cuda.Stream(NON_BLOCKING)
             flags = cuda.event_flags
@@ -167,11 +167,12 @@ class Lane:
         mask = warp.ignored
         if mask is None:
             return 0
-        if id(mask) not in self._ignored:
-            memory = self._cuda.mem_alloc(mask.nbytes)
-            self._cuda.memcpy_htod_async(memory, np.ascontiguousarray(mask), self._stream)
-            self._ignored[id(mask)] = (mask, memory)
-        return int(self._ignored[id(mask)][1])
+        place = (mask.ctypes.data, *mask.shape)
+        if place not in self._ignored:
+            memory, pixels = self._cuda.mem_alloc(mask.nbytes), np.ascontiguousarray(mask)
+            self._cuda.memcpy_htod_async(memory, pixels, self._stream)
+            self._ignored[place] = (mask, pixels, memory)
+        return int(self._ignored[place][2])
 
     def _bring_feature(self, name: str) -> int:
         """Return the GPU's address of all samples' feature `name`, copied together if there are several."""

@@ -45,7 +45,7 @@ class OnnxRuntime(OnCpu):
             self._session(self._bundle.artifact("reference", self.precision)) if features else None
         )
         self._worker = ThreadPoolExecutor(1, "onnxruntime")
-        self._running: dict[int, Future[Outputs]] = {}
+        self._running: dict[int, Future[list[Outputs]]] = {}
         return self
 
     def _session(self, path: Path) -> Any:
@@ -81,19 +81,22 @@ class OnnxRuntime(OnCpu):
         return _Features(_run(self._reference, self._bundle.manifest.features, {"master": master}))
 
     def submit(self, lane: int, samples: Sequence[Sample]) -> None:
-        check_samples(self._bundle.manifest, self.batch, samples)
+        check_samples(self._bundle.manifest, self.most_samples, samples)
         if lane in self._running:
             raise EngineError(f"lane {lane} is busy: collect it first")
-        (sample,) = samples
-        features = sample.reference.arrays if isinstance(sample.reference, _Features) else {}
+        outputs = tuple(self._bundle.manifest.outputs)
+        inputs: list[dict[str, NDArray[Any]]] = []
+        for sample in samples:
+            features = sample.reference.arrays if isinstance(sample.reference, _Features) else {}
+            inputs.append({"image": sample.image, **features})
         self._running[lane] = self._worker.submit(
-            _run, self._judge, tuple(self._bundle.manifest.outputs), {"image": sample.image, **features}
+            lambda: [_run(self._judge, outputs, given) for given in inputs]
         )
 
     def collect(self, lane: int) -> list[Outputs]:
         if lane not in self._running:
             raise EngineError(f"lane {lane} is idle: submit to it first")
-        return [self._running.pop(lane).result()]
+        return self._running.pop(lane).result()
 
 
 def _run(session: Any, outputs: tuple[str, ...], inputs: dict[str, NDArray[Any]]) -> Outputs:

@@ -25,12 +25,12 @@ class _Features:
 
 
 @dataclass
-class _Lane:
-    """A lane's request to OpenVINO, and the master's features and the image that it reads."""
+class _Request:
+    """A request to OpenVINO for one sample, and the master's features and the image that it reads."""
 
     request: Any  # openvino.InferRequest
     features: _Features | None = None  # set on the request
-    image: Image | None = None  # (1, C, H, W) uint8, read in place; None: the lane is idle
+    image: Image | None = None  # (1, C, H, W) uint8, read in place; None: the request is idle
 
 
 def load_openvino() -> Any:
@@ -62,7 +62,8 @@ class OpenVINO(OnCpu):
             core = ov.Core()
             judge = self._compiled(core, "judge")
             self._reference = self._compiled(core, "reference") if self._bundle.manifest.features else None
-            self._lanes = [_Lane(judge.create_infer_request()) for _ in range(self.lanes)]
+            self._judge = judge
+            self._lanes = [[_Request(judge.create_infer_request())] for _ in range(self.lanes)]
         except RuntimeError as error:
             raise EngineError(f"openvino cannot load {self._bundle.folder}: {error}") from error
         return self
@@ -96,9 +97,9 @@ class OpenVINO(OnCpu):
         return core.compile_model(graph.build(), "CPU", config)
 
     def __exit__(self, *_: object) -> None:
-        for lane in self._lanes:
-            lane.request.cancel()
-        del self._lanes, self._reference
+        for one in (one for lane in self._lanes for one in lane):
+            one.request.cancel()
+        del self._lanes, self._judge, self._reference
 
     def reference(self, master: Image) -> Reference:
         self._bundle.manifest.input.check("master", master)
@@ -114,34 +115,51 @@ class OpenVINO(OnCpu):
         return _Features(tensors, sum(tensor.byte_size for tensor in tensors.values()))
 
     def submit(self, lane: int, samples: Sequence[Sample]) -> None:
-        check_samples(self._bundle.manifest, self.batch, samples)
+        check_samples(self._bundle.manifest, self.most_samples, samples)
         on = self._lanes[lane]
-        if on.image is not None:
+        if on[0].image is not None:
             raise EngineError(f"lane {lane} is busy: collect it first")
-        (sample,) = samples
+        try:
+            while len(on) < len(samples):
+                on.append(_Request(self._judge.create_infer_request()))
+            for one, sample in zip(on, samples, strict=False):
+                self._start(one, sample)
+        except RuntimeError as error:
+            _wait(on)
+            raise EngineError(f"openvino cannot start lane {lane}: {error}") from error
+
+    def _start(self, on: _Request, sample: Sample) -> None:
+        """Start a request for one sample. Raise RuntimeError if OpenVINO cannot start it."""
         # OpenVINO reads the image in place, so it has to be contiguous and writable; else it is copied here.
         image = np.require(sample.image, requirements=["C", "W"])
-        try:
-            if sample.reference is not on.features:
-                assert isinstance(sample.reference, _Features)
-                for name, tensor in sample.reference.tensors.items():
-                    on.request.set_tensor(name, tensor)
-                on.features = sample.reference
-            on.request.set_tensor("image", self._tensor(image, shared_memory=True))
-            on.request.start_async()
-        except RuntimeError as error:
-            raise EngineError(f"openvino cannot start lane {lane}: {error}") from error
+        if sample.reference is not on.features:
+            assert isinstance(sample.reference, _Features)
+            for name, tensor in sample.reference.tensors.items():
+                on.request.set_tensor(name, tensor)
+            on.features = sample.reference
+        on.request.set_tensor("image", self._tensor(image, shared_memory=True))
+        on.request.start_async()
         on.image = image
 
     def collect(self, lane: int) -> list[Outputs]:
-        on = self._lanes[lane]
-        if on.image is None:
+        on = [one for one in self._lanes[lane] if one.image is not None]
+        if not on:
             raise EngineError(f"lane {lane} is idle: submit to it first")
-        try:
-            on.request.wait()
-        except RuntimeError as error:
+        if error := _wait(on):
             raise EngineError(f"openvino failed on lane {lane}: {error}") from error
-        finally:
-            # Only now: the request reads the image until here, and nothing else may hold its copy.
-            on.image = None
-        return [{name: on.request.get_tensor(name).data for name in self._bundle.manifest.outputs}]
+        names = self._bundle.manifest.outputs
+        return [{name: one.request.get_tensor(name).data for name in names} for one in on]
+
+
+def _wait(requests: Sequence[_Request]) -> RuntimeError | None:
+    """Wait for all requests that run. Return the error of one that failed, or None."""
+    failed = None
+    for one in requests:
+        try:
+            if one.image is not None:
+                one.request.wait()
+        except RuntimeError as error:
+            failed = error
+        # Only now: the request reads the image until here, and nothing else may hold its copy.
+        one.image = None
+    return failed

@@ -32,6 +32,7 @@ class TensorRT:
     def __init__(self, bundle: Model, precision: Precision, lanes: int, threads: int) -> None:
         self.name: str = self.runtime
         self.precision, self.lanes, self.batch, self.warps_frames = precision, lanes, 1, False
+        self.most_samples = 1
         self._bundle = bundle
 
     def __enter__(self) -> TensorRT:
@@ -44,6 +45,7 @@ class TensorRT:
             self._pinned = Pinned(device)
             opened.callback(self._pinned.release)
             judge, self.batch = self._plan("judge")
+            self.most_samples = self.batch
             features = self._bundle.manifest.features
             warp = self._kernel()
             self.warps_frames = warp is not None

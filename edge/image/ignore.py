@@ -44,8 +44,10 @@ def in_cells(mask: Mask, stride: int) -> Mask:
     return np.asarray(cells.all(axis=(1, 3)))
 
 
-def ignored_of(recipe: Recipe, choice: JudgeChoice, preprocess: Preprocess, bundle: Model) -> Mask | None:
-    """Return which pixels of a judge's input are ignored, or None if none are.
+def ignored_of(
+    recipe: Recipe, choice: JudgeChoice, preprocess: Preprocess, bundle: Model, spec: InputSpec
+) -> Mask | None:
+    """Return which pixels of a part's whole picture, of the size in `spec`, a judge ignores; None if none.
 
     They are those of the recipe's mask or, if it names none, those of the bundle's. Raise RecipeError if the
     recipe's mask has another size than the judge's crop, ignores nothing or everything, or does not suit the
@@ -54,7 +56,7 @@ def ignored_of(recipe: Recipe, choice: JudgeChoice, preprocess: Preprocess, bund
     manifest = bundle.manifest
     learned = bundle.ignored()
     if not choice.ignore:
-        return learned
+        return None if learned is None else at_input(learned, spec)
     key = f"{recipe.key(choice, 'ignore')}: {choice.ignore}"
     if manifest.matches_drawings:
         raise RecipeError(
@@ -68,7 +70,7 @@ def ignored_of(recipe: Recipe, choice: JudgeChoice, preprocess: Preprocess, bund
             f"{key}: is {mask.shape[1]}x{mask.shape[0]}, and this judge's crop of the frame "
             f"{width}x{height}: draw the mask over that crop"
         )
-    ignored = at_input(mask, manifest.input)
+    ignored = at_input(mask, spec)
     if not mask.any() or ignored.all():
         raise RecipeError(
             f"{key}: ignores {'everything' if mask.any() else 'nothing'}: draw white what is to be ignored, "
@@ -76,7 +78,7 @@ def ignored_of(recipe: Recipe, choice: JudgeChoice, preprocess: Preprocess, bund
         )
     if manifest.features or manifest.method == "constant":
         return ignored
-    if learned is None or not np.array_equal(ignored, learned):
+    if learned is None or not np.array_equal(at_input(mask, manifest.picture), learned):
         raise RecipeError(
             f"{key}: {manifest.name} learned {'without a mask' if learned is None else 'with another mask'}: "
             "put this one as ignore.png into the folder of parts, train and pack anew, and delete the key: the "

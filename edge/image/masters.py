@@ -91,12 +91,14 @@ def masters_of(
     preprocess: Preprocess,
     bundle: Bundle,
     pictures: Mapping[str, str],
+    spec: InputSpec,
     ignored: NDArray[np.bool_] | None = None,
 ) -> Masters | None:
     """Return a judge's masters: those that the recipe names or, if it names none, those of the bundle.
 
     Return None if the model needs no master. A file whose SHA-256 differs from that in `pictures` is refused.
-    `ignored` is True at the input's pixels that count for nothing.
+    `spec` is the size and colour of a part's whole picture. `ignored` is True at its pixels that count for
+    nothing.
     """
     manifest = bundle.manifest
     if not manifest.features:
@@ -104,7 +106,7 @@ def masters_of(
     bayer = recipe.source.bayer
     reader = _from_files(choice.masters, bayer, pictures) if choice.masters else _from_bundle(bundle)
     shape = (*recipe.source.shape, 3) if bayer else recipe.source.shape
-    return Masters(reader, preprocess, manifest.input, shape, recipe.masters_kept, ignored)
+    return Masters(reader, preprocess, spec, shape, recipe.masters_kept, ignored)
 
 
 def known_views(recipe: Recipe, choice: JudgeChoice, bundle: Bundle) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
@@ -79,6 +79,19 @@ class Warp:
             cv2.warpAffine(source, self.matrix, plane.shape[::-1], dst=plane, flags=flags, borderMode=border)
         if self.ignored is not None:
             np.copyto(out, np.uint8(FLAT), where=self.ignored)
+
+    def window(self, top: int, left: int, height: int, width: int) -> Warp:
+        """Return the warp that makes a window of the input alone. The window is in pixels of the input."""
+        shift = np.array([[1.0, 0, left], [0, 1, top], [0, 0, 1]])
+        a, b, x, c, d, y = self.to_frame
+        ignored = self.ignored
+        return replace(
+            self,
+            input=(height, width),
+            matrix=self.matrix @ shift,
+            to_frame=(a, b, a * left + b * top + x, c, d, c * left + d * top + y),
+            ignored=None if ignored is None else ignored[top : top + height, left : left + width],
+        )
 
     @property
     def block(self) -> tuple[int, int, int]:

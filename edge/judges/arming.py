@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ..bundle import Bundle
 from ..engines import processor, select_engine
 from ..engines.base import Engine
-from ..errors import NotReproduced
+from ..errors import EngineError, NotReproduced
 from ..recipe import EngineChoice
 from .golden import check_golden
 
@@ -30,8 +30,11 @@ class Armed:
 
 
 @contextmanager
-def armed_engine(choice: EngineChoice, bundle: Bundle) -> Iterator[Armed]:
-    """Open a recipe's engine in a precision that reproduces the golden frames, or raise EngineError."""
+def armed_engine(choice: EngineChoice, bundle: Bundle, tiles: int = 1) -> Iterator[Armed]:
+    """Open a recipe's engine in a precision that reproduces the golden frames, or raise EngineError.
+
+    Raise EngineError also if the engine cannot take so many `tiles` at once, those of one part.
+    """
     selected = select_engine(choice, bundle)
     left_out = dict(selected.left_out)
     if shortcoming := processor.shortcoming():
@@ -39,6 +42,11 @@ def armed_engine(choice: EngineChoice, bundle: Bundle) -> Iterator[Armed]:
     with ExitStack() as opened:
         for precision in selected.precisions:
             engine = opened.enter_context(selected.open(choice, bundle, precision))
+            if tiles > engine.most_samples:
+                raise EngineError(
+                    f"{bundle.manifest.name}: a part has {tiles} tiles, and {engine.name} takes "
+                    f"{engine.most_samples} at once: run trt-build build --batch {tiles}, or write fewer tiles"
+                )
             try:
                 check_golden(engine, bundle)
                 break

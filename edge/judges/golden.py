@@ -59,11 +59,14 @@ def check_golden(engine: Engine, bundle: Bundle) -> None:
 
 def _check_warp(engine: Engine, manifest: ModelManifest, case: Golden) -> None:
     """Raise EngineError if outputs differ when the engine, instead of the CPU, warps a golden picture."""
-    planes = case.image[0, ::-1] if manifest.input.color == "rgb" else case.image[0]
+    image = manifest.grid.cut(case.image)[0]
+    planes = image[0, ::-1] if manifest.input.color == "rgb" else image[0]
     frame = np.ascontiguousarray(planes[0] if len(planes) == 1 else np.moveaxis(planes, 0, -1))
     warp = Warper(None, manifest.input).warp(frame.shape)
-    reference = engine.reference(case.master) if manifest.features and case.master is not None else None
-    plain = {name: np.array(output) for name, output in ask(engine, case.image, reference).items()}
+    reference = None
+    if manifest.features and case.master is not None:
+        reference = engine.reference(manifest.grid.cut(case.master)[0])
+    plain = {name: np.array(output) for name, output in ask(engine, image, reference).items()}
     engine.submit(0, [Sample(frame, reference, warp)])
     (warped,) = engine.collect(0)
     for name, output in warped.items():
@@ -75,7 +78,7 @@ def _check_warp(engine: Engine, manifest: ModelManifest, case: Golden) -> None:
 
 
 def judge(engine: Engine, manifest: ModelManifest, image: Image, master: Image | None) -> Outputs:
-    """Run one input through the engine. Return copies of its outputs by name; a matcher's include `score`.
+    """Judge a whole picture tile by tile. Return copies of the joined outputs; a matcher's include `score`.
 
     `image` is `(1, C, H, W)` uint8. `master` is the master in the same shape, None if the model takes none; for
     a matcher, V drawings `(V, C, H, W)`. Outputs are float32. The engine's lane 0 must be idle.
@@ -86,8 +89,13 @@ def judge(engine: Engine, manifest: ModelManifest, image: Image, master: Image |
         gallery = Gallery(engine, master[:, np.newaxis])
         found = {name: np.array(output) for name, output in ask(engine, image).items()}
         return found | gallery.score(found)
-    reference = None if master is None else engine.reference(master)
-    return {name: np.array(output) for name, output in ask(engine, image, reference).items()}
+    grid = manifest.grid
+    masters = [None] * grid.count if master is None else grid.cut(master)
+    tiles = []
+    for tile, of_master in zip(grid.cut(image), masters, strict=True):
+        reference = None if of_master is None else engine.reference(of_master)
+        tiles.append({name: np.array(output) for name, output in ask(engine, tile, reference).items()})
+    return grid.join(tiles, manifest.stride)
 
 
 def check_numbers(where: str, outputs: Outputs) -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,12 +20,14 @@ from ..image.masters import Masters, digest_of_picture, known_views, master_file
 from ..image.picture import read_picture
 from ..image.prepare import Preparer
 from ..image.warp import Warper
+from ..manifest import Manifest
 from ..recipe import Fusion, JudgeChoice, Preprocess, Recipe
 from ..recipe_file import read_recipe
 from .decide import Rule
 from .fuse import ROUNDING, suffices
 from .pvalue import combine
 from .rules import Rules
+from .settings import manifest_of, preprocess_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,23 +43,31 @@ class Judge:
     bundle: Bundle
     rule: Rule
     pictures: dict[str, str] = field(default_factory=dict)
-    ignored: Mask | None = None  # the pixels of the model's input that are painted flat
+    ignored: Mask | None = None  # the pixels of a part's whole picture that are painted flat
 
     @property
     def preprocess(self) -> Preprocess:
         """The recipe's [preprocess] with the judge's crop, if any, and the bundle's limits for those unset."""
-        return _preprocess_of(self.recipe, self.choice, self.bundle)
+        return preprocess_of(self.recipe, self.choice, self.bundle)
+
+    @property
+    def manifest(self) -> Manifest:
+        """The bundle's manifest, with the tiles that the recipe names, if any."""
+        return manifest_of(self.recipe, self.choice, self.bundle)
 
     def masters(self) -> Masters | None:
         """Return the masters with which parts are compared. Return None if the model needs no masters."""
-        return masters_of(self.recipe, self.choice, self.preprocess, self.bundle, self.pictures, self.ignored)
+        spec = self.manifest.picture
+        return masters_of(
+            self.recipe, self.choice, self.preprocess, self.bundle, self.pictures, spec, self.ignored
+        )
 
     def views(self) -> list[str]:
         """Return the names of the views that have a master at this moment."""
         return known_views(self.recipe, self.choice, self.bundle)
 
     def preparer(self) -> Preparer:
-        """Read all masters and return a preparer, which turns frames into inputs of the model.
+        """Read all masters and return a preparer, which turns frames into whole pictures for the model.
 
         Raise RecipeError if a master does not fit the frames, so that the error comes before the line is armed.
         """
@@ -66,12 +75,12 @@ class Judge:
         if masters is not None:
             for view in self.views():
                 masters.get(view)
-        spec, bayer = self.bundle.manifest.input, self.recipe.source.bayer
+        spec, bayer = self.manifest.picture, self.recipe.source.bayer
         return Preparer(self.preprocess, spec, masters, bayer, self.ignored)
 
     def warper(self) -> Warper:
-        """Return what warps frames into inputs of the model, once it is known how the part lies."""
-        spec, bayer = self.bundle.manifest.input, self.recipe.source.bayer
+        """Return what warps frames into whole pictures for the model, once it is known how the part lies."""
+        spec, bayer = self.manifest.picture, self.recipe.source.bayer
         return Warper(self.preprocess.crop, spec, bayer, self.ignored)
 
     @property
@@ -117,8 +126,9 @@ def read_judges(recipe: Recipe) -> tuple[Judge, ...]:
 def judge_of(recipe: Recipe, choice: JudgeChoice, bundle: Bundle) -> Judge:
     """Make the judge that `choice` describes. Raise RecipeError if the recipe does not suit the bundle."""
     _check_keys(choice, bundle, recipe)
-    ignored = ignored_of(recipe, choice, _preprocess_of(recipe, choice, bundle), bundle)
-    rule = _rule_of(choice, bundle, recipe, ignored)
+    manifest = manifest_of(recipe, choice, bundle)
+    ignored = ignored_of(recipe, choice, preprocess_of(recipe, choice, bundle), bundle, manifest.picture)
+    rule = _rule_of(choice, bundle, manifest, recipe, ignored)
     return Judge(recipe=recipe, choice=choice, bundle=bundle, rule=rule, ignored=ignored)
 
 
@@ -132,7 +142,7 @@ def rules_of(judges: tuple[Judge, ...], fusion: Fusion | None) -> Rules:
     """Return the rules by which the publish stage turns the judges' outputs into verdicts."""
     return Rules(
         judges=tuple(judge.rule for judge in judges),
-        outputs=tuple(judge.bundle.manifest.answers for judge in judges),
+        outputs=tuple(judge.manifest.answers for judge in judges),
         fusion=fusion,
     )
 
@@ -147,22 +157,13 @@ def pictures_of(judges: tuple[Judge, ...]) -> dict[str, str]:
     return {path: digest_of_picture(path) for path in paths}
 
 
-def _preprocess_of(recipe: Recipe, choice: JudgeChoice, bundle: Bundle) -> Preprocess:
-    """Return the recipe's [preprocess] with what the judge's section and the bundle say instead."""
-    register, fit = recipe.preprocess.register, bundle.manifest.fit
-    if fit is not None:
-        register = msgspec.structs.replace(
-            register,
-            max_residual_px=register.max_residual_px or fit.residual_px,
-            max_difference=register.max_difference or fit.difference,
-        )
-    crop = choice.crop or recipe.preprocess.crop
-    return msgspec.structs.replace(recipe.preprocess, crop=crop, register=register)
+def _rule_of(
+    choice: JudgeChoice, bundle: Bundle, manifest: Manifest, recipe: Recipe, ignored: Mask | None
+) -> Rule:
+    """Return a judge's rule. Raise RecipeError if a threshold has an unknown kind or is out of range.
 
-
-def _rule_of(choice: JudgeChoice, bundle: Bundle, recipe: Recipe, ignored: Mask | None) -> Rule:
-    """Return a judge's rule. Raise RecipeError if a threshold has an unknown kind or is out of range."""
-    manifest = bundle.manifest
+    `manifest` is the bundle's, with the tiles that count.
+    """
     key = recipe.key(choice, "thresholds")
     unknown = sorted(set(choice.thresholds) - set(manifest.kinds))
     if unknown:
@@ -247,9 +248,9 @@ class Areas(TypedDict):
 
 def areas_of(recipe: Recipe, judges: Sequence[Judge]) -> Areas:
     """Return the sizes of the areas in shared memory that one part needs."""
-    manifests = [judge.bundle.manifest for judge in judges]
+    manifests = [judge.manifest for judge in judges]
     return Areas(
         frame=recipe.source.nbytes,
-        tensors=[math.prod(manifest.input.shape) for manifest in manifests],
+        tensors=[math.prod(manifest.picture.shape) for manifest in manifests],
         outputs=[sum(4 * math.prod(shape) for shape in m.answers.values()) for m in manifests],
     )

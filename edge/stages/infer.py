@@ -16,21 +16,27 @@ from ..image.warp import Warp, Warper
 from ..judges.gallery import Gallery
 from ..memory.ring import Ring, as_image, as_outputs
 from ..messages import Frame, Input, Part, Prediction, Refused, Tensor, Unknown
+from ..tiles import Grid
 from .loop import refuse
 
 
 class References:
     """Keeps the results that an engine computes from the masters, because the engine compares parts with them.
 
-    An engine's result for a master is called a reference. If all references take more than `limit_bytes`, the
-    least recently used ones are dropped.
+    An engine's result for a tile of a master is called a reference. If all references take more than
+    `limit_bytes`, those of the least recently used master are dropped.
     """
 
-    def __init__(self, engine: Engine, master: Callable[[str], Image], limit_bytes: int) -> None:
-        """`master` returns a view's master as a model input `(1, C, H, W)` uint8, or raises PartError."""
+    def __init__(
+        self, engine: Engine, master: Callable[[str], Image], limit_bytes: int, grid: Grid | None = None
+    ) -> None:
+        """`master` returns a view's master, a whole picture `(1, C, H, W)` uint8, or raises PartError.
+
+        `grid` cuts it into tiles. If `grid` is None, it is the only tile.
+        """
         self.master = master
-        self._engine, self._limit_bytes = engine, limit_bytes
-        self._kept: OrderedDict[str, Reference] = OrderedDict()
+        self._engine, self._limit_bytes, self._grid = engine, limit_bytes, grid
+        self._kept: OrderedDict[str, list[Reference]] = OrderedDict()
         self._nbytes = 0
 
     def warm(self, views: Iterable[str]) -> None:
@@ -40,17 +46,26 @@ class References:
                 return
             self(view)
 
-    def __call__(self, view: str) -> Reference:
-        """Return a view's reference; compute it if it is not kept. Raise PartError if there is no master."""
+    def __call__(self, view: str) -> list[Reference]:
+        """Return the references of a view's tiles; compute them if they are not kept.
+
+        Raise PartError if there is no master.
+        """
         if view in self._kept:
             self._kept.move_to_end(view)
             return self._kept[view]
-        made = self._engine.reference(self.master(view))
+        master = self.master(view)
+        tiles = self._grid.cut(master) if self._grid else [master]
+        made = [self._engine.reference(tile) for tile in tiles]
         self._kept[view] = made
-        self._nbytes += made.nbytes
+        self._nbytes += _nbytes(made)
         while self._nbytes > self._limit_bytes and len(self._kept) > 1:
-            self._nbytes -= self._kept.popitem(last=False)[1].nbytes
+            self._nbytes -= _nbytes(self._kept.popitem(last=False)[1])
         return made
+
+
+def _nbytes(references: Iterable[Reference]) -> int:
+    return sum(reference.nbytes for reference in references)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +76,13 @@ class JudgeEngine:
     warper: Warper
     references: References | None = None  # of the masters, for a model that compares parts with a master
     gallery: Gallery | None = None  # for a model that compares parts with drawings
+    grid: Grid | None = None  # how the picture is cut into tiles; None: the engine takes it as it is
+    stride: int = 1  # input pixels between neighbouring cells of the map
+
+    @property
+    def tiles(self) -> int:
+        """The number of samples that the engine computes for a part."""
+        return self.grid.count if self.grid else 1
 
 
 @dataclass(frozen=True)
@@ -79,7 +101,7 @@ class Infer:
         """`frame` is the shape of the frames in the ring: `(H, W)` or `(H, W, 3)`."""
         self._ring, self._judges, self._frame = ring, judges, frame
         self.lanes = min(judge.engine.lanes for judge in judges)
-        self.batch = min(judge.engine.batch for judge in judges)
+        self.batch = min(max(1, judge.engine.batch // judge.tiles) for judge in judges)
         self._idle = deque(range(self.lanes))
         self._batches: deque[_Batch] = deque()
         for number, judge in enumerate(judges):
@@ -91,8 +113,8 @@ class Infer:
         """Start the engines on a batch of parts, on an idle lane. Return the parts that cannot be judged."""
         refused: list[Unknown] = []
         tensors: list[Tensor] = []
-        # For each part, a list with a sample for each judge.
-        samples: list[list[Sample | None]] = []
+        # For each part, a list with the samples for each judge.
+        samples: list[list[list[Sample]]] = []
         for message in messages:
             if not isinstance(message, Tensor):
                 raise TypeError(f"infer expected a Tensor, received a {type(message).__name__}")
@@ -113,19 +135,22 @@ class Infer:
             self._batches.append(_Batch(self._idle.popleft(), time.monotonic_ns(), tensors))
         return refused
 
-    def _samples(self, tensor: Tensor) -> list[Sample | None]:
-        """Return the part's sample for each judge's engine, or None for a judge whose input was refused."""
-        samples: list[Sample | None] = []
+    def _samples(self, tensor: Tensor) -> list[list[Sample]]:
+        """Return the part's samples for each judge's engine, one a tile; none if its input was refused."""
+        samples: list[list[Sample]] = []
         for number, (judge, input_) in enumerate(zip(self._judges, tensor.inputs, strict=True)):
             if isinstance(input_, Refused):
-                samples.append(None)
+                samples.append([])
                 continue
-            reference = judge.references(tensor.part.view) if judge.references else None
+            references = judge.references(tensor.part.view) if judge.references else [None] * judge.tiles
             with self._ring.area(tensor.part, "tensor", number) as area:
                 image, warp = as_image(area, judge.warper.shape), None
                 if not input_.in_slot:
                     image, warp = self._from_frame(tensor.part, judge, input_, image)
-                samples.append(Sample(image, reference, warp))
+                shown = _tiles(judge.grid, image, warp)
+                samples.append(
+                    [Sample(tile, of, how) for (tile, how), of in zip(shown, references, strict=True)]
+                )
         return samples
 
     def _from_frame(
@@ -144,11 +169,11 @@ class Infer:
             warp.apply(frame, out, judge.references.master(part.view) if judge.references else None)
         return out, None
 
-    def _submit(self, lane: int, samples: Sequence[Sequence[Sample | None]]) -> None:
+    def _submit(self, lane: int, samples: Sequence[Sequence[Sequence[Sample]]]) -> None:
         """Submit each judge's samples to its engine. If one engine fails, discard the work of the others."""
         submitted: list[JudgeEngine] = []
         for number, judge in enumerate(self._judges):
-            shown = [sample for each in samples if (sample := each[number])]
+            shown = [sample for each in samples for sample in each[number]]
             try:
                 if shown:
                     judge.engine.submit(lane, shown)
@@ -190,8 +215,13 @@ class Infer:
         ]
         if not entries:
             return {}
+        judge = self._judges[number]
         try:
-            return dict(zip(entries, self._judges[number].engine.collect(batch.lane), strict=True))
+            found = judge.engine.collect(batch.lane)
+            if judge.grid:
+                each = [found[start : start + judge.tiles] for start in range(0, len(found), judge.tiles)]
+                found = [judge.grid.join(tiles, judge.stride) for tiles in each]
+            return dict(zip(entries, found, strict=True))
         except EngineLost:
             raise
         except EngineError as error:
@@ -209,3 +239,12 @@ class Infer:
         with self._ring.area(part, "outputs", number) as area:
             for name, array in as_outputs(area, shapes).items():
                 np.copyto(array, outputs[name])
+
+
+def _tiles(grid: Grid | None, image: Image, warp: Warp | None) -> list[tuple[Image, Warp | None]]:
+    """Return the image and the warp for each tile of a part: tiles of the image, or windows of the warp."""
+    if grid is None:
+        return [(image, warp)]
+    if warp is None:
+        return [(tile, None) for tile in grid.cut(image)]
+    return [(image, warp.window(*place, grid.height, grid.width)) for place in grid.places]

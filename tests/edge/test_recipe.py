@@ -190,22 +190,22 @@ WRONG_OF_SEVERAL = {
     "masters for all": (
         "[source]",
         'masters = "m/{view}.png"\n[source]',
-        "masters, drawings, ignore and thresholds belong into each",
+        "masters, drawings, ignore, tiles and thresholds belong into each",
     ),
     "drawings for all": (
         "[source]",
         'drawings = "d/*.png"\n[source]',
-        "masters, drawings, ignore and thresholds belong into each",
+        "masters, drawings, ignore, tiles and thresholds belong into each",
     ),
     "a mask for all": (
         "[source]",
         'ignore = "mask.png"\n[source]',
-        "masters, drawings, ignore and thresholds belong into each",
+        "masters, drawings, ignore, tiles and thresholds belong into each",
     ),
     "thresholds for all": (
         "[source]",
         "[rule.thresholds]\nopen = 0.5\n[source]",
-        "masters, drawings, ignore and thresholds belong into each",
+        "masters, drawings, ignore, tiles and thresholds belong into each",
     ),
     "an unknown key of a fusion": (
         "[source]",

@@ -35,7 +35,10 @@ def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: 
     with ExitStack() as opened:
         with engine_cores(threads):
             judges = looking_judges(plan)
-            armed = [opened.enter_context(armed_engine(plan.recipe.engine, judge.bundle)) for judge in judges]
+            armed = [
+                opened.enter_context(armed_engine(plan.recipe.engine, judge.bundle, judge.manifest.grid.count))
+                for judge in judges
+            ]
             engines = [_with_engine(judge, each.engine) for judge, each in zip(judges, armed, strict=True)]
         take_realtime_priority(PRIORITY["infer"])
         leave_to_engine(threads)
@@ -70,9 +73,17 @@ def _with_engine(judge: Judge, engine: Engine) -> JudgeEngine:
             running,
         )
     masters, references = judge.masters(), None
+    grid = judge.manifest.grid if judge.manifest.grid.count > 1 else None
     if masters is not None:
         limit_bytes = judge.recipe.engine.reference_mb * 2**20
-        references = References(engine, lambda view: masters.get(view).input, limit_bytes)
+        references = References(engine, lambda view: masters.get(view).input, limit_bytes, grid)
         references.warm(judge.views())
     gallery = Gallery(engine, judge.drawings()) if manifest.matches_drawings else None
-    return JudgeEngine(engine=engine, warper=judge.warper(), references=references, gallery=gallery)
+    return JudgeEngine(
+        engine=engine,
+        warper=judge.warper(),
+        references=references,
+        gallery=gallery,
+        grid=grid,
+        stride=manifest.stride,
+    )

@@ -110,7 +110,7 @@ def test_openvino_compiles_for_one_part_at_a_time(score_bundle: Path, tmp_path: 
     folder = shutil.copytree(score_bundle, tmp_path / "free")
     free = changed(read_bundle(folder), freed)
     with open_engine(EngineChoice(kind="openvino"), free) as engine:
-        inputs = engine._lanes[0].request.model_inputs
+        inputs = engine._lanes[0][0].request.model_inputs
         assert [port.partial_shape.to_shape()[0] for port in inputs] == [1]
         assert ask(engine, free.golden()[0].image)["score"].shape == (1,)
 
@@ -127,7 +127,7 @@ def test_an_engine_has_the_threads_that_a_container_leaves_it(
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
     bundle = read_bundle(tiny_bundle)
     with open_engine(EngineChoice(kind="openvino"), bundle) as engine:
-        compiled = engine._lanes[0].request.get_compiled_model()
+        compiled = engine._lanes[0][0].request.get_compiled_model()
         assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
     with open_engine(EngineChoice(kind="onnxruntime"), bundle) as engine:
         assert engine._judge.get_session_options().intra_op_num_threads == 1
@@ -335,3 +335,29 @@ def test_choosing_an_engine_loads_no_library() -> None:
     """Stages that run no network do not pay for one."""
     script = "import sys, edge.engines; sys.exit(bool({'openvino', 'onnxruntime', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["openvino", "onnxruntime"])
+def test_several_samples_on_a_lane_are_each_computed(kind: str, tiny_bundle: Path) -> None:
+    """As the tiles of a part are; another number of them comes next, and a lane that is busy says so."""
+    bundle = read_bundle(tiny_bundle)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (5, 1, 1, 64, 64), np.uint8)
+    masters = rng.integers(0, 256, (2, 1, 1, 64, 64), np.uint8)
+    with open_engine(EngineChoice(kind=kind, precision="fp32"), bundle) as engine:
+        kept = [engine.reference(master) for master in masters]
+        samples = [Sample(image, kept[number % 2]) for number, image in enumerate(images)]
+        alone = [
+            {name: output.copy() for name, output in ask(engine, one.image, one.reference).items()}
+            for one in samples
+        ]
+        for count in (5, 2, 1, 4):
+            engine.submit(1, samples[:count])
+            with pytest.raises(EngineError, match="lane 1 is busy"):
+                engine.submit(1, samples[:1])
+            found = engine.collect(1)
+            assert len(found) == count
+            for one, expected in zip(found, alone, strict=False):
+                assert all(np.array_equal(one[name], expected[name]) for name in expected)
+        with pytest.raises(EngineError, match="lane 1 is idle"):
+            engine.collect(1)

@@ -195,3 +195,39 @@ def test_nothing_is_found_where_a_judge_ignores(
         [("all", "reject"), ("most", "pass")],
         [("all", "reject"), ("most", "reject")],
     ]
+
+
+def test_a_part_that_is_cut_into_tiles_gets_one_verdict(
+    tmp_path: Path, tiny_bundle: Path, score_bundle: Path
+) -> None:
+    """Of a comparator and a model of good parts, with spots on seams and in corners, for many parts at once."""
+    noise = np.random.default_rng(7).normal(0, 1, (120, 176)).astype(np.float32)
+    master = np.clip(100 + 160 * cv2.GaussianBlur(noise, (0, 0), 2.5), 20, 180).astype(np.uint8)
+    source = write_boards(tmp_path, {f"{i:02d}": True for i in range(12)}, master) + "\nfps = 40"
+    spots = {1: (58, 58), 4: (0, 0), 7: (112, 168), 10: (30, 114)}
+    for number, (y, x) in spots.items():
+        board = master.copy()
+        board[y : y + 8, x : x + 8] = 255
+        cv2.imwrite(str(tmp_path / f"frames/{number:02d}.a.png"), board)
+    judges = (
+        judge(
+            "defects",
+            tiny_bundle,
+            masters=f"{tmp_path}/masters/{{view}}.png",
+            tiles=[3, 2],
+        )
+        + "thresholds = { spot = 0.5, shade = 0.4 }\n"
+    )
+    judges += judge("odd", score_bundle, tiles=[3, 2]) + "thresholds = { anomaly = 0.5 }\n"
+    found = verdicts_of(tmp_path, write_recipe(tmp_path, None, source, judges + SLOWLY), 12)
+    assert [verdict.verdict for verdict in found] == [
+        "reject" if number in spots else "pass" for number in range(12)
+    ]
+    for number, (y, x) in spots.items():
+        assert {judged.name: judged.verdict for judged in found[number].judges} == {
+            "defects": "reject",
+            "odd": "pass",
+        }
+        for region in found[number].regions:
+            assert x - 5 <= region.x <= region.x + region.w <= x + 13
+            assert y - 5 <= region.y <= region.y + region.h <= y + 13

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from parts import part_of
@@ -14,11 +15,13 @@ from edge.engines import open_engine
 from edge.engines.base import Engine, Sample
 from edge.errors import EngineError, EngineLost, PartError
 from edge.image.warp import Warper
+from edge.judges.golden import judge as judge_picture
 from edge.manifest import InputSpec
 from edge.memory.ring import Ring, as_image, as_outputs
 from edge.messages import Input, Prediction, Refused, Tensor, Unknown
 from edge.recipe import EngineChoice
 from edge.stages.infer import Infer, JudgeEngine, References
+from edge.tiles import Grid
 
 SHAPE = (1, 1, 64, 64)
 WARPER = Warper(None, InputSpec(height=64, width=64))
@@ -321,3 +324,47 @@ def test_a_frame_that_preprocess_left_to_the_engine_is_warped_by_it_or_else_here
         assert np.array_equal(shown, wanted)
     (prediction,) = infer.finish()
     assert prediction.inputs == (left,)
+
+
+@pytest.mark.parametrize("in_slot", [True, False])
+def test_a_part_of_several_tiles_gets_one_result(tmp_path: Path, tiny_bundle: Path, in_slot: bool) -> None:
+    """Joined of its tiles, each compared with its piece of the master, for two parts on two lanes at once."""
+    grid = Grid(3, 2, 64, 64)
+    spec, stride = InputSpec(height=grid.size[0], width=grid.size[1]), 4
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (2, *grid.size), np.uint8)
+    master = rng.integers(0, 256, spec.shape, np.uint8)
+    outputs = {"map": (1, 2, 30, 44), "extents": (1, 4, 30, 44)}
+    floats = sum(int(np.prod(shape)) for shape in outputs.values())
+    ring = Ring.create(
+        tmp_path / "tiles", slots=2, frame=frames[0].size, tensors=[frames[0].size], outputs=[4 * floats]
+    )
+    bundle = read_bundle(tiny_bundle)
+    with open_engine(EngineChoice(precision="fp32"), bundle) as engine:
+        references = References(engine, lambda view: master, 2**20, grid)
+        warper = Warper(None, spec)
+        judge = JudgeEngine(engine=engine, warper=warper, references=references, grid=grid, stride=stride)
+        infer = Infer(ring, [judge], grid.size)
+        assert (infer.batch, infer.lanes) == (1, 2)
+        to_frame = warper.warp(frames[0].shape).to_frame
+        for entry, frame in enumerate(frames):
+            slot, generation = ring.lease(entry, published=0)
+            part = part_of(entry, slot=slot, generation=generation)
+            with ring.area(part, "frame") as area, ring.area(part, "tensor") as tensor:
+                as_image(area, grid.size)[:] = frame
+                as_image(tensor, spec.shape)[:] = frame if in_slot else 0
+            input_ = Input(to_frame=to_frame, registration_px=0.0, in_slot=in_slot)
+            assert not infer.start([Tensor(part=part, inputs=(input_,), done_ns={})])
+        predictions = [infer.finish()[0] for _ in frames]
+        wanted = [
+            judge_picture(
+                engine, msgspec.structs.replace(bundle.manifest, tiles=(3, 2)), frame[None, None], master
+            )
+            for frame in frames
+        ]
+    for prediction, expected in zip(predictions, wanted, strict=True):
+        assert isinstance(prediction, Prediction)
+        with ring.area(prediction.part, "outputs") as area:
+            found = as_outputs(area, outputs)
+            for name, output in expected.items():
+                assert np.array_equal(found[name], output)
