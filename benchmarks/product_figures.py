@@ -15,7 +15,16 @@ from public_products import Split
 
 from trt_build.data.errors import DatasetError
 from trt_build.data.products import DRAWING, PHOTO, Pictures
-from trt_build.figures.matching import Embed, Pairs, Vectors, equal_error, pairs_by_group, picture_pairs
+from trt_build.figures.matching import (
+    Embed,
+    Lookups,
+    Pairs,
+    Vectors,
+    equal_error,
+    pairs_by_group,
+    picture_pairs,
+)
+from trt_build.methods.matcher.evaluate import Found
 
 #: Characters among which one is looked for.
 _WAYS = 20
@@ -76,6 +85,25 @@ def measure_omniglot(embed: Embed, split: Split, *, seed: int = 0) -> dict[str, 
     for name, runs in (("one_shot", _RUNS), ("one_shot_many", _MANY_RUNS)):
         figures[name] = 100 * one_shot(test, split.test, runs=runs, seed=seed)
     return figures
+
+
+def measure_protocol(embed: Embed, closed: Pictures, unknown: Pictures) -> dict[str, float]:
+    """Return in % what Han (2022) measures: pairs called right by similarity, products found among the first.
+
+    `closed` has drawings and other photos of products that were trained with, `unknown` those of products that
+    were not (open set). Each photo is compared with the products of its own set. Names are those of
+    `Found.flat`.
+    """
+    sets = {name: lookups(embed(some.pictures), some) for name, some in (("closed", closed), ("open", unknown))}
+    return {name: 100 * share for name, share in Found(sets=sets, everywhere=sets).flat().items()}
+
+
+def lookups(vectors: Vectors, pictures: Pictures) -> Lookups:
+    """Return the scores of all photos against the drawings of all products, from feature vectors `(N, D)`."""
+    photo, drawing = pictures.hand == PHOTO, pictures.hand == DRAWING
+    similarity = gallery(vectors[drawing], pictures.product[drawing]).similarity(vectors[photo])
+    own = np.searchsorted(np.unique(pictures.product[drawing]), pictures.product[photo])
+    return Lookups(scores=np.float32(1.0) - similarity, own=own)
 
 
 def photo_pairs(vectors: Vectors, pictures: Pictures, *, alike: bool) -> Pairs:

@@ -3,12 +3,15 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="needs torch, which only building models uses")
 
-from matching import PUBLIC, recipe_of, run_seed, training_words
+from matching import PUBLIC, closed_set, recipe_of, run_seed, some_products, training_words
 
+from trt_build.data.products import DRAWING, PHOTO, Pictures
+from trt_build.methods.matcher.augment import PRODUCTS
 from trt_build.methods.matcher.batches import SinglePairs
 
 GIVEN = {"backbone": None, "second": None, "as_published": False, "epochs": None, "batch": None}
@@ -51,3 +54,24 @@ def test_an_option_that_would_be_ignored_is_refused(tmp_path: Path, given: dict[
     for data in (tmp_path, tmp_path / "qmul.npz"):
         with pytest.raises(SystemExit, match=says):
             run_seed(options(str(data), **given), tmp_path, 0)
+
+
+def test_the_closed_set_has_new_photos_of_products_trained_with():
+    """A drawing and four photos of each, none of them a photo that was trained with, each redrawn by itself."""
+    rng = np.random.default_rng(0)
+    product = np.repeat(np.arange(10), 2)
+    train = Pictures(
+        pictures=rng.integers(0, 256, (20, 1, 32, 32)).astype(np.uint8),
+        product=product,
+        group=product * 0,
+        hand=np.tile([DRAWING, PHOTO], 10),
+        names=tuple("abcdefghij"),
+    )
+    closed = closed_set(train, PRODUCTS, products=5)
+    assert sorted(set(closed.product)) == [0, 2, 4, 6, 8]
+    assert np.bincount(closed.product[closed.hand == PHOTO]).tolist() == [4, 0, 4, 0, 4, 0, 4, 0, 4]
+    some = some_products(train, 5)
+    np.testing.assert_array_equal(closed.pictures[closed.hand == DRAWING], some.pictures[some.hand == DRAWING])
+    photos = {picture.tobytes() for picture in closed.pictures[closed.hand == PHOTO]}
+    assert len(photos) == 20
+    assert not photos & {picture.tobytes() for picture in train.pictures}

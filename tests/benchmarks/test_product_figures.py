@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from product_figures import gallery, measure_omniglot, measure_products, one_shot, photo_pairs
+from product_figures import (
+    gallery,
+    measure_omniglot,
+    measure_products,
+    measure_protocol,
+    one_shot,
+    photo_pairs,
+)
 from public_products import Split
 
 from trt_build.data.errors import DatasetError
@@ -105,3 +112,21 @@ def test_omniglot_is_measured_both_ways():
     assert figures["any_mean"] == pytest.approx(figures["alike_mean"], abs=3)  # here alphabets mean nothing
     assert figures["one_shot"] == pytest.approx(figures["one_shot_many"], abs=15)
     assert abs(figures["alike_same"] - figures["alike_different"]) < 10
+
+
+def test_the_sources_table_has_both_sets_side_by_side():
+    """Known products are told apart, unknown ones all look alike; photos meet products of their own set."""
+    rng = np.random.default_rng(0)
+
+    def products(common: float) -> Pictures:
+        product = np.repeat(np.arange(12), 2)
+        vectors = np.concatenate((np.eye(12)[product], np.full((24, 1), common)), axis=1)
+        vectors += rng.normal(scale=0.02, size=vectors.shape)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return labelled(product.tolist(), [0] * 24, [DRAWING, PHOTO] * 12, vectors)
+
+    found = measure_protocol(as_pixels, products(0.0), products(3.0))
+    assert [found[f"closed_{what}_50"] for what in ("same", "different", "mean")] == [100, 100, 100]
+    assert [found[f"open_{what}_70"] for what in ("same", "different", "mean")] == [100, 0, 50]
+    assert [found[f"closed_top_{number}"] for number in (1, 3, 5)] == [100, 100, 100]
+    assert len(found) == 2 * (6 * 3 + 3)
