@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="needs torch, which only building mo
 
 from edge.judges.regions import find_regions  # noqa: E402
 from trt_build.methods.comparator.network import STRIDE, Comparator, ComparatorConfig  # noqa: E402
-from trt_build.methods.comparator.targets import extents_loss, map_loss, targets_of  # noqa: E402
+from trt_build.methods.comparator.targets import cover_loss, cover_of, extents_loss, map_loss, targets_of  # noqa: E402
 
 TINY = ComparatorConfig(kinds=("open", "short"), stem=4, widths=(4, 8, 8, 8), blocks=(0, 0, 1, 0))
 
@@ -121,6 +121,21 @@ def test_the_loss_is_least_at_the_truth():
     assert extents_loss(sides[:, 1:].clamp(min=0), sides) == pytest.approx(0, abs=1e-5)
     assert extents_loss(sides[:, 1:].clamp(min=0) + 5, sides) > 0.2
     assert map_loss(sure.flip(1), map_) > 1
+
+
+def test_with_masks_the_map_holds_the_covered_share_of_each_cell():
+    """Each kind has its own map; the loss is least at the truth, and next to nothing for good boards."""
+    mask = np.zeros((16, 16), np.uint8)
+    mask[0:4, 0:4], mask[4:6, 8:12], mask[15, 15] = 1, 2, 2
+    cover = cover_of(mask, 2, STRIDE)
+    assert cover.shape == (2, 4, 4)
+    assert cover[0].sum() == cover[0, 0, 0] == 1
+    assert (cover[1, 1, 2], cover[1, 3, 3], cover[1].sum()) == (0.5, 1 / 16, 0.5 + 1 / 16)
+    truth = torch.from_numpy(cover)[None]
+    sure = torch.logit(truth.clamp(1e-6, 1 - 1e-6))
+    assert cover_loss(sure, truth) < cover_loss(sure * 0.5, truth) < cover_loss(sure.flip(1), truth)
+    nothing = torch.zeros(1, 2, 4, 4)
+    assert cover_loss(nothing - 12, nothing) < 0.01 < cover_loss(nothing, nothing)
 
 
 def test_a_board_without_defects_has_a_finite_loss():
