@@ -15,15 +15,18 @@ from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, answer, judging_engine
 from trt_build.data.errors import DatasetError
 from trt_build.data.parts import LabelledPart, as_learned, ignored_at, mask_of, picture, read_parts
-from trt_build.figures.ranking import escape_and_overkill, resize_map, sweep, sweep_pixels
+from trt_build.figures.ranking import escape_of, overkill_of, resize_map, sweep, sweep_pixels
 from trt_build.terminal.progress import counted
 
 
-def read_test_parts(data: Path) -> list[LabelledPart]:
-    """Return the test parts in a folder. Raise DatasetError unless there are good and defective parts."""
+def read_test_parts(data: Path, *, both: bool = True) -> list[LabelledPart]:
+    """Return the test parts in a folder. Raise DatasetError if there are none.
+
+    If `both` is True, raise DatasetError unless there are good and defective parts.
+    """
     parts = read_parts(data, mixed_sizes=True).test
     good = sum(part.is_good for part in parts)
-    if not 0 < good < len(parts):
+    if not parts or (both and not 0 < good < len(parts)):
         raise DatasetError(
             f"{data / 'test'}: expected good and defective parts, found {good} good and {len(parts) - good} "
             "defective: there is nothing to tell apart; put pictures of either into test/good and test/<kind>"
@@ -55,7 +58,7 @@ def evaluate(bundle: Model, data: Path, choice: EngineChoice) -> Evaluation:
     (threshold,) = bundle.thresholds.values()
     judged = []
     with judging_engine(choice, bundle) as engine:
-        parts = as_learned(read_test_parts(data), bundle)
+        parts = as_learned(read_test_parts(data, both=False), bundle)
         for part in counted(parts, f"judging on {engine.name} {engine.precision}"):
             outputs = answer(engine, manifest, Case(name=part.name, image=picture(part, manifest.input)))
             judged.append(JudgedPart(part=part, score=float(outputs["score"][0]), map=outputs["map"][0]))
@@ -70,18 +73,21 @@ def figures_of(judged: Sequence[JudgedPart], size: tuple[int, int], threshold: f
     """Return quality figures for pictures and pixels, and the rates of escapes and overkill, by name.
 
     Maps and masks are compared at `size`, the height and width of the model's input. Without masks there are no
-    figures for pixels.
+    figures for pixels. If all parts are good, overkill is the only figure; if none is, escapes are.
     """
     good = np.array([one.score for one in judged if one.part.is_good])
     bad = np.array([one.score for one in judged if not one.part.is_good])
-    escapes, overkill = escape_and_overkill(good, bad, threshold)
+    if not len(bad):
+        return {"overkill": overkill_of(good, threshold).rate}
+    if not len(good):
+        return {"escape": escape_of(bad, threshold).rate}
     images = sweep(good, bad)
     return {
         "image_auroc": images.auroc,
         "image_f1_max": images.f1_max[0],
         **_of_pixels(judged, size),
-        "escape": escapes.rate,
-        "overkill": overkill.rate,
+        "escape": escape_of(bad, threshold).rate,
+        "overkill": overkill_of(good, threshold).rate,
     }
 
 

@@ -153,9 +153,17 @@ def escape_and_overkill(good: FloatArray, bad: FloatArray, threshold: float) -> 
 
     `good` and `bad` are scores, `(N,)` and `(M,)`. `threshold` is the lowest score that is rejected.
     """
-    escaped = int((_scores("bad", bad) < np.float32(threshold)).sum())
-    killed = int((_scores("good", good) >= np.float32(threshold)).sum())
-    return _rate(escaped, len(bad)), _rate(killed, len(good))
+    return escape_of(bad, threshold), overkill_of(good, threshold)
+
+
+def escape_of(bad: FloatArray, threshold: float) -> Rate:
+    """Return the share of defective parts that pass: whose scores, `(M,)`, are below the threshold."""
+    return _rate(int((_scores("bad", bad) < np.float32(threshold)).sum()), len(bad))
+
+
+def overkill_of(good: FloatArray, threshold: float) -> Rate:
+    """Return the share of good parts that are rejected: whose scores, `(N,)`, reach the threshold."""
+    return _rate(int((_scores("good", good) >= np.float32(threshold)).sum()), len(good))
 
 
 def clopper_pearson(count: int, of: int, *, confidence: float = 0.95) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from edge.manifest import Threshold
 from trt_build.figures.charts import ACROSS, DOWN, draw_parts, draw_roc, draw_scores, draw_training, map_scale
 from trt_build.figures.parts import JudgedPart
-from trt_build.figures.ranking import Rate, escape_and_overkill, image_auroc
+from trt_build.figures.ranking import Rate, escape_of, image_auroc, overkill_of
 from trt_build.terminal.plain_names import plain_name
 
 #: Highest number of pages for escapes, and for overkills.
@@ -79,9 +79,9 @@ def _evaluation(
     bad = np.array([one.score for one in judged if not one.part.is_good])
     both = len(good) and len(bad)
     said: dict[str, str] = {}
-    if calibration is not None and both:
-        escapes, overkills = escape_and_overkill(good, bad, calibration.threshold)
-        said |= {"escape": _rate_text(escapes), "overkill": _rate_text(overkills)}
+    if calibration is not None:
+        said |= {"escape": _rate_text(escape_of(bad, calibration.threshold))} if len(bad) else {}
+        said |= {"overkill": _rate_text(overkill_of(good, calibration.threshold))} if len(good) else {}
     said |= {"image_auroc": f"{image_auroc(good, bad):.4f}"} if both else {}
     said |= {name: f"{value:.4f}" for name, value in figures.items() if name not in said}
     if said:

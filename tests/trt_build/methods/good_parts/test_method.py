@@ -147,16 +147,43 @@ def test_a_share_that_is_none_is_refused(
 @pytest.mark.parametrize(
     ("good", "bad", "says"), [(0, 2, "0 good and 2 defective"), (2, 0, "2 good and 0 defective")]
 )
-def test_one_sort_of_test_parts_is_not_measured(
+def test_engines_are_compared_on_both_sorts_of_test_parts(
     calibrated: Bundle, tmp_path: Path, good: int, bad: int, says: str
 ) -> None:
-    """Nothing is told apart where there is only one sort, and no figure is made up."""
+    """Nothing is told apart where there is only one sort, and no AUROC is made up."""
     folder = write_parts(tmp_path, trained=1, good=good, bad=bad)
-    for step in (lambda: evaluate(calibrated, folder, EngineChoice()), lambda: read_test_parts(folder)):
+    for step in (lambda: parts.labelled(folder, calibrated), lambda: read_test_parts(folder)):
         with pytest.raises(DatasetError, match=f"expected good and defective parts, found {says}"):
             step()
-    with pytest.raises(DatasetError, match=says):
-        parts.labelled(folder, calibrated)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "figure", "says"),
+    [(12, 0, "overkill", "all test parts are good"), (0, 10, "escape", "all test parts are defective")],
+    ids=["good alone", "defective alone"],
+)
+def test_one_sort_of_test_parts_has_the_figure_of_its_sort(
+    calibrated: Bundle, part_folder: Path, tmp_path: Path, good: int, bad: int, figure: str, says: str
+) -> None:
+    """The same as beside the other sort; the evaluation and the report say no more."""
+    pytest.importorskip("matplotlib", reason="needs matplotlib, which draws reports")
+    folder = write_parts(tmp_path / "parts", trained=1, good=good, bad=bad)
+    found = parts.evaluate(calibrated.folder, folder, EvaluateOptions(report=tmp_path / "report"))
+    both = evaluate(calibrated, part_folder, EngineChoice()).figures
+    assert found.figures == {figure: both[figure]}
+    assert found.written[0].startswith(says)
+    page = (tmp_path / "report/report.html").read_text()
+    assert f"<code>{figure}</code>" in page
+    assert not any(f"<code>{other}</code>" in page for other in both if other != figure)
+
+
+def test_without_any_test_part_there_is_no_figure(calibrated: Bundle, tmp_path: Path) -> None:
+    """The error says where to put pictures."""
+    folder = write_parts(tmp_path, trained=1, good=0, bad=0)
+    with pytest.raises(
+        DatasetError, match=r"found 0 good and 0 defective.*put pictures of either into test/good"
+    ):
+        evaluate(calibrated, folder, EngineChoice())
 
 
 def test_the_figures_are_those_of_the_scores_and_maps(
