@@ -53,10 +53,21 @@ def lines(folder: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.slow  # how well chance teachers teach differs between machines
-@both
-def test_students_tell_bad_parts_from_good(disc_folder: Path, tmp_path: Path, config: STPMConfig) -> None:
+@pytest.mark.parametrize(
+    ("config", "training"),
+    [
+        (ONE, quick(24)),
+        (TWO, quick(24)),
+        (TWINS, replace(AS_PUBLISHED, epochs=16)),
+        (replace(TWINS, second="efficientnet_lite1", second_widths=None), replace(AS_PUBLISHED, epochs=16)),
+    ],
+    ids=["stpm", "two pairs", "as published", "two pairs as published"],
+)
+def test_students_tell_bad_parts_from_good(
+    disc_folder: Path, tmp_path: Path, config: STPMConfig, training: TrainConfig
+) -> None:
     """After some seconds of training on good parts alone, a scratch scores higher and shows where it is."""
-    train_stpm(disc_folder, tmp_path, network=config, training=quick(24))
+    train_stpm(disc_folder, tmp_path, network=config, training=training)
     model = load_trained(tmp_path / CHECKPOINT).network
     with torch.inference_mode():
         good, bad = model(discs(12, 5))[0].numpy(), model(discs(12, 6, bad=True))[0].numpy()
