@@ -1,8 +1,12 @@
-"""What the autoencoder's joint score is worth, and what L3 adds: each variant trained on the same features.
+"""Measures what each choice of JP 7735801 B2 does for an autoencoder: its scores alone, joint, and L3's forms.
 
-Of JP 7735801 B2: the score of the codes (L1), of the reconstruction (L2) and their weighted sum, with the
-decoder's Jacobian left alone, made small exactly or by either projection, or bounded by spectral
-normalisation. In float; nothing is chosen on test parts. Ends with one line of JSON, image AUROC.
+Each variant is trained on the same good parts, and measured in float by L1 (the codes), L2 (the reconstruction)
+and their joint score. Good parts that no training and no lambda has seen are measured against copies of them
+with one painted defect each ("local"), and against copies whose lighting is changed as a whole ("global").
+Choose by these. With --test, the test parts are measured too, which is for variants that are already chosen.
+
+Features, pictures and trainings are kept in --cache, and a run that was stopped goes on from there. Ends with
+one line of JSON, image AUROC.
 """
 
 from __future__ import annotations
@@ -10,92 +14,184 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from painted_parts import KINDS, paint, part_of
 from torch import Tensor
 
-from trt_build.backbones.open import Backbone, open_backbone
-from trt_build.data.parts import LabelledPart, pictures, read_parts, split_good
+from edge.image.warp import Warper
+from trt_build.backbones.open import open_backbone
+from trt_build.data.parts import LabelledPart, frame_of, read_parts, split_good
 from trt_build.figures.ranking import image_auroc
-from trt_build.methods.autoencoder.network import Autoencoder, AutoencoderConfig
-from trt_build.methods.autoencoder.task import AutoencoderTask, LossConfig
-from trt_build.methods.autoencoder.train import TRAINING
+from trt_build.methods.autoencoder.network import PIXELS, Autoencoder, AutoencoderConfig
+from trt_build.methods.autoencoder.task import PIXEL_LOSSES, AutoencoderTask, LossConfig
+from trt_build.methods.autoencoder.train import PIXEL_TRAINING, TRAINING
 from trt_build.methods.loop import CHECKPOINT, fit
 from trt_build.methods.trained import load_trained
 
-VARIANTS: Mapping[str, tuple[AutoencoderConfig, LossConfig]] = {
-    "none": (AutoencoderConfig(), LossConfig(jacobian="none")),
-    "exact": (AutoencoderConfig(), LossConfig(jacobian="exact")),
-    "forward": (AutoencoderConfig(), LossConfig(jacobian="forward")),
-    "reverse": (AutoencoderConfig(), LossConfig(jacobian="reverse")),
-    "spectral": (AutoencoderConfig(spectral=True), LossConfig(jacobian="none")),
+Picture = npt.NDArray[np.uint8]
+
+#: Name -> what differs from the method's default in the network, and in the losses.
+VARIANTS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
+    "none": ({}, {"jacobian": "none"}),
+    "exact": ({}, {"jacobian": "exact"}),
+    "forward": ({}, {"jacobian": "forward"}),
+    "reverse": ({}, {"jacobian": "reverse"}),
+    "spectral": ({"spectral": True}, {"jacobian": "none"}),
+    "ssim": ({"distance": "ssim"}, {}),
+    "moving": ({}, {"centre": "moving"}),
+    "fewer layers": ({}, {}),
 }
+#: Decoder layers of the variant "fewer layers".
+FEWER = {"features": 1, "pixels": 3}
+#: Largest change of the whole picture's brightness and of its colours, as a share.
+LIGHTING = 0.08
 
 
-@torch.inference_mode()
-def look(backbone: Backbone, parts: Sequence[LabelledPart]) -> Tensor:
-    """What the backbone sees of each part, as it is: `Autoencoder.look` before it is used to anything."""
-    model = Autoencoder(AutoencoderConfig(), backbone).eval()
-    return torch.cat([model.look(torch.from_numpy(pictures([part], model.config.spec))) for part in parts])
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What an autoencoder sees of all pictures, before it is normalised, `(N, P, h, w)` float32 each."""
+
+    fit: Tensor  # to train with
+    held_out: Tensor  # for the lambdas
+    good: Tensor  # to measure with, like all that follow
+    local: Tensor
+    everywhere: Tensor
+    test: Tensor
+    test_is_good: Tensor
+
+
+def defective(part: LabelledPart, rng: np.random.Generator) -> list[Picture]:
+    """Return copies of a good part's picture, each with a painted defect of another kind."""
+    frame = frame_of(part)
+    painted = [paint(frame, part_of(frame), kind, rng) for kind in KINDS]
+    return [found[0] for found in painted if found is not None]
+
+
+def lit(part: LabelledPart, rng: np.random.Generator) -> Picture:
+    """Return a copy of a good part's picture in another light: brighter or darker, and tinted."""
+    frame = frame_of(part)
+    colours = 1 if frame.ndim == 2 else 3
+    change = 1 + rng.choice((-1, 1)) * rng.uniform(0.3, 1, colours) * LIGHTING
+    return (frame * change).clip(0, 255).astype(np.uint8)
+
+
+def look(model: Autoencoder, frames: Sequence[Picture]) -> Tensor:
+    """Return what the untrained model sees of pictures in their original sizes, `(N, P, h, w)` float32."""
+    seen = []
+    for frame in frames:
+        out = np.empty(model.config.spec.shape, np.uint8)
+        Warper(None, model.config.spec).warp(frame.shape).apply(frame, out)
+        with torch.inference_mode():
+            seen.append(model.look(torch.from_numpy(out)))
+    return torch.cat(seen)
+
+
+def show(data: Path, network: AutoencoderConfig, cache: Path) -> Shown:
+    """Return what the network sees of the parts in `data`. Keep it in the folder `cache`."""
+    name = network.backbone if network.input == "features" else "pixels"
+    kept = cache / f"{data.name}-{name}-{network.width}x{network.height}.pt"
+    if not kept.exists():
+        parts, rng = read_parts(data, mixed_sizes=True), np.random.default_rng(0)
+        good = split_good(parts.train)
+        backbone = open_backbone(network.backbone) if network.input == "features" else None
+        model = Autoencoder(network, backbone).eval()
+        shown = Shown(
+            fit=look(model, [frame_of(part) for part in good.fit]),
+            held_out=look(model, [frame_of(part) for part in good.validation]),
+            good=look(model, [frame_of(part) for part in good.calibration]),
+            local=look(model, [frame for part in good.calibration for frame in defective(part, rng)]),
+            everywhere=look(model, [lit(part, rng) for part in good.calibration for _ in range(3)]),
+            test=look(model, [frame_of(part) for part in parts.test]),
+            test_is_good=torch.tensor([part.is_good for part in parts.test]),
+        )
+        cache.mkdir(parents=True, exist_ok=True)
+        torch.save(vars(shown), kept.with_suffix(".part"))
+        kept.with_suffix(".part").rename(kept)
+    return Shown(**torch.load(kept))
+
+
+def train(
+    shown: Shown, network: AutoencoderConfig, losses: LossConfig, folder: Path, epochs: int, seed: int
+) -> Autoencoder:
+    """Return an autoencoder that is trained in `folder`, or go on with the training that is there."""
+    torch.manual_seed(seed)
+    # The features are computed already, so an untrained backbone does.
+    model = Autoencoder(network).eval()
+    seen = model.fit_features(shown.fit)
+    held_out = (shown.held_out - model.mean) * model.scale
+    task = AutoencoderTask(
+        model=model, seen=seen, held_out=held_out, loss_config=losses, epochs=epochs, seed=seed
+    )
+    training = replace(TRAINING if network.input == "features" else PIXEL_TRAINING, epochs=epochs, seed=seed)
+    describe = {"model": "autoencoder", "config": asdict(network), "losses": asdict(losses)}
+    fit(task, folder, training, describe=describe)
+    trained = load_trained(folder / CHECKPOINT).network
+    assert isinstance(trained, Autoencoder)
+    return trained
+
+
+def aurocs(model: Autoencoder, good: Tensor, bad: Tensor) -> dict[str, float]:
+    """Return the image AUROC of each score alone and of the joint one. Both tensors are as in `Shown`."""
+    scores = [model.two_scores((seen - model.mean) * model.scale) for seen in (good, bad)]
+    weights = {"l1": (1.0, 0.0), "l2": (0.0, 1.0), "joint": (1.0, 1.0)}
+    first, second = model.lambdas
+    return {
+        name: round(image_auroc(*((a * first * l1 + b * second * l2).numpy() for l1, l2 in scores)), 4)
+        for name, (a, b) in weights.items()
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, type=Path, help="folder of parts in MVTec AD's layout")
     parser.add_argument(
-        "--epochs", type=int, default=TRAINING.epochs, help="epochs of each training (default %(default)s)"
+        "--input",
+        choices=("features", "pixels"),
+        default="features",
+        help="what the autoencoder encodes (default %(default)s)",
     )
-    parser.add_argument("--seeds", type=int, default=1, help="trainings of each kind (default %(default)s)")
     parser.add_argument(
-        "--backbone",
-        default=AutoencoderConfig().backbone,
-        help="pre-trained network to start from (default %(default)s)",
+        "--size", type=int, default=256, help="side of a picture in pixels (default %(default)s)"
     )
+    parser.add_argument("--epochs", type=int, default=40, help="epochs of each training (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers (default %(default)s)")
+    parser.add_argument(
+        "--variants",
+        nargs="+",
+        choices=VARIANTS,
+        default=list(VARIANTS),
+        help="variants to train (default all)",
+    )
+    parser.add_argument("--cache", required=True, type=Path, help="folder for features and trainings")
+    parser.add_argument("--test", action="store_true", help="measure the test parts in the folder too")
     options = parser.parse_args()
-    parts = read_parts(options.data, mixed_sizes=True)
-    good = split_good(parts.train)
-    backbone = open_backbone(options.backbone)
-    raw = {name: look(backbone, some) for name, some in (("fit", good.fit), ("held_out", good.validation))}
-    tested = look(backbone, parts.test)
-    is_good = np.array([part.is_good for part in parts.test])
-    found: dict[str, dict[str, float]] = {}
-    for name, (network, losses) in VARIANTS.items():
-        figures = []
-        for seed in range(options.seeds):
-            torch.manual_seed(seed)
-            model = Autoencoder(replace(network, backbone=options.backbone), backbone).eval()
-            seen = model.fit_features(raw["fit"])
-            held_out, asked = ((x - model.mean) * model.scale for x in (raw["held_out"], tested))
-            task = AutoencoderTask(
-                model=model,
-                seen=seen,
-                held_out=held_out,
-                loss_config=losses,
-                epochs=options.epochs,
-                seed=seed,
-            )
-            training = replace(TRAINING, epochs=options.epochs, seed=seed)
-            with tempfile.TemporaryDirectory() as folder:
-                config = {"backbone": options.backbone, "spectral": network.spectral}
-                fit(task, Path(folder), training, describe={"model": "autoencoder", "config": config})
-                figures.append(aurocs(load_trained(Path(folder) / CHECKPOINT).network, asked, is_good))
-        found[name] = {key: round(float(np.mean([f[key] for f in figures])), 4) for key in figures[0]}
-        print(f"{name:9}", found[name], file=sys.stderr)
-    print(json.dumps({"data": options.data.name, "seeds": options.seeds, "epochs": options.epochs} | found))
-
-
-@torch.inference_mode()
-def aurocs(model: Autoencoder, asked: Tensor, is_good: npt.NDArray[np.bool_]) -> dict[str, float]:
-    """Of the test parts as seen, by each score alone and by the joint one."""
-    l1, l2, _ = model.judge(asked)
-    scores = {"l1": l1, "l2": l2, "joint": model.lambdas[0] * l1 + model.lambdas[1] * l2}
-    return {name: image_auroc(s[is_good].numpy(), s[~is_good].numpy()) for name, s in scores.items()}
+    features = options.input == "features"
+    plain = replace(AutoencoderConfig() if features else PIXELS, height=options.size, width=options.size)
+    shown = show(options.data, plain, options.cache)
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for name in options.variants:
+        of_network, of_losses = VARIANTS[name]
+        if name == "fewer layers":
+            of_network = {"decoder_layers": FEWER[options.input]}
+        network = replace(plain, **of_network)
+        losses = replace(LossConfig() if features else PIXEL_LOSSES, **of_losses)
+        kept = f"{options.data.name}-{options.input}-{options.size}-{options.epochs}-{options.seed}-{name}"
+        model = train(shown, network, losses, options.cache / kept, options.epochs, options.seed)
+        found[name] = {
+            "local": aurocs(model, shown.good, shown.local),
+            "global": aurocs(model, shown.good, shown.everywhere),
+        }
+        if options.test:
+            found[name]["test"] = aurocs(model, shown.test[shown.test_is_good], shown.test[~shown.test_is_good])
+        print(f"{name:12}", found[name], file=sys.stderr)
+    settings = {name: getattr(options, name) for name in ("input", "size", "epochs", "seed")}
+    print(json.dumps({"data": options.data.name, **settings, **found}))
 
 
 if __name__ == "__main__":

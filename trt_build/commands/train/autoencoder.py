@@ -68,7 +68,8 @@ def autoencoder(
     pull: Annotated[
         float | None,
         typer.Option(
-            min=0, help="Weight of the codes' distance from their centre; left out, 1 (features) or 0.001."
+            min=0,
+            help="Weight of the codes' distance from their centre; left out, 1 with features, 0.1 with pixels.",
         ),
     ] = None,
     smoothness: Annotated[

@@ -7,8 +7,8 @@ divided by the mean of its L on good pictures that were not used for training. `
 the decoder.
 
 The patent leaves these points open, and this package decides them:
-- X is the features of a frozen network (`features.py`), or the picture itself (`pixels.py`). Features detect
-  more: raw pixels are often reconstructed well even if they show a defect.
+- X is the features of a frozen network (`features.py`), or the picture itself less the mean picture
+  (`pixels.py`). Features detect more: raw pixels are often reconstructed well even if they show a defect.
 - C is the mean code. With features, C has its own numbers for each cell of the picture.
 - Z - C has a Mahalanobis norm: a direction counts less if good pictures differ more in it. L1 is the root mean
   square of the largest fifth of the cells' norms, which detects unusual pictures.
@@ -97,10 +97,10 @@ class Autoencoder(nn.Module):
             self.distance: features.FeatureDistance | pixels.PixelDistance = features.FeatureDistance(
                 config.distance, seen
             )
-            growth = seen / code
+            growth, mean = seen / code, (seen, 1, 1)
         else:
             seen, codes = config.in_channels, (1, 1)
-            shape = (seen, config.height, config.width)
+            mean = shape = (seen, config.height, config.width)
             self.encoder = pixels.encoder(*shape, hidden=hidden, code=code)
             self.decoder = pixels.decoder(*shape, hidden=hidden, code=code, layers=layers)
             self.distance = pixels.PixelDistance(config.distance, config.height, config.width)
@@ -111,7 +111,7 @@ class Autoencoder(nn.Module):
         self.scale: Tensor
         self.centre: Tensor
         self.lambdas: Tensor
-        self.register_buffer("mean", torch.zeros(1, seen, 1, 1))
+        self.register_buffer("mean", torch.zeros(1, *mean))
         self.register_buffer("scale", torch.ones(1, seen, 1, 1))
         self.register_buffer("centre", torch.zeros(code, *codes))
         self.register_buffer("lambdas", torch.ones(2))
@@ -152,9 +152,10 @@ class Autoencoder(nn.Module):
     @torch.no_grad()
     def fit_features(self, seen: Tensor) -> Tensor:
         """Measure the mean and the deviation of `seen`, X of good pictures. Return `seen` normalised."""
-        self.mean.copy_(seen.mean((0, 2, 3), keepdim=True))
-        self.scale.copy_(seen.var((0, 2, 3), keepdim=True).clamp_min(1e-12).rsqrt())
-        return (seen - self.mean) * self.scale
+        self.mean.copy_(seen.mean((0, 2, 3) if self.config.input == "features" else 0, keepdim=True))
+        seen = seen - self.mean
+        self.scale.copy_(seen.square().mean((0, 2, 3), keepdim=True).clamp_min(1e-12).rsqrt())
+        return seen * self.scale
 
     @torch.no_grad()
     def fit_scale(self, trained: Tensor, held_out: Tensor) -> None:

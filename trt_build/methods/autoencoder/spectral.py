@@ -45,10 +45,12 @@ def normalised(layers: nn.Sequential, *, growth: float) -> nn.Sequential:
     The matrix of a convolution is `(outputs, inputs)`. If its kernel is 1x1, the convolution lengthens no
     difference. `growth` is the number of values that the layers return, divided by the number that they take:
     the first layer multiplies by its root. Otherwise their outputs would have a smaller root mean square than
-    their inputs, since there are more of them.
+    their inputs, since there are more of them. The weights begin orthogonal: all their singular values are
+    equal. Among random ones most would be far smaller than the largest, and so would all outputs.
     """
     for layer in layers:
         if isinstance(layer, nn.Conv2d):
+            nn.init.orthogonal_(layer.weight)
             parametrize.register_parametrization(layer, "weight", _UnitNorm())
     return nn.Sequential(Gain(growth**0.5), *layers)
 

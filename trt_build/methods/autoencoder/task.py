@@ -50,8 +50,8 @@ class LossConfig:
     batch: int = 16
 
 
-#: The weights that suit an autoencoder of pixels: its decoder is deeper, so it can make up for smaller codes.
-PIXEL_LOSSES = LossConfig(pull=0.001, batch=8)
+#: The weights that suit an autoencoder of pixels. Its code has more numbers, and each tells less.
+PIXEL_LOSSES = LossConfig(pull=0.1, batch=8)
 
 
 class Batch(NamedTuple):

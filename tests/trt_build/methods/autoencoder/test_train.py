@@ -120,7 +120,7 @@ def test_spectral_layers_of_a_stopped_training_have_norm_one(
 ) -> None:
     """Whenever it is stopped, no layer of the decoder lengthens a difference."""
     network = replace(SMALL[kind], spectral=True)
-    for model in stopped(parts, untrained, tmp_path, network, LossConfig(jacobian="none"), 4):
+    for model in stopped(parts, untrained, tmp_path, network, LossConfig(jacobian="none", pull=0.01), 4):
         layers = [layer for layer in model.fold().decoder if isinstance(layer, torch.nn.Conv2d)]
         norms = [float(torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2)) for layer in layers]
         assert norms == pytest.approx([1] * network.decoder_layers, abs=1e-4)
