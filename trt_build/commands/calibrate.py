@@ -45,7 +45,8 @@ def calibrate(
     """Set a draft's threshold on pictures that were not trained with, by the engine that will judge.
 
     A comparator gets a threshold for each kind of defect: the one that best
-    separates true from false boxes on held-out pairs. It promises no rate.
+    separates true from false boxes on held-out pairs or, if it was trained with
+    masks, defective from good parts. It promises no rate.
     """
     from trt_build.packing.threshold import CalibrationOptions
 

@@ -27,8 +27,9 @@ def evaluate(
     chosen_on: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of pairs that a comparator was trained with. The cut for its boxes is chosen on the "
-            "held-out pairs, so that the figures on other pairs are not too good."
+            help="Folder of pairs that a comparator was trained with. The cut for its boxes, or its thresholds "
+            "if it was trained with masks, are chosen on the held-out pairs, so that the figures on other "
+            "pairs are not too good."
         ),
     ] = None,
     report: Annotated[

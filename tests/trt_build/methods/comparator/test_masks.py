@@ -118,6 +118,16 @@ def test_the_graphs_give_what_the_network_gives(
     assert (plain["escape"], plain["overkill"]) == (0, 0)
 
 
+def test_the_quality_of_an_engine_is_the_precision_of_its_pixels(draft: Path, parts: tuple[Path, Path]) -> None:
+    """What `verify` compares, and of what INT8 may lose a point, is the figure that `evaluate` prints."""
+    model = read_model(draft)
+    cases, measure = METHOD.labelled(parts[1], model)
+    answers = judge_all(model, REFERENCE, cases)
+    printed = METHOD.evaluate(draft, parts[1], EvaluateOptions()).figures
+    assert measure(answers) == pytest.approx(100 * printed["pixel_ap"], abs=0.01)
+    assert measure([{"map": 1 - outputs["map"]} for outputs in answers]) < 50
+
+
 def test_a_bundle_of_it_marks_the_defective_pixels(
     draft: Path, parts: tuple[Path, Path], tmp_path: Path
 ) -> None:
