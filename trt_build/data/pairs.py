@@ -9,7 +9,7 @@
 
 A type is the number of a kind, 1 for the first, or its name. Without `kinds.txt`, numbers are those of
 DeepPCB's six kinds, and names and folders are the kinds, sorted. A good board has an empty text file or a
-black mask. Pictures are grey unless any of them has colours.
+black mask. All pictures become grey unless more than half of them have colours.
 """
 
 from __future__ import annotations
@@ -105,9 +105,12 @@ def read_pairs(folder: Path, kinds: Sequence[str] | None = None) -> PairSet:
     known = tuple(kinds or listed or kinds_in(marks))
     raise_mistakes(unusable(marks, known))
     has_masks = any(one.masks is not None for one in marks)
-    coloured = any(picture.ndim == 3 for _, pictures, _ in read for picture in pictures)
+    # A single picture with a coloured mark does not make a set of grey ones coloured.
+    coloured = np.mean([picture.ndim == 3 for _, pictures, _ in read for picture in pictures]) > 0.5
     return PairSet(
-        pairs=tuple(_pair(name, pictures, one, known, has_masks, coloured) for name, pictures, one in read),
+        pairs=tuple(
+            _pair(name, pictures, one, known, has_masks, bool(coloured)) for name, pictures, one in read
+        ),
         kinds=known,
     )
 

@@ -116,12 +116,19 @@ def test_a_model_gives_the_order_of_the_kinds(three: Path):
     assert (pairs.kinds, pairs[0].kinds.tolist()) == (("crack", "hole", "stain"), [2])
 
 
-@pytest.mark.parametrize(("colour", "shape"), [(0, SIZE), (5, SIZE), (60, (*SIZE, 3))])
-def test_pictures_keep_their_colours(tmp_path: Path, colour: int, shape: tuple[int, ...]):
-    """One picture with colours makes all of them coloured; the noise of a codec is no colour."""
-    write_pictures(tmp_path, "a", colour=colour)
-    write_pictures(tmp_path, "b")
-    for name in "ab":
+@pytest.mark.parametrize(
+    ("colours", "shape"),
+    [
+        pytest.param((0, 0, 0), SIZE, id="grey"),
+        pytest.param((5, 5, 5), SIZE, id="noise of a codec"),
+        pytest.param((0, 60, 0), SIZE, id="one of three coloured"),
+        pytest.param((60, 0, 60), (*SIZE, 3), id="two of three coloured"),
+    ],
+)
+def test_pictures_keep_their_colours(tmp_path: Path, colours: tuple[int, ...], shape: tuple[int, ...]):
+    """All pictures become like most of them: one with a coloured mark does not make a grey set coloured."""
+    for name, colour in zip("abc", colours, strict=True):
+        write_pictures(tmp_path, name, colour=colour)
         (tmp_path / f"{name}.txt").write_text("")
     pairs = read_pairs(tmp_path)
     assert {picture.shape for pair in pairs for picture in (pair.master, pair.board)} == {shape}
