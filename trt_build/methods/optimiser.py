@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-Kind = Literal["adamw", "sgd"]
+Kind = Literal["adamw", "adam", "sgd"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,19 +23,19 @@ class Group:
 def optimiser_of(groups: Sequence[Group], kind: Kind, rate: float, decay: float) -> torch.optim.Optimizer:
     """Return the optimiser for all weights that are not frozen. It treats each weight by itself.
 
-    With `adamw`, biases and norm scales have no weight decay. `sgd` has a momentum of 0.9, and decays all
-    weights, as the papers do that use it.
+    With `adamw`, biases and norm scales have no weight decay. `sgd`, with a momentum of 0.9, and `adam` decay
+    all weights by adding to their gradients, as the papers do that use them.
     """
     settings = []
     for group in groups:
         trained = [p for p in group.module.parameters() if p.requires_grad]
         shaped, flat = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
         settings.append({"params": shaped, "weight_decay": decay, "share": group.rate})
-        of_flat = decay if kind == "sgd" else 0.0
+        of_flat = 0.0 if kind == "adamw" else decay
         settings.append({"params": flat, "weight_decay": of_flat, "share": group.rate})
     if kind == "sgd":
         return torch.optim.SGD(settings, lr=rate, momentum=0.9)
-    return torch.optim.AdamW(settings, lr=rate)
+    return (torch.optim.Adam if kind == "adam" else torch.optim.AdamW)(settings, lr=rate)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

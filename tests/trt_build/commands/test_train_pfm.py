@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch, which only building models uses")
 
+from trt_build.methods.loop import TrainConfig  # noqa: E402
 from trt_build.methods.pfm import train  # noqa: E402
 from trt_build.methods.pfm.network import PFMConfig  # noqa: E402
 
@@ -39,6 +40,10 @@ def asked(trt_build: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
         (("--latents", "32,48"), (8, 16), (32, 48)),
         (("--strides", "4,8,16", "--latents", "200,400,900"), (4, 8, 16), (200, 400, 900)),
         (("--strides", "16", "--latents", "9"), (16,), (9,)),
+        (("--as-published",), (4, 8, 16), (200, 400, 900)),
+        (("--as-published", "--position"), (4, 8, 16), (200, 400, 800)),
+        (("--as-published", "--strides", "8,16"), (8, 16), (400, 900)),
+        (("--as-published", "--latents", "1,2,3"), (4, 8, 16), (1, 2, 3)),
     ],
 )
 def test_strides_and_widths_are_those_asked_for(
@@ -57,6 +62,23 @@ def test_without_options_the_methods_own_settings_are_taken(asked: Callable[...,
     found = asked()
     assert asdict(found["network"]) == asdict(PFMConfig())
     assert found["training"] == train.TRAINING
+
+
+@pytest.mark.parametrize(
+    ("options", "training"),
+    [
+        (("--as-published",), train.AS_PUBLISHED),
+        (("--as-published", "--position"), train.AS_PUBLISHED_POSITION),
+    ],
+)
+def test_a_paper_is_followed_in_network_and_training(
+    asked: Callable[..., dict[str, Any]], options: tuple[str, ...], training: TrainConfig
+) -> None:
+    """One option asks for all that the paper states; fewer epochs can still be asked for."""
+    found = asked(*options)
+    assert found["network"].as_published
+    assert found["training"] == training
+    assert asked(*options, "--epochs", "3")["training"] == replace(training, epochs=3)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ class Beside(Line):
         return error + 1000 * (self.model["other"](batch) - 1).square().mean()
 
 
-@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimiser", ["adamw", "adam", "sgd"])
 def test_a_group_learns_as_if_it_were_alone(tmp_path: Path, optimiser: str):
     """Another group's long gradient does not shorten its own: bit for bit the same weights."""
     config = replace(CONFIG, optimiser=optimiser, clip=0.5)

@@ -10,6 +10,7 @@ import typer
 
 from trt_build.commands.arguments import Data
 from trt_build.commands.train.shared import (
+    AsPublished,
     Backbone,
     Epochs,
     MixedSizes,
@@ -41,8 +42,8 @@ def pfm(
         str | None,
         typer.Option(
             metavar="NUMBERS",
-            help="Strides of the features that are compared, in pixels, some of 4,8,16; left out, 8,16. A "
-            "smaller stride shows finer defects, and takes longer.",
+            help="Strides of the features that are compared, in pixels, some of 4,8,16; left out, 8,16 or, as "
+            "published, all. A smaller stride shows finer defects, and takes longer.",
         ),
     ] = None,
     latents: Annotated[
@@ -50,24 +51,27 @@ def pfm(
         typer.Option(
             metavar="NUMBERS",
             help="Channels of the layer in the middle of the projections, a number for each stride, such as "
-            "200,400,900; left out, 64 each.",
+            "200,400,900; left out, 64 each or, as published, those.",
         ),
     ] = None,
+    as_published: AsPublished = False,
     size: PictureSize = None,
     mixed_sizes: MixedSizes = False,
 ) -> None:
     """Learn to predict two pre-trained networks' features from each other: at defects this fails."""
-    from trt_build.methods.pfm.network import LATENT, PFMConfig
-    from trt_build.methods.pfm.train import TRAINING, train_pfm
+    from trt_build.methods.pfm.network import STRIDES, PFMConfig, usual_latents
+    from trt_build.methods.pfm.train import train_pfm, usual_training
 
-    network = replace(PFMConfig(position=position), **given(first=backbone, second=second), **sides(size))
-    if strides is not None:
-        taken = _strides(strides)
-        network = replace(network, strides=taken, latents=(LATENT,) * len(taken))
+    network = PFMConfig(position=position, as_published=as_published)
+    if strides is not None or as_published:
+        taken = STRIDES if strides is None else _strides(strides)
+        network = replace(network, strides=taken)
+        network = replace(network, latents=usual_latents(network))
     if latents is not None:
         network = replace(network, latents=_latents(latents, len(network.strides)))
+    network = replace(network, **given(first=backbone, second=second), **sides(size))
     check_different(network.first, network.second)
-    config = replace(TRAINING, seed=seed, **given(epochs=epochs))
+    config = replace(usual_training(network), seed=seed, **given(epochs=epochs))
     with training():
         train_pfm(data, run, network=network, training=config, mixed_sizes=mixed_sizes)
 

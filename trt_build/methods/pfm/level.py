@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from trt_build.methods.good_parts.distance import relative_distance
 from trt_build.methods.good_parts.whitening import Whitening
+from trt_build.methods.pfm.published import UnitLength, squared_length
 
 #: Features of the first backbone and of the second, `(N, C, h, w)` each.
 Pair = tuple[Tensor, Tensor]
@@ -18,9 +19,21 @@ Pair = tuple[Tensor, Tensor]
 class Level(nn.Module):
     """Predicts each network's features from the other's at one stride. Gives an error map for each network."""
 
-    def __init__(self, channels: tuple[int, int], latent: int, code_size: tuple[int, int] | None) -> None:
+    def __init__(
+        self,
+        channels: tuple[int, int],
+        latent: int,
+        code_size: tuple[int, int] | None,
+        *,
+        as_published: bool = False,
+    ) -> None:
         super().__init__()
-        self.whitenings = nn.ModuleList(Whitening(width) for width in channels)
+        self.whitenings = nn.ModuleList(
+            UnitLength() if as_published else Whitening(width) for width in channels
+        )
+        self._distance: Callable[[Tensor, Tensor], Tensor] = (
+            squared_length if as_published else relative_distance
+        )
         self.encoders = nn.ModuleList(_encoder(width, latent) for width in channels)
         self.coder = nn.Conv2d(2 * latent, latent, 1)
         self.decoders = nn.ModuleList(_decoder(latent, width) for width in channels)
@@ -32,14 +45,14 @@ class Level(nn.Module):
     def forward(self, seen: Pair) -> Pair:
         """Return how wrong the prediction of each network's features is, as two maps `(N, 1, h, w)` float32."""
         told, other = self.tell(seen)
-        return relative_distance(seen[0], told), relative_distance(seen[1], other)
+        return self._distance(seen[0], told), self._distance(seen[1], other)
 
     def tell(self, seen: Pair) -> Pair:
         """Return each network's features as predicted from the other's, `(N, C, h, w)` float32 each."""
         return self.project((seen[0].float(), seen[1].float()), self._codes() if self.placed else None)
 
     def whiten(self, raw: Pair) -> Pair:
-        """Make both networks' raw features uncorrelated, with a variance of one; return them as float32."""
+        """Return both networks' raw features made uncorrelated or, as published, of length one, as float32."""
         return self.whitenings[0](raw[0]), self.whitenings[1](raw[1])
 
     def fit_features(self, raw: Sequence[Pair]) -> None:

@@ -3,7 +3,8 @@
 This is pre-trained feature mapping (PFM, Wan et al., IEEE TII 2022). Small projections of 1x1 convolutions
 compute each network's features from the other's. Both directions share a middle layer. The projections are
 trained on good parts only, so they are wrong at defects. If `position` is set, sines and cosines of a cell's
-row and column are added to its features (PEFM, Wan et al., CASE 2022). Two things differ from the papers:
+row and column are added to its features (PEFM, Wan et al., CASE 2022). Unless `as_published` is set, two things
+differ from the papers:
 
 - The projections map whitened features (`whitening.py`), and the distance is relative to how far the expected
   features are from the mean. Otherwise a few strong channels and places would decide.
@@ -22,11 +23,13 @@ from edge.manifest import InputSpec
 from trt_build.backbones.open import Backbone, build_backbone
 from trt_build.methods.good_parts.maps import MapScale
 from trt_build.methods.pfm.level import Level, Pair
+from trt_build.methods.pfm.published import MeanMap
 
 #: Input pixels for each cell of the backbones' features, along each axis.
 STRIDES = (4, 8, 16)
-#: Channels of the shared middle layer at a stride, if nothing else is asked for.
-LATENT = 64
+#: Channels of the shared middle layer at each stride: ours, those of the PFM paper, and of the PEFM paper.
+LATENTS = {4: 64, 8: 64, 16: 64}
+LATENTS_AS_PUBLISHED, LATENTS_AS_PUBLISHED_POSITION = {4: 200, 8: 400, 16: 900}, {4: 200, 8: 400, 16: 800}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +41,20 @@ class PFMConfig:
     height: int = 256  # size of a picture, in pixels
     width: int = 256
     strides: tuple[int, ...] = (8, 16)  # some of `STRIDES`, from fine to coarse
-    latents: tuple[int, ...] = (LATENT, LATENT)  # channels of the shared middle layer, for each stride
+    latents: tuple[int, ...] = (LATENTS[8], LATENTS[16])  # channels of the shared middle layer, for each stride
     position: bool = False
+    as_published: bool = False  # features of length one, the mean of all maps, and its maximum as the score
 
     @property
     def spec(self) -> InputSpec:
         """The size and colour of the network's input pictures."""
         return InputSpec(height=self.height, width=self.width, color="rgb")
+
+
+def usual_latents(config: PFMConfig) -> tuple[int, ...]:
+    """Return the channels of the shared middle layer for each stride if nobody asks for others."""
+    published = LATENTS_AS_PUBLISHED_POSITION if config.position else LATENTS_AS_PUBLISHED
+    return tuple((published if config.as_published else LATENTS)[stride] for stride in config.strides)
 
 
 class PFM(nn.Module):
@@ -61,13 +71,21 @@ class PFM(nn.Module):
         self.first, self.second = first, second
         self._taps = tuple(STRIDES.index(stride) for stride in config.strides)
         self.levels = nn.ModuleList(
-            Level((first.channels[tap], second.channels[tap]), latent, self._code_size(stride))
+            Level(
+                (first.channels[tap], second.channels[tap]),
+                latent,
+                self._code_size(stride),
+                as_published=config.as_published,
+            )
             for tap, stride, latent in zip(self._taps, config.strides, config.latents, strict=True)
         )
-        self.scale = MapScale(2 * len(self.levels))
+        self.scale = MeanMap(config.width) if config.as_published else MapScale(2 * len(self.levels))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the score as `(N,)` and the anomaly map as `(N, 1, H/s, W/s)`; s is the finest stride."""
+        """Return the score as `(N,)` and the anomaly map as `(N, 1, H/s, W/s)`.
+
+        s is the finest stride. As published, the map has the size of the picture.
+        """
         score, map_ = self.scale(self.maps(self.whiten(self.look(image))))
         return score, map_
 
@@ -77,7 +95,7 @@ class PFM(nn.Module):
         return [(first[tap], second[tap]) for tap in self._taps]
 
     def whiten(self, raw: Sequence[Pair]) -> list[Pair]:
-        """Return each stride's pair of features from `look`, made uncorrelated, float32."""
+        """Return each stride's pair of features from `look`, as the projections map them, float32."""
         return [level.whiten(pair) for level, pair in zip(self._levels, raw, strict=True)]
 
     def maps(self, seen: Sequence[Pair]) -> list[Tensor]:
@@ -85,14 +103,23 @@ class PFM(nn.Module):
         return [map_ for level, pair in zip(self._levels, seen, strict=True) for map_ in level(pair)]
 
     def fit_features(self, batches: Sequence[Sequence[Pair]]) -> None:
-        """Learn from features of good parts, as `look` gives them, how to make features uncorrelated."""
+        """Learn from features of good parts, as `look` gives them, how to make features uncorrelated.
+
+        As published, nothing is learned: features are only scaled to a length of one.
+        """
+        if self.config.as_published:
+            return
         for level, pairs in zip(self._levels, zip(*batches, strict=True), strict=True):
             level.fit_features(pairs)
 
     @torch.no_grad()
     def fit_scale(self, seen: Iterable[Sequence[Pair]]) -> None:
-        """Set the scale of map and score on features of good parts that were not used in training."""
-        self.scale.fit([self.maps(pairs) for pairs in seen])
+        """Set the scale of map and score on features of good parts that were not used in training.
+
+        As published, map and score have no scale.
+        """
+        if isinstance(self.scale, MapScale):
+            self.scale.fit([self.maps(pairs) for pairs in seen])
 
     @property
     def _levels(self) -> list[Level]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,21 +17,49 @@ from trt_build.data.good import read_good
 from trt_build.data.parts import LabelledPart, pictures
 from trt_build.methods.good_parts.ignored import learned_mask
 from trt_build.methods.loop import TrainConfig, fit
+from trt_build.methods.optimiser import Group
 from trt_build.methods.pfm.level import Level, Pair
 from trt_build.methods.pfm.network import PFM, PFMConfig
 from trt_build.terminal.progress import counted
 
 TRAINING = TrainConfig(epochs=10, rate=3e-3, warm_up=0.05, average=0.98, check_every=10)
+#: The training of the PFM paper: the same rate all the time, no mean of weights, and the last epoch is kept.
+AS_PUBLISHED = TrainConfig(
+    epochs=200,
+    optimiser="adam",
+    rate=3e-3,
+    decay=1e-5,
+    warm_up=0,
+    cool_down=0,
+    clip=math.inf,
+    average=0,
+    check_every=10,
+    bf16=False,
+)
+#: The training of the PEFM paper, which adds positions.
+AS_PUBLISHED_POSITION = replace(AS_PUBLISHED, rate=3e-4)
+#: Share of the rate at each stride in the PFM paper.
+RATES = {4: 1.0, 8: 0.1, 16: 0.1}
+#: Number of whole pictures in a step of the PFM paper, and of the PEFM paper.
+WHOLE, WHOLE_POSITION = 8, 16
 #: Number of pictures that the backbones process at once.
 AT_ONCE = 8
 
 
+def usual_training(network: PFMConfig) -> TrainConfig:
+    """Return the settings of a training if nothing else is asked for: ours, or those of the paper."""
+    if not network.as_published:
+        return TRAINING
+    return AS_PUBLISHED_POSITION if network.position else AS_PUBLISHED
+
+
 @dataclass(frozen=True, kw_only=True)
 class PFMTask:
-    """Gives random cells of good parts' features, and the loss at these cells, to the training loop.
+    """Gives cells of good parts' features, and the loss at these cells, to the training loop.
 
-    `seen` has both backbones' whitened features, `(N, C, h, w)` float16, for each stride. `held_out` has such
-    features of other good parts, which are not trained with: a list of strides for each batch of parts.
+    `seen` has both backbones' features, `(N, C, h, w)` float16, for each stride, as `PFM.whiten` gives them.
+    `held_out` has such features of other good parts, which are not trained with: a list of strides for each
+    batch of parts.
     """
 
     model: PFM
@@ -38,13 +67,15 @@ class PFMTask:
     held_out: Sequence[Sequence[Pair]]
     places: int = 1024  # random cells of each stride in a step
     steps: int = 50  # steps in an epoch
+    #: Pictures whose cells are all taken in a step, in an epoch through all pictures. If 0, cells are random.
+    whole: int = 0
     seed: int = 0
 
     def batches(self, epoch: int) -> Places:
         return Places(task=self, epoch=epoch)
 
     def loss(self, batch: list[Tensor]) -> Tensor:
-        """Return the error of the predictions at random cells, summed over all strides, as a scalar."""
+        """Return the error of the predictions at a batch's cells, summed over all strides, as a scalar."""
         losses = [
             _loss(level, pair, places)
             for level, pair, places in zip(self.model.levels, self.seen, batch, strict=True)
@@ -67,17 +98,23 @@ class PFMTask:
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """The batches of one epoch. A batch holds, for each stride, the indices of random cells, `(P,)` int64."""
+    """The batches of one epoch. A batch holds, for each stride, the indices of its cells, `(P,)` int64."""
 
     task: PFMTask
     epoch: int
 
     def __len__(self) -> int:
-        return self.task.steps
+        task = self.task
+        return math.ceil(len(task.seen[0][0]) / task.whole) if task.whole else task.steps
 
     def __iter__(self) -> Iterator[list[Tensor]]:
         task = self.task
         rng = np.random.default_rng((task.seed, self.epoch))
+        if task.whole:
+            order = torch.from_numpy(rng.permutation(len(task.seen[0][0])))
+            for some in torch.split(order, task.whole):
+                yield [_all_places(some, first[0, 0].numel()) for first, _ in task.seen]
+            return
         counts = [first[:, 0].numel() for first, _ in task.seen]
         for _ in range(task.steps):
             yield [torch.from_numpy(rng.integers(count, size=task.places)) for count in counts]
@@ -107,9 +144,18 @@ def train_pfm(
     model.fit_features(raw)
     seen = _together([_whiten(model, features) for features in raw])
     held_out = [_whiten(model, features) for features in _look(model, _batches(good.validation, network))]
-    task = PFMTask(model=model, seen=seen, held_out=held_out, places=places, steps=steps, seed=training.seed)
+    whole = (WHOLE_POSITION if network.position else WHOLE) if network.as_published else 0
+    task = PFMTask(
+        model=model,
+        seen=seen,
+        held_out=held_out,
+        places=places,
+        steps=steps,
+        whole=whole,
+        seed=training.seed,
+    )
     describe = {"model": "pfm", "config": asdict(network)} | learned_mask(good, network.spec)
-    return fit(task, folder, training, describe=describe)
+    return fit(task, folder, training, describe=describe, groups=_groups(model))
 
 
 def _loss(level: nn.Module, seen: Pair, places: Tensor) -> Tensor:
@@ -118,6 +164,22 @@ def _loss(level: nn.Module, seen: Pair, places: Tensor) -> Tensor:
     first, second = (_at(features, places).float() for features in seen)
     told, other = level.project((first, second), level.codes_at(places % seen[0][0, 0].numel()))
     return F.mse_loss(told.float(), first) + F.mse_loss(other.float(), second)
+
+
+def _groups(model: PFM) -> list[Group]:
+    """Return the parts that learn by themselves: as published, each stride; otherwise all strides together."""
+    if not model.config.as_published:
+        return [Group(module=model.levels)]
+    shares = {stride: 1.0 for stride in RATES} if model.config.position else RATES
+    return [
+        Group(module=level, rate=shares[stride])
+        for stride, level in zip(model.config.strides, model.levels, strict=True)
+    ]
+
+
+def _all_places(numbers: Tensor, cells: int) -> Tensor:
+    """Return the indices of all cells, `(P,)`, of the pictures with these `numbers`, each of `cells` cells."""
+    return (numbers[:, None] * cells + torch.arange(cells)).flatten()
 
 
 def _at(features: Tensor, places: Tensor) -> Tensor:
@@ -130,7 +192,12 @@ def _unexplained(level: nn.Module, seen: Sequence[Pair]) -> Tensor:
     """Return the share of the features' variance that is not predicted, averaged over both directions."""
     assert isinstance(level, Level)
     ways = [way for pair in seen for way in zip(level.tell(pair), pair, strict=True)]
-    return torch.stack([F.mse_loss(told, there.float()) for told, there in ways]).mean()
+    return torch.stack([F.mse_loss(told, there.float()) / _variance(there) for told, there in ways]).mean()
+
+
+def _variance(features: Tensor) -> Tensor:
+    """Return the variance of features, `(N, C, h, w)`, averaged over the channels, as a scalar."""
+    return features.float().transpose(0, 1).flatten(1).var(1, correction=0).mean()
 
 
 def _batches(parts: Sequence[LabelledPart], network: PFMConfig) -> list[Tensor]:
