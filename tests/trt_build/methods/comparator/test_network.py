@@ -65,6 +65,26 @@ def test_each_comparison_reaches_its_own_level_of_the_decoder_and_no_other(tiny:
     assert max(given) == level
 
 
+@pytest.mark.parametrize("level", range(4))
+def test_the_decoder_also_takes_the_features_of_the_board_at_each_level(tiny: Comparator, level: int):
+    """As a U-Net does: a board that differs from no master still changes the decoder at its own level."""
+    with torch.inference_mode():
+        board, other = tiny.encode(picture(64, 96)), tiny.encode(picture(64, 96, seed=1))
+    mixed = [*board[:level], other[level], *board[level + 1 :]]
+    (compared, before), (still, after) = decoded(tiny, board, board), decoded(tiny, mixed, mixed)
+    assert all(torch.equal(now, then) for now, then in zip(still, compared, strict=True))
+    assert max(i for i in range(4) if not torch.equal(after[i], before[i])) == level
+
+
+def test_both_pictures_are_encoded_with_the_same_weights(tiny: Comparator):
+    """A board that is its master has no difference at any level, and no picture is told apart by its place."""
+    with torch.inference_mode():
+        one, other = tiny.encode(torch.cat((picture(64, 96), picture(64, 96)))), tiny.encode(picture(64, 96))
+    for both, alone in zip(one, other, strict=True):
+        assert torch.equal(both[0], both[1])
+        torch.testing.assert_close(both[:1], alone)
+
+
 def decoded(
     model: Comparator, master: list[torch.Tensor], board: list[torch.Tensor]
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
