@@ -218,3 +218,19 @@ def test_without_photos_for_it_there_is_no_closed_set(matcher_draft: Path, tmp_p
     found = look_up_all(read_model(matcher_draft), folder, EngineChoice())
     assert [*found.sets] == [*found.everywhere] == ["open"]
     assert found.tables()[1].columns == ("", "open set")
+
+
+def test_the_published_training_is_stopped_by_known_products(product_folder: Path, tmp_path: Path) -> None:
+    """By the closed set with its drawings, as in Han (2022); where there is none, by the open set."""
+    spec = InputSpec(height=32, width=32)
+    split = split_pictures(product_folder, spec)
+    known = split.known_photos
+    photos = {picture.tobytes() for picture in known.pictures[known.hand == PHOTO]}
+    assert photos == {picture.tobytes() for picture in split.closed.pictures}
+    drawn, products = np.unique(known.product[known.hand == DRAWING], return_counts=True)
+    np.testing.assert_array_equal(drawn, np.unique(split.closed.product))
+    assert (products == 2).all()
+
+    single = write_products(tmp_path / "single", products=20, drawings=1, photos=1)
+    few = split_pictures(single, spec)
+    np.testing.assert_array_equal(few.known_photos.pictures, few.open.pictures)
