@@ -14,9 +14,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +37,7 @@ from trt_build.methods.trained import load_trained
 Picture = npt.NDArray[np.uint8]
 
 #: Name -> what differs from the method's default in the network, and in the losses.
-VARIANTS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
+VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "none": ({}, {"jacobian": "none"}),
     "exact": ({}, {"jacobian": "exact"}),
     "forward": ({}, {"jacobian": "forward"}),
@@ -51,19 +51,6 @@ VARIANTS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
 FEWER = {"features": 1, "pixels": 3}
 #: Largest change of the whole picture's brightness and of its colours, as a share.
 LIGHTING = 0.08
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shown:
-    """What an autoencoder sees of all pictures, before it is normalised, `(N, P, h, w)` float32 each."""
-
-    fit: Tensor  # to train with
-    held_out: Tensor  # for the lambdas
-    good: Tensor  # to measure with, like all that follow
-    local: Tensor
-    everywhere: Tensor
-    test: Tensor
-    test_is_good: Tensor
 
 
 def defective(part: LabelledPart, rng: np.random.Generator) -> list[Picture]:
@@ -81,39 +68,61 @@ def lit(part: LabelledPart, rng: np.random.Generator) -> Picture:
     return (frame * change).clip(0, 255).astype(np.uint8)
 
 
-def look(model: Autoencoder, frames: Sequence[Picture]) -> Tensor:
-    """Return what the untrained model sees of pictures in their original sizes, `(N, P, h, w)` float32."""
-    seen = []
-    for frame in frames:
-        out = np.empty(model.config.spec.shape, np.uint8)
-        Warper(None, model.config.spec).warp(frame.shape).apply(frame, out)
-        with torch.inference_mode():
-            seen.append(model.look(torch.from_numpy(out)))
-    return torch.cat(seen)
+def frames(data: Path, name: str) -> list[Picture]:
+    """Return pictures of the parts in `data` in their original sizes.
+
+    `name` says which: "fit" to train with, "held_out" for the lambdas, "good" to measure with, their painted
+    ("local") and lit ("global") copies, or the test parts ("test_good" and "test_bad").
+    """
+    parts, rng = read_parts(data, mixed_sizes=True), np.random.default_rng(0)
+    good = split_good(parts.train)
+    if name == "local":
+        return [frame for part in good.calibration for frame in defective(part, rng)]
+    if name == "global":
+        return [lit(part, rng) for part in good.calibration]
+    chosen = {
+        "fit": good.fit,
+        "held_out": good.validation,
+        "good": good.calibration,
+        "test_good": [part for part in parts.test if part.is_good],
+        "test_bad": [part for part in parts.test if not part.is_good],
+    }
+    return [frame_of(part) for part in chosen[name]]
 
 
-def show(data: Path, network: AutoencoderConfig, cache: Path) -> Shown:
-    """Return what the network sees of the parts in `data`. Keep it in the folder `cache`."""
-    name = network.backbone if network.input == "features" else "pixels"
-    kept = cache / f"{data.name}-{name}-{network.width}x{network.height}.pt"
-    if not kept.exists():
-        parts, rng = read_parts(data, mixed_sizes=True), np.random.default_rng(0)
-        good = split_good(parts.train)
-        backbone = open_backbone(network.backbone) if network.input == "features" else None
-        model = Autoencoder(network, backbone).eval()
-        shown = Shown(
-            fit=look(model, [frame_of(part) for part in good.fit]),
-            held_out=look(model, [frame_of(part) for part in good.validation]),
-            good=look(model, [frame_of(part) for part in good.calibration]),
-            local=look(model, [frame for part in good.calibration for frame in defective(part, rng)]),
-            everywhere=look(model, [lit(part, rng) for part in good.calibration for _ in range(3)]),
-            test=look(model, [frame_of(part) for part in parts.test]),
-            test_is_good=torch.tensor([part.is_good for part in parts.test]),
-        )
-        cache.mkdir(parents=True, exist_ok=True)
-        torch.save(vars(shown), kept.with_suffix(".part"))
-        kept.with_suffix(".part").rename(kept)
-    return Shown(**torch.load(kept))
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What an autoencoder sees of the pictures in a folder of parts. It is computed once and kept in files."""
+
+    data: Path
+    network: AutoencoderConfig
+    cache: Path
+
+    def of(self, name: str) -> Tensor:
+        """Return what the network sees of the pictures `frames(data, name)` before it is normalised.
+
+        The tensor is `(N, P, h, w)` float32.
+        """
+        network = self.network
+        kind = network.backbone if network.input == "features" else "pixels"
+        kept = self.cache / f"{self.data.name}-{kind}-{network.width}x{network.height}-{name}.pt"
+        if not kept.exists():
+            backbone = open_backbone(network.backbone) if network.input == "features" else None
+            model = Autoencoder(network, backbone).eval()
+            seen = torch.cat([_look(model, frame) for frame in frames(self.data, name)])
+            self.cache.mkdir(parents=True, exist_ok=True)
+            torch.save(seen, kept.with_suffix(".part"))
+            kept.with_suffix(".part").rename(kept)
+        seen = torch.load(kept)
+        assert isinstance(seen, Tensor)
+        return seen
+
+
+@torch.inference_mode()
+def _look(model: Autoencoder, frame: Picture) -> Tensor:
+    out = np.empty(model.config.spec.shape, np.uint8)
+    Warper(None, model.config.spec).warp(frame.shape).apply(frame, out)
+    return model.look(torch.from_numpy(out))
 
 
 def train(
@@ -123,8 +132,8 @@ def train(
     torch.manual_seed(seed)
     # The features are computed already, so an untrained backbone does.
     model = Autoencoder(network).eval()
-    seen = model.fit_features(shown.fit)
-    held_out = (shown.held_out - model.mean) * model.scale
+    seen = model.fit_features(shown.of("fit"))
+    held_out = (shown.of("held_out") - model.mean) * model.scale
     task = AutoencoderTask(
         model=model, seen=seen, held_out=held_out, loss_config=losses, epochs=epochs, seed=seed
     )
@@ -137,7 +146,7 @@ def train(
 
 
 def aurocs(model: Autoencoder, good: Tensor, bad: Tensor) -> dict[str, float]:
-    """Return the image AUROC of each score alone and of the joint one. Both tensors are as in `Shown`."""
+    """Return the image AUROC of each score alone and of the joint one. Both tensors are from `Shown.of`."""
     scores = [model.two_scores((seen - model.mean) * model.scale) for seen in (good, bad)]
     weights = {"l1": (1.0, 0.0), "l2": (0.0, 1.0), "joint": (1.0, 1.0)}
     first, second = model.lambdas
@@ -173,7 +182,7 @@ def main() -> None:
     options = parser.parse_args()
     features = options.input == "features"
     plain = replace(AutoencoderConfig() if features else PIXELS, height=options.size, width=options.size)
-    shown = show(options.data, plain, options.cache)
+    shown = Shown(data=options.data, network=plain, cache=options.cache)
     found: dict[str, dict[str, dict[str, float]]] = {}
     for name in options.variants:
         of_network, of_losses = VARIANTS[name]
@@ -183,12 +192,9 @@ def main() -> None:
         losses = replace(LossConfig() if features else PIXEL_LOSSES, **of_losses)
         kept = f"{options.data.name}-{options.input}-{options.size}-{options.epochs}-{options.seed}-{name}"
         model = train(shown, network, losses, options.cache / kept, options.epochs, options.seed)
-        found[name] = {
-            "local": aurocs(model, shown.good, shown.local),
-            "global": aurocs(model, shown.good, shown.everywhere),
-        }
+        found[name] = {bad: aurocs(model, shown.of("good"), shown.of(bad)) for bad in ("local", "global")}
         if options.test:
-            found[name]["test"] = aurocs(model, shown.test[shown.test_is_good], shown.test[~shown.test_is_good])
+            found[name]["test"] = aurocs(model, shown.of("test_good"), shown.of("test_bad"))
         print(f"{name:12}", found[name], file=sys.stderr)
     settings = {name: getattr(options, name) for name in ("input", "size", "epochs", "seed")}
     print(json.dumps({"data": options.data.name, **settings, **found}))
