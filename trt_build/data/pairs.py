@@ -47,9 +47,7 @@ class Pair:
     board: Picture  # like the master
     boxes: npt.NDArray[np.float32]  # (B, 4) left, top, right, bottom in pixels
     kinds: npt.NDArray[np.int64]  # (B,) index into the kinds of the set
-    mask: Picture | None = (
-        None  # (H, W): 0 at good pixels, else 1 + the kind's index; None if only boxes are known
-    )
+    mask: Picture | None = None  # (H, W): 0 at good pixels, else 1 + the kind's index; None with boxes
 
     @property
     def is_good(self) -> bool:

@@ -50,7 +50,7 @@ class Augmentation:
 #: For DeepPCB: black copper and white board, with other levels from compression only.
 BLACK_AND_WHITE = Augmentation(invert=0.25, paint=0.5, grey=0.25, jpeg=0.7)
 #: For parts in a steady light, where a change of colour may be a defect.
-PARTS = Augmentation(painted="unnamed", dark=(0.0, 15.0), bright=(235.0, 255.0), tint=0.015)
+PARTS = Augmentation(margin_px=0.0, painted="unnamed", dark=(0.0, 15.0), bright=(235.0, 255.0), tint=0.015)
 
 
 @dataclass(frozen=True, kw_only=True)

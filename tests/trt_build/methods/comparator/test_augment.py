@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edge.render.defects import KINDS
+from trt_build.data.marks import boxes_of_mask
 from trt_build.data.pairs import Pair
 from trt_build.methods.comparator.augment import BLACK_AND_WHITE, PARTS, Augmentation, augment, augmentation_for
 from trt_build.methods.comparator.pasted import LEAST_LEVELS, add_unnamed
@@ -35,7 +36,7 @@ def part(*, colour: bool = True, defect: bool = True) -> Pair:
 
 
 def test_the_mask_follows_the_board():
-    """Whatever the crop, turn and scale, the mask lies on the spot."""
+    """Whatever the crop, turn and scale, the mask lies on the spot, and so does the box."""
     how = replace(STILL, tint=0.0)
     seen = 0
     for seed in range(20):
@@ -46,8 +47,11 @@ def test_the_mask_follows_the_board():
         inner = cv2.erode(crop.mask, np.ones((3, 3), np.uint8)).astype(bool)
         assert green[inner].mean() > 0.95 if inner.any() else True
         assert not green[cv2.dilate(crop.mask, np.ones((5, 5), np.uint8)) == 0].any()
-        seen += inner.any()
-    assert seen > 10
+        if crop.mask[1:-1, 1:-1].sum() == crop.mask.sum() > 0:
+            (box,) = crop.boxes
+            assert box == pytest.approx(np.array(boxes_of_mask(crop.mask > 0)[0]), abs=1.1)
+            seen += 1
+    assert seen > 5
 
 
 def test_a_clean_board_has_a_black_mask():
