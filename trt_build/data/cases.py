@@ -18,7 +18,7 @@ from edge.judges.arming import armed_engine
 from edge.judges.golden import check_numbers, judge
 from edge.manifest import InputSpec, ModelManifest
 from edge.recipe import EngineChoice
-from trt_build.data.pairs import Pair
+from trt_build.data.pairs import Pair, fitted
 from trt_build.data.parts import LabelledPart, picture
 from trt_build.terminal.progress import counted
 
@@ -42,8 +42,8 @@ def evenly(things: Sequence[T], count: int) -> list[T]:
 
 
 def pair_cases(pairs: Sequence[Pair], spec: InputSpec) -> Iterator[Case]:
-    """Yield an engine input for each pair: the board as the picture, with its master."""
-    for pair in pairs:
+    """Yield an engine input for each pair: the board as the picture, with its master, scaled as on a line."""
+    for pair in (fitted(pair, spec) for pair in pairs):
         yield Case(name=pair.name, image=spec.tensor(pair.board), master=spec.tensor(pair.master))
 
 

@@ -17,6 +17,7 @@ from edge.bundle import Draft, read_model
 from edge.engines import open_engine
 from edge.engines.base import Sample
 from edge.errors import EngineError
+from edge.image.warp import Warper
 from edge.judges.gallery import Gallery
 from edge.manifest import InputSpec
 from edge.recipe import EngineChoice
@@ -65,6 +66,18 @@ def test_a_board_comes_with_its_master(pcb_pairs: Path) -> None:
     assert np.array_equal(first.image[0, 0], pairs[0].board)
     assert second.master is not None
     assert np.array_equal(second.master[0, 0], pairs[1].master)
+
+
+def test_a_board_of_another_size_becomes_an_input(pcb_pairs: Path) -> None:
+    """It is scaled, and a grey one becomes coloured, as a frame is on the line."""
+    spec = InputSpec(height=32, width=96, color="bgr")
+    pair = read_pairs(pcb_pairs)[0]
+    (case,) = pair_cases([pair], spec)
+    line = np.empty(spec.shape, np.uint8)
+    Warper(None, spec).warp(pair.board.shape).apply(pair.board, line)
+    assert np.array_equal(case.image, line)
+    assert case.master is not None
+    assert case.master.shape == spec.shape
 
 
 def test_a_part_keeps_its_colours_and_gets_a_name_for_files(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edge.bundle import Bundle, read_draft
 from edge.manifest import Calibration, InputSpec, ModelManifest
 from trt_build.data.cases import Case, evenly, pair_cases
-from trt_build.data.pairs import Pair, fitted, read_pairs, split
+from trt_build.data.pairs import Pair, read_pairs, split
 from trt_build.engines.verify import Measure
 from trt_build.methods.base import (
     Evaluated,
@@ -65,7 +65,7 @@ class ComparatorMethod:
     def calibration_pictures(self, data: Path, spec: InputSpec) -> list[Case]:
         """Return up to 100 pairs that were used for training, evenly chosen, to calibrate INT8."""
         known, _ = split(read_pairs(data))
-        return list(pair_cases([fitted(pair, spec) for pair in evenly(known, CALIBRATION_PICTURES)], spec))
+        return list(pair_cases(evenly(known, CALIBRATION_PICTURES), spec))
 
     def calibrate(self, draft: Path, data: Path, options: CalibrationOptions) -> Calibration | None:
         """Set the draft's thresholds, and its limits of how well a board must fit its master.
@@ -78,7 +78,7 @@ class ComparatorMethod:
 
     def held_out(self, data: Path, spec: InputSpec) -> Iterator[Case]:
         """Yield all pairs that were not used for training."""
-        return pair_cases([fitted(pair, spec) for pair in held_out_of(read_pairs(data), data)], spec)
+        return pair_cases(held_out_of(read_pairs(data), data), spec)
 
     def labelled(self, data: Path, bundle: Bundle) -> tuple[Iterator[Case], Measure]:
         """Return all pairs in `data`, and a function that measures the quality of an engine's outputs.
