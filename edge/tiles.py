@@ -14,7 +14,7 @@ Outputs = dict[str, NDArray[np.float32]]
 #: Neighbouring tiles share this part of a tile's side: one in so many, or a little more.
 SHARE = 8
 #: The overlap is a multiple of this number of pixels, so that the cells of all tiles' maps lie in one grid.
-STEP = 8
+STEP = 16
 #: Tiles of a picture at most.
 MOST_TILES = 64
 

@@ -60,13 +60,13 @@ def test_where_tiles_overlap_the_higher_value_counts() -> None:
     """With the extents of the tile that has it."""
     grid = Grid(2, 1, 32, 32)
     maps = [np.full((1, 2, 8, 8), 0.2, np.float32), np.full((1, 2, 8, 8), 0.1, np.float32)]
-    maps[1][0, 1, 3, 1] = 0.9  # in the overlap, the first two columns of the second tile
+    maps[1][0, 1, 3, 1] = 0.9  # in the overlap, the first four columns of the second tile
     extents = [np.full((1, 4, 8, 8), 1, np.float32), np.full((1, 4, 8, 8), 2, np.float32)]
     joined = grid.join([{"map": m, "extents": e} for m, e in zip(maps, extents, strict=True)], 4)
-    assert joined["map"].shape == (1, 2, 8, 14)
-    assert joined["map"][0, 1, 3].tolist() == pytest.approx([0.2] * 7 + [0.9] + [0.1] * 6)
-    assert joined["extents"][0, 0, 3].tolist() == [1] * 7 + [2] * 7
-    assert joined["extents"][0, 0, 4].tolist() == [1] * 8 + [2] * 6
+    assert joined["map"].shape == (1, 2, 8, 12)
+    assert joined["map"][0, 1, 3].tolist() == pytest.approx([0.2] * 5 + [0.9] + [0.2] * 2 + [0.1] * 4)
+    assert joined["extents"][0, 0, 3].tolist() == [1] * 5 + [2] + [1] * 2 + [2] * 4
+    assert joined["extents"][0, 0, 4].tolist() == [1] * 8 + [2] * 4
 
 
 def test_a_tile_that_is_not_a_number_makes_the_whole_none() -> None:

@@ -71,7 +71,7 @@ def export(
             if small:
                 round_weights(part)
         manifest = read_draft(part).manifest
-        pictures = method_of(manifest.method).calibration_pictures(data, manifest.input) if data else []
+        pictures = method_of(manifest.method).calibration_pictures(data, manifest.picture) if data else []
         with working("converting to FP16"):
             add_fp16(part, pictures)
         if data:

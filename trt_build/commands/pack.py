@@ -59,7 +59,7 @@ def pack(
         packed = pack_bundle(
             draft,
             bundle,
-            cases=method_of(manifest.method).held_out(data, manifest.input),
+            cases=method_of(manifest.method).held_out(data, manifest.picture),
             golden=pair_cases(read_pairs(golden), manifest.input) if golden else (),
             masters=_by_view(masters) if masters else {},
             precision=precision,

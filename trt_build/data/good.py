@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 from trt_build.data.errors import DatasetError
@@ -14,12 +15,14 @@ from trt_build.terminal.console import console
 RATES, CONFIDENCE = (0.05, 0.01, 0.001), 0.95
 
 
-def read_good(folder: Path, *, mixed_sizes: bool = False) -> Good:
+def read_good(folder: Path, *, mixed_sizes: bool = False, tiles: tuple[int, int] = (1, 1)) -> Good:
     """Return the good parts in a folder, split. Print how many there are, and how many thresholds need.
+
+    `tiles` are columns and rows of the inputs into which each picture is cut.
 
     Raise DatasetError if the folder has mistakes, or too few good parts to train with and check the training.
     """
-    parts = read_parts(folder, mixed_sizes=mixed_sizes).train
+    parts = [replace(part, tiles=tiles) for part in read_parts(folder, mixed_sizes=mixed_sizes).train]
     good = split_good(parts)
     trained = len(good.fit) + len(good.validation)
     if len(good.fit) < 2 or not good.validation:

@@ -27,6 +27,7 @@ from edge.image.ignore import mask_of as mask_in
 from edge.image.warp import Warper
 from edge.manifest import InputSpec
 from edge.text import readable
+from edge.tiles import Grid
 from trt_build.data.errors import DatasetError, raise_mistakes
 from trt_build.data.pictures import entries, is_picture, read_picture
 from trt_build.data.shares import share_of
@@ -48,6 +49,7 @@ class LabelledPart:
     path: Path
     mask: Path | None = None  # of a defective part, if the folder has masks
     ignore: Path | None = None  # mask of what is not judged, if the folder has one
+    tiles: tuple[int, int] = (1, 1)  # columns and rows of inputs into which the picture is cut in training
 
     @property
     def is_good(self) -> bool:
@@ -116,8 +118,31 @@ def picture(part: LabelledPart, spec: InputSpec) -> Picture:
 
 
 def pictures(parts: Sequence[LabelledPart], spec: InputSpec) -> Picture:
-    """Return the pictures of N parts as model inputs, `(N, C, H, W)` uint8."""
-    return np.concatenate([np.empty((0, *spec.shape[1:]), np.uint8), *(picture(part, spec) for part in parts)])
+    """Return the pictures of N parts as model inputs, `(N, C, H, W)` uint8; of parts with tiles, all tiles.
+
+    Raise DatasetError if a picture is smaller than its tiles together, since they would only magnify it.
+    """
+    tiles = [tile for part in parts for tile in _tiles(part, spec)]
+    return np.concatenate([np.empty((0, *spec.shape[1:]), np.uint8), *tiles])
+
+
+def whole_of(part: LabelledPart, spec: InputSpec) -> InputSpec:
+    """Return the size and colour of a part's whole picture, if a tile of it has those in `spec`."""
+    height, width = Grid(*part.tiles, spec.height, spec.width).size
+    return InputSpec(height=height, width=width, color=spec.color)
+
+
+def _tiles(part: LabelledPart, spec: InputSpec) -> list[Picture]:
+    """Return the tiles of a part's picture, each `(1, C, H, W)` uint8."""
+    grid, whole = Grid(*part.tiles, spec.height, spec.width), whole_of(part, spec)
+    if grid.count > 1:
+        height, width = frame_of(part).shape[:2]
+        if height < whole.height or width < whole.width:
+            raise DatasetError(
+                f"{part.path}: is {width}x{height}, smaller than {grid.columns}x{grid.rows} tiles of "
+                f"{spec.width}x{spec.height}, {whole.width}x{whole.height}: train with fewer or smaller tiles"
+            )
+    return grid.cut(picture(part, whole))
 
 
 def mask_of(part: LabelledPart, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
@@ -141,7 +166,7 @@ def as_learned(parts: Sequence[LabelledPart], model: Model) -> list[LabelledPart
     """
     file, learned = model.manifest.ignored, model.ignored()
     for part in parts[:1]:
-        mask = ignored_at(part, model.manifest.input)
+        mask = ignored_at(part, model.manifest.picture)
         if mask is not None and (learned is None or not np.array_equal(mask, learned)):
             how = "without a mask" if learned is None else "with another mask"
             raise DatasetError(

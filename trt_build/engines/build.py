@@ -164,7 +164,7 @@ def check_of(bundle: Draft | Bundle, method: Method | None, data: Path | None) -
         )
     if isinstance(bundle, Draft):
         pictures = list(
-            method.held_out(data, bundle.manifest.input) if method and data else noise(bundle.manifest)
+            method.held_out(data, bundle.manifest.picture) if method and data else noise(bundle.manifest)
         )
         return lambda part, choice: check_draft(part, choice, evenly(pictures, PICTURES))
     cases, measure = method.labelled(data, bundle) if method and data else ((), lambda answers: 0.0)

@@ -113,7 +113,7 @@ def noise(manifest: ModelManifest, count: int = 4) -> Iterator[Case]:
     """
     rng = np.random.default_rng(0)
     for number in range(count):
-        image, other = rng.integers(0, 256, (2, *manifest.input.shape), np.uint8)
+        image, other = rng.integers(0, 256, (2, *manifest.picture.shape), np.uint8)
         compares = manifest.features or manifest.matches_drawings
         yield Case(name=f"noise {number}", image=image, master=other if compares else None)
 

@@ -60,11 +60,11 @@ def evaluate(bundle: Model, data: Path, choice: EngineChoice) -> Evaluation:
     with judging_engine(choice, bundle) as engine:
         parts = as_learned(read_test_parts(data, both=False), bundle)
         for part in counted(parts, f"judging on {engine.name} {engine.precision}"):
-            outputs = answer(engine, manifest, Case(name=part.name, image=picture(part, manifest.input)))
+            outputs = answer(engine, manifest, Case(name=part.name, image=picture(part, manifest.picture)))
             judged.append(JudgedPart(part=part, score=float(outputs["score"][0]), map=outputs["map"][0]))
     return Evaluation(
         judged=judged,
-        figures=figures_of(judged, (manifest.input.height, manifest.input.width), threshold),
+        figures=figures_of(judged, (manifest.picture.height, manifest.picture.width), threshold),
         rejected={one.part.name: bool(one.score >= np.float32(threshold)) for one in judged},
     )
 

@@ -14,21 +14,26 @@ from trt_build.data.cases import Case
 
 
 def inputs_of(draft: Draft, role: Role, cases: Iterable[Case]) -> Iterator[dict[str, Any]]:
-    """Yield for each case the inputs of a draft's graph, by name.
+    """Yield for each tile of each case the inputs of a draft's graph, by name.
 
     The role "reference" is the graph that turns a master into features; "judge" is the graph that judges a
     picture. `image` and `master` are `(1, C, H, W)` uint8. Features are float32 and come from the FP32
     reference graph.
     """
-    names = draft.manifest.features
-    if role == "reference" or not names:
-        yield from ({"master": case.master} if role == "reference" else {"image": case.image} for case in cases)
-        return
-    path = str(draft.artifact("reference", "fp32"))
-    reference = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names, cut = draft.manifest.features, draft.manifest.grid.cut
+    compares = role == "judge" and bool(names)
+    path = str(draft.artifact("reference", "fp32")) if compares else ""
+    reference = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]) if compares else None
     for case in cases:
-        features = reference.run(names, {"master": case.master})
-        yield {"image": case.image, **dict(zip(names, features, strict=True))}
+        images, masters = cut(case.image), [] if case.master is None else cut(case.master)
+        if role == "reference":
+            yield from ({"master": master} for master in masters)
+        elif reference is None:
+            yield from ({"image": image} for image in images)
+        else:
+            for image, master in zip(images, masters, strict=True):
+                features = reference.run(names, {"master": master})
+                yield {"image": image, **dict(zip(names, features, strict=True))}
 
 
 def replace_graphs(draft: Draft, precision: Precision, made: Sequence[Artifact], **metadata: Any) -> None:

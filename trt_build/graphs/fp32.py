@@ -21,7 +21,7 @@ from edge.bundle import describe, write_manifest
 from edge.manifest import Artifact, DraftManifest, File, InputSpec, Role
 from trt_build.data.unfit import IGNORE
 from trt_build.methods.base import Method
-from trt_build.methods.good_parts.ignored import mask_picture
+from trt_build.methods.good_parts.view import mask_picture
 from trt_build.methods.trained import load_trained
 
 OPSET = 20
@@ -50,6 +50,7 @@ def export_checkpoint(
         height=height,
         width=width,
         metadata=metadata,
+        tiles=trained.tiles,
         ignored=ignored,
     )
 
@@ -62,12 +63,14 @@ def export(
     height: int = 640,
     width: int = 640,
     metadata: dict[str, Any] | None = None,
+    tiles: tuple[int, int] = (1, 1),
     ignored: bytes | None = None,
 ) -> None:
     """Write the graphs of a trained network and the draft's manifest to the folder.
 
-    `ignored` is the PNG of a mask of the input's size, not black where nothing is judged. If the network cannot
-    take pictures of this size, raise ExportError before anything is written.
+    `tiles` are the columns and rows of inputs into which a part is cut. `ignored` is the PNG of a mask of the
+    whole picture's size, not black where nothing is judged. If the network cannot take pictures of this size,
+    raise ExportError before anything is written.
     """
     made = method.exportable(network.eval(), height=height, width=width)
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,6 +102,7 @@ def export(
         artifacts=tuple(
             Artifact(role=role, precision="fp32", **describe(folder, file)) for role, file in files
         ),
+        tiles=tiles,
         ignored=File(**describe(folder, IGNORE)) if ignored is not None else None,
         metadata=metadata or {},
     )

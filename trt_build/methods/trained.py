@@ -21,6 +21,7 @@ class Trained:
     network: nn.Module
     config: dict[str, Any]
     epochs: int
+    tiles: tuple[int, int] = (1, 1)  # columns and rows of inputs into which its parts were cut
     ignored: str | None = None  # PNG, in base64, of the mask that the network learned with
 
 
@@ -42,5 +43,12 @@ def load_trained(checkpoint: Path, expected: str | None = None) -> Trained:
         network.load_state_dict(state["weights"])
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{checkpoint}: not the weights of the method {name}: {error}") from error
-    ignored = state["describe"].get("ignored")
-    return Trained(method=method, network=network.eval(), config=config, epochs=state["epoch"], ignored=ignored)
+    columns, rows = state["describe"].get("tiles", (1, 1))
+    return Trained(
+        method=method,
+        network=network.eval(),
+        config=config,
+        epochs=state["epoch"],
+        tiles=(columns, rows),
+        ignored=state["describe"].get("ignored"),
+    )

@@ -20,7 +20,7 @@ from edge.recipe import EngineChoice, JudgeChoice, Preprocess, Recipe, Synthetic
 
 #: What the tiny model of good parts finds usual.
 GREY = 102
-WIDTH, HEIGHT = 176, 120  # of 3x2 tiles of 64x64
+WIDTH, HEIGHT = 160, 112  # of 3x2 tiles of 64x64
 
 
 def line(bundle: Path, **more: Any) -> Recipe:
@@ -36,11 +36,11 @@ def tiled(bundle: Path, **more: Any) -> Judge:
 
 
 def test_a_defect_that_moves_over_a_seam_is_found_once_and_alike(score_bundle: Path) -> None:
-    """Seams lie from x = 56 to 64 and from 112 to 120; the region moves with the spot, the score stays."""
+    """Tiles overlap from x = 48 to 64 and from 96 to 112; the region moves with the spot, the score stays."""
     judge = tiled(score_bundle)
     preparer, rule = judge.preparer(), judge.rule
     with open_engine(EngineChoice(), judge.bundle) as engine:
-        for x, y in [(4, 8), *((x, 60) for x in range(40, 76, 4)), *((112, y) for y in range(36, 72, 4))]:
+        for x, y in [(4, 8), *((x, 52) for x in range(36, 72, 4)), *((100, y) for y in range(36, 72, 4))]:
             frame = np.full((HEIGHT, WIDTH), GREY, np.uint8)
             frame[y : y + 8, x : x + 8] = 255
             out = np.empty(judge.manifest.picture.shape, np.uint8)
@@ -88,7 +88,7 @@ WRONG = {
     "larger than the crop": (
         "score_bundle",
         (4, 2),
-        "[4, 2]: of 64x64 pixels each are 232x120 in all, larger than this judge's crop, 176x120: write fewer",
+        "[4, 2]: of 64x64 pixels each are 208x112 in all, larger than this judge's crop, 160x112: write fewer",
     ),
     "too many": ("score_bundle", (65, 1), "[65, 1]: expected at most 64 tiles in all: write fewer"),
     "of a matcher": ("matcher_bundle", (2, 1), "[2, 1]: matcher compares whole pictures with drawings"),

@@ -201,10 +201,10 @@ def test_a_part_that_is_cut_into_tiles_gets_one_verdict(
     tmp_path: Path, tiny_bundle: Path, score_bundle: Path
 ) -> None:
     """Of a comparator and a model of good parts, with spots on seams and in corners, for many parts at once."""
-    noise = np.random.default_rng(7).normal(0, 1, (120, 176)).astype(np.float32)
+    noise = np.random.default_rng(7).normal(0, 1, (112, 160)).astype(np.float32)
     master = np.clip(100 + 160 * cv2.GaussianBlur(noise, (0, 0), 2.5), 20, 180).astype(np.uint8)
     source = write_boards(tmp_path, {f"{i:02d}": True for i in range(12)}, master) + "\nfps = 40"
-    spots = {1: (58, 58), 4: (0, 0), 7: (112, 168), 10: (30, 114)}
+    spots = {1: (50, 52), 4: (0, 0), 7: (104, 152), 10: (28, 100)}
     for number, (y, x) in spots.items():
         board = master.copy()
         board[y : y + 8, x : x + 8] = 255

@@ -334,7 +334,7 @@ def test_a_part_of_several_tiles_gets_one_result(tmp_path: Path, tiny_bundle: Pa
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (2, *grid.size), np.uint8)
     master = rng.integers(0, 256, spec.shape, np.uint8)
-    outputs = {"map": (1, 2, 30, 44), "extents": (1, 4, 30, 44)}
+    outputs = {"map": (1, 2, 28, 40), "extents": (1, 4, 28, 40)}
     floats = sum(int(np.prod(shape)) for shape in outputs.values())
     ring = Ring.create(
         tmp_path / "tiles", slots=2, frame=frames[0].size, tensors=[frames[0].size], outputs=[4 * floats]

@@ -20,6 +20,7 @@ pytest.importorskip("safetensors", reason="needs safetensors, which only buildin
 from drafts import part, write_products  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
+from edge.bundle import read_draft  # noqa: E402
 from trt_build.backbones.open import build_backbone  # noqa: E402
 from trt_build.backbones.published import PUBLISHED, cache_folder  # noqa: E402
 from trt_build.commands.train import shared, train  # noqa: E402
@@ -188,6 +189,10 @@ def test_each_method_can_be_trained() -> None:
         ("matcher", ("--mixed-sizes",), "No such option: --mixed-sizes"),
         ("stpm", ("--size", "250"), "expected a width and a height such as 384x256"),
         ("pfm", ("--size", "0"), "in multiples of 32 pixels, found '0'"),
+        ("stpm", ("--tiles", "3"), "expected columns and rows such as 3x2, at most 64 tiles in all, found '3'"),
+        ("autoencoder", ("--tiles", "9x9"), "at most 64 tiles in all, found '9x9'"),
+        ("pfm", ("--tiles", "2x1", "--position"), "a place's position in its tile says nothing"),
+        ("gaussian", ("--tiles", "2x1"), "No such option: --tiles"),
         ("autoencoder", ("--size", "384x"), "in multiples of 32 pixels, found '384x'"),
         ("stpm", ("--second", "efficientnet_lite0"), "different networks, found efficientnet_lite0 as both"),
         ("stpm", ("--backbone", "resnet18", "--second", "resnet18"), "found resnet18 as both"),
@@ -203,6 +208,29 @@ def test_options_that_do_not_fit_are_refused(
     assert status == 2
     assert said in " ".join(err.replace("│", " ").split())
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("method", ["stpm", "pfm", "autoencoder"])
+def test_pictures_are_cut_into_the_tiles_that_are_asked_for(
+    trt_build: Run, tmp_path: Path, small: None, method: str
+) -> None:
+    """The draft says so, so that a line cuts parts alike; pictures that are too small for it are refused."""
+    for number in range(30):
+        path = tmp_path / f"parts/train/good/{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), np.tile(part(number), (4, 6, 1))[:112, :160])
+    asked = ("--size", "64", *SHORT.get(method, ONE_EPOCH))
+    command = ("train", method, tmp_path / "parts", tmp_path / "run", *asked, "--tiles")
+    status, _, said = trt_build(*command, "3x3")
+    assert status == 1
+    assert "is 160x112, smaller than 3x3 tiles of 64x64, 160x160: train with fewer" in said
+    status, _, said = trt_build(*command, "3x2")
+    assert status == 0, said
+    status, _, said = trt_build("export", tmp_path / "run" / CHECKPOINT, tmp_path / "draft")
+    assert status == 0, said
+    manifest = read_draft(tmp_path / "draft").manifest
+    assert (manifest.tiles, manifest.picture.shape) == ((3, 2), (1, 3, 112, 160))
+    assert manifest.answers["map"][2:] == (112 // manifest.stride, 160 // manifest.stride)
 
 
 @pytest.mark.parametrize("method", ANOMALY)

@@ -13,6 +13,7 @@ from trt_build.commands.train.shared import (
     Epochs,
     MixedSizes,
     PictureSize,
+    PictureTiles,
     Run,
     Seed,
     given,
@@ -35,6 +36,7 @@ def autoencoder(
     ] = "features",
     backbone: Backbone = None,
     size: PictureSize = None,
+    tiles: PictureTiles = None,
     mixed_sizes: MixedSizes = False,
     code: Annotated[
         int | None,
@@ -120,5 +122,11 @@ def autoencoder(
     config = replace(config, seed=seed, **given(epochs=epochs))
     with training():
         train_autoencoder(
-            data, run, network=network, training=config, loss_config=losses, mixed_sizes=mixed_sizes
+            data,
+            run,
+            network=network,
+            training=config,
+            loss_config=losses,
+            mixed_sizes=mixed_sizes,
+            tiles=tiles or (1, 1),
         )

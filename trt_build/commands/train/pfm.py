@@ -15,6 +15,7 @@ from trt_build.commands.train.shared import (
     Epochs,
     MixedSizes,
     PictureSize,
+    PictureTiles,
     Run,
     Seed,
     check_different,
@@ -56,12 +57,17 @@ def pfm(
     ] = None,
     as_published: AsPublished = False,
     size: PictureSize = None,
+    tiles: PictureTiles = None,
     mixed_sizes: MixedSizes = False,
 ) -> None:
     """Learn to predict two pre-trained networks' features from each other: at defects this fails."""
     from trt_build.methods.pfm.network import STRIDES, PFMConfig, usual_latents
     from trt_build.methods.pfm.train import train_pfm, usual_training
 
+    if position and tiles is not None:
+        raise typer.BadParameter(
+            "a place's position in its tile says nothing: leave out --tiles", param_hint="--position"
+        )
     network = PFMConfig(position=position, as_published=as_published)
     if strides is not None or as_published:
         taken = STRIDES if strides is None else _strides(strides)
@@ -73,7 +79,7 @@ def pfm(
     check_different(network.first, network.second)
     config = replace(usual_training(network), seed=seed, **given(epochs=epochs))
     with training():
-        train_pfm(data, run, network=network, training=config, mixed_sizes=mixed_sizes)
+        train_pfm(data, run, network=network, training=config, mixed_sizes=mixed_sizes, tiles=tiles or (1, 1))
 
 
 def _strides(text: str) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from edge.engines.processor import usable_cores
+from edge.tiles import MOST_TILES
 from trt_build.terminal.console import console
 from trt_build.terminal.progress import bars
 
@@ -35,6 +36,24 @@ def read_size(text: str) -> Size:
             f"{COARSEST} pixels, found {text!r}"
         )
     return size
+
+
+class Tiles(NamedTuple):
+    """The number of tiles into which a picture is cut."""
+
+    columns: int
+    rows: int
+
+
+def _tiles(text: str) -> Tiles:
+    """Read `3x2`. Raise BadParameter unless these are at most MOST_TILES tiles."""
+    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    tiles = Tiles(int(found[1]), int(found[2])) if found else Tiles(0, 0)
+    if not 1 <= tiles.columns * tiles.rows <= MOST_TILES:
+        raise typer.BadParameter(
+            f"expected columns and rows such as 3x2, at most {MOST_TILES} tiles in all, found {text!r}"
+        )
+    return tiles
 
 
 Run = Annotated[
@@ -66,6 +85,16 @@ PictureSize = Annotated[
         metavar="WIDTHxHEIGHT",
         help="Size in pixels to which pictures are scaled; left out, 256x256. A larger size shows smaller "
         "defects, and takes longer.",
+    ),
+]
+PictureTiles = Annotated[
+    Tiles | None,
+    typer.Option(
+        "--tiles",
+        parser=_tiles,
+        metavar="COLUMNSxROWS",
+        help="Tiles of --size into which each picture is cut, for small defects in large pictures. They "
+        "overlap by an eighth, and the line cuts parts alike. Left out, pictures are scaled to --size.",
     ),
 ]
 MixedSizes = Annotated[

@@ -15,6 +15,7 @@ from trt_build.commands.train.shared import (
     Epochs,
     MixedSizes,
     PictureSize,
+    PictureTiles,
     Run,
     Seed,
     check_different,
@@ -61,6 +62,7 @@ def stpm(
     ] = None,
     as_published: AsPublished = False,
     size: PictureSize = None,
+    tiles: PictureTiles = None,
     mixed_sizes: MixedSizes = False,
 ) -> None:
     """Train a student to imitate a pre-trained teacher on good parts: at defects it fails."""
@@ -74,4 +76,4 @@ def stpm(
     check_different(network.teacher, network.second)
     config = replace(AS_PUBLISHED if as_published else TRAINING, seed=seed, **given(epochs=epochs))
     with training():
-        train_stpm(data, run, network=network, training=config, mixed_sizes=mixed_sizes)
+        train_stpm(data, run, network=network, training=config, mixed_sizes=mixed_sizes, tiles=tiles or (1, 1))

@@ -13,7 +13,7 @@ from trt_build.data.good import read_good
 from trt_build.data.parts import LabelledPart, pictures
 from trt_build.methods.autoencoder.network import Autoencoder, AutoencoderConfig
 from trt_build.methods.autoencoder.task import AutoencoderTask, LossConfig
-from trt_build.methods.good_parts.ignored import learned_mask
+from trt_build.methods.good_parts.view import view_of
 from trt_build.methods.loop import TrainConfig, fit
 from trt_build.terminal.progress import counted
 
@@ -30,14 +30,16 @@ def train_autoencoder(
     loss_config: LossConfig | None = None,
     weights: Path | None = None,
     mixed_sizes: bool = False,
+    tiles: tuple[int, int] = (1, 1),
 ) -> int:
     """Train on the good parts in the folder `parts`. Return the number of finished epochs.
 
     Write the checkpoint to `folder`; if `folder` has a checkpoint, continue from it. `weights` is the file of
-    the backbone's weights. Without `weights`, `open_backbone` searches for the file.
+    the backbone's weights. Without `weights`, `open_backbone` searches for the file. `tiles`, columns and rows,
+    are the inputs into which each picture is cut.
     """
     torch.manual_seed(training.seed)
-    good = read_good(parts, mixed_sizes=mixed_sizes)
+    good = read_good(parts, mixed_sizes=mixed_sizes, tiles=tiles)
     backbone = open_backbone(network.backbone, weights) if network.input == "features" else None
     model = Autoencoder(network, backbone).eval()
     seen = model.fit_features(_look(model, good.fit))
@@ -52,7 +54,7 @@ def train_autoencoder(
         seed=training.seed,
     )
     describe = {"model": "autoencoder", "config": asdict(network), "losses": asdict(losses)}
-    return fit(task, folder, training, describe=describe | learned_mask(good, network.spec))
+    return fit(task, folder, training, describe=describe | view_of(good, network.spec))
 
 
 @torch.inference_mode()

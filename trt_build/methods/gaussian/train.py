@@ -15,7 +15,7 @@ from trt_build.backbones.open import open_backbone
 from trt_build.data.good import read_good
 from trt_build.data.parts import LabelledPart, pictures
 from trt_build.methods.gaussian.network import Gaussian, GaussianConfig
-from trt_build.methods.good_parts.ignored import learned_mask
+from trt_build.methods.good_parts.view import view_of
 from trt_build.methods.loop import CHECKPOINT, PROGRESS, check_same, load, write_checkpoint, writing
 from trt_build.terminal.console import console
 from trt_build.terminal.progress import counted, working
@@ -39,7 +39,7 @@ def train_gaussian(
     """
     started = time.monotonic()
     good = read_good(data, mixed_sizes=mixed_sizes)
-    describe = {"model": "gaussian", "config": asdict(network)} | learned_mask(good, network.spec)
+    describe = {"model": "gaussian", "config": asdict(network)} | view_of(good, network.spec)
     if (folder / CHECKPOINT).exists():
         check_same(folder / CHECKPOINT, load(folder / CHECKPOINT), describe)
     model = Gaussian(network, open_backbone(network.backbone, weights)).eval()

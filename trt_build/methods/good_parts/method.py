@@ -60,7 +60,7 @@ class GoodPartsMethod:
                 f"{parts_for(options.least, SHARES['calibration'])} good parts in all (those you add need no "
                 "new training), or ask for a higher rate"
             )
-        return set_threshold(draft, part_cases(as_learned(good, model), model.manifest.input), options)
+        return set_threshold(draft, part_cases(as_learned(good, model), model.manifest.picture), options)
 
     def held_out(self, data: Path, spec: InputSpec) -> Iterator[Case]:
         """Yield up to 12 defective and then up to 12 good parts that were not used in training."""
@@ -78,7 +78,7 @@ class GoodPartsMethod:
             found = np.array([float(scores(outputs)[0]) for outputs in answers])
             return 100 * image_auroc(found[is_good], found[~is_good])
 
-        return part_cases(parts, bundle.manifest.input), measure
+        return part_cases(parts, bundle.manifest.picture), measure
 
     def evaluate(self, model: Path, data: Path, options: EvaluateOptions) -> Evaluated:
         """Return a bundle's figures on the test parts in `data`. Write the files that the options name."""

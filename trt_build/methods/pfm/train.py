@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from trt_build.backbones.open import open_backbone
 from trt_build.data.good import read_good
 from trt_build.data.parts import LabelledPart, pictures
-from trt_build.methods.good_parts.ignored import learned_mask
+from trt_build.methods.good_parts.view import view_of
 from trt_build.methods.loop import TrainConfig, fit
 from trt_build.methods.optimiser import Group
 from trt_build.methods.pfm.level import Level, Pair
@@ -128,16 +128,18 @@ def train_pfm(
     training: TrainConfig = TRAINING,
     weights: tuple[Path, Path] | None = None,
     mixed_sizes: bool = False,
+    tiles: tuple[int, int] = (1, 1),
     places: int = 1024,
     steps: int = 50,
 ) -> int:
     """Train a PFM network on the good parts in `parts`, and return how many epochs it has been trained for.
 
     Keep the checkpoint in `folder`, and continue from it if it exists. `weights` are the files of both
-    backbones' weights. If they are not given, `open_backbone` looks for them.
+    backbones' weights. If they are not given, `open_backbone` looks for them. `tiles`, columns and rows, are
+    the inputs into which each picture is cut.
     """
     torch.manual_seed(training.seed)
-    good = read_good(parts, mixed_sizes=mixed_sizes)
+    good = read_good(parts, mixed_sizes=mixed_sizes, tiles=tiles)
     first, second = weights or (None, None)
     model = PFM(network, (open_backbone(network.first, first), open_backbone(network.second, second)))
     raw = _look(model, counted(_batches(good.fit, network), "looking at pictures", unit="step"))
@@ -154,7 +156,7 @@ def train_pfm(
         whole=whole,
         seed=training.seed,
     )
-    describe = {"model": "pfm", "config": asdict(network)} | learned_mask(good, network.spec)
+    describe = {"model": "pfm", "config": asdict(network)} | view_of(good, network.spec)
     return fit(task, folder, training, describe=describe, groups=_groups(model))
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trt_build.backbones.open import open_backbone
 from trt_build.data.good import read_good
 from trt_build.data.parts import LabelledPart, pictures
-from trt_build.methods.good_parts.ignored import learned_mask
+from trt_build.methods.good_parts.view import view_of
 from trt_build.methods.loop import TrainConfig, fit
 from trt_build.methods.optimiser import Group
 from trt_build.methods.stpm.network import STPM, Seen, STPMConfig
@@ -110,13 +110,14 @@ def train_stpm(
     network: STPMConfig,
     training: TrainConfig = TRAINING,
     mixed_sizes: bool = False,
+    tiles: tuple[int, int] = (1, 1),
 ) -> int:
     """Train an STPM network on the good parts in `data`, and return how many epochs it has been trained for.
 
     Keep the checkpoint in `folder`, and continue from it if it exists. `open_backbone` looks for the weights of
-    the teachers.
+    the teachers. `tiles`, columns and rows, are the inputs into which each picture is cut.
     """
-    good = read_good(data, mixed_sizes=mixed_sizes)
+    good = read_good(data, mixed_sizes=mixed_sizes, tiles=tiles)
     names = [network.teacher] if network.second is None else [network.teacher, network.second]
     teachers = [open_backbone(name) for name in names]
     # After the teachers, whose weights are random until they are read: a second one changes no student.
@@ -135,7 +136,7 @@ def train_stpm(
         seed=training.seed,
     )
     students = [Group(module=student) for student in (model.student, model.restorer) if student is not None]
-    describe = {"model": "stpm", "config": asdict(network)} | learned_mask(good, network.spec)
+    describe = {"model": "stpm", "config": asdict(network)} | view_of(good, network.spec)
     return fit(task, folder, training, describe=describe, groups=students)
 
 
