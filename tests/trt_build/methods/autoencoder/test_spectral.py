@@ -44,6 +44,16 @@ def test_no_difference_grows_but_by_the_growth(layers: nn.Sequential) -> None:
     assert bool((decoded > 0).all())
 
 
+def test_the_strongest_direction_keeps_its_length() -> None:
+    """As a root mean square: the code's largest influence is neither lost nor exaggerated."""
+    torch.manual_seed(0)
+    layer = normalised(nn.Sequential(nn.Conv2d(4, 36, 1, bias=False)), growth=9.0)
+    with torch.no_grad():
+        layer[1].parametrizations.weight.original += torch.randn(36, 4, 1, 1)
+        strongest = torch.linalg.svd(layer[1].weight.flatten(1)).Vh[0].reshape(1, 4, 1, 1)
+        assert float(layer(strongest).square().mean()) == pytest.approx(float(strongest.square().mean()))
+
+
 def test_folded_layers_compute_the_same_from_plain_weights(layers: nn.Sequential) -> None:
     """What is exported has neither the normalisation nor the weights under it."""
     codes = torch.randn(2, 4, 3, 3)
