@@ -35,9 +35,9 @@ def asked(trt_build: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
 @pytest.mark.parametrize(
     ("options", "strides", "latents"),
     [
-        ((), (8, 16), (64, 64)),
-        (("--strides", "4,8,16"), (4, 8, 16), (64, 64, 64)),
-        (("--latents", "32,48"), (8, 16), (32, 48)),
+        ((), (4, 8, 16), (64, 64, 64)),
+        (("--strides", "8,16"), (8, 16), (64, 64)),
+        (("--latents", "32,48,64"), (4, 8, 16), (32, 48, 64)),
         (("--strides", "4,8,16", "--latents", "200,400,900"), (4, 8, 16), (200, 400, 900)),
         (("--strides", "16", "--latents", "9"), (16,), (9,)),
         (("--as-published",), (4, 8, 16), (200, 400, 900)),
@@ -88,10 +88,10 @@ def test_a_paper_is_followed_in_network_and_training(
         (("--strides", "16,8"), "from fine to coarse, found '16,8'"),
         (("--strides", "8,8"), "found '8,8'"),
         (("--strides", ""), "--strides"),
-        (("--latents", "64"), "expected 2 numbers over 0, one for each stride, with commas, found '64'"),
-        (("--latents", "64,0"), "found '64,0'"),
-        (("--latents", "64;64"), "found '64;64'"),
-        (("--strides", "4,8,16", "--latents", "64,64"), "expected 3 numbers"),
+        (("--latents", "64"), "expected 3 numbers over 0, one for each stride, with commas, found '64'"),
+        (("--latents", "64,64,0"), "found '64,64,0'"),
+        (("--latents", "64;64;64"), "found '64;64;64'"),
+        (("--strides", "8,16", "--latents", "64,64,64"), "expected 2 numbers"),
     ],
 )
 def test_wrong_strides_and_widths_are_refused(

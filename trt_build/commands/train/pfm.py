@@ -43,8 +43,8 @@ def pfm(
         str | None,
         typer.Option(
             metavar="NUMBERS",
-            help="Strides of the features that are compared, in pixels, some of 4,8,16; left out, 8,16 or, as "
-            "published, all. A smaller stride shows finer defects, and takes longer.",
+            help="Strides of the features that are compared, in pixels, some of 4,8,16; left out, all. "
+            "A smaller stride shows finer defects, and takes longer.",
         ),
     ] = None,
     latents: Annotated[
@@ -61,7 +61,7 @@ def pfm(
     mixed_sizes: MixedSizes = False,
 ) -> None:
     """Learn to predict two pre-trained networks' features from each other: at defects this fails."""
-    from trt_build.methods.pfm.network import STRIDES, PFMConfig, usual_latents
+    from trt_build.methods.pfm.network import PFMConfig, usual_latents
     from trt_build.methods.pfm.train import train_pfm, usual_training
 
     if position and tiles is not None:
@@ -69,9 +69,9 @@ def pfm(
             "a place's position in its tile says nothing: leave out --tiles", param_hint="--position"
         )
     network = PFMConfig(position=position, as_published=as_published)
+    if strides is not None:
+        network = replace(network, strides=_strides(strides))
     if strides is not None or as_published:
-        taken = STRIDES if strides is None else _strides(strides)
-        network = replace(network, strides=taken)
         network = replace(network, latents=usual_latents(network))
     if latents is not None:
         network = replace(network, latents=_latents(latents, len(network.strides)))

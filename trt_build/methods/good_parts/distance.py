@@ -48,15 +48,15 @@ class Deviation(nn.Module):
         self.whiten.copy_((vectors * values.rsqrt()) @ vectors.T * scale)
 
 
-def relative_distance(seen: Tensor, expected: Tensor) -> Tensor:
+def relative_distance(seen: Tensor, expected: Tensor, *, least: float = 1.0) -> Tensor:
     """Return how far features are from the expected ones at each cell, as `(N, 1, h, w)` float32.
 
-    Both inputs are `(N, C, h, w)` with a mean of zero. The squared distance is divided by one plus the mean
+    Both inputs are `(N, C, h, w)` with a mean of zero. The squared distance is divided by `least` plus the mean
     square of the expected features, because good parts, too, differ more at bright and rough places.
     """
     seen, expected = seen.float(), expected.float()
     distance = (seen - expected).square().mean(1, keepdim=True)
-    return distance / (1 + expected.square().mean(1, keepdim=True))
+    return distance / (least + expected.square().mean(1, keepdim=True))
 
 
 def ssim_distance(planes: Tensor, others: Tensor) -> Tensor:

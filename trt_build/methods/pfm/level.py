@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,9 @@ from torch import Tensor, nn
 from trt_build.methods.good_parts.distance import relative_distance
 from trt_build.methods.good_parts.whitening import Whitening
 from trt_build.methods.pfm.published import UnitLength, squared_length
+
+#: Number that is added to the mean square of the expected features, by which a squared distance is divided.
+LEAST = 0.3
 
 #: Features of the first backbone and of the second, `(N, C, h, w)` each.
 Pair = tuple[Tensor, Tensor]
@@ -32,7 +36,7 @@ class Level(nn.Module):
             UnitLength() if as_published else Whitening(width) for width in channels
         )
         self._distance: Callable[[Tensor, Tensor], Tensor] = (
-            squared_length if as_published else relative_distance
+            squared_length if as_published else partial(relative_distance, least=LEAST)
         )
         self.encoders = nn.ModuleList(_encoder(width, latent) for width in channels)
         self.coder = nn.Conv2d(2 * latent, latent, 1)

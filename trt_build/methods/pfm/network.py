@@ -30,6 +30,8 @@ STRIDES = (4, 8, 16)
 #: Channels of the shared middle layer at each stride: ours, those of the PFM paper, and of the PEFM paper.
 LATENTS = {4: 64, 8: 64, 16: 64}
 LATENTS_AS_PUBLISHED, LATENTS_AS_PUBLISHED_POSITION = {4: 200, 8: 400, 16: 900}, {4: 200, 8: 400, 16: 800}
+#: How often a map is smoothed, and the share of its highest cells whose mean is the score.
+SMOOTHINGS, TOP = 1, 0.003
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +42,8 @@ class PFMConfig:
     second: str = "efficientnet_lite0"
     height: int = 256  # size of a picture, in pixels
     width: int = 256
-    strides: tuple[int, ...] = (8, 16)  # some of `STRIDES`, from fine to coarse
-    latents: tuple[int, ...] = (LATENTS[8], LATENTS[16])  # channels of the shared middle layer, for each stride
+    strides: tuple[int, ...] = STRIDES  # or some of them, from fine to coarse
+    latents: tuple[int, ...] = tuple(LATENTS.values())  # channels of the shared middle layer, for each stride
     position: bool = False
     as_published: bool = False  # features of length one, the mean of all maps, and its maximum as the score
 
@@ -79,7 +81,8 @@ class PFM(nn.Module):
             )
             for tap, stride, latent in zip(self._taps, config.strides, config.latents, strict=True)
         )
-        self.scale = MeanMap(config.width) if config.as_published else MapScale(2 * len(self.levels))
+        maps = MapScale(2 * len(self.levels), smoothings=SMOOTHINGS, top=TOP)
+        self.scale = MeanMap(config.width) if config.as_published else maps
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return the score as `(N,)` and the anomaly map as `(N, 1, H/s, W/s)`.

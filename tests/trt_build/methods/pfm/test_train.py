@@ -23,7 +23,7 @@ from trt_build.methods.pfm.train import PFMTask, _at, train_pfm  # noqa: E402
 from trt_build.methods.trained import load_trained  # noqa: E402
 
 MOBILE = {"first": "mobilenet_v2", "second": "mobilenet_v1"}
-NETWORK = PFMConfig(**MOBILE, height=64, width=64, latents=(8, 8))
+NETWORK = PFMConfig(**MOBILE, height=64, width=64, strides=(8, 16), latents=(8, 8))
 SHORT = {"places": 256, "steps": 12}
 TRAINING = TrainConfig(epochs=2, rate=3e-3, average=0.9, bf16=False)
 
@@ -131,7 +131,7 @@ def test_places_are_read_where_they_lie():
 
 def test_epochs_differ_and_can_be_had_again():
     """An epoch has the same places each time it is asked for, another one others; each level has its own."""
-    model = PFM(PFMConfig(**MOBILE, height=64, width=64, latents=(4, 4)))
+    model = PFM(PFMConfig(**MOBILE, height=64, width=64, strides=(8, 16), latents=(4, 4)))
     shapes = (((3, 32, 8, 8), (3, 256, 8, 8)), ((3, 96, 4, 4), (3, 512, 4, 4)))
     seen = [(torch.zeros(first), torch.zeros(second)) for first, second in shapes]
     task = PFMTask(model=model, seen=seen, held_out=[], places=64, steps=2)
