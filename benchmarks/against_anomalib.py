@@ -1,18 +1,14 @@
 """Times a draft's FP32 graph against anomalib's STFPM with ResNet-18, both by OpenVINO and in turns.
 
-    python benchmarks/against_anomalib.py export THEIRS     # where anomalib[openvino] is installed, such as in a
-                                                            # virtual environment of its own
-    python benchmarks/against_anomalib.py time DRAFT THEIRS
-
-Their network has random weights, which take the same time as trained ones. Their graph starts, as ours does, with
-a picture and ends with a score and a map. Both get 256x256 pixels, two threads and one picture at a time. The
-second command ends with one line of JSON; `ratio` is their median time over ours.
+First export theirs, where `anomalib[openvino]` is installed, such as in a virtual environment of its own; then
+time both. Their network has random weights, which take the same time as trained ones. Both graphs start with a
+picture and end with a score and a map. Both get 256x256 pixels, two threads and one picture at a time. `time`
+ends with one line of JSON, in which `ratio` is their median time over ours.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import time
 from pathlib import Path
@@ -31,7 +27,7 @@ def export(folder: Path) -> None:
 
     # Without a network there are no trained weights to download.
     create = timm.create_model
-    timm.create_model = functools.wraps(create)(lambda *names, **how: create(*names, **{**how, "pretrained": False}))
+    timm.create_model = lambda *names, **how: create(*names, **{**how, "pretrained": False})
     found = Stfpm(backbone="resnet18").to_openvino(folder, input_size=(SIDE, SIDE))
     print(f"anomalib {anomalib.__version__}: {found}")
 
