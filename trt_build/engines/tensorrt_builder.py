@@ -21,7 +21,7 @@ from trt_build.engines.timing_cache import keep_timings, timing_file, use_timing
 from trt_build.terminal.interrupt import keeping_ctrl_c
 from trt_build.terminal.progress import bars, working
 
-#: Parts in a batch if neither the graph nor the user sets the batch size.
+#: Samples in a batch, at least, if neither the graph nor the user sets the batch size.
 USUAL_BATCH = 8
 #: Number of TensorRT's errors that an error text quotes.
 TOLD = 5
@@ -35,7 +35,8 @@ _log = logging.getLogger(__name__)
 class BuildOptions:
     """How to build an engine: the largest batch, loadable by later TensorRT or not, with weights or not."""
 
-    batch: int | None = None  # most parts in a batch; None: USUAL_BATCH, or the batch size that the graph fixes
+    #: Most samples in a batch. None: what the graph fixes, or else USUAL_BATCH or, if more, a part's tiles.
+    batch: int | None = None
     portable: bool = False  # whether later runtimes of the same major version can load the engine
     stripped: bool = False  # whether the engine leaves out the weights
 
@@ -69,7 +70,8 @@ def build_engine(
         builder = trt.Builder(listener)
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         parser = _parse(trt, network, listener, path, target)
-        batch = _batch(network, path, 1 if role == "reference" else options.batch)
+        usual = max(USUAL_BATCH, bundle.manifest.grid.count)
+        batch = _batch(network, path, 1 if role == "reference" else options.batch, usual)
         told = key(graph, precision, batch, target, options.portable, options.stripped)
         if known := _intact(bundle, told):
             return Built(engine=known, up_to_date=True)
@@ -156,8 +158,8 @@ def _parse(trt: Any, network: Any, listener: Any, path: Path, target: Target) ->
     )
 
 
-def _batch(network: Any, path: Path, asked: int | None) -> int:
-    """Return the most parts in a batch: the number that the graph fixes, or else `asked`, or USUAL_BATCH.
+def _batch(network: Any, path: Path, asked: int | None, usual: int) -> int:
+    """Return the most samples in a batch: the number that the graph fixes, or else `asked`, or `usual`.
 
     Raise EngineError if the graph fixes another number than `asked`, or leaves any dimension but the first
     free.
@@ -174,7 +176,7 @@ def _batch(network: Any, path: Path, asked: int | None) -> int:
                 f"{path}: takes {shape[0]} at once, as its input {name!r} says ({shape}), and {asked} were "
                 "asked for: export the model anew, which leaves it free, or build without --batch"
             )
-    return next((shape[0] for shape in shapes.values() if shape[0] != -1), asked or USUAL_BATCH)
+    return next((shape[0] for shape in shapes.values() if shape[0] != -1), asked or usual)
 
 
 def _inputs(network: Any) -> Sequence[Any]:

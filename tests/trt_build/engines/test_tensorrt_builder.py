@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import onnx
 import pytest
 from engines import build, changed, engines, files, freed, needs_no_gpu, needs_rtx
@@ -12,7 +13,7 @@ from onnx import TensorProto, helper
 
 import trt_build.engines.build
 import trt_build.engines.tensorrt_builder
-from edge.bundle import Bundle, read_model
+from edge.bundle import Bundle, read_model, write_manifest
 from edge.engines.compiled import ENGINES, Target, fitting, read_plan
 from edge.engines.trt_library import load_runtime
 from edge.errors import EngineError
@@ -67,6 +68,16 @@ def test_another_batch_is_another_engine(free: Bundle, anywhere: Target) -> None
         build(free, anywhere, batch=batch)
     assert sorted(engine.batch for engine in engines(free)) == [1, 4, 8]
     assert fitting(free, "judge", "fp32", anywhere).batch == 8
+
+
+@needs_rtx
+def test_a_batch_holds_all_tiles_of_a_part(free: Bundle, anywhere: Target) -> None:
+    """Unless another number is asked for."""
+    write_manifest(free.folder, msgspec.structs.replace(free.manifest, tiles=(5, 2)))
+    tiled = read_model(free.folder)
+    build(tiled, anywhere)
+    build(tiled, anywhere, batch=4)
+    assert sorted(engine.batch for engine in engines(tiled)) == [4, 10]
 
 
 @needs_rtx
