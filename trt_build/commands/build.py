@@ -37,8 +37,8 @@ def build(
         int | None,
         typer.Option(
             min=1,
-            help="Largest number of waiting parts, or of a part's tiles, that the GPU judges at once; left out, 8 "
-            "or all tiles of a part, if the graph allows it. A larger number takes more memory.",
+            help="Largest number of waiting parts, or of a part's tiles, that the GPU judges at once; left "
+            "out, 8 or all tiles of a part, if the graph allows it. A larger number takes more memory.",
         ),
     ] = None,
     runtime: Annotated[
