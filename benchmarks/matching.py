@@ -105,6 +105,11 @@ def training_words(options: argparse.Namespace) -> list[str]:
     return words
 
 
+def calibration_words(options: argparse.Namespace) -> list[str]:
+    """Return the options of `trt-build calibrate`: the source's similarity as published, otherwise the rate."""
+    return ["--similarity", "0.5"] if options.as_published else ["--rate", str(options.rate)]
+
+
 def train(data: Path, recipe: Recipe, run: Path) -> None:
     split = recipe.read(data, recipe.network.spec)
     train_matcher(
@@ -197,7 +202,7 @@ def _plant(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, fl
     took = trt_build("train", "matcher", options.data, run, "--seed", seed, *training_words(options))
     peak = _peak_mb()
     trt_build("export", run / CHECKPOINT, draft, "--data", options.data)
-    trt_build("calibrate", draft, options.data, "--rate", options.rate)
+    trt_build("calibrate", draft, options.data, *calibration_words(options))
     bundle = read_draft(draft)
     looked_up = look_up_all(bundle, options.data, EngineChoice(precision="int8"))
     found = looked_up.figures(bundle)

@@ -8,7 +8,15 @@ import pytest
 
 pytest.importorskip("torch", reason="needs torch, which only building models uses")
 
-from matching import PUBLIC, closed_set, recipe_of, run_seed, some_products, training_words
+from matching import (
+    PUBLIC,
+    calibration_words,
+    closed_set,
+    recipe_of,
+    run_seed,
+    some_products,
+    training_words,
+)
 
 from trt_build.data.products import DRAWING, PHOTO, Pictures
 from trt_build.methods.matcher.augment import PRODUCTS
@@ -38,6 +46,12 @@ def test_a_folder_is_trained_with_the_same_options():
     words = training_words(options("products", as_published=True, epochs=3, batch=32, pairs_per_epoch=640))
     assert words == ["--as-published", "--epochs", "3", "--batch", "32", "--pairs-per-epoch", "640"]
     assert training_words(options("products")) == []
+
+
+def test_a_folder_is_judged_as_published():
+    """The source calls photo and drawing one product from a cosine of 0.5 up; otherwise good parts decide."""
+    assert calibration_words(options("products", as_published=True)) == ["--similarity", "0.5"]
+    assert calibration_words(options("products", rate=0.1)) == ["--rate", "0.1"]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from edge.manifest import Calibration, InputSpec, rejected_below
 from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, evenly
 from trt_build.data.products import DRAWING, PHOTO, Pictures
+from trt_build.engines.saturation import checked_int8, order_lost
 from trt_build.engines.verify import Measure
 from trt_build.figures.ranking import image_auroc
 from trt_build.methods.base import Evaluated, EvaluateOptions, Exportable, Method, MethodName
@@ -60,13 +61,16 @@ class MatcherMethod:
     def calibrate(self, draft: Path, data: Path, options: CalibrationOptions) -> Calibration | None:
         """Set the draft's threshold with photos of held-out products and the drawings of the same products.
 
-        If `options.similarity` is given, the threshold follows from it alone and promises no rate.
+        If `options.similarity` is given, the threshold follows from it alone and promises no rate. INT8 graphs
+        that rank these photos in another order than FP32 are deleted from the draft in both cases.
         """
-        if options.similarity is not None:
-            write_thresholds(draft, {"product": rejected_below(options.similarity)}, None)
-            return None
-        pictures = held_out_pictures(data, read_draft(draft).manifest.input)
-        return set_threshold(draft, _cases(pictures, same=True), options)
+        source = read_draft(draft)
+        cases = list(_cases(held_out_pictures(data, source.manifest.input), same=True))
+        if options.similarity is None:
+            return set_threshold(draft, cases, options)
+        checked_int8(source, cases, order_lost)
+        write_thresholds(draft, {"product": rejected_below(options.similarity)}, None)
+        return None
 
     def held_out(self, data: Path, spec: InputSpec) -> Iterator[Case]:
         """Yield photos of up to 8 held-out products, with another product's drawing, then with their own."""

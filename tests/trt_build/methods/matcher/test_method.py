@@ -79,6 +79,25 @@ def test_the_threshold_keeps_its_rate_on_products_not_trained_with(calibrated: B
     assert rejected.sum() == math.floor((len(found) + 1) * 0.2) - 1
 
 
+@pytest.mark.parametrize("similarity", [None, 0.5], ids=["rate", "similarity"])
+def test_int8_that_ranks_otherwise_is_left_out(
+    matcher_draft: Path,
+    copy: Callable[[Path], Path],
+    product_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    similarity: float | None,
+) -> None:
+    """Whether the threshold comes from good parts or is given: a line must not judge by such a graph."""
+    draft = copy(matcher_draft)
+    for module in ("methods.matcher.method", "packing.threshold"):
+        monkeypatch.setattr(f"trt_build.{module}.order_lost", lambda fp32, int8: "another order")
+    assert "int8" in read_model(draft).manifest.precisions()
+    products.calibrate(draft, product_folder, CalibrationOptions(rate=0.2, similarity=similarity))
+    manifest = read_model(draft).manifest
+    assert "int8" not in manifest.precisions()
+    assert manifest.thresholds is not None
+
+
 def test_the_promise_is_of_the_graph_that_judges(calibrated: Bundle) -> None:
     """INT8, named by its digest."""
     said = calibrated.manifest.calibration
