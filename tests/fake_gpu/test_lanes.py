@@ -14,9 +14,10 @@ from fake_gpu import parts_through_lanes
 from fake_gpu.machine import Machine
 from fake_gpu.parts_through_lanes import Report
 from fake_gpu.plans import answer, promise_answers, write_engines
-from lines import Subscriber, judged, running, stop, until, write_recipe
+from lines import Subscriber, judge, judged, running, stop, until, write_recipe
 
 import edge
+from edge.tiles import Grid
 
 PARTS = Path(parts_through_lanes.__file__)
 COMPARING, JUDGING = "with masters", "without masters"  # bundles of either kind
@@ -219,6 +220,32 @@ def test_a_line_judges_every_part_on_the_gpu(
     expected = ["reject" if score >= THRESHOLD else "pass" for score in scores]
     assert [verdict.verdict for _, verdict in subscriber.verdicts] == expected
     assert set(expected) == {"reject", "pass"}
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+def test_a_part_is_cut_into_tiles_for_the_gpu(bench: Machine, tmp_path: Path, kernels: bool) -> None:
+    """Its tiles are one batch, warped by the GPU or cut by the CPU, and the highest score counts."""
+    grid = Grid(3, 2, 64, 64)
+    frames = np.random.default_rng(0).integers(0, 255, (8, *grid.size), np.uint8)
+    (tmp_path / "frames").mkdir()
+    for number, frame in enumerate(frames):
+        cv2.imwrite(str(tmp_path / f"frames/{number:02}.a.png"), frame)
+    bundle = write_anomaly(tmp_path / "bundle")
+    promise_answers(bundle, THRESHOLD)
+    write_engines(bundle, batch=6, kernels=kernels)
+    height, width = grid.size
+    source = f'kind = "folder"\nfiles = "frames/*.{{view}}.png"\nwidth = {width}\nheight = {height}\nfps = 20'
+    section = judge("odd", bundle, tiles=[3, 2]) + f"thresholds = {{ anomaly = {1.6 * THRESHOLD} }}\n"
+    more = section + '[engine]\nkind = "tensorrt"\n[timing]\ndeadline_ms = 5000'
+    with (
+        Subscriber(tmp_path) as subscriber,
+        running(write_recipe(tmp_path, None, source, more), **bench.environment()) as line,
+    ):
+        status, said = line.wait()
+        until(lambda: len(subscriber.verdicts) >= len(frames), "the last verdict is heard")
+    assert status == 0, said
+    scores = [max(score_of(tile) for tile in grid.cut(frame)) for frame in frames]
+    assert [verdict.score for _, verdict in subscriber.verdicts] == scores
 
 
 def test_a_line_goes_on_with_a_new_process_after_its_device_was_lost(
