@@ -91,6 +91,14 @@ def _check_judge(judge: Judge, passed: Callable[[str, str], None], noted: Callab
     thresholds = ", ".join(f"{kind} {threshold:g}" for kind, threshold in judge.rule.thresholds.items())
     promise = f"; {manifest.calibration.note}" if manifest.calibration else ""
     passed("rule", f"reject from {thresholds}{promise}")
+    grid, ignored = judge.manifest.grid, judge.ignored
+    if grid.count > 1:
+        passed(
+            "tiles",
+            f"{grid.columns}x{grid.rows} of {grid.width}x{grid.height}, {grid.size[1]}x{grid.size[0]} in all",
+        )
+    if ignored is not None:
+        passed("ignore", f"{100 * ignored.mean():.1f} % of the picture is not judged")
     if shortcoming := processor.shortcoming():
         noted("processor", shortcoming)
     with armed_engine(judge.recipe.engine, judge.bundle, judge.manifest.grid.count) as armed:

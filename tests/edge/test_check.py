@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,12 +13,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 import zmq
 from floods import free_port
 from lines import Subscriber, judged, running, stop, until, write_boards, write_recipe
 from nobody import USER, of_nobody
+
+from edge.bundle import describe, read_bundle, write_manifest
+from edge.manifest import File
 
 
 def edge(command: str, recipe: Path, **more: str) -> subprocess.CompletedProcess[str]:
@@ -185,3 +191,29 @@ def test_a_user_without_a_home_folder_runs_lines() -> None:
     done = of_nobody("-m", "edge", "demo", "--parts", "3", "--json")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_is_not_judged_and_what_is_cut_is_said(tmp_path: Path, score_bundle: Path) -> None:
+    """A mask or tiles that nobody meant are seen before a part passes; tiles that do not fit are an error."""
+    noise = np.random.default_rng(0).integers(40, 200, (112, 160), np.uint8)
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:32, :16] = 255
+    cv2.imwrite(str(tmp_path / "ignore.png"), mask)
+    bundle = Path(shutil.copytree(score_bundle, tmp_path / "bundle"))
+    shutil.copy(tmp_path / "ignore.png", bundle / "ignore.png")
+    manifest = read_bundle(score_bundle).manifest
+    ignored = File(**describe(bundle, "ignore.png"))
+    write_manifest(bundle, msgspec.structs.replace(manifest, ignored=ignored))
+    recipe = write_recipe(tmp_path, bundle, write_boards(tmp_path, {"0": True}, noise))
+    change(recipe, "[source]", "tiles = [3, 2]\n[rule.thresholds]\nanomaly = 0.3\n[source]")
+    done = edge("check", recipe)
+    assert done.returncode == 0, done.stderr
+    assert "3x2 of 64x64, 160x112 in all" in done.stdout
+    (share,) = re.findall(r"ignore +([\d.]+) % of the picture is not judged", done.stdout)
+    assert 12.5 <= float(share) < 14
+    change(recipe, "tiles = [3, 2]", "tiles = [3, 3]")
+    done = edge("check", recipe)
+    assert done.returncode == 1
+    assert (
+        "tiles: [3, 3]: of 64x64 pixels each are 160x160 in all, larger than this judge's crop" in done.stderr
+    )
