@@ -194,7 +194,7 @@ def test_each_method_can_be_trained() -> None:
         ("pfm", ("--tiles", "2x1", "--position"), "a place's position in its tile says nothing"),
         ("gaussian", ("--tiles", "2x1"), "No such option: --tiles"),
         ("autoencoder", ("--size", "384x"), "in multiples of 32 pixels, found '384x'"),
-        ("stpm", ("--second", "efficientnet_lite0"), "different networks, found efficientnet_lite0 as both"),
+        ("stpm", ("--second", "efficientnet_lite2"), "different networks, found efficientnet_lite2 as both"),
         ("stpm", ("--backbone", "resnet18", "--second", "resnet18"), "found resnet18 as both"),
         ("pfm", ("--backbone", "efficientnet_lite0"), "different networks, found efficientnet_lite0 as both"),
         ("pfm", ("--second", "efficientnet_lite2"), "different networks, found efficientnet_lite2 as both"),
@@ -275,7 +275,7 @@ def small(monkeypatch: pytest.MonkeyPatch, _one_thread: None) -> None:
 
 OWN = {
     "autoencoder": {"backbone": "efficientnet_lite0"},
-    "stpm": {"teacher": "efficientnet_lite0"},
+    "stpm": {"teacher": "efficientnet_lite2"},
     "pfm": {"first": "efficientnet_lite2", "second": "efficientnet_lite0"},
     "gaussian": {"backbone": "efficientnet_lite2"},
 }

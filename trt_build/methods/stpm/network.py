@@ -45,7 +45,7 @@ LEVELS = 3
 class STPMConfig:
     """The configuration of an STPM network. The checkpoint holds it together with the weights."""
 
-    teacher: str = "efficientnet_lite0"  # a name in `trt_build.backbones.open`
+    teacher: str = "efficientnet_lite2"  # a name in `trt_build.backbones.open`
     second: str | None = None  # the teacher of the second pair; None means no second pair
     height: int = 256  # size of a picture, in pixels
     width: int = 256
