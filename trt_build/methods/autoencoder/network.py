@@ -11,7 +11,7 @@ The patent leaves these points open, and this package decides them:
   (`pixels.py`). Features detect more: raw pixels are often reconstructed well even if they show a defect.
 - C is the mean code. With features, C has its own numbers for each cell of the picture.
 - Z - C has a Mahalanobis norm: a direction counts less if good pictures differ more in it. L1 is the root mean
-  square of the largest fifth of the cells' norms, which detects unusual pictures.
+  square of all cells' norms, which detects pictures that are unusual as a whole.
 - L2 is the root mean square of the largest hundredth of the cells' distances, which detects small defects.
 """
 
@@ -40,8 +40,8 @@ COARSEST = 32
 RARE = 8.0
 #: Pictures that are judged at once where many are judged, to save memory.
 AT_ONCE = 32
-#: Shares of all cells, those with the largest values, of which L1 and L2 are the means.
-GLOBAL, LOCAL = 0.2, 0.01
+#: Share of all cells, those with the largest distances, of which L2 is the mean.
+LOCAL = 0.01
 
 
 class AutoencoderError(EdgeError, ValueError):
@@ -147,7 +147,7 @@ class Autoencoder(nn.Module):
         map_ = differing.sqrt()
         if self.config.input == "features":
             map_ = F.interpolate(map_, scale_factor=CELL / STRIDE, mode="bilinear")
-        return _largest(unusual, GLOBAL).sqrt(), _largest(differing, LOCAL).sqrt(), map_
+        return unusual.mean((1, 2, 3)).sqrt(), _largest(differing).sqrt(), map_
 
     @torch.no_grad()
     def fit_features(self, seen: Tensor) -> Tensor:
@@ -201,7 +201,7 @@ def _check(config: AutoencoderConfig) -> None:
         )
 
 
-def _largest(places: Tensor, part: float) -> Tensor:
-    """Return the mean of each picture's largest values as `(N,)`. `part` is the share of values that count."""
+def _largest(places: Tensor) -> Tensor:
+    """Return the mean of each picture's largest values as `(N,)`."""
     values = places.flatten(1)
-    return values.topk(max(1, round(part * values.shape[1])), dim=1).values.mean(1)
+    return values.topk(max(1, round(LOCAL * values.shape[1])), dim=1).values.mean(1)
