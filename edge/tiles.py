@@ -86,6 +86,8 @@ class Grid:
             for name, output in tiles[0].items()
         }
         for (top, left), tile in zip(self.places, tiles, strict=True):
+            if "map" not in tile:
+                continue
             height, width = tile["map"].shape[2:]
             place = np.s_[..., top // stride : top // stride + height, left // stride : left // stride + width]
             known = joined["map"][place]

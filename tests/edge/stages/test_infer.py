@@ -368,3 +368,34 @@ def test_a_part_of_several_tiles_gets_one_result(tmp_path: Path, tiny_bundle: Pa
             found = as_outputs(area, outputs)
             for name, output in expected.items():
                 assert np.array_equal(found[name], output)
+
+
+def test_tiles_of_a_frame_that_is_left_to_the_engine_are_windows_of_its_warp(tmp_path: Path) -> None:
+    """Of two parts in one batch, as many as the engine takes tiles; each part has the highest of its scores."""
+    grid = Grid(2, 1, 64, 64)
+    spec = InputSpec(height=grid.size[0], width=grid.size[1])
+    frames = np.random.default_rng(0).integers(1, 256, (2, *grid.size), np.uint8)
+    ring = Ring.create(tmp_path / "two", slots=2, frame=frames[0].size, tensors=[frames[0].size], outputs=[4])
+    engine, warper = _Means(), Warper(None, spec)
+    engine.warps_frames, engine.batch = True, 5
+    infer = Infer(ring, [JudgeEngine(engine=engine, warper=warper, grid=grid)], grid.size)  # type: ignore[arg-type]
+    assert infer.batch == 2
+    warp, tensors = warper.warp(grid.size, np.array([[1.0, 0, 2.5], [0, 1, -1.5]])), []
+    for entry, frame in enumerate(frames):
+        slot, generation = ring.lease(entry, published=0)
+        part = part_of(entry, slot=slot, generation=generation)
+        with ring.area(part, "frame") as area:
+            as_image(area, grid.size)[:] = frame
+        input_ = Input(to_frame=warp.to_frame, registration_px=None, in_slot=False)
+        tensors.append(Tensor(part=part, inputs=(input_,), done_ns={}))
+    assert not infer.start(tensors)
+    shown = engine.taken[0]
+    for number, (image, window) in enumerate(zip(shown, engine.warps, strict=True)):
+        part, tile = divmod(number, grid.count)
+        assert np.array_equal(image, frames[part])
+        whole, out = np.empty(spec.shape, np.uint8), np.empty((1, 1, 64, 64), np.uint8)
+        warp.apply(frames[part], whole)
+        window.apply(image, out)
+        assert np.abs(out.astype(int) - grid.cut(whole)[tile]).max() <= 1
+    for prediction, frame in zip(infer.finish(), frames, strict=True):
+        assert said(ring, prediction, 0, {"score": (1,)})["score"] == np.float32(frame.mean())
