@@ -139,11 +139,15 @@ def _side_by_side(pair: Pair, found: Boxes, kinds: Sequence[str]) -> Picture:
 
 
 def _titled(picture: Picture, words: Sequence[tuple[str, Color]]) -> Picture:
-    """Add a line of text above a picture `(H, W, 3)` BGR. `words` are pieces of the text with their colours."""
-    titled = np.asarray(
-        cv2.copyMakeBorder(picture, TITLE_PX, 0, 0, 0, cv2.BORDER_CONSTANT, value=WHITE), np.uint8
-    )
+    """Add a line of text above a picture `(H, W, 3)` BGR. `words` are pieces of the text with their colours.
+
+    A picture that is narrower than the text gets a white margin at its right.
+    """
     left = 6
+    needed = 2 * left + sum(cv2.getTextSize(word, FONT, 0.45, 1)[0][0] for word, _ in words)
+    margin = max(0, needed - picture.shape[1])
+    bordered = cv2.copyMakeBorder(picture, TITLE_PX, 0, 0, margin, cv2.BORDER_CONSTANT, value=WHITE)
+    titled = np.asarray(bordered, np.uint8)
     for word, color in words:
         cv2.putText(titled, word, (left, TITLE_PX - 7), FONT, 0.45, color, 1, cv2.LINE_AA)
         left += cv2.getTextSize(word, FONT, 0.45, 1)[0][0]

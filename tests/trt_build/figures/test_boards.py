@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -47,6 +48,16 @@ def test_true_and_found_defects_have_labels_that_do_not_cover_each_other(
         assert place is not None
         label = shown[place[1] : place[3], place[0] : place[2]]
         assert (label == (GREEN if number < 9 else RED)).all(axis=2).mean() > 0.4
+
+
+def test_the_title_of_a_small_board_is_shown_whole(board: tuple[Pair, Boxes], tmp_path: Path):
+    """A narrow picture is made wider for it: the last word ends before the border."""
+    pair, found = board
+    small = replace(pair, master=pair.master[:64, :64], board=pair.board[:64, :64], boxes=pair.boxes / 4)
+    (path,) = draw_worst([small], [found], KINDS, tmp_path, cut=0.5)
+    title = cv2.imread(str(path))[:TITLE_PX]
+    inked = np.flatnonzero((title < 200).any(axis=(0, 2)))
+    assert 64 < inked[-1] < title.shape[1] - 3
 
 
 def test_each_figure_of_boxes_has_a_plain_name(board: tuple[Pair, Boxes]):

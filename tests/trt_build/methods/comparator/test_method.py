@@ -161,7 +161,7 @@ def test_a_cut_is_chosen_on_pairs_kept_from_training(pcb_draft: Path, pcb_pairs:
     pictures = list((tmp_path / "worst").glob("*_escaped1_overkill0.png"))
     assert plain.written == (f"{len(pictures)} pictures in {tmp_path / 'worst'}",)
     picture = cv2.imread(str(pictures[0]))
-    assert picture.shape == (TITLE_PX + 64, 128, 3)
+    assert picture.shape[0] == TITLE_PX + 64
     name = pictures[0].name.partition("_")[0]
     master = cv2.imread(str(pcb_pairs / f"{name}_temp.png"))
     assert np.array_equal(picture[TITLE_PX:, :64], master)
