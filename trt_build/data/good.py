@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +12,19 @@ from trt_build.data.parts import SHARES, Good, read_parts, split_good
 from trt_build.data.rates import parts_for, rate_of, scores_for
 from trt_build.terminal.console import console
 
+log = logging.getLogger(__name__)
+
 #: Limits for which the needed number of good parts is said, and the confidence of the stricter promise.
 RATES, CONFIDENCE = (0.05, 0.01, 0.001), 0.95
 
 
-def read_good(folder: Path, *, mixed_sizes: bool = False, tiles: tuple[int, int] = (1, 1)) -> Good:
+def read_good(
+    folder: Path, *, mixed_sizes: bool = False, tiles: tuple[int, int] = (1, 1), few: int = 0
+) -> Good:
     """Return the good parts in a folder, split. Print how many there are, and how many thresholds need.
 
-    `tiles` are columns and rows of the inputs into which each picture is cut.
+    `tiles` are columns and rows of the inputs into which each picture is cut. With `few` good parts or
+    fewer, warn that other methods find more.
 
     Raise DatasetError if the folder has mistakes, or too few good parts to train with and check the training.
     """
@@ -31,6 +37,8 @@ def read_good(folder: Path, *, mixed_sizes: bool = False, tiles: tuple[int, int]
             f"least: {parts_for(scores_for(RATES[0]), SHARES['calibration'])} would also set a threshold"
         )
     console.print("\n".join(said_of(good)))
+    if len(parts) <= few:
+        log.warning("with %d good parts or fewer, pfm and gaussian find more than this method", few)
     return good
 
 

@@ -47,3 +47,13 @@ def test_two_good_parts_are_not_enough_to_train(tmp_path: Path) -> None:
     """The error says how many are, and how many set a threshold too."""
     with pytest.raises(DatasetError, match=r"train/good: 2 good parts leave [0-2] to train with, and 3 .* 150"):
         read_good(write_parts(tmp_path, trained=2, good=0, bad=0))
+
+
+@pytest.mark.parametrize(("few", "warned"), [(19, False), (20, True)])
+def test_a_method_that_needs_more_parts_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, few: int, warned: bool
+) -> None:
+    """The warning names the number and the methods that find more; with enough parts there is none."""
+    read_good(write_parts(tmp_path, trained=20, good=0, bad=0), few=few)
+    said = "with 20 good parts or fewer, pfm and gaussian find more than this method"
+    assert caplog.messages == [said] * warned

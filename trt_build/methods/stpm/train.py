@@ -43,6 +43,8 @@ BATCH, BATCH_AS_PUBLISHED = 16, 32
 AT_ONCE = 8
 #: Copies of each held-out picture with a pasted defect.
 COPIES = 3
+#: With so few good parts the students learn too little, and other methods find more (benchmarks/few_parts.py).
+FEW = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +119,7 @@ def train_stpm(
     Keep the checkpoint in `folder`, and continue from it if it exists. `open_backbone` looks for the weights of
     the teachers. `tiles`, columns and rows, are the inputs into which each picture is cut.
     """
-    good = read_good(data, mixed_sizes=mixed_sizes, tiles=tiles)
+    good = read_good(data, mixed_sizes=mixed_sizes, tiles=tiles, few=FEW)
     names = [network.teacher] if network.second is None else [network.teacher, network.second]
     teachers = [open_backbone(name) for name in names]
     # After the teachers, whose weights are random until they are read: a second one changes no student.
