@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -156,17 +157,19 @@ class _AfterBackbones(torch.nn.Module):
         self.model = model
 
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        score, map_ = self.model.scale(self.model.maps([(first, second)]))
+        score, map_ = self.model.scale(self.model.maps(self.model.whiten([(first, second)])))
         return score, map_
 
 
-def test_the_exported_graph_gives_what_the_model_gives(tmp_path: Path):
+@pytest.mark.parametrize("as_published", [False, True], ids=["ours", "as published"])
+def test_the_exported_graph_gives_what_the_model_gives(tmp_path: Path, as_published: bool):
     """ONNX Runtime answers as torch does, position codes included."""
     onnxruntime = pytest.importorskip("onnxruntime")
     torch.manual_seed(0)
-    model = PFM(PFMConfig(height=64, width=64, strides=(8,), latents=(4,), position=True)).eval()
+    config = PFMConfig(height=64, width=64, strides=(8,), latents=(4,), position=True)
+    model = PFM(replace(config, as_published=as_published)).eval()
     with torch.inference_mode():
-        model.fit_scale([model.look(pictures(1, 5)[..., :64])])
+        model.fit_scale([model.whiten(model.look(pictures(1, 5)[..., :64]))])
         (seen,) = model.look(pictures()[..., :64])
         expected = _AfterBackbones(model)(*seen)
     _export(_AfterBackbones(model), seen, tmp_path / "pfm.onnx", ["first", "second"], ["score", "map"])
