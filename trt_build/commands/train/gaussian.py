@@ -26,7 +26,7 @@ def gaussian(
     size: PictureSize = None,
     mixed_sizes: MixedSizes = False,
 ) -> None:
-    """Learn in seconds, from few good parts, how features vary at each place of parts that lie the same way."""
+    """Learn in seconds, from few good parts too, how features vary at each place of the picture."""
     from trt_build.methods.gaussian.network import GaussianConfig
     from trt_build.methods.gaussian.train import train_gaussian
 

@@ -2,7 +2,7 @@
 
 This follows PaDiM (Defard et al., arXiv 2011.08785): a Gaussian for each place of the picture, and the
 Mahalanobis distance as anomaly map. Nothing is trained by gradients, so it takes seconds, and few good parts
-are enough. Parts have to lie the same way in each picture. Three things differ from the paper:
+are enough. It suits parts that lie the same way in each picture. Three things differ from the paper:
 
 - Each covariance is shrunk towards that of all places together, and has a low rank (`places.py`). The paper
   chooses 100 channels at random, and adds 0.01 to the variances.
