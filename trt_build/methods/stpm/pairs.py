@@ -11,13 +11,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from trt_build.figures.ranking import image_auroc
 from trt_build.methods.good_parts.maps import MapScale, mean_of_highest
 
 #: Weights of the second pair that are tried. One half gives the mean of both pairs.
 WEIGHTS = (0.0, 0.125, 0.25, 0.5)
-#: A larger weight must separate defects better by this much, in AUROC, since few parts tell them apart.
-GAIN = 0.005
+#: A weight must separate defects better than none does, by this many standard errors: few parts may mislead.
+ERRORS = 2.0
 
 
 class Pairs(nn.Module):
@@ -48,10 +47,26 @@ class Pairs(nn.Module):
         """Set the scales on the maps of good parts, and the weight on those of good and defective parts."""
         self.first.fit([maps[: self._strides] for maps in good])
         self.second.fit([maps[self._strides :] for maps in good])
-        chosen, best = 0.0, -GAIN
+        wins = {}
         for weight in WEIGHTS:
             self.weight.fill_(weight)
-            scores = [torch.cat([self(maps)[0] for maps in parts]).numpy() for parts in (good, defective)]
-            if (found := image_auroc(*scores)) >= best + GAIN:
-                chosen, best = weight, found
-        self.weight.fill_(chosen)
+            wins[weight] = _wins(*(torch.cat([self(maps)[0] for maps in parts]) for parts in (good, defective)))
+        gains = {weight: _sure_gain(found - wins[0.0]) for weight, found in wins.items()}
+        self.weight.fill_(max(WEIGHTS, key=gains.__getitem__))
+
+
+def _wins(good: Tensor, defective: Tensor) -> Tensor:
+    """Return for each defective part and each good one whether it has the higher score, `(M, N)`; a tie is 1/2.
+
+    The mean is the AUROC.
+    """
+    return ((defective[:, None] > good).double() + (defective[:, None] >= good).double()) / 2
+
+
+def _sure_gain(gained: Tensor) -> float:
+    """Return the gain in AUROC less `ERRORS` standard errors, from the differences of two tables of wins.
+
+    The standard error is that of DeLong et al. (Biometrics 44, 1988), for scores of the same parts.
+    """
+    error = sum(gained.mean(axis).var(correction=0) / gained.shape[1 - axis] for axis in (0, 1))
+    return float(gained.mean() - ERRORS * torch.as_tensor(error).sqrt())

@@ -9,8 +9,9 @@ torch = pytest.importorskip("torch", reason="needs torch, which only building mo
 
 from discs import discs  # noqa: E402
 
+from trt_build.figures.ranking import image_auroc  # noqa: E402
 from trt_build.methods.good_parts.maps import MapScale  # noqa: E402
-from trt_build.methods.stpm.pairs import WEIGHTS, Pairs  # noqa: E402
+from trt_build.methods.stpm.pairs import WEIGHTS, Pairs, _sure_gain, _wins  # noqa: E402
 from trt_build.methods.stpm.pasted import SIDES, VISIBLE, with_pasted  # noqa: E402
 
 
@@ -43,6 +44,22 @@ def test_a_second_pair_that_finds_no_more_changes_nothing(second: float) -> None
     alone.fit([maps(0, (0, 0))[:3]])
     assert float(pairs.weight) == 0
     assert all(torch.equal(mine, its) for mine, its in zip(pairs(shown), alone(shown[:3]), strict=True))
+
+
+def test_a_gain_that_may_be_chance_does_not_count() -> None:
+    """One defect of forty that is found better is no gain; a little more of each is."""
+    one = torch.zeros(40, 10)
+    one[3] = 0.5
+    assert _sure_gain(one) < 0
+    assert _sure_gain(torch.full((40, 10), 0.0125)) == pytest.approx(0.0125)
+    assert _sure_gain(torch.zeros(40, 10)) == 0
+
+
+def test_the_mean_of_all_wins_is_the_auroc() -> None:
+    """A tie counts half."""
+    good, defective = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([2.0, 4.0])
+    assert _wins(good, defective).tolist() == [[1, 0.5, 0], [1, 1, 1]]
+    assert float(_wins(good, defective).mean()) == pytest.approx(image_auroc(good.numpy(), defective.numpy()))
 
 
 def test_a_pasted_defect_is_one_patch_that_shows() -> None:
