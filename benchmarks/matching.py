@@ -145,10 +145,9 @@ def _public(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, f
     shown |= {"one_shot_20_many": "one_shot_many"}
     report = {name: found[figure] for name, figure in shown.items() if figure in found}
     if "qmul" in options.data.stem:
-        closed = closed_set(split.train, recipe.sampling.redrawing)
-        report |= measure_protocol(
-            embed_by(bundle, EngineChoice(precision="int8")), closed, some_products(split.test, PRODUCTS)
-        )
+        # Photos of both sets are redrawn: otherwise those of unknown products would be easier.
+        sets = (with_new_photos(some, recipe.sampling.redrawing) for some in (split.train, split.test))
+        report |= measure_protocol(embed_by(bundle, EngineChoice(precision="int8")), *sets)
     lost = {f"{name}_lost": exact[shown[name]] - report[name] for name in shown.keys() & report.keys()}
     times = {
         "train_s": took,
@@ -158,13 +157,15 @@ def _public(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, f
     return report | lost | times
 
 
-def closed_set(train: Pictures, how: Redrawing, *, products: int = PRODUCTS, photos: int = 4) -> Pictures:
-    """Return drawings and new photos of evenly chosen products that were trained with.
+def with_new_photos(
+    pictures: Pictures, how: Redrawing, *, products: int = PRODUCTS, photos: int = 4
+) -> Pictures:
+    """Return drawings and new photos of evenly chosen products.
 
     As in Han (2022), where 20 photos of a product are made from few and 4 of them are kept from training, a new
-    photo is a photo of `train` that is redrawn at random. Training sees others, redrawn from the same photo.
+    photo is an old one that is redrawn at random. Training sees others, redrawn from the same photo.
     """
-    some = some_products(train, products)
+    some = some_products(pictures, products)
     photo = some.where(some.hand == PHOTO)
     many = reduce(joined, [photo] * photos)
     redrawn = redraw(torch.from_numpy(many.pictures), how, torch.Generator().manual_seed(0))

@@ -11,11 +11,11 @@ pytest.importorskip("torch", reason="needs torch, which only building models use
 from matching import (
     PUBLIC,
     calibration_words,
-    closed_set,
     recipe_of,
     run_seed,
     some_products,
     training_words,
+    with_new_photos,
 )
 
 from trt_build.data.products import DRAWING, PHOTO, Pictures
@@ -70,8 +70,8 @@ def test_an_option_that_would_be_ignored_is_refused(tmp_path: Path, given: dict[
             run_seed(options(str(data), **given), tmp_path, 0)
 
 
-def test_the_closed_set_has_new_photos_of_products_trained_with():
-    """A drawing and four photos of each, none of them a photo that was trained with, each redrawn by itself."""
+def test_the_sources_test_has_new_photos_of_its_products():
+    """A drawing and four photos of each, none of them a photo that was given, each redrawn by itself."""
     rng = np.random.default_rng(0)
     product = np.repeat(np.arange(10), 2)
     train = Pictures(
@@ -81,7 +81,7 @@ def test_the_closed_set_has_new_photos_of_products_trained_with():
         hand=np.tile([DRAWING, PHOTO], 10),
         names=tuple("abcdefghij"),
     )
-    closed = closed_set(train, PRODUCTS, products=5)
+    closed = with_new_photos(train, PRODUCTS, products=5)
     assert sorted(set(closed.product)) == [0, 2, 4, 6, 8]
     assert np.bincount(closed.product[closed.hand == PHOTO]).tolist() == [4, 0, 4, 0, 4, 0, 4, 0, 4]
     some = some_products(train, 5)
