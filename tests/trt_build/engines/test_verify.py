@@ -41,7 +41,8 @@ def pairs(pcb_pairs: Path) -> list[Pair]:
 @pytest.fixture(scope="module")
 def labelled(pcb_bundle: Path, pairs: list[Pair]) -> Labelled:
     """What `verify` asks of these boards."""
-    return list(pair_cases(pairs, read_model(pcb_bundle).manifest.input)), measure_of(pairs)
+    manifest = read_model(pcb_bundle).manifest
+    return list(pair_cases(pairs, manifest.input)), measure_of(pairs, manifest.kinds)
 
 
 @pytest.fixture(scope="module")
