@@ -38,7 +38,7 @@ def read_good(
         )
     console.print("\n".join(said_of(good)))
     if len(parts) <= few:
-        log.warning("with %d good parts or fewer, pfm and gaussian find more than this method", few)
+        log.warning("with %d good parts or fewer, pfm and gaussian may find more than this method", few)
     return good
 
 
