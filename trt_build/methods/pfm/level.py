@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +11,6 @@ from torch import Tensor, nn
 from trt_build.methods.good_parts.distance import relative_distance
 from trt_build.methods.good_parts.whitening import Whitening
 from trt_build.methods.pfm.published import UnitLength, squared_length
-
-#: Number that is added to the mean square of the expected features, by which a squared distance is divided.
-LEAST = 0.3
 
 #: Features of the first backbone and of the second, `(N, C, h, w)` each.
 Pair = tuple[Tensor, Tensor]
@@ -35,9 +31,7 @@ class Level(nn.Module):
         self.whitenings = nn.ModuleList(
             UnitLength() if as_published else Whitening(width) for width in channels
         )
-        self._distance: Callable[[Tensor, Tensor], Tensor] = (
-            squared_length if as_published else partial(relative_distance, least=LEAST)
-        )
+        self._as_published = as_published
         self.encoders = nn.ModuleList(_encoder(width, latent) for width in channels)
         self.coder = nn.Conv2d(2 * latent, latent, 1)
         self.decoders = nn.ModuleList(_decoder(latent, width) for width in channels)
@@ -46,10 +40,16 @@ class Level(nn.Module):
             for name, width in zip(("first", "second"), channels, strict=True):
                 self.register_buffer(f"code_{name}", position_code(width, *code_size), persistent=False)
 
-    def forward(self, seen: Pair) -> Pair:
-        """Return how wrong the prediction of each network's features is, as two maps `(N, 1, h, w)` float32."""
-        told, other = self.tell(seen)
-        return self._distance(seen[0], told), self._distance(seen[1], other)
+    def distances(self, seen: Pair, told: Pair, *, least: float) -> Pair:
+        """Return how wrong the prediction of each network's features is, as two maps `(N, 1, h, w)` float32.
+
+        `told` is what `tell` predicted. Squared distances are divided by `least` plus the mean square of
+        `told`; as published, by nothing.
+        """
+        if self._as_published:
+            return squared_length(seen[0], told[0]), squared_length(seen[1], told[1])
+        first, second = (relative_distance(*both, least=least) for both in zip(seen, told, strict=True))
+        return first, second
 
     def tell(self, seen: Pair) -> Pair:
         """Return each network's features as predicted from the other's, `(N, C, h, w)` float32 each."""

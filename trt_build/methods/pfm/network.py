@@ -9,6 +9,7 @@ differ from the papers:
 - The projections map whitened features (`whitening.py`), and the distance is relative to how far the expected
   features are from the mean. Otherwise a few strong channels and places would decide.
 - Each direction at each stride gives its own map, and `maps.py` scales the maps before it takes their mean.
+  Places with weak features count more in the score than in the anomaly map, because faint defects lie there.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ LATENTS = {4: 64, 8: 64, 16: 64}
 LATENTS_AS_PUBLISHED, LATENTS_AS_PUBLISHED_POSITION = {4: 200, 8: 400, 16: 900}, {4: 200, 8: 400, 16: 800}
 #: How often a map is smoothed, and the share of its highest cells whose mean is the score.
 SMOOTHINGS, TOP = 1, 0.003
+#: What is added to the mean square by which distances are divided: for the score, and for the anomaly map.
+SCORED, SHOWN = 0.3, 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,16 +84,24 @@ class PFM(nn.Module):
             )
             for tap, stride, latent in zip(self._taps, config.strides, config.latents, strict=True)
         )
-        maps = MapScale(2 * len(self.levels), smoothings=SMOOTHINGS, top=TOP)
-        self.scale = MeanMap(config.width) if config.as_published else maps
+        self.scored, self.shown = (
+            MeanMap(config.width)
+            if config.as_published
+            else MapScale(2 * len(self.levels), smoothings=SMOOTHINGS, top=TOP)
+            for _ in range(2)
+        )
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return the score as `(N,)` and the anomaly map as `(N, 1, H/s, W/s)`.
 
         s is the finest stride. As published, the map has the size of the picture.
         """
-        score, map_ = self.scale(self.maps(self.whiten(self.look(image))))
-        return score, map_
+        return self.judge(self.whiten(self.look(image)))
+
+    def judge(self, seen: Sequence[Pair]) -> tuple[Tensor, Tensor]:
+        """Return score and anomaly map, as `forward` does, from features that `whiten` returned."""
+        scored, shown = self.maps(seen)
+        return self.scored(scored)[0], self.shown(shown)[1]
 
     def look(self, image: Tensor) -> list[Pair]:
         """Return the features of both backbones as a pair for each stride, as the backbones give them."""
@@ -101,9 +112,18 @@ class PFM(nn.Module):
         """Return each stride's pair of features from `look`, as the projections map them, float32."""
         return [level.whiten(pair) for level, pair in zip(self._levels, raw, strict=True)]
 
-    def maps(self, seen: Sequence[Pair]) -> list[Tensor]:
-        """Return two error maps, `(N, 1, h, w)` float32, for each stride's pair: one map for each backbone."""
-        return [map_ for level, pair in zip(self._levels, seen, strict=True) for map_ in level(pair)]
+    def maps(self, seen: Sequence[Pair]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the error maps for the score and those for the anomaly map, `(N, 1, h, w)` float32.
+
+        There are two for each stride's pair: one for each backbone.
+        """
+        scored: list[Tensor] = []
+        shown: list[Tensor] = []
+        for level, pair in zip(self._levels, seen, strict=True):
+            told = level.tell(pair)
+            scored += level.distances(pair, told, least=SCORED)
+            shown += level.distances(pair, told, least=SHOWN)
+        return scored, shown
 
     def fit_features(self, batches: Sequence[Sequence[Pair]]) -> None:
         """Learn from features of good parts, as `look` gives them, how to make features uncorrelated.
@@ -121,8 +141,10 @@ class PFM(nn.Module):
 
         As published, map and score have no scale.
         """
-        if isinstance(self.scale, MapScale):
-            self.scale.fit([self.maps(pairs) for pairs in seen])
+        maps = [self.maps(pairs) for pairs in seen]
+        for number, scale in enumerate((self.scored, self.shown)):
+            if isinstance(scale, MapScale):
+                scale.fit([both[number] for both in maps])
 
     @property
     def _levels(self) -> list[Level]:

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="needs torch, which only building mo
 
 from trt_build.backbones.open import build_backbone  # noqa: E402
 from trt_build.graphs.fp32 import _export  # noqa: E402
-from trt_build.methods.pfm.level import LEAST, Level, position_code  # noqa: E402
+from trt_build.methods.pfm.level import Level, Pair, position_code  # noqa: E402
 from trt_build.methods.pfm.network import PFM, PFMConfig  # noqa: E402
 
 SMALL = PFMConfig(height=64, width=96, strides=(4, 8, 16), latents=(4, 4, 4))
@@ -57,6 +57,11 @@ def test_levels_can_be_left_out():
     assert model(pictures()[..., :64])[1].shape == (1, 1, 4, 4)
 
 
+def wrong(level: Level, seen: Pair, *, least: float = 1.0) -> Pair:
+    """How wrong the predictions of both networks' features are, a map for each."""
+    return level.distances(seen, level.tell(seen), least=least)
+
+
 def test_both_ways_have_a_map_of_their_own():
     """What is wrong with the second network's features shows where it is, whichever way it is told by."""
     torch.manual_seed(0)
@@ -65,7 +70,7 @@ def test_both_ways_have_a_map_of_their_own():
     changed = second.clone()
     changed[0, :, 2, 3] = torch.linspace(-9, 9, 12)
     with torch.inference_mode():
-        for before, after in zip(level((first, second)), level((first, changed)), strict=True):
+        for before, after in zip(wrong(level, (first, second)), wrong(level, (first, changed)), strict=True):
             moved = (before - after).abs() > 1e-6
             assert moved.nonzero().tolist() == [[0, 0, 2, 3]]
 
@@ -88,8 +93,8 @@ def test_places_where_much_is_expected_may_differ_more():
     first, second = features(3)
     with torch.inference_mode():
         told, _ = level.tell((first, second))
-        off, _ = level((told + 1, second))
-    torch.testing.assert_close(off, 1 / (LEAST + told.square().mean(1, keepdim=True)), rtol=1e-4, atol=1e-5)
+        off, _ = wrong(level, (told + 1, second), least=0.3)
+    torch.testing.assert_close(off, 1 / (0.3 + told.square().mean(1, keepdim=True)), rtol=1e-4, atol=1e-5)
 
 
 def test_good_parts_set_the_scale(small: PFM):
@@ -100,9 +105,24 @@ def test_good_parts_set_the_scale(small: PFM):
         model.fit_features([model.look(pictures(4))])
         seen = [model.whiten(model.look(pictures(1, seed))) for seed in range(4)]
         model.fit_scale(seen)
-        cells = torch.cat([model.scale(model.maps(pair))[1] for pair in seen])
-    assert float((cells > 0.1).float().mean()) < 0.02
-    assert 0.7 < float((cells < 0).float().mean()) < 1
+        maps = [model.maps(pair) for pair in seen]
+        for number, scale in enumerate((model.scored, model.shown)):
+            cells = torch.cat([scale(both[number])[1] for both in maps])
+            assert float((cells > 0.1).float().mean()) < 0.02
+            assert 0.7 < float((cells < 0).float().mean()) < 1
+
+
+def test_weak_features_count_more_in_the_score_than_in_the_map(small: PFM):
+    """A faint defect is told from good parts by the score; the map has fewer cells that are too high."""
+    seen = small.whiten(small.look(pictures(1)))
+    with torch.inference_mode():
+        scored, shown = small.maps(seen)
+        told = [
+            features for level, pair in zip(small.levels, seen, strict=True) for features in level.tell(pair)
+        ]
+    for one, other, expected in zip(scored, shown, told, strict=True):
+        strength = expected.square().mean(1, keepdim=True)
+        torch.testing.assert_close(one / other, (1 + strength) / (0.3 + strength), rtol=1e-3, atol=0)
 
 
 def test_places_have_codes_of_their_own():
@@ -113,9 +133,9 @@ def test_places_have_codes_of_their_own():
     level = Level((8, 12), 4, (6, 5)).eval()
     plain = torch.ones(1, 8, 6, 5), torch.ones(1, 12, 6, 5)
     with torch.inference_mode():
-        coded = level(plain)[0].flatten()
+        coded = wrong(level, plain)[0].flatten()
         level.placed = False
-        uncoded = level(plain)[0].flatten()
+        uncoded = wrong(level, plain)[0].flatten()
     assert len(coded.unique()) > 20
     torch.testing.assert_close(uncoded, uncoded[:1].expand(30))
 
@@ -157,8 +177,7 @@ class _AfterBackbones(torch.nn.Module):
         self.model = model
 
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        score, map_ = self.model.scale(self.model.maps(self.model.whiten([(first, second)])))
-        return score, map_
+        return self.model.judge(self.model.whiten([(first, second)]))
 
 
 @pytest.mark.parametrize("as_published", [False, True], ids=["ours", "as published"])

@@ -90,12 +90,13 @@ def test_each_checkpoint_has_the_scale_of_its_own_weights(
     validation = split_good(read_parts(part_folder).train).validation
     for name in ("after-1.pt", "after-2.pt", CHECKPOINT):
         model = load_trained(tmp_path / name).network
-        low, high = model.scale.low.clone(), model.scale.high.clone()
+        scales = (model.scored, model.shown)
+        before = [value.clone() for scale in scales for value in (scale.low, scale.high)]
         with torch.inference_mode():
             features = model.look(torch.from_numpy(pictures(validation, NETWORK.spec)))
             model.fit_scale([model.whiten(features)])
-        torch.testing.assert_close(low, model.scale.low, rtol=0.01, atol=0)
-        torch.testing.assert_close(high, model.scale.high, rtol=0.01, atol=0)
+        after = [value for scale in scales for value in (scale.low, scale.high)]
+        torch.testing.assert_close(before, after, rtol=0.01, atol=0)
 
 
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
