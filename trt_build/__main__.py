@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from edge.errors import EdgeError
 from trt_build.commands.build import build
@@ -19,7 +21,19 @@ from trt_build.commands.train import train
 from trt_build.commands.verify import verify
 from trt_build.whole import REFUSALS
 
+COMMANDS = ("render", "fetch-backbone", "train", "export", "calibrate", "pack", "verify", "build", "evaluate")
+
+
+class _InOrder(TyperGroup):
+    """Lists commands in the order in which they are used. Typer itself lists those with subcommands last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands."""
+        return sorted(self.commands, key=COMMANDS.index)
+
+
 app = typer.Typer(
+    cls=_InOrder,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,

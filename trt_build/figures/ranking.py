@@ -13,7 +13,6 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from edge.errors import EdgeError
 
@@ -168,6 +167,9 @@ def overkill_of(good: FloatArray, threshold: float) -> Rate:
 
 def clopper_pearson(count: int, of: int, *, confidence: float = 0.95) -> tuple[float, float]:
     """Return the exact confidence interval of a rate of `count` out of `of` (Biometrika 26, 1934)."""
+    # Imported here, since packing and verifying on a line's device need no scipy.
+    from scipy import stats
+
     interval = stats.binomtest(count, of).proportion_ci(confidence_level=confidence, method="exact")
     return float(interval.low), float(interval.high)
 

@@ -263,7 +263,8 @@ class _Run:
         check_same(path, state, self._describe)
         self._model.load_state_dict(state["model"])
         self._averaged.load_state_dict(state.get("averaged", state["weights"]))
-        self._lowest, self._lowest_at = state["lowest"], state["lowest_at"]
+        # Earlier checkpoints have neither.
+        self._lowest, self._lowest_at = state.get("lowest", math.inf), state.get("lowest_at", 0)
         self._kept = state["weights"] if "averaged" in state else None
         self._optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["random"])

@@ -59,6 +59,15 @@ def relative_distance(seen: Tensor, expected: Tensor, *, least: float = 1.0) -> 
     return distance / (least + expected.square().mean(1, keepdim=True))
 
 
+def unit_length(features: Tensor) -> Tensor:
+    """Return features `(N, C, h, w)` with a Euclidean norm of one over the channels, as float32.
+
+    `torch.nn.functional.normalize` is not used because its ONNX graph reckons with shapes at run time.
+    """
+    features = features.float()
+    return features * features.square().sum(1, keepdim=True).clamp_min(1e-24).rsqrt()
+
+
 def ssim_distance(planes: Tensor, others: Tensor) -> Tensor:
     """Return one minus the structural similarity (SSIM) at each cell, as `(N, 1, h, w)` float32.
 

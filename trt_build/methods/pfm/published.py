@@ -8,13 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trt_build.methods.good_parts.distance import unit_length
+
 
 class UnitLength(nn.Module):
     """Scales the features of each cell to a length of one."""
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features, `(N, C, h, w)`, with a Euclidean norm of one over the channels, as float32."""
-        return F.normalize(features.float())
+        return unit_length(features)
 
 
 def squared_length(seen: Tensor, expected: Tensor) -> Tensor:

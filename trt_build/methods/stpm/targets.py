@@ -12,7 +12,7 @@ from typing import Protocol
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trt_build.methods.good_parts.distance import relative_distance
+from trt_build.methods.good_parts.distance import relative_distance, unit_length
 from trt_build.methods.good_parts.whitening import Whitening
 
 
@@ -62,7 +62,7 @@ class UnitVectors(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the features of each cell, divided by their length."""
-        return F.normalize(features.float(), dim=1)
+        return unit_length(features)
 
     def fit(self, batches: Iterable[Tensor]) -> None:
         """Learn nothing: a direction needs no scale."""
@@ -76,4 +76,4 @@ class UnitVectors(nn.Module):
 
         It is computed from differences, because one minus a cosine near one loses its digits.
         """
-        return (seen.float() - F.normalize(expected.float(), dim=1)).square().sum(1, keepdim=True) / 2
+        return (seen.float() - unit_length(expected)).square().sum(1, keepdim=True) / 2
