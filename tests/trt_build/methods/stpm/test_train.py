@@ -146,6 +146,19 @@ def test_as_published_keeps_the_best_epoch(disc_folder: Path, tmp_path: Path) ->
     assert float((map_**3).mean() ** (1 / 3)) == pytest.approx(lowest, abs=1e-4)
 
 
+def test_as_published_a_later_epoch_that_is_worse_is_not_kept(
+    disc_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the product of distances rises after the first epoch, the checkpoint has the first epoch's weights."""
+    train_stpm(disc_folder, tmp_path / "one", network=TWINS, training=replace(AS_PUBLISHED, epochs=1))
+    rising = iter(range(3))
+    monkeypatch.setattr(module.STPMTask, "check", lambda task, model: {"product": float(next(rising))})
+    train_stpm(disc_folder, tmp_path / "three", network=TWINS, training=replace(AS_PUBLISHED, epochs=3))
+    first, kept = (load(tmp_path / name / CHECKPOINT)["weights"] for name in ("one", "three"))
+    assert first.keys() == kept.keys()
+    assert all(torch.equal(first[name], kept[name]) for name in first)
+
+
 def test_another_size_than_a_square_is_trained_and_judged(disc_folder: Path, tmp_path: Path) -> None:
     """96 pixels wide and 64 high: the map has the same proportions."""
     config = replace(TWO, width=96)
