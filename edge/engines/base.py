@@ -74,6 +74,13 @@ class Engine(Protocol):
         """
         ...
 
+    def ready(self, lane: int) -> bool:
+        """Return whether `collect` would return or raise its error without waiting.
+
+        Raise EngineError if the lane is idle.
+        """
+        ...
+
     def collect(self, lane: int) -> list[Outputs]:
         """Wait for the lane. Return the model's outputs for each sample, as a dict from name to float32 array.
 

@@ -71,9 +71,12 @@ class Constant(OnCpu):
         delay_ns = int(self._facts.delay_ms * 1e6) if faulty else 0
         self._running[lane] = (faulty, time.monotonic_ns() + delay_ns)
 
+    def ready(self, lane: int) -> bool:
+        self._check_busy(lane)
+        return self._running[lane][1] <= time.monotonic_ns()
+
     def collect(self, lane: int) -> list[Outputs]:
-        if lane not in self._running:
-            raise EngineError(f"lane {lane} is idle: submit to it first")
+        self._check_busy(lane)
         faulty, due_ns = self._running.pop(lane)
         time.sleep(max(0, due_ns - time.monotonic_ns()) / 1e9)
         fault = self._facts.fault if faulty else ""
@@ -82,6 +85,10 @@ class Constant(OnCpu):
         if fault and fault != "nan":
             raise EngineError(fault)
         return [self._outputs(fault) for _ in range(self._counts.pop(lane))]
+
+    def _check_busy(self, lane: int) -> None:
+        if lane not in self._running:
+            raise EngineError(f"lane {lane} is idle: submit to it first")
 
     def _outputs(self, fault: str) -> Outputs:
         """Return the outputs for one sample: NaN if there is a fault."""

@@ -185,6 +185,13 @@ class Lane:
             self._cuda.memcpy_dtod_async(start + number * nbytes, place, nbytes, self._stream)
         return start
 
+    def ready(self) -> bool:
+        """Return whether `collect` would return or raise its error without waiting. Only for a busy lane."""
+        try:
+            return bool(self._done.query())
+        except self._cuda.Error:
+            return True  # `collect` raises it
+
     def collect(self) -> list[Outputs]:
         """Wait for the lane. Return each sample's outputs as float32 arrays, valid until the next `submit`."""
         count = len(self._samples)

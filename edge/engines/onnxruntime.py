@@ -93,10 +93,17 @@ class OnnxRuntime(OnCpu):
             lambda: [_run(self._judge, outputs, given) for given in inputs]
         )
 
+    def ready(self, lane: int) -> bool:
+        self._check_busy(lane)
+        return self._running[lane].done()
+
     def collect(self, lane: int) -> list[Outputs]:
+        self._check_busy(lane)
+        return self._running.pop(lane).result()
+
+    def _check_busy(self, lane: int) -> None:
         if lane not in self._running:
             raise EngineError(f"lane {lane} is idle: submit to it first")
-        return self._running.pop(lane).result()
 
 
 def _run(session: Any, outputs: tuple[str, ...], inputs: dict[str, NDArray[Any]]) -> Outputs:

@@ -141,14 +141,30 @@ class OpenVINO(OnCpu):
         on.request.start_async()
         on.image = image
 
+    def ready(self, lane: int) -> bool:
+        return all(_is_over(one) for one in self._running(lane))
+
     def collect(self, lane: int) -> list[Outputs]:
-        on = [one for one in self._lanes[lane] if one.image is not None]
-        if not on:
-            raise EngineError(f"lane {lane} is idle: submit to it first")
+        on = self._running(lane)
         if error := _wait(on):
             raise EngineError(f"openvino failed on lane {lane}: {error}") from error
         names = self._bundle.manifest.outputs
         return [{name: one.request.get_tensor(name).data for name in names} for one in on]
+
+    def _running(self, lane: int) -> list[_Request]:
+        """Return the requests that were started on a lane. Raise EngineError if there are none."""
+        on = [one for one in self._lanes[lane] if one.image is not None]
+        if not on:
+            raise EngineError(f"lane {lane} is idle: submit to it first")
+        return on
+
+
+def _is_over(one: _Request) -> bool:
+    """Return whether a request that was started is done or has failed. Its error is left for `_wait`."""
+    try:
+        return bool(one.request.wait_for(0))
+    except RuntimeError:
+        return True
 
 
 def _wait(requests: Sequence[_Request]) -> RuntimeError | None:

@@ -108,11 +108,17 @@ class TensorRT:
             raise EngineError(f"lane {lane} is busy: collect it first")
         on.submit(samples)
 
+    def ready(self, lane: int) -> bool:
+        return self._busy(lane).ready()
+
     def collect(self, lane: int) -> list[Outputs]:
+        return self._busy(lane).collect()
+
+    def _busy(self, lane: int) -> Lane:
         on = self._lanes[lane]
         if not on.busy:
             raise EngineError(f"lane {lane} is idle: submit to it first")
-        return on.collect()
+        return on
 
 
 class TensorRTRTX(TensorRT):

@@ -182,6 +182,59 @@ def test_an_engine_is_left_with_parts_in_flight(bench: Machine, tmp_path: Path, 
     assert told.in_flight >= 3
 
 
+LANE = """
+    from edge.engines.cuda import Device, Pinned
+    from edge.engines.base import Sample
+    from edge.engines.lanes import Binding, Lane
+    from edge.errors import EngineLost
+
+    class Copying:
+        def enqueue(self, count, addresses, stream):
+            cuda.memcpy_dtod_async(addresses["map"], addresses["image"], 16, stream)
+
+    here = Device(**{**dict.fromkeys(Device.__dataclass_fields__), "integrated": False})
+    image = Binding(shape=(1, 1, 1, 16), dtype=np.dtype(np.uint8))
+    output = Binding(shape=(1, 1, 1, 4), dtype=np.dtype(np.float32))
+    lane = Lane(Copying(), Pinned(here), image=image, features={}, outputs={"map": output}, batch=1, warp=None)
+    picture = np.arange(16, dtype=np.uint8).reshape(1, 1, 1, 16)
+    lane.submit([Sample(picture)])
+"""
+
+
+def test_a_lane_is_ready_when_its_event_is_reached(bench: Machine) -> None:
+    """Not before: the input, the network and the output are queued, and each takes its time."""
+    told = bench.says(
+        LANE
+        + """
+    asked = [lane.ready()]
+    waits = fake.count("event_synchronisations")
+    while not asked[-1]:
+        asked.append(lane.ready())
+    said["asked"] = asked
+    said["waits"] = fake.count("event_synchronisations") - waits
+    said["right"] = lane.collect()[0]["map"].tobytes() == picture.tobytes()
+    """
+    )
+    assert told == {"asked": [False, False, False, True], "waits": 0, "right": True}
+
+
+def test_a_lane_whose_device_is_lost_is_ready_to_say_so(bench: Machine) -> None:
+    """`collect` raises the error, as it does where nobody asked before."""
+    told = bench.says(
+        LANE
+        + """
+    fake.lose_device(1)
+    said["asked"] = [lane.ready() for _ in range(3)]
+    try:
+        lane.collect()
+    except EngineLost as error:
+        said["error"] = str(error)
+    """
+    )
+    assert told["asked"] == [False, True, True]
+    assert told["error"].startswith("judging a part: the GPU does not answer")
+
+
 @pytest.fixture
 def frames(tmp_path: Path) -> np.ndarray:
     """Twenty frames of noise, `(20, 64, 64)` uint8, also written to `frames/`."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from engines import changed, freed
+from lines import until
 
 import edge.engines
 from edge.bundle import Golden, read_bundle
@@ -196,8 +197,32 @@ def test_a_busy_lane_takes_no_second_part(engine: Engine, cases: list[Golden]) -
 
 def test_an_idle_lane_has_nothing_to_collect(engine: Engine) -> None:
     """An answer is never handed out twice."""
-    with pytest.raises(EngineError, match="lane 1 is idle"):
-        engine.collect(1)[0]
+    for ask_of in (engine.collect, engine.ready):
+        with pytest.raises(EngineError, match="lane 1 is idle"):
+            ask_of(1)
+
+
+def test_a_lane_says_when_its_result_is_there(real: Engine, cases: list[Golden]) -> None:
+    """It is not there while the lane computes, comes without anybody waiting for it, and stays."""
+    many = [Sample(cases[1].image, real.reference(cases[1].master))] * real.most_samples
+    at_once = []
+    for _ in range(20):
+        real.submit(1, many)
+        at_once.append(real.ready(1))
+        until(lambda: real.ready(1), "the lane is done")
+        assert real.ready(1)
+        assert real.collect(1)[-1]["map"].max() > 0.5
+    assert not all(at_once)
+
+
+def test_a_delayed_result_is_not_there_before_its_time(constant_bundle: Callable[..., Path]) -> None:
+    """The other lane's, which has no delay, is."""
+    image = np.zeros((1, 1, 64, 64), np.uint8)
+    with open_engine(EngineChoice(), read_bundle(constant_bundle(delay_ms=10_000, every=2))) as engine:
+        sample = Sample(image, engine.reference(image))
+        for lane in (0, 1):
+            engine.submit(lane, [sample])
+        assert [engine.ready(lane) for lane in (0, 1)] == [True, False]
 
 
 def test_an_engine_can_be_loaded_again(tiny_bundle: Path, cases: list[Golden]) -> None:

@@ -62,6 +62,13 @@ CUresult cuEventSynchronize(CUevent handle) {
     return waited("event_synchronisations");
   });
 }
+CUresult cuEventQuery(CUevent handle) {  // while it is asked, the device gets on with the stream's oldest work
+  return call([&] {
+    const auto &last = reinterpret_cast<Event *>(handle)->last;
+    if (last && !last->reached && !last->stream->queue.empty()) step(last->stream);
+    return lost ? lost : !last || last->reached ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
+  });
+}
 CUresult cuEventElapsedTime(float *ms, CUevent from, CUevent to) {
   return call([&] {
     const auto *begin = reinterpret_cast<Event *>(from), *end = reinterpret_cast<Event *>(to);
