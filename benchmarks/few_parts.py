@@ -23,7 +23,7 @@ import torch
 from trt_build.data.parts import LabelledPart, pictures, read_parts, split_good
 from trt_build.data.shares import share_of
 from trt_build.figures.parts import JudgedPart, figures_of
-from trt_build.methods.loop import CHECKPOINT
+from trt_build.methods.checkpoint import CHECKPOINT
 from trt_build.methods.trained import load_trained
 
 METHODS = ("gaussian", "stpm", "pfm", "autoencoder")

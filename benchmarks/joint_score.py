@@ -31,7 +31,8 @@ from trt_build.figures.ranking import image_auroc
 from trt_build.methods.autoencoder.network import PIXELS, Autoencoder, AutoencoderConfig
 from trt_build.methods.autoencoder.task import PIXEL_LOSSES, AutoencoderTask, LossConfig
 from trt_build.methods.autoencoder.train import PIXEL_TRAINING, TRAINING
-from trt_build.methods.loop import CHECKPOINT, fit
+from trt_build.methods.checkpoint import CHECKPOINT
+from trt_build.methods.loop import fit
 from trt_build.methods.trained import load_trained
 
 Picture = npt.NDArray[np.uint8]

@@ -34,7 +34,8 @@ from trt_build.data.products import DRAWING, PHOTO, Pictures, joined
 from trt_build.figures.matching import Embed
 from trt_build.graphs.fp32 import export_checkpoint
 from trt_build.graphs.int8 import add_int8
-from trt_build.methods.loop import CHECKPOINT, TrainConfig
+from trt_build.methods.checkpoint import CHECKPOINT
+from trt_build.methods.loop import TrainConfig
 from trt_build.methods.matcher.augment import Redrawing, redraw
 from trt_build.methods.matcher.batches import CHARACTERS, PairSampling, Sampling, SinglePairs
 from trt_build.methods.matcher.evaluate import look_up_all

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="needs torch, which only building mo
 import joint_score  # noqa: E402
 from drafts import write_parts  # noqa: E402
 
-from trt_build.methods.loop import PROGRESS  # noqa: E402
+from trt_build.methods.checkpoint import PROGRESS  # noqa: E402
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """Holds a systemd unit against a recorded machine: which device nodes may its process not open, and why?
 
 The rules are those of systemd's src/core/bpf-devices.c: `char-GLOB` is matched by fnmatch(3) without flags
-against the names in /proc/devices and allows all minor numbers of a name's major number; a path allows the numbers
-that the node has when the unit starts. One rule alone must give all of the access.
+against the names in /proc/devices and allows all minor numbers of a name's major number; a path allows the
+numbers that the node has when the unit starts. One rule alone must give all of the access.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _NODE = re.compile(r"([bc])([rwx-]{9}) +\d+ +(\w+) +(\w+) +(\d+), +(\d+) +(/dev/
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """A device node as `ls -l` shows it: its kind (b or c), permissions such as rw-rw----, group and numbers."""
+    """A device node as `ls -l` shows it: its kind (b or c), permissions as rw-rw----, group and numbers."""
 
     kind: str
     permissions: str

@@ -67,7 +67,7 @@ def _method_of_model(model: Path) -> Method:
     """
     if not model.is_file():
         return method_of(read_model(model).manifest.method)
-    from trt_build.methods.loop import CheckpointError
+    from trt_build.methods.checkpoint import CheckpointError
     from trt_build.methods.trained import load_trained
 
     method = load_trained(model).method

@@ -8,18 +8,13 @@ from the last complete epoch and ends with the same weights as an uninterrupted 
 from __future__ import annotations
 
 import copy
-import hashlib
-import io
 import json
 import math
-import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,13 +22,20 @@ import torch
 from torch import Tensor, nn
 
 from edge.engines.processor import computes_bfloat16
-from edge.errors import EdgeError
+from trt_build.methods.checkpoint import (
+    CHECKPOINT,
+    PROGRESS,
+    TrainingError,
+    check_same,
+    load,
+    write_checkpoint,
+    writing,
+)
 from trt_build.methods.optimiser import Group, Kind, optimiser_of, rate_at, set_rate
 from trt_build.terminal.console import console
 from trt_build.terminal.interrupt import keeping_ctrl_c
 from trt_build.terminal.progress import working
 
-CHECKPOINT, PROGRESS = "checkpoint.pt", "progress.jsonl"
 #: A figure is flat if it has been no lower for this many epochs.
 FLAT = 10
 
@@ -135,59 +137,6 @@ def fit(
             done = epoch + 1
             stop_if_asked()
     return done
-
-
-class TrainingError(EdgeError, RuntimeError):
-    """The error that is raised if a training cannot start or continue. The text says why and what to do."""
-
-
-class CheckpointError(EdgeError, ValueError):
-    """The error that is raised if a file is no checkpoint, or if its checkpoint belongs to another model."""
-
-
-def load(path: Path) -> dict[str, Any]:
-    """Return a checkpoint. Raise CheckpointError if the file is not a checkpoint.
-
-    A checkpoint holds the averaged `weights`, the network's configuration (`describe`), the number of trained
-    epochs (`epoch`), and what a training needs to continue.
-    """
-    try:
-        loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        return {key: loaded[key] for key in loaded.keys() | {"weights", "describe", "epoch"}}
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
-    except (EOFError, RuntimeError, ValueError, LookupError, AttributeError, UnpicklingError) as error:
-        raise CheckpointError(
-            f"{path}: not a checkpoint, or cut short: expected the {CHECKPOINT} that a training wrote"
-        ) from error
-
-
-def check_same(path: Path, state: Mapping[str, Any], describe: Mapping[str, Any]) -> None:
-    """Raise CheckpointError if the checkpoint `state`, read from `path`, is of a network of another sort."""
-    if state["describe"] != describe:
-        raise CheckpointError(
-            f"{path}: of another training: expected {_told(describe)}, found {_told(state['describe'])}: "
-            "train in another folder, or take it out of this one"
-        )
-
-
-def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a checkpoint to a temporary file and rename it. A kill or a full disk keeps the previous one.
-
-    Raise TrainingError if the file cannot be written.
-    """
-    # Saved to memory first, because torch.save does not say why a file cannot be written.
-    whole = io.BytesIO()
-    torch.save(dict(state), whole)
-    beside = path.with_suffix(".part")
-    try:
-        with writing(path), beside.open("wb") as file:
-            file.write(whole.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 class _Run:
@@ -294,28 +243,6 @@ class _Run:
             nn.utils.clip_grad_norm_(group.module.parameters(), self._config.clip)
         self._optimiser.step()
         return loss.item()
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Raise TrainingError if the code in the `with` block cannot write the file at `path`."""
-    try:
-        yield
-    except OSError as error:
-        raise TrainingError(
-            f"{path}: cannot be written: {error.strerror}: make room, then train again: it goes on from the "
-            "last epoch that was kept"
-        ) from error
-
-
-def _told(describe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a network's configuration for a message: of a long text, such as a picture, its SHA-256 alone."""
-    return {
-        key: hashlib.sha256(value.encode()).hexdigest()[:8]
-        if isinstance(value, str) and len(value) > 80
-        else value
-        for key, value in describe.items()
-    }
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from trt_build.methods.base import Method
-from trt_build.methods.loop import CheckpointError, load
+from trt_build.methods.checkpoint import CheckpointError, load
 from trt_build.methods.table import METHODS, method_of
 
 

@@ -25,8 +25,8 @@ from trt_build.backbones.open import build_backbone  # noqa: E402
 from trt_build.backbones.published import PUBLISHED, cache_folder  # noqa: E402
 from trt_build.commands.train import shared, train  # noqa: E402
 from trt_build.methods.autoencoder.network import AutoencoderConfig  # noqa: E402
+from trt_build.methods.checkpoint import CHECKPOINT, load  # noqa: E402
 from trt_build.methods.gaussian.network import GaussianConfig  # noqa: E402
-from trt_build.methods.loop import CHECKPOINT, load  # noqa: E402
 from trt_build.methods.pfm.network import PFMConfig  # noqa: E402
 from trt_build.methods.stpm.network import STPMConfig  # noqa: E402
 from trt_build.methods.table import METHODS  # noqa: E402

@@ -15,7 +15,7 @@ from trt_build.commands.train import shared  # noqa: E402
 from trt_build.methods.autoencoder import train as training  # noqa: E402
 from trt_build.methods.autoencoder.network import PIXELS, AutoencoderConfig  # noqa: E402
 from trt_build.methods.autoencoder.task import PIXEL_LOSSES, LossConfig  # noqa: E402
-from trt_build.methods.loop import CHECKPOINT, load  # noqa: E402
+from trt_build.methods.checkpoint import CHECKPOINT, load  # noqa: E402
 from trt_build.methods.trained import load_trained  # noqa: E402
 
 Run = Callable[..., tuple[int, str, str]]

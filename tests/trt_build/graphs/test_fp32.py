@@ -30,9 +30,9 @@ from trt_build.data.pairs import Pair  # noqa: E402
 from trt_build.graphs.fp32 import export, export_checkpoint  # noqa: E402
 from trt_build.graphs.int8 import add_int8  # noqa: E402
 from trt_build.methods.base import Exportable, ExportError  # noqa: E402
+from trt_build.methods.checkpoint import CheckpointError  # noqa: E402
 from trt_build.methods.comparator.method import METHOD as COMPARATOR  # noqa: E402
 from trt_build.methods.comparator.network import Comparator, ComparatorConfig  # noqa: E402
-from trt_build.methods.loop import CheckpointError  # noqa: E402
 from trt_build.methods.matcher.network import Matcher, MatcherConfig  # noqa: E402
 
 SIZE = (64, 96)  # height, width

@@ -20,10 +20,11 @@ from training import CONFIG, Line, run  # noqa: E402
 from edge.render.defects import KINDS  # noqa: E402
 from trt_build.data.pairs import Pair  # noqa: E402
 from trt_build.figures.boards import choose_thresholds, draw_worst, figures, find_all  # noqa: E402
+from trt_build.methods.checkpoint import CHECKPOINT, CheckpointError, TrainingError, load  # noqa: E402
 from trt_build.methods.comparator.augment import Augmentation  # noqa: E402
 from trt_build.methods.comparator.network import Comparator, ComparatorConfig  # noqa: E402
 from trt_build.methods.comparator.train import ComparatorTask, torch_judge  # noqa: E402
-from trt_build.methods.loop import CHECKPOINT, CheckpointError, TrainConfig, TrainingError, fit, load  # noqa: E402
+from trt_build.methods.loop import TrainConfig, fit  # noqa: E402
 from trt_build.methods.optimiser import rate_at  # noqa: E402
 from trt_build.methods.trained import load_trained  # noqa: E402
 

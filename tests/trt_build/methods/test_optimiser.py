@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch", reason="needs torch, which only building mo
 
 from training import CONFIG, Line  # noqa: E402
 
-from trt_build.methods.loop import CHECKPOINT, fit, load  # noqa: E402
+from trt_build.methods.checkpoint import CHECKPOINT, load  # noqa: E402
+from trt_build.methods.loop import fit  # noqa: E402
 from trt_build.methods.optimiser import Group  # noqa: E402
 
 

@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch, which only building models uses")
 
-from trt_build.methods.loop import CHECKPOINT, CheckpointError  # noqa: E402
+from trt_build.methods.checkpoint import CHECKPOINT, CheckpointError  # noqa: E402
 from trt_build.methods.matcher.network import Matcher, MatcherConfig  # noqa: E402
 from trt_build.methods.trained import load_trained  # noqa: E402
 

@@ -20,7 +20,7 @@ pytest.importorskip("safetensors", reason="needs safetensors, which only buildin
 
 from command import command  # noqa: E402
 
-from trt_build.methods.loop import CHECKPOINT, load  # noqa: E402
+from trt_build.methods.checkpoint import CHECKPOINT, load  # noqa: E402
 from trt_build.terminal.interrupt import keeping_ctrl_c  # noqa: E402
 
 Train = Callable[..., tuple[int | None, str]]

@@ -14,9 +14,9 @@ from torch import Tensor
 from trt_build.backbones.open import open_backbone
 from trt_build.data.good import read_good
 from trt_build.data.parts import LabelledPart, pictures
+from trt_build.methods.checkpoint import CHECKPOINT, PROGRESS, check_same, load, write_checkpoint, writing
 from trt_build.methods.gaussian.network import Gaussian, GaussianConfig
 from trt_build.methods.good_parts.view import view_of
-from trt_build.methods.loop import CHECKPOINT, PROGRESS, check_same, load, write_checkpoint, writing
 from trt_build.terminal.console import console
 from trt_build.terminal.progress import counted, working
 

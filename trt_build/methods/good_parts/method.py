@@ -112,7 +112,7 @@ class GoodPartsMethod:
 
 def _progress(run: Path) -> Path:
     """Return the path of `progress.jsonl` in a training's folder. Raise DatasetError if it is not there."""
-    from trt_build.methods.loop import PROGRESS
+    from trt_build.methods.checkpoint import PROGRESS
 
     if not (run / PROGRESS).is_file():
         raise DatasetError(f"{run}: expected the folder of a training, with {PROGRESS} in it; found none")

@@ -12,7 +12,8 @@ torch = pytest.importorskip("torch", reason="needs torch, which only building mo
 
 from trt_build.methods.autoencoder.network import PIXELS, Autoencoder  # noqa: E402
 from trt_build.methods.autoencoder.task import AutoencoderTask, LossConfig  # noqa: E402
-from trt_build.methods.loop import CHECKPOINT, TrainConfig, fit  # noqa: E402
+from trt_build.methods.checkpoint import CHECKPOINT  # noqa: E402
+from trt_build.methods.loop import TrainConfig, fit  # noqa: E402
 from trt_build.methods.trained import load_trained  # noqa: E402
 
 SMALL = replace(PIXELS, height=32, width=32, code=4, hidden=32)

@@ -19,7 +19,8 @@ from trt_build.methods.autoencoder.task import (  # noqa: E402
     CollapseError,
     LossConfig,
 )
-from trt_build.methods.loop import CHECKPOINT, TrainConfig, fit, load  # noqa: E402
+from trt_build.methods.checkpoint import CHECKPOINT, load  # noqa: E402
+from trt_build.methods.loop import TrainConfig, fit  # noqa: E402
 from trt_build.methods.trained import load_trained  # noqa: E402
 
 SMALL = AutoencoderConfig(backbone="mobilenet_v2", height=64, width=96, code=4, hidden=16)

@@ -18,7 +18,8 @@ from trt_build.methods import loop  # noqa: E402
 from trt_build.methods.autoencoder.network import PIXELS, Autoencoder, AutoencoderConfig  # noqa: E402
 from trt_build.methods.autoencoder.task import AutoencoderTask, LossConfig, Losses  # noqa: E402
 from trt_build.methods.autoencoder.train import train_autoencoder  # noqa: E402
-from trt_build.methods.loop import CHECKPOINT, TrainConfig  # noqa: E402
+from trt_build.methods.checkpoint import CHECKPOINT  # noqa: E402
+from trt_build.methods.loop import TrainConfig  # noqa: E402
 from trt_build.methods.trained import load_trained  # noqa: E402
 
 SMALL = {

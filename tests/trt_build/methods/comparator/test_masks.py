@@ -19,11 +19,12 @@ from trt_build.data.pairs import PairSet, read_pairs, split  # noqa: E402
 from trt_build.engines.saturation import REFERENCE  # noqa: E402
 from trt_build.graphs.fp32 import export_checkpoint  # noqa: E402
 from trt_build.methods.base import EvaluateOptions  # noqa: E402
+from trt_build.methods.checkpoint import CHECKPOINT  # noqa: E402
 from trt_build.methods.comparator.augment import PARTS  # noqa: E402
 from trt_build.methods.comparator.method import METHOD  # noqa: E402
 from trt_build.methods.comparator.network import Comparator, ComparatorConfig  # noqa: E402
 from trt_build.methods.comparator.train import ComparatorTask, config_for, train_comparator  # noqa: E402
-from trt_build.methods.loop import CHECKPOINT, TrainConfig, fit  # noqa: E402
+from trt_build.methods.loop import TrainConfig, fit  # noqa: E402
 from trt_build.packing.pack import pack  # noqa: E402
 from trt_build.packing.threshold import CalibrationOptions  # noqa: E402
 

@@ -15,9 +15,9 @@ pytest.importorskip("safetensors", reason="needs safetensors, which only buildin
 
 from trt_build.data.parts import pictures, read_parts, split_good  # noqa: E402
 from trt_build.figures.ranking import image_auroc  # noqa: E402
+from trt_build.methods.checkpoint import CHECKPOINT, PROGRESS, CheckpointError, load  # noqa: E402
 from trt_build.methods.gaussian.network import GaussianConfig  # noqa: E402
 from trt_build.methods.gaussian.train import train_gaussian  # noqa: E402
-from trt_build.methods.loop import CHECKPOINT, PROGRESS, CheckpointError, load  # noqa: E402
 from trt_build.methods.trained import load_trained  # noqa: E402
 
 NETWORK = GaussianConfig(backbone="mobilenet_v2", height=64, width=64, rank=8)

@@ -10,7 +10,8 @@ torch = pytest.importorskip("torch", reason="needs torch, which only building mo
 
 from trt_build.data.products import DRAWING, PHOTO, Pictures  # noqa: E402
 from trt_build.figures.matching import Pairs  # noqa: E402
-from trt_build.methods.loop import CHECKPOINT, TrainConfig, fit, load  # noqa: E402
+from trt_build.methods.checkpoint import CHECKPOINT, load  # noqa: E402
+from trt_build.methods.loop import TrainConfig, fit  # noqa: E402
 from trt_build.methods.matcher.augment import AS_IT_IS, side_by_side  # noqa: E402
 from trt_build.methods.matcher.batches import PairSampling, Sampling, SinglePairs, choose_pairs  # noqa: E402
 from trt_build.methods.matcher.network import SOURCE, Matcher, MatcherConfig  # noqa: E402

@@ -12,7 +12,8 @@ torch = pytest.importorskip("torch", reason="needs torch, which only building mo
 
 from trt_build.data.parts import pictures, read_parts  # noqa: E402
 from trt_build.figures.ranking import image_auroc  # noqa: E402
-from trt_build.methods.loop import CHECKPOINT, fit, load  # noqa: E402
+from trt_build.methods.checkpoint import CHECKPOINT, load  # noqa: E402
+from trt_build.methods.loop import fit  # noqa: E402
 from trt_build.methods.pfm.level import Level  # noqa: E402
 from trt_build.methods.pfm.network import PFM, PFMConfig  # noqa: E402
 from trt_build.methods.pfm.published import MeanMap  # noqa: E402

@@ -17,7 +17,8 @@ torch = pytest.importorskip("torch", reason="needs torch, which only building mo
 from trt_build.data.parts import pictures, read_parts, split_good  # noqa: E402
 from trt_build.figures.ranking import image_auroc  # noqa: E402
 from trt_build.graphs.fp32 import export_checkpoint  # noqa: E402
-from trt_build.methods.loop import CHECKPOINT, CheckpointError, TrainConfig, load  # noqa: E402
+from trt_build.methods.checkpoint import CHECKPOINT, CheckpointError, load  # noqa: E402
+from trt_build.methods.loop import TrainConfig  # noqa: E402
 from trt_build.methods.pfm.network import PFM, PFMConfig  # noqa: E402
 from trt_build.methods.pfm.train import PFMTask, _at, train_pfm  # noqa: E402
 from trt_build.methods.trained import load_trained  # noqa: E402

@@ -15,8 +15,9 @@ from discs import discs  # noqa: E402
 from trt_build.backbones.open import BackboneError  # noqa: E402
 from trt_build.data.parts import pictures, read_parts, split_good  # noqa: E402
 from trt_build.figures.ranking import image_auroc  # noqa: E402
+from trt_build.methods.checkpoint import CHECKPOINT, PROGRESS, load  # noqa: E402
 from trt_build.methods.good_parts.maps import MapScale  # noqa: E402
-from trt_build.methods.loop import CHECKPOINT, PROGRESS, TrainConfig, load  # noqa: E402
+from trt_build.methods.loop import TrainConfig  # noqa: E402
 from trt_build.methods.stpm import train as module  # noqa: E402
 from trt_build.methods.stpm.network import STPM, STPMConfig  # noqa: E402
 from trt_build.methods.stpm.train import AS_PUBLISHED, train_stpm  # noqa: E402
