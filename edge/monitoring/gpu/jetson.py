@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from contextlib import suppress
@@ -45,11 +46,16 @@ class Jetson:
         self._counted: int | None = None
 
     def read(self) -> GpuState:
-        """Return the GPU's state. Raise EngineError if neither load nor temperature nor clock can be read."""
+        """Return the GPU's state. Raise EngineError if neither load nor temperature nor clock can be read.
+
+        While the GPU sleeps, its driver answers EAGAIN. Then values are missing, but the GPU is not lost.
+        """
+        clock = self._devfreq / "cur_freq"
         load = _first(self._loads)
         temperature_m = _first(self._temperatures)
-        clock_hz = _first([self._devfreq / "cur_freq"])
-        if load is None and temperature_m is None and clock_hz is None:
+        clock_hz = _first([clock])
+        known = load is not None or temperature_m is not None or clock_hz is not None
+        if not known and not any(_sleeps(path) for path in (*self._loads, *self._temperatures, clock)):
             raise EngineError(f"{self._devfreq}: neither load nor clock can be read: see `dmesg`")
         total, free = self._memory()
         return GpuState(
@@ -101,6 +107,29 @@ def _first(paths: Iterable[Path]) -> int | None:
 def _text(path: Path) -> str:
     """Return the text of a file. Return an empty text if reading fails, as it may for a driver's file."""
     try:
-        return path.read_text(errors="replace")
+        return _read(path)
     except OSError:
         return ""
+
+
+def _sleeps(path: Path) -> bool:
+    """Return whether the driver answers EAGAIN, as it does while this part of the chip has no power."""
+    try:
+        _read(path)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _read(path: Path) -> str:
+    """Return the first 64 KiB of a file as text. Raise OSError if the driver answers with an error.
+
+    Python's buffered files take EAGAIN as "no data yet" and fail with a TypeError.
+    """
+    opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(opened, 1 << 16).decode(errors="replace")
+    finally:
+        os.close(opened)

@@ -43,7 +43,11 @@ class GpuWatch:
         return state if time.monotonic() - read_s < STALE * self._every_s else LOST
 
     def _watch(self) -> None:
-        gpu = self._find()
+        try:
+            gpu = self._find()
+        except Exception:
+            _log.exception("no GPU among the metrics: looking for it failed")
+            return
         if gpu is None:
             return
         known = True
@@ -53,10 +57,12 @@ class GpuWatch:
                 state = gpu.read()
                 if not known:
                     _log.info("GPU %s can be read again", gpu.name)
-            except EngineError as error:
+            # Whatever a driver or its library does, this thread goes on: the next reading may succeed.
+            except Exception as error:
                 state = LOST
                 if known:
-                    _log.error("GPU %s cannot be read: %s", gpu.name, error)
+                    said = error if isinstance(error, EngineError) else repr(error)
+                    _log.error("GPU %s cannot be read: %s", gpu.name, said)
             known = state != LOST
             self._read = state, time.monotonic()
             self._stopping.wait(self._every_s)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from fake_gpu.build import SOURCES
 
 from edge.errors import EngineError
 from edge.monitoring.gpu import GpuState, find_gpu
@@ -142,3 +148,55 @@ def test_a_jetson_whose_files_are_gone_is_lost(orin):
             path.unlink()
     with pytest.raises(EngineError, match=r"17000000\.gpu: neither load nor clock"):
         jetson.read()
+
+
+# The line's own watch over the board; it prints each new state until it was read `times`.
+WATCH = """
+import json, logging, sys, time
+from dataclasses import asdict
+from pathlib import Path
+from edge.monitoring.gpu import GpuWatch, find_gpu
+
+logging.basicConfig(format="%(message)s")
+with GpuWatch(lambda: find_gpu(Path(sys.argv[1])), every_s=0.005) as watch:
+    end = time.monotonic() + 30
+    while (state := watch.latest()) is None or state.memory_total_bytes is None:
+        assert time.monotonic() < end, "nothing was read"
+        time.sleep(0.005)
+    print(json.dumps([asdict(state), watch._thread.is_alive()], default=sorted))
+"""
+
+
+@pytest.fixture
+def asleep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library to preload, by which the kernel seems to answer EAGAIN."""
+    if shutil.which("gcc") is None:
+        pytest.skip("no C compiler: apt-get install gcc")
+    library = tmp_path_factory.mktemp("asleep") / "asleep.so"
+    subprocess.run(
+        ["gcc", "-Wall", "-Werror", "-shared", "-fPIC", "-o", library, SOURCES / "asleep.c"], check=True
+    )
+    return library
+
+
+@pytest.mark.built
+@pytest.mark.parametrize(
+    ("part", "missing"),
+    [
+        ("thermal_zone1/temp", {"temperature_c"}),
+        ("17000000.gpu", {"utilization", "clock_hz", "clock_max_hz"}),
+        ("sys/class/", {"utilization", "temperature_c", "clock_hz", "clock_max_hz"}),
+    ],
+    ids=["its sensor", "its clock and load", "all of it"],
+)
+def test_a_gpu_that_sleeps_is_watched_on(orin, asleep, part, missing):
+    """EAGAIN from a driver is a missing value. The watch goes on, and the GPU does not count as lost."""
+    environment = {**os.environ, "LD_PRELOAD": str(asleep), "FAKE_ASLEEP": part}
+    command = [sys.executable, "-c", WATCH, str(orin.root)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    state, watched_on = json.loads(done.stdout)
+    values = {"utilization", "temperature_c", "clock_hz", "clock_max_hz"}
+    assert {name for name in values if state[name] is None} == missing
+    assert watched_on
+    assert done.stderr == ""

@@ -20,14 +20,14 @@ class Asked:
 
     def __init__(self) -> None:
         self.state = GpuState(temperature_c=50.0, throttled=frozenset(THROTTLE_REASONS[:1]))
-        self.lost = False
+        self.lost: Exception | None = None
         self.answering = threading.Event()
         self.answering.set()
 
     def read(self) -> GpuState:
         self.answering.wait(60)
         if self.lost:
-            raise EngineError("fell off the bus")
+            raise self.lost
         return self.state
 
 
@@ -54,19 +54,28 @@ def test_the_watch_follows_the_gpu(asked):
         assert watch.latest().temperature_c == 60.0
 
 
-def test_a_lost_gpu_is_logged_once_and_noticed_when_it_is_back(asked, caplog):
-    """A GPU that is gone does not fill the log, tells nothing, and never ends the line."""
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (EngineError("fell off the bus"), "fell off the bus"),
+        (TypeError("no bytes"), "TypeError('no bytes')"),
+        (MemoryError(), "MemoryError()"),
+    ],
+    ids=["lost", "a library's mistake", "short memory"],
+)
+def test_a_lost_gpu_is_logged_once_and_noticed_when_it_is_back(asked, caplog, error, said):
+    """A GPU that is gone does not fill the log, tells nothing, and never ends the line, whatever failed."""
     caplog.set_level(logging.INFO)
     with GpuWatch(lambda: asked, every_s=0.001) as watch:
         until(lambda: watch.latest() == asked.state)
         for _ in range(2):
-            asked.lost = True
+            asked.lost = error
             until(lambda: watch.latest() == LOST)
             time.sleep(0.02)  # some more readings
-            asked.lost = False
+            asked.lost = None
             until(lambda: watch.latest() == asked.state)
-    said = ["GPU asked cannot be read: fell off the bus", "GPU asked can be read again"]
-    assert [record.message for record in caplog.records] == 2 * said
+    messages = [f"GPU asked cannot be read: {said}", "GPU asked can be read again"]
+    assert [record.message for record in caplog.records] == 2 * messages
 
 
 def test_a_driver_that_hangs_holds_nobody_up_and_keeps_no_old_state(asked):
@@ -86,3 +95,16 @@ def test_without_a_gpu_there_is_nothing_to_tell():
         watch._thread.join(30)
         assert watch.latest() is None
         assert not watch._thread.is_alive()
+
+
+def test_a_search_that_fails_is_no_gpu(caplog):
+    """A library that breaks while it looks for a GPU is logged with its traceback, and the line goes on."""
+
+    def find():
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "a name that is no text")
+
+    with GpuWatch(find, every_s=60) as watch:
+        watch._thread.join(30)
+        assert watch.latest() is None
+    assert "no GPU among the metrics: looking for it failed" in caplog.text
+    assert "a name that is no text" in caplog.text
