@@ -55,9 +55,30 @@ def compiler(folder: Path, script: str) -> None:
     (folder / "nvcc").chmod(0o755)
 
 
+#: A variable of nvcc's own. A user's compiler may warn of more than the ones that these tests run with.
+STRICT = {"NVCC_APPEND_FLAGS": "-Werror all-warnings"}
+
+
 @pytest.mark.built
-def test_one_file_serves_every_card(tmp_path: Path) -> None:
-    """From Turing to Blackwell and both Jetsons; a later card has PTX to start from. A line finds it."""
+def test_a_warning_stops_no_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warning of the compiler does not keep a user from the kernel; only these tests are strict."""
+    nvcc()
+    source = tmp_path / "warned.cu"
+    source.write_text('extern "C" __global__ void warp(int *out) { int never_used; *out = 1; }\n')
+    monkeypatch.setattr(kernels, "SOURCE", source)
+    monkeypatch.setattr(kernels, "CAPABILITIES", (75,))
+    assert compile_kernels(tmp_path / "engines").is_file()
+    for name, flags in STRICT.items():
+        monkeypatch.setenv(name, flags)
+    with pytest.raises(EngineError, match="never_used"):
+        compile_kernels(tmp_path / "strict")
+
+
+@pytest.mark.built
+def test_one_file_serves_every_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From Turing to Blackwell and both Jetsons, without a warning; a later card has PTX to start from."""
+    for name, flags in STRICT.items():
+        monkeypatch.setenv(name, flags)
     known = subprocess.run(
         [nvcc(), "--list-gpu-arch"], capture_output=True, text=True, check=True
     ).stdout.split()
@@ -113,4 +134,5 @@ def test_an_older_compiler_makes_what_it_knows(bare: Path) -> None:
         '*) for word; do test "$before" = -o && echo "$@" > "$word"; before=$word; done;; esac; exit 0',
     )
     asked = compile_kernels(bare / "engines").read_text()
+    assert "-Werror" not in asked
     assert re.findall(r"code=(\w+)", asked) == ["sm_80", "sm_87", "sm_90", "compute_90"]
