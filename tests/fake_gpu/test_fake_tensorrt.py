@@ -70,3 +70,89 @@ def test_the_fake_tensorrt_runs_no_batch_beyond_its_profile(bench: Machine) -> N
         "run": True,
         "left": {"contexts": 1},
     }
+
+
+# `launched(counts)` captures a run of each count on one context, launches the first, and returns what it gave.
+GRAPHS = """
+    import ctypes
+    import tensorrt as trt
+    driver = ctypes.CDLL("libcuda.so.1")
+    engine = trt.Runtime(trt.Logger()).deserialize_cuda_engine({plan!r})
+    stream = cuda.Stream(1)
+    handle = ctypes.c_void_p(stream.handle)
+    image, score, got = on_device(1, 2), on_device(0, 0), cuda.pagelocked_zeros(1, np.float32)
+
+    def graph_of(context, count, warm=True):
+        context.set_input_shape("image", (count, 4))
+        context.set_tensor_address("image", int(image))
+        context.set_tensor_address("score", int(score))
+        if warm:
+            context.execute_async_v3(stream.handle)
+            stream.synchronize()
+        graph, executable = ctypes.c_void_p(), ctypes.c_void_p()
+        driver.cuStreamBeginCapture_v2(handle, 0)
+        context.execute_async_v3(stream.handle)
+        if driver.cuStreamEndCapture(handle, ctypes.byref(graph)):
+            return None
+        driver.cuGraphInstantiateWithFlags(ctypes.byref(executable), graph, ctypes.c_ulonglong(0))
+        return executable
+
+    def launched(graph):
+        driver.cuGraphLaunch(graph, handle)
+        cuda.memcpy_dtoh_async(got, score, stream)
+        stream.synchronize()
+        return float(got[0])
+"""
+
+
+def test_a_graph_of_the_fake_tensorrt_is_lost_when_its_context_takes_another_shape(bench: Machine) -> None:
+    """A context has the state of its last shape, as TensorRT documents: each graph needs its own context."""
+    script = f"""{GRAPHS.format(plan=json.dumps(PLAN).encode())}
+    one, two = engine.create_execution_context(), engine.create_execution_context()
+    graph = graph_of(one, 1)
+    said["alone"] = launched(graph)
+    graph_of(two, 2)
+    said["own context"] = launched(graph)
+    graph_of(one, 2)
+    said["same context"] = launched(graph)
+    """
+    said = bench.says(script)
+    assert said["own context"] == said["alone"] != 0
+    assert said["same context"] != said["alone"]
+
+
+@pytest.mark.parametrize(
+    ("plan", "warm", "captured"),
+    [(PLAN, True, True), (PLAN, False, False), ({**PLAN, "uncapturable": True}, True, False)],
+    ids=["after a run", "without a run before", "a network that waits for the host"],
+)
+def test_the_fake_tensorrt_is_captured_only_after_a_plain_run(
+    bench: Machine, plan: dict[str, object], warm: bool, captured: bool
+) -> None:
+    """The first run with a shape loads what it needs, which no capture allows; some networks never are."""
+    script = f"""{GRAPHS.format(plan=json.dumps(plan).encode())}
+    context = engine.create_execution_context()
+    said["captured"] = graph_of(context, 1, {warm}) is not None
+    context.execute_async_v3(stream.handle)
+    cuda.memcpy_dtoh_async(got, score, stream)
+    stream.synchronize()
+    said["plain"] = float(got[0]) > 0
+    """
+    assert bench.says(script) == {"captured": captured, "plain": True}
+
+
+def test_contexts_of_the_fake_tensorrt_share_scratch_memory_that_they_are_given(bench: Machine) -> None:
+    """Without memory of its own a context runs only once it was given enough."""
+    script = f"""{GRAPHS.format(plan=json.dumps(PLAN).encode())}
+    scratch, size = cuda.mem_alloc(4096), engine.device_memory_size_v2
+    before = fake.count("allocations")
+    strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
+    contexts = [engine.create_execution_context(strategy) for _ in range(2)]
+    said["runs"] = []
+    for context, given in zip(contexts, (size - 1, size)):
+        graph_of(context, 1)
+        said["runs"].append(context.execute_async_v3(stream.handle))
+        context.set_device_memory(int(scratch), given)
+        said["runs"].append(context.execute_async_v3(stream.handle))
+    """
+    assert bench.says(script) == {"runs": [False, False, False, True]}

@@ -2,20 +2,35 @@
 #pragma once
 #include <mutex>
 
+#include "fake_graphs.h"
 #include "fake_memory.h"
-#include "fake_streams.h"
 
 inline std::recursive_mutex one_at_a_time;
 inline thread_local std::vector<CUcontext> current;  // the stack of contexts of this thread
 inline char primary;  // its address is the handle of the only context
+inline std::map<std::string, long> calls;  // of the driver, by function
+
+// Count a call, whose function is the one that calls this, and let it cost the host its time.
+inline void note(const char *function = __builtin_FUNCTION()) {
+  std::lock_guard<std::recursive_mutex> lock(one_at_a_time);
+  ++calls[function];
+  if (virtual_time) advance(static_cast<int64_t>(cost("call", function)));
+}
 
 // One call of the driver: alone, in a context, and in vain once the device is lost.
 template <class Body>
-CUresult call(Body body) {
+CUresult call(Body body, const char *function = __builtin_FUNCTION()) {
   std::lock_guard<std::recursive_mutex> lock(one_at_a_time);
+  note(function);
   if (lost) return lost;
   if (current.empty()) return CUDA_ERROR_INVALID_CONTEXT;
   return body();
+}
+
+// A call that a capture of this thread does not allow: it allocates, frees, waits or asks.
+template <class Body>
+CUresult call_outside_captures(Body body, const char *function = __builtin_FUNCTION()) {
+  return call([&] { return is_forbidden() ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED : body(); }, function);
 }
 
 // The result of a call, counted as one more (or one fewer) of these where it went well.
@@ -41,4 +56,12 @@ inline void settle() {
 inline CUresult waited(const char *what) {
   ++counted[what];
   return lost;
+}
+
+// The first launch of a function or a graph loads it, which costs the host time.
+inline void launched(bool &before) {
+  if (before) return;
+  before = true;
+  ++counted["first_launches"];
+  if (virtual_time) advance(static_cast<int64_t>(cost("first_launch")));
 }

@@ -11,6 +11,7 @@ struct Function {
   std::string name;
   void (*run)(void **, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned);
   const int *sizes;  // bytes of each parameter, ended by 0
+  bool launched = false;
 };
 
 // Where each parameter lies in a packed buffer, and last how long that is; each lies at a multiple of its

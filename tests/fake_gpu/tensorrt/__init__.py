@@ -59,6 +59,10 @@ class TensorIOMode(Enum):
     NONE, INPUT, OUTPUT = range(3)
 
 
+class ExecutionContextAllocationStrategy(Enum):
+    STATIC, ON_PROFILE_CHANGE, USER_MANAGED = range(3)
+
+
 class DataType(Enum):
     FLOAT, UINT8 = "float32", "uint8"
 
@@ -75,7 +79,7 @@ class Runtime:
 
     def deserialize_cuda_engine(self, plan: bytes) -> ICudaEngine | None:
         try:
-            found = json.loads(bytes(plan))
+            found = {"uncapturable": False, **json.loads(bytes(plan))}
         except ValueError:
             self.logger.log(ILogger.Severity.ERROR, "the plan is cut short or is none")
             return None
@@ -97,7 +101,7 @@ class ICudaEngine:
         self._plan, self._logger = plan, logger
         self._tensors: dict[str, dict[str, Any]] = plan["inputs"] | plan["outputs"]
         self._weights = _Memory(plan["weights_bytes"])
-        self._kernels = {name: _kernel(name) for name in ("mix", "copy")}
+        self._kernels: dict[int, dict[str, ctypes.c_void_p]] = {}  # by how many samples they are for
         self.num_io_tensors = len(self._tensors)
         outputs = plan["outputs"].values()
         floats = sum(math.prod(output["shape"]) for output in outputs) * plan["batch"]
@@ -125,21 +129,39 @@ class ICudaEngine:
     def create_engine_inspector(self) -> EngineInspector:
         return EngineInspector(self._plan)
 
-    def create_execution_context(self) -> IExecutionContext | None:
+    def create_execution_context(
+        self, strategy: ExecutionContextAllocationStrategy = ExecutionContextAllocationStrategy.STATIC
+    ) -> IExecutionContext | None:
+        managed = strategy is ExecutionContextAllocationStrategy.USER_MANAGED
         try:
-            return IExecutionContext(self, _Memory(self.device_memory_size_v2))
+            return IExecutionContext(self, None if managed else _Memory(self.device_memory_size_v2))
         except _DriverError as error:
             self._logger.log(ILogger.Severity.ERROR, f"no scratch memory: {error}")
             return None
 
+    def kernels_for(self, count: int) -> dict[str, ctypes.c_void_p]:
+        """The kernels for so many samples, which are loaded when they are first needed."""
+        if count not in self._kernels:
+            self._kernels[count] = {name: _kernel(name) for name in ("prepare", "mix", "copy")}
+        return self._kernels[count]
+
 
 class IExecutionContext:
-    """One run of an engine at a time, in scratch memory of its own."""
+    """One run of an engine at a time, in scratch memory of its own or of the caller's."""
 
-    def __init__(self, engine: ICudaEngine, scratch: _Memory) -> None:
-        self.engine, self._scratch = engine, scratch
+    def __init__(self, engine: ICudaEngine, scratch: _Memory | None) -> None:
+        self.engine, self._owned = engine, scratch
+        self._scratch = scratch.address if scratch else None
+        self._told = _Memory(4)  # for how many samples it was prepared last
+        self._prepared = 0
         self._counts: dict[str, int] = {}
         self._addresses: dict[str, int] = {}
+
+    def set_device_memory(self, memory: int, size: int) -> None:
+        if memory % 256 or size < self.engine.device_memory_size_v2:
+            self._refuse(f"{size} bytes at {memory:#x} are no scratch memory")
+        else:
+            self._scratch = memory
 
     def set_input_shape(self, name: str, shape: Sequence[int]) -> bool:
         plan = self.engine._plan
@@ -166,31 +188,45 @@ class IExecutionContext:
         missing = [name for name in self.engine._tensors if name not in self._addresses] + self.infer_shapes()
         if missing or len(set(self._counts.values())) != 1:
             return self._refuse(f"not all shapes and addresses are set: {missing or self._counts}")
-        count, at = next(iter(self._counts.values())), self._scratch.address
+        count, at = next(iter(self._counts.values())), self._scratch
+        if at is None:
+            return self._refuse("there is no scratch memory")
         try:
+            kernels = self.engine.kernels_for(count)
+            if plan["uncapturable"]:
+                _call("cuStreamSynchronize", ctypes.c_void_p(stream_handle))
+            if count != self._prepared:
+                self._launch(kernels["prepare"], 1, stream_handle, (self._told.address,), (count,))
+                self._prepared = count
             for output in plan["outputs"].values():
                 elements = math.prod(output["shape"])
                 for order, (name, put) in enumerate(plan["inputs"].items()):
                     nbytes = math.prod(put["shape"]) * np.dtype(put["dtype"]).itemsize
                     numbers = (elements, nbytes, output["salt"] + order, order == 0, plan["poison"])
-                    self._launch("mix", count, stream_handle, (at, self._addresses[name]), numbers)
+                    places = (at, self._addresses[name], self._told.address)
+                    self._launch(kernels["mix"], count, stream_handle, places, numbers)
                 at += 4 * elements * count
-            at = self._scratch.address
+            at = self._scratch
             for name, output in plan["outputs"].items():
                 nbytes = 4 * math.prod(output["shape"]) * count
-                self._launch("copy", 1, stream_handle, (self._addresses[name], at), (nbytes,))
+                self._launch(kernels["copy"], 1, stream_handle, (self._addresses[name], at), (nbytes,))
                 at += nbytes
         except _DriverError as error:
             return self._refuse(str(error))
         return True
 
     def _launch(
-        self, kernel: str, blocks: int, stream: int, pointers: Sequence[int], numbers: Sequence[int]
+        self,
+        kernel: ctypes.c_void_p,
+        blocks: int,
+        stream: int,
+        pointers: Sequence[int],
+        numbers: Sequence[int],
     ) -> None:
         values = [*map(ctypes.c_uint64, pointers), *map(ctypes.c_int, numbers)]
         places = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
         handle = ctypes.c_void_p(stream)
-        _call("cuLaunchKernel", self.engine._kernels[kernel], blocks, 1, 1, 1, 1, 1, 0, handle, places, None)
+        _call("cuLaunchKernel", kernel, blocks, 1, 1, 1, 1, 1, 0, handle, places, None)
 
     def _refuse(self, text: str) -> bool:
         self.engine._logger.log(ILogger.Severity.ERROR, text)
