@@ -28,13 +28,13 @@ class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     runtime: Runtime
     version: str  # of the runtime
-    compute_capability: tuple[int, int] | None  # None: compiled without a GPU, for all GPUs
+    compute_capability: tuple[int, int] | None  # None: compiled without a GPU, for those of `capabilities`
     driver: int | None  # newest CUDA version that the driver supports, 1000 * major + 10 * minor
     gpu: str = ""  # its name, for people
 
     def __str__(self) -> str:
         capability = (
-            "any GPU" if self.compute_capability is None else "sm_{}{}".format(*self.compute_capability)
+            "RTX GPUs" if self.compute_capability is None else "sm_{}{}".format(*self.compute_capability)
         )
         driver = (
             "" if self.driver is None else f", CUDA driver {self.driver // 1000}.{self.driver % 1000 // 10}"
@@ -53,12 +53,18 @@ class Compiled(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     target: Target
     portable: bool = False  # version-compatible: runs on later versions of the same major, with any driver
     stripped: bool = False  # without weights; they are filled in from the graph when it is loaded
+    capabilities: tuple[tuple[int, int], ...] = ()  # compiled without a GPU: of the GPUs that can run it
     file: File  # the plan, by its name in the folder
 
     @property
     def key(self) -> str:
         """The hash of the engine's properties, which the names of the engine's files contain."""
         return key(self.graph, self.precision, self.batch, self.target, self.portable, self.stripped)
+
+    @property
+    def kernels(self) -> str:
+        """The name of the file with the kernels that TensorRT-RTX compiled for the engine on the GPU itself."""
+        return f"{self.file.path.removesuffix('.engine')}.kernels"
 
     def unfit(self, here: Target) -> str | None:
         """Return in words why the engine cannot run on this machine, `here`. Return None if it can."""
@@ -67,6 +73,9 @@ class Compiled(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             return f"it is for {mine.runtime}"
         if mine.version != here.version and not (self.portable and _follows(mine.version, here.version)):
             return f"it was built by {mine.runtime} {mine.version}, and here is {here.version}"
+        if mine.compute_capability is None and here.compute_capability not in (None, *self.capabilities):
+            built = ", ".join("sm_{}{}".format(*capability) for capability in self.capabilities)
+            return f"it was built without a GPU, for {built or 'none that it names'}, and here is {here}"
         if mine.compute_capability not in (None, here.compute_capability):
             return f"it is for another GPU ({mine.gpu or 'unnamed'}): {mine}"
         if mine.driver not in (None, here.driver) and not self.portable:

@@ -19,6 +19,7 @@ from .base import Image, Outputs, Reference, Sample, check_samples
 from .compiled import ENGINES, Compiled, fitting, kept, read_plan
 from .cuda import NON_BLOCKING, Pinned, driver_errors, driver_library, memory_left, open_device
 from .lanes import Binding, Features, Lane
+from .rtx import Kernels, check_valid
 from .trt_library import check_installed, load_runtime, logger, nothing_collected, target
 
 _log = logging.getLogger(__name__)
@@ -69,9 +70,14 @@ class TensorRT:
         """Load the engine for a role, judge or reference. Return it and how many samples it takes at once."""
         engine = fitting(self._bundle, role, self.precision, self._here)
         graph = self._bundle.artifact(role, self.precision).read_bytes() if engine.stripped else None
-        plan = _Plan(self._trt, self._logger, engine, read_plan(self._bundle, engine), graph)
+        kernels = self._kernels_of(engine)
+        plan = _Plan(self._trt, self._logger, engine, read_plan(self._bundle, engine), graph, kernels)
         _log.info("%s: %s, batches of up to %d", self.name, engine.file.path, engine.batch)
         return plan, engine.batch
+
+    def _kernels_of(self, engine: Compiled) -> Kernels | None:
+        """Return where the kernels are kept that are compiled when the engine runs. TensorRT compiles none."""
+        return None
 
     def _kernel(self) -> Any:
         """Return the GPU's function that warps frames; None if `trt-build build` could not compile it."""
@@ -83,7 +89,7 @@ class TensorRT:
             self._kernels = driver_library().module_from_file(str(path))
             return self._kernels.get_function("warp")
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None = None, *rest: object) -> None:
         self._opened.close()
 
     def _release(self) -> None:
@@ -126,17 +132,43 @@ class TensorRTRTX(TensorRT):
 
     runtime: Runtime = "tensorrt_rtx"
 
+    def __init__(self, bundle: Model, precision: Precision, lanes: int, threads: int) -> None:
+        super().__init__(bundle, precision, lanes, threads)
+        self._kernels_kept: list[Kernels] = []
+
+    def _kernels_of(self, engine: Compiled) -> Kernels | None:
+        self._kernels_kept.append(Kernels(self._bundle.folder / ENGINES / engine.kernels))
+        return self._kernels_kept[-1]
+
+    def __exit__(self, kind: type[BaseException] | None = None, *rest: object) -> None:
+        # A lost GPU answers nothing any more.
+        if kind is None:
+            for kernels in self._kernels_kept:
+                kernels.keep()
+        self._kernels_kept.clear()
+        super().__exit__(kind, *rest)
+
 
 class _Plan:
     """An engine that was loaded from its file, with the shapes and dtypes of its inputs and outputs."""
 
-    def __init__(self, trt: Any, logger: Any, engine: Compiled, plan: bytes, graph: bytes | None) -> None:
-        self._trt, self._logger, self._name = trt, logger, engine.file.path
+    def __init__(
+        self,
+        trt: Any,
+        logger: Any,
+        engine: Compiled,
+        plan: bytes,
+        graph: bytes | None,
+        kernels: Kernels | None,
+    ) -> None:
+        self._trt, self._logger, self._name, self._kernels = trt, logger, engine.file.path, kernels
         # The runtime has to outlive the engine.
         self._runtime = trt.Runtime(logger)
         # A portable plan carries code for the host, a small runtime of its own.
         if engine.portable:
             self._runtime.engine_host_code_allowed = True
+        if kernels:
+            check_valid(trt, self._runtime, plan, self._name)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise self._error("cannot be loaded")
@@ -161,7 +193,10 @@ class _Plan:
 
     def execution(self) -> _Execution:
         """Return the engine, ready to run on one lane. Raise EngineError if the GPU's memory is too small."""
-        context = self._engine.create_execution_context()
+        if self._kernels:
+            context = self._kernels.context(self._trt, self._engine)
+        else:
+            context = self._engine.create_execution_context()
         if context is None:
             needed = self._engine.device_memory_size_v2 / 2**20
             raise self._error(

@@ -18,27 +18,33 @@ from edge.bundle import describe, read_model, write_manifest
 from edge.engines.compiled import ENGINES, Compiled, Target
 from edge.image.kernel import fatbin_name
 from edge.manifest import File, Manifest, Role
+from edge.recipe import Runtime
 
-VERSION, CAPABILITY, DRIVER = "10.13.3.9", (8, 7), 13000  # of the fakes
+VERSIONS: dict[Runtime, str] = {"tensorrt": "10.13.3.9", "tensorrt_rtx": "1.7.1.116"}  # of the fakes
+VERSION, CAPABILITY, DRIVER = VERSIONS["tensorrt"], (8, 7), 13000
 SALTS = (7, 19, 31)  # of the first, second and third output of a network
 POISON = 255  # a picture that begins with this byte is answered by NaN
 FEATURES = ((1, 32, 32), (1, 8, 8))  # shapes of a master's features, in the manifest's order
 
 
-def write_engines(bundle: Path, *, batch: int = 1, kernels: bool = False, **more: Any) -> Path:
+def write_engines(
+    bundle: Path, *, batch: int = 1, kernels: bool = False, runtime: Runtime = "tensorrt", **more: Any
+) -> Path:
     """Add engines of every role of a bundle, as `trt-build build` would; `more` goes into their plans.
 
-    With `kernels`, add what the fake driver takes for those that warp frames.
+    With `kernels`, add what the fake driver takes for those that warp frames. Engines of `tensorrt_rtx` are
+    built without a GPU, for the fake one.
     """
+    more = {"version": VERSIONS[runtime], "capabilities": [CAPABILITY], **more}
     manifest = read_model(bundle).manifest
     image = {"dtype": "uint8", "shape": manifest.input.shape[1:]}
     features = _floats(dict(zip(manifest.features, FEATURES, strict=False)))
     outputs = _floats({name: shape[1:] for name, shape in manifest.outputs.items()})
-    _write(
-        bundle, "judge", {"inputs": {"image": image, **features}, "outputs": outputs, "batch": batch, **more}
-    )
+    judge = {"inputs": {"image": image, **features}, "outputs": outputs, "batch": batch, **more}
+    _write(bundle, "judge", judge, runtime)
     if features:
-        _write(bundle, "reference", {"inputs": {"master": image}, "outputs": features, "batch": 1, **more})
+        reference = {"inputs": {"master": image}, "outputs": features, "batch": 1, **more}
+        _write(bundle, "reference", reference, runtime)
     if kernels:
         (bundle / ENGINES / fatbin_name()).write_bytes(b".version 8.0")
     return bundle
@@ -48,10 +54,10 @@ def _floats(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     return {name: {"dtype": "float32", "shape": shape} for name, shape in shapes.items()}
 
 
-def _write(bundle: Path, role: Role, asked: dict[str, Any]) -> None:
+def _write(bundle: Path, role: Role, asked: dict[str, Any], runtime: Runtime) -> None:
     for output, salt in zip(asked["outputs"].values(), SALTS, strict=False):
         output["salt"] = salt
-    usual = {"version": VERSION, "portable": False, "weights_bytes": 1000, "scratch_bytes": 0, "poison": POISON}
+    usual = {"portable": False, "weights_bytes": 1000, "scratch_bytes": 0, "poison": POISON}
     data = json.dumps({**usual, **asked}).encode()
     folder = bundle / ENGINES
     folder.mkdir(exist_ok=True)
@@ -62,10 +68,16 @@ def _write(bundle: Path, role: Role, asked: dict[str, Any]) -> None:
         precision="fp32",
         graph=read_model(bundle).digest_of_graph(role, "fp32"),
         batch=asked["batch"],
-        target=Target(runtime="tensorrt", version=VERSION, compute_capability=CAPABILITY, driver=DRIVER),
+        target=_target(runtime),
+        capabilities=(CAPABILITY,) if runtime == "tensorrt_rtx" else (),
         file=File(path=path, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data)),
     )
     (folder / f"{path}.json").write_bytes(msgspec.json.encode(engine))
+
+
+def _target(runtime: Runtime) -> Target:
+    here = (CAPABILITY, DRIVER) if runtime == "tensorrt" else (None, None)
+    return Target(runtime=runtime, version=VERSIONS[runtime], compute_capability=here[0], driver=here[1])
 
 
 def promise_answers(bundle: Path, threshold: float) -> None:

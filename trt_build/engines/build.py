@@ -24,7 +24,7 @@ from edge.manifest import ModelManifest, Precision
 from edge.recipe import EngineChoice, Runtime
 from trt_build.data.cases import evenly
 from trt_build.engines.kernels import compile_kernels
-from trt_build.engines.tensorrt_builder import BuildOptions, Built, build_engine, files_of
+from trt_build.engines.tensorrt_builder import FIRST_WITH_FP8, BuildOptions, Built, build_engine, files_of
 from trt_build.engines.verify import Comparison, check_draft, noise, verify
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 PART = "engines.part"
 #: Number of pictures on which an engine of a draft is checked.
 PICTURES = 16
-#: Compute capability of the first GPUs that compute FP8.
-FIRST_WITH_FP8 = (8, 9)
 
 #: Compares an engine of the bundle with its reference; raises EngineError if the engine judges otherwise.
 Check = Callable[[Model, EngineChoice], Comparison | None]
@@ -73,7 +71,7 @@ def chosen_runtime(asked: Literal["auto"] | Runtime) -> Runtime:
 def target_here(runtime: Runtime) -> Iterator[Target]:
     """Yield what engines are built for: the TensorRT library and this machine's GPU, open in the `with` block.
 
-    If there is no GPU, raise EngineError for tensorrt, but let tensorrt_rtx build for any GPU that it knows.
+    If there is no GPU, raise EngineError for tensorrt, but let tensorrt_rtx build for the GPUs that it knows.
     """
     with ExitStack() as opened:
         device: Device | None = None
@@ -85,7 +83,7 @@ def target_here(runtime: Runtime) -> Iterator[Target]:
                     f"{error}; an engine of tensorrt is built on the device that it is to run on: build there, "
                     "or with --runtime tensorrt_rtx"
                 ) from error
-            _log.info("built for any GPU that tensorrt_rtx knows, since none is here: %s", error)
+            _log.info("built for the GPUs that tensorrt_rtx knows, since none is here: %s", error)
         version = load_runtime(runtime).__version__
         if device is None:
             yield Target(runtime=runtime, version=version, compute_capability=None, driver=None)

@@ -23,6 +23,10 @@ from trt_build.terminal.progress import bars, working
 
 #: Samples in a batch, at least, if neither the graph nor the user sets the batch size.
 USUAL_BATCH = 8
+#: Compute capability of the first GPUs that compute FP8.
+FIRST_WITH_FP8 = (8, 9)
+#: Compute capability of the first GPUs that an engine built without a GPU is for. With older ones it is slower.
+FIRST_WITHOUT_GPU = (8, 0)
 #: Number of TensorRT's errors that an error text quotes.
 TOLD = 5
 #: Phrases in TensorRT's errors and warnings that mean too little device memory.
@@ -75,10 +79,21 @@ def build_engine(
         told = key(graph, precision, batch, target, options.portable, options.stripped)
         if known := _intact(bundle, told):
             return Built(engine=known, up_to_date=True)
-        plan = _build(trt, builder, network, listener, batch=batch, path=path, target=target, options=options)
+        has_gpu = target.compute_capability is not None
+        capabilities = () if has_gpu else rtx_capabilities(trt, precision)
+        plan = _build(
+            trt,
+            builder,
+            network,
+            listener,
+            batch=batch,
+            path=path,
+            target=target,
+            options=options,
+            capabilities=capabilities,
+        )
         # The parser's memory holds the network's weights until the plan is built.
         del parser
-        has_gpu = target.compute_capability is not None
         layers = _layers(trt, listener, plan, path, options.portable) if has_gpu else None
     name = f"{role}.{precision}.{told}"
     into.mkdir(parents=True, exist_ok=True)
@@ -93,6 +108,7 @@ def build_engine(
         target=target,
         portable=options.portable,
         stripped=options.stripped,
+        capabilities=capabilities,
         file=File(**describe(into, f"{name}.engine")),
     )
     text = msgspec.json.format(msgspec.json.encode(engine), indent=2)
@@ -100,13 +116,13 @@ def build_engine(
     return Built(engine=engine)
 
 
-def files_of(engine: Compiled) -> tuple[str, str, str]:
-    """Return the names of an engine's files: the engine, the report on its layers, and the description.
+def files_of(engine: Compiled) -> tuple[str, str, str, str]:
+    """Return the names of an engine's files: engine, report on its layers, compiled kernels, description.
 
     The files must be written in this order, because readers take an engine with a description as complete.
     """
     name = engine.file.path
-    return name, f"{name.removesuffix('.engine')}.layers.json", f"{name}.json"
+    return name, f"{name.removesuffix('.engine')}.layers.json", engine.kernels, f"{name}.json"
 
 
 def _intact(bundle: Model, told: str) -> Compiled | None:
@@ -193,6 +209,7 @@ def _build(
     path: Path,
     target: Target,
     options: BuildOptions,
+    capabilities: Sequence[tuple[int, int]],
 ) -> bytes:
     """Build the engine and return it as bytes, as they are stored in a file.
 
@@ -216,8 +233,8 @@ def _build(
     timings = timing_file(target) if measures else None
     if timings:
         use_timings(config, timings)
-    if not measures and target.compute_capability is not None:
-        _for_this_gpu(trt, config)
+    if not measures:
+        _for_rtx(trt, config, capabilities)
     with working(f"building {path.name}"), bars() as shown, keeping_ctrl_c() as stop_if_asked:
         config.progress_monitor = monitor_of(trt, shown, stop_if_asked)
         plan = _run(builder, network, config)
@@ -251,10 +268,23 @@ def _profile(builder: Any, network: Any, batch: int) -> Any:
     return profile
 
 
-def _for_this_gpu(rtx: Any, config: Any) -> None:
-    """Make RTX build for this machine's GPU alone. By default it builds for all GPUs but the oldest."""
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(rtx.ComputeCapability.CURRENT, 0)
+def rtx_capabilities(rtx: Any, precision: Precision) -> tuple[tuple[int, int], ...]:
+    """Return the compute capabilities of the GPUs that RTX builds for without a GPU, as (major, minor)."""
+    first = FIRST_WITH_FP8 if precision == "fp8" else FIRST_WITHOUT_GPU
+    known = sorted(divmod(int(one), 10) for one in rtx.ComputeCapability.__members__.values())
+    return tuple(capability for capability in known if capability >= first)
+
+
+def _for_rtx(rtx: Any, config: Any, capabilities: Sequence[tuple[int, int]]) -> None:
+    """Make RTX build for GPUs of these compute capabilities. Without any, for this machine's GPU alone."""
+    # By default RTX may allocate memory while a network runs, which a CUDA graph cannot hold.
+    config.set_flag(rtx.BuilderFlag.REQUIRE_USER_ALLOCATION)
+    targets = [rtx.ComputeCapability(10 * major + minor) for major, minor in capabilities]
+    targets = targets or [rtx.ComputeCapability.CURRENT]
+    config.num_compute_capabilities = len(targets)
+    for index, target in enumerate(targets):
+        if not config.set_compute_capability(target, index):
+            raise EngineError(f"tensorrt_rtx does not build for GPUs of {target}")
 
 
 def _run(builder: Any, network: Any, config: Any) -> Any:

@@ -129,12 +129,16 @@ def test_a_portable_engine_outlives_its_driver(bundle: Bundle) -> None:
     assert portable.unfit(of(HERE, compute_capability=(9, 0))) is not None
 
 
-def test_an_engine_that_was_built_without_a_gpu_runs_on_any(bundle: Bundle) -> None:
-    """As TensorRT-RTX builds them."""
-    here = of(HERE, runtime="tensorrt_rtx", version="1.7.1.116")
-    engine = put(bundle, of(here, compute_capability=None, driver=None, gpu=""))
+def test_an_engine_that_was_built_without_a_gpu_runs_on_those_that_it_names(bundle: Bundle) -> None:
+    """As TensorRT-RTX builds them: for the RTX series, and not for what else there is in the world."""
+    here = of(HERE, runtime="tensorrt_rtx", version="1.7.1.116", compute_capability=(8, 9))
+    anywhere = of(here, compute_capability=None, driver=None, gpu="")
+    engine = put(bundle, anywhere, capabilities=((8, 6), (8, 9)))
     assert fitting(bundle, "judge", "int8", here) == engine
-    assert "any GPU" in str(engine.target)
+    hopper = refusal(bundle, of(here, compute_capability=(9, 0)))
+    assert "it was built without a GPU, for sm_86, sm_89, and here is tensorrt_rtx 1.7.1.116, sm_90" in hopper
+    silent = msgspec.structs.replace(engine, capabilities=())
+    assert "for none that it names" in str(silent.unfit(here))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ pycuda, and refuses by logging an error and returning None or False.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import json
 import math
 import os
@@ -74,6 +75,8 @@ def nptype(dtype: DataType) -> type:
 class Runtime:
     """Turns plans into engines."""
 
+    version = __version__
+
     def __init__(self, logger: ILogger) -> None:
         self.logger, self.engine_host_code_allowed = logger, False
 
@@ -83,15 +86,18 @@ class Runtime:
         except ValueError:
             self.logger.log(ILogger.Severity.ERROR, "the plan is cut short or is none")
             return None
-        if found["version"] != __version__ and not (found["portable"] and self.engine_host_code_allowed):
-            text = f"the plan was built by version {found['version']}, this library is {__version__}"
+        if found["version"] != self.version and not (found["portable"] and self.engine_host_code_allowed):
+            text = f"the plan was built by version {found['version']}, this library is {self.version}"
             self.logger.log(ILogger.Severity.ERROR, text)
             return None
         try:
-            return ICudaEngine(found, self.logger)
+            return self.engine(found)
         except _DriverError as error:
             self.logger.log(ILogger.Severity.ERROR, str(error))
             return None
+
+    def engine(self, plan: dict[str, Any]) -> ICudaEngine:
+        return ICudaEngine(plan, self.logger)
 
 
 class ICudaEngine:
@@ -99,6 +105,7 @@ class ICudaEngine:
 
     def __init__(self, plan: dict[str, Any], logger: ILogger) -> None:
         self._plan, self._logger = plan, logger
+        self.key = hashlib.sha256(json.dumps(plan).encode()).hexdigest()
         self._tensors: dict[str, dict[str, Any]] = plan["inputs"] | plan["outputs"]
         self._weights = _Memory(plan["weights_bytes"])
         self._kernels: dict[int, dict[str, ctypes.c_void_p]] = {}  # by how many samples they are for
@@ -132,9 +139,13 @@ class ICudaEngine:
     def create_execution_context(
         self, strategy: ExecutionContextAllocationStrategy = ExecutionContextAllocationStrategy.STATIC
     ) -> IExecutionContext | None:
+        return self.context(IExecutionContext, strategy)
+
+    def context(self, kind: type[IExecutionContext], strategy: ExecutionContextAllocationStrategy) -> Any:
+        """Return a context of this class, or None if the GPU has no scratch memory for it."""
         managed = strategy is ExecutionContextAllocationStrategy.USER_MANAGED
         try:
-            return IExecutionContext(self, None if managed else _Memory(self.device_memory_size_v2))
+            return kind(self, None if managed else _Memory(self.device_memory_size_v2))
         except _DriverError as error:
             self._logger.log(ILogger.Severity.ERROR, f"no scratch memory: {error}")
             return None
@@ -183,6 +194,10 @@ class IExecutionContext:
         """The inputs whose shape is not said."""
         return [name for name in self.engine._plan["inputs"] if name not in self._counts]
 
+    def salt(self, output: dict[str, Any]) -> int:
+        """By what an output's bytes are mixed."""
+        return int(output["salt"])
+
     def execute_async_v3(self, stream_handle: int) -> bool:
         plan = self.engine._plan
         missing = [name for name in self.engine._tensors if name not in self._addresses] + self.infer_shapes()
@@ -202,7 +217,7 @@ class IExecutionContext:
                 elements = math.prod(output["shape"])
                 for order, (name, put) in enumerate(plan["inputs"].items()):
                     nbytes = math.prod(put["shape"]) * np.dtype(put["dtype"]).itemsize
-                    numbers = (elements, nbytes, output["salt"] + order, order == 0, plan["poison"])
+                    numbers = (elements, nbytes, self.salt(output) + order, order == 0, plan["poison"])
                     places = (at, self._addresses[name], self._told.address)
                     self._launch(kernels["mix"], count, stream_handle, places, numbers)
                 at += 4 * elements * count

@@ -20,7 +20,7 @@ class NetworkDefinitionCreationFlag(IntEnum):
 
 
 class BuilderFlag(Enum):
-    TF32, VERSION_COMPATIBLE, STRIP_PLAN, REFIT_IDENTICAL = range(4)
+    TF32, VERSION_COMPATIBLE, STRIP_PLAN, REFIT_IDENTICAL, REQUIRE_USER_ALLOCATION = range(5)
 
 
 class ProfilingVerbosity(Enum):
@@ -85,7 +85,11 @@ class _Timings:
         return b"timings " + str(self.builds).encode()
 
 
-class _Config:
+class Config:
+    """What the builder is told besides the network."""
+
+    told: dict[str, Any] = {}  # noqa: RUF012  (what a library of another kind says in its plans)
+
     def __init__(self) -> None:
         self.flags_set = {BuilderFlag.TF32}
         self.progress_monitor: Any = None
@@ -127,13 +131,13 @@ class Builder:
     def create_network(self, flags: int) -> _Network:
         return _Network(flags)
 
-    def create_builder_config(self) -> _Config:
-        return _Config()
+    def create_builder_config(self) -> Config:
+        return Config()
 
     def create_optimization_profile(self) -> _Profile:
         return _Profile()
 
-    def build_serialized_network(self, network: _Network, config: _Config) -> bytes | None:
+    def build_serialized_network(self, network: _Network, config: Config) -> bytes | None:
         monitor = config.progress_monitor
         monitor.phase_start("Building", None, len(network.outputs))
         if not all(monitor.step_complete("Building", step) for step in range(len(network.outputs))):
@@ -154,6 +158,7 @@ class Builder:
             "weights_bytes": 1000,
             "scratch_bytes": 0,
             "poison": POISON,
+            **config.told,
             "asked": {
                 "flags": sorted(flag.name for flag in config.flags_set),
                 "network": network.flags,

@@ -21,6 +21,7 @@ from fake_gpu.plans import CAPABILITY, DRIVER, VERSION, promise_answers, write_e
 
 from edge.bundle import Bundle, read_model, write_manifest
 from edge.engines.compiled import ENGINES, Compiled
+from edge.engines.sealed import read_sealed
 from edge.image.kernel import fatbin_name
 from trt_build.engines.tensorrt_builder import files_of
 
@@ -106,6 +107,19 @@ def test_the_next_build_knows_what_the_first_has_measured(
     assert by_batch == {2: 0, 4: 1}
     (kept_timings,) = (tmp_path / "cache" / "linejudge" / "timing").iterdir()
     assert kept_timings.name == f"tensorrt-{VERSION}-sm87.cache"
+
+
+def test_kernels_that_rtx_compiled_for_the_check_are_kept(device: Machine, made_for_it: Bundle) -> None:
+    """So the line starts with the very kernels that reproduced the golden frames, and compiles none."""
+    done = device.run(COMMAND, "build", str(made_for_it.folder), "--runtime", "tensorrt_rtx")
+    assert done.returncode == 0, done.stderr
+    (engine,) = engines(made_for_it)
+    assert engine.capabilities == ()  # built on the GPU, for it alone
+    asked = asked_of(made_for_it, engine)["flags"]
+    assert asked == ["REQUIRE_USER_ALLOCATION"]
+    shapes = json.loads(read_sealed(made_for_it.folder / ENGINES / engine.kernels, ""))["shapes"]
+    assert shapes
+    assert "rtx fp32 8\n" in device.run(TAKEN, str(made_for_it.folder)).stdout
 
 
 @pytest.mark.parametrize("up_to_date", [False, True], ids=["just built", "built before"])
