@@ -42,6 +42,13 @@ class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return f"{self.runtime} {self.version}, {capability}{driver}"
 
 
+class Measured(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How fast a judge's engine is, as `trt-build build` measured it on the GPU that it was built on."""
+
+    ms: float  # median time of one part alone, from its picture to its outputs on the CPU
+    runs: PositiveInt  # parts that were timed
+
+
 class Compiled(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The description of a compiled engine. It lies beside the engine as a `.json` file."""
 
@@ -54,6 +61,7 @@ class Compiled(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     portable: bool = False  # version-compatible: runs on later versions of the same major, with any driver
     stripped: bool = False  # without weights; they are filled in from the graph when it is loaded
     capabilities: tuple[tuple[int, int], ...] = ()  # compiled without a GPU: of the GPUs that can run it
+    measured: Measured | None = None  # None: without a GPU, or of a reference
     file: File  # the plan, by its name in the folder
 
     @property

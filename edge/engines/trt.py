@@ -266,8 +266,8 @@ class _References:
         return features
 
 
-def built_precisions(runtime: Runtime, bundle: Model) -> list[Precision]:
-    """Return the precisions in which the bundle has engines that run here. Raise EngineError if it has none."""
+def built_engines(runtime: Runtime, bundle: Model) -> dict[Precision, Compiled]:
+    """Return the judge's engines that run here, by precision. Raise EngineError if there are none."""
     check_installed(runtime)
     if not any(kept(bundle.folder)):
         raise EngineError(
@@ -277,16 +277,15 @@ def built_precisions(runtime: Runtime, bundle: Model) -> list[Precision]:
     with open_device() as device:
         here = target(runtime, load_runtime(runtime), device)
     roles: tuple[Role, ...] = ("judge", "reference") if bundle.manifest.features else ("judge",)
-    found: list[Precision] = []
+    found: dict[Precision, Compiled] = {}
     errors: list[EngineError] = []
     for precision in bundle.manifest.precisions():
         try:
-            for role in roles:
-                fitting(bundle, role, precision, here)
+            fit = {role: fitting(bundle, role, precision, here) for role in roles}
         except EngineError as error:
             errors.append(error)
         else:
-            found.append(precision)
+            found[precision] = fit["judge"]
     if not found:
         raise errors[0]
     return found

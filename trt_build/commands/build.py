@@ -9,12 +9,13 @@ import typer
 
 from edge.bundle import Bundle, Model, read_model
 from edge.errors import EngineError
-from edge.recipe import Runtime
+from edge.recipe import EngineChoice, Runtime
 from trt_build.commands.verify import print_comparison
 from trt_build.methods.table import method_of
 from trt_build.terminal.console import console
 
 if TYPE_CHECKING:
+    from edge.engines.compiled import Measured
     from trt_build.engines.build import Result
 
 
@@ -79,6 +80,7 @@ def build(
 
     read = read_model(folder)
     refused = 0
+    times: dict[str, Measured] = {}
     try:
         with building.target_here(building.chosen_runtime(runtime)) as here:
             console.print(f"for {here}")
@@ -92,12 +94,27 @@ def build(
             for result in building.build_engines(read, precisions, here, options, check):
                 _print_result(read, result, verified=verified)
                 refused += bool(result.refused)
+                if result.measured:
+                    times[result.precision] = result.measured
+            if times:
+                _print_times(read, here.runtime, times)
     except KeyboardInterrupt:
         console.print("stopped; of what was not finished nothing is left")
         raise typer.Exit(130) from None
     if refused:
         raise EngineError(f"{refused} of {len(precisions)} engines judge otherwise and were deleted; see above")
     console.print("next: " + ("edge run" if isinstance(read, Bundle) else "trt-build calibrate"))
+
+
+def _print_times(read: Model, runtime: Runtime, times: dict[str, Measured]) -> None:
+    """Print how long each precision takes, the fastest first, and which one a line takes."""
+    from edge.engines import select_engine
+
+    console.print(f"time of one part, median of {next(iter(times.values())).runs} runs:")
+    for precision, time in sorted(times.items(), key=lambda row: row[1].ms):
+        console.print(f"  {precision:<10}{time.ms:9.3f} ms")
+    taken = select_engine(EngineChoice(kind=runtime), read)
+    console.print(f"a line with engine.precision 'auto' takes {taken.precision}")
 
 
 def _print_result(read: Model, result: Result, *, verified: bool) -> None:

@@ -11,12 +11,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from msgspec import structs
+
 from edge.bundle import Bundle, Draft, Model
 from edge.engines import open_engine
 from edge.engines.base import Engine
-from edge.engines.compiled import ENGINES, Compiled, Target, kept
+from edge.engines.compiled import ENGINES, Compiled, Measured, Target, kept
 from edge.engines.cuda import Device, open_device
-from edge.engines.trt import built_precisions
+from edge.engines.trt import built_engines
 from edge.engines.trt_library import PACKAGES, load_runtime, target
 from edge.errors import EngineError
 from edge.image.kernel import fatbin
@@ -24,7 +26,15 @@ from edge.manifest import ModelManifest, Precision
 from edge.recipe import EngineChoice, Runtime
 from trt_build.data.cases import evenly
 from trt_build.engines.kernels import compile_kernels
-from trt_build.engines.tensorrt_builder import FIRST_WITH_FP8, BuildOptions, Built, build_engine, files_of
+from trt_build.engines.tensorrt_builder import (
+    FIRST_WITH_FP8,
+    BuildOptions,
+    Built,
+    build_engine,
+    files_of,
+    write_description,
+)
+from trt_build.engines.timing import measured
 from trt_build.engines.verify import Comparison, check_draft, noise, verify
 
 if TYPE_CHECKING:
@@ -46,14 +56,15 @@ _log = logging.getLogger(__name__)
 class Result:
     """The engines that were built in one precision, and the result of their check.
 
-    `found` is the comparison with the reference, if there was one. `refused` says why the engines failed the
-    check and were deleted; it is empty if they passed.
+    `found` is the comparison with the reference, if there was one. `measured` is the judge's time. `refused`
+    says why the engines failed the check and were deleted; it is empty if they passed.
     """
 
     precision: Precision
     built: Sequence[Built]
     found: Comparison | None = None
     refused: str = ""
+    measured: Measured | None = None  # None without a GPU
 
 
 def chosen_runtime(asked: Literal["auto"] | Runtime) -> Runtime:
@@ -134,19 +145,33 @@ def build_engines(
             ]
             for known in (one.engine for one in built if one.up_to_date):
                 _move(known, bundle.folder / ENGINES, part.folder / ENGINES, shutil.copyfile)
-            found = None
+            found = timed = None
+            choice = EngineChoice(kind=here.runtime, precision=precision)
             try:
                 if check:
-                    found = check(part, EngineChoice(kind=here.runtime, precision=precision))
+                    found = check(part, choice)
+                    timed = measured(part, choice)
             except EngineError as error:
                 for one in built:
                     for name in reversed(files_of(one.engine)):
                         (bundle.folder / ENGINES / name).unlink(missing_ok=True)
                 yield Result(precision=precision, built=built, refused=str(error))
                 continue
-            for new in (one.engine for one in built if not one.up_to_date):
-                _move(new, part.folder / ENGINES, bundle.folder / ENGINES, Path.replace)
-        yield Result(precision=precision, built=built, found=found)
+            if timed:
+                built = [_with_time(one, timed, part.folder / ENGINES) for one in built]
+            for one in built:
+                if timed or not one.up_to_date:
+                    _move(one.engine, part.folder / ENGINES, bundle.folder / ENGINES, Path.replace)
+        yield Result(precision=precision, built=built, found=found, measured=timed)
+
+
+def _with_time(built: Built, timed: Measured, folder: Path) -> Built:
+    """Write the judge's time into the description of its engine in `folder`. Return the engine with it."""
+    if built.engine.role != "judge":
+        return built
+    engine = structs.replace(built.engine, measured=timed)
+    write_description(engine, folder)
+    return replace(built, engine=engine)
 
 
 def check_of(bundle: Draft | Bundle, method: Method | None, data: Path | None) -> Check:
@@ -187,7 +212,7 @@ def compiled_here(bundle: Model, precision: Precision) -> list[Engine]:
     found: list[Engine] = []
     for runtime in RUNTIMES:
         with suppress(EngineError):
-            if precision in built_precisions(runtime, bundle):
+            if precision in built_engines(runtime, bundle):
                 found.append(open_engine(EngineChoice(kind=runtime, precision=precision), bundle))
     return found
 

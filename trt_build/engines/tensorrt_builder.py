@@ -111,9 +111,14 @@ def build_engine(
         capabilities=capabilities,
         file=File(**describe(into, f"{name}.engine")),
     )
-    text = msgspec.json.format(msgspec.json.encode(engine), indent=2)
-    (into / f"{name}.engine.json").write_bytes(text + b"\n")
+    write_description(engine, into)
     return Built(engine=engine)
+
+
+def write_description(engine: Compiled, folder: Path) -> None:
+    """Write an engine's description beside the engine in `folder`."""
+    text = msgspec.json.format(msgspec.json.encode(engine), indent=2)
+    (folder / f"{engine.file.path}.json").write_bytes(text + b"\n")
 
 
 def files_of(engine: Compiled) -> tuple[str, str, str, str]:

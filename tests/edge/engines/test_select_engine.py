@@ -14,9 +14,12 @@ from fake_gpu import machine
 from fake_gpu.machine import Machine
 from fake_gpu.plans import write_engines
 
+import edge.engines
 from edge.bundle import Bundle, read_bundle
 from edge.engines import select_engine
+from edge.engines.compiled import Compiled, Measured, Target
 from edge.errors import EngineError
+from edge.manifest import File
 from edge.recipe import EngineChoice
 
 SELECT = """
@@ -63,6 +66,53 @@ def test_a_line_runs_the_precision_that_its_threshold_was_calibrated_on(
     bundle = read_bundle(altered(tiny_bundle, tmp_path / "calibrated", calibration=on_fp32))
     assert select_engine(EngineChoice(), bundle).precision == "fp32"
     assert select_engine(EngineChoice(precision="int8"), bundle).precision == "int8"
+
+
+GRAPHS = ("int8", "fp8", "fp16", "fp32")
+
+
+def in_every_precision(folder: Path) -> Bundle:
+    """The anomaly bundle, said to hold its graph in every precision, each with a digest of its own."""
+    bundle = read_bundle(folder)
+    (exact,) = bundle.manifest.artifacts
+    graphs = [msgspec.structs.replace(exact, precision=name, sha256=name.ljust(64, "0")) for name in GRAPHS]
+    return replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, artifacts=tuple(graphs)))
+
+
+def engine_of(precision: Any, ms: float | None) -> Compiled:
+    """An engine that was timed, or was not."""
+    target = Target(runtime="tensorrt", version="10.7.0", compute_capability=(8, 7), driver=12060)
+    timed = Measured(ms=ms, runs=200) if ms else None
+    file = File(path="it.engine", sha256="0" * 64, bytes=1)
+    told: dict[str, Any] = {"role": "judge", "graph": "", "batch": 1, "target": target, "file": file}
+    return Compiled(precision=precision, measured=timed, **told)
+
+
+@pytest.mark.parametrize(
+    ("times_ms", "taken"),
+    [
+        ({"fp16": 2.0, "int8": 1.0, "fp32": 3.0}, "int8"),
+        ({"fp16": 1.0, "int8": 2.0, "fp32": 3.0}, "fp16"),
+        ({"fp16": 9.0, "int8": 9.5, "fp32": 3.0}, "fp32"),
+        ({"fp16": None, "int8": None, "fp32": None}, "fp16"),
+        ({"fp16": None, "int8": 1.0, "fp32": None}, "int8"),
+        ({"int8": None, "fp8": None}, "int8"),
+    ],
+)
+def test_a_gpu_runs_the_precision_that_was_fastest_on_it(
+    score_bundle: Path, monkeypatch: pytest.MonkeyPatch, times_ms: dict[str, float | None], taken: str
+) -> None:
+    """By the times that `trt-build build` measured. What was not timed comes last, in a fixed order."""
+    built = {precision: engine_of(precision, ms) for precision, ms in times_ms.items()}
+    monkeypatch.setattr(edge.engines, "built_engines", lambda runtime, bundle: built)
+    bundle = in_every_precision(score_bundle)
+    assert select_engine(EngineChoice(kind="tensorrt"), bundle).precision == taken
+    asked: Any = next(iter(times_ms))
+    assert select_engine(EngineChoice(kind="tensorrt", precision=asked), bundle).precision == asked
+    graph = bundle.digest_of_graph("judge", asked)
+    calibrated = msgspec.structs.replace(calibration([0.1, 0.2]), artifact=graph)
+    manifest = msgspec.structs.replace(bundle.manifest, calibration=calibrated)
+    assert select_engine(EngineChoice(kind="tensorrt"), replace(bundle, manifest=manifest)).precision == asked
 
 
 @pytest.fixture

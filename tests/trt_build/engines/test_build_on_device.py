@@ -72,6 +72,10 @@ def test_an_engine_is_verified_on_the_device_and_the_line_takes_it(
     assert "fp32: kept: all 2 golden frames are reproduced" in done.stdout
     assert done.stdout.endswith("next: edge run\n")
     (engine,) = engines(made_for_it)
+    assert engine.measured is not None
+    assert engine.measured.runs == 200
+    assert f"median of 200 runs:\n  fp32      {engine.measured.ms:9.3f} ms\n" in done.stdout
+    assert "a line with engine.precision 'auto' takes fp32\n" in done.stdout
     assert (engine.target.compute_capability, engine.target.driver) == (CAPABILITY, DRIVER)
     report = json.loads((made_for_it.folder / ENGINES / files_of(engine)[1]).read_text())
     assert report == {"Layers": ["score", "map"], "Bindings": ["image"]}
