@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ class OnnxRuntime(OnCpu):
         self._reference = (
             self._session(self._bundle.artifact("reference", self.precision)) if features else None
         )
+        self.signal = self._signal = os.eventfd(0)
         self._worker = ThreadPoolExecutor(1, "onnxruntime")
         self._running: dict[int, Future[list[Outputs]]] = {}
         return self
@@ -71,7 +73,10 @@ class OnnxRuntime(OnCpu):
         return options
 
     def __exit__(self, *_: object) -> None:
+        # Its thread writes the signal, so it ends first.
         self._worker.shutdown()
+        os.close(self._signal)
+        self.signal = None
         del self._judge, self._reference, self._running
 
     def reference(self, master: Image) -> Reference:
@@ -89,9 +94,9 @@ class OnnxRuntime(OnCpu):
         for sample in samples:
             features = sample.reference.arrays if isinstance(sample.reference, _Features) else {}
             inputs.append({"image": sample.image, **features})
-        self._running[lane] = self._worker.submit(
-            lambda: [_run(self._judge, outputs, given) for given in inputs]
-        )
+        running = self._worker.submit(lambda: [_run(self._judge, outputs, given) for given in inputs])
+        running.add_done_callback(lambda _: os.eventfd_write(self._signal, 1))
+        self._running[lane] = running
 
     def ready(self, lane: int) -> bool:
         self._check_busy(lane)

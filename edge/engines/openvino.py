@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ class _Request:
     """A request to OpenVINO for one sample, and the master's features and the image that it reads."""
 
     request: Any  # openvino.InferRequest
+    called: Event  # set by OpenVINO's callback, a moment before the request says that it is done
     features: _Features | None = None  # set on the request
     image: Image | None = None  # (1, C, H, W) uint8, read in place; None: the request is idle
 
@@ -63,10 +66,22 @@ class OpenVINO(OnCpu):
             judge = self._compiled(core, "judge")
             self._reference = self._compiled(core, "reference") if self._bundle.manifest.features else None
             self._judge = judge
-            self._lanes = [[_Request(judge.create_infer_request())] for _ in range(self.lanes)]
+            self.signal = self._signal = os.eventfd(0)
+            self._lanes = [[self._request()] for _ in range(self.lanes)]
         except RuntimeError as error:
             raise EngineError(f"openvino cannot load {self._bundle.folder}: {error}") from error
         return self
+
+    def _request(self) -> _Request:
+        """Return a new request to the judge's graph. When it is done, it adds to the signal."""
+        request, called, signal = self._judge.create_infer_request(), Event(), self._signal
+
+        def done(_: object) -> None:
+            called.set()
+            os.eventfd_write(signal, 1)
+
+        request.set_callback(done, None)
+        return _Request(request, called)
 
     def _compiled(self, core: Any, role: Role) -> Any:
         """Compile the bundle's graph for a role, judge or reference, for this CPU.
@@ -97,9 +112,14 @@ class OpenVINO(OnCpu):
         return core.compile_model(graph.build(), "CPU", config)
 
     def __exit__(self, *_: object) -> None:
-        for one in (one for lane in self._lanes for one in lane):
-            one.request.cancel()
+        for lane in self._lanes:
+            for one in lane:
+                one.request.cancel()
+            # A callback writes the signal until the wait is over.
+            _wait(lane)
         del self._lanes, self._judge, self._reference
+        os.close(self._signal)
+        self.signal = None
 
     def reference(self, master: Image) -> Reference:
         self._bundle.manifest.input.check("master", master)
@@ -121,7 +141,7 @@ class OpenVINO(OnCpu):
             raise EngineError(f"lane {lane} is busy: collect it first")
         try:
             while len(on) < len(samples):
-                on.append(_Request(self._judge.create_infer_request()))
+                on.append(self._request())
             for one, sample in zip(on, samples, strict=False):
                 self._start(one, sample)
         except RuntimeError as error:
@@ -138,6 +158,7 @@ class OpenVINO(OnCpu):
                 on.request.set_tensor(name, tensor)
             on.features = sample.reference
         on.request.set_tensor("image", self._tensor(image, shared_memory=True))
+        on.called.clear()
         on.request.start_async()
         on.image = image
 
@@ -162,7 +183,8 @@ class OpenVINO(OnCpu):
 def _is_over(one: _Request) -> bool:
     """Return whether a request that was started is done or has failed. Its error is left for `_wait`."""
     try:
-        return bool(one.request.wait_for(0))
+        # OpenVINO does not call back about a request that failed.
+        return one.called.is_set() or bool(one.request.wait_for(0))
     except RuntimeError:
         return True
 

@@ -34,6 +34,8 @@ class TensorRT:
         self.name: str = self.runtime
         self.precision, self.lanes, self.batch, self.warps_frames = precision, lanes, 1, False
         self.most_samples = 1
+        # A callback of the stream (cuLaunchHostFunc) would cost a call and a change of threads for each part.
+        self.signal: int | None = None
         self._bundle = bundle
 
     def __enter__(self) -> TensorRT:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+import os
+import select
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Generic, TypeGuard, TypeVar
 
@@ -38,7 +40,23 @@ class Inbox(Generic[M]):
 
     def poll(self, timeout_ms: int) -> bool:
         """Wait for a message for at most `timeout_ms`, and return whether a message is there."""
-        return bool(self.socket.poll(timeout_ms))
+        is_there = bool(int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+        return is_there or (timeout_ms > 0 and bool(self.socket.poll(timeout_ms)))
+
+    def wait(self, timeout_s: float, signals: Sequence[int], *, messages: bool) -> None:
+        """Wait for a signal, or if `messages` is True for a signal or a message, for at most `timeout_s`.
+
+        `signals` are eventfds. They are set back to zero. It may also return for no visible reason.
+        """
+        watched = list(signals)
+        if messages:
+            # The socket's descriptor tells only of changes since the socket was asked last.
+            if self.poll(0):
+                return
+            watched.append(self.socket.FD)
+        readable, _, _ = select.select(watched, (), (), timeout_s)
+        for signal in set(readable) & set(signals):
+            os.eventfd_read(signal)
 
     def take(self) -> M | None:
         """Wait for the next message and return it. Return None if the message was dropped."""

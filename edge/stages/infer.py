@@ -93,6 +93,10 @@ class _Batch:
     started_ns: int
     tensors: list[Tensor]
 
+    def entries(self, number: int) -> list[int]:
+        """Return the numbers in the ledger of the parts that the judge `number` was not refused."""
+        return [each.part.entry for each in self.tensors if not isinstance(each.inputs[number], Refused)]
+
 
 class Infer:
     """Runs the judges' engines on batches of parts. Each lane of an engine works on one batch at a time."""
@@ -103,7 +107,10 @@ class Infer:
         self.lanes = min(judge.engine.lanes for judge in judges)
         self.batch = min(max(1, judge.engine.batch // judge.tiles) for judge in judges)
         self._idle = deque(range(self.lanes))
-        self._batches: deque[_Batch] = deque()
+        # In the order of their starts.
+        self._batches: list[_Batch] = []
+        signals = [judge.engine.signal for judge in judges if judge.engine.signal is not None]
+        self.signals = signals if len(signals) == len(judges) else []
         for number, judge in enumerate(judges):
             judge.engine.pin(ring.memory("tensor", number))
             if judge.engine.warps_frames:
@@ -184,12 +191,20 @@ class Infer:
                         other.engine.collect(lane)
                 raise
 
-    def finish(self) -> list[Prediction | Unknown]:
-        """Wait for the oldest batch, and write its outputs into the slots of its parts.
+    def ready(self, position: int) -> bool:
+        """Return whether `finish` would not wait for the batch at this position."""
+        batch = self._batches[position]
+        return all(
+            judge.engine.ready(batch.lane) for number, judge in enumerate(self._judges) if batch.entries(number)
+        )
 
-        Returns a Prediction for each part, or Unknown if an engine failed on the part or its slot was lost.
+    def finish(self, position: int = 0) -> list[Prediction | Unknown]:
+        """Wait for a batch, and write its outputs into the slots of its parts.
+
+        `position` is the number of batches in work that were started before it. Returns a Prediction for each
+        part, or Unknown if an engine failed on the part or its slot was lost.
         """
-        batch = self._batches.popleft()
+        batch = self._batches.pop(position)
         collected = [self._collect(number, batch) for number in range(len(self._judges))]
         self._idle.append(batch.lane)
         engine_ns = time.monotonic_ns() - batch.started_ns
@@ -210,9 +225,7 @@ class Infer:
 
     def _collect(self, number: int, batch: _Batch) -> dict[int, Outputs | EngineError]:
         """Wait for a judge's engine. Return its outputs, or its error, by each part's number in the ledger."""
-        entries = [
-            tensor.part.entry for tensor in batch.tensors if not isinstance(tensor.inputs[number], Refused)
-        ]
+        entries = batch.entries(number)
         if not entries:
             return {}
         judge = self._judges[number]

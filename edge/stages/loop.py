@@ -24,21 +24,34 @@ log = logging.getLogger(__name__)
 
 #: After this many failures in a row, the process ends, and the process that follows loads the engine again.
 ENGINE_FAILURES = 3
+# A step without signals is asked again after a share of the time for which it was asked in vain, within these
+# limits. So the result of a fast network is seen soon, and polls for a slow one cost little.
+SHORTEST_POLL_S, POLL_SHARE, LONGEST_POLL_S = 100e-6, 1 / 16, 1e-3
+# A step with signals is asked this often all the same, since a batch that failed may give none.
+SIGNALLED_S = 10e-3
 
 
 class Step(Protocol):
-    """The work of a stage: `start` begins a batch of messages, and `finish` returns the oldest batch's results.
+    """The work of a stage: `start` begins a batch of messages, and `finish` waits for a batch's results.
 
-    A batch has up to `batch` messages, and up to `lanes` batches can be in work at a time. Both methods return
-    an `Unknown` for each part that cannot be judged, and raise EngineLost if this process cannot go on.
+    A batch has up to `batch` messages, and up to `lanes` batches can be in work at a time. A batch is known by
+    its position, the number of batches in work that were started before it. `ready` says whether `finish`
+    would not wait. Each of the eventfds `signals` is added to when a batch may have become ready; if there are
+    none, `ready` has to be asked. `start` and `finish` return an `Unknown` for each part that cannot be judged,
+    and raise EngineLost if this process cannot go on.
     """
 
     lanes: int
     batch: int
 
+    @property
+    def signals(self) -> Sequence[int]: ...
+
     def start(self, messages: Sequence[Frame | Tensor]) -> Sequence[Unknown]: ...
 
-    def finish(self) -> Sequence[Tensor | Prediction | Unknown]: ...
+    def ready(self, position: int) -> bool: ...
+
+    def finish(self, position: int) -> Sequence[Tensor | Prediction | Unknown]: ...
 
 
 def relay(
@@ -52,12 +65,13 @@ def relay(
 ) -> None:
     """Run the loop of the stage `name` until the stop signal comes. `step` does the stage's work on messages.
 
-    Calls `onward` with each result, and `publish` with each part that cannot be judged. Starts new parts while
-    others are still in work, as soon as the schedule allows. If the engine is lost or fails ENGINE_FAILURES
-    times in a row, publishes an `Unknown` for each part that waits or is in work, and raises EngineError.
+    Calls `onward` with each result, and `publish` with each part that cannot be judged. While batches are in
+    work, it starts new parts as soon as the schedule allows, and finishes the batch that is ready first. If the
+    engine is lost or fails ENGINE_FAILURES times in a row, publishes an `Unknown` for each part that waits or
+    is in work, and raises EngineError.
     """
     schedule: Schedule[Frame | Tensor] = Schedule(lanes=step.lanes, batch=step.batch, guard_ns=guard_ns)
-    failures = 0
+    failures = progress_ns = 0
     try:
         while not liveness.stopping:
             liveness.beat()
@@ -70,9 +84,14 @@ def relay(
                 outcomes = refused = step.start(messages)
                 gone = {unknown.part.entry for unknown in refused}
                 schedule.refused(message for message in messages if message.part.entry in gone)
-            elif schedule.in_flight and (schedule.is_full or not inbox.poll(0)):
-                outcomes = step.finish()
-                schedule.done(time.monotonic_ns())
+                progress_ns = time.monotonic_ns()
+            elif (position := _first_done(step, schedule)) is not None:
+                outcomes = step.finish(position)
+                progress_ns = time.monotonic_ns()
+                schedule.done(progress_ns, position)
+            elif schedule.in_flight:
+                pause_s = _pause_s(step, time.monotonic_ns() - progress_ns)
+                inbox.wait(pause_s, step.signals, messages=schedule.has_room)
             for outcome in outcomes:
                 (publish if isinstance(outcome, Unknown) else onward)(stamp(name, outcome))
             if any(isinstance(outcome, Unknown) and outcome.reason == "engine" for outcome in outcomes):
@@ -85,6 +104,25 @@ def relay(
         for message in schedule.left():
             publish(stamp(name, refuse(message, error)))
         raise
+
+
+def _first_done(step: Step, schedule: Schedule[Frame | Tensor]) -> int | None:
+    """Return the position of the batch to finish now; None if none is ready and something else may come first.
+
+    If all lanes are busy and give no signals, it is the oldest batch: the device wakes this thread when it is
+    ready, which costs less than asking again and again.
+    """
+    for position in range(schedule.in_flight):
+        if step.ready(position):
+            return position
+    return 0 if schedule.is_full and not step.signals else None
+
+
+def _pause_s(step: Step, waited_ns: int) -> float:
+    """Return how long to wait before the step is asked again, if it was asked in vain for `waited_ns`."""
+    if step.signals:
+        return SIGNALLED_S
+    return min(max(waited_ns * 1e-9 * POLL_SHARE, SHORTEST_POLL_S), LONGEST_POLL_S)
 
 
 def refuse(message: Message, error: PartError | SlotOverwritten | EngineError) -> Unknown:

@@ -19,6 +19,7 @@ class PreprocessStep:
 
     lanes = 1
     batch = 1
+    signals: Sequence[int] = ()
 
     def __init__(
         self,
@@ -65,6 +66,10 @@ class PreprocessStep:
             # A master that does not fit must not stop the other views.
             raise PartError("view", str(error)) from error
 
-    def finish(self) -> list[Tensor]:
+    def ready(self, position: int) -> bool:
+        """Return True, since `start` does the work itself."""
+        return True
+
+    def finish(self, position: int = 0) -> list[Tensor]:
         """Return the inputs that `start` prepared, as one Tensor message."""
         return [self._done]

@@ -36,7 +36,8 @@ class Schedule(Generic[T]):
         self._lanes, self._batch, self._guard_ns = lanes, batch, guard_ns
         # Each part with its deadline.
         self._waiting: deque[tuple[T, int]] = deque()
-        self._flights: deque[_Flight[T]] = deque()
+        # In the order of their starts.
+        self._flights: list[_Flight[T]] = []
         self._usual = _Durations()
         self._done_ns = 0
 
@@ -101,9 +102,12 @@ class Schedule(Generic[T]):
         if flight.parts:
             self._flights.append(flight)
 
-    def done(self, now_ns: int) -> list[T]:
-        """Note that the oldest batch in work is done at `now_ns`, and return its parts."""
-        flight = self._flights.popleft()
+    def done(self, now_ns: int, position: int = 0) -> list[T]:
+        """Note that a batch in work is done at `now_ns`, and return its parts.
+
+        `position` is the number of batches in work that were started before it.
+        """
+        flight = self._flights.pop(position)
         self._usual.took(len(flight.parts), now_ns - max(flight.started_ns, self._done_ns))
         self._done_ns = now_ns
         return flight.parts

@@ -53,6 +53,7 @@ class Task(msgspec.Struct):
     frames: bool = False  # the ring holds frames that the engine is to warp, not inputs
     views: int = 3
     masters_kept: int = 3  # views whose features the cache has room for
+    asks: bool = False  # the batch that is ready first is finished first, not the oldest
     lose_after: int | None = None  # operations of the device
     stop_after: int | None = None  # parts; those in flight are left there
 
@@ -116,9 +117,16 @@ class Line:
             if self.task.stop_after is not None and len(self.done) >= self.task.stop_after:
                 return
             if self.busy:
-                for outcome in self.infer.finish():
+                for outcome in self.infer.finish(self.first_ready() if self.task.asks else 0):
                     self.check(outcome)
                 self.busy -= 1
+
+    def first_ready(self) -> int:
+        """Ask until a batch is ready, the one that was started last before the others. Return its position."""
+        while True:
+            for position in reversed(range(self.busy)):
+                if self.infer.ready(position):
+                    return position
 
     def next_count(self) -> int:
         """Of how many parts the next batch is: any number that the lane, the slots and the parts allow."""

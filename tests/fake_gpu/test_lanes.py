@@ -64,6 +64,15 @@ def test_each_of_a_thousand_parts_gets_its_own_result(
     assert (told.error, told.wrong, told.unknown, told.right) == ("", [], {}, 1000)
 
 
+@pytest.mark.parametrize(("batch", "kind", "judges"), [(1, JUDGING, 1), (2, COMPARING, 1), (3, JUDGING, 2)])
+def test_a_batch_that_is_ready_before_an_older_one_is_finished_before_it(
+    bench: Machine, tmp_path: Path, batch: int, kind: str, judges: int
+) -> None:
+    """Each part still gets its own result, and its slot is free for no other part before that."""
+    told = run(bench, tmp_path, kind, lanes=3, batch=batch, judges=judges, asks=True)
+    assert (told.error, told.wrong, told.unknown, told.right) == ("", [], {}, 1000)
+
+
 @pytest.mark.parametrize(("kind", "batch"), [(JUDGING, 1), (COMPARING, 3)])
 def test_while_parts_flow_nothing_waits_for_the_whole_device(
     bench: Machine, tmp_path: Path, kind: str, batch: int

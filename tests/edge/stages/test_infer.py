@@ -229,8 +229,10 @@ class _Means:
     """An engine of three samples a lane, whose score is the picture's mean; a picture of zeros breaks it."""
 
     name, precision, lanes, batch, warps_frames = "means", "fp32", 2, 3, False
+    signal: int | None = None
 
     def __init__(self) -> None:
+        self.done: set[int] = set()  # lanes that say they are ready
         self.taken: dict[int, list[np.ndarray]] = {}
         self.pinned: list[tuple[int, ...]] = []
 
@@ -243,6 +245,9 @@ class _Means:
     def submit(self, lane: int, samples: Sequence[Sample]) -> None:
         self.taken[lane] = [sample.image for sample in samples]
         self.warps = [sample.warp for sample in samples]
+
+    def ready(self, lane: int) -> bool:
+        return lane in self.done
 
     def collect(self, lane: int) -> list[dict[str, np.ndarray]]:
         images = self.taken.pop(lane)
@@ -265,6 +270,35 @@ def test_parts_that_share_a_lane_each_get_their_own_result(ring: Ring, anomaly: 
         for entry, prediction in zip(wanted, infer.finish(), strict=True):
             assert prediction.part.entry == entry
             assert said(ring, prediction, 0, {"score": (1,)})["score"] == 10 * (entry + 1)
+
+
+def test_the_batch_that_is_done_first_is_finished_first(ring: Ring, anomaly: JudgeEngine) -> None:
+    """A batch is ready once all judges that look at its parts are; those that were refused it do not count."""
+    slow, quick = _Means(), _Means()
+    judges = [JudgeEngine(engine=each, warper=WARPER) for each in (slow, quick)]  # type: ignore[arg-type]
+    infer = infer_of(ring, *judges)
+    white = np.full((64, 64), 200, np.uint8)
+    assert not infer.start([tensor_of(ring, 0, white, (INPUT, INPUT))])
+    assert not infer.start([tensor_of(ring, 1, white, (REFUSED, INPUT))])
+    assert [infer.ready(position) for position in range(2)] == [False, False]
+    quick.done = {0, 1}
+    assert [infer.ready(position) for position in range(2)] == [False, True]
+    (first,) = infer.finish(1)
+    assert first.part.entry == 1
+    assert not infer.start([tensor_of(ring, 2, white, (REFUSED, REFUSED))])
+    assert [infer.ready(position) for position in range(2)] == [False, True]
+    slow.done = {0}
+    assert infer.ready(0)
+    assert [infer.finish()[0].part.entry for _ in range(2)] == [0, 2]
+
+
+def test_signals_are_used_if_all_engines_give_them(ring: Ring) -> None:
+    """Else the loop has to ask."""
+    telling, silent = _Means(), _Means()
+    telling.signal = 7
+    judges = [JudgeEngine(engine=each, warper=WARPER) for each in (telling, silent)]  # type: ignore[arg-type]
+    assert infer_of(ring, judges[0]).signals == [7]
+    assert infer_of(ring, *judges).signals == []
 
 
 def test_a_part_that_is_gone_leaves_its_company_their_results(ring: Ring) -> None:

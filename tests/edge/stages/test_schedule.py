@@ -181,6 +181,21 @@ def test_batches_carry_what_single_parts_could_not() -> None:
     assert judged[1] < 1100
 
 
+def test_a_batch_may_be_done_before_an_older_one() -> None:
+    """Its lane takes the next part, and the older batch stays in work."""
+    schedule = Schedule[str](lanes=2, batch=1, guard_ns=0)
+    for part in ("a", "b", "c"):
+        schedule.enter(part, 1000 * MS)
+    assert schedule.next(0) == ["a"]
+    assert schedule.next(0) == ["b"]
+    assert schedule.done(5 * MS, 1) == ["b"]
+    assert schedule.next(5 * MS) == ["c"]
+    assert schedule.left() == ["a", "c"]
+    assert schedule.done(20 * MS, 0) == ["a"]
+    assert schedule.done(25 * MS, 0) == ["c"]
+    assert schedule.is_idle
+
+
 def test_a_part_that_could_not_be_started_leaves_its_company_in_flight() -> None:
     """And a lane on which nothing could be started is idle again."""
     schedule = Schedule[str](lanes=1, batch=3, guard_ns=0)
