@@ -16,7 +16,8 @@ The script makes or updates:
     linejudge                                 user and group without a login, for the service
     /opt/linejudge                            virtual environment with the command `edge`
     /etc/systemd/system/linejudge@.service    service; one instance for each recipe
-    /etc/systemd/system/linejudge-gpu.service makes the device nodes of an NVIDIA GPU before a line starts
+    .../linejudge-gpu.service                 makes the device nodes of an NVIDIA GPU before a line starts
+    .../linejudge-camera@.service             sends a GStreamer camera's frames to a line
     /etc/linejudge/sample.toml                sample recipe, if the file does not exist
 
 It changes no recipe and stops no line. Run `systemctl restart linejudge@NAME` when the line may stop.
@@ -53,7 +54,7 @@ ln -sfn "$(/opt/linejudge/bin/python -c 'import edge; print(edge.__path__[0])')/
     /opt/linejudge/demo-bundle
 
 install -d -m 755 /etc/systemd/system
-install -m 644 "$here/systemd/linejudge@.service" "$here/systemd/linejudge-gpu.service" /etc/systemd/system/
+install -m 644 "$here"/systemd/*.service /etc/systemd/system/
 install -d -m 755 /etc/linejudge
 [ -e /etc/linejudge/sample.toml ] || install -m 644 "$here/recipes/sample.toml" /etc/linejudge/sample.toml
 if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi

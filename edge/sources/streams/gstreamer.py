@@ -20,8 +20,9 @@ def open_gstreamer(section: recipe.Video, timeout_s: float) -> Iterator[StreamFr
     capture = cv2.VideoCapture(section.address, cv2.CAP_GSTREAMER)
     if not capture.isOpened():
         raise SourceError(
-            f"{name}: cannot be opened as a GStreamer pipeline: does it run in "
-            "gst-launch-1.0, and does this OpenCV have GStreamer (cv2.getBuildInformation)?"
+            f"{name}: cannot be opened as a GStreamer pipeline: OpenCV's wheels have no GStreamer "
+            "(cv2.getBuildInformation): let gst-launch-1.0 send the frames, as the README shows in 'In a "
+            "plant', or install an OpenCV with GStreamer"
         )
     return _frames(capture, name)
 
