@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -163,19 +164,16 @@ def test_a_built_engine_judges_as_the_bundle_says(runtime: str, kind: str, tmp_p
 
 
 def test_a_gpu_that_is_lost_says_so() -> None:
-    """A copy from where no memory is makes it fail for good, so in a process of its own."""
-    script = (
-        "from edge.engines.cuda import driver_errors, driver_library, open_device\n"
-        "from edge.errors import EngineLost\n"
-        "cuda = driver_library()\n"
-        "with open_device():\n"
-        "    stream, memory = cuda.Stream(), cuda.mem_alloc(4096)\n"
-        "    try:\n"
-        "        with driver_errors('judging a part'):\n"
-        "            cuda.memcpy_dtod_async(int(memory), 1 << 46, 4096, stream)\n"
-        "            stream.synchronize()\n"
-        "    except EngineLost as error:\n"
-        "        print(error)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100)
-    assert done.stdout.startswith("judging a part: the GPU does not answer: "), done.stderr
+    """After a kernel wrote where no memory is, every use of the GPU raises EngineLost, and the process still ends.
+
+    It does so in a process of its own, since nothing in that process can use the GPU any more.
+    """
+    script = Path(__file__).with_name("lost_gpu.py")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    tasks = ["judging a part", "queueing a part", "preparing for masters", "allocating"]
+    assert [error[0] for error in said] == ["EngineLost"] * 4, said
+    for (_, text), task in zip(said, tasks, strict=True):
+        assert text.startswith(f"{task}: the GPU does not answer: ") or task == "allocating", text
+        assert "illegal" in text.lower()

@@ -48,6 +48,15 @@ extern "C" void fake_copy(void **parameters, unsigned, unsigned, unsigned, unsig
   memcpy(to, from, bytes);
 }
 
+// fault(to): write to an address, which may be none; PTX of tests/gpu.
+extern "C" const int fake_fault_sizes[] = {8, 0};
+
+extern "C" void fake_fault(void **parameters, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned) {
+  auto *to = *static_cast<unsigned **>(parameters[0]);
+  if (!fake_cuda_reachable(to, sizeof *to)) return fake_cuda_fault();
+  *to = 1;
+}
+
 // prepare(told, samples): keep for how many samples the network is prepared.
 extern "C" const int fake_prepare_sizes[] = {8, 4, 0};
 
