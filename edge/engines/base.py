@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,17 +26,40 @@ class Reference(Protocol):
     def nbytes(self) -> int: ...
 
 
+class Region:
+    """The pixels of a part's frame that the part's warps read. They are copied to a GPU once for all warps."""
+
+    def __init__(self, *warps: Warp) -> None:
+        """Without `warps`, it is empty. Each engine that reads the frame must be made known by `add`."""
+        self.left = self.top = self.right = self.bottom = 0
+        self.readers = 0  # engines
+        self.copy: Any = None  # the first reader's copy in the GPU's memory
+        for warp in warps:
+            self.add(warp)
+
+    def add(self, warp: Warp) -> None:
+        """Extend the region by the pixels that the warp of one more engine reads."""
+        left, top, right, bottom = warp.reads
+        if self.readers:
+            left, top = min(left, self.left), min(top, self.top)
+            right, bottom = max(right, self.right), max(bottom, self.bottom)
+        self.left, self.top, self.right, self.bottom = left, top, right, bottom
+        self.readers += 1
+
+
 @dataclass(frozen=True, eq=False)
 class Sample:
     """One part for an engine: its picture and, if the model compares it with a master, that master's reference.
 
     If `warp` is None, `image` is the model's input as `(1, C, H, W)` uint8. Otherwise `image` is the camera's
-    frame as `(H, W)` or `(H, W, 3)` uint8, and the engine warps the frame into the model's input.
+    frame as `(H, W)` or `(H, W, 3)` uint8, and the engine warps the frame into the model's input. `region` then
+    holds what this warp and all others of the part read; samples of a part share it.
     """
 
     image: Image
     reference: Reference | None = None
     warp: Warp | None = None
+    region: Region | None = None
 
 
 class Engine(Protocol):
@@ -123,6 +146,8 @@ def check_samples(manifest: ModelManifest, most: int, samples: Sequence[Sample])
         elif (sample.image.shape, sample.image.dtype) != (sample.warp.frame, np.dtype(np.uint8)):
             found = f"{sample.image.shape} {sample.image.dtype}"
             raise EngineError(f"frame: expected {sample.warp.frame} uint8, received {found}")
+        elif sample.region is None:
+            raise EngineError("frame: expected the region that its warps read, received None")
         if manifest.features and sample.reference is None:
             raise EngineError(
                 f"{manifest.name} compares with a master: submit needs its reference, received None"

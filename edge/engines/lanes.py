@@ -13,6 +13,7 @@ from ..errors import EngineError
 from ..image.warp import Warp
 from .base import Outputs, Sample
 from .cuda import ALIGNMENT, NON_BLOCKING, Pinned, driver_errors, driver_library
+from .warping import Warping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,15 +65,14 @@ class Lane:
         features: Mapping[str, Binding],
         outputs: Mapping[str, Binding],
         batch: int,
-        warp: Any,
+        warp: Warping | None,
     ) -> None:
-        """Create the lane. `warp` is the GPU's function that warps frames; None if there is none."""
+        """Create the lane. `warp` warps frames on the GPU; None if the GPU has no function for it."""
         self._cuda = cuda = driver_library()
         self._warp, self._batch = warp, batch
         self._execution, self._pinned = execution, pinned
         self._image, self._features, self._outputs = image, features, outputs
         self._samples: tuple[Sample, ...] = ()
-        self._frames_nbytes = 0
         # By its place in memory, each mask of a warp, which must stay there, and its copy on the GPU.
         self._ignored: dict[tuple[int, ...], tuple[NDArray[np.bool_], NDArray[np.bool_], Any]] = {}
         with driver_errors("creating a lane"):
@@ -134,7 +134,7 @@ class Lane:
         for number, sample in enumerate(self._samples):
             at = start + number * self._image.nbytes
             if sample.warp is not None:
-                self._warp_frame(number, sample, sample.warp, at)
+                self._warp_frame(sample, at)
                 continue
             image = sample.image
             if not self._pinned.holds(image):
@@ -143,24 +143,14 @@ class Lane:
             self._cuda.memcpy_htod_async(at, image, self._stream)
         return start
 
-    def _warp_frame(self, number: int, sample: Sample, warp: Warp, at: int) -> None:
-        """Queue the warp of the frame of sample `number` into the model's input, at the GPU's address `at`.
-
-        If the GPU cannot read the frame in the CPU's memory, first queue a copy of the frame to the GPU.
-        """
-        frame = np.ascontiguousarray(sample.image)
-        seen = self._pinned.address(frame)
-        if seen is None:
-            room = -(-frame.nbytes // ALIGNMENT) * ALIGNMENT
-            # Happens once, with the first frame.
-            if self._frames_nbytes < room * self._batch:
-                self._memory["frames"] = self._cuda.mem_alloc(room * self._batch)
-                self._frames_nbytes = room * self._batch
-            seen = int(self._memory["frames"]) + number * room
-            self._cuda.memcpy_htod_async(seen, frame, self._stream)
+    def _warp_frame(self, sample: Sample, at: int) -> None:
+        """Queue the warp of a sample's frame into the model's input, at the GPU's address `at`."""
+        assert self._warp is not None
+        assert sample.warp is not None
+        assert sample.region is not None
         under = sample.reference.master if isinstance(sample.reference, Features) else 0
-        places = map(np.uintp, (seen, under, self._bring_ignored(warp), at))
-        self._warp(*places, *warp.arguments(), grid=warp.grid[:2], block=warp.block, stream=self._stream)
+        ignored = self._bring_ignored(sample.warp)
+        self._warp.queue(sample.image, sample.warp, sample.region, under, ignored, at, self._stream)
 
     def _bring_ignored(self, warp: Warp) -> int:
         """Return the GPU's address of a warp's mask, or 0 if it has none. A judge's mask is copied once."""

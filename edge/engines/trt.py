@@ -21,6 +21,7 @@ from .cuda import NON_BLOCKING, Pinned, driver_errors, driver_library, memory_le
 from .lanes import Binding, Features, Lane
 from .rtx import Kernels, check_valid
 from .trt_library import check_installed, load_runtime, logger, nothing_collected, target
+from .warping import Warping
 
 _log = logging.getLogger(__name__)
 
@@ -81,22 +82,23 @@ class TensorRT:
         """Return where the kernels are kept that are compiled when the engine runs. TensorRT compiles none."""
         return None
 
-    def _kernel(self) -> Any:
-        """Return the GPU's function that warps frames; None if `trt-build build` could not compile it."""
+    def _kernel(self) -> Warping | None:
+        """Return what warps frames on the GPU; None if `trt-build build` could not compile the kernel."""
         path = fatbin(self._bundle.folder / ENGINES)
         if path is None:
             _log.info("%s: the CPU warps the frames: %s holds no kernels", self.name, self._bundle.folder)
             return None
         with driver_errors(f"loading {path}"):
             self._kernels = driver_library().module_from_file(str(path))
-            return self._kernels.get_function("warp")
+            self._warping = Warping(self._kernels.get_function("warp"), self._pinned)
+        return self._warping
 
     def __exit__(self, kind: type[BaseException] | None = None, *rest: object) -> None:
         self._opened.close()
 
     def _release(self) -> None:
         # Before the device's context is released, and in this order: lanes use what plans own.
-        for name in ("_lanes", "_references", "_kernels", "_pinned"):
+        for name in ("_lanes", "_references", "_warping", "_kernels", "_pinned"):
             if hasattr(self, name):
                 delattr(self, name)
 

@@ -80,6 +80,22 @@ class Warp:
         if self.ignored is not None:
             np.copyto(out, np.uint8(FLAT), where=self.ignored)
 
+    @property
+    def reads(self) -> tuple[int, int, int, int]:
+        """The left, top, right and bottom of the frame's pixels that are read; right and bottom are not.
+
+        They are those of `region` and, in a raw frame, the neighbours that give their missing colours.
+        """
+        x, y, width, height = self.region
+        if self.source == "gray" or self.source == "bgr":
+            return x, y, x + width, y + height
+        (left, right), (top, bottom) = (
+            # A pixel at the frame's edge is copied from its inner neighbour, which has neighbours of its own.
+            (_inner(start, side) - 1, _inner(start + length - 1, side) + 2)
+            for start, length, side in ((x, width, self.frame[1]), (y, height, self.frame[0]))
+        )
+        return left, top, right, bottom
+
     def window(self, top: int, left: int, height: int, width: int) -> Warp:
         """Return the warp that makes a window of the input alone. The window is in pixels of the input."""
         shift = np.array([[1.0, 0, left], [0, 1, top], [0, 0, 1]])
@@ -212,6 +228,11 @@ class Warper:
 def _scaling(x: float, y: float) -> Matrix:
     """Return the `(3, 3)` matrix from pixels of a picture to pixels of its copy, scaled by `x` and `y`."""
     return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
+
+
+def _inner(place: int, side: int) -> int:
+    """Return the place, or the nearest one that does not lie at either end of a side of `side` pixels."""
+    return min(max(place, 1), side - 2)
 
 
 def _whole(matrix: Matrix, shape: tuple[int, int]) -> Matrix:

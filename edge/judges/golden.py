@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import Bundle, Golden
-from ..engines.base import Engine, Image, Outputs, Sample, ask
+from ..engines.base import Engine, Image, Outputs, Region, Sample, ask
 from ..errors import EngineError, NotReproduced
 from ..image.warp import Warper
 from ..manifest import ModelManifest, rejected_below
@@ -67,7 +67,7 @@ def _check_warp(engine: Engine, manifest: ModelManifest, case: Golden) -> None:
     if manifest.features and case.master is not None:
         reference = engine.reference(manifest.grid.cut(case.master)[0])
     plain = {name: np.array(output) for name, output in ask(engine, image, reference).items()}
-    engine.submit(0, [Sample(frame, reference, warp)])
+    engine.submit(0, [Sample(frame, reference, warp, Region(warp))])
     (warped,) = engine.collect(0)
     for name, output in warped.items():
         if not np.array_equal(output, plain[name]):

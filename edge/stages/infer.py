@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..engines.base import Engine, Image, Outputs, Reference, Sample
+from ..engines.base import Engine, Image, Outputs, Reference, Region, Sample
 from ..errors import EngineError, EngineLost, PartError, SlotOverwritten
 from ..image.warp import Warp, Warper
 from ..judges.gallery import Gallery
@@ -145,6 +145,7 @@ class Infer:
     def _samples(self, tensor: Tensor) -> list[list[Sample]]:
         """Return the part's samples for each judge's engine, one a tile; none if its input was refused."""
         samples: list[list[Sample]] = []
+        region = Region()  # of the frame, for all judges
         for number, (judge, input_) in enumerate(zip(self._judges, tensor.inputs, strict=True)):
             if isinstance(input_, Refused):
                 samples.append([])
@@ -154,9 +155,11 @@ class Infer:
                 image, warp = as_image(area, judge.warper.shape), None
                 if not input_.in_slot:
                     image, warp = self._from_frame(tensor.part, judge, input_, image)
+                if warp is not None:
+                    region.add(warp)
                 shown = _tiles(judge.grid, image, warp)
                 samples.append(
-                    [Sample(tile, of, how) for (tile, how), of in zip(shown, references, strict=True)]
+                    [Sample(tile, of, how, region) for (tile, how), of in zip(shown, references, strict=True)]
                 )
         return samples
 

@@ -9,10 +9,12 @@ parts in flight, so that a part's picture is overwritten as early as it may be.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
+from typing import Literal
 from uuid import uuid4
 
 import msgspec
@@ -31,7 +33,10 @@ from edge.memory.ring import Ring, as_image, as_outputs
 from edge.messages import Input, Part, Prediction, Tensor, Unknown
 from edge.stages.infer import Infer, JudgeEngine, References
 
-FRAME, CROP = (80, 80), (8, 8, 64, 64)  # of the frame; whole pixels are copied, so results can be told exactly
+FRAME = (240, 210)
+#: Of the frame, for the first judge; each further one looks APART pixels further right. Whole pixels are
+#: copied, so results can be told exactly.
+CROP, APART = (70, 80, 64, 64), 5
 INPUT = Input(to_frame=(1, 0, 0, 0, 1, 0), registration_px=0.0)
 COUNTED = (
     "context_synchronisations",
@@ -51,6 +56,8 @@ class Task(msgspec.Struct):
     lanes: int
     judges: int = 1  # engines that each look at every part
     frames: bool = False  # the ring holds frames that the engine is to warp, not inputs
+    bayer: Literal["rggb", "grbg", "gbrg", "bggr"] | None = None  # of the frames; None: they are grey
+    tiles: tuple[int, int] = (1, 1)  # columns and rows of a part's samples; more than one without masters only
     views: int = 3
     masters_kept: int = 3  # views whose features the cache has room for
     asks: bool = False  # the batch that is ready first is finished first, not the oldest
@@ -66,6 +73,7 @@ class Report(msgspec.Struct):
     in_flight: int = 0  # parts that were told nothing
     error: str = ""
     grown: dict[str, int] = {}  # how far each counter went from the first part to the last
+    calls: dict[str, int] = {}  # of the driver in that time, by function
     live: dict[str, int] = {}  # what was not given back when the engine was left
 
 
@@ -92,8 +100,8 @@ class Line:
     def __init__(self, task: Task, ring: Ring, infer: Infer, manifest: Manifest, report: Report) -> None:
         self.task, self.ring, self.infer, self.manifest, self.report = task, ring, infer, manifest, report
         self.features = cache(lambda view: features_of(manifest, master(view, manifest)))
-        self.warper = warper_of(manifest)
-        self.warps: dict[int, Warp] = {}
+        self.warpers = [warper_of(manifest, judge, task) for judge in range(task.judges)]
+        self.warps: dict[int, list[Warp]] = {}
         self.started, self.busy = 0, 0  # parts and lanes
         self.done: set[int] = set()
         self.first_open = 0
@@ -145,18 +153,19 @@ class Line:
             return Tensor(part=part, inputs=(INPUT,) * self.task.judges, done_ns={})
         with self.ring.area(part, "frame") as area:
             as_image(area, FRAME)[:] = frame(entry)
-        right, down = self.dice.integers(-20, 21, 2)  # some of it outside of the frame
-        warp = self.warps[entry] = self.warper.warp(FRAME, np.array([[1.0, 0, right], [0, 1, down]]))
-        left = Input(to_frame=warp.to_frame, registration_px=0.0, in_slot=False)
-        return Tensor(part=part, inputs=(left,) * self.task.judges, done_ns={})
+        right, down = self.dice.integers(-80, 81, 2)  # some of it beyond what is read of the frame
+        pose = np.array([[1.0, 0, right], [0, 1, down]])
+        warps = self.warps[entry] = [warper.warp(FRAME, pose) for warper in self.warpers]
+        left = [Input(to_frame=warp.to_frame, registration_px=0.0, in_slot=False) for warp in warps]
+        return Tensor(part=part, inputs=tuple(left), done_ns={})
 
     def input(self, part: Part, judge: int) -> NDArray[np.uint8]:
         """What a judge's network is to see of a part."""
         if not self.task.frames:
             return picture(part.entry + 50_000 * judge, self.manifest)
-        out = np.empty(self.manifest.input.shape, np.uint8)
+        out = np.empty(self.warpers[judge].shape, np.uint8)
         under = master(part.view, self.manifest) if self.manifest.features else None
-        self.warps[part.entry].apply(frame(part.entry), out, under)
+        self.warps[part.entry][judge].apply(frame(part.entry), out, under)
         return out
 
     def check(self, outcome: Prediction | Unknown) -> None:
@@ -171,8 +180,14 @@ class Line:
             self.report.wrong.append(entry)
 
     def is_right(self, part: Part, judge: int) -> bool:
-        outputs = self.manifest.outputs
-        expected = answer({"image": self.input(part, judge), **self.features(part.view)}, outputs)
+        outputs = self.manifest.answers
+        expected = self.manifest.grid.join(
+            [
+                answer({"image": tile, **self.features(part.view)}, self.manifest.outputs)
+                for tile in self.manifest.grid.cut(self.input(part, judge))
+            ],
+            self.manifest.stride,
+        )
         with self.ring.area(part, "outputs", judge) as area:
             found = as_outputs(area, outputs)
             right = all(np.array_equal(found[name], expected[name], equal_nan=True) for name in outputs)
@@ -180,17 +195,19 @@ class Line:
         return right
 
 
-def warper_of(manifest: Manifest) -> Warper:
-    """A warper that paints a fifth of the pixels flat."""
-    spec = manifest.input
-    return Warper(CROP, spec, ignored=np.random.default_rng(9).random(spec.shape[2:]) < 0.2)
+def warper_of(manifest: Manifest, judge: int, task: Task) -> Warper:
+    """A judge's warper, which paints a fifth of the pixels flat."""
+    spec, (x, y, *_) = manifest.picture, CROP
+    ignored = np.random.default_rng([9, judge]).random(spec.shape[2:]) < 0.2
+    return Warper((x + APART * judge, y, spec.width, spec.height), spec, task.bayer, ignored)
 
 
-def with_masters(engine: TensorRT, task: Task, manifest: Manifest) -> JudgeEngine:
-    """The engine with its masters, if it compares with any."""
-    warper = warper_of(manifest)
+def engine_of(engine: TensorRT, judge: int, task: Task, manifest: Manifest) -> JudgeEngine:
+    """A judge's engine, with its masters if it compares with any."""
+    warper = warper_of(manifest, judge, task)
     if not manifest.features:
-        return JudgeEngine(engine=engine, warper=warper)
+        grid = manifest.grid if manifest.grid.count > 1 else None
+        return JudgeEngine(engine=engine, warper=warper, grid=grid, stride=manifest.stride)
     limit_bytes = task.masters_kept * engine.reference(master("0", manifest)).nbytes
     references = References(engine, lambda view: master(view, manifest), limit_bytes)
     return JudgeEngine(engine=engine, warper=warper, references=references)
@@ -198,23 +215,27 @@ def with_masters(engine: TensorRT, task: Task, manifest: Manifest) -> JudgeEngin
 
 def ring_of(path: Path, task: Task, batch: int, manifest: Manifest) -> Ring:
     """No more slots than parts can be in flight."""
-    image = int(np.prod(manifest.input.shape))
-    outputs = 4 * sum(int(np.prod(shape)) for shape in manifest.outputs.values())
+    image = int(np.prod(manifest.picture.shape))
+    outputs = 4 * sum(int(np.prod(shape)) for shape in manifest.answers.values())
     areas = {"tensors": [image] * task.judges, "outputs": [outputs] * task.judges}
     return Ring.create(path, slots=task.lanes * batch, frame=FRAME[0] * FRAME[1], **areas)
 
 
 def main(folder: Path, task: Task) -> Report:
     bundle, report = read_bundle(folder), Report()
+    manifest = msgspec.structs.replace(bundle.manifest, tiles=task.tiles)
     path = Path("/dev/shm") / f"linejudge-test-{uuid4().hex}"
     try:
         with ExitStack() as opened:
             opened.callback(path.unlink, missing_ok=True)
             engines = [TensorRT(bundle, "fp32", task.lanes, 0) for _ in range(task.judges)]
-            judges = [with_masters(opened.enter_context(engine), task, bundle.manifest) for engine in engines]
-            ring = ring_of(path, task, engines[0].batch, bundle.manifest)
-            line = Line(task, ring, Infer(ring, judges, FRAME), bundle.manifest, report)
-            before = {name: fake.count(name) for name in COUNTED}
+            judges = [
+                engine_of(opened.enter_context(engine), judge, task, manifest)
+                for judge, engine in enumerate(engines)
+            ]
+            ring = ring_of(path, task, engines[0].batch // manifest.grid.count, manifest)
+            line = Line(task, ring, Infer(ring, judges, FRAME), manifest, report)
+            before, called = {name: fake.count(name) for name in COUNTED}, Counter(fake.calls())
             if task.lose_after is not None:
                 fake.lose_device(task.lose_after)
             try:
@@ -222,6 +243,7 @@ def main(folder: Path, task: Task) -> Report:
             finally:
                 report.in_flight = line.started - len(line.done)
                 report.grown = {name: fake.count(name) - before[name] for name in COUNTED}
+                report.calls = dict(Counter(fake.calls()) - called)
     except EngineError as error:
         report.error = f"{type(error).__name__}: {error}"
     report.live = fake.live()

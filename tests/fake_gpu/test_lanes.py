@@ -12,7 +12,7 @@ import pytest
 from bundles import KINDS, write_anomaly, write_comparator
 from fake_gpu import parts_through_lanes
 from fake_gpu.machine import Machine
-from fake_gpu.parts_through_lanes import Report
+from fake_gpu.parts_through_lanes import APART, CROP, FRAME, Report
 from fake_gpu.plans import answer, promise_answers, write_engines
 from lines import Subscriber, judge, judged, running, stop, until, write_recipe
 
@@ -23,6 +23,7 @@ PARTS = Path(parts_through_lanes.__file__)
 COMPARING, JUDGING = "with masters", "without masters"  # bundles of either kind
 THRESHOLD = 2.0**15  # the fake network's scores lie between 0 and twice that
 PIXELS = 64 * 64  # bytes of a picture
+ROWS = 64 + 2 * 64  # of a frame's region: the crop's, and the margin above and below it
 
 
 def run(
@@ -85,6 +86,38 @@ def test_while_parts_flow_nothing_waits_for_the_whole_device(
     assert told.grown["host_to_device_bytes"] == 1000 * PIXELS + masters
     idle = ("context_synchronisations", "synchronous_copies", "device_to_pageable_bytes", "frees_while_busy")
     assert [told.grown[name] for name in (*idle, "default_stream_work")] == [0] * 5
+    assert told.live == {}
+
+
+@pytest.mark.parametrize("judges", [1, 2, 3])
+@pytest.mark.parametrize("kind", [JUDGING, COMPARING])
+def test_of_a_frame_the_judges_region_travels_once(
+    bench: Machine, tmp_path: Path, kind: str, judges: int
+) -> None:
+    """Not the rest of the frame, nor once for each judge. Only lanes that share a copy wait for one another."""
+    told = run(bench, tmp_path, kind, frames=True, judges=judges, parts=100)
+    assert (told.error, told.wrong, told.right) == ("", [], 100)
+    right = min(CROP[0] + APART * (judges - 1) + CROP[2] + 64, FRAME[1])  # the margin ends at the frame's edge
+    assert told.grown["registered_to_device_bytes"] == 100 * ROWS * (right - (CROP[0] - 64))
+    masks = 2 * judges * PIXELS  # a lane
+    masters = 3 * judges * PIXELS if kind == COMPARING else 0
+    assert told.grown["pageable_to_device_bytes"] == masks + masters
+    assert told.calls.get("cuStreamWaitEvent", 0) == 100 * (judges - 1)
+    assert told.grown["frees_while_busy"] == told.grown["synchronous_copies"] == 0
+
+
+@pytest.mark.parametrize("bayer", [None, "rggb"])
+def test_tiles_are_warped_from_one_copy_of_their_region(
+    bench: Machine, tmp_path: Path, bayer: str | None
+) -> None:
+    """In raw frames, too, where a pixel has its colours from neighbours beyond the region."""
+    here, beyond = bench.having(**ORDERS["shuffled"]), 1 if bayer else 0
+    told = run(here, tmp_path, frames=True, bayer=bayer, tiles=(2, 2), batch=8, parts=100)
+    assert (told.error, told.wrong, told.right) == ("", [], 100)
+    height, width = Grid(2, 2, 64, 64).size
+    top, bottom = CROP[1] - 64 - beyond, min(CROP[1] + height + 64 + beyond, FRAME[0])
+    left, right = CROP[0] - 64 - beyond, min(CROP[0] + width + 64 + beyond, FRAME[1])
+    assert told.grown["registered_to_device_bytes"] == 100 * (bottom - top) * (right - left)
     assert told.live == {}
 
 
@@ -327,10 +360,11 @@ def test_a_line_goes_on_with_a_new_process_after_its_device_was_lost(
             assert verdict.score == score_of(frames[(verdict.sequence - 1) % len(frames)])
 
 
-LANES, TRT = "engines/lanes.py", "engines/trt.py"
+LANES, TRT, WARPING = "engines/lanes.py", "engines/trt.py", "engines/warping.py"
 QUEUED_IN = "self._cuda.memcpy_htod_async(at, image, self._stream)"
 QUEUED_OUT = "self._cuda.memcpy_dtoh_async(self._answers[name][:count], memory, self._stream)"
-WARPED = "block=warp.block, stream=self._stream)"
+REGION = "copy.src_x_in_bytes, copy.src_y = frame.strides[0], region.left * pixel, region.top\n"
+WARPED = "parameters, 0, stream)"
 BUFFER = "cuda.mem_alloc(batch * image.nbytes)"
 ANSWERS = "self._answers: dict[str, NDArray[Any]] = {}"
 RECORDED = "            self._done.record(self._stream)"
@@ -341,16 +375,55 @@ LET_GO = "\n            self._samples = tuple(Sample(sample.image) for sample in
 SHUFFLED = {"order": "shuffled"}  # else late
 MASTERS = {"kind": COMPARING, "views": 5}
 BATCHES = {"batch": 3}
+FRAMES, JUDGES = {"frames": True, "parts": 100}, {"judges": 3}
 FAULTS = {  # file, what it says, what it is made to say, and where that shows
     "the event is not waited for": (LANES, WAITED, "                pass", {}),
     "the event is not recorded": (LANES, RECORDED, "            pass", {}),
     "inputs on the default stream": (LANES, QUEUED_IN, QUEUED_IN.replace(", self._stream", ""), {}),
     "outputs on the default stream": (LANES, QUEUED_OUT, QUEUED_OUT.replace(", self._stream", ""), {}),
     "frames warped on the default stream": (
-        LANES,
+        WARPING,
         WARPED,
-        WARPED.replace("self._stream", "None"),
-        {"frames": True},
+        WARPED.replace("stream", "None"),
+        FRAMES,
+    ),
+    "a frame's copy that another judge does not wait for": (
+        WARPING,
+        "stream.wait_for_event(region.copy.done)",
+        "pass",
+        FRAMES | JUDGES | SHUFFLED,
+    ),
+    "a frame's copy that is waited for before it is queued": (
+        WARPING,
+        "if region.readers > 1:",
+        "if False:",
+        FRAMES | JUDGES | SHUFFLED,
+    ),
+    "a frame's rows one too high": (
+        WARPING,
+        "region.left * pixel, region.top\n",
+        "region.left * pixel, region.top - 1\n",
+        FRAMES,
+    ),
+    "a frame's last row left out": (WARPING, "pitch, width, rows\n", "pitch, width, rows - 1\n", FRAMES),
+    "a frame's columns one too far left": (WARPING, REGION, REGION.replace("left", "left - 1"), FRAMES),
+    "raw frames without the neighbours of their region": (
+        "image/warp.py",
+        'if self.source == "gray" or self.source == "bgr":\n            return x, y',
+        "if True:\n            return x, y",
+        FRAMES | {"bayer": "rggb"},
+    ),
+    "a frame's copy let go while it is read": (
+        WARPING,
+        "weakref.finalize(made, self._free.append, number).atexit = False",
+        "self._free.append(number)",
+        FRAMES | SHUFFLED,
+    ),
+    "a union of regions that is the last judge's": (
+        "engines/base.py",
+        "if self.readers:",
+        "if False:",
+        FRAMES | JUDGES,
     ),
     "the network on the default stream": (TRT, "execute_async_v3(stream.handle)", "execute_async_v3(0)", {}),
     "one input buffer for all lanes": (LANES, BUFFER, f'globals().setdefault("_all", {BUFFER})', SHUFFLED),

@@ -245,6 +245,7 @@ class _Means:
     def submit(self, lane: int, samples: Sequence[Sample]) -> None:
         self.taken[lane] = [sample.image for sample in samples]
         self.warps = [sample.warp for sample in samples]
+        self.regions = [sample.region for sample in samples]
 
     def ready(self, lane: int) -> bool:
         return lane in self.done
@@ -358,6 +359,32 @@ def test_a_frame_that_preprocess_left_to_the_engine_is_warped_by_it_or_else_here
         assert np.array_equal(shown, wanted)
     (prediction,) = infer.finish()
     assert prediction.inputs == (left,)
+
+
+def test_judges_that_warp_frames_share_the_region_that_they_read(tmp_path: Path) -> None:
+    """It holds what both read, and nothing for a judge that refused the part or whose input is in the slot."""
+    ring = Ring.create(tmp_path / "r", slots=1, frame=400 * 300, tensors=[64 * 64] * 4, outputs=[4] * 4)
+    spec = InputSpec(height=64, width=64)
+    crops = [(80, 70, 64, 64), (100, 90, 64, 64), (0, 0, 64, 64), (300, 200, 64, 64)]
+    engines, warpers = [_Means() for _ in crops], [Warper(crop, spec) for crop in crops]
+    for engine in engines:
+        engine.warps_frames = True
+    judges = [
+        JudgeEngine(engine=engine, warper=warper)  # type: ignore[arg-type]
+        for engine, warper in zip(engines, warpers, strict=True)
+    ]
+    infer = Infer(ring, judges, (300, 400))
+    slot, generation = ring.lease(0, published=0)
+    part = part_of(0, slot=slot, generation=generation)
+    to_frame = [warper.warp((300, 400)).to_frame for warper in warpers]
+    left = [Input(to_frame=each, registration_px=0.0, in_slot=False) for each in to_frame[:2]]
+    refused = Refused(reason="dark", detail="")
+    there = Input(to_frame=to_frame[3], registration_px=0.0)
+    assert not infer.start([Tensor(part=part, inputs=(*left, refused, there), done_ns={})])
+    first, second = engines[0].regions[0], engines[1].regions[0]
+    assert first is second
+    assert (first.left, first.top, first.right, first.bottom) == (16, 6, 228, 218)  # with 64 px of margin
+    assert first.readers == 2
 
 
 @pytest.mark.parametrize("in_slot", [True, False])
