@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EngineError, EngineLost
+from .device_nodes import kept_from
 
 #: TensorRT needs its tensors at addresses that are multiples of this many bytes.
 ALIGNMENT = 256
@@ -69,9 +70,8 @@ def open_device() -> Iterator[Device]:
         context = found.retain_primary_context()
         context.push()
     except cuda.Error as error:
-        raise EngineError(
-            f"no GPU can be used: {error}: see nvidia-smi, or set engine.kind to 'auto'"
-        ) from error
+        remedy = kept_from() or "see nvidia-smi"
+        raise EngineError(f"no GPU can be used: {error}: {remedy}, or set engine.kind to 'auto'") from error
     try:
         yield device
     finally:

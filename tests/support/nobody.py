@@ -1,9 +1,12 @@
-"""Programs of a user that the machine does not know and who has no home folder, as in a container."""
+"""Users without rights: programs of one whom the machine does not know, and this process as another."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -23,3 +26,18 @@ def of_nobody(*words: str) -> subprocess.CompletedProcess[str]:
     unset = [word for name in UNSET for word in ("-u", name)]
     command = [*become, "env", *unset, sys.executable, *words]
     return subprocess.run(command, capture_output=True, text=True)
+
+
+@contextmanager
+def nobody(*groups: int) -> Iterator[None]:
+    """Make this process, which must be root's, a user without rights in these groups, until `with` ends."""
+    before = os.getgroups()
+    os.setgroups(groups)
+    os.setegid(65534)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(before)

@@ -47,7 +47,9 @@ void fake_cuda_advance(int64_t ns) {
 
 // The device.
 
-CUresult cuInit(unsigned) { return note(), CUDA_SUCCESS; }
+CUresult cuInit(unsigned) {
+  return note(), getenv("FAKE_CUDA_NO_DEVICE") ? CUDA_ERROR_NO_DEVICE : CUDA_SUCCESS;
+}
 CUresult cuDriverGetVersion(int *version) { return note(), *version = DRIVER_VERSION, CUDA_SUCCESS; }
 CUresult cuDeviceGet(CUdevice *device, int number) {
   return note(), *device = number, number ? CUDA_ERROR_INVALID_DEVICE : CUDA_SUCCESS;
