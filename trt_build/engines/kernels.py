@@ -39,7 +39,7 @@ def compile_kernels(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         made = Path(scratch) / "kernels.fatbin"
-        options = ["-std=c++17", "--threads", "0", *targets, "-fatbin", "-o", made]
+        options: list[str | Path] = ["-std=c++17", "--threads", "0", *targets, "-fatbin", "-o", made]
         _output_of([compiler, *options, SOURCE])
         return made.replace(folder / fatbin_name())
 
