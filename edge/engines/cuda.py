@@ -20,6 +20,7 @@ from .device_nodes import kept_from
 ALIGNMENT = 256
 #: Flag of a stream that neither waits for the default stream nor makes it wait.
 NON_BLOCKING = 1
+_BLOCKING_SYNC = 4  # CU_CTX_SCHED_BLOCKING_SYNC
 _DEVICEMAP = 2  # CU_MEMHOSTREGISTER_DEVICEMAP
 _NOT_SUPPORTED = 801  # CUDA_ERROR_NOT_SUPPORTED
 _REGISTERED_ALREADY = 712  # CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED
@@ -67,6 +68,7 @@ def open_device() -> Iterator[Device]:
             driver=cuda.get_driver_version(),
             integrated=bool(found.get_attribute(cuda.device_attribute.INTEGRATED)),
         )
+        _let_waits_block()
         context = found.retain_primary_context()
         context.push()
     except cuda.Error as error:
@@ -78,6 +80,17 @@ def open_device() -> Iterator[Device]:
         # `detach` also pops the context. After a mere `pop`, pycuda would release it by a call that is not for
         # primary contexts.
         context.detach()
+
+
+def _let_waits_block() -> None:
+    """Let a thread sleep while it waits for the GPU.
+
+    By default it may spin. With the real-time priority of infer, it would then take its core from all others.
+    Since CUDA 11 the flags may also be set while the context is active; they replace the earlier ones.
+    """
+    status = _call("cuDevicePrimaryCtxSetFlags_v2", ctypes.c_int(0), ctypes.c_uint(_BLOCKING_SYNC))
+    if status:
+        _log.warning("cuDevicePrimaryCtxSetFlags: CUDA error %d: waits for the GPU may spin", status)
 
 
 @contextmanager

@@ -74,6 +74,7 @@ class Report(msgspec.Struct):
     error: str = ""
     grown: dict[str, int] = {}  # how far each counter went from the first part to the last
     calls: dict[str, int] = {}  # of the driver in that time, by function
+    spun: int = 0  # waits that took a core, also before the first part
     live: dict[str, int] = {}  # what was not given back when the engine was left
 
 
@@ -246,6 +247,7 @@ def main(folder: Path, task: Task) -> Report:
                 report.calls = dict(Counter(fake.calls()) - called)
     except EngineError as error:
         report.error = f"{type(error).__name__}: {error}"
+    report.spun = fake.count("spinning_waits")
     report.live = fake.live()
     return report
 

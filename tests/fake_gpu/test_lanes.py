@@ -78,7 +78,7 @@ def test_a_batch_that_is_ready_before_an_older_one_is_finished_before_it(
 def test_while_parts_flow_nothing_waits_for_the_whole_device(
     bench: Machine, tmp_path: Path, kind: str, batch: int
 ) -> None:
-    """No call waits for all lanes, and no picture is copied from memory that is not pinned."""
+    """No call waits for all lanes or spins, and no picture is copied from memory that is not pinned."""
     told = run(bench, tmp_path, kind, batch=batch)
     masters = 3 * PIXELS if kind == COMPARING else 0  # these may be copied from anywhere, once
     assert told.grown["pageable_to_device_bytes"] == masters
@@ -86,6 +86,7 @@ def test_while_parts_flow_nothing_waits_for_the_whole_device(
     assert told.grown["host_to_device_bytes"] == 1000 * PIXELS + masters
     idle = ("context_synchronisations", "synchronous_copies", "device_to_pageable_bytes", "frees_while_busy")
     assert [told.grown[name] for name in (*idle, "default_stream_work")] == [0] * 5
+    assert told.spun == 0
     assert told.live == {}
 
 
@@ -222,6 +223,23 @@ def test_an_engine_is_left_with_parts_in_flight(bench: Machine, tmp_path: Path, 
     told = run(bench.having(**ORDERS[order]), tmp_path, COMPARING, batch=3, lanes=3, stop_after=50)
     assert (told.error, told.wrong, told.live) == ("", [], {})
     assert told.in_flight >= 3
+
+
+def test_a_wait_for_the_gpu_leaves_the_core_to_others(bench: Machine) -> None:
+    """Infer has real-time priority, so a wait that spins would stop every other process on its core."""
+    script = """
+        from edge.engines.cuda import open_device
+
+        def spun():
+            cuda.Stream().synchronize()
+            cuda.Context.synchronize()
+            return fake.count("spinning_waits")
+
+        said["by default"] = spun()
+        with open_device():
+            said["on a line"] = spun()
+    """
+    assert bench.says(script) == {"by default": 2, "on a line": 2}
 
 
 LANE = """

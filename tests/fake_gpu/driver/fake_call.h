@@ -7,6 +7,7 @@
 
 inline std::recursive_mutex one_at_a_time;
 inline thread_local std::vector<CUcontext> current;  // the stack of contexts of this thread
+inline unsigned primary_flags;  // of the only context
 inline char primary;  // its address is the handle of the only context
 inline std::map<std::string, long> calls;  // of the driver, by function
 
@@ -52,8 +53,9 @@ inline void settle() {
   drain_all();
 }
 
-// What a wait answers: the device may have been lost on the way.
-inline CUresult waited(const char *what) {
+// What a wait answers: the device may have been lost on the way. A wait that does not block takes a core.
+inline CUresult waited(const char *what, bool blocks = primary_flags & CU_CTX_SCHED_BLOCKING_SYNC) {
+  if (!blocks) ++counted["spinning_waits"];
   ++counted[what];
   return lost;
 }

@@ -72,6 +72,10 @@ CUresult cuGetErrorString(CUresult error, const char **text) { return *text = te
 
 // Contexts.
 
+CUresult cuDevicePrimaryCtxSetFlags(CUdevice, unsigned flags) {
+  note();
+  return primary_flags = flags, CUDA_SUCCESS;
+}
 CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice) {
   note();
   *context = reinterpret_cast<CUcontext>(&primary);

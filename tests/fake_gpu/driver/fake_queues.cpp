@@ -63,7 +63,7 @@ CUresult cuStreamWaitEvent(CUstream handle, CUevent event, unsigned) {
 
 CUresult cuEventCreate(CUevent *handle, unsigned flags) {
   return call([&] {
-    *handle = reinterpret_cast<CUevent>(new Event{!(flags & CU_EVENT_DISABLE_TIMING), nullptr});
+    *handle = reinterpret_cast<CUevent>(new Event{!(flags & CU_EVENT_DISABLE_TIMING), (flags & CU_EVENT_BLOCKING_SYNC) != 0, nullptr});
     return tally(CUDA_SUCCESS, "events");
   });
 }
@@ -88,7 +88,7 @@ CUresult cuEventSynchronize(CUevent handle) {
     if (event->captured) return of_a_capture(event);
     trace("synchronize-event", event->last ? event->last->stream : nullptr, "");
     if (event->last) run_until(event->last);
-    return waited("event_synchronisations");
+    return waited("event_synchronisations", event->blocks);
   });
 }
 CUresult cuEventQuery(CUevent handle) {

@@ -46,7 +46,7 @@ struct Stream {
 };
 
 struct Event {
-  bool timed = true;
+  bool timed = true, blocks = false;
   std::shared_ptr<Mark> last;         // where it was recorded last; null: never
   bool captured = false;              // it was recorded last in a capture, so it cannot be asked or waited for
   std::weak_ptr<Capture> capture{};   // that capture, until it ends
