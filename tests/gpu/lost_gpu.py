@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from edge.engines.base import Sample
-from edge.engines.cuda import Pinned, driver_errors, driver_library, open_device
+from edge.engines.cuda import Device, Pinned, driver_errors, driver_library, open_device
 from edge.engines.lanes import Binding, Lane
 from edge.errors import EngineError
 
@@ -63,21 +63,21 @@ def allocate() -> None:
         driver_library().mem_alloc(4096)
 
 
+def said_after_the_fault(device: Device) -> list[list[str]]:
+    """Return what the uses of the GPU say, the first of which waits for the kernel."""
+    pinned = Pinned(device)
+    lane = Lane(Faulty(), pinned, image=IMAGE, features={}, outputs={"score": SCORE}, batch=1, warp=None)
+    part = [Sample(np.zeros(IMAGE.shape, np.uint8))]
+    lane.submit(part)
+    uses = [lane.collect, lambda: lane.submit(part), allocate, lambda: pinned.empty((8,), np.uint8)]
+    said = [told(use) for use in uses]
+    pinned.release()
+    return said
+
+
 def main() -> None:
     with open_device() as device:
-        pinned = Pinned(device)
-
-        def lane() -> Lane:
-            return Lane(
-                Faulty(), pinned, image=IMAGE, features={}, outputs={"score": SCORE}, batch=1, warp=None
-            )
-
-        first, part = lane(), [Sample(np.zeros(IMAGE.shape, np.uint8))]
-        first.submit(part)
-        uses = [first.collect, lambda: first.submit(part), allocate, lambda: pinned.empty((8,), np.uint8)]
-        said = [told(use) for use in uses]
-        del first
-        pinned.release()
+        said = said_after_the_fault(device)
     print(json.dumps(said), flush=True)
 
 

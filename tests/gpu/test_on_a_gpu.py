@@ -164,7 +164,7 @@ def test_a_built_engine_judges_as_the_bundle_says(runtime: str, kind: str, tmp_p
 
 
 def test_a_gpu_that_is_lost_says_so() -> None:
-    """After a kernel wrote where no memory is, every use of the GPU raises EngineLost, and the process still ends.
+    """After a kernel wrote where no memory is, every use raises EngineLost, and the process still ends.
 
     It does so in a process of its own, since nothing in that process can use the GPU any more.
     """
