@@ -11,6 +11,9 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
+
+from signatures import Use
 
 #: Version -> the package on PyPI that has its bindings, and in which version of the package.
 VERSIONS = {
@@ -18,7 +21,9 @@ VERSIONS = {
     "10.16.1": ("tensorrt_cu13_bindings", "10.16.1.11"),
     "11.4.0": ("tensorrt_cu13_bindings", "11.4.0.106"),
 }
+OLDEST_RTX = ("tensorrt_rtx_cu13_bindings", "1.4.0.76")
 _LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser")
+_RTX_LIBRARIES = ("tensorrt_rtx", "tensorrt_onnxparser_rtx")
 _SYMBOLS = (
     "createInferBuilder_INTERNAL",
     "createInferRefitter_INTERNAL",
@@ -30,57 +35,56 @@ _SYMBOLS = (
     "getPluginRegistry",
     "initLibNvInferPlugins",
 )
-_ASK = """
-import importlib, json, sys
-
-def lacks(chain):
-    value = library
-    for name in chain:
-        if not hasattr(value, name):
-            return True
-        value = getattr(value, name)
-    return False
-
-library = importlib.import_module(sys.argv[1])
-chains = json.load(sys.stdin)
-print(json.dumps([chain for chain in chains if lacks(chain)]))
-"""
+_ASK = Path(__file__).with_name("signatures.py")
+FAKES = Path(__file__).parents[1] / "fake_gpu"
 
 
 class Missing(Exception):
     """What cannot be had here, in words for a skipped test."""
 
 
-def missing_names(version: str, chains: Sequence[Sequence[str]]) -> list[str]:
-    """Those of the names, each as its steps from the library on, that the bindings of a version lack."""
-    folder = _bindings(version)
+def unfit(version: str, uses: Sequence[Use]) -> list[str]:
+    """Return which of the uses do not fit the bindings of a version: missing names, and calls not taken."""
+    folder = _bindings(*VERSIONS[version])
     found = {"PYTHONPATH": str(folder), "LD_LIBRARY_PATH": str(folder)}
-    return _lacking("tensorrt_bindings", chains, found)
+    return _unfit("tensorrt_bindings", uses, found)
 
 
-def missing_in_rtx(chains: Sequence[Sequence[str]]) -> list[str]:
-    """Likewise of the TensorRT-RTX that is installed."""
-    return _lacking("tensorrt_rtx", chains, {})
+def unfit_for_rtx(uses: Sequence[Use]) -> list[str]:
+    """Do the same for the TensorRT-RTX that is installed."""
+    return _unfit("tensorrt_rtx", uses, {})
 
 
-def _lacking(library: str, chains: Sequence[Sequence[str]], environment: dict[str, str]) -> list[str]:
+def unfit_for_oldest_rtx(uses: Sequence[Use]) -> list[str]:
+    """Do the same for the oldest version of TensorRT-RTX that the code takes."""
+    folder = _bindings(*OLDEST_RTX)
+    found = {"PYTHONPATH": str(folder), "LD_LIBRARY_PATH": str(folder)}
+    return _unfit("tensorrt_rtx_bindings", uses, found)
+
+
+def unfit_for_fake(library: Literal["tensorrt", "tensorrt_rtx"], uses: Sequence[Use]) -> list[str]:
+    """Do the same for the fake that the tests run on."""
+    return _unfit(library, uses, {"PYTHONPATH": str(FAKES)})
+
+
+def _unfit(library: str, uses: Sequence[Use], environment: dict[str, str]) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", _ASK, library],
-        input=json.dumps([list(chain) for chain in chains]),
+        [sys.executable, "-W", "ignore", _ASK, library],
+        input=json.dumps(list(uses)),
         env=os.environ | environment,
         capture_output=True,
         text=True,
     )
     if done.returncode:
         raise RuntimeError(f"{library} cannot be loaded: {done.stderr[-2000:]}")
-    return [".".join(chain) for chain in json.loads(done.stdout)]
+    said: list[str] = json.loads(done.stdout)
+    return said
 
 
-def _bindings(version: str) -> Path:
-    """The folder with a version's bindings and the libraries they are linked with, in the user's cache."""
+def _bindings(package: str, number: str) -> Path:
+    """The folder with a package's bindings and the libraries they are linked with, in the user's cache."""
     if shutil.which("gcc") is None:
         raise Missing("TensorRT's bindings need libraries to be linked with, and gcc is not installed")
-    package, number = VERSIONS[version]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "linejudge-tests"
     folder = cache / f"{package}-{number}-{sys.implementation.cache_tag}"
     if folder.exists():
@@ -91,8 +95,8 @@ def _bindings(version: str) -> Path:
         with zipfile.ZipFile(_download(package, number, Path(scratch))) as wheel:
             wheel.extractall(made)
         (made / "nothing.c").write_text("".join(f"void *{name}(void) {{ return 0; }}\n" for name in _SYMBOLS))
-        for library in _LIBRARIES:
-            name = f"lib{library}.so.{version.partition('.')[0]}"
+        for library in _RTX_LIBRARIES if "rtx" in package else _LIBRARIES:
+            name = f"lib{library}.so.{number.partition('.')[0]}"
             command = ["gcc", "-shared", "-fPIC", f"-Wl,-soname,{name}", "nothing.c", "-o", name]
             subprocess.run(command, cwd=made, check=True)
         try:

@@ -295,7 +295,7 @@ def _for_rtx(rtx: Any, config: Any, capabilities: Sequence[tuple[int, int]]) -> 
 def _run(builder: Any, network: Any, config: Any) -> Any:
     """Build the engine in a thread, so that the calling thread notices Ctrl-C. Return None if it fails."""
     with ThreadPoolExecutor(1, "builder") as thread:
-        return thread.submit(builder.build_serialized_network, network, config).result()
+        return thread.submit(lambda: builder.build_serialized_network(network, config)).result()
 
 
 def _layers(trt: Any, listener: Any, plan: bytes, path: Path, portable: bool) -> str:

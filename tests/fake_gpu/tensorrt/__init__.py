@@ -20,11 +20,17 @@ import numpy as np
 
 from .builder import Builder as Builder
 from .builder import BuilderFlag as BuilderFlag
-from .builder import EngineInspector
+from .builder import EngineInspector as EngineInspector
+from .builder import IBuilderConfig as IBuilderConfig
+from .builder import INetworkDefinition as INetworkDefinition
+from .builder import IOptimizationProfile as IOptimizationProfile
 from .builder import IProgressMonitor as IProgressMonitor
+from .builder import ITensor as ITensor
+from .builder import ITimingCache as ITimingCache
 from .builder import LayerInformationFormat as LayerInformationFormat
 from .builder import NetworkDefinitionCreationFlag as NetworkDefinitionCreationFlag
 from .builder import OnnxParser as OnnxParser
+from .builder import ParserError as ParserError
 from .builder import ProfilingVerbosity as ProfilingVerbosity
 
 __version__ = os.environ.get("FAKE_TENSORRT_VERSION", "10.13.3.9")
@@ -35,6 +41,9 @@ _IMAGE = b".version 8.0"  # of the kernels; the fake driver takes any PTX for it
 
 class ILogger:
     """What a user derives a logger from."""
+
+    def __init__(self) -> None:
+        pass
 
     class Severity(IntEnum):
         INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
@@ -76,6 +85,7 @@ class Runtime:
     """Turns plans into engines."""
 
     version = __version__
+    engine_host_code_allowed: bool
 
     def __init__(self, logger: ILogger) -> None:
         self.logger, self.engine_host_code_allowed = logger, False
@@ -102,6 +112,9 @@ class Runtime:
 
 class ICudaEngine:
     """A plan whose weights are in device memory."""
+
+    num_io_tensors: int
+    device_memory_size_v2: int
 
     def __init__(self, plan: dict[str, Any], logger: ILogger) -> None:
         self._plan, self._logger = plan, logger

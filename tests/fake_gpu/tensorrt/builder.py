@@ -30,15 +30,43 @@ class ProfilingVerbosity(Enum):
 class IProgressMonitor:
     """What a user derives a monitor from."""
 
+    def __init__(self) -> None:
+        pass
 
-class _Tensor:
+    def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+        raise NotImplementedError
+
+    def step_complete(self, phase_name: str, step: int) -> bool:
+        raise NotImplementedError
+
+    def phase_finish(self, phase_name: str) -> None:
+        raise NotImplementedError
+
+
+class ParserError:
+    """What the parser says of a node; this one takes every node."""
+
+    def desc(self) -> str:
+        raise NotImplementedError
+
+    def node_name(self) -> str:
+        raise NotImplementedError
+
+    def node_operator(self) -> str:
+        raise NotImplementedError
+
+
+class ITensor:
+    name: str
+    shape: tuple[int, ...]
+
     def __init__(self, put: Any) -> None:
         sides = [side.dim_value for side in put.type.tensor_type.shape.dim]
         self.name, self.shape = put.name, tuple(side or -1 for side in sides)  # a free side has no value
         self.told = {"dtype": _DTYPES[put.type.tensor_type.elem_type], "shape": sides[1:]}
 
 
-class _Network:
+class INetworkDefinition:
     def __init__(self, flags: int) -> None:
         self.flags, self.inputs, self.outputs = flags, [], []
 
@@ -46,7 +74,7 @@ class _Network:
     def num_inputs(self) -> int:
         return len(self.inputs)
 
-    def get_input(self, number: int) -> _Tensor:
+    def get_input(self, number: int) -> ITensor:
         return self.inputs[number]
 
 
@@ -55,19 +83,22 @@ class OnnxParser:
 
     num_errors = 0
 
-    def __init__(self, network: _Network, logger: Any) -> None:
+    def __init__(self, network: INetworkDefinition, logger: Any) -> None:
         self._network = network
+
+    def get_error(self, index: int) -> ParserError:
+        raise NotImplementedError
 
     def parse(self, data: bytes) -> bool:
         import onnx  # here, since whoever only runs engines needs none
 
         graph = onnx.load_from_string(data).graph
-        self._network.inputs = [_Tensor(put) for put in graph.input]
-        self._network.outputs = [_Tensor(put) for put in graph.output]
+        self._network.inputs = [ITensor(put) for put in graph.input]
+        self._network.outputs = [ITensor(put) for put in graph.output]
         return True
 
 
-class _Profile:
+class IOptimizationProfile:
     def __init__(self) -> None:
         self.shapes: dict[str, list[list[int]]] = {}
 
@@ -75,7 +106,7 @@ class _Profile:
         self.shapes[name] = [list(least), list(usual), list(most)]
 
 
-class _Timings:
+class ITimingCache:
     """How many builds it knows of, in digits behind a header."""
 
     def __init__(self, builds: int) -> None:
@@ -85,17 +116,19 @@ class _Timings:
         return b"timings " + str(self.builds).encode()
 
 
-class Config:
+class IBuilderConfig:
     """What the builder is told besides the network."""
 
+    profiling_verbosity: ProfilingVerbosity
+    progress_monitor: Any
     told: dict[str, Any] = {}  # noqa: RUF012  (what a library of another kind says in its plans)
 
     def __init__(self) -> None:
         self.flags_set = {BuilderFlag.TF32}
         self.progress_monitor: Any = None
         self.profiling_verbosity = ProfilingVerbosity.LAYER_NAMES_ONLY
-        self.profiles: list[_Profile] = []
-        self.timings: _Timings | None = None
+        self.profiles: list[IOptimizationProfile] = []
+        self.timings: ITimingCache | None = None
 
     def set_flag(self, flag: BuilderFlag) -> None:
         self.flags_set.add(flag)
@@ -103,20 +136,20 @@ class Config:
     def clear_flag(self, flag: BuilderFlag) -> None:
         self.flags_set.discard(flag)
 
-    def add_optimization_profile(self, profile: _Profile) -> int:
+    def add_optimization_profile(self, profile: IOptimizationProfile) -> int:
         self.profiles.append(profile)
         return len(self.profiles) - 1
 
-    def create_timing_cache(self, data: bytes) -> _Timings | None:
+    def create_timing_cache(self, data: bytes) -> ITimingCache | None:
         if data and not data.startswith(b"timings "):
             return None
-        return _Timings(int(data[8:] or b"0"))
+        return ITimingCache(int(data[8:] or b"0"))
 
-    def set_timing_cache(self, cache: _Timings, ignore_mismatch: bool) -> bool:
+    def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> bool:
         self.timings = cache
         return True
 
-    def get_timing_cache(self) -> _Timings | None:
+    def get_timing_cache(self) -> ITimingCache | None:
         return self.timings
 
 
@@ -128,16 +161,16 @@ class Builder:
     def __init__(self, logger: Any) -> None:
         self.logger = logger
 
-    def create_network(self, flags: int) -> _Network:
-        return _Network(flags)
+    def create_network(self, flags: int) -> INetworkDefinition:
+        return INetworkDefinition(flags)
 
-    def create_builder_config(self) -> Config:
-        return Config()
+    def create_builder_config(self) -> IBuilderConfig:
+        return IBuilderConfig()
 
-    def create_optimization_profile(self) -> _Profile:
-        return _Profile()
+    def create_optimization_profile(self) -> IOptimizationProfile:
+        return IOptimizationProfile()
 
-    def build_serialized_network(self, network: _Network, config: Config) -> bytes | None:
+    def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> bytes | None:
         monitor = config.progress_monitor
         monitor.phase_start("Building", None, len(network.outputs))
         if not all(monitor.step_complete("Building", step) for step in range(len(network.outputs))):

@@ -14,7 +14,6 @@ from typing import Any
 import tensorrt
 from tensorrt import *  # noqa: F403  (all that both libraries have)
 from tensorrt import ExecutionContextAllocationStrategy as Allocation
-from tensorrt.builder import Config
 
 __version__ = "1.7.1.116"
 
@@ -166,12 +165,14 @@ class Builder(tensorrt.Builder):
 
     version = __version__
 
-    def create_builder_config(self) -> RtxConfig:
-        return RtxConfig()
+    def create_builder_config(self) -> IBuilderConfig:
+        return IBuilderConfig()
 
 
-class RtxConfig(Config):
+class IBuilderConfig(tensorrt.IBuilderConfig):
     """Knows the compute capabilities to build for besides what TensorRT knows."""
+
+    num_compute_capabilities: int
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,14 +1,14 @@
-"""Every name of TensorRT that the code uses is in the oldest, a middle and the newest version that it takes."""
+"""What the code uses of TensorRT fits old and new versions, and the fakes."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from bindings import VERSIONS, Missing, missing_in_rtx, missing_names
+from bindings import VERSIONS, Missing, unfit, unfit_for_fake, unfit_for_oldest_rtx, unfit_for_rtx
+from signatures import Use
 
 ROOT = Path(__file__).parents[3]
 
@@ -41,6 +41,19 @@ VARIABLES: dict[str, dict[str, str]] = {
         "parser": "OnnxParserRefitter",
     },
 }
+#: Likewise what functions with a parameter `rtx` hold, and a file that is of TensorRT-RTX alone.
+RTX_VARIABLES: dict[str, dict[str, str]] = {
+    "trt_build/engines/tensorrt_builder.py": {"rtx": "", "config": "IBuilderConfig"},
+    "edge/engines/rtx.py": {
+        "rtx": "",
+        "runtime": "Runtime",
+        "engine": "ICudaEngine",
+        "config": "IRuntimeConfig",
+        "self._config": "IRuntimeConfig",
+        "cache": "IRuntimeCache",
+        "self._cache": "IRuntimeCache",
+    },
+}
 #: Variables and parameters of these files that are of our own classes, or of Python's.
 OURS = {
     "plan": "bytes, or what turns into them",
@@ -60,9 +73,10 @@ class Names(ast.NodeVisitor):
     """What a file uses of TensorRT: names in steps from the library on, and what is not in the table."""
 
     def __init__(self, path: str, *, rtx: bool = False) -> None:
-        self.table = {"rtx": "", "config": "IBuilderConfig"} if rtx else VARIABLES[path]
-        self.rtx = rtx
+        self.table = (RTX_VARIABLES if rtx else VARIABLES)[path]
+        self.rtx, self.whole = rtx, path not in VARIABLES
         self.chains: set[tuple[str, ...]] = set()
+        self.calls: set[tuple[tuple[str, ...], int, tuple[str, ...]]] = set()
         self.seen: set[str] = set()
         self.unknown: set[str] = set()
         self.derived: dict[tuple[str, ...], set[str]] = {}
@@ -71,7 +85,7 @@ class Names(ast.NodeVisitor):
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         parameters = [*node.args.args, *node.args.kwonlyargs]
         only_rtx = any(parameter.arg == "rtx" for parameter in parameters)
-        if only_rtx != self.rtx:
+        if only_rtx != self.rtx and not self.whole:
             if self.rtx:
                 self.generic_visit(node)
             return
@@ -83,8 +97,11 @@ class Names(ast.NodeVisitor):
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         for base in node.bases:
             if steps := self.steps(base):
-                defined = {part.name for part in node.body if isinstance(part, ast.FunctionDef)}
-                self.derived[steps] = {name for name in defined if not name.startswith("_")}
+                defined = [part for part in node.body if isinstance(part, ast.FunctionDef)]
+                methods = [part for part in defined if not part.name.startswith("_")]
+                self.derived[steps] = {method.name for method in methods}
+                # TensorRT calls them as it would its own.
+                self.calls |= {((*steps, part.name), len(part.args.args) - 1, ()) for part in methods}
         self.generic_visit(node)
 
     def visit_Assign(self, node: ast.Assign) -> None:
@@ -92,6 +109,12 @@ class Names(ast.NodeVisitor):
         if isinstance(node.value, ast.Call) and self.steps(node.value.func):
             for target in node.targets:
                 self.told(ast.unparse(target))
+        self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        if steps := self.steps(node.func):
+            keywords = tuple(str(keyword.arg) for keyword in node.keywords)
+            self.calls.add((steps, len(node.args), keywords))
         self.generic_visit(node)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
@@ -124,67 +147,114 @@ def used() -> dict[str, Names]:
     return {path: Names(path) for path in VARIABLES}
 
 
-def chains(used: dict[str, Names]) -> list[tuple[str, ...]]:
-    return sorted(set().union(*(names.chains for names in used.values())))
+@pytest.fixture(scope="module")
+def alone() -> dict[str, Names]:
+    """By file, what it uses of TensorRT-RTX alone."""
+    return {path: Names(path, rtx=True) for path in RTX_VARIABLES}
 
 
-def own_chains(used: dict[str, Names]) -> Iterator[tuple[str, ...]]:
-    """Methods that TensorRT is to call, by the names by which it calls them."""
-    for names in used.values():
-        for base, methods in names.derived.items():
-            yield from ((*base, method) for method in methods)
+def uses(used: dict[str, Names]) -> list[Use]:
+    """Each name without a call, and each call."""
+    names = {(chain, None, ()) for found in used.values() for chain in found.chains}
+    return [(list(chain), count, list(words)) for chain, count, words in (*names, *calls(used))]
+
+
+def calls(used: dict[str, Names]) -> set[tuple[tuple[str, ...], int, tuple[str, ...]]]:
+    return set().union(*(names.calls for names in used.values()))
 
 
 @pytest.mark.built
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_name_is_in_each_version(used: dict[str, Names], version: str) -> None:
-    """A line that goes from JetPack 6 to TensorRT 11 does not meet a name that is gone."""
+def test_every_use_fits_each_version(used: dict[str, Names], version: str) -> None:
+    """A line that goes from JetPack 6 to TensorRT 11 meets no name that is gone, and no parameter."""
     try:
-        assert missing_names(version, [*chains(used), *own_chains(used)]) == []
+        assert unfit(version, uses(used)) == []
     except Missing as missing:
         pytest.skip(str(missing))
+
+
+WRONG: list[tuple[str, Use, str]] = [
+    ("11.4.0", (["BuilderFlag", "FP16"], None, []), "BuilderFlag.FP16 is missing"),
+    ("11.4.0", (["ICudaEngine", "device_memory_size"], None, []), "ICudaEngine.device_memory_size is missing"),
+    (
+        "10.3.0",
+        (["ICudaEngine", "create_runtime_config"], 0, []),
+        "ICudaEngine.create_runtime_config is",
+    ),
+    (
+        "10.3.0",
+        (["ICudaEngine", "create_execution_context"], 0, ["runtime_config"]),
+        "ICudaEngine.create_execution_context(runtime_config=_) is taken by none of (self, strategy)",
+    ),
+    (
+        "10.3.0",
+        (["IBuilderConfig", "set_memory_pool_limit"], 1, []),
+        "IBuilderConfig.set_memory_pool_limit(_) is taken by none of (self, pool, pool_size)",
+    ),
+    (
+        "11.4.0",
+        (["IExecutionContext", "set_input_shape"], 3, []),
+        "IExecutionContext.set_input_shape(_, _, _) is taken by none of (self, name, shape)",
+    ),
+    ("11.4.0", (["Builder"], 0, []), "Builder() is taken by none of (self, logger)"),
+    ("11.4.0", (["nptype"], 2, []), "nptype(_, _) is taken by none of (trt_type)"),
+]
 
 
 @pytest.mark.built
-@pytest.mark.parametrize(
-    ("version", "gone"),
-    [
-        ("11.4.0", ["BuilderFlag.FP16", "BuilderFlag.WEIGHTLESS", "ICudaEngine.device_memory_size"]),
-        ("10.3.0", ["IBuilderConfig.tiling_optimization_level", "ICudaEngine.create_runtime_config"]),
-    ],
-)
-def test_a_name_that_only_some_versions_have_is_noticed(version: str, gone: list[str]) -> None:
-    """What TensorRT 11 took out, and what 10.3 had not yet."""
+@pytest.mark.parametrize(("version", "use", "why"), WRONG, ids=[wrong[2].split(" ")[0] for wrong in WRONG])
+def test_a_use_that_does_not_fit_is_noticed(version: str, use: Use, why: str) -> None:
+    """What TensorRT 11 took out, what 10.3 had not yet, and calls with other arguments."""
     try:
-        found = missing_names(
-            version, [*(tuple(name.split(".")) for name in gone), ("Builder", "create_network")]
-        )
+        (said,) = unfit(version, [use, (["Builder", "create_network"], 1, [])])
     except Missing as missing:
         pytest.skip(str(missing))
-    assert found == gone
+    assert said.startswith(why)
 
 
-def test_every_name_is_in_tensorrt_rtx(used: dict[str, Names]) -> None:
+def test_every_use_fits_tensorrt_rtx(used: dict[str, Names], alone: dict[str, Names]) -> None:
     """The same code runs with both, and what is asked of RTX alone is there too."""
     if not find_spec("tensorrt_rtx"):
         pytest.skip("needs tensorrt_rtx")
-    alone = {path: Names(path, rtx=True) for path in VARIABLES}
-    assert ("ComputeCapability", "CURRENT") in chains(alone)
-    assert missing_in_rtx([*chains(used), *chains(alone), *own_chains(used)]) == []
+    assert unfit_for_rtx([*uses(used), *uses(alone)]) == []
 
 
-def test_the_names_are_found_in_the_code(used: dict[str, Names]) -> None:
+@pytest.mark.built
+def test_every_use_fits_the_oldest_tensorrt_rtx(used: dict[str, Names], alone: dict[str, Names]) -> None:
+    """It has been the same since."""
+    known = uses(used)
+    try:
+        assert unfit_for_oldest_rtx([*known, *uses(alone)]) == []
+    except Missing as missing:
+        pytest.skip(str(missing))
+
+
+#: Classes that the fakes do not have, since no test with them needs it.
+NOT_FAKED = {"OnnxParserRefitter", "Refitter"}
+
+
+def test_every_use_fits_the_fakes(used: dict[str, Names], alone: dict[str, Names]) -> None:
+    """Or tests with them would prove nothing of the code that a GPU runs."""
+    known = [use for use in uses(used) if use[0][0] not in NOT_FAKED]
+    assert unfit_for_fake("tensorrt", known) == []
+    assert unfit_for_fake("tensorrt_rtx", [*known, *uses(alone)]) == []
+
+
+def test_the_uses_are_found_in_the_code(used: dict[str, Names], alone: dict[str, Names]) -> None:
     """Or nothing would be held against any version."""
-    found = chains(used)
-    for name in (
-        "BuilderFlag.TF32",
-        "Builder.build_serialized_network",
-        "ITimingCache.serialize",
-        "IExecutionContext.execute_async_v3",
-        "IProgressMonitor",
-        "ILogger.Severity.ERROR",
-    ):
+    found = set().union(*(names.chains for names in (*used.values(), *alone.values())))
+    for name in ("BuilderFlag.TF32", "ILogger.Severity.ERROR", "ComputeCapability.CURRENT"):
         assert tuple(name.split(".")) in found
+    for name, count, keywords in (
+        ("Builder", 1, ()),
+        ("Builder.build_serialized_network", 2, ()),
+        ("ITimingCache.serialize", 0, ()),
+        ("IExecutionContext.execute_async_v3", 1, ()),
+        ("IProgressMonitor.phase_start", 3, ()),
+        ("ICudaEngine.create_execution_context", 0, ("runtime_config",)),
+        ("Runtime.get_engine_validity", 1, ()),
+    ):
+        assert (tuple(name.split(".")), count, keywords) in calls(used) | calls(alone)
 
 
 @pytest.mark.parametrize("path", VARIABLES)
