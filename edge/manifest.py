@@ -17,7 +17,8 @@ Method = Literal["comparator", "matcher", "autoencoder", "stpm", "pfm", "gaussia
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 Probability = Annotated[float, Meta(ge=0, le=1)]
-Precision = Literal["fp32", "fp16", "int8", "fp8"]
+#: `int8_fp16` is INT8 convolutions with all else in FP16, for GPUs alone; in `int8` all else is FP32.
+Precision = Literal["fp32", "fp16", "int8", "int8_fp16", "fp8"]
 Role = Literal["judge", "reference"]
 
 

@@ -31,7 +31,7 @@ INSTALL = {"openvino": "pip install linejudge", "onnxruntime": "pip install 'lin
 FASTEST_FIRST: tuple[EngineKind, ...] = (*get_args(Runtime), "openvino", "onnxruntime")
 #: The order in which `auto` prefers precisions, unless the thresholds were calibrated on another one. On a GPU,
 #: those that `trt-build build` timed come first, the fastest before all.
-ON_GPU: tuple[Precision, ...] = ("fp16", "int8", "fp8", "fp32")
+ON_GPU: tuple[Precision, ...] = ("fp16", "int8_fp16", "int8", "fp8", "fp32")
 ON_CPU: tuple[Precision, ...] = ("int8", "fp32")
 #: ONNX Runtime rounds to INT8 but multiplies in float32: FP32 took 0.63 to 0.74 of the time, with VNNI.
 SLOW_IN_INT8: tuple[EngineKind, ...] = ("onnxruntime",)

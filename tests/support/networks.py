@@ -17,6 +17,7 @@ from trt_build.graphs.fp8 import add_fp8
 from trt_build.graphs.fp16 import add_fp16
 from trt_build.graphs.fp32 import export
 from trt_build.graphs.int8 import add_int8
+from trt_build.graphs.int8_fp16 import add_int8_fp16
 from trt_build.methods.autoencoder.network import PIXELS, Autoencoder, AutoencoderConfig
 from trt_build.methods.comparator.network import Comparator, ComparatorConfig
 from trt_build.methods.gaussian.network import Gaussian, GaussianConfig
@@ -56,7 +57,7 @@ NETWORKS: dict[str, tuple[Method, Callable[[], nn.Module]]] = {
 
 
 def export_network(name: str, folder: Path) -> Bundle:
-    """Its draft in FP32, FP16, INT8 and FP8, which have seen two pictures of noise."""
+    """Its draft in every precision; FP16 and INT8 have seen two pictures of noise."""
     method, make = NETWORKS[name]
     torch.manual_seed(0)
     model = make().eval()
@@ -66,5 +67,6 @@ def export_network(name: str, folder: Path) -> Bundle:
     shown = [Case(name=str(i), image=noise[i], master=noise[i + 1]) for i in range(2)]
     add_fp16(folder, shown)
     add_int8(folder, shown)
+    add_int8_fp16(folder)
     add_fp8(folder)
     return read_model(folder)

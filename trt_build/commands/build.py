@@ -30,8 +30,8 @@ def build(
     precision: Annotated[
         list[str] | None,
         typer.Option(
-            help="Precision to build: fp32, fp16, int8 or fp8; may be given several times. Left out, all "
-            "precisions of the folder except fp32."
+            help="Precision to build: fp32, fp16, int8, int8_fp16 or fp8; may be given several times. Left "
+            "out, all of the folder except fp32, and except int8 if there is int8_fp16."
         ),
     ] = None,
     batch: Annotated[

@@ -56,13 +56,18 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Write a checkpoint as ONNX graphs in FP32, FP16 and INT8. This makes a draft, for calibrate and pack."""
+    """Write a checkpoint as ONNX graphs. This makes a draft, for calibrate and pack.
+
+    FP32 is always made, and FP16 for GPUs. With --data, INT8 is made twice: int8
+    for CPUs, and int8_fp16 for GPUs, in which all else is FP16.
+    """
     if float8 and not data:
         raise typer.BadParameter("needs --data, for calibration pictures", param_hint="--fp8")
     from trt_build.graphs.fp8 import add_fp8
     from trt_build.graphs.fp16 import add_fp16
     from trt_build.graphs.fp32 import export_checkpoint
     from trt_build.graphs.int8 import add_int8
+    from trt_build.graphs.int8_fp16 import add_int8_fp16
     from trt_build.graphs.small_weights import round_weights, store_weights
 
     with whole(draft) as part:
@@ -77,6 +82,7 @@ def export(
         if data:
             with working("quantising to INT8"):
                 add_int8(part, pictures)
+                add_int8_fp16(part)
         if float8:
             with working("quantising to FP8"):
                 add_fp8(part)

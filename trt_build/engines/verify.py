@@ -24,7 +24,7 @@ LOST = 1.0
 #: Share of the cases on which the engine may decide otherwise than the reference.
 FLIPPED = 0.02
 #: Largest difference between two engines of the same graph, as a share of the output's largest value.
-CLOSE: dict[Precision, float] = {"fp32": 0.01, "fp16": 0.05, "int8": 0.25, "fp8": 0.25}
+CLOSE: dict[Precision, float] = {"fp32": 0.01, "fp16": 0.05, "int8": 0.25, "int8_fp16": 0.25, "fp8": 0.25}
 
 #: Takes an engine's answers to all cases, in their order; returns their quality in points.
 Measure = Callable[[Sequence[Outputs]], float]

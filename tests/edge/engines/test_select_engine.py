@@ -19,7 +19,7 @@ from edge.bundle import Bundle, read_bundle
 from edge.engines import select_engine
 from edge.engines.compiled import Compiled, Measured, Target
 from edge.errors import EngineError
-from edge.manifest import File
+from edge.manifest import File, Precision
 from edge.recipe import EngineChoice
 
 SELECT = """
@@ -38,23 +38,30 @@ else:
 """
 
 
-def with_fp16(folder: Path) -> Bundle:
-    """The bundle, said to hold its FP32 graphs in FP16 too."""
+FOR_GPUS: list[Precision] = ["fp16", "int8_fp16", "fp8"]
+
+
+def for_gpus(folder: Path, *precisions: Precision) -> Bundle:
+    """The bundle, said to hold its FP32 graphs in these precisions too."""
     bundle = read_bundle(folder)
     exact = [artifact for artifact in bundle.manifest.artifacts if artifact.precision == "fp32"]
-    halved = [msgspec.structs.replace(artifact, precision="fp16") for artifact in exact]
-    artifacts = (*halved, *bundle.manifest.artifacts)
+    more = [msgspec.structs.replace(one, precision=precision) for precision in precisions for one in exact]
+    artifacts = (*more, *bundle.manifest.artifacts)
     return replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, artifacts=artifacts))
 
 
-def test_a_cpu_is_not_given_fp16(tiny_bundle: Path, score_bundle: Path) -> None:
-    """It would be no faster; asked for by name it is refused with what there is."""
-    assert select_engine(EngineChoice(), with_fp16(tiny_bundle)).precision == "int8"
-    assert select_engine(EngineChoice(), with_fp16(score_bundle)).precision == "fp32"
-    with pytest.raises(
-        EngineError, match=r"engine\.precision 'fp16': of bundle tiny, openvino can run int8, fp32"
-    ):
-        select_engine(EngineChoice(kind="openvino", precision="fp16"), with_fp16(tiny_bundle))
+def test_a_cpu_is_not_given_what_is_for_gpus(tiny_bundle: Path, score_bundle: Path) -> None:
+    """It would be no faster."""
+    assert select_engine(EngineChoice(), for_gpus(tiny_bundle, *FOR_GPUS)).precision == "int8"
+    assert select_engine(EngineChoice(), for_gpus(score_bundle, *FOR_GPUS)).precision == "fp32"
+
+
+@pytest.mark.parametrize("precision", FOR_GPUS)
+def test_a_cpu_refuses_what_is_for_gpus(tiny_bundle: Path, precision: Precision) -> None:
+    """Asked for by name, with what there is, and what to do."""
+    said = rf"engine\.precision '{precision}': of bundle tiny, openvino can run int8, fp32: set 'auto'"
+    with pytest.raises(EngineError, match=said):
+        select_engine(EngineChoice(kind="openvino", precision=precision), for_gpus(tiny_bundle, *FOR_GPUS))
 
 
 def test_a_line_runs_the_precision_that_its_threshold_was_calibrated_on(
@@ -68,7 +75,7 @@ def test_a_line_runs_the_precision_that_its_threshold_was_calibrated_on(
     assert select_engine(EngineChoice(precision="int8"), bundle).precision == "int8"
 
 
-GRAPHS = ("int8", "fp8", "fp16", "fp32")
+GRAPHS = ("int8", "fp8", "int8_fp16", "fp16", "fp32")
 
 
 def in_every_precision(folder: Path) -> Bundle:
@@ -96,6 +103,7 @@ def engine_of(precision: Any, ms: float | None) -> Compiled:
         ({"fp16": 9.0, "int8": 9.5, "fp32": 3.0}, "fp32"),
         ({"fp16": None, "int8": None, "fp32": None}, "fp16"),
         ({"fp16": None, "int8": 1.0, "fp32": None}, "int8"),
+        ({"int8": None, "int8_fp16": None, "fp8": None}, "int8_fp16"),
         ({"int8": None, "fp8": None}, "int8"),
     ],
 )

@@ -88,6 +88,8 @@ def test_engines_of_the_graphs_that_are_packed_go_with_them(
         (["fp32"], [], (8, 7), ["fp32"]),
         (["fp32", "int8", "fp16"], [], (8, 7), ["int8", "fp16"]),
         (["fp32", "int8", "fp16"], ["fp32", "fp16", "fp32"], (8, 7), ["fp32", "fp16"]),
+        (["fp32", "fp16", "int8", "int8_fp16"], [], (8, 7), ["fp16", "int8_fp16"]),
+        (["fp32", "int8", "int8_fp16"], ["int8"], (8, 7), ["int8"]),
         (["fp32", "fp8"], [], (8, 9), ["fp8"]),
         (["fp32", "fp8"], [], None, ["fp8"]),
         (["fp32", "fp8", "fp16"], [], (8, 7), ["fp16"]),

@@ -21,7 +21,7 @@ from trt_build.engines.tensorrt_builder import BuildOptions, build_engine  # noq
 BATCH = 4
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8", "fp8"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8", "int8_fp16", "fp8"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_an_engine_for_one_to_four_parts_is_built(
     network: Callable[[str], Bundle], name: str, precision: Precision, tmp_path: Path

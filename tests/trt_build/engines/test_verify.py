@@ -254,4 +254,4 @@ def test_an_engine_of_a_draft_that_gives_no_numbers_is_refused(anomaly_draft: Pa
 
 def test_what_is_rounded_more_may_differ_more() -> None:
     """Of each precision it is known how much, and FP32 means FP32."""
-    assert CLOSE["fp32"] < CLOSE["fp16"] < CLOSE["int8"] == CLOSE["fp8"] < 1
+    assert CLOSE["fp32"] < CLOSE["fp16"] < CLOSE["int8"] == CLOSE["int8_fp16"] == CLOSE["fp8"] < 1

@@ -97,8 +97,8 @@ def test_nothing_is_cast_between_convolutions(network: Callable[[str], Bundle]) 
 
 @pytest.mark.parametrize(
     ("exact", "rounded", "apart", "size"),
-    [("fp32", "fp16", 0.01, 0.6), ("fp16", "fp8", 0.1, 0.8)],
-    ids=["FP16", "FP8"],
+    [("fp32", "fp16", 0.01, 0.6), ("fp16", "int8_fp16", 0.05, 0.8), ("fp16", "fp8", 0.1, 0.8)],
+    ids=["FP16", "INT8 with FP16", "FP8"],
 )
 def test_it_is_smaller_and_stays_close(
     network: Callable[[str], Bundle], exact: str, rounded: str, apart: float, size: float

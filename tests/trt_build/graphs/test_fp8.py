@@ -27,13 +27,16 @@ def graph_of(bundle: Bundle, precision: str) -> tuple[onnx.GraphProto, dict[str,
 
 
 def rounded(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
-    """By the name of each convolution whose input is rounded, the node that rounds it."""
+    """By the name of each convolution whose input and weights are rounded, the node that rounds its input.
+
+    An input alone may be rounded for another convolution that reads it too.
+    """
     made_by = {name: node for node in graph.node for name in node.output}
     found = {}
     for node in graph.node:
-        before = made_by.get(node.input[0]) if node.op_type == "Conv" else None
-        if before is not None and before.op_type == "DequantizeLinear":
-            found[node.name] = made_by[before.input[0]]
+        before = [made_by[name] for name in node.input[:2] if name in made_by]
+        if node.op_type == "Conv" and [one.op_type for one in before] == ["DequantizeLinear"] * 2:
+            found[node.name] = made_by[before[0].input[0]]
     return found
 
 
@@ -64,5 +67,5 @@ def scales_of(graph: onnx.GraphProto, node: onnx.NodeProto) -> list[int]:
 
 def test_what_it_is_made_of_has_to_be_there(anomaly_draft: Path) -> None:
     """The error names what is missing."""
-    with pytest.raises(BundleError, match="FP8 is made of FP16 and INT8, found no fp16"):
+    with pytest.raises(BundleError, match="fp8 is made of FP16 and INT8, found no fp16"):
         add_fp8(anomaly_draft)

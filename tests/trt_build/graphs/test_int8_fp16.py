@@ -1,0 +1,163 @@
+"""On a GPU, what INT8 does not round is FP16 and not FP32; it judges as INT8 does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from drafts import SIZE, describe_again
+from onnx import TensorProto, numpy_helper
+
+pytest.importorskip("torch")
+pytest.importorskip("modelopt", reason="nvidia-modelopt is not installed: pip install 'linejudge[build]'")
+
+from networks import NETWORKS
+
+from edge.bundle import Bundle, Model, read_model
+from edge.errors import BundleError
+from edge.judges.golden import differences
+from edge.manifest import Precision
+from trt_build.data.cases import Case, answer
+from trt_build.engines.emulated import Emulated
+from trt_build.engines.exact import Exact
+from trt_build.graphs.fp16 import add_fp16
+from trt_build.graphs.int8 import add_int8
+from trt_build.graphs.int8_fp16 import add_int8_fp16
+from trt_build.graphs.multiply_adds import multiply_adds, shares
+
+#: Largest share of the multiply-adds in FP32, in per cent.
+FP32 = 5.0
+
+
+def in_fp32(bundle: Model, precision: Precision) -> float:
+    """The share of the multiply-adds of all graphs that is FP32, in per cent."""
+    counts = [multiply_adds(bundle.artifact(role, precision)) for role in bundle.manifest.roles]
+    return shares({kind: sum(one[kind] for one in counts) for kind in counts[0]})["FP32"]
+
+
+def noise(bundle: Bundle) -> Case:
+    rng = np.random.default_rng(1)
+    image, master = rng.integers(0, 256, (2, *bundle.manifest.input.shape), np.uint8)
+    compares = bundle.manifest.features or bundle.manifest.matches_drawings
+    return Case(name="noise", image=image, master=master if compares else None)
+
+
+@pytest.mark.parametrize("name", sorted({*NETWORKS} - {"pfm", "gaussian"}))
+def test_hardly_anything_is_multiplied_in_fp32(network: Callable[[str], Bundle], name: str) -> None:
+    """By no method. In the INT8 graphs, all that is not INT8 is."""
+    bundle = network(name)
+    assert in_fp32(bundle, "int8_fp16") < FP32 < in_fp32(bundle, "int8")
+
+
+def test_a_convolution_that_stays_fp32_is_counted(
+    network: Callable[[str], Bundle], copy: Callable[[Path], Path]
+) -> None:
+    """The largest one of the FP16 graph, left in FP32 between two casts, breaks the promise above."""
+    draft = copy(network("matcher").folder)
+    path = draft / "judge.int8_fp16.onnx"
+    model = onnx.load(path)
+    half = [node for node in model.graph.node if node.op_type == "Conv" and "dequantized" not in node.input[0]]
+    for node in half:
+        _widen(model.graph, node)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+    describe_again(draft)
+    assert in_fp32(read_model(draft), "int8_fp16") > FP32
+
+
+def _widen(graph: onnx.GraphProto, node: onnx.NodeProto) -> None:
+    """Compute a node in FP32: its inputs are cast to it, and its output is cast back."""
+    at = list(graph.node).index(node)
+    out = node.output[0]
+    node.output[0] = f"{out}_wide"
+    back = onnx.helper.make_node("Cast", [node.output[0]], [out], to=TensorProto.FLOAT16)
+    wide = [f"{node.name}_{name}_wide" for name in node.input]
+    casts = [
+        onnx.helper.make_node("Cast", [name], [cast], to=TensorProto.FLOAT)
+        for name, cast in zip(node.input, wide, strict=True)
+    ]
+    node.input[:] = wide
+    graph.node.insert(at + 1, back)
+    for cast in casts:
+        graph.node.insert(at, cast)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_it_computes_what_int8_computes(network: Callable[[str], Bundle], name: str) -> None:
+    """It lies about as far from FP32 as INT8 does, where both are run as they are written."""
+    bundle = network(name)
+    case = noise(bundle)
+    said = []
+    for engine in (Exact(bundle, "fp32"), Exact(bundle, "int8"), Emulated(bundle, "int8_fp16")):
+        with engine:
+            said.append(answer(engine, bundle.manifest, case))
+    int8, mixed = (differences(found, said[0], bundle.manifest) for found in said[1:])
+    for output, meant in said[0].items():
+        assert mixed[output] < 2 * int8[output] + 0.01 * float(np.abs(meant).max())
+
+
+def test_ranges_are_those_of_int8_and_weights_have_eight_bits(network: Callable[[str], Bundle]) -> None:
+    """Of each convolution that INT8 rounds, and of no other: weights lie half a step off at most."""
+    bundle = network("stpm")
+    ours, theirs = (rounded(bundle, precision) for precision in ("int8_fp16", "int8"))
+    assert ours.keys() == theirs.keys() != set()
+    exact = constants_of(onnx.load(bundle.artifact("judge", "fp32")).graph)
+    for node in onnx.load(bundle.artifact("judge", "fp32")).graph.node:
+        if node.name in ours:
+            scale, levels, steps = ours[node.name]
+            assert scale.dtype == steps.dtype == np.float16
+            assert scale == pytest.approx(theirs[node.name][0], rel=1e-3)
+            assert np.abs(levels.astype(int)).max() == 127 > 64 >= np.abs(theirs[node.name][1]).max()
+            sides = (-1, *(1,) * (levels.ndim - 1))
+            off = levels * steps.astype(np.float32).reshape(sides) - exact[node.input[1]]
+            assert (np.abs(off) <= 0.51 * steps.astype(np.float32).reshape(sides) + 1e-7).mean() > 0.99
+
+
+def rounded(bundle: Model, precision: Precision) -> dict[str, tuple[Any, Any, Any]]:
+    """By the name of each rounded convolution, its input's scale, and its weights as int8 and their scales."""
+    graph = onnx.load(bundle.artifact("judge", precision)).graph
+    constants = constants_of(graph)
+    made_by = {node.output[0]: node for node in graph.node if node.op_type == "DequantizeLinear"}
+    found = {}
+    for node in graph.node:
+        if node.op_type == "Conv" and all(name in made_by for name in node.input[:2]):
+            seen, weight = (made_by[name] for name in node.input[:2])
+            found[node.name] = tuple(constants[name] for name in (seen.input[1], *weight.input[:2]))
+    return found
+
+
+def constants_of(graph: onnx.GraphProto) -> dict[str, Any]:
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+
+def test_what_fp16_keeps_in_fp32_is_rounded_in_fp32(anomaly_draft: Path, copy: Callable[[Path], Path]) -> None:
+    """A convolution of values that FP16 cannot hold is INT8 all the same, and its scales are float32."""
+    draft = copy(anomaly_draft)
+    path = draft / "judge.fp32.onnx"
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        if tensor.name in ("each", "mix"):
+            values = numpy_helper.to_array(tensor) * np.float32(1e6 if tensor.name == "each" else 1e-6)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    onnx.save(model, path)
+    describe_again(draft)
+    grey = Case(name="grey", image=np.full((1, 3, SIZE, SIZE), 180, np.uint8))
+    add_int8(draft, [grey])
+    add_fp16(draft, [grey])
+    add_int8_fp16(draft)
+    bundle = read_model(draft)
+    ((scale, _, _),) = rounded(bundle, "int8_fp16").values()
+    assert scale.dtype == np.float32
+    with Emulated(bundle, "int8_fp16") as engine, Exact(bundle, "fp32") as exact:
+        found, meant = (answer(one, bundle.manifest, grey)["score"] for one in (engine, exact))
+    assert found == pytest.approx(meant, rel=0.05)
+
+
+def test_what_it_is_made_of_has_to_be_there(anomaly_draft: Path) -> None:
+    """The error names what is missing, and what to do."""
+    with pytest.raises(BundleError, match=r"int8_fp16 is made of FP16 and INT8, found no fp16: export"):
+        add_int8_fp16(anomaly_draft)
