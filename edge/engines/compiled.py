@@ -20,26 +20,70 @@ from ..manifest import File, PositiveInt, Precision, Role
 from ..recipe import Runtime
 
 ENGINES = "engines"
-FORMAT = 1
+FORMAT = 2
+#: Each major version of TensorRT, and the next one that also runs its portable engines (support matrix, 11.4).
+NEXT_MAJOR = {10: 11}
+#: Two GPUs of one name have the same memory if theirs differs by less than this share. The memory that a Jetson
+#: reports changes a little with its kernel.
+MEMORY_VARIES = 0.2
 
 
 class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an engine is compiled for. Portable engines also run with later minor versions and any driver."""
+    """What an engine is compiled for: a version of the runtime, and a kind of GPU.
+
+    TensorRT loads an engine only with its own version and compute capability. It chose the engine's kernels by
+    measuring them on this GPU, so another model, or fewer multiprocessors, makes another engine. It does not
+    compare the driver, which is here for people.
+    """
 
     runtime: Runtime
     version: str  # of the runtime
     compute_capability: tuple[int, int] | None  # None: compiled without a GPU, for those of `capabilities`
+    gpu: str = ""  # its name
+    multiprocessors: int | None = None  # on a Jetson, the power mode changes their number
+    memory_gib: int | None = None  # rounded
+    integrated: bool = False  # shares its memory with the CPU, as a Jetson's does
     driver: int | None  # newest CUDA version that the driver supports, 1000 * major + 10 * minor
-    gpu: str = ""  # its name, for people
 
     def __str__(self) -> str:
-        capability = (
-            "RTX GPUs" if self.compute_capability is None else "sm_{}{}".format(*self.compute_capability)
-        )
-        driver = (
-            "" if self.driver is None else f", CUDA driver {self.driver // 1000}.{self.driver % 1000 // 10}"
-        )
-        return f"{self.runtime} {self.version}, {capability}{driver}"
+        if self.compute_capability is None:
+            return f"{self.runtime} {self.version}, RTX GPUs"
+        told = [f"{self.runtime} {self.version}", self.gpu, "sm_{}{}".format(*self.compute_capability)]
+        told += [f"{self.multiprocessors} multiprocessors"] if self.multiprocessors is not None else []
+        told += [f"{self.memory_gib} GiB"] if self.memory_gib is not None else []
+        return ", ".join(filter(None, told))
+
+    def another_gpu(self, here: Target) -> str | None:
+        """Return in words why an engine for this target cannot run on the GPU of `here`. None if it can."""
+        mine = self.compute_capability
+        if mine is None:
+            return None
+        if mine != here.compute_capability or (self.runtime == "tensorrt" and self.gpu != here.gpu):
+            return f"it is for another GPU ({self.gpu or 'unnamed'}): {self}"
+        # TensorRT-RTX finishes an engine for the GPU when it loads it.
+        if self.runtime == "tensorrt_rtx":
+            return None
+        if self.multiprocessors != here.multiprocessors:
+            kind = f"{self.gpu} with {self.multiprocessors} multiprocessors"
+            if here.integrated:
+                return (
+                    f"it is of another power mode: it is for {kind}, and here are {here.multiprocessors}: set the "
+                    "mode that it was built in (`nvpmodel -q` shows the mode, `sudo nvpmodel -m` sets it), or "
+                    "build it in this one"
+                )
+            return (
+                f"it is for {kind}, and here are {here.multiprocessors}: this is another card of that name, or a "
+                "part of one"
+            )
+        if _differ(self.memory_gib, here.memory_gib):
+            return f"it is for {self.gpu} with {self.memory_gib} GiB of memory, and here are {here.memory_gib}"
+        return None
+
+
+class _Format(Struct, frozen=True):
+    """The only field of a description that all formats have."""
+
+    format: int
 
 
 class Measured(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,7 +102,7 @@ class Compiled(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     graph: str  # SHA-256 of the ONNX file
     batch: PositiveInt  # largest number of parts that the engine takes at once
     target: Target
-    portable: bool = False  # version-compatible: runs on later versions of the same major, with any driver
+    portable: bool = False  # version-compatible: runs on later versions too, see NEXT_MAJOR
     stripped: bool = False  # without weights; they are filled in from the graph when it is loaded
     capabilities: tuple[tuple[int, int], ...] = ()  # compiled without a GPU: of the GPUs that can run it
     measured: Measured | None = None  # None: without a GPU, or of a reference
@@ -84,30 +128,31 @@ class Compiled(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if mine.compute_capability is None and here.compute_capability not in (None, *self.capabilities):
             built = ", ".join("sm_{}{}".format(*capability) for capability in self.capabilities)
             return f"it was built without a GPU, for {built or 'none that it names'}, and here is {here}"
-        if mine.compute_capability not in (None, here.compute_capability):
-            return f"it is for another GPU ({mine.gpu or 'unnamed'}): {mine}"
-        if mine.driver not in (None, here.driver) and not self.portable:
-            return f"it was built with another driver: {mine}"
-        return None
+        return mine.another_gpu(here)
 
 
 def key(
     graph: str, precision: Precision, batch: int, target: Target, portable: bool = False, stripped: bool = False
 ) -> str:
     """Return a hash of an engine's properties, for its file names. If a property differs, so does the hash."""
-    told = (graph, precision, batch, target.runtime, target.version, target.compute_capability, target.driver)
-    return hashlib.sha256(msgspec.json.encode((FORMAT, *told, portable, stripped))).hexdigest()[:16]
+    gpu = (target.compute_capability, target.gpu, target.multiprocessors, target.memory_gib)
+    told = (FORMAT, graph, precision, batch, target.runtime, target.version, *gpu, portable, stripped)
+    return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:16]
 
 
 def kept(folder: Path) -> Iterator[tuple[Path, Compiled | str]]:
     """Yield the path of each engine's `.json` in a bundle's folder, with its content or why it is unusable."""
     for path in sorted((folder / ENGINES).glob("*.engine.json")):
         try:
-            found = msgspec.json.decode(path.read_bytes(), type=Compiled)
+            told = path.read_bytes()
+            found = msgspec.json.decode(told, type=_Format).format
+            if found == FORMAT:
+                yield path, msgspec.json.decode(told, type=Compiled)
+            else:
+                writer = f"{'an earlier' if found < FORMAT else 'a later'} version of this program"
+                yield path, f"{writer} wrote it (format {found}, not {FORMAT}): build it anew"
         except (OSError, msgspec.DecodeError) as error:
             yield path, f"its description cannot be read ({error})"
-        else:
-            yield path, found if found.format == FORMAT else f"it is of format {found.format}, not {FORMAT}"
 
 
 def fitting(bundle: Model, role: Role, precision: Precision, here: Target) -> Compiled:
@@ -150,6 +195,16 @@ def read_plan(bundle: Model, engine: Compiled) -> bytes:
 
 
 def _follows(built: str, here: str) -> bool:
-    """Return whether version `here` has the same major number as version `built`, and is not older."""
+    """Return whether a portable engine of version `built` runs on version `here`.
+
+    It does on later versions of its major, and on the major that NEXT_MAJOR names.
+    """
     ours, theirs = (tuple(int(n) for n in version.split(".")[:3] if n.isdigit()) for version in (here, built))
-    return ours[:1] == theirs[:1] and ours >= theirs
+    if not ours or not theirs:
+        return False
+    return (ours[0] == theirs[0] and ours >= theirs) or ours[0] == NEXT_MAJOR.get(theirs[0])
+
+
+def _differ(one: int | None, other: int | None) -> bool:
+    """Return whether two sizes of memory differ by more than MEMORY_VARIES. Unknown ones do not."""
+    return one is not None and other is not None and abs(one - other) > MEMORY_VARIES * max(one, other)

@@ -48,6 +48,8 @@ class Device:
 
     name: str
     compute_capability: tuple[int, int]
+    multiprocessors: int
+    memory_bytes: int
     driver: int  # newest CUDA version that the driver supports, 1000 * major + 10 * minor
     integrated: bool  # shares its memory with the CPU, as a Jetson's does
 
@@ -65,6 +67,8 @@ def open_device() -> Iterator[Device]:
         device = Device(
             name=found.name(),
             compute_capability=found.compute_capability(),
+            multiprocessors=found.get_attribute(cuda.device_attribute.MULTIPROCESSOR_COUNT),
+            memory_bytes=found.total_memory(),
             driver=cuda.get_driver_version(),
             integrated=bool(found.get_attribute(cuda.device_attribute.INTEGRATED)),
         )

@@ -66,13 +66,16 @@ def nothing_collected() -> Iterator[None]:
 
 
 def target(runtime: Runtime, trt: Any, device: Device) -> Target:
-    """Return the runtime, GPU and driver for which an engine must be compiled to run on this machine."""
+    """Return the runtime and the GPU for which an engine must be compiled to run on this machine."""
     return Target(
         runtime=runtime,
         version=trt.__version__,
         compute_capability=device.compute_capability,
-        driver=device.driver,
         gpu=device.name,
+        multiprocessors=device.multiprocessors,
+        memory_gib=round(device.memory_bytes / 2**30),
+        integrated=device.integrated,
+        driver=device.driver,
     )
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 PYCUDA = "2026.1"
 HERE = Path(__file__).parent
 SOURCES = HERE / "driver"
-DRIVER = tuple(SOURCES / f"fake_{name}.cpp" for name in ("driver", "copies", "queues", "graphs"))
+DRIVER = tuple(SOURCES / f"fake_{name}.cpp" for name in ("driver", "devices", "copies", "queues", "graphs"))
 SHIPPED = HERE.parents[1] / "edge" / "image"  # kernels_host.cpp takes them in
 KERNELS = tuple(SOURCES / name for name in ("network_host.cpp", "kernels_host.cpp"))
 TOUCHED = SOURCES / "touched.cpp"

@@ -22,6 +22,15 @@ from edge.recipe import Runtime
 
 VERSIONS: dict[Runtime, str] = {"tensorrt": "10.13.3.9", "tensorrt_rtx": "1.7.1.116"}  # of the fakes
 VERSION, CAPABILITY, DRIVER = VERSIONS["tensorrt"], (8, 7), 13000
+HERE = Target(
+    runtime="tensorrt",
+    version=VERSION,
+    compute_capability=CAPABILITY,
+    gpu="Fake GPU",
+    multiprocessors=16,
+    memory_gib=8,
+    driver=DRIVER,
+)
 SALTS = (7, 19, 31)  # of the first, second and third output of a network
 POISON = 255  # a picture that begins with this byte is answered by NaN
 FEATURES = ((1, 32, 32), (1, 8, 8))  # shapes of a master's features, in the manifest's order
@@ -76,8 +85,9 @@ def _write(bundle: Path, role: Role, asked: dict[str, Any], runtime: Runtime) ->
 
 
 def _target(runtime: Runtime) -> Target:
-    here = (CAPABILITY, DRIVER) if runtime == "tensorrt" else (None, None)
-    return Target(runtime=runtime, version=VERSIONS[runtime], compute_capability=here[0], driver=here[1])
+    if runtime == "tensorrt":
+        return HERE
+    return Target(runtime=runtime, version=VERSIONS[runtime], compute_capability=None, driver=None)
 
 
 def promise_answers(bundle: Path, threshold: float) -> None:

@@ -16,7 +16,23 @@ from edge.errors import EngineError
 from edge.manifest import File
 
 HERE = Target(
-    runtime="tensorrt", version="10.7.0.23", compute_capability=(8, 7), driver=12060, gpu="the one that is here"
+    runtime="tensorrt",
+    version="10.7.0.23",
+    compute_capability=(8, 7),
+    gpu="Orin",
+    multiprocessors=16,
+    memory_gib=61,
+    integrated=True,
+    driver=12060,
+)
+CARD = Target(
+    runtime="tensorrt",
+    version="10.7.0.23",
+    compute_capability=(8, 9),
+    gpu="RTX 4000",
+    multiprocessors=48,
+    memory_gib=20,
+    driver=12060,
 )
 PLAN = b"what TensorRT made of the graph"
 
@@ -76,8 +92,8 @@ def test_a_bundle_without_engines_says_what_builds_one(bundle: Bundle) -> None:
     """The error names role, precision and device."""
     said = refusal(bundle)
     assert (
-        "expected an engine of the judge in int8 for this device (tensorrt 10.7.0.23, sm_87, CUDA driver 12.6)"
-        in said
+        "expected an engine of the judge in int8 for this device "
+        "(tensorrt 10.7.0.23, Orin, sm_87, 16 multiprocessors, 61 GiB)" in said
     )
     assert "found none: run" in said
 
@@ -89,9 +105,15 @@ def test_a_bundle_without_engines_says_what_builds_one(bundle: Bundle) -> None:
         ({"version": "10.3.0"}, "it was built by tensorrt 10.3.0, and here is 10.7.0.23"),
         ({"version": "11.4.0.106"}, "it was built by tensorrt 11.4.0.106, and here is 10.7.0.23"),
         ({"compute_capability": (8, 9), "gpu": "RTX 4000"}, r"it is for another GPU (RTX 4000): "),
-        ({"driver": 12080}, "it was built with another driver: tensorrt 10.7.0.23, sm_87, CUDA driver 12.8"),
+        ({"gpu": "Orin Nano"}, r"it is for another GPU (Orin Nano): tensorrt 10.7.0.23, Orin Nano, sm_87"),
+        (
+            {"multiprocessors": 8},
+            "it is of another power mode: it is for Orin with 8 multiprocessors, and here are 16: set the mode "
+            "that it was built in (`nvpmodel -q` shows the mode, `sudo nvpmodel -m` sets it)",
+        ),
+        ({"memory_gib": 30}, "it is for Orin with 30 GiB of memory, and here are 61"),
     ],
-    ids=["runtime", "older version", "later version", "GPU", "driver"],
+    ids=["runtime", "older version", "later version", "capability", "name", "power mode", "memory"],
 )
 def test_an_engine_of_another_device_is_refused(bundle: Bundle, other: dict[str, Any], why: str) -> None:
     """The error names the file and says in what it differs."""
@@ -107,32 +129,70 @@ def test_an_engine_of_another_graph_is_refused(bundle: Bundle) -> None:
 
 def test_each_engine_that_does_not_fit_is_told(bundle: Bundle) -> None:
     """Nobody has to guess which of several was meant."""
-    engines = [put(bundle, of(HERE, version="10.3.0")), put(bundle, of(HERE, driver=12080))]
+    engines = [put(bundle, of(HERE, version="10.3.0")), put(bundle, of(HERE, multiprocessors=8))]
     said = refusal(bundle)
     assert all(engine.file.path in said for engine in engines)
 
 
 @pytest.mark.parametrize(
-    ("here", "fits"), [("10.7.0.23", True), ("10.13.3.9", True), ("10.3.0", False), ("11.4.0.106", False)]
+    ("built", "here", "fits"),
+    [
+        ("10.7.0.23", "10.7.0.23", True),
+        ("10.7.0.23", "10.13.3.9", True),
+        ("10.7.0.23", "10.3.0", False),
+        ("10.7.0.23", "11.4.0.106", True),
+        ("11.4.0.106", "11.4.1.2", True),
+        ("11.4.0.106", "10.16.1", False),
+        ("11.4.0.106", "12.0.0", False),
+        ("10.7.0.23", "12.0.0", False),
+    ],
 )
-def test_a_portable_engine_runs_on_later_versions_of_its_major(bundle: Bundle, here: str, fits: bool) -> None:
-    """And on no others."""
-    portable = put(bundle, portable=True)
+def test_a_portable_engine_runs_on_the_later_versions_that_nvidia_names(
+    bundle: Bundle, built: str, here: str, fits: bool
+) -> None:
+    """Those of its major, and 11 for one of 10; and on no others."""
+    portable = put(bundle, of(HERE, version=built), portable=True)
     assert (portable.unfit(of(HERE, version=here)) is None) is fits
     assert put(bundle).unfit(of(HERE, version="10.13.3.9")) is not None
 
 
-def test_a_portable_engine_outlives_its_driver(bundle: Bundle) -> None:
+@pytest.mark.parametrize("portable", [False, True])
+def test_an_engine_outlives_its_driver(bundle: Bundle, portable: bool) -> None:
     """A driver that was renewed takes it still; another GPU does not."""
-    portable = put(bundle, portable=True)
-    assert portable.unfit(of(HERE, driver=13000)) is None
-    assert portable.unfit(of(HERE, compute_capability=(9, 0))) is not None
+    engine = put(bundle, portable=portable)
+    assert engine.unfit(of(HERE, driver=13000)) is None
+    assert engine.unfit(of(HERE, compute_capability=(9, 0))) is not None
+    assert key("0" * 64, "int8", 1, HERE) == key("0" * 64, "int8", 1, of(HERE, driver=13000))
+
+
+def test_a_jetson_may_report_its_memory_a_little_otherwise(bundle: Bundle) -> None:
+    """After a new kernel the engine still fits; on another board of the same name it does not."""
+    small = of(HERE, multiprocessors=8, memory_gib=7)
+    engine = put(bundle, small)
+    assert engine.unfit(of(small, memory_gib=8)) is None
+    assert engine.unfit(of(small, memory_gib=15)) == "it is for Orin with 7 GiB of memory, and here are 15"
+
+
+def test_a_part_of_a_card_is_told(bundle: Bundle) -> None:
+    """A card has no power modes; another number of multiprocessors is another card, or a part of one."""
+    said = put(bundle, CARD).unfit(of(CARD, multiprocessors=40))
+    assert said is not None
+    assert said.startswith("it is for RTX 4000 with 48 multiprocessors, and here are 40: this is another card")
+    assert "nvpmodel" not in said
+
+
+def test_rtx_finishes_its_engines_on_every_gpu_of_their_capability(bundle: Bundle) -> None:
+    """When they are loaded; so neither the card's name nor its size matters."""
+    built = of(CARD, runtime="tensorrt_rtx", version="1.7.1.116")
+    engine = put(bundle, built)
+    assert engine.unfit(of(built, gpu="RTX 4090", multiprocessors=128, memory_gib=24)) is None
+    assert engine.unfit(of(built, compute_capability=(12, 0))) is not None
 
 
 def test_an_engine_that_was_built_without_a_gpu_runs_on_those_that_it_names(bundle: Bundle) -> None:
     """As TensorRT-RTX builds them: for the RTX series, and not for what else there is in the world."""
     here = of(HERE, runtime="tensorrt_rtx", version="1.7.1.116", compute_capability=(8, 9))
-    anywhere = of(here, compute_capability=None, driver=None, gpu="")
+    anywhere = of(here, compute_capability=None, driver=None, gpu="", multiprocessors=None, memory_gib=None)
     engine = put(bundle, anywhere, capabilities=((8, 6), (8, 9)))
     assert fitting(bundle, "judge", "int8", here) == engine
     hopper = refusal(bundle, of(here, compute_capability=(9, 0)))
@@ -145,16 +205,20 @@ def test_an_engine_that_was_built_without_a_gpu_runs_on_those_that_it_names(bund
     ("text", "why"),
     [
         (b"", "its description cannot be read"),
-        (b'{"format": 1}', "its description cannot be read"),
-        (None, "it is of format 2, not 1"),
+        (b'{"format": 2}', "its description cannot be read"),
+        (
+            b'{"format": 1, "role": "judge", "precision": "int8", "target": {"gpu": "Orin"}}',
+            "an earlier version of this program wrote it (format 1, not 2): build it anew",
+        ),
+        (None, "a later version of this program wrote it (format 3, not 2): build it anew"),
     ],
-    ids=["empty", "half", "of a later format"],
+    ids=["empty", "half", "of an earlier format", "of a later format"],
 )
 def test_a_description_that_cannot_be_read_is_told(bundle: Bundle, text: bytes | None, why: str) -> None:
     """It is passed over, and the error names it where no other fits."""
     engine = put(bundle)
     path = bundle.folder / ENGINES / f"{engine.file.path}.json"
-    path.write_bytes(msgspec.json.encode(msgspec.structs.replace(engine, format=2)) if text is None else text)
+    path.write_bytes(msgspec.json.encode(msgspec.structs.replace(engine, format=3)) if text is None else text)
     assert f"{path.name}: {why}" in refusal(bundle)
     sound = put(bundle, batch=2)
     assert fitting(bundle, "judge", "int8", HERE) == sound
@@ -189,7 +253,9 @@ def test_a_damaged_engine_is_refused(bundle: Bundle, plan: bytes | None, why: st
         {"target": of(HERE, runtime="tensorrt_rtx")},
         {"target": of(HERE, version="10.8.0")},
         {"target": of(HERE, compute_capability=(8, 9))},
-        {"target": of(HERE, driver=12080)},
+        {"target": of(HERE, gpu="Orin Nano")},
+        {"target": of(HERE, multiprocessors=8)},
+        {"target": of(HERE, memory_gib=30)},
         {"portable": True},
         {"stripped": True},
     ],

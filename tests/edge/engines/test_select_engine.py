@@ -149,8 +149,13 @@ def test_a_gpu_with_an_engine_is_taken_first(bench: Machine, built: Path) -> Non
         ),
         ({"FAKE_TENSORRT_VERSION": "12.0.1"}, "found 12.0.1: install one of these versions"),
         ({"FAKE_TENSORRT_VERSION": "10.16.1"}, "it was built by tensorrt 10.13.3.9, and here is 10.16.1"),
+        (
+            {"FAKE_CUDA_MULTIPROCESSORS": "8", "FAKE_CUDA_INTEGRATED": "1"},
+            "it is of another power mode: it is for Fake GPU with 16 multiprocessors, and here are 8",
+        ),
+        ({"FAKE_CUDA_MEMORY_MB": "4096"}, "it is for Fake GPU with 8 GiB of memory, and here are 4"),
     ],
-    ids=["no driver", "older major", "later major", "another version"],
+    ids=["no driver", "older major", "later major", "another version", "power mode", "less memory"],
 )
 def test_a_gpu_that_cannot_be_used_is_left_out_and_named(
     bench: Machine, built: Path, variables: dict[str, str], why: str
@@ -161,6 +166,11 @@ def test_a_gpu_that_cannot_be_used_is_left_out_and_named(
     assert (found["kind"], found["precision"]) == ("openvino", "int8")
     assert why in found["left_out"]["tensorrt"]
     assert why in take(here, built, "tensorrt")["error"]
+
+
+def test_a_gpu_outlives_an_update_of_its_driver(bench: Machine, built: Path) -> None:
+    """TensorRT does not compare the driver, and the golden frames are checked at every start anyway."""
+    assert take(bench.having(FAKE_CUDA_DRIVER=13020), built)["kind"] == "tensorrt"
 
 
 def test_a_bundle_without_engines_is_left_to_the_cpu(bench: Machine, tmp_path: Path) -> None:

@@ -6,6 +6,9 @@ constexpr int CAPABILITY_MAJOR = 8, CAPABILITY_MINOR = 7, DRIVER_VERSION = 13000
 
 inline const char *text_of(CUresult error) {
   switch (error) {
+    case CUDA_ERROR_NO_DEVICE: return "no CUDA-capable device is detected";
+    case CUDA_ERROR_INVALID_DEVICE: return "invalid device ordinal";
+    case CUDA_ERROR_SYSTEM_DRIVER_MISMATCH: return "system has unsupported display driver / cuda driver combination";
     case CUDA_ERROR_INVALID_VALUE: return "invalid argument";
     case CUDA_ERROR_OUT_OF_MEMORY: return "out of memory";
     case CUDA_ERROR_INVALID_HANDLE: return "invalid resource handle";

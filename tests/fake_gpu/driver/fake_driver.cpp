@@ -1,4 +1,4 @@
-// A CUDA driver without a GPU, for tests: device, contexts and memory. Copies, queues and graphs have their own files.
+// A CUDA driver without a GPU, for tests: contexts and memory. Devices, copies, queues and graphs have their own files.
 #include "fake_call.h"
 #include "fake_device.h"
 
@@ -45,29 +45,6 @@ void fake_cuda_advance(int64_t ns) {
   advance(ns);
 }
 
-// The device.
-
-CUresult cuInit(unsigned) {
-  return note(), getenv("FAKE_CUDA_NO_DEVICE") ? CUDA_ERROR_NO_DEVICE : CUDA_SUCCESS;
-}
-CUresult cuDriverGetVersion(int *version) { return note(), *version = DRIVER_VERSION, CUDA_SUCCESS; }
-CUresult cuDeviceGet(CUdevice *device, int number) {
-  return note(), *device = number, number ? CUDA_ERROR_INVALID_DEVICE : CUDA_SUCCESS;
-}
-CUresult cuDeviceGetName(char *name, int length, CUdevice) {
-  return note(), snprintf(name, length, "Fake GPU"), CUDA_SUCCESS;
-}
-CUresult cuDeviceComputeCapability(int *major, int *minor, CUdevice) {
-  return note(), *major = CAPABILITY_MAJOR, *minor = CAPABILITY_MINOR, CUDA_SUCCESS;
-}
-CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute number, CUdevice) {
-  note();
-  switch (number) {
-    case CU_DEVICE_ATTRIBUTE_INTEGRATED: return *value = getenv("FAKE_CUDA_INTEGRATED") != nullptr, CUDA_SUCCESS;
-    case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: return *value = 16, CUDA_SUCCESS;
-    default: return CUDA_ERROR_INVALID_VALUE;
-  }
-}
 CUresult cuGetErrorString(CUresult error, const char **text) { return *text = text_of(error), CUDA_SUCCESS; }
 
 // Contexts.
