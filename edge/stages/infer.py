@@ -46,6 +46,10 @@ class References:
                 return
             self(view)
 
+    def latest(self) -> list[Reference]:
+        """Return the references of the view that was used last; an empty list if none are kept."""
+        return next(reversed(self._kept.values()), [])
+
     def __call__(self, view: str) -> list[Reference]:
         """Return the references of a view's tiles; compute them if they are not kept.
 
@@ -115,6 +119,41 @@ class Infer:
             judge.engine.pin(ring.memory("tensor", number))
             if judge.engine.warps_frames:
                 judge.engine.pin(ring.memory("frame"))
+
+    def warm(self) -> None:
+        """Run every lane on batches of every size. Raise EngineError if an engine cannot do that.
+
+        The first part then finds all memory allocated, all kernels loaded and all pages mapped. Engines read
+        whatever lies in the ring's first slot. Nothing is written to the ring, since after a restart its slots
+        may belong to parts. A judge without a single master is left out.
+        """
+        for count in range(1, self.batch + 1):
+            # All lanes at once, so that none gets the memory of another for its frames.
+            for lane in range(self.lanes):
+                self._submit(lane, [self._any_samples() for _ in range(count)])
+            for lane in range(self.lanes):
+                for judge in self._judges:
+                    if judge.references is None or judge.references.latest():
+                        judge.engine.collect(lane)
+
+    def _any_samples(self) -> list[list[Sample]]:
+        """Return samples for each judge's engine as of a part, of what lies in the ring's first slot."""
+        samples: list[list[Sample]] = []
+        region = Region()
+        for number, judge in enumerate(self._judges):
+            references = judge.references.latest() if judge.references else [None] * judge.tiles
+            image, warp = as_image(self._ring.memory("tensor", number)[0], judge.warper.shape), None
+            if judge.engine.warps_frames:
+                image, warp = (
+                    as_image(self._ring.memory("frame")[0], self._frame),
+                    judge.warper.warp(self._frame),
+                )
+                region.add(warp)
+            shown = _tiles(judge.grid, image, warp)
+            samples.append(
+                [Sample(tile, of, how, region) for (tile, how), of in zip(shown, references, strict=False)]
+            )
+        return samples
 
     def start(self, messages: Sequence[Frame | Tensor]) -> list[Unknown]:
         """Start the engines on a batch of parts, on an idle lane. Return the parts that cannot be judged."""

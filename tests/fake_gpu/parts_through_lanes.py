@@ -48,6 +48,7 @@ COUNTED = (
     "default_stream_work",
     "frees_while_busy",
     "allocations",
+    "first_launches",
 )
 
 
@@ -60,6 +61,7 @@ class Task(msgspec.Struct):
     tiles: tuple[int, int] = (1, 1)  # columns and rows of a part's samples; more than one without masters only
     views: int = 3
     masters_kept: int = 3  # views whose features the cache has room for
+    warms: bool = False  # infer warms up first, with one view's master
     asks: bool = False  # the batch that is ready first is finished first, not the oldest
     lose_after: int | None = None  # operations of the device
     stop_after: int | None = None  # parts; those in flight are left there
@@ -236,6 +238,11 @@ def main(folder: Path, task: Task) -> Report:
             ]
             ring = ring_of(path, task, engines[0].batch // manifest.grid.count, manifest)
             line = Line(task, ring, Infer(ring, judges, FRAME), manifest, report)
+            if task.warms:
+                for judge in judges:
+                    if judge.references:
+                        judge.references.warm(["0"])
+                line.infer.warm()
             before, called = {name: fake.count(name) for name in COUNTED}, Counter(fake.calls())
             if task.lose_after is not None:
                 fake.lose_device(task.lose_after)

@@ -122,6 +122,22 @@ def test_tiles_are_warped_from_one_copy_of_their_region(
     assert told.live == {}
 
 
+@pytest.mark.parametrize(
+    ("kind", "frames", "judges"),
+    [(JUDGING, False, 1), (JUDGING, True, 1), (COMPARING, True, 1), (JUDGING, True, 2)],
+)
+@pytest.mark.parametrize("integrated", [False, True], ids=["card", "integrated"])
+def test_the_first_part_finds_everything_there(
+    bench: Machine, tmp_path: Path, kind: str, frames: bool, judges: int, integrated: bool
+) -> None:
+    """Once infer is warm, no part waits for memory, or for a kernel that has to be loaded first."""
+    here = bench.having(**({"FAKE_CUDA_INTEGRATED": 1} if integrated else {}))
+    asked = {"batch": 3, "frames": frames, "judges": judges, "views": 1, "parts": 100}
+    told = run(here, tmp_path, kind, warms=True, **asked)
+    assert (told.wrong, told.right) == ([], 100)
+    assert (told.grown["allocations"], told.grown["first_launches"]) == (0, 0)
+
+
 def test_an_answer_that_is_not_a_number_stays_one(bench: Machine, tmp_path: Path) -> None:
     """NaN reaches the part's own slot, where the decision makes it `unknown`, and no other slot."""
     told = run(bench, tmp_path, COMPARING, batch=3, parts=200)
@@ -333,6 +349,25 @@ def test_a_line_judges_every_part_on_the_gpu(
     expected = ["reject" if score >= THRESHOLD else "pass" for score in scores]
     assert [verdict.verdict for _, verdict in subscriber.verdicts] == expected
     assert set(expected) == {"reject", "pass"}
+
+
+def test_a_gpu_without_room_for_the_frames_is_refused_before_a_part_comes(
+    bench: Machine, tmp_path: Path
+) -> None:
+    """The engine itself fits. That two lanes of two frames do not, shows when infer warms up."""
+    (tmp_path / "frames").mkdir()
+    cv2.imwrite(str(tmp_path / "frames/0.a.png"), np.zeros((1024, 1024), np.uint8))
+    bundle = write_anomaly(tmp_path / "bundle")
+    promise_answers(bundle, THRESHOLD)
+    write_engines(bundle, batch=2, kernels=True)
+    source = 'kind = "folder"\nfiles = "frames/*.{view}.png"\nwidth = 1024\nheight = 1024\nfps = 40'
+    recipe = write_recipe(tmp_path, bundle, source, '[engine]\nkind = "tensorrt"')
+    with running(recipe, **bench.having(FAKE_CUDA_MEMORY_MB=4).environment()) as line:
+        status, said = line.wait()
+    assert status != 0
+    assert "the GPU's memory does not suffice" in said
+    with running(recipe, **bench.having(FAKE_CUDA_MEMORY_MB=8).environment()) as line:
+        assert line.wait()[0] == 0
 
 
 @pytest.mark.parametrize("kernels", [True, False])

@@ -56,8 +56,9 @@ def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: 
             return len(message.inputs) == len(judges) and are_finite(message.inputs)
 
         inbox = Inbox(sockets.inbox("infer"), ledger, "infer", fits)
-        liveness.ready()
         step = Infer(ring, engines, plan.recipe.source.shape)
+        step.warm()
+        liveness.ready()
         relay("infer", liveness, inbox, sockets.to("publish"), sockets.to("publish"), step, plan.guard_ns)
 
 

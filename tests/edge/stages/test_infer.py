@@ -233,6 +233,7 @@ class _Means:
 
     def __init__(self) -> None:
         self.done: set[int] = set()  # lanes that say they are ready
+        self.log: list[tuple[int, list[np.ndarray]]] = []  # each lane that was given images, with these
         self.taken: dict[int, list[np.ndarray]] = {}
         self.pinned: list[tuple[int, ...]] = []
 
@@ -244,6 +245,7 @@ class _Means:
 
     def submit(self, lane: int, samples: Sequence[Sample]) -> None:
         self.taken[lane] = [sample.image for sample in samples]
+        self.log.append((lane, self.taken[lane]))
         self.warps = [sample.warp for sample in samples]
         self.regions = [sample.region for sample in samples]
 
@@ -291,6 +293,52 @@ def test_the_batch_that_is_done_first_is_finished_first(ring: Ring, anomaly: Jud
     slow.done = {0}
     assert infer.ready(0)
     assert [infer.finish()[0].part.entry for _ in range(2)] == [0, 2]
+
+
+def test_every_lane_is_warm_before_the_first_part(tmp_path: Path) -> None:
+    """It has run batches of every size on a frame in the ring, and written to no slot: it may be a part's."""
+    ring = Ring.create(tmp_path / "frames", slots=2, frame=96 * 80, tensors=[64 * 64] * 2, outputs=[4] * 2)
+    rng = np.random.default_rng(0)
+    areas = [
+        (area, number)
+        for area, count in (("frame", 1), ("tensor", 2), ("outputs", 2))
+        for number in range(count)
+    ]
+    for area, number in areas:
+        memory = ring.memory(area, number)  # type: ignore[arg-type]
+        memory[:] = rng.integers(0, 256, memory.shape)
+    before = [ring.memory(*area).copy() for area in areas]  # type: ignore[arg-type]
+    warping, comparing = _Means(), _Means()
+    warping.warps_frames = True
+    master = np.full(SHAPE, 200, np.uint8)
+    references = References(comparing, lambda view: master, 2**20)  # type: ignore[arg-type]
+    references.warm(["a", "b"])
+    warped = JudgeEngine(engine=warping, warper=WARPER)  # type: ignore[arg-type]
+    compared = JudgeEngine(engine=comparing, warper=WARPER, references=references)  # type: ignore[arg-type]
+    Infer(ring, [warped, compared], (96, 80)).warm()
+    for engine, shape in ((warping, (96, 80)), (comparing, SHAPE)):
+        assert [(lane, len(images)) for lane, images in engine.log] == [
+            (lane, count) for count in (1, 2, 3) for lane in (0, 1)
+        ]
+        assert {image.shape for _, images in engine.log for image in images} == {shape}
+        assert not engine.taken
+    assert np.shares_memory(warping.log[-1][1][0], ring.memory("frame"))
+    assert np.shares_memory(comparing.log[-1][1][0], ring.memory("tensor", 1))
+    for area, was in zip(areas, before, strict=True):
+        assert np.array_equal(ring.memory(*area), was)  # type: ignore[arg-type]
+
+
+def test_a_judge_without_a_master_is_not_warmed(ring: Ring, engine: Engine, anomaly: JudgeEngine) -> None:
+    """It has nothing to compare with yet; the other judges are, and the lanes stay free."""
+
+    def none(view: str) -> np.ndarray:
+        raise PartError("view", f"no master for {view}")
+
+    infer = infer_of(ring, compared(engine, none), anomaly)
+    infer.warm()
+    white = np.full((64, 64), 200, np.uint8)
+    assert not infer.start([tensor_of(ring, 0, white, (REFUSED, INPUT))])
+    assert judged(infer) == [0]
 
 
 def test_signals_are_used_if_all_engines_give_them(ring: Ring) -> None:
