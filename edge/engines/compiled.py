@@ -64,17 +64,15 @@ class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.runtime == "tensorrt_rtx":
             return None
         if self.multiprocessors != here.multiprocessors:
-            kind = f"{self.gpu} with {self.multiprocessors} multiprocessors"
+            kind = (
+                f"{self.gpu} with {self.multiprocessors} multiprocessors, and here are {here.multiprocessors}"
+            )
             if here.integrated:
                 return (
-                    f"it is of another power mode: it is for {kind}, and here are {here.multiprocessors}: set the "
-                    "mode that it was built in (`nvpmodel -q` shows the mode, `sudo nvpmodel -m` sets it), or "
-                    "build it in this one"
+                    f"it is of another power mode: it is for {kind}: set the mode that it was built in "
+                    "(`nvpmodel -q` shows the mode, `sudo nvpmodel -m` sets it), or build it in this one"
                 )
-            return (
-                f"it is for {kind}, and here are {here.multiprocessors}: this is another card of that name, or a "
-                "part of one"
-            )
+            return f"it is for {kind}: this is another card of that name, or a part of one"
         if _differ(self.memory_gib, here.memory_gib):
             return f"it is for {self.gpu} with {self.memory_gib} GiB of memory, and here are {here.memory_gib}"
         return None

@@ -196,7 +196,10 @@ def test_an_engine_that_was_built_without_a_gpu_runs_on_those_that_it_names(bund
     engine = put(bundle, anywhere, capabilities=((8, 6), (8, 9)))
     assert fitting(bundle, "judge", "int8", here) == engine
     hopper = refusal(bundle, of(here, compute_capability=(9, 0)))
-    assert "it was built without a GPU, for sm_86, sm_89, and here is tensorrt_rtx 1.7.1.116, sm_90" in hopper
+    assert (
+        "it was built without a GPU, for sm_86, sm_89, and here is tensorrt_rtx 1.7.1.116, Orin, sm_90"
+        in hopper
+    )
     silent = msgspec.structs.replace(engine, capabilities=())
     assert "for none that it names" in str(silent.unfit(here))
 
