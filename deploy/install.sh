@@ -4,12 +4,18 @@ set -eu
 
 usage() {
     cat <<'TEXT'
-usage: install.sh WHEELS
+usage: install.sh [--gpu] WHEELS
 
 WHEELS is a folder with the wheel of linejudge and the wheels of all packages that it needs. Make it on a
 machine with a network, the same Python version and the same kind of processor, in the project's folder:
 
     python3 -m pip wheel --wheel-dir WHEELS .
+
+--gpu also installs what a line needs to run on an NVIDIA GPU. Make the folder where there are CUDA's toolkit,
+a compiler and Python's headers (apt install build-essential python3-dev), since pycuda is compiled:
+
+    python3 -m pip wheel --wheel-dir WHEELS '.[gpu,onnxruntime]'     # x86-64
+    python3 -m pip wheel --wheel-dir WHEELS '.[cuda,onnxruntime]'    # Jetson: TensorRT is JetPack's own
 
 The script makes or updates:
 
@@ -24,9 +30,11 @@ It changes no recipe and stops no line. Run `systemctl restart linejudge@NAME` w
 TEXT
 }
 
+gpu=''
+if [ "${1:-}" = --gpu ]; then gpu=yes && shift; fi
 case "${1:-}" in
 -h | --help) usage && exit ;;
-"") usage >&2 && exit 2 ;;
+"" | -*) usage >&2 && exit 2 ;;
 esac
 wheels=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -38,6 +46,8 @@ fail() {
 
 [ "$(id -u)" = 0 ] || fail "must run as root, since it makes a user and a service: run it with sudo"
 ls "$wheels"/linejudge-*.whl >/dev/null 2>&1 || fail "$wheels: expected a wheel of linejudge, found none: see --help"
+wheels=$(cd "$wheels" && pwd)
+cd /  # Python would import `edge` from the project's folder
 umask 022
 
 getent passwd linejudge >/dev/null ||
@@ -47,9 +57,23 @@ for group in video render plugdev; do
     if getent group "$group" >/dev/null; then usermod --append --groups "$group" linejudge; fi
 done
 
-[ -x /opt/linejudge/bin/python ] || python3 -m venv /opt/linejudge
+# On a Jetson TensorRT for Python is one of the system's packages: the one of PyPI is for other GPUs.
+extras='' system=''
+if [ -n "$gpu" ]; then
+    extras='[gpu,onnxruntime]'
+    if [ -e /etc/nv_tegra_release ]; then extras='[cuda,onnxruntime]' system=--system-site-packages; fi
+fi
+if [ -n "$system" ]; then
+    python3 -m venv "$system" /opt/linejudge  # lets an environment that is there see them from now on
+elif [ ! -x /opt/linejudge/bin/python ]; then
+    python3 -m venv /opt/linejudge
+fi
 /opt/linejudge/bin/python -m pip install --quiet --disable-pip-version-check --no-index --find-links "$wheels" \
-    --upgrade linejudge
+    --upgrade "linejudge$extras"
+if [ -n "$gpu" ]; then
+    /opt/linejudge/bin/python -c 'import pycuda, tensorrt' ||
+        fail "TensorRT cannot be used: see above; on a Jetson apt install python3-libnvinfer, and run this again"
+fi
 ln -sfn "$(/opt/linejudge/bin/python -c 'import edge; print(edge.__path__[0])')/demo/bundle" \
     /opt/linejudge/demo-bundle
 
@@ -66,3 +90,10 @@ Linejudge is installed. Try the sample line, and watch its verdicts:
     /opt/linejudge/bin/edge watch tcp://127.0.0.1:5571
 Then copy /etc/linejudge/sample.toml to NAME.toml for your line, and `systemctl enable --now linejudge@NAME`.
 TEXT
+if [ -n "$gpu" ]; then
+    cat <<'TEXT'
+Build the engines of a bundle for this GPU, and see that the line uses one:
+    /opt/linejudge/bin/trt-build build /etc/linejudge/bundles/NAME
+    /opt/linejudge/bin/edge check /etc/linejudge/NAME.toml
+TEXT
+fi
