@@ -25,7 +25,7 @@ _DEVICEMAP = 2  # CU_MEMHOSTREGISTER_DEVICEMAP
 _NOT_SUPPORTED = 801  # CUDA_ERROR_NOT_SUPPORTED
 _REGISTERED_ALREADY = 712  # CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED
 _log = logging.getLogger(__name__)
-INSTALL = "pip install 'linejudge[gpu]'"
+INSTALL = "pip install 'linejudge[gpu]' (on a Jetson 'linejudge[cuda]')"
 
 
 def driver_library() -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import EngineError
 from ..recipe import Runtime
 from .compiled import Target
-from .cuda import INSTALL, Device
+from .cuda import Device
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +22,11 @@ VERSIONS: dict[Runtime, tuple[tuple[int, int], tuple[int, int]]] = {
     "tensorrt": ((10, 3), (12, 0)),
     "tensorrt_rtx": ((1, 4), (2, 0)),
 }
-PACKAGES: dict[Runtime, str] = {"tensorrt": INSTALL, "tensorrt_rtx": "pip install 'linejudge[gpu,rtx]'"}
+PACKAGES: dict[Runtime, str] = {
+    "tensorrt": "pip install 'linejudge[gpu]' (on a Jetson apt install python3-libnvinfer, and let the virtual "
+    "environment see the system's packages)",
+    "tensorrt_rtx": "pip install 'linejudge[gpu,rtx]'",
+}
 
 
 def load_runtime(runtime: Runtime) -> Any:
