@@ -54,12 +54,16 @@ class Sample:
     If `warp` is None, `image` is the model's input as `(1, C, H, W)` uint8. Otherwise `image` is the camera's
     frame as `(H, W)` or `(H, W, 3)` uint8, and the engine warps the frame into the model's input. `region` then
     holds what this warp and all others of the part read; samples of a part share it.
+
+    `slot` is the area of the part's slot that takes these outputs as they are, `(bytes,)` uint8, laid out by
+    `as_outputs`; None if there is none. An engine may write there, and then returns arrays that lie in it.
     """
 
     image: Image
     reference: Reference | None = None
     warp: Warp | None = None
     region: Region | None = None
+    slot: NDArray[np.uint8] | None = None
 
 
 class Engine(Protocol):
@@ -108,8 +112,9 @@ class Engine(Protocol):
     def collect(self, lane: int) -> list[Outputs]:
         """Wait for the lane. Return the model's outputs for each sample, as a dict from name to float32 array.
 
-        The arrays are valid until the next `submit` to this lane. Raise EngineError if the computation failed,
-        and EngineLost if the device is lost, so that only a new process can go on.
+        The arrays are valid until the next `submit` to this lane; those in a slot, until it is leased anew.
+        Raise EngineError if the computation failed, and EngineLost if the device is lost, so that only a new
+        process can go on.
         """
         ...
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import EngineError
 from ..image.warp import Warp
+from .answers import Answers
 from .base import Outputs, Sample
 from .cuda import ALIGNMENT, NON_BLOCKING, Pinned, driver_errors, driver_library
 from .warping import Warping
@@ -71,7 +72,7 @@ class Lane:
         self._cuda = cuda = driver_library()
         self._warp, self._batch = warp, batch
         self._execution, self._pinned = execution, pinned
-        self._image, self._features, self._outputs = image, features, outputs
+        self._image, self._features = image, features
         self._samples: tuple[Sample, ...] = ()
         # By its place in memory, each mask of a warp, which must stay there, and its copy on the GPU.
         self._ignored: dict[tuple[int, ...], tuple[NDArray[np.bool_], NDArray[np.bool_], Any]] = {}
@@ -84,15 +85,7 @@ class Lane:
             if batch > 1:
                 self._memory |= {name: cuda.mem_alloc(batch * put.nbytes) for name, put in features.items()}
         self._staged, _ = pinned.empty((batch, *image.shape[1:]), image.dtype)
-        self._answers: dict[str, NDArray[Any]] = {}
-        # Addresses on the GPU at which the network writes its outputs.
-        self._answered_at: dict[str, int] = {}
-        for name, output in outputs.items():
-            self._answers[name], mapped = pinned.empty((batch, *output.shape[1:]), output.dtype)
-            if mapped is None:
-                with driver_errors("creating a lane"):
-                    self._memory[name] = cuda.mem_alloc(batch * output.nbytes)
-            self._answered_at[name] = int(self._memory[name]) if mapped is None else mapped
+        self._answers = Answers(pinned, {name: put.shape for name, put in outputs.items()}, batch)
 
     @property
     def busy(self) -> bool:
@@ -116,12 +109,10 @@ class Lane:
 
     def _queue(self, count: int) -> None:
         with driver_errors("queueing a part"):
-            addresses = self._answered_at | {"image": self._bring_images()}
+            addresses = self._answers.addresses(count) | {"image": self._bring_images()}
             addresses |= {name: self._bring_feature(name) for name in self._features}
             self._execution.enqueue(count, addresses, self._stream)
-            for name, memory in self._memory.items():
-                if name in self._answers:
-                    self._cuda.memcpy_dtoh_async(self._answers[name][:count], memory, self._stream)
+            self._answers.bring(count, self._samples[0].slot, self._stream)
             self._done.record(self._stream)
 
     def _bring_images(self) -> int:
@@ -184,16 +175,9 @@ class Lane:
 
     def collect(self) -> list[Outputs]:
         """Wait for the lane. Return each sample's outputs as float32 arrays, valid until the next `submit`."""
-        count = len(self._samples)
         try:
             with driver_errors("judging a part"):
                 self._done.synchronize()
         finally:
             self._samples = ()
-        return [
-            {
-                name: answers[number : number + 1].reshape(self._outputs[name].shape)
-                for name, answers in self._answers.items()
-            }
-            for number in range(count)
-        ]
+        return self._answers.read()

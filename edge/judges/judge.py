@@ -21,6 +21,7 @@ from ..image.picture import read_picture
 from ..image.prepare import Preparer
 from ..image.warp import Warper
 from ..manifest import Manifest
+from ..memory.ring import outputs_nbytes
 from ..recipe import Fusion, JudgeChoice, Preprocess, Recipe
 from ..recipe_file import read_recipe
 from .decide import Rule
@@ -252,5 +253,5 @@ def areas_of(recipe: Recipe, judges: Sequence[Judge]) -> Areas:
     return Areas(
         frame=recipe.source.nbytes,
         tensors=[math.prod(manifest.picture.shape) for manifest in manifests],
-        outputs=[sum(4 * math.prod(shape) for shape in m.answers.values()) for m in manifests],
+        outputs=[outputs_nbytes(manifest.answers) for manifest in manifests],
     )

@@ -6,6 +6,7 @@ reads a part whose slot was leased again, the stage gets an error and never anot
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,9 @@ from .arrays import PAGE, SharedArrays, fence
 
 #: The areas of a slot: one `frame`, and a `tensor` and an `outputs` for each judge.
 Area = Literal["frame", "tensor", "outputs"]
+#: Each output in a slot starts at a multiple of this many bytes. TensorRT needs such addresses, so its outputs
+#: can be laid out alike on the GPU, and one copy brings them into the slot.
+OUTPUT_ALIGNMENT = 256
 #: The slot and generation of a part that got no slot.
 NO_LEASE = (-1, 0)
 
@@ -35,9 +39,7 @@ class Ring:
             area, _, number = name.partition(".")
             if number:
                 self._areas[area, int(number)] = arrays[name]
-        self._outputs = [
-            memory.view(np.float32) for (area, _), memory in self._areas.items() if area == "outputs"
-        ]
+        self._outputs = [memory for (area, _), memory in self._areas.items() if area == "outputs"]
 
     @classmethod
     def create(
@@ -88,8 +90,8 @@ class Ring:
         generation = int(self._generation[slot]) + 1
         self._generation[slot] = generation
         self._owner[slot] = entry
-        for output in self._outputs:
-            output[slot, :: PAGE // 4] = np.nan
+        for area in self._outputs:
+            forget_outputs(area[slot])
         fence()
         return slot, generation
 
@@ -116,10 +118,27 @@ def as_image(area: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint
 
 
 def as_outputs(area: NDArray[np.uint8], shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:
-    """Return an area `(bytes,)` uint8 as consecutive float32 arrays of these shapes. Nothing is copied."""
-    found, offset, floats = {}, 0, area.view(np.float32)
+    """Return an area `(bytes,)` uint8 as float32 arrays of these shapes, in this order. Nothing is copied.
+
+    Each array starts at a multiple of OUTPUT_ALIGNMENT.
+    """
+    found, offset = {}, 0
     for name, shape in shapes.items():
-        count = int(np.prod(shape))
-        found[name] = floats[offset : offset + count].reshape(shape)
-        offset += count
+        nbytes = 4 * math.prod(shape)
+        found[name] = area[offset : offset + nbytes].view(np.float32).reshape(shape)
+        offset += -(-nbytes // OUTPUT_ALIGNMENT) * OUTPUT_ALIGNMENT
     return found
+
+
+def outputs_nbytes(shapes: dict[str, tuple[int, ...]]) -> int:
+    """Return the size of an area that `as_outputs` divides into arrays of these shapes."""
+    end = start = 0
+    for shape in shapes.values():
+        end = start + 4 * math.prod(shape)
+        start += -(-4 * math.prod(shape) // OUTPUT_ALIGNMENT) * OUTPUT_ALIGNMENT
+    return end
+
+
+def forget_outputs(area: NDArray[np.uint8]) -> None:
+    """Make an area for outputs, `(bytes,)` uint8, say that nobody wrote it: NaN at the start of each page."""
+    area.view(np.float32)[:: PAGE // 4] = np.nan

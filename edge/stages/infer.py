@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..engines.base import Engine, Image, Outputs, Reference, Region, Sample
 from ..errors import EngineError, EngineLost, PartError, SlotOverwritten
@@ -88,14 +89,24 @@ class JudgeEngine:
         """The number of samples that the engine computes for a part."""
         return self.grid.count if self.grid else 1
 
+    @property
+    def fills_slot(self) -> bool:
+        """Whether the engine's outputs are those that the slot takes, neither joined nor scored first."""
+        return self.grid is None and self.gallery is None
 
-@dataclass(frozen=True)
+
+#: A judge's outputs, or its error, by each part's number in the ledger.
+_Collected = dict[int, Outputs | EngineError]
+
+
+@dataclass
 class _Batch:
     """The parts that the engines work on together, on the lane with the number `lane`."""
 
     lane: int
     started_ns: int
     tensors: list[Tensor]
+    collected: list[_Collected] | None = None  # for each judge; None until its engine was waited for
 
     def entries(self, number: int) -> list[int]:
         """Return the numbers in the ledger of the parts that the judge `number` was not refused."""
@@ -117,6 +128,8 @@ class Infer:
         self.signals = signals if len(signals) == len(judges) else []
         for number, judge in enumerate(judges):
             judge.engine.pin(ring.memory("tensor", number))
+            if judge.fills_slot:
+                judge.engine.pin(ring.memory("outputs", number))
             if judge.engine.warps_frames:
                 judge.engine.pin(ring.memory("frame"))
 
@@ -157,6 +170,7 @@ class Infer:
 
     def start(self, messages: Sequence[Frame | Tensor]) -> list[Unknown]:
         """Start the engines on a batch of parts, on an idle lane. Return the parts that cannot be judged."""
+        self._settle({message.part.slot for message in messages})
         refused: list[Unknown] = []
         tensors: list[Tensor] = []
         # For each part, a list with the samples for each judge.
@@ -181,6 +195,16 @@ class Infer:
             self._batches.append(_Batch(self._idle.popleft(), time.monotonic_ns(), tensors))
         return refused
 
+    def _settle(self, slots: Collection[int]) -> None:
+        """Wait for the parts in work that lie in these slots, which have been leased anew since.
+
+        Engines may write outputs straight into a slot. Those of a part that lost its slot must not come after
+        those of the slot's next part.
+        """
+        for batch in self._batches:
+            if any(tensor.part.slot in slots for tensor in batch.tensors):
+                self._collect(batch)
+
     def _samples(self, tensor: Tensor) -> list[list[Sample]]:
         """Return the part's samples for each judge's engine, one a tile; none if its input was refused."""
         samples: list[list[Sample]] = []
@@ -196,11 +220,17 @@ class Infer:
                     image, warp = self._from_frame(tensor.part, judge, input_, image)
                 if warp is not None:
                     region.add(warp)
-                shown = _tiles(judge.grid, image, warp)
-                samples.append(
-                    [Sample(tile, of, how, region) for (tile, how), of in zip(shown, references, strict=True)]
-                )
+                slot = self._slot(tensor.part, number)
+                shown = zip(_tiles(judge.grid, image, warp), references, strict=True)
+                samples.append([Sample(tile, of, how, region, slot) for (tile, how), of in shown])
         return samples
+
+    def _slot(self, part: Part, number: int) -> NDArray[np.uint8] | None:
+        """Return the area of the part's slot that takes the outputs of a judge's engine as they are, if any."""
+        if not self._judges[number].fills_slot:
+            return None
+        with self._ring.area(part, "outputs", number) as area:
+            return area
 
     def _from_frame(
         self, part: Part, judge: JudgeEngine, input_: Input, out: Image
@@ -236,7 +266,7 @@ class Infer:
     def ready(self, position: int) -> bool:
         """Return whether `finish` would not wait for the batch at this position."""
         batch = self._batches[position]
-        return all(
+        return batch.collected is not None or all(
             judge.engine.ready(batch.lane) for number, judge in enumerate(self._judges) if batch.entries(number)
         )
 
@@ -247,7 +277,7 @@ class Infer:
         part, or Unknown if an engine failed on the part or its slot was lost.
         """
         batch = self._batches.pop(position)
-        collected = [self._collect(number, batch) for number in range(len(self._judges))]
+        collected = self._collect(batch)
         self._idle.append(batch.lane)
         engine_ns = time.monotonic_ns() - batch.started_ns
         outcomes: list[Prediction | Unknown] = []
@@ -265,8 +295,14 @@ class Infer:
                 )
         return outcomes
 
-    def _collect(self, number: int, batch: _Batch) -> dict[int, Outputs | EngineError]:
-        """Wait for a judge's engine. Return its outputs, or its error, by each part's number in the ledger."""
+    def _collect(self, batch: _Batch) -> list[_Collected]:
+        """Wait for the engines of a batch, unless that was done. Return what they said, for each judge."""
+        if batch.collected is None:
+            batch.collected = [self._collect_from(number, batch) for number in range(len(self._judges))]
+        return batch.collected
+
+    def _collect_from(self, number: int, batch: _Batch) -> _Collected:
+        """Wait for a judge's engine. Return its outputs or its error for each part."""
         entries = batch.entries(number)
         if not entries:
             return {}
@@ -293,7 +329,8 @@ class Infer:
         shapes = {name: output.shape for name, output in outputs.items()}
         with self._ring.area(part, "outputs", number) as area:
             for name, array in as_outputs(area, shapes).items():
-                np.copyto(array, outputs[name])
+                if outputs[name].ctypes.data != array.ctypes.data:  # else the engine wrote it there
+                    np.copyto(array, outputs[name])
 
 
 def _tiles(grid: Grid | None, image: Image, warp: Warp | None) -> list[tuple[Image, Warp | None]]:

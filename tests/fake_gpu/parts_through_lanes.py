@@ -29,7 +29,7 @@ from edge.engines.trt import TensorRT
 from edge.errors import EngineError
 from edge.image.warp import Warp, Warper
 from edge.manifest import Manifest
-from edge.memory.ring import Ring, as_image, as_outputs
+from edge.memory.ring import Ring, as_image, as_outputs, outputs_nbytes
 from edge.messages import Input, Part, Prediction, Tensor, Unknown
 from edge.stages.infer import Infer, JudgeEngine, References
 
@@ -43,6 +43,7 @@ COUNTED = (
     "synchronous_copies",
     "pageable_to_device_bytes",
     "registered_to_device_bytes",
+    "device_to_registered_bytes",
     "device_to_pageable_bytes",
     "host_to_device_bytes",
     "default_stream_work",
@@ -65,6 +66,7 @@ class Task(msgspec.Struct):
     asks: bool = False  # the batch that is ready first is finished first, not the oldest
     lose_after: int | None = None  # operations of the device
     stop_after: int | None = None  # parts; those in flight are left there
+    overtaken: bool = False  # there is one slot, and each part in work loses it to the next one
 
 
 class Report(msgspec.Struct):
@@ -138,6 +140,20 @@ class Line:
             for position in reversed(range(self.busy)):
                 if self.infer.ready(position):
                     return position
+
+    def overtake(self) -> None:
+        """Pairs of parts in one slot: the first gets its verdict too late, so the slot is leased to the second.
+
+        The second is done before the first, and its outputs are read when both are done.
+        """
+        while len(self.done) < self.task.parts:
+            for _ in range(2):
+                tensor = self.enter()
+                assert not self.infer.start([tensor])
+                self.done.add(tensor.part.entry)
+            outcomes = [*self.infer.finish(1), *self.infer.finish()]
+            for outcome in outcomes:
+                self.check(outcome)
 
     def next_count(self) -> int:
         """Of how many parts the next batch is: any number that the lane, the slots and the parts allow."""
@@ -219,9 +235,10 @@ def engine_of(engine: TensorRT, judge: int, task: Task, manifest: Manifest) -> J
 def ring_of(path: Path, task: Task, batch: int, manifest: Manifest) -> Ring:
     """No more slots than parts can be in flight."""
     image = int(np.prod(manifest.picture.shape))
-    outputs = 4 * sum(int(np.prod(shape)) for shape in manifest.answers.values())
+    outputs = outputs_nbytes(manifest.answers)
     areas = {"tensors": [image] * task.judges, "outputs": [outputs] * task.judges}
-    return Ring.create(path, slots=task.lanes * batch, frame=FRAME[0] * FRAME[1], **areas)
+    slots = 1 if task.overtaken else task.lanes * batch
+    return Ring.create(path, slots=slots, frame=FRAME[0] * FRAME[1], **areas)
 
 
 def main(folder: Path, task: Task) -> Report:
@@ -247,7 +264,7 @@ def main(folder: Path, task: Task) -> Report:
             if task.lose_after is not None:
                 fake.lose_device(task.lose_after)
             try:
-                line.run()
+                line.overtake() if task.overtaken else line.run()
             finally:
                 report.in_flight = line.started - len(line.done)
                 report.grown = {name: fake.count(name) - before[name] for name in COUNTED}

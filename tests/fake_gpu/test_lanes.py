@@ -17,6 +17,8 @@ from fake_gpu.plans import answer, promise_answers, write_engines
 from lines import Subscriber, judge, judged, running, stop, until, write_recipe
 
 import edge
+from edge.bundle import read_bundle
+from edge.memory.ring import outputs_nbytes
 from edge.tiles import Grid
 
 PARTS = Path(parts_through_lanes.__file__)
@@ -136,6 +138,57 @@ def test_the_first_part_finds_everything_there(
     told = run(here, tmp_path, kind, warms=True, **asked)
     assert (told.wrong, told.right) == ([], 100)
     assert (told.grown["allocations"], told.grown["first_launches"]) == (0, 0)
+
+
+@pytest.mark.parametrize("order", ["late", "shuffled"])
+@pytest.mark.parametrize("judges", [1, 2])
+def test_a_part_that_lost_its_slot_leaves_the_next_one_its_outputs(
+    bench: Machine, tmp_path: Path, judges: int, order: str
+) -> None:
+    """Outputs go straight into slots; those of a part that lost its slot come before those of the next part."""
+    told = run(bench.having(**ORDERS[order]), tmp_path, overtaken=True, judges=judges, parts=200)
+    assert (told.error, told.wrong, told.right) == ("", [], 100)
+    assert set(told.unknown) == set(range(0, 200, 2))
+    assert all("belongs to a later part by now" in why for why in told.unknown.values())
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_outputs_come_in_one_copy_and_those_of_one_part_straight_into_its_slot(
+    bench: Machine, tmp_path: Path, batch: int
+) -> None:
+    """Several parts lie in several slots, so the CPU copies theirs on."""
+    told = run(bench, tmp_path, COMPARING, batch=batch, parts=300, lanes=1)
+    assert (told.error, told.wrong, told.right) == ("", [], 300)
+    batches = told.calls["cuEventSynchronize"] - 3  # which is also waited for with each master
+    assert told.calls["cuMemcpyDtoHAsync_v2"] == batches
+    manifest = read_bundle(tmp_path / f"{COMPARING} {batch}").manifest
+    straight = outputs_nbytes(manifest.answers)
+    if batch == 1:
+        assert told.grown["device_to_registered_bytes"] == 300 * straight
+    else:
+        assert told.grown["device_to_registered_bytes"] % straight == 0  # of the batches with one part
+        assert told.grown["device_to_registered_bytes"] < 150 * straight
+
+
+def test_a_slot_says_that_nobody_wrote_it_until_its_outputs_are_there(bench: Machine) -> None:
+    """Whatever it held before, no part can pass by it if the copy fails."""
+    told = bench.says(
+        LANE
+        + """
+    import mmap
+
+    lane.collect()
+    slot = np.frombuffer(mmap.mmap(-1, 4096), np.uint8)
+    lane._pinned.register(slot)
+    lane.submit([Sample(picture, slot=slot)])
+    said["before"] = bool(np.isnan(slot.view(np.float32)[0]))
+    (outputs,) = lane.collect()
+    said["after"] = outputs["map"].tobytes() == picture.tobytes() == slot[:16].tobytes()
+    said["there"] = np.shares_memory(outputs["map"], slot)
+    lane._pinned.release()
+    """
+    )
+    assert told == {"before": True, "after": True, "there": True}
 
 
 def test_an_answer_that_is_not_a_number_stays_one(bench: Machine, tmp_path: Path) -> None:
@@ -413,13 +466,13 @@ def test_a_line_goes_on_with_a_new_process_after_its_device_was_lost(
             assert verdict.score == score_of(frames[(verdict.sequence - 1) % len(frames)])
 
 
-LANES, TRT, WARPING = "engines/lanes.py", "engines/trt.py", "engines/warping.py"
+LANES, TRT, WARPING, ANSWERS = (f"engines/{name}.py" for name in ("lanes", "trt", "warping", "answers"))
 QUEUED_IN = "self._cuda.memcpy_htod_async(at, image, self._stream)"
-QUEUED_OUT = "self._cuda.memcpy_dtoh_async(self._answers[name][:count], memory, self._stream)"
+QUEUED_OUT = "memcpy_dtoh_async(to, self._memory, stream)"
 REGION = "copy.src_x_in_bytes, copy.src_y = frame.strides[0], region.left * pixel, region.top\n"
 WARPED = "parameters, 0, stream)"
 BUFFER = "cuda.mem_alloc(batch * image.nbytes)"
-ANSWERS = "self._answers: dict[str, NDArray[Any]] = {}"
+OUTPUTS = "self._cuda.mem_alloc(nbytes)"
 RECORDED = "            self._done.record(self._stream)"
 WAITED = "                self._done.synchronize()"
 MADE = "            self._done.synchronize()\n        features"
@@ -433,7 +486,7 @@ FAULTS = {  # file, what it says, what it is made to say, and where that shows
     "the event is not waited for": (LANES, WAITED, "                pass", {}),
     "the event is not recorded": (LANES, RECORDED, "            pass", {}),
     "inputs on the default stream": (LANES, QUEUED_IN, QUEUED_IN.replace(", self._stream", ""), {}),
-    "outputs on the default stream": (LANES, QUEUED_OUT, QUEUED_OUT.replace(", self._stream", ""), {}),
+    "outputs on the default stream": (ANSWERS, QUEUED_OUT, QUEUED_OUT.replace(", stream", ""), {}),
     "frames warped on the default stream": (
         WARPING,
         WARPED,
@@ -481,10 +534,16 @@ FAULTS = {  # file, what it says, what it is made to say, and where that shows
     "the network on the default stream": (TRT, "execute_async_v3(stream.handle)", "execute_async_v3(0)", {}),
     "one input buffer for all lanes": (LANES, BUFFER, f'globals().setdefault("_all", {BUFFER})', SHUFFLED),
     "one output buffer for all lanes": (
-        LANES,
         ANSWERS,
-        'self._answers = globals().setdefault("_all", {})',
+        OUTPUTS,
+        f'globals().setdefault("_all", {OUTPUTS})',
         SHUFFLED,
+    ),
+    "outputs that come after those of the slot's next part": (
+        "stages/infer.py",
+        "if any(tensor.part.slot in slots",
+        "if False and any(tensor.part.slot in slots",
+        {"overtaken": True, "parts": 100} | SHUFFLED,
     ),
     "one execution for all lanes": (
         TRT,

@@ -9,7 +9,7 @@ import pytest
 from parts import part_of
 
 from edge.errors import SlotOverwritten
-from edge.memory.ring import NO_LEASE, Ring, as_image, as_outputs
+from edge.memory.ring import NO_LEASE, Ring, as_image, as_outputs, forget_outputs, outputs_nbytes
 
 
 @pytest.fixture
@@ -83,6 +83,20 @@ def test_outputs_lie_one_after_another(ring: Ring) -> None:
         again = as_outputs(area, shapes)
         assert again["map"].ravel().tolist() == [0, 1, 2, 3, 4, 5]
         assert again["extents"].ravel().tolist() == [-1, -1, -1, -1]
+
+
+def test_a_gpu_can_write_outputs_as_they_lie_in_a_slot() -> None:
+    """Each begins where TensorRT can write. No page begins between two, where its NaN would not be seen."""
+    shapes = {"score": (1,), "map": (1, 1, 31, 33), "extents": (1, 4, 32, 32)}
+    area = np.zeros(outputs_nbytes(shapes), np.uint8)
+    arrays = as_outputs(area, shapes)
+    starts = {name: array.ctypes.data - area.ctypes.data for name, array in arrays.items()}
+    assert starts == {"score": 0, "map": 256, "extents": 4352}
+    assert len(area) == 4352 + 4 * 4 * 32 * 32
+    forget_outputs(area)
+    marked = {name: int(np.isnan(array).sum()) for name, array in arrays.items()}
+    assert marked == {"score": 1, "map": 1, "extents": 4}
+    assert np.isnan(area.view(np.float32)).sum() == 6
 
 
 def test_a_part_without_a_slot_has_no_pixels(ring: Ring) -> None:

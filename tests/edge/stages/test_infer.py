@@ -15,9 +15,10 @@ from edge.engines import open_engine
 from edge.engines.base import Engine, Sample
 from edge.errors import EngineError, EngineLost, PartError
 from edge.image.warp import Warper
+from edge.judges.gallery import Gallery
 from edge.judges.golden import judge as judge_picture
 from edge.manifest import InputSpec
-from edge.memory.ring import Ring, as_image, as_outputs
+from edge.memory.ring import Ring, as_image, as_outputs, outputs_nbytes
 from edge.messages import Input, Prediction, Refused, Tensor, Unknown
 from edge.recipe import EngineChoice
 from edge.stages.infer import Infer, JudgeEngine, References
@@ -33,7 +34,7 @@ REFUSED = Refused(reason="registration", detail="moved 40 px")
 @pytest.fixture
 def ring(tmp_path: Path) -> Ring:
     return Ring.create(
-        tmp_path / "ring", slots=4, frame=8, tensors=[64 * 64] * 3, outputs=[4 * 6 * 16 * 16] * 3
+        tmp_path / "ring", slots=4, frame=8, tensors=[64 * 64] * 3, outputs=[outputs_nbytes(OUTPUTS)] * 3
     )
 
 
@@ -248,6 +249,7 @@ class _Means:
         self.log.append((lane, self.taken[lane]))
         self.warps = [sample.warp for sample in samples]
         self.regions = [sample.region for sample in samples]
+        self.slots = [sample.slot for sample in samples]
 
     def ready(self, lane: int) -> bool:
         return lane in self.done
@@ -265,7 +267,7 @@ def test_parts_that_share_a_lane_each_get_their_own_result(ring: Ring, anomaly: 
     infer = infer_of(ring, JudgeEngine(engine=engine, warper=WARPER), anomaly)  # type: ignore[arg-type]
     assert infer.batch == 1  # of the judge that takes the fewest
     infer = infer_of(ring, JudgeEngine(engine=engine, warper=WARPER))  # type: ignore[arg-type]
-    assert engine.pinned[-1] == (4, 64 * 64)
+    assert engine.pinned[-2:] == [(4, 64 * 64), (4, 8192)]
     tensors = [tensor_of(ring, entry, np.full((64, 64), 10 * (entry + 1), np.uint8)) for entry in range(4)]
     assert not infer.start(tensors[:3])
     assert not infer.start(tensors[3:])
@@ -350,6 +352,71 @@ def test_signals_are_used_if_all_engines_give_them(ring: Ring) -> None:
     assert infer_of(ring, *judges).signals == []
 
 
+class _Straight(_Means):
+    """Writes outputs straight into the slots, like a GPU, and not before a lane is waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pending: dict[int, Sample] = {}
+
+    def submit(self, lane: int, samples: Sequence[Sample]) -> None:
+        (self.pending[lane],) = samples
+        self.mean = samples[0].image.mean()
+        self.taken[lane] = [samples[0].image.copy()]
+
+    def ready(self, lane: int) -> bool:
+        return lane not in self.pending
+
+    def work_on(self, lane: int) -> dict[str, np.ndarray]:
+        slot = self.pending.pop(lane).slot
+        outputs = as_outputs(slot, {"score": (1,)})
+        outputs["score"][:] = self.taken.pop(lane)[0].mean()
+        return outputs
+
+    def collect(self, lane: int) -> list[dict[str, np.ndarray]]:
+        return [self.work_on(lane)]
+
+
+def test_an_answer_never_comes_after_that_of_the_slots_next_part(ring: Ring) -> None:
+    """The slot of a part in work was leased anew: its next part is started when the old answer has come."""
+    engine = _Straight()
+    infer = infer_of(ring, JudgeEngine(engine=engine, warper=WARPER))  # type: ignore[arg-type]
+    old = tensor_of(ring, 0, np.full((64, 64), 10, np.uint8))
+    assert not infer.start([old])
+    for entry in (1, 2, 3):
+        ring.lease(entry, published=entry)
+    new = tensor_of(ring, 4, np.full((64, 64), 90, np.uint8))
+    assert new.part.slot == old.part.slot
+    assert not infer.ready(0)
+    assert not infer.start([new])
+    assert infer.ready(0)
+    assert list(engine.pending) == [1]  # the new part alone
+    (prediction,) = infer.finish(1)
+    (gone,) = infer.finish(0)
+    assert (gone.part.entry, gone.reason) == (0, "overwritten")
+    assert said(ring, prediction, 0, {"score": (1,)})["score"] == 90
+
+
+class _Embeds(_Means):
+    def collect(self, lane: int) -> list[dict[str, np.ndarray]]:
+        return [{"embedding": np.array([[1, 0]], np.float32)} for _ in self.taken.pop(lane)]
+
+
+def test_outputs_that_are_joined_or_scored_do_not_go_into_the_slot(ring: Ring) -> None:
+    """There, only the joined outputs of all tiles belong, or a matcher's score."""
+    engine = _Means()
+    tiles = JudgeEngine(engine=engine, warper=WARPER, grid=Grid(2, 1, 64, 40))  # type: ignore[arg-type]
+    infer_of(ring, tiles).start([tensor_of(ring, 0, np.zeros((64, 64), np.uint8))])
+    assert engine.slots == [None, None]
+    gallery = Gallery(_Embeds(), [np.ones(SHAPE, np.uint8)])  # type: ignore[arg-type]
+    matcher = JudgeEngine(engine=engine, warper=WARPER, gallery=gallery)  # type: ignore[arg-type]
+    infer_of(ring, matcher).start([tensor_of(ring, 1, np.zeros((64, 64), np.uint8))])
+    assert engine.slots == [None]
+    plain = JudgeEngine(engine=engine, warper=WARPER)  # type: ignore[arg-type]
+    infer_of(ring, plain).start([tensor_of(ring, 2, np.zeros((64, 64), np.uint8))])
+    assert engine.slots[0] is not None
+
+
 def test_a_part_that_is_gone_leaves_its_company_their_results(ring: Ring) -> None:
     """One of three slots was leased anew before they were started, another one while they were in flight."""
     infer = infer_of(ring, JudgeEngine(engine=_Means(), warper=WARPER))  # type: ignore[arg-type]
@@ -400,10 +467,10 @@ def test_a_frame_that_preprocess_left_to_the_engine_is_warped_by_it_or_else_here
     if able:
         assert np.array_equal(shown, textured)
         assert engine.warps[0].to_frame == warp.to_frame
-        assert engine.pinned == [(2, 64 * 64), (2, 2 * 64 * 64)]  # of inputs, and of frames
+        assert engine.pinned == [(2, 64 * 64), (2, 4096), (2, 2 * 64 * 64)]  # inputs, outputs, frames
     else:
         assert engine.warps == [None]
-        assert engine.pinned == [(2, 64 * 64)]
+        assert engine.pinned == [(2, 64 * 64), (2, 4096)]
         assert np.array_equal(shown, wanted)
     (prediction,) = infer.finish()
     assert prediction.inputs == (left,)
@@ -444,9 +511,12 @@ def test_a_part_of_several_tiles_gets_one_result(tmp_path: Path, tiny_bundle: Pa
     frames = rng.integers(0, 256, (2, *grid.size), np.uint8)
     master = rng.integers(0, 256, spec.shape, np.uint8)
     outputs = {"map": (1, 2, 28, 40), "extents": (1, 4, 28, 40)}
-    floats = sum(int(np.prod(shape)) for shape in outputs.values())
     ring = Ring.create(
-        tmp_path / "tiles", slots=2, frame=frames[0].size, tensors=[frames[0].size], outputs=[4 * floats]
+        tmp_path / "tiles",
+        slots=2,
+        frame=frames[0].size,
+        tensors=[frames[0].size],
+        outputs=[outputs_nbytes(outputs)],
     )
     bundle = read_bundle(tiny_bundle)
     with open_engine(EngineChoice(precision="fp32"), bundle) as engine:

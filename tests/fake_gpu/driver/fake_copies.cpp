@@ -42,9 +42,11 @@ CUresult copy_out(void *to, CUdeviceptr from, Rows rows, Stream *stream) {
   if (!reachable(memory_of(from), rows.span(rows.from_pitch))) return CUDA_ERROR_INVALID_VALUE;
   trace("DtoH", stream, std::to_string(rows.total()));
   counted["device_to_host_bytes"] += rows.total();
+  const Range *range = holding(pinned, to, rows.span(rows.to_pitch));
+  if (range && range->registered) counted["device_to_registered_bytes"] += rows.total();
   const CUresult result = enqueue(
       stream, copying(Engine::copy_out, "copy_out", rows, [=] { copy_rows(to, memory_of(from), rows); }));
-  if (result || stream->capture || is_pinned(to, rows.span(rows.to_pitch))) return result ? result : lost;
+  if (result || stream->capture || range) return result ? result : lost;
   counted["device_to_pageable_bytes"] += rows.total();
   drain(stream);
   return lost;
