@@ -33,6 +33,11 @@ def demosaiced(raw: Image, bayer: Bayer) -> Image:
     return np.asarray(cv2.cvtColor(raw, getattr(cv2, f"COLOR_Bayer{bayer.upper()}2BGR")), np.uint8)
 
 
+def demosaiced_grey(raw: Image, bayer: Bayer) -> Image:
+    """Convert a raw frame `(H, W)` to `(H, W)` grey uint8: to `grey` of `demosaiced`, to within one level."""
+    return np.asarray(cv2.cvtColor(raw, getattr(cv2, f"COLOR_Bayer{bayer.upper()}2GRAY")), np.uint8)
+
+
 def grey(picture: Image) -> Image:
     """Convert a picture, `(H, W)` grey or `(H, W, 3)` BGR uint8, to grey. Return it as `(H, W)` uint8."""
     if picture.ndim == 2:

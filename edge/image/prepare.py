@@ -41,8 +41,10 @@ class Preparer:
         will warp the frame; then nothing is written. Raise PartError if the contrast is too low, if the view
         has no master, or if the part cannot be registered to the master.
         """
-        frame = self._warper.colours(frame)
-        crop = self._warper.crop(frame)
+        if out is not None:
+            # The warp needs them anyway, and a raw frame is demosaiced once.
+            frame = self._warper.colours(frame)
+        crop = self._warper.shown(frame)
         contrast = _contrast(crop)
         if contrast < self._min_contrast:
             raise PartError(

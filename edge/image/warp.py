@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..manifest import InputSpec
 from ..recipe import Bayer
-from .picture import Image, demosaiced, grey
+from .picture import Image, demosaiced, demosaiced_grey, grey
 
 Matrix = NDArray[np.float64]
 ToFrame = tuple[float, float, float, float, float, float]
@@ -177,6 +177,19 @@ class Warper:
             return frame
         x, y, width, height = self._crop
         return frame[y : y + height, x : x + width]
+
+    def shown(self, frame: Image) -> Image:
+        """Return the crop of a frame as a picture: that of a raw frame in grey, `(h, w)` uint8.
+
+        Of a raw frame, nothing but the crop is demosaiced. The crop of another frame is not copied.
+        """
+        if self._bayer is None or frame.ndim == 3:
+            return self.crop(frame)
+        x, y, width, height = self._crop_in(frame.shape)
+        # The crop and the neighbours that give its missing colours, from an even pixel on, as the pattern is.
+        left, top = max(0, x - 2) // 2 * 2, max(0, y - 2) // 2 * 2
+        around = demosaiced_grey(frame[top : y + height + 2, left : x + width + 2], self._bayer)
+        return around[y - top : y - top + height, x - left : x - left + width]
 
     def colours(self, frame: Image) -> Image:
         """Convert a raw frame, `(H, W)` uint8, to `(H, W, 3)` BGR uint8. Return any other frame unchanged."""

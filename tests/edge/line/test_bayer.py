@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,52 @@ def test_a_crop_shows_what_the_whole_frame_shows_there(bayer: Any, crop: Any) ->
     Warper(crop, spec, bayer).warp(raw.shape).apply(raw, out)
     expected = cv2.cvtColor(raw, PATTERNS[bayer])[y : y + h, x : x + w, ::-1]
     assert np.array_equal(out[0], np.moveaxis(expected, -1, 0))
+
+
+@patterns
+@pytest.mark.parametrize("crop", [None, (0, 0, 20, 17), (1, 0, 20, 17), (4, 3, 31, 22), (7, 5, 30, 20)])
+def test_registration_sees_the_crop_in_grey(bayer: Any, crop: Any) -> None:
+    """As the whole frame's colours would show it there, to within a level, also at the crop's rim."""
+    raw = noise(25, 37)
+    x, y, w, h = crop or (0, 0, 37, 25)
+    found = Warper(crop, InputSpec(height=h, width=w), bayer).shown(raw)
+    expected = grey(cv2.cvtColor(raw, PATTERNS[bayer]))[y : y + h, x : x + w]
+    assert found.shape == expected.shape
+    assert np.abs(found.astype(int) - expected).max() <= 1
+
+
+@patterns
+def test_a_raw_part_lies_alike_whoever_warps_it(bayer: Any) -> None:
+    """An engine that warps frames gets the pose of a shifted and turned board that the CPU's warp gets."""
+    board, spec = design(5, 320, 320), InputSpec(height=256, width=256, color="bgr")
+    picture = master(board, colour=True)
+    crop = (31, 17, 256, 256)
+    masters = Masters(lambda view: (picture, view), Preprocess(crop=crop), spec, picture.shape)
+    preparer = Preparer(Preprocess(crop=crop), spec, masters, bayer)
+    for dx_px, dy_px, rotation_deg in ((0, 0, 0), (6.4, -3.3, 1.0), (-5.5, 7.1, -1.4)):
+        pose = BoardPose(dx_px=dx_px, dy_px=dy_px, rotation_deg=rotation_deg)
+        raw = mosaic(photograph(board.art, board, pose, np.random.default_rng(3), colour=True), bayer)
+        here, there = (preparer.prepare(raw, "a", out) for out in (np.empty(spec.shape, np.uint8), None))
+        assert (here.in_slot, there.in_slot) == (True, False)
+        assert there.to_frame == pytest.approx(here.to_frame, abs=0.01)
+        assert there.registration_px == pytest.approx(here.registration_px, abs=0.03)
+
+
+def test_a_frame_that_the_engine_warps_is_not_made_colours_of() -> None:
+    """Only its crop is looked at: nothing as large as its colours is made, and pixels elsewhere do not matter."""
+    board, spec, crop = design(5, 512, 512), InputSpec(height=128, width=128), (101, 60, 128, 128)
+    masters = Masters(lambda view: (master(board), view), Preprocess(crop=crop), spec, (512, 512))
+    preparer = Preparer(Preprocess(crop=crop), spec, masters, "grbg")
+    raw = mosaic(photograph(board.art, board, BoardPose(), np.random.default_rng(3), colour=True), "grbg")
+    other = noise(512, 512)
+    other[58:190, 99:231] = raw[58:190, 99:231]
+    wanted = preparer.prepare(raw, "a", None)
+    tracemalloc.start()
+    found = preparer.prepare(other, "a", None)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == wanted
+    assert most < 2 * raw.nbytes
 
 
 def test_a_raw_part_is_laid_onto_its_master() -> None:
