@@ -1,5 +1,6 @@
 """The Dockerfiles and the compose file, as far as they can be held to their word without Docker."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,13 @@ from edge.messages import Heartbeat
 from edge.monitoring.exposition import serve_metrics
 from edge.monitoring.metrics import Metrics
 
+try:
+    import tomllib
+except ImportError:  # before Python 3.11
+    import tomli as tomllib
+
 ROOT = Path(__file__).parents[2]
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 DOCKER = ROOT / "deploy" / "docker"
 COMPOSE = yaml.safe_load((DOCKER / "compose.yml").read_text())
 DOCKERFILES = sorted(DOCKER.glob("Dockerfile.*"))
@@ -52,11 +59,41 @@ def test_all_that_is_copied_exists(dockerfile):
 def test_the_line_runs_without_root_and_shows_its_health(dockerfile):
     """A container is run as a user of its own, keeps its state on the volume and tells how the line is."""
     found = dict(instructions(dockerfile))
-    assert found["USER"] == "10001:10001"
+    found["RUN useradd"] = next(rest for name, rest in instructions(dockerfile) if rest.startswith("useradd"))
+    assert found["USER"] == "10001", "with a group, Docker puts the user in no other group"
+    assert "--groups video" in found["RUN useradd"]
     assert "XDG_STATE_HOME=/var/lib" in found["ENV"]
     assert found["WORKDIR"] == "/var/lib/linejudge"
     assert "healthcheck.py" in found["HEALTHCHECK"]
     assert found["CMD"] == '["run", "/etc/linejudge/line.toml"]'
+
+
+@pytest.mark.parametrize("name", ["l4t", "tensorrt"])
+def test_pycuda_can_be_compiled_and_tensorrt_is_the_images(name):
+    """pycuda needs a compiler and Python's headers; TensorRT comes with the base image, never from PyPI."""
+    ran = [rest for kind, rest in instructions(DOCKER / f"Dockerfile.{name}") if kind == "RUN"]
+    assert any({"build-essential", "python3-dev", "python3-venv"} <= set(rest.split()) for rest in ran)
+    (installed,) = [rest for rest in ran if "pip install" in rest]
+    assert "python3 -m venv --system-site-packages" in installed
+    assert "'.[cuda,onnxruntime]'" in installed
+    assert not any("tensorrt" in needed for needed in EXTRAS["cuda"] + EXTRAS["onnxruntime"])
+
+
+@pytest.mark.parametrize("name", ["gpu", "jetson"])
+def test_a_gpu_is_added_to_the_line_alone(name):
+    """The files for a GPU change nothing but where the line is built and which devices it has."""
+    services = yaml.safe_load((DOCKER / f"compose.{name}.yml").read_text())["services"]
+    assert set(services) == {"line"}
+    line = services["line"]
+    dockerfile = re.sub(r"\$\{\w+:-(.+?)\}", r"\1", line["build"]["dockerfile"])
+    assert (ROOT / dockerfile) in DOCKERFILES
+    if name == "gpu":
+        (device,) = line["deploy"]["resources"]["reservations"]["devices"]
+        assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+    else:
+        assert line["runtime"] == "nvidia"
+        (group,) = line["group_add"]
+        assert re.fullmatch(r"\$\{RENDER_GROUP:\?export RENDER_GROUP first.+\}", group)
 
 
 def test_all_that_is_mounted_exists():
