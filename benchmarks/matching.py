@@ -1,8 +1,9 @@
 """Trains a matcher, and measures it on products or characters that it has never seen.
 
 The data are a plant's folder, which is processed by the command line, or one of two public files, `qmul.npz`
-and `omniglot.npz`, with their own split: training, validation for the threshold, test. Figures are those of the
-INT8 graph on the engine that a line would take, in %. `accuracy.py --method matcher` runs this.
+and `omniglot.npz` (or the folder of the same name with this file), with their own split: training, validation
+for the threshold, test. Figures are those of the INT8 graph on the engine that a line would take, in %.
+`accuracy.py --method matcher` runs this.
 """
 
 from __future__ import annotations
@@ -36,13 +37,14 @@ from trt_build.graphs.fp32 import export_checkpoint
 from trt_build.graphs.int8 import add_int8
 from trt_build.methods.checkpoint import CHECKPOINT
 from trt_build.methods.loop import TrainConfig
-from trt_build.methods.matcher.augment import Redrawing, redraw
+from trt_build.methods.matcher.augment import LETTERS, Redrawing, redraw
 from trt_build.methods.matcher.batches import CHARACTERS, PairSampling, Sampling, SinglePairs
 from trt_build.methods.matcher.evaluate import look_up_all
 from trt_build.methods.matcher.method import CALIBRATION_PICTURES
+from trt_build.methods.matcher.network import LETTERS as NETWORK_OF_LETTERS
 from trt_build.methods.matcher.network import SOURCE, MatcherConfig
 from trt_build.methods.matcher.split import held_out_pictures
-from trt_build.methods.matcher.train import AS_PUBLISHED, train_matcher
+from trt_build.methods.matcher.train import AS_PUBLISHED, LETTERS_TRAINING, train_matcher
 
 #: Products in each set of the source's test.
 PRODUCTS = 163
@@ -57,6 +59,7 @@ class Recipe:
     training: TrainConfig
     sampling: Sampling = field(default_factory=PairSampling)
     network: MatcherConfig = field(default_factory=MatcherConfig)
+    published: SinglePairs = field(default_factory=SinglePairs)  # the pairs of a training as published
 
 
 PUBLIC = {
@@ -64,8 +67,10 @@ PUBLIC = {
     "omniglot": Recipe(
         read=read_omniglot,
         measure=measure_omniglot,
-        training=TrainConfig(epochs=42, cool_down=0.8, check_every=7),
+        training=LETTERS_TRAINING,
         sampling=CHARACTERS,
+        network=NETWORK_OF_LETTERS,
+        published=SinglePairs(redrawing=LETTERS),
     ),
 }
 
@@ -77,6 +82,9 @@ def run_seed(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, 
             sys.exit(f"{option}: a matcher has no pre-trained network: leave it out")
     if options.pairs_per_epoch and not options.as_published:
         sys.exit("--pairs-per-epoch: does nothing without --as-published")
+    inside = options.data / f"{options.data.name}.npz"
+    if inside.is_file():
+        options = argparse.Namespace(**vars(options) | {"data": inside})
     return (_plant if options.data.is_dir() else _public)(options, folder, seed)
 
 
@@ -86,8 +94,7 @@ def recipe_of(options: argparse.Namespace, seed: int) -> Recipe:
         sys.exit(f"{options.data}: expected a folder of products, qmul.npz or omniglot.npz")
     recipe = PUBLIC[options.data.stem]
     if options.as_published:
-        pairs = SinglePairs(redrawing=recipe.sampling.redrawing)
-        recipe = replace(recipe, network=SOURCE, sampling=pairs, training=AS_PUBLISHED)
+        recipe = replace(recipe, network=SOURCE, sampling=recipe.published, training=AS_PUBLISHED)
     wanted = {"pairs": options.batch, "per_epoch": options.pairs_per_epoch}
     epochs = options.epochs or recipe.training.epochs
     return replace(

@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("torch", reason="needs torch, which only building models uses")
 
+import matching
 from matching import (
     PUBLIC,
     calibration_words,
@@ -19,7 +20,7 @@ from matching import (
 )
 
 from trt_build.data.products import DRAWING, PHOTO, Pictures
-from trt_build.methods.matcher.augment import PRODUCTS
+from trt_build.methods.matcher.augment import LETTERS, PRODUCTS
 from trt_build.methods.matcher.batches import SinglePairs
 
 GIVEN = {"backbone": None, "second": None, "as_published": False, "epochs": None, "batch": None}
@@ -35,10 +36,18 @@ def test_a_public_file_is_trained_as_published(name: str):
     """With the source's branch, its single pairs and its schedule, as long and in batches as large as asked."""
     recipe = recipe_of(options(f"{name}.npz", as_published=True, epochs=3, batch=32, pairs_per_epoch=640), 7)
     assert recipe.network.branch == "source"
-    assert recipe.sampling == SinglePairs(pairs=32, per_epoch=640, redrawing=PUBLIC[name].sampling.redrawing)
+    redrawing = {"qmul": PRODUCTS, "omniglot": LETTERS}[name]
+    assert recipe.sampling == SinglePairs(pairs=32, per_epoch=640, redrawing=redrawing)
     assert (recipe.training.epochs, recipe.training.seed, recipe.training.keep_lowest) == (3, 7, "test_loss")
     own = recipe_of(options(f"{name}.npz"), 0)
     assert (own.network, own.sampling) == (PUBLIC[name].network, PUBLIC[name].sampling)
+
+
+def test_letters_are_centred_and_compared_place_by_place():
+    """As `trt-build train matcher --letters` does; products keep their place and their dense layer."""
+    letters, products = PUBLIC["omniglot"].network, PUBLIC["qmul"].network
+    assert (letters.size, letters.head, letters.centred > 0) == (105, "map", True)
+    assert (products.size, products.head, products.centred) == (105, "dense", 0)
 
 
 def test_a_folder_is_trained_with_the_same_options():
@@ -68,6 +77,17 @@ def test_an_option_that_would_be_ignored_is_refused(tmp_path: Path, given: dict[
     for data in (tmp_path, tmp_path / "qmul.npz"):
         with pytest.raises(SystemExit, match=says):
             run_seed(options(str(data), **given), tmp_path, 0)
+
+
+def test_the_folder_of_a_public_file_stands_for_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """`omniglot/` is measured as `omniglot/omniglot.npz`, and never as a plant's folder."""
+    (tmp_path / "omniglot").mkdir()
+    (tmp_path / "omniglot/omniglot.npz").touch()
+    measured: list[Path] = []
+    monkeypatch.setattr(matching, "_public", lambda options, *_: measured.append(options.data))
+    for name in ("omniglot", "omniglot/omniglot.npz"):
+        run_seed(options(str(tmp_path / name)), tmp_path, 0)
+    assert measured == [tmp_path / "omniglot/omniglot.npz"] * 2
 
 
 def test_the_sources_test_has_new_photos_of_its_products():

@@ -30,6 +30,7 @@ SIDE = 64
 
 _BOARD = ComparatorConfig(kinds=("open", "short"), stem=8, widths=(16, 16, 32, 32), blocks=(0, 1, 0, 0))
 _PRODUCT = MatcherConfig(size=40, widths=(16, 32), blocks=(0, 1), embedding=16)
+_LETTER = MatcherConfig(size=40, centred=24, widths=(16, 32), blocks=(0, 1), head="map")
 _V1, _V2 = "mobilenet_v1", "mobilenet_v2"  # the shallowest backbones: exported soonest
 _GREY = AutoencoderConfig(backbone=_V2, height=SIDE, width=SIDE, in_channels=1, distance="both")
 _PIXELS = replace(PIXELS, height=SIDE, width=SIDE, hidden=32, code=16, spectral=True)
@@ -48,6 +49,7 @@ def _gaussian() -> nn.Module:
 NETWORKS: dict[str, tuple[Method, Callable[[], nn.Module]]] = {
     "comparator": ("comparator", lambda: Comparator(_BOARD)),
     "matcher": ("matcher", lambda: Matcher(_PRODUCT)),
+    "letters": ("matcher", lambda: Matcher(_LETTER)),
     "autoencoder": ("autoencoder", lambda: Autoencoder(_GREY)),
     "pixels": ("autoencoder", lambda: Autoencoder(_PIXELS)),
     "stpm": ("stpm", lambda: STPM(STPMConfig(teacher=_V2, second=_V1, height=SIDE, width=SIDE))),

@@ -372,6 +372,30 @@ def test_a_matcher_trains_as_published(trt_build: Run, tmp_path: Path, monkeypat
     assert all(0.3 < line["test_loss"] < 1.4 for line in lines)
 
 
+def test_a_matcher_of_letters_is_trained(
+    trt_build: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its network lays the ink in the middle and compares place by place; the checkpoint says so."""
+    from trt_build.methods.matcher import network
+
+    small = replace(network.LETTERS, size=33, centred=24, widths=(4, 8), blocks=(0, 1))
+    monkeypatch.setattr(network, "LETTERS", small)
+    products, run = write_products(tmp_path / "products", products=20), tmp_path / "run"
+    status, _, said = trt_build("train", "matcher", products, run, "--letters", "--epochs", "1", "--batch", "8")
+    assert status == 0, said
+    state = load(run / CHECKPOINT)
+    assert (state["describe"]["config"]["head"], state["describe"]["config"]["centred"]) == ("map", 24)
+    assert (state["config"]["rate"], state["config"]["epochs"]) == (3e-3, 1)
+
+
+def test_letters_are_not_trained_as_published(trt_build: Run, tmp_path: Path) -> None:
+    """Both options name a network."""
+    words = ("--letters", "--as-published")
+    status, _, said = trt_build("train", "matcher", tmp_path, tmp_path / "run", *words)
+    assert status == 2
+    assert "--letters: not with --as-published" in said
+
+
 @pytest.mark.parametrize("option", ["--pairs-per-epoch", "--stop-from"])
 def test_options_of_the_published_training_need_it(trt_build: Run, tmp_path: Path, option: str) -> None:
     """The error names the option and what it is for."""

@@ -17,9 +17,20 @@ def matcher(
     epochs: Epochs = None,
     seed: Seed = 0,
     as_published: AsPublished = False,
+    letters: Annotated[
+        bool,
+        typer.Option(
+            "--letters",
+            help="For letters and marks, dark on white: their place and their size make no difference.",
+        ),
+    ] = False,
     batch: Annotated[
         int | None,
-        typer.Option(min=2, help="Pairs in a batch; left out, 64 or, as published, 128.", show_default=False),
+        typer.Option(
+            min=2,
+            help="Pairs in a batch; left out, 64, with --letters 32, as published 128.",
+            show_default=False,
+        ),
     ] = None,
     pairs_per_epoch: Annotated[
         int | None,
@@ -37,17 +48,24 @@ def matcher(
     ] = None,
 ) -> None:
     """Learn to tell whether a photo shows the product that a drawing shows."""
-    from trt_build.methods.matcher.batches import PairSampling, Sampling, SinglePairs
-    from trt_build.methods.matcher.network import SOURCE, MatcherConfig
+    from trt_build.methods.matcher.batches import CHARACTERS, PairSampling, Sampling, SinglePairs
+    from trt_build.methods.matcher.network import LETTERS, SOURCE, MatcherConfig
     from trt_build.methods.matcher.split import pictures_to_train
-    from trt_build.methods.matcher.train import AS_PUBLISHED, TRAINING, train_matcher
+    from trt_build.methods.matcher.train import AS_PUBLISHED, LETTERS_TRAINING, TRAINING, train_matcher
 
+    if letters and as_published:
+        raise typer.BadParameter("not with --as-published, whose network is another", param_hint="--letters")
     for option, value in (("--pairs-per-epoch", pairs_per_epoch), ("--stop-from", stop_from)):
         if value is not None and not as_published:
             raise typer.BadParameter("does nothing without --as-published", param_hint=option)
-    network, config = (SOURCE, AS_PUBLISHED) if as_published else (MatcherConfig(), TRAINING)
+    sampling: Sampling
+    if as_published:
+        network, config, sampling = SOURCE, AS_PUBLISHED, SinglePairs()
+    elif letters:
+        network, config, sampling = LETTERS, LETTERS_TRAINING, CHARACTERS
+    else:
+        network, config, sampling = MatcherConfig(), TRAINING, PairSampling()
     config = replace(config, seed=seed, **given(epochs=epochs, stop_from=stop_from))
-    sampling: Sampling = SinglePairs() if as_published else PairSampling()
     sampling = replace(sampling, **given(pairs=batch, per_epoch=pairs_per_epoch))
     least = 2 if as_published else sampling.pairs
     with training():

@@ -33,6 +33,9 @@ AS_IT_IS = Redrawing(turn_deg=0, scale=0, stretch=0, shift=0, bend=0, thinner=0,
 #: For letters that several people have drawn.
 LETTERS = Redrawing(turn_deg=10, scale=0.15, stretch=0.1, shift=0.06)
 
+#: For letters whose place and size make no difference, see `Centred`: their slant and proportions vary more.
+CENTRED_LETTERS = Redrawing(turn_deg=15, scale=0.15, stretch=0.2, shift=0.06)
+
 #: For products: a photo has edges that nobody drew, a sketch has strokes that are no edges.
 PRODUCTS = Redrawing(gone=0.3)
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from trt_build.data.products import Pictures
-from trt_build.methods.matcher.augment import LETTERS, PRODUCTS, Redrawing, redraw, side_by_side
+from trt_build.methods.matcher.augment import CENTRED_LETTERS, PRODUCTS, Redrawing, redraw, side_by_side
 
 Indices = npt.NDArray[np.int64]
 #: The numbers of a product's pictures `(n,)`, by the hand that made them.
@@ -38,7 +38,7 @@ class PairSampling:
     joined: float = 0.0  # share of the runs in which two products, put side by side, count as one product
 
 
-CHARACTERS = PairSampling(redrawing=LETTERS, symmetries=8, joined=0.15)
+CHARACTERS = PairSampling(pairs=32, redrawing=CENTRED_LETTERS, symmetries=8, joined=0.15)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ then costs one pass of the network and a few dot products.
 There are two networks, called branches. `source` is the network of Han (2022), Table 1, unchanged: 105x105
 pixels, four blocks of convolution, ReLU and batch normalisation, and one dense layer of 4096. Use `residual`:
 this branch has residual blocks (He et al., arXiv 1512.03385), and its last layer keeps the position of a stroke
-in the picture. Batch normalisation comes before ReLU, so that it can be folded into the convolution.
+in the picture. Batch normalisation comes before ReLU, so that it can be folded into the convolution. For
+letters it first moves the ink to the middle, and compares its coarsest features place by place.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edge.manifest import InputSpec
+from trt_build.methods.matcher.centred import Centred
 
 _SOURCE_KERNELS = (10, 7, 4, 4)
-#: Channels of the residual branch's coarsest features, before the dense layer.
+#: Channels of the residual branch's coarsest features.
 _SQUEEZED = 64
 
 
@@ -38,14 +40,22 @@ class MatcherConfig:
     #: Channels at strides 2, 4, 8, ..., and the residual blocks there.
     widths: tuple[int, ...] = (16, 32, 64, 128)
     blocks: tuple[int, ...] = (0, 1, 1, 1)
-    embedding: int = 256  # numbers in the vector
+    #: Side of the square into which `Centred` lays the ink, in pixels. 0 leaves the picture as it is.
+    centred: int = 0
+    #: The residual branch's end: a dense layer, or the coarsest features themselves, each at its place.
+    head: Literal["dense", "map"] = "dense"
+    embedding: int = 256  # numbers in the vector that a dense layer makes
     dropout: float = 0.0  # dropout before the dense layer
+    scale: float = 10.0  # the first value of a, by which the residual branch multiplies the cosine
 
     @property
     def spec(self) -> InputSpec:
         """The size and the colours of the pictures that the network takes."""
         return InputSpec(height=self.size, width=self.size, color="gray" if self.in_channels == 1 else "rgb")
 
+
+#: For letters and marks, whose place and size on the paper mean nothing.
+LETTERS = MatcherConfig(centred=48, widths=(32, 64, 128), blocks=(0, 1, 1), head="map", scale=16.0)
 
 #: Han (2022), Table 1.
 SOURCE = MatcherConfig(branch="source", widths=(64, 128, 128, 256), blocks=(), embedding=4096)
@@ -60,7 +70,8 @@ class Matcher(nn.Module):
         self.branch = {"residual": _residual, "source": _source}[config.branch](config)
         # The source branch takes the cosine itself as the logit.
         learned = config.branch == "residual"
-        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0 if learned else 1.0)), requires_grad=learned)
+        scale = config.scale if learned else 1.0
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)), requires_grad=learned)
         self.offset = nn.Parameter(torch.tensor(-5.0 if learned else 0.0), requires_grad=learned)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -80,20 +91,19 @@ class Matcher(nn.Module):
 
 
 def _residual(config: MatcherConfig) -> nn.Sequential:
+    centred = [Centred(config.size, config.centred)] if config.centred else []
     stages: list[nn.Module] = []
     for before, width, count in zip(
         (config.in_channels, *config.widths[:-1]), config.widths, config.blocks, strict=True
     ):
         stages += [_convolve(before, width, 3 if stages else 5, stride=2), nn.ReLU(inplace=True)]
         stages += [_Block(width) for _ in range(count)]
-    cells = math.ceil(config.size / 2 ** len(config.widths)) ** 2
-    return nn.Sequential(
-        *stages,
-        _convolve(config.widths[-1], _SQUEEZED, 1),
-        nn.Flatten(),
-        nn.Dropout(config.dropout),
-        nn.Linear(_SQUEEZED * cells, config.embedding),
-    )
+    side = math.ceil((config.centred or config.size) / 2 ** len(config.widths))
+    squeezed = _convolve(config.widths[-1], _SQUEEZED, 1)
+    if config.head == "map":
+        return nn.Sequential(*centred, *stages, squeezed, _Places(side), nn.Flatten())
+    dense = nn.Linear(_SQUEEZED * side**2, config.embedding)
+    return nn.Sequential(*centred, *stages, squeezed, nn.Flatten(), nn.Dropout(config.dropout), dense)
 
 
 def _source(config: MatcherConfig) -> nn.Sequential:
@@ -109,6 +119,17 @@ def _source(config: MatcherConfig) -> nn.Sequential:
             layers.append(nn.MaxPool2d(2))
             side //= 2
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(config.widths[-1] * side**2, config.embedding))
+
+
+class _Places(nn.Module):
+    """Multiplies each place of a square map by a learned weight, the same for all channels."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(side, side))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight
 
 
 class _Block(nn.Module):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from trt_build.methods.matcher.train import (  # noqa: E402
 from trt_build.methods.trained import load_trained  # noqa: E402
 
 TINY = MatcherConfig(size=33, widths=(4, 8), blocks=(0, 1), embedding=16)
+TINY_LETTERS = MatcherConfig(size=33, centred=24, widths=(4, 8), blocks=(0, 1), head="map", scale=16.0)
 TINY_SOURCE = MatcherConfig(branch="source", widths=(4, 4, 4, 4), blocks=(), embedding=16)
 
 
@@ -59,24 +61,76 @@ def shapes(products: int, drawings: int = 1, photos: int = 1, size: int = 33, se
     )
 
 
-@pytest.mark.parametrize("config", [TINY, TINY_SOURCE], ids=["residual", "source"])
-def test_a_picture_becomes_a_vector_of_length_one(config: MatcherConfig):
+@pytest.mark.parametrize(
+    ("config", "numbers"),
+    [(TINY, 16), (TINY_LETTERS, 64 * 6 * 6), (TINY_SOURCE, 16)],
+    ids=["residual", "letters", "source"],
+)
+def test_a_picture_becomes_a_vector_of_length_one(config: MatcherConfig, numbers: int):
     """Whatever the branch and the batch, so that a cosine is one product."""
     model = Matcher(config).eval()
     with torch.inference_mode():
         vectors = model(pictures(3, config.size))
         alone = model(pictures(3, config.size)[:1])
-    assert vectors.shape == (3, 16)
+    assert vectors.shape == (3, numbers)
     assert vectors.dtype == torch.float32
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(3))
     torch.testing.assert_close(vectors[:1], alone)
 
 
-def test_a_blank_picture_has_a_vector_too():
+@pytest.mark.parametrize("config", [TINY, TINY_LETTERS], ids=["residual", "letters"])
+def test_a_blank_picture_has_a_vector_too(config: MatcherConfig):
     """White all over gives numbers, not a division by zero."""
     with torch.inference_mode():
-        blank = Matcher(TINY).eval()(torch.full((1, 1, 33, 33), 255, dtype=torch.uint8))
+        blank = Matcher(config).eval()(torch.full((1, 1, 33, 33), 255, dtype=torch.uint8))
     assert torch.isfinite(blank).all()
+
+
+def test_a_letter_has_the_same_vector_wherever_it_is_drawn():
+    """Its place and its size make far less difference than another letter does, without any training."""
+    drawn = torch.full((4, 1, 105, 105), 255, dtype=torch.uint8)
+    drawn[0, :, 10:50, 10:18] = drawn[0, :, 42:50, 10:40] = 0  # an L
+    drawn[1, :, 60:100, 50:58] = drawn[1, :, 92:100, 50:80] = 0  # elsewhere
+    drawn[2, :, 20:80, 30:42] = drawn[2, :, 68:80, 30:75] = 0  # and larger
+    drawn[3, :, 10:50, 22:30] = drawn[3, :, 10:18, 10:42] = 0  # a T
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        vectors = Matcher(replace(TINY_LETTERS, size=105, centred=48)).eval()(drawn)
+    cosine = vectors @ vectors.T
+    assert min(cosine[0, 1], cosine[0, 2]) > 0.95
+    assert cosine[0, 3] < 0.7
+
+
+def test_a_map_keeps_each_stroke_in_its_place():
+    """Ink in a corner changes the features near the corner alone; a dense layer would spread it."""
+    model = Matcher(replace(TINY_LETTERS, size=64, centred=0)).eval()
+    assert isinstance(model.branch[-1], torch.nn.Flatten)
+    features = torch.nn.Sequential(*model.branch[:-1])
+    pictures = torch.zeros(2, 1, 64, 64)
+    pictures[1, :, :9, :9] = 1
+    with torch.inference_mode():
+        blank, inked = features(pictures)
+    changed = (inked - blank).abs().amax(dim=0)
+    assert changed.shape == (16, 16)
+    assert changed[0, 0] > 0
+    assert changed[8:].max() == changed[:, 8:].max() == 0
+
+
+def test_a_map_says_which_places_count():
+    """Each place has a weight of its own that is learned."""
+    model = Matcher(TINY_LETTERS).eval()
+    weight = model.branch[-2].weight
+    assert weight.requires_grad
+    with torch.no_grad():
+        weight[0] = 0
+        vectors = model(pictures(2, 33)).view(2, 64, 6, 6)
+    assert (vectors[:, :, 0] == 0).all()
+    assert (vectors[:, :, 1] != 0).any()
+
+
+def test_the_first_scale_of_the_cosine_can_be_chosen():
+    """The logit of a full similarity is this scale plus the offset."""
+    torch.testing.assert_close(Matcher(TINY_LETTERS).logit(torch.tensor(1.0)), torch.tensor(11.0))
 
 
 def test_colour_pictures_can_be_matched():
@@ -263,11 +317,12 @@ def test_training_in_a_folder_can_go_on(tmp_path: Path):
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # the exporter's own
-def test_a_trained_matcher_needs_no_more_than_its_onnx_graph(tmp_path: Path):
+@pytest.mark.parametrize("config", [TINY, TINY_LETTERS], ids=["residual", "letters"])
+def test_a_trained_matcher_needs_no_more_than_its_onnx_graph(tmp_path: Path, config: MatcherConfig):
     """The exported branch gives the vectors that the network gives, and so the same decisions."""
     onnxruntime = pytest.importorskip("onnxruntime")
     some = shapes(8)
-    model = Matcher(TINY).eval()
+    model = Matcher(config).eval()
     torch.onnx.export(
         model, (torch.zeros(1, 1, 33, 33, dtype=torch.uint8),), tmp_path / "branch.onnx",
         input_names=["image"], output_names=["embedding"], opset_version=20, dynamo=True,
