@@ -26,7 +26,7 @@ from trt_build.methods.matcher.batches import RedrawnBatches, Sampling, SinglePa
 from trt_build.methods.matcher.network import Matcher, MatcherConfig
 
 TRAINING = TrainConfig(epochs=40)
-LETTERS_TRAINING = TrainConfig(epochs=28, rate=3e-3, cool_down=0.8, check_every=7)
+LETTERS_TRAINING = TrainConfig(epochs=20, rate=3e-3, cool_down=0.8, check_every=5)
 #: Han (2022): 200 epochs, stopped from epoch 150 on if the test loss is flat. Optimiser and rate are not stated
 #: there; Adam with 1e-4, unchanged during the training and without decay or averaging, is assumed.
 AS_PUBLISHED = TrainConfig(
