@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,9 @@ from .cuda import ALIGNMENT, Pinned, driver_library
 
 #: The kernel's parameters: addresses of frame, master, mask and input, then what `Warp.arguments` returns.
 _PARAMETERS = struct.Struct("4P12i6f3i")
+#: Runs by which a way to read frames is timed. The first is left out.
+_RUNS = 3
+_log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -41,6 +46,8 @@ class Warping:
         self._memory: list[tuple[Any, int, Any]] = []
         # Numbers of those that no region uses.
         self._free: list[int] = []
+        # Whether frames are copied that the GPU can read where they are; None until both were timed.
+        self._copies: bool | None = None
 
     def queue(
         self, frame: Image, warp: Warp, region: Region, under: int, ignored: int, at: int, stream: Any
@@ -48,19 +55,56 @@ class Warping:
         """Queue the warp of `frame`, which must not change until it is done, into a model's input.
 
         `under`, `ignored` and `at` are the GPU's addresses of the master, of the mask of ignored pixels (both 0
-        for none) and of the input. If the GPU cannot read the frame where it is, its region is copied first,
-        unless another judge has already had it copied.
-        """
-        place, pitch = self._bring(np.ascontiguousarray(frame), region, stream)
-        parameters = _PARAMETERS.pack(place, under, ignored, at, *warp.arguments(pitch))
-        # pycuda's public call does this after a call that sets the block's shape, which CUDA 4 made needless.
-        self._kernel._launch_kernel(warp.grid, warp.block, parameters, 0, stream)
+        for none) and of the input. The frame's region is copied first, unless another judge has had it copied.
 
-    def _bring(self, frame: Image, region: Region, stream: Any) -> tuple[int, int]:
-        """Return the GPU's address of the frame's first pixel, and the bytes from one row to the next."""
+        An integrated GPU needs no copy, but without one it reads each pixel several times, from memory that it
+        does not cache. Which is faster depends on the GPU and on the frame. So both are timed with the first
+        frame in pinned memory, that of the warm-up. No figure has to be kept with the engine, and none comes
+        from frames of another size.
+        """
+        frame = np.ascontiguousarray(frame)
+
+        def launch(place: int, pitch: int) -> None:
+            parameters = _PARAMETERS.pack(place, under, ignored, at, *warp.arguments(pitch))
+            # pycuda's public call does this after one that sets the block's shape, which CUDA 4 made needless.
+            self._kernel._launch_kernel(warp.grid, warp.block, parameters, 0, stream)
+
         mapped = self._pinned.address(frame)
-        if mapped is not None:
-            return mapped, frame.strides[0]
+        if mapped is None:
+            launch(*self._brought(frame, region, stream))
+            return
+        if self._copies is None:
+            self._copies = self._copying_is_faster(frame, mapped, region, launch, stream)
+        launch(*(self._brought(frame, region, stream) if self._copies else (mapped, frame.strides[0])))
+
+    def _copying_is_faster(
+        self, frame: Image, mapped: int, region: Region, launch: Callable[[int, int], None], stream: Any
+    ) -> bool:
+        """Return whether to copy a frame's region and then warp it is faster than to warp it where it is."""
+
+        def copied() -> None:
+            copy = self._copy(frame, region, stream)
+            launch(copy.frame, copy.pitch)
+
+        in_place_ms = self._took_ms(lambda: launch(mapped, frame.strides[0]), stream)
+        copied_ms = self._took_ms(copied, stream)
+        _log.info("warping a frame takes %.2f ms where it is, %.2f ms with a copy", in_place_ms, copied_ms)
+        return copied_ms < in_place_ms
+
+    def _took_ms(self, queue: Callable[[], None], stream: Any) -> float:
+        """Return the least time that the GPU took for what `queue` queues."""
+        start, end = (self._cuda.Event(self._cuda.event_flags.BLOCKING_SYNC) for _ in range(2))
+        taken_ms = []
+        for _ in range(_RUNS):
+            start.record(stream)
+            queue()
+            end.record(stream)
+            end.synchronize()
+            taken_ms.append(float(start.time_till(end)))
+        return min(taken_ms[1:])
+
+    def _brought(self, frame: Image, region: Region, stream: Any) -> tuple[int, int]:
+        """Return the GPU's address of the frame's first pixel, and the bytes from one row to the next."""
         if region.copy is None:
             region.copy = self._copy(frame, region, stream)
         elif region.copy.stream is not stream:

@@ -44,6 +44,7 @@ COUNTED = (
     "pageable_to_device_bytes",
     "registered_to_device_bytes",
     "device_to_registered_bytes",
+    "host_bytes_read_by_kernels",
     "device_to_pageable_bytes",
     "host_to_device_bytes",
     "default_stream_work",

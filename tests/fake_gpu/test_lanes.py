@@ -217,19 +217,42 @@ def test_the_next_input_is_on_its_way_before_a_result_is_waited_for(bench: Machi
     assert ahead == [3] * 28 + [2, 1]
 
 
+def integrated(bench: Machine, *, copying: bool) -> Machine:
+    """A GPU that shares its memory with the CPU; `copying`: it copies sooner than its kernels read."""
+    read, copied = (1, 0.01) if copying else (0.01, 1)
+    costs = f"host_read_byte={read},copy_in_byte={copied}"
+    return bench.having(FAKE_CUDA_INTEGRATED=1, FAKE_CUDA_COSTS=costs)
+
+
+@pytest.mark.parametrize("judges", [1, 2])
+def test_a_gpu_that_reads_host_memory_slowly_copies_the_region_first(
+    bench: Machine, tmp_path: Path, judges: int
+) -> None:
+    """So each byte of it is read once, by the copy, and never by the kernel. Both ways give the same pixels."""
+    asked = {"frames": True, "judges": judges, "warms": True, "parts": 100}
+    told = run(integrated(bench, copying=True), tmp_path, **asked)
+    assert (told.error, told.wrong, told.right) == ("", [], 100)
+    right = min(CROP[0] + APART * (judges - 1) + CROP[2] + 64, FRAME[1])
+    assert told.grown["registered_to_device_bytes"] == 100 * ROWS * (right - (CROP[0] - 64))
+    assert told.grown["host_bytes_read_by_kernels"] == 0
+    in_place = run(integrated(bench, copying=False), tmp_path, **asked)
+    assert (in_place.error, in_place.wrong, in_place.right) == ("", [], 100)
+    assert in_place.grown["registered_to_device_bytes"] == 0
+    assert in_place.grown["host_bytes_read_by_kernels"] > 100 * PIXELS // 2
+
+
 @pytest.mark.parametrize(("kind", "frames"), [(JUDGING, False), (COMPARING, False), (COMPARING, True)])
 def test_a_gpu_that_shares_its_memory_reads_pictures_where_they_are(
     bench: Machine, tmp_path: Path, kind: str, frames: bool
 ) -> None:
-    """On a Jetson no picture is copied: the GPU reads the slot in place and writes outputs into host memory.
+    """On a Jetson no picture is copied if its GPU reads the slot as fast.
 
-    Where it warps frames, each of the two lanes copies its mask once.
+    Where it warps frames, each of the two lanes copies its mask once, and copies of the first frame are timed.
     """
-    told = run(bench.having(FAKE_CUDA_INTEGRATED=1), tmp_path, kind, frames=frames)
+    told = run(integrated(bench, copying=False), tmp_path, kind, frames=frames)
     assert (told.error, told.wrong, told.right) == ("", [], 1000)
-    assert told.grown["host_to_device_bytes"] == (
-        (3 * PIXELS if kind == COMPARING else 0) + (2 * PIXELS if frames else 0)
-    )
+    masters, timed = 3 * PIXELS if kind == COMPARING else 0, 3 * ROWS * (64 + 2 * 64)
+    assert told.grown["host_to_device_bytes"] == masters + (2 * PIXELS + timed if frames else 0)
     assert told.live == {}
 
 

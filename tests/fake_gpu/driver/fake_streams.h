@@ -121,7 +121,14 @@ inline bool happens_next(int64_t limit_ns) {
     running.erase(ends);
     instant_ns = ended.stream->free_ns = ended.end_ns;
     ended.stream->busy = false;
+    long &read = counted["host_bytes_read_by_kernels"];
+    const long before = read;
     carry_out(ended.operation);
+    // Known only now: what it read of the host's memory took longer.
+    if (const auto more_ns = static_cast<int64_t>(cost("host_read_byte") * static_cast<double>(read - before))) {
+      instant_ns = ended.stream->free_ns = ended.end_ns + more_ns;
+      free_from_ns[static_cast<size_t>(ended.operation.engine)] = instant_ns;
+    }
     return true;
   }
   if (!starts || start_ns > limit_ns) return false;

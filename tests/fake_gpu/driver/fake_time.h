@@ -19,6 +19,7 @@ enum class Engine { none, copy_in, copy_out, compute, count };
 //     copy_in, copy_out, copy_on_device         a copy, however long
 //     copy_in_byte, copy_out_byte, ...          each byte of it, in fractions of a nanosecond if need be
 //     kernel, kernel:<function>                 a launch of any or of this function
+//     host_read_byte                            each byte of the host's memory that a kernel reads, each time
 inline std::map<std::string, double> costs = [] {
   std::map<std::string, double> told;
   std::stringstream text(getenv("FAKE_CUDA_COSTS") ? getenv("FAKE_CUDA_COSTS") : "");
