@@ -1,199 +1,158 @@
-"""Engines that `trt-build build` made for this GPU: device and host-to-host time, floors, and overlap of lanes.
+"""Engines that `trt-build build` made for this GPU: their times, their start, and what FP16 decides otherwise.
 
-    python benchmarks/gpu.py BUNDLE... [--precision fp16 --precision int8] [--batch 1 --batch 16]
+    python benchmarks/gpu.py STPM AUTOENCODER [--data FOLDER] [--precision fp16] [--batch 1 --batch 16]
 
-Host to host is from a picture in the ring's slot, pinned, to outputs in host memory; device time is what the
-network takes of that by the GPU's own events. The copy floor is what the bytes take at the bandwidth that one
-large copy reaches here; the compute floor is the multiplications at the tensor cores' peak by NVIDIA's papers.
+What matters most comes first, and `--out` holds all results so far, so a run may be stopped. Host to host is
+from a picture in the ring's slot, pinned, to outputs in host memory; device time is what the network takes of
+that by the GPU's own events, and queueing what the CPU takes to hand the network to the GPU. The copy floor is
+what the bytes take at the bandwidth that one large copy reaches here; the compute floor is the multiplications
+at the tensor cores' peak by NVIDIA's papers.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from math import prod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
+from gpu_machine import described, floors
+from gpu_times import measured
 
-from edge.bundle import Model, read_model
-from edge.engines.base import Image, Sample
-from edge.engines.cuda import Pinned, driver_library, open_device
-from edge.engines.lanes import Lane
-from edge.engines.trt import TensorRT, TensorRTRTX
+from edge.bundle import Bundle, read_bundle
+from edge.engines import ON_GPU, open_engine
+from edge.engines.trt import TensorRT, TensorRTRTX, built_engines
 from edge.errors import EngineError
+from edge.judges.golden import decisions, differences
 from edge.manifest import Precision
-from edge.monitoring.gpu import find_gpu
+from edge.recipe import EngineChoice, Runtime
+from trt_build.data.cases import Case, answers_of
+from trt_build.engines.verify import REFERENCE, noise
+from trt_build.methods.table import method_of
 
-RUNTIMES = {"tensorrt": TensorRT, "tensorrt_rtx": TensorRTRTX}
-COPIED = 64 << 20  # bytes that tell the bandwidth
+Built = tuple[Bundle, Runtime, Precision]
+RUNTIMES: dict[Runtime, type[TensorRT]] = {"tensorrt": TensorRT, "tensorrt_rtx": TensorRTRTX}
+#: A process of a line's stage, as far as its engine goes.
+START = """
+import sys
+from pathlib import Path
+from edge.bundle import read_bundle
+from edge.engines import open_engine
+from edge.judges.golden import check_golden
+from edge.recipe import EngineChoice
 
-#: Dense FP16 operations of one multiprocessor a clock, by compute capability; INT8 and FP8 do twice as many.
-#: From NVIDIA's papers on T4, A100, GA102, Orin, AD102, H100, B200 and GB202.
-TENSOR_OPS = {75: 1024, 80: 2048, 86: 1024, 87: 2048, 89: 1024, 90: 4096, 100: 8192, 120: 1024}
-CUDA_CORES = {75: 64, 80: 64, 86: 128, 87: 128, 89: 128, 90: 128, 100: 128, 120: 128}  # FP32: 2 operations each
-
-
-class Timed:
-    """An execution between two events of the GPU."""
-
-    def __init__(self, execution: Any) -> None:
-        cuda = driver_library()
-        self._execution, self.start, self.end = execution, cuda.Event(), cuda.Event()
-
-    def enqueue(self, count: int, addresses: Mapping[str, int], stream: Any) -> None:
-        self.start.record(stream)
-        self._execution.enqueue(count, addresses, stream)
-        self.end.record(stream)
-
-    @property
-    def ms(self) -> float:
-        return float(self.start.time_till(self.end))
+bundle = read_bundle(Path(sys.argv[1]))
+with open_engine(EngineChoice(kind=sys.argv[2], precision=sys.argv[3]), bundle) as engine:
+    check_golden(engine, bundle)
+"""
 
 
-def quantiles(taken_ms: Sequence[float]) -> dict[str, float]:
-    cut = statistics.quantiles(taken_ms, n=100)
-    return {"p50_ms": round(cut[49], 4), "p99_ms": round(cut[98], 4)}
+@dataclass(frozen=True)
+class Job:
+    """One measurement, which gives a row of the report."""
+
+    report: str  # the part of the report that its row belongs to
+    bundle: Bundle
+    runtime: Runtime
+    precision: Precision
+    row: dict[str, Any]
+    measure: Callable[[], dict[str, Any]]
+
+    def __str__(self) -> str:
+        batch = f", batch {self.row['batch']}" if self.row else ""
+        return f"{self.report}: {self.bundle.manifest.name} {self.runtime} {self.precision}{batch}"
 
 
-@contextmanager
-def slots(engine: TensorRT, count: int, shape: tuple[int, ...]) -> Iterator[list[Image]]:
-    """Return pictures as they lie in the slots of a ring, page-aligned and pinned."""
-    room = -(-prod(shape) // 4096) * 4096
-    memory = np.zeros(count * room + 4096, np.uint8)
-    start = -memory.ctypes.data % 4096
-    pages = memory[start : start + count * room].reshape(count, room)
-    pages[:] = np.random.default_rng(0).integers(0, 256, pages.shape, np.uint8)
-    engine.pin(pages)
-    yield [page[: prod(shape)].reshape(shape) for page in pages]
+def start(bundle: Bundle, runtime: Runtime, precision: Precision) -> dict[str, Any]:
+    """Measure a new process: to its engine, loaded and warm, that has reproduced the golden frames."""
+    taken = []
+    for _ in range(3):
+        started = time.perf_counter()
+        command = [sys.executable, "-c", START, str(bundle.folder), runtime, precision]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise EngineError(done.stderr[-300:])
+        taken.append(round(time.perf_counter() - started, 3))
+    return {"armed_s": sorted(taken)[1], "all_s": taken}
 
 
-def measure(bundle: Model, runtime: str, precision: Precision, batch: int, rounds: int) -> dict[str, Any]:
-    """Measure one engine at one batch size; both times are of the same requests."""
-    spec = bundle.manifest.input
-    with (
-        RUNTIMES[runtime](bundle, precision, 2, 0) as engine,
-        slots(engine, 2 * batch, spec.shape) as pictures,
-    ):
-        if batch > engine.batch:
-            return {"skipped": f"its profile ends at a batch of {engine.batch}"}
-        reference = engine.reference(pictures[0].copy()) if bundle.manifest.features else None
-        batches = [
-            [Sample(picture, reference) for picture in pictures[i * batch : (i + 1) * batch]] for i in (0, 1)
-        ]
-        lane: Lane = engine._lanes[0]
-        lane._execution = timed = Timed(lane._execution)
-        device, host = [], []
-        for number in range(2 * rounds):
-            started = time.perf_counter()
-            engine.submit(0, batches[number % 2])
-            engine.collect(0)
-            if number >= rounds:
-                host.append((time.perf_counter() - started) * 1e3)
-                device.append(timed.ms)
-        lane._execution = timed._execution
-        one, two = (lanes_ms(engine, batches, lanes, rounds) for lanes in (1, 2))
-        overhead = [whole - part for whole, part in zip(host, device, strict=True)]
-        return {
-            "device": quantiles(device),
-            "host_to_host": quantiles(host),
-            "host_minus_device": quantiles(overhead),
-            "two_lanes_against_one": round(one / two, 3),
-        }
-
-
-def lanes_ms(engine: TensorRT, batches: list[list[Sample]], lanes: int, rounds: int) -> float:
-    """Return milliseconds a batch with this many lanes in use."""
-    started = time.perf_counter()
-    for number in range(rounds + lanes):
-        lane = number % lanes
-        if number >= lanes:
-            engine.collect(lane)
-        if number < rounds:
-            engine.submit(lane, batches[lane])
-    return (time.perf_counter() - started) * 1e3 / rounds
-
-
-def bandwidths() -> dict[str, float]:
-    """Return the bytes a millisecond of one large copy from and to pinned memory."""
-    cuda = driver_library()
-    with open_device() as device:
-        memory, start, end = cuda.mem_alloc(COPIED), cuda.Event(), cuda.Event()
-        host, _ = Pinned(device).empty((COPIED,), np.uint8)
-        found = {}
-        for name, copy in (("in", cuda.memcpy_htod_async), ("out", cuda.memcpy_dtoh_async)):
-            for _ in range(3):
-                start.record()
-                copy(*((memory, host) if name == "in" else (host, memory)))
-                end.record()
-                end.synchronize()
-            found[name] = COPIED / start.time_till(end)
-        memory.free()
-        del host, start, end
-        return found
-
-
-def operations(graph: Path) -> int:
-    """Return the operations of a graph's convolutions and products for one picture; a multiply-add is two."""
-    import onnx
-
-    model = onnx.shape_inference.infer_shapes(onnx.load(graph))
-    known = [*model.graph.value_info, *model.graph.output, *model.graph.input]
-    shapes = {put.name: [d.dim_value or 1 for d in put.type.tensor_type.shape.dim] for put in known}
-    shapes |= {weights.name: list(weights.dims) for weights in model.graph.initializer}
-    for node in model.graph.node:  # rounded weights are as large as the weights
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear", "Cast") and node.input[0] in shapes:
-            shapes.setdefault(node.output[0], shapes[node.input[0]])
-    total = 0
-    for node in model.graph.node:
-        if node.op_type in ("Conv", "ConvTranspose"):
-            on = node.output[0] if node.op_type == "Conv" else node.input[0]
-            total += 2 * prod(shapes[on][1:]) * prod(shapes[node.input[1]][1:])
-        elif node.op_type in ("MatMul", "Gemm"):
-            total += 2 * prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
-    return total
-
-
-def floors(bundle: Model, precision: Precision, batch: int, machine: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the least time in ms for the copies and the operations of a batch; None where it is unknown."""
+def flips(bundle: Bundle, runtime: Runtime, precision: Precision, data: Path | None) -> dict[str, Any]:
+    """Judge pictures by the engine and by FP32 on the CPU; count the decisions that differ."""
     manifest = bundle.manifest
-    bytes_in, bytes_out = prod(manifest.input.shape), 4 * sum(prod(s) for s in manifest.outputs.values())
-    copied = batch * (bytes_in / machine["bandwidth"]["in"] + bytes_out / machine["bandwidth"]["out"])
-    sm, operation_count = machine["compute_capability"], batch * operations(bundle.artifact("judge", precision))
-    if precision == "fp32":
-        a_clock = 2 * CUDA_CORES.get(sm, 0)
+    if data:
+        labelled, _ = method_of(manifest.method).labelled(data, bundle)
+        cases = list(labelled)
     else:
-        a_clock = TENSOR_OPS.get(sm, 0) * (1 if precision == "fp16" else 2)
-    peak = a_clock * machine["multiprocessors"] * (machine["clock_max_hz"] or 0) / 1e3  # a millisecond
-    return {
-        "gop": round(operation_count / 1e9, 3),
-        "copy_floor_ms": round(copied, 4),
-        "compute_floor_ms": round(operation_count / peak, 4) if peak else None,
-    }
+        golden = bundle.golden()
+        cases = [Case(name=case.name, image=case.image, master=case.master) for case in golden]
+        cases += noise(manifest, 12)
+    with open_engine(EngineChoice(kind=runtime, precision=precision), bundle) as engine:
+        ours = answers_of(engine, manifest, cases)
+    with open_engine(REFERENCE, bundle) as reference:
+        theirs = answers_of(reference, manifest, cases)
+    otherwise, largest = 0, 0.0
+    for our, their in zip(ours, theirs, strict=True):
+        otherwise += bool((decisions(our, manifest) != decisions(their, manifest)).any())
+        largest = max(largest, differences(our, their, manifest)["score"])
+    return {"pictures": len(cases), "decided_otherwise": otherwise, "largest_difference_of_a_score": largest}
 
 
-def described() -> dict[str, Any]:
-    """Return the GPU and its state when it is measured."""
-    cuda = driver_library()
-    with open_device() as device:
-        attribute = cuda.Context.get_device().get_attribute
-        sms = attribute(cuda.device_attribute.MULTIPROCESSOR_COUNT)
-    gpu = find_gpu()
-    state = gpu.read() if gpu else None
-    return {
-        "gpu": device.name,
-        "compute_capability": 10 * device.compute_capability[0] + device.compute_capability[1],
-        "cuda_driver": device.driver,
-        "multiprocessors": sms,
-        "clock_hz": state.clock_hz if state else None,
-        "clock_max_hz": state.clock_max_hz if state else None,
-        "bandwidth": bandwidths(),
-    }
+def speed(
+    bundle: Bundle, runtime: Runtime, precision: Precision, batch: int, rounds: int, every_ms: float
+) -> dict[str, Any]:
+    with RUNTIMES[runtime](bundle, precision, 2, 0) as engine:
+        return measured(engine, bundle, batch, rounds, every_ms)
+
+
+def jobs(
+    engines: list[Built],
+    batches: list[int],
+    machine: dict[str, Any],
+    rounds: int,
+    every_ms: float,
+    data: Path | None,
+) -> Iterator[Job]:
+    """Yield what to measure, the most important first: one part in FP16, its start, its flips, the rest."""
+
+    def timed(bundle: Bundle, runtime: Runtime, precision: Precision, batch: int) -> Job:
+        def measure() -> dict[str, Any]:
+            found = speed(bundle, runtime, precision, batch, rounds, every_ms)
+            return found | floors(bundle, precision, batch, machine)
+
+        return Job("engines", bundle, runtime, precision, {"batch": batch}, measure)
+
+    order, first = sorted(batches), []
+    for engine in engines:
+        if all(engine[:2] != other[:2] for other in first):
+            first.append(engine)
+    for engine in first:
+        yield timed(*engine, order[0])
+    for engine in first:
+        yield Job("starts", *engine, {}, lambda engine=engine: start(*engine))
+    for engine in engines:
+        yield Job("flips", *engine, {}, lambda engine=engine: flips(*engine, data))
+    for batch in order:
+        for engine in engines:
+            if engine not in first or batch != order[0]:
+                yield timed(*engine, batch)
+
+
+def built_here(bundles: list[Bundle], asked: list[str], not_run: dict[str, str]) -> list[Built]:
+    """Return the engines to measure, in the order in which a line prefers precisions if none was timed."""
+    found: list[Built] = []
+    for runtime in RUNTIMES:
+        for bundle in bundles:
+            try:
+                found += [(bundle, runtime, precision) for precision in built_engines(runtime, bundle)]
+            except EngineError as error:
+                not_run[f"{bundle.manifest.name} {runtime}"] = str(error)
+    wanted = [engine for engine in found if engine[2] in (asked or ON_GPU)]
+    return sorted(wanted, key=lambda engine: ON_GPU.index(engine[2]))
 
 
 def main(
@@ -208,33 +167,35 @@ def main(
         list[int] | None,
         typer.Option(help="Parts in one request; may be given several times. Left out, 1 and 16."),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of labelled pictures to compare decisions on; left out, the golden frames."),
+    ] = None,
+    every_ms: Annotated[
+        float, typer.Option(min=0, help="Milliseconds between the requests of the paced series.")
+    ] = 20.0,
     rounds: Annotated[
         int, typer.Option(min=100, help="Requests that are timed, after as many to warm up.")
     ] = 1000,
+    out: Annotated[Path | None, typer.Option(help="File that holds all results so far.")] = None,
 ) -> None:
-    """Print one line of JSON with the GPU and, for each engine and batch size, its times."""
+    """Print one line of JSON with the GPU and the results of each engine; show on stderr what is measured."""
     machine = described()
-    rows, left_out = [], {}
-    for folder in bundles:
-        bundle = read_model(folder)
-        for runtime in RUNTIMES:
-            for kind in bundle.manifest.precisions():
-                if precision and kind not in precision:
-                    continue
-                for count in batch or (1, 16):
-                    row = {
-                        "bundle": bundle.manifest.name,
-                        "runtime": runtime,
-                        "precision": kind,
-                        "batch": count,
-                    }
-                    try:
-                        found = measure(bundle, runtime, kind, count, rounds)
-                    except EngineError as error:
-                        left_out[f"{bundle.manifest.name} {runtime} {kind}"] = str(error)
-                        break
-                    rows.append(row | found | floors(bundle, kind, count, machine))
-    print(json.dumps({"machine": machine, "engines": rows, "not_run": left_out}))
+    report: dict[str, Any] = {"machine": machine, "engines": [], "starts": [], "flips": [], "not_run": {}}
+    read = [read_bundle(folder) for folder in bundles]
+    engines = built_here(read, precision or [], report["not_run"])
+    for job in jobs(engines, batch or [1, 16], machine, rounds, every_ms, data):
+        print(job, file=sys.stderr, flush=True)
+        names = {"bundle": job.bundle.manifest.name, "runtime": job.runtime, "precision": job.precision}
+        try:
+            report[job.report].append(names | job.row | job.measure())
+        except EngineError as error:
+            report["not_run"][str(job)] = str(error)
+        if out:
+            part = out.with_name(f"{out.name}.part")
+            part.write_text(json.dumps(report, indent=1))
+            part.replace(out)
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

@@ -111,9 +111,13 @@ class Lane:
         with driver_errors("queueing a part"):
             addresses = self._answers.addresses(count) | {"image": self._bring_images()}
             addresses |= {name: self._bring_feature(name) for name in self._features}
-            self._execution.enqueue(count, addresses, self._stream)
+            self._run(count, addresses)
             self._answers.bring(count, self._samples[0].slot, self._stream)
             self._done.record(self._stream)
+
+    def _run(self, count: int, addresses: Mapping[str, int]) -> None:
+        """Queue one run of the network. Benchmarks time it by taking its place."""
+        self._execution.enqueue(count, addresses, self._stream)
 
     def _bring_images(self) -> int:
         """Return the GPU's address of the images. If they must be copied to the GPU first, queue the copies."""

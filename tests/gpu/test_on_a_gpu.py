@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bundles import KINDS, write_anomaly, write_comparator
+from engines import changed, freed
 
 from edge.bundle import read_bundle
 from edge.engines import open_engine
@@ -129,7 +130,11 @@ def warped(
 
 @pytest.fixture(params=["tensorrt", "tensorrt_rtx"])
 def runtime(request: pytest.FixtureRequest) -> str:
-    pytest.importorskip(request.param)
+    trt = pytest.importorskip(request.param)
+    with open_device() as device:
+        capability = "SM{}{}".format(*device.compute_capability)
+    if request.param == "tensorrt_rtx" and capability not in trt.ComputeCapability.__members__:
+        pytest.skip(f"tensorrt_rtx does not support this GPU ({capability})")
     return str(request.param)
 
 
@@ -161,6 +166,26 @@ def test_a_built_engine_judges_as_the_bundle_says(runtime: str, kind: str, tmp_p
                     np.testing.assert_allclose(output, wanted[(part - 2) % 50][name], atol=1e-3)
             if part < 1000:
                 ours.submit(part % 2, [Sample(pictures[part % 50], reference)])
+
+
+def test_a_built_engine_gives_the_same_numbers_from_its_first_run_on(runtime: str, tmp_path: Path) -> None:
+    """With each number of parts at once: no kernel is replaced by another while parts are judged."""
+    from trt_build.__main__ import app
+
+    bundle = changed(read_bundle(write_anomaly(tmp_path / "free")), freed)
+    words = ["build", str(bundle.folder), "--runtime", runtime, "--precision", "fp32", "--batch", "4"]
+    app(words, standalone_mode=False)
+    pictures = np.random.default_rng(3).integers(0, 256, (4, *bundle.manifest.input.shape), np.uint8)
+    with open_engine(EngineChoice(kind=runtime, precision="fp32"), read_bundle(bundle.folder)) as engine:
+        assert engine.most_samples == 4
+        for count in (1, 4, 2, 3):
+            shown = [Sample(picture) for picture in pictures[:count]]
+            said = set()
+            for run in range(200):
+                engine.submit(run % 2, shown)
+                outputs = engine.collect(run % 2)
+                said.add(b"".join(output.tobytes() for part in outputs for output in part.values()))
+            assert len(said) == 1
 
 
 def test_a_gpu_that_is_lost_says_so() -> None:
