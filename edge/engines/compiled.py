@@ -89,6 +89,7 @@ class Measured(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     ms: float  # median time of one part alone, from its picture to its outputs on the CPU
     runs: PositiveInt  # parts that were timed
+    for_batches_ms: float | None = None  # by the kernels for a full batch; None: the engine has no others
 
 
 class Compiled(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -30,6 +30,8 @@ class TensorRT:
     """Runs the bundle's TensorRT engine for this GPU. It never compiles an engine, since that takes minutes."""
 
     runtime: Runtime = "tensorrt"
+    #: Whether one sample is run by kernels that were chosen for one alone, if the engine has such.
+    alone = True
 
     def __init__(self, bundle: Model, precision: Precision, lanes: int, threads: int) -> None:
         self.name: str = self.runtime
@@ -74,7 +76,8 @@ class TensorRT:
         engine = fitting(self._bundle, role, self.precision, self._here)
         graph = self._bundle.artifact(role, self.precision).read_bytes() if engine.stripped else None
         kernels = self._kernels_of(engine)
-        plan = _Plan(self._trt, self._logger, engine, read_plan(self._bundle, engine), graph, kernels)
+        data = read_plan(self._bundle, engine)
+        plan = _Plan(self._trt, self._logger, engine, data, graph, kernels, self.alone)
         _log.info("%s: %s, batches of up to %d", self.name, engine.file.path, engine.batch)
         return plan, engine.batch
 
@@ -164,8 +167,10 @@ class _Plan:
         plan: bytes,
         graph: bytes | None,
         kernels: Kernels | None,
+        alone: bool,
     ) -> None:
         self._trt, self._logger, self._name, self._kernels = trt, logger, engine.file.path, kernels
+        self._alone = alone
         # The runtime has to outlive the engine.
         self._runtime = trt.Runtime(logger)
         # A portable plan carries code for the host, a small runtime of its own.
@@ -206,7 +211,11 @@ class _Plan:
             raise self._error(
                 f"needs {needed:.0f} MiB of scratch memory for a lane; {memory_left(driver_library())}"
             )
-        return _Execution(context, self.inputs, self._error)
+        return _Execution(context, self.inputs, self._profile, self._error)
+
+    def _profile(self, count: int) -> int:
+        """Return the number of the profile for `count` samples. Of two, the first is for one sample alone."""
+        return 0 if count == 1 and self._alone else int(self._engine.num_optimization_profiles) - 1
 
     def _error(self, what: str) -> EngineError:
         return EngineError(f"{self._name} {what}: {self._logger.last_error or 'TensorRT does not say why'}")
@@ -215,13 +224,17 @@ class _Plan:
 class _Execution:
     """An engine that is ready to run on one lane. Each run sets only the shapes and addresses that changed."""
 
-    def __init__(self, context: Any, inputs: Mapping[str, Binding], error: Any) -> None:
-        self._context, self._inputs, self._error = context, inputs, error
-        self._count = 0
+    def __init__(
+        self, context: Any, inputs: Mapping[str, Binding], profile_of: Callable[[int], int], error: Any
+    ) -> None:
+        self._context, self._inputs, self._profile_of, self._error = context, inputs, profile_of, error
+        # A context starts with the first profile.
+        self._count, self._profile = 0, 0
         self._addresses: dict[str, int] = {}
 
     def enqueue(self, count: int, addresses: Mapping[str, int], stream: Any) -> None:
         if count != self._count:
+            self._take_profile(self._profile_of(count), stream)
             for name, put in self._inputs.items():
                 if not self._context.set_input_shape(name, (count, *put.shape[1:])):
                     raise self._error(f"does not take {count} samples at once")
@@ -233,6 +246,15 @@ class _Execution:
                 self._addresses[name] = address
         if not self._context.execute_async_v3(stream.handle):
             raise self._error("cannot be run")
+
+    def _take_profile(self, profile: int, stream: Any) -> None:
+        """Use another profile of the engine. What has to be copied for it is queued on the stream."""
+        if profile == self._profile:
+            return
+        if not self._context.set_optimization_profile_async(profile, stream.handle):
+            raise self._error(f"does not take its profile {profile}")
+        self._profile = profile
+        self._addresses.clear()
 
 
 class _References:

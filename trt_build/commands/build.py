@@ -112,7 +112,9 @@ def _print_times(read: Model, runtime: Runtime, times: dict[str, Measured]) -> N
 
     console.print(f"time of one part, median of {next(iter(times.values())).runs} runs:")
     for precision, time in sorted(times.items(), key=lambda row: row[1].ms):
-        console.print(f"  {precision:<10}{time.ms:9.3f} ms")
+        other = time.for_batches_ms
+        by_others = f", {other:.3f} ms by the kernels for a full batch" if other else ""
+        console.print(f"  {precision:<10}{time.ms:9.3f} ms{by_others}")
     taken = select_engine(EngineChoice(kind=runtime), read)
     console.print(f"a line with engine.precision 'auto' takes {taken.precision}")
 

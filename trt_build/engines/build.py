@@ -153,7 +153,7 @@ def build_engines(
             try:
                 if check:
                     found = check(part, choice)
-                    timed = measured(part, choice)
+                    timed = measured(part, choice) if here.compute_capability else None
             except EngineError as error:
                 for one in built:
                     for name in reversed(files_of(one.engine)):

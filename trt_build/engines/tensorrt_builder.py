@@ -13,6 +13,7 @@ import msgspec
 
 from edge.bundle import Model, describe
 from edge.engines.compiled import Compiled, Target, kept, key, read_plan
+from edge.engines.cuda import driver_library
 from edge.engines.trt_library import nothing_collected
 from edge.errors import EngineError
 from edge.manifest import File, Precision, Role
@@ -27,6 +28,8 @@ USUAL_BATCH = 8
 FIRST_WITH_FP8 = (8, 9)
 #: Compute capability of the first GPUs that an engine built without a GPU is for. With older ones it is slower.
 FIRST_WITHOUT_GPU = (8, 0)
+#: Share of the free memory that a layer may use as workspace, where GPU and CPU share the memory.
+SHARE_OF_SHARED_MEMORY = 0.5
 #: Number of TensorRT's errors that an error text quotes.
 TOLD = 5
 #: Phrases in TensorRT's errors and warnings that mean too little device memory.
@@ -232,9 +235,13 @@ def _build(
         config.set_flag(trt.BuilderFlag.STRIP_PLAN)
         # Without this flag the engine would be slower than one with weights.
         config.set_flag(trt.BuilderFlag.REFIT_IDENTICAL)
-    config.add_optimization_profile(_profile(builder, network, batch))
-    # RTX measures nothing when it builds.
+    # RTX measures nothing when it builds, and compiles kernels for each number of samples when it runs.
     measures = target.runtime == "tensorrt"
+    if measures and batch > 1:
+        config.add_optimization_profile(_profile(builder, network, 1))
+    config.add_optimization_profile(_profile(builder, network, batch))
+    if target.compute_capability is not None:
+        _bound_workspace(trt, config)
     timings = timing_file(target) if measures else None
     if timings:
         use_timings(config, timings)
@@ -271,6 +278,17 @@ def _profile(builder: Any, network: Any, batch: int) -> Any:
         least, most = ((count, *tuple(put.shape)[1:]) for count in (1, batch))
         profile.set_shape(put.name, least, most, most)
     return profile
+
+
+def _bound_workspace(trt: Any, config: Any) -> None:
+    """Leave the rest of the machine memory to live on, where the GPU shares it with the CPU.
+
+    By default TensorRT tries tactics that need up to all of the device's memory, which there is all memory.
+    """
+    cuda = driver_library()
+    if cuda.Context.get_device().get_attribute(cuda.device_attribute.INTEGRATED):
+        free, _ = cuda.mem_get_info()
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(SHARE_OF_SHARED_MEMORY * free))
 
 
 def rtx_capabilities(rtx: Any, precision: Precision) -> tuple[tuple[int, int], ...]:

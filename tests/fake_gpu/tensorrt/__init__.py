@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from enum import Enum, IntEnum
 from functools import cache
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from .builder import IProgressMonitor as IProgressMonitor
 from .builder import ITensor as ITensor
 from .builder import ITimingCache as ITimingCache
 from .builder import LayerInformationFormat as LayerInformationFormat
+from .builder import MemoryPoolType as MemoryPoolType
 from .builder import NetworkDefinitionCreationFlag as NetworkDefinitionCreationFlag
 from .builder import OnnxParser as OnnxParser
 from .builder import ParserError as ParserError
@@ -110,10 +112,14 @@ class Runtime:
         return ICudaEngine(plan, self.logger)
 
 
+contexts: WeakSet[IExecutionContext] = WeakSet()
+
+
 class ICudaEngine:
     """A plan whose weights are in device memory."""
 
     num_io_tensors: int
+    num_optimization_profiles: int
     device_memory_size_v2: int
 
     def __init__(self, plan: dict[str, Any], logger: ILogger) -> None:
@@ -123,6 +129,8 @@ class ICudaEngine:
         self._weights = _Memory(plan["weights_bytes"])
         self._kernels: dict[int, dict[str, ctypes.c_void_p]] = {}  # by how many samples they are for
         self.num_io_tensors = len(self._tensors)
+        self.profiles: list[list[int]] = plan.get("profiles", [[1, plan["batch"]]])
+        self.num_optimization_profiles = len(self.profiles)
         outputs = plan["outputs"].values()
         floats = sum(math.prod(output["shape"]) for output in outputs) * plan["batch"]
         self.device_memory_size_v2 = max(4 * floats, plan["scratch_bytes"])
@@ -144,7 +152,8 @@ class ICudaEngine:
 
     def get_tensor_profile_shape(self, name: str, profile: int) -> list[tuple[int, ...]]:
         """The least, the usual and the largest shape."""
-        return [(count, *self._tensors[name]["shape"]) for count in (1, 1, self._plan["batch"])]
+        least, most = self.profiles[profile]
+        return [(count, *self._tensors[name]["shape"]) for count in (least, most, most)]
 
     def create_engine_inspector(self) -> EngineInspector:
         return EngineInspector(self._plan)
@@ -179,7 +188,10 @@ class IExecutionContext:
         self._told = _Memory(4)  # for how many samples it was prepared last
         self._prepared = 0
         self._counts: dict[str, int] = {}
+        self.runs: list[tuple[int, int]] = []  # of each run, the profile and the number of samples
+        contexts.add(self)
         self._addresses: dict[str, int] = {}
+        self._profile = 0
 
     def set_device_memory(self, memory: int, size: int) -> None:
         if memory % 256 or size < self.engine.device_memory_size_v2:
@@ -187,11 +199,20 @@ class IExecutionContext:
         else:
             self._scratch = memory
 
+    def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
+        """Take another profile; the shapes have to be set again."""
+        if not 0 <= profile_index < self.engine.num_optimization_profiles:
+            return self._refuse(f"there is no profile {profile_index}")
+        self._profile = profile_index
+        self._counts.clear()
+        return True
+
     def set_input_shape(self, name: str, shape: Sequence[int]) -> bool:
         plan = self.engine._plan
         known = list(plan["inputs"].get(name, {"shape": ()})["shape"])
-        if list(shape[1:]) != known or not 1 <= shape[0] <= plan["batch"]:
-            return self._refuse(f"{name}: {tuple(shape)} is outside of 1 to {plan['batch']} times {known}")
+        least, most = self.engine.profiles[self._profile]
+        if list(shape[1:]) != known or not least <= shape[0] <= most:
+            return self._refuse(f"{name}: {tuple(shape)} is outside of {least} to {most} times {known}")
         self._counts[name] = shape[0]
         return True
 
@@ -217,6 +238,7 @@ class IExecutionContext:
         if missing or len(set(self._counts.values())) != 1:
             return self._refuse(f"not all shapes and addresses are set: {missing or self._counts}")
         count, at = next(iter(self._counts.values())), self._scratch
+        self.runs.append((self._profile, count))
         if at is None:
             return self._refuse("there is no scratch memory")
         try:

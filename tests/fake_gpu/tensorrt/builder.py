@@ -23,6 +23,10 @@ class BuilderFlag(Enum):
     TF32, VERSION_COMPATIBLE, STRIP_PLAN, REFIT_IDENTICAL, REQUIRE_USER_ALLOCATION = range(5)
 
 
+class MemoryPoolType(Enum):
+    WORKSPACE, TACTIC_DRAM = range(2)
+
+
 class ProfilingVerbosity(Enum):
     LAYER_NAMES_ONLY, DETAILED, NONE = range(3)
 
@@ -129,6 +133,7 @@ class IBuilderConfig:
         self.profiling_verbosity = ProfilingVerbosity.LAYER_NAMES_ONLY
         self.profiles: list[IOptimizationProfile] = []
         self.timings: ITimingCache | None = None
+        self.limits: dict[MemoryPoolType, int] = {}
 
     def set_flag(self, flag: BuilderFlag) -> None:
         self.flags_set.add(flag)
@@ -139,6 +144,9 @@ class IBuilderConfig:
     def add_optimization_profile(self, profile: IOptimizationProfile) -> int:
         self.profiles.append(profile)
         return len(self.profiles) - 1
+
+    def set_memory_pool_limit(self, pool: MemoryPoolType, pool_size: int) -> None:
+        self.limits[pool] = pool_size
 
     def create_timing_cache(self, data: bytes) -> ITimingCache | None:
         if data and not data.startswith(b"timings "):
@@ -176,7 +184,7 @@ class Builder:
         if not all(monitor.step_complete("Building", step) for step in range(len(network.outputs))):
             return None
         monitor.phase_finish("Building")
-        (profile,) = config.profiles
+        counts = [[(next(iter(p.shapes.values())))[end][0] for end in (0, 2)] for p in config.profiles]
         known = config.timings.builds if config.timings else 0
         if config.timings:
             config.timings.builds += 1
@@ -187,7 +195,8 @@ class Builder:
             "outputs": {
                 put.name: put.told | {"salt": salt} for put, salt in zip(network.outputs, SALTS, strict=False)
             },
-            "batch": max(shapes[2][0] for shapes in profile.shapes.values()),
+            "batch": max(most for _, most in counts),
+            "profiles": counts,
             "weights_bytes": 1000,
             "scratch_bytes": 0,
             "poison": POISON,
@@ -195,7 +204,8 @@ class Builder:
             "asked": {
                 "flags": sorted(flag.name for flag in config.flags_set),
                 "network": network.flags,
-                "profile": profile.shapes,
+                "profiles": [profile.shapes for profile in config.profiles],
+                "workspace": config.limits.get(MemoryPoolType.WORKSPACE),
                 "verbosity": config.profiling_verbosity.name,
                 "timings": known,
             },

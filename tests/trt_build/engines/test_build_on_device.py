@@ -74,7 +74,8 @@ def test_an_engine_is_verified_on_the_device_and_the_line_takes_it(
     (engine,) = engines(made_for_it)
     assert engine.measured is not None
     assert engine.measured.runs == 200
-    assert f"median of 200 runs:\n  fp32      {engine.measured.ms:9.3f} ms\n" in done.stdout
+    assert f"median of 200 runs:\n  fp32      {engine.measured.ms:9.3f} ms, " in done.stdout
+    assert engine.measured.for_batches_ms
     assert "a line with engine.precision 'auto' takes fp32\n" in done.stdout
     assert engine.target == HERE
     report = json.loads((made_for_it.folder / ENGINES / files_of(engine)[1]).read_text())
@@ -85,11 +86,24 @@ def test_an_engine_is_verified_on_the_device_and_the_line_takes_it(
 
 
 def test_precision_is_in_the_graph_alone(device: Machine, made_for_it: Bundle) -> None:
-    """The network is strongly typed, FP32 is no TF32; up to a batch of parts is taken, tuned for a full one."""
+    """The network is strongly typed, FP32 is no TF32; one part and a full batch each have a profile."""
     assert build(device, made_for_it, "--batch", "4").returncode == 0
     asked = asked_of(made_for_it, *engines(made_for_it))
     assert (asked["flags"], asked["network"], asked["verbosity"]) == ([], 1 << 1, "DETAILED")
-    assert asked["profile"] == {"image": [[1, 1, 64, 64], [4, 1, 64, 64], [4, 1, 64, 64]]}
+    one, four = [1, 1, 64, 64], [4, 1, 64, 64]
+    assert asked["profiles"] == [{"image": [one, one, one]}, {"image": [one, four, four]}]
+    assert device.run(TAKEN, str(made_for_it.folder)).stdout == "tensorrt fp32 4\n"
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_build_leaves_shared_memory_to_the_machine(
+    device: Machine, made_for_it: Bundle, shared: bool
+) -> None:
+    """On a Jetson, whose GPU has the CPU's memory, a layer may use half of what is free; a card's all."""
+    here = device.having(FAKE_CUDA_MEMORY_MB=512, **({"FAKE_CUDA_INTEGRATED": 1} if shared else {}))
+    assert build(here, made_for_it).returncode == 0
+    workspace = asked_of(made_for_it, *engines(made_for_it))["workspace"]
+    assert (200 << 20 < workspace <= 256 << 20) if shared else workspace is None
 
 
 def test_a_portable_engine_is_asked_for_and_known_as_such(device: Machine, made_for_it: Bundle) -> None:

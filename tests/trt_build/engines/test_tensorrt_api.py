@@ -66,6 +66,7 @@ OURS = {
     "error": "of edge.engines.trt: a function",
     "version": "tuple of numbers",
     "stream": "pycuda's",
+    "scratch": "pycuda's",
 }
 
 
