@@ -37,13 +37,16 @@ def check_line(path: Path, state: Path) -> None:
     def noted(what: str, found: str) -> None:
         console.print(f"[dim]--[/dim]  {what:<9} {escape(found)}")
 
+    def warned(what: str, found: str) -> None:
+        console.print(f"[yellow]!![/yellow]  {what:<9} {escape(found)}")
+
     recipe, digest, judges = read_line(path)
     passed("recipe", f"line {recipe.line!r}, SHA-256 {digest[:12]}")
     if preflight(recipe, judges, state):
         passed("machine", f"ports and folders are free; epochs are kept in {state}")
     else:
         noted("machine", "the line runs now: its ports and folders are its own")
-    timings = [_check_judge(judge, passed, noted) for judge in judges]
+    timings = [_check_judge(judge, passed, noted, warned) for judge in judges]
     source = recipe.source
     view = _first_view(recipe)
     if view is None:
@@ -60,7 +63,7 @@ def check_line(path: Path, state: Path) -> None:
     capacity = capacity_of(timings, recipe.timing.guard_ms)
     passed("speed", f"{processor.name()}, {processor.usable_cores()} cores: it holds {capacity}")
     for shortage in shortages(recipe, capacity):
-        console.print(f"[yellow]!![/yellow]  {'speed':<9} {escape(shortage)}")
+        warned("speed", shortage)
 
 
 def shortages(recipe: Recipe, capacity: Capacity) -> list[str]:
@@ -81,8 +84,11 @@ def shortages(recipe: Recipe, capacity: Capacity) -> list[str]:
     return found
 
 
-def _check_judge(judge: Judge, passed: Callable[[str, str], None], noted: Callable[[str, str], None]) -> Timing:
-    """Check a judge and print results by calling `passed` and `noted`. Return how long its engine takes."""
+Tell = Callable[[str, str], None]
+
+
+def _check_judge(judge: Judge, passed: Tell, noted: Tell, warned: Tell) -> Timing:
+    """Check a judge and print results by calling the other arguments. Return how long its engine takes."""
     manifest = judge.bundle.manifest
     passed(
         "bundle",
@@ -104,7 +110,8 @@ def _check_judge(judge: Judge, passed: Callable[[str, str], None], noted: Callab
     with armed_engine(judge.recipe.engine, judge.bundle, judge.manifest.grid.count) as armed:
         engine = armed.engine
         for name, why in armed.left_out.items():
-            noted("engine", f"{name} left out: {why}")
+            tell = warned if name in armed.fell_back else noted
+            tell("engine", f"{name} left out: {why}")
         timing = time_engine(engine, judge.bundle, judge.manifest.grid.count)
         said = f"reproduces {len(manifest.golden)} golden frames, {timing.one_ms:.3g} ms a part"
         passed("engine", f"{engine.name} {engine.precision} {said}")

@@ -207,6 +207,7 @@ class Running(Struct, frozen=True, kw_only=True):
     precision: str
     warped_by_engine: tuple[bool, ...] = ()  # judge by judge: whether its engine warps the frames
     left_out: dict[str, str] = {}  # engines that `auto` did not take, and why not
+    fell_back: tuple[str, ...] = ()  # those of them that should run here: the line is slower than it could be
 
 
 def utc(ns: int) -> str:

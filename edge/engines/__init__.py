@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from math import inf
 from typing import get_args
@@ -33,6 +33,8 @@ FASTEST_FIRST: tuple[EngineKind, ...] = (*get_args(Runtime), "openvino", "onnxru
 #: those that `trt-build build` timed come first, the fastest before all.
 ON_GPU: tuple[Precision, ...] = ("fp16", "int8_fp16", "int8", "fp8", "fp32")
 ON_CPU: tuple[Precision, ...] = ("int8", "fp32")
+#: If golden frames are not reproduced in another precision, these are tried next; the last is the most exact.
+EXACT: tuple[Precision, ...] = ("fp16", "fp32")
 #: ONNX Runtime rounds to INT8 but multiplies in float32: FP32 took 0.63 to 0.74 of the time, with VNNI.
 SLOW_IN_INT8: tuple[EngineKind, ...] = ("onnxruntime",)
 
@@ -49,7 +51,7 @@ class EngineSelection:
 
     kind: EngineKind
     precisions: tuple[Precision, ...]
-    left_out: dict[str, str]
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @property
     def precision(self) -> Precision:
@@ -69,47 +71,54 @@ def open_engine(choice: EngineChoice, bundle: Model) -> Engine:
 def select_engine(choice: EngineChoice, bundle: Model) -> EngineSelection:
     """Return the engine that the recipe names or, if the recipe says `auto`, the fastest that can run here.
 
-    If the recipe names no precision, prefer the one that the bundle's thresholds were calibrated on, else the
-    fastest. On a CPU, FP32 is tried after INT8. Raise EngineError if a library, an engine compiled for this GPU
-    or the precision is missing.
+    Raise EngineError if a library, an engine compiled for this GPU or the precision is missing.
+    """
+    left_out: dict[str, str] = {}
+    for kind in engine_order(choice, bundle):
+        try:
+            return replace(select_precisions(kind, choice, bundle), left_out=left_out)
+        except EngineError as error:
+            if choice.kind != "auto" or kind == "constant":
+                raise
+            left_out[kind] = str(error)
+            _log.info("engine %s left out: %s", kind, error)
+    raise no_engine(bundle, left_out)
+
+
+def engine_order(choice: EngineChoice, bundle: Model) -> tuple[EngineKind, ...]:
+    """Return the engines to try, the fastest first: the one that the recipe names or, for `auto`, all of them.
+
+    Raise EngineError if the recipe names an engine that can never run the bundle.
     """
     constant = bundle.manifest.method == "constant"
-    if choice.kind != "auto" and (choice.kind == "constant") != constant:
+    if choice.kind == "auto":
+        return ("constant",) if constant else FASTEST_FIRST
+    if (choice.kind == "constant") != constant:
         # A line on which a real model was replaced by a constant would pass every part.
         raise EngineError(
             f"engine {choice.kind!r} cannot run a bundle of method {bundle.manifest.method!r}: "
             "set engine.kind to 'auto'"
         )
-    left_out: dict[str, str] = {}
-    if constant:
-        precisions = _precisions(choice, bundle, "constant", ("fp32",))
-        selected = EngineSelection(kind="constant", precisions=precisions, left_out=left_out)
-    elif choice.kind != "auto":
-        precisions = _precisions(choice, bundle, choice.kind, _runnable(choice.kind, bundle))
-        selected = EngineSelection(kind=choice.kind, precisions=precisions, left_out=left_out)
-    else:
-        selected = _fastest(choice, bundle, left_out)
-    _log.info(
-        "engine %s with %s, %d lanes, for bundle %s",
-        selected.kind,
-        selected.precision,
-        choice.lanes,
-        bundle.manifest.name,
-    )
+    return (choice.kind,)
+
+
+def select_precisions(kind: EngineKind, choice: EngineChoice, bundle: Model) -> EngineSelection:
+    """Return the engine `kind` with the precisions in which it can run the bundle here, best first.
+
+    If the recipe names no precision, prefer the one that the bundle's thresholds were calibrated on, else the
+    fastest. More exact ones follow. Raise EngineError if a library, an engine compiled for this GPU or the
+    precision is missing.
+    """
+    runnable: Sequence[Precision] = ("fp32",) if kind == "constant" else _runnable(kind, bundle)
+    selected = EngineSelection(kind=kind, precisions=_precisions(choice, bundle, kind, runnable))
+    told = (kind, selected.precision, choice.lanes, bundle.manifest.name)
+    _log.info("engine %s with %s, %d lanes, for bundle %s", *told)
     return selected
 
 
-def _fastest(choice: EngineChoice, bundle: Model, left_out: dict[str, str]) -> EngineSelection:
-    """Return the fastest engine that can run the bundle. Add to `left_out` why each faster one cannot."""
-    for kind in FASTEST_FIRST:
-        try:
-            precisions = _precisions(choice, bundle, kind, _runnable(kind, bundle))
-        except EngineError as error:
-            left_out[kind] = str(error)
-            _log.info("engine %s left out: %s", kind, error)
-        else:
-            return EngineSelection(kind=kind, precisions=precisions, left_out=left_out)
-    raise EngineError(f"no engine can run {bundle.folder}: {'; '.join(left_out.values())}")
+def no_engine(bundle: Model, left_out: Mapping[str, str]) -> EngineError:
+    """Return the error for a bundle that no engine can run; `left_out` says why for each engine."""
+    return EngineError(f"no engine can run {bundle.folder}: {'; '.join(left_out.values())}")
 
 
 def _runnable(kind: EngineKind, bundle: Model) -> Sequence[Precision]:
@@ -148,5 +157,5 @@ def _precisions(
     for precision in runnable if calibration and kind not in SLOW_IN_INT8 else ():
         if calibration and bundle.digest_of_graph("judge", precision) == calibration.artifact:
             first = precision
-    falls_back = first == "int8" and kind not in get_args(Runtime) and "fp32" in runnable
-    return (first, "fp32") if falls_back else (first,)
+    exact = EXACT[EXACT.index(first) + 1 :] if first in EXACT else EXACT
+    return (first, *(precision for precision in exact if precision in runnable))

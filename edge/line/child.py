@@ -13,6 +13,8 @@ from ..memory.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
+#: Exit status of a stage that failed in a way that a new process may survive (EX_TEMPFAIL of sysexits.h).
+TRY_AGAIN = 75
 #: A stage that shows no heartbeat for this time is killed.
 HANG_NS = 5_000_000_000
 #: A stage that needs longer than this to load is killed.

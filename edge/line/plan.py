@@ -11,6 +11,8 @@ from ..recipe import Recipe
 PLAN = "plan.json"
 #: File to which infer writes which engines it runs.
 RUNNING = "engine.json"
+#: File in which infer remembers which GPU engines it is opening, and which ones ended it.
+TRIALS = "trials.json"
 #: Name of the ipc socket on which the supervisor itself hears the verdicts.
 VERDICTS = "verdicts"
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
@@ -22,9 +23,9 @@ from ..memory.ledger import STAGES, Ledger
 from ..memory.ring import Ring
 from ..messages import Heartbeat, Running, Verdict
 from ..monitoring.metrics import Metrics
-from ..recipe import Recipe
+from ..recipe import Recipe, Runtime
 from ..subscriber import Subscriber
-from .child import Child
+from .child import TRY_AGAIN, Child
 from .descriptors import raise_limit
 from .epoch import next_epoch
 from .listener import Listener
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 TICK_MS = 20
 #: A stage that was told to stop is killed after this time.
 STOP_S = 5.0
-#: The line does not start if one of its stages is killed more often than this while it starts.
+#: The line does not start if one of its stages is killed, or loses its GPU, more often than this meanwhile.
 MOST_KILLS = 3
 #: The last stage starts first, so that the receiver listens before the sender starts.
 START_ORDER = tuple(reversed(STAGES))
@@ -168,13 +169,23 @@ class Line:
                     if child.exit_code == 0 and name == "capture":
                         # A short source may end before the line counts as started.
                         return
-                    if child.exit_code is not None and (child.exit_code >= 0 or child.restarts == MOST_KILLS):
-                        raise LineError(f"{name}: {child.error}")
-                    # A stage that was killed, for example for lack of memory, gets another try.
+                    code = child.exit_code
+                    failed = code is not None and code >= 0 and code != TRY_AGAIN
+                    if failed or (code is not None and child.restarts == MOST_KILLS):
+                        raise LineError(f"{name}: {child.error}{self._remedy(child)}")
+                    # A stage that was killed, for example for lack of memory, gets another try. So does infer
+                    # if the GPU failed.
                     if child.tick(now_ns := time.monotonic_ns()):
                         self._restart(name, child, now_ns)
                 self._listener.listen(TICK_MS)
         self._report_engine()
+
+    def _remedy(self, child: Child) -> str:
+        """Return what to do about a stage that does not start; empty if its own error says it."""
+        kind = self._recipe.engine.kind
+        if child.stage != "infer" or kind not in get_args(Runtime) or "engine.kind" in child.error:
+            return ""
+        return f": engine.kind {kind!r} demands the GPU: see `dmesg`, or set engine.kind to 'auto'"
 
     def _report_engine(self) -> None:
         """Tell the metrics which engine infer uses, once for each process of infer, because it can change."""

@@ -13,8 +13,11 @@ from prometheus_client.registry import Collector
 
 from ..memory.ledger import STAGES
 from ..messages import UNKNOWN_REASONS, Heartbeat, Running, Verdict
+from ..text import fitted
 from .gpu import LOST, THROTTLE_REASONS, GpuState
 
+#: Bytes of the reason in the label of a metric, at most; the whole reason is in the metric of left-out engines.
+REASON_BYTES = 120
 STATES = ("idle", "judging", "blind")
 VERDICTS = (
     ("pass", "clean"),
@@ -86,6 +89,12 @@ class Metrics:
         self._left_out = gauge(
             "engine_left_out", "1 for each engine that was not taken, and why not.", "engine", "reason"
         )
+        self._fallback = gauge(
+            "engine_fallback",
+            "1 for each faster engine that should run here but failed, and the beginning of the reason.",
+            "engine",
+            "reason",
+        )
         self._registry, self._line = registry, line
 
     def observe(self, verdict: Verdict) -> None:
@@ -146,6 +155,10 @@ class Metrics:
         self._left_out.clear()
         for engine, reason in running.left_out.items():
             self._left_out.labels(self._line, engine, reason).set(1)
+        self._fallback.clear()
+        for engine in running.fell_back:
+            reason = fitted(running.left_out[engine], REASON_BYTES)
+            self._fallback.labels(self._line, engine, reason).set(1)
 
     def gpu(self, latest: Callable[[], GpuState | None]) -> None:
         """Add the GPU's metrics. Requests call `latest`. If it returns None, there are no GPU metrics."""

@@ -6,11 +6,12 @@ import logging
 from importlib import import_module
 from pathlib import Path
 
-from ...errors import EdgeError
+from ...errors import EdgeError, EngineLost
 from ...memory.ledger import Ledger
 from ...memory.ring import Ring
 from ...stages.liveness import Liveness
 from ...stages.sockets import Sockets
+from ..child import TRY_AGAIN
 from ..cpu import leave_to_engine, take_realtime_priority
 from ..plan import read_plan
 
@@ -41,5 +42,5 @@ def run_stage_of(folder: Path, stage: str, supervisor: int) -> int:
     except EdgeError as error:
         # The names of files may hold bytes that are not UTF-8.
         (folder / f"{stage}.error").write_bytes(str(error).encode("utf-8", "backslashreplace"))
-        return 1
+        return TRY_AGAIN if isinstance(error, EngineLost) else 1
     return 0

@@ -10,6 +10,7 @@ from typing import TypeGuard
 import msgspec
 
 from ...engines.base import Engine
+from ...engines.trials import Trials
 from ...judges.arming import armed_engine
 from ...judges.gallery import Gallery
 from ...judges.judge import Judge
@@ -22,7 +23,7 @@ from ...stages.liveness import Liveness
 from ...stages.loop import relay
 from ...stages.sockets import Sockets
 from ..cpu import engine_cores, leave_to_engine, take_realtime_priority
-from ..plan import RUNNING, Plan
+from ..plan import RUNNING, TRIALS, Plan
 from . import PRIORITY
 from .judges import looking_judges
 
@@ -32,11 +33,13 @@ log = logging.getLogger(__name__)
 def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: Ledger, ring: Ring) -> None:
     """Open and check the judges' engines, and run them on the parts that come, until the stop signal comes."""
     threads = plan.recipe.engine.threads
-    with ExitStack() as opened:
+    with Trials(folder / TRIALS) as trials, ExitStack() as opened:
         with engine_cores(threads):
             judges = looking_judges(plan)
             armed = [
-                opened.enter_context(armed_engine(plan.recipe.engine, judge.bundle, judge.manifest.grid.count))
+                opened.enter_context(
+                    armed_engine(plan.recipe.engine, judge.bundle, judge.manifest.grid.count, trials)
+                )
                 for judge in judges
             ]
             engines = [_with_engine(judge, each.engine) for judge, each in zip(judges, armed, strict=True)]
@@ -46,7 +49,8 @@ def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: 
             engine=", ".join(dict.fromkeys(each.engine.name for each in armed)),
             precision=", ".join(dict.fromkeys(each.engine.precision for each in armed)),
             warped_by_engine=tuple(each.engine.warps_frames for each in armed),
-            left_out={kind: why for each in armed for kind, why in each.left_out.items()},
+            left_out={name: why for each in armed for name, why in each.left_out.items()},
+            fell_back=tuple(dict.fromkeys(name for each in armed for name in each.fell_back)),
         )
         (folder / RUNNING).write_bytes(msgspec.json.encode(running))
 
@@ -58,6 +62,7 @@ def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: 
         inbox = Inbox(sockets.inbox("infer"), ledger, "infer", fits)
         step = Infer(ring, engines, plan.recipe.source.shape)
         step.warm()
+        trials.end()
         liveness.ready()
         relay("infer", liveness, inbox, sockets.to("publish"), sockets.to("publish"), step, plan.guard_ns)
 

@@ -48,6 +48,7 @@ def test_a_sound_int8_engine_is_taken(tiny_bundle: Path) -> None:
     with armed_engine(EngineChoice(), read_bundle(tiny_bundle)) as armed:
         assert (armed.engine.name, armed.engine.precision) == ("openvino", "int8")
     assert set(armed.left_out) <= {"tensorrt", "tensorrt_rtx"}
+    assert armed.fell_back == ()
 
 
 @pytest.mark.parametrize("kind", ["auto", "openvino"])
@@ -58,6 +59,7 @@ def test_fp32_is_taken_where_int8_is_not_reproduced(
     with armed_engine(EngineChoice(kind=kind), ruined) as armed:
         assert (armed.engine.name, armed.engine.precision) == ("openvino", "fp32")
     assert "golden frame golden/spotted.png on openvino int8: map differs by" in armed.left_out["openvino int8"]
+    assert armed.fell_back == ("openvino int8",)
     assert "openvino int8 left out, the next precision is tried" in caplog.text
 
 
@@ -65,29 +67,55 @@ def test_a_precision_that_is_asked_for_is_refused(ruined: Bundle) -> None:
     """Who names it wants it, and is told that it does not judge rightly here."""
     with (
         pytest.raises(NotReproduced, match="on openvino int8: map differs by"),
+        armed_engine(EngineChoice(kind="openvino", precision="int8"), ruined),
+    ):
+        pass
+    with (
+        pytest.raises(EngineError, match=r"on openvino int8: map differs .*on onnxruntime int8: map differs"),
         armed_engine(EngineChoice(precision="int8"), ruined),
     ):
         pass
 
 
-def test_nothing_is_taken_where_fp32_is_not_reproduced_either(ruined: Bundle) -> None:
-    """There is nothing left to judge with."""
+def test_nothing_is_taken_where_no_engine_reproduces_the_golden_frames(ruined: Bundle) -> None:
+    """There is nothing left to judge with, and the error says of each engine why."""
     tight = {"int8": {"map": 0.0, "extents": 0.0, "score": 0.0}, "fp32": {"map": -1, "extents": 0, "score": 0}}
     manifest = msgspec.structs.replace(ruined.manifest, tolerances=tight)
     bundle = Bundle(folder=ruined.folder, manifest=manifest, digest=ruined.digest)
-    with pytest.raises(NotReproduced, match="on openvino fp32"), armed_engine(EngineChoice(), bundle):
+    said = r"^no engine can run .*on openvino fp32.*on onnxruntime fp32"
+    with pytest.raises(EngineError, match=said), armed_engine(EngineChoice(), bundle):
+        pass
+    with (
+        pytest.raises(NotReproduced, match="on openvino fp32"),
+        armed_engine(EngineChoice(kind="openvino"), bundle),
+    ):
         pass
 
 
-def test_an_engine_that_cannot_load_is_not_replaced(tiny_bundle: Path, tmp_path: Path) -> None:
-    """A damaged graph is no matter of precision: it is said, and not worked around."""
+@pytest.fixture
+def damaged(tiny_bundle: Path, tmp_path: Path) -> Bundle:
+    """The tiny bundle with an INT8 graph that no library can load."""
     folder = Path(shutil.copytree(tiny_bundle, tmp_path / "damaged"))
     (folder / "judge.int8.onnx").write_bytes(b"no graph")
     describe_again(folder)
-    with (
-        pytest.raises(EngineError, match="openvino cannot load"),
-        armed_engine(EngineChoice(), read_bundle(folder)),
-    ):
+    return read_bundle(folder)
+
+
+def test_an_engine_that_cannot_load_is_replaced_by_the_next(
+    damaged: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With `auto` the line judges on. Log and left-out engines say that it should be faster, and why not."""
+    with armed_engine(EngineChoice(), damaged) as armed:
+        assert (armed.engine.name, armed.engine.precision) == ("onnxruntime", "fp32")
+    assert "openvino cannot load" in armed.left_out["openvino"]
+    assert armed.fell_back == ("openvino",)
+    assert "engine openvino left out: " in caplog.text
+
+
+def test_an_engine_that_the_recipe_names_is_not_replaced(damaged: Bundle) -> None:
+    """Whoever names it wants it; the error names the key."""
+    said = r"(?s)engine\.kind 'openvino': openvino cannot load.*; or set engine\.kind to 'auto'"
+    with pytest.raises(EngineError, match=said), armed_engine(EngineChoice(kind="openvino"), damaged):
         pass
 
 
@@ -160,6 +188,11 @@ def test_a_line_judges_on_with_fp32_and_says_so(
         if sample.name == "linejudge_engine_left_out"
     }
     assert "golden/spotted.png on openvino int8: map differs by" in reasons["openvino int8"]
+    (fallback,) = [sample for sample in told.samples() if sample.name == "linejudge_engine_fallback"]
+    assert (fallback.value, fallback.labels["engine"]) == (1, "openvino int8")
+    shortened = fallback.labels["reason"]
+    assert len(shortened.encode()) <= 120
+    assert reasons["openvino int8"].startswith(shortened.rstrip("…"))
 
 
 def test_check_names_the_engine_that_was_left_out_and_what_the_machine_holds(
@@ -171,7 +204,7 @@ def test_check_names_the_engine_that_was_left_out_and_what_the_machine_holds(
     recipe = write_recipe(tmp_path, bundle, source, "[timing]\ndeadline_ms = 6\nguard_ms = 1")
     done = subprocess.run([sys.executable, "-m", "edge", "check", recipe], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "--  engine    openvino int8 left out: golden frame" in done.stdout
+    assert "!!  engine    openvino int8 left out: golden frame" in done.stdout
     assert "ok  engine    openvino fp32 reproduces 2 golden frames" in done.stdout
     assert f"{processor.name()}, {processor.usable_cores()} cores: it holds about" in done.stdout
     assert "!!  speed     timing.deadline_ms: 6 ms are shorter" in done.stdout
