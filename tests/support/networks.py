@@ -37,8 +37,15 @@ _PIXELS = replace(PIXELS, height=SIDE, width=SIDE, hidden=32, code=16, spectral=
 
 
 def _gaussian() -> nn.Module:
-    """Fitted to noise, since distances to an unfitted Gaussian are as large as the features."""
+    """Fitted to noise, since distances to an unfitted Gaussian are as large as the features.
+
+    Its first weights keep the variance from layer to layer. With torch's, deep features hardly depend on the
+    picture, and whitening them needs numbers that FP16 cannot hold.
+    """
     model = Gaussian(GaussianConfig(backbone=_V2, height=SIDE, width=SIDE, rank=4)).eval()
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
     with torch.inference_mode():
         seen = model.look(torch.randint(256, (8, 3, SIDE, SIDE), dtype=torch.uint8))
     model.gaussians.fit(seen)

@@ -1,10 +1,10 @@
 """Converts a draft's FP32 graphs to FP16 with ModelOpt AutoCast.
 
 A GPU computes each node in the precision that the node has in the graph, so this module chooses the nodes.
-Convolutions, a matcher's dense layer and the nodes between them become FP16. Everything else stays FP32:
-distances square small differences, whitening (making features uncorrelated) subtracts large terms that are
-almost equal, and a product of three small numbers would become 0 in FP16. Pictures stay uint8. All other inputs
-and outputs, also features, stay float32.
+Convolutions, a matcher's dense layer and the nodes between them become FP16. So do products with a constant
+matrix, such as whitening (making features uncorrelated); it subtracts large terms that are almost equal, so its
+sums stay FP32. Everything else stays FP32: distances square small differences, and a product of three small
+numbers would become 0 in FP16. Pictures stay uint8. All other inputs and outputs, also features, stay float32.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
+from onnx import TensorProto, helper
 
 from edge.bundle import Draft, describe, read_draft
 from edge.manifest import Artifact, Role
@@ -82,6 +83,7 @@ def _to_fp16(draft: Draft, role: Role, cases: Sequence[Case]) -> Artifact:
         )
     # Some of these describe tensors that AutoCast took out again.
     del converted.graph.value_info[:]
+    _add_in_fp32(converted.graph)
     onnx.save(converted, draft.folder / name)
     return Artifact(role=role, precision="fp16", **describe(draft.folder, name))
 
@@ -99,13 +101,14 @@ def _chosen(graph: onnx.GraphProto) -> set[str]:
             read_by[name].append(node.name)
     features = {put.name for put in graph.input if put.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
     constants = {"", *(tensor.name for tensor in graph.initializer)}
-    chosen = {node.name for node in graph.node if node.op_type in MULTIPLY | BETWEEN}
+    multiply = {node.name for node in graph.node if node.op_type in MULTIPLY} | _products(graph)
+    chosen = multiply | {node.name for node in graph.node if node.op_type in BETWEEN}
     while True:
         apart = {
             node.name
             for node in graph.node
             if node.name in chosen
-            and node.op_type not in MULTIPLY
+            and node.name not in multiply
             and not (
                 all(
                     name in features or (name in made_by and made_by[name].name in chosen)
@@ -118,3 +121,31 @@ def _chosen(graph: onnx.GraphProto) -> set[str]:
         if not apart:
             return chosen
         chosen -= apart
+
+
+def _products(graph: onnx.GraphProto) -> set[str]:
+    """Return the names of the products of a constant matrix with something else."""
+    matrices = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 2}
+    return {node.name for node in graph.node if node.op_type == "MatMul" and matrices & {*node.input}}
+
+
+def _add_in_fp32(graph: onnx.GraphProto) -> None:
+    """Have the sums of FP16 products computed in FP32: cast the factors to FP32, and the result back to FP16.
+
+    TensorRT joins these casts with the product, which then multiplies in FP16 and adds in FP32. Without them it
+    may add in FP16. Source: Torch-TensorRT's option `use_fp32_acc` (pytorch/TensorRT, pull request 3110).
+    """
+    halves = {tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT16}
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        if node.op_type != "MatMul" or not halves & {*node.input}:
+            nodes.append(node)
+            continue
+        (result,) = node.output
+        for number, name in enumerate(node.input):
+            node.input[number] = f"{node.name}_factor_{number}"
+            nodes.append(helper.make_node("Cast", [name], [node.input[number]], to=TensorProto.FLOAT))
+        node.output[0] = f"{result}_in_fp32"
+        nodes += [node, helper.make_node("Cast", [node.output[0]], [result], to=TensorProto.FLOAT16)]
+    del graph.node[:]
+    graph.node.extend(nodes)

@@ -69,7 +69,7 @@ def loud(anomaly_draft: Path, copy: Callable[[Path], Path]) -> Bundle:
 def test_what_multiplies_is_halved_and_what_compares_is_not(
     network: Callable[[str], Bundle], name: str
 ) -> None:
-    """Convolutions and dense layers in FP16; whitening, distances, means and scores in FP32."""
+    """Convolutions, dense layers and whitening in FP16; sums of whitening, distances, means, scores in FP32."""
     path = network(name).artifact("judge", "fp16")
     kinds = types(path)
     for node in onnx.load(path).graph.node:

@@ -46,7 +46,7 @@ def noise(bundle: Bundle) -> Case:
     return Case(name="noise", image=image, master=master if compares else None)
 
 
-@pytest.mark.parametrize("name", sorted({*NETWORKS} - {"pfm", "gaussian"}))
+@pytest.mark.parametrize("name", NETWORKS)
 def test_hardly_anything_is_multiplied_in_fp32(network: Callable[[str], Bundle], name: str) -> None:
     """By no method. In the INT8 graphs, all that is not INT8 is."""
     bundle = network(name)

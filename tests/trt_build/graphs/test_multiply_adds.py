@@ -63,6 +63,21 @@ def test_each_node_counts_in_the_type_of_its_result(tmp_path: Path) -> None:
     assert multiply_adds(path) == {"FP32": 64 * 3 * 2, "FP16": 64 * 2 * 4, "INT8": 0, "FP8": 0}
 
 
+@pytest.mark.parametrize(
+    ("then", "kind"),
+    [("back = Cast<to = 10>(sums) map = Cast<to = 1>(back)", "FP16"), ("map = Relu(sums)", "FP32")],
+    ids=["cast back", "not cast back"],
+)
+def test_a_product_of_halves_that_is_summed_in_fp32_is_fp16(tmp_path: Path, then: str, kind: str) -> None:
+    """TensorRT joins the casts with the product; without a cast of the result it computes in FP32."""
+    body = (
+        "half = Cast<to = 10>(image) one = Cast<to = 1>(half) two = Cast<to = 1>(w) "
+        f"sums = MatMul(one, two) {then}"
+    )
+    found = multiply_adds(write(tmp_path, body, w=weights(8, 3).astype(np.float16)))
+    assert {kind for kind, count in found.items() if count} == {kind}
+
+
 @pytest.mark.parametrize("both", [True, False])
 def test_only_what_multiplies_two_rounded_factors_is_int8(tmp_path: Path, both: bool) -> None:
     """A convolution whose weights are rounded, but not its input, is computed in float."""
