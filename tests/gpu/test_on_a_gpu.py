@@ -17,9 +17,10 @@ from engines import changed, freed
 
 from edge.bundle import read_bundle
 from edge.engines import open_engine
-from edge.engines.base import Sample
-from edge.engines.cuda import Device, Pinned, driver_library, open_device
+from edge.engines.base import Region, Sample
+from edge.engines.cuda import NON_BLOCKING, Device, Pinned, driver_library, open_device
 from edge.engines.lanes import Binding, Lane
+from edge.engines.warping import Warping
 from edge.image.warp import Warp, Warper
 from edge.judges.golden import check_golden
 from edge.manifest import InputSpec
@@ -60,7 +61,10 @@ class Copying:
 @pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize("lanes", [1, 2, 3])
 def test_each_of_a_thousand_parts_gets_its_own_result(device: Device, lanes: int, batch: int) -> None:
-    """From pinned slots that are written anew as soon as their part is collected, with every lane in flight."""
+    """From pinned slots that are written anew as soon as their part is collected, with every lane in flight.
+
+    The outputs of a batch of one go straight into a slot.
+    """
     nbytes = int(np.prod(SHAPE))
     image = Binding(shape=SHAPE, dtype=np.dtype(np.uint8))
     output = Binding(shape=(*SHAPE[:3], SHAPE[3] // 4), dtype=np.dtype(np.float32))
@@ -70,7 +74,7 @@ def test_each_of_a_thousand_parts_gets_its_own_result(device: Device, lanes: int
         for _ in range(lanes)
     ]
     rng = np.random.default_rng(0)
-    with pinned_pages(pinned, lanes * batch, nbytes) as pages:
+    with pinned_pages(pinned, 2 * lanes * batch, nbytes) as pages:
         shown: list[list[np.ndarray]] = [[] for _ in made]
         for turn in range(1000 // batch + lanes):
             lane = turn % lanes
@@ -78,10 +82,15 @@ def test_each_of_a_thousand_parts_gets_its_own_result(device: Device, lanes: int
                 for picture, said in zip(shown[lane], made[lane].collect(), strict=True):
                     assert said["map"].tobytes() == picture.tobytes()
             if turn < 1000 // batch:
-                slots = pages[lane * batch : (lane + 1) * batch]
+                slots, answers = (half[lane * batch :][:batch] for half in np.split(pages, 2))
                 slots[:] = rng.integers(0, 256, slots.shape, np.uint8)
                 shown[lane] = [slot.copy() for slot in slots]
-                made[lane].submit([Sample(slot.reshape(SHAPE)) for slot in slots])
+                samples = [
+                    Sample(one.reshape(SHAPE), slot=two) for one, two in zip(slots, answers, strict=True)
+                ]
+                made[lane].submit(samples)
+        written = [np.array_equal(*pair) for pair in zip(*np.split(pages, 2), strict=True)]
+        assert all(written) if batch == 1 else not any(written)
         del made
 
 
@@ -112,6 +121,38 @@ def test_the_kernel_warps_frames_as_opencv_does(device: Device, kernels: Path, c
         warp.apply(frame, wanted, under)
         found = warped(cuda, function, warp, frame, under, spec.shape)
         assert np.abs(found.astype(int) - wanted).max() <= 1
+
+
+@pytest.mark.parametrize("source", ["bgr", "rggb"])
+def test_of_a_frame_one_copy_of_the_region_serves_two_judges(
+    device: Device, kernels: Path, source: Any
+) -> None:
+    """Each on a stream of its own, and in memory that held the region of another frame before."""
+    cuda, pinned, rng = driver_library(), Pinned(device), np.random.default_rng(3)
+    module = cuda.module_from_file(str(kernels))
+    shape = (480, 640, 3) if source == "bgr" else (480, 640)
+    streams = [cuda.Stream(NON_BLOCKING) for _ in range(2)]
+    judges = [Warping(module.get_function("warp"), pinned) for _ in streams]
+    spec = InputSpec(height=96, width=128, color="bgr")
+    outs = [cuda.mem_alloc(int(np.prod(spec.shape))) for _ in streams]
+    with pinned_pages(pinned, 1, -(-int(np.prod(shape)) // 4096) * 4096) as pages:
+        frame = pages[0, : int(np.prod(shape))].reshape(shape)
+        for _ in range(20):
+            frame[:] = rng.integers(0, 256, shape, np.uint8)
+            crops = [(int(rng.integers(70, 400)), int(rng.integers(70, 280)), 160, 120) for _ in judges]
+            pose = np.array([[1, 0.02, rng.uniform(-9, 9)], [-0.02, 1, rng.uniform(-9, 9)]])
+            bayer = None if source == "bgr" else source
+            warps = [Warper(crop, spec, bayer).warp(shape, pose) for crop in crops]
+            region = Region(*warps)
+            for judge, warp, out, stream in zip(judges, warps, outs, streams, strict=True):
+                judge.queue(frame, warp, region, 0, 0, int(out), stream)
+            for warp, out, stream in zip(warps, outs, streams, strict=True):
+                stream.synchronize()
+                wanted, found = np.empty(spec.shape, np.uint8), np.empty(spec.shape, np.uint8)
+                warp.apply(frame, wanted)
+                cuda.memcpy_dtoh(found, out)
+                assert np.abs(found.astype(int) - wanted).max() <= 1
+        del judges
 
 
 def warped(
