@@ -79,7 +79,7 @@ class Engine(Protocol):
     batch: int  # how many waiting parts it is worth to gather for a lane; known once the model is loaded
     most_samples: int  # how many samples a lane takes at once; known once the model is loaded
     warps_frames: bool  # whether it takes samples with a warp; known once the model is loaded
-    signal: int | None  # an eventfd that it adds to when a lane is ready; None: only `ready` tells
+    waits: bool  # whether `ready` can wait; else it answers at once
 
     def __enter__(self) -> Engine: ...
 
@@ -102,10 +102,10 @@ class Engine(Protocol):
         """
         ...
 
-    def ready(self, lane: int) -> bool:
+    def ready(self, lane: int, timeout_s: float = 0.0) -> bool:
         """Return whether `collect` would return or raise its error without waiting.
 
-        A lane that failed may become ready without a signal. Raise EngineError if the lane is idle.
+        If the engine `waits`, wait for this for about `timeout_s`. Raise EngineError if the lane is idle.
         """
         ...
 
@@ -125,7 +125,7 @@ class OnCpu:
     batch = 1
     most_samples = MOST_TILES
     warps_frames = False
-    signal: int | None = None
+    waits = True
 
     def pin(self, memory: Image) -> None:
         return

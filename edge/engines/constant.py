@@ -71,9 +71,11 @@ class Constant(OnCpu):
         delay_ns = int(self._facts.delay_ms * 1e6) if faulty else 0
         self._running[lane] = (faulty, time.monotonic_ns() + delay_ns)
 
-    def ready(self, lane: int) -> bool:
+    def ready(self, lane: int, timeout_s: float = 0.0) -> bool:
         self._check_busy(lane)
-        return self._running[lane][1] <= time.monotonic_ns()
+        left_s = max(0, self._running[lane][1] - time.monotonic_ns()) / 1e9
+        time.sleep(min(timeout_s, left_s))
+        return left_s <= timeout_s
 
     def collect(self, lane: int) -> list[Outputs]:
         self._check_busy(lane)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,6 @@ class OnnxRuntime(OnCpu):
         self._reference = (
             self._session(self._bundle.artifact("reference", self.precision)) if features else None
         )
-        self.signal = self._signal = os.eventfd(0)
         self._worker = ThreadPoolExecutor(1, "onnxruntime")
         self._running: dict[int, Future[list[Outputs]]] = {}
         return self
@@ -73,10 +71,7 @@ class OnnxRuntime(OnCpu):
         return options
 
     def __exit__(self, *_: object) -> None:
-        # Its thread writes the signal, so it ends first.
         self._worker.shutdown()
-        os.close(self._signal)
-        self.signal = None
         del self._judge, self._reference, self._running
 
     def reference(self, master: Image) -> Reference:
@@ -94,13 +89,13 @@ class OnnxRuntime(OnCpu):
         for sample in samples:
             features = sample.reference.arrays if isinstance(sample.reference, _Features) else {}
             inputs.append({"image": sample.image, **features})
-        running = self._worker.submit(lambda: [_run(self._judge, outputs, given) for given in inputs])
-        running.add_done_callback(lambda _: os.eventfd_write(self._signal, 1))
-        self._running[lane] = running
+        self._running[lane] = self._worker.submit(
+            lambda: [_run(self._judge, outputs, given) for given in inputs]
+        )
 
-    def ready(self, lane: int) -> bool:
+    def ready(self, lane: int, timeout_s: float = 0.0) -> bool:
         self._check_busy(lane)
-        return self._running[lane].done()
+        return bool(wait((self._running[lane],), timeout_s).done)
 
     def collect(self, lane: int) -> list[Outputs]:
         self._check_busy(lane)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Event
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,6 @@ class _Request:
     """A request to OpenVINO for one sample, and the master's features and the image that it reads."""
 
     request: Any  # openvino.InferRequest
-    called: Event  # set by OpenVINO's callback, a moment before the request says that it is done
     features: _Features | None = None  # set on the request
     image: Image | None = None  # (1, C, H, W) uint8, read in place; None: the request is idle
 
@@ -66,22 +64,10 @@ class OpenVINO(OnCpu):
             judge = self._compiled(core, "judge")
             self._reference = self._compiled(core, "reference") if self._bundle.manifest.features else None
             self._judge = judge
-            self.signal = self._signal = os.eventfd(0)
-            self._lanes = [[self._request()] for _ in range(self.lanes)]
+            self._lanes = [[_Request(judge.create_infer_request())] for _ in range(self.lanes)]
         except RuntimeError as error:
             raise EngineError(f"openvino cannot load {self._bundle.folder}: {error}") from error
         return self
-
-    def _request(self) -> _Request:
-        """Return a new request to the judge's graph. When it is done, it adds to the signal."""
-        request, called, signal = self._judge.create_infer_request(), Event(), self._signal
-
-        def done(_: object) -> None:
-            called.set()
-            os.eventfd_write(signal, 1)
-
-        request.set_callback(done, None)
-        return _Request(request, called)
 
     def _compiled(self, core: Any, role: Role) -> Any:
         """Compile the bundle's graph for a role, judge or reference, for this CPU.
@@ -112,14 +98,9 @@ class OpenVINO(OnCpu):
         return core.compile_model(graph.build(), "CPU", config)
 
     def __exit__(self, *_: object) -> None:
-        for lane in self._lanes:
-            for one in lane:
-                one.request.cancel()
-            # A callback writes the signal until the wait is over.
-            _wait(lane)
+        for one in (one for lane in self._lanes for one in lane):
+            one.request.cancel()
         del self._lanes, self._judge, self._reference
-        os.close(self._signal)
-        self.signal = None
 
     def reference(self, master: Image) -> Reference:
         self._bundle.manifest.input.check("master", master)
@@ -141,7 +122,7 @@ class OpenVINO(OnCpu):
             raise EngineError(f"lane {lane} is busy: collect it first")
         try:
             while len(on) < len(samples):
-                on.append(self._request())
+                on.append(_Request(self._judge.create_infer_request()))
             for one, sample in zip(on, samples, strict=False):
                 self._start(one, sample)
         except RuntimeError as error:
@@ -158,12 +139,12 @@ class OpenVINO(OnCpu):
                 on.request.set_tensor(name, tensor)
             on.features = sample.reference
         on.request.set_tensor("image", self._tensor(image, shared_memory=True))
-        on.called.clear()
         on.request.start_async()
         on.image = image
 
-    def ready(self, lane: int) -> bool:
-        return all(_is_over(one) for one in self._running(lane))
+    def ready(self, lane: int, timeout_s: float = 0.0) -> bool:
+        # OpenVINO counts whole milliseconds.
+        return all(_is_over(one, math.ceil(1000 * timeout_s)) for one in self._running(lane))
 
     def collect(self, lane: int) -> list[Outputs]:
         on = self._running(lane)
@@ -180,11 +161,10 @@ class OpenVINO(OnCpu):
         return on
 
 
-def _is_over(one: _Request) -> bool:
-    """Return whether a request that was started is done or has failed. Its error is left for `_wait`."""
+def _is_over(one: _Request, timeout_ms: int) -> bool:
+    """Return whether a request that was started is done within `timeout_ms`, or has failed."""
     try:
-        # OpenVINO does not call back about a request that failed.
-        return one.called.is_set() or bool(one.request.wait_for(0))
+        return bool(one.request.wait_for(timeout_ms))
     except RuntimeError:
         return True
 

@@ -37,8 +37,8 @@ class TensorRT:
         self.name: str = self.runtime
         self.precision, self.lanes, self.batch, self.warps_frames = precision, lanes, 1, False
         self.most_samples = 1
-        # A callback of the stream (cuLaunchHostFunc) would cost a call and a change of threads for each part.
-        self.signal: int | None = None
+        # CUDA has no wait with a time limit.
+        self.waits = False
         self._bundle = bundle
 
     def __enter__(self) -> TensorRT:
@@ -121,7 +121,7 @@ class TensorRT:
             raise EngineError(f"lane {lane} is busy: collect it first")
         on.submit(samples)
 
-    def ready(self, lane: int) -> bool:
+    def ready(self, lane: int, timeout_s: float = 0.0) -> bool:
         return self._busy(lane).ready()
 
     def collect(self, lane: int) -> list[Outputs]:

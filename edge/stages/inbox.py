@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import select
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Generic, TypeGuard, TypeVar
 
@@ -43,20 +42,11 @@ class Inbox(Generic[M]):
         is_there = bool(int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
         return is_there or (timeout_ms > 0 and bool(self.socket.poll(timeout_ms)))
 
-    def wait(self, timeout_s: float, signals: Sequence[int], *, messages: bool) -> None:
-        """Wait for a signal, or if `messages` is True for a signal or a message, for at most `timeout_s`.
-
-        `signals` are eventfds. They are set back to zero. It may also return for no visible reason.
-        """
-        watched = list(signals)
-        if messages:
-            # The socket's descriptor tells only of changes since the socket was asked last.
-            if self.poll(0):
-                return
-            watched.append(self.socket.FD)
-        readable, _, _ = select.select(watched, (), (), timeout_s)
-        for signal in set(readable) & set(signals):
-            os.eventfd_read(signal)
+    def wait(self, timeout_s: float) -> None:
+        """Wait for a message, to the microsecond, for at most `timeout_s`. It may also return without one."""
+        # The socket's descriptor tells only of changes since the socket was asked last.
+        if not self.poll(0):
+            select.select([self.socket.FD], (), (), timeout_s)
 
     def take(self) -> M | None:
         """Wait for the next message and return it. Return None if the message was dropped."""

@@ -124,8 +124,7 @@ class Infer:
         self._idle = deque(range(self.lanes))
         # In the order of their starts.
         self._batches: list[_Batch] = []
-        signals = [judge.engine.signal for judge in judges if judge.engine.signal is not None]
-        self.signals = signals if len(signals) == len(judges) else []
+        self.waits = all(judge.engine.waits for judge in judges)
         for number, judge in enumerate(judges):
             judge.engine.pin(ring.memory("tensor", number))
             if judge.fills_slot:
@@ -263,11 +262,16 @@ class Infer:
                         other.engine.collect(lane)
                 raise
 
-    def ready(self, position: int) -> bool:
-        """Return whether `finish` would not wait for the batch at this position."""
+    def ready(self, position: int, timeout_s: float = 0.0) -> bool:
+        """Return whether `finish` would not wait for the batch at this position.
+
+        If this step `waits`, wait for this for about `timeout_s`.
+        """
         batch = self._batches[position]
         return batch.collected is not None or all(
-            judge.engine.ready(batch.lane) for number, judge in enumerate(self._judges) if batch.entries(number)
+            judge.engine.ready(batch.lane, timeout_s)
+            for number, judge in enumerate(self._judges)
+            if batch.entries(number)
         )
 
     def finish(self, position: int = 0) -> list[Prediction | Unknown]:

@@ -24,11 +24,9 @@ log = logging.getLogger(__name__)
 
 #: After this many failures in a row, the process ends, and the process that follows loads the engine again.
 ENGINE_FAILURES = 3
-# A step without signals is asked again after a share of the time for which it was asked in vain, within these
-# limits. So the result of a fast network is seen soon, and polls for a slow one cost little.
-SHORTEST_POLL_S, POLL_SHARE, LONGEST_POLL_S = 100e-6, 1 / 16, 1e-3
-# A step with signals is asked this often all the same, since a batch that failed may give none.
-SIGNALLED_S = 10e-3
+# How long the loop waits for a message or for a result before it looks after the other: a share of the time for
+# which it has waited in all, within these limits. So short waits end soon, and long ones cost little.
+SHORTEST_WAIT_S, WAIT_SHARE, LONGEST_WAIT_S = 100e-6, 1 / 16, 2e-3
 
 
 class Step(Protocol):
@@ -36,20 +34,17 @@ class Step(Protocol):
 
     A batch has up to `batch` messages, and up to `lanes` batches can be in work at a time. A batch is known by
     its position, the number of batches in work that were started before it. `ready` says whether `finish`
-    would not wait. Each of the eventfds `signals` is added to when a batch may have become ready; if there are
-    none, `ready` has to be asked. `start` and `finish` return an `Unknown` for each part that cannot be judged,
-    and raise EngineLost if this process cannot go on.
+    would not wait; a step that `waits` waits for this for about `timeout_s`. `start` and `finish` return an
+    `Unknown` for each part that cannot be judged, and raise EngineLost if this process cannot go on.
     """
 
     lanes: int
     batch: int
-
-    @property
-    def signals(self) -> Sequence[int]: ...
+    waits: bool
 
     def start(self, messages: Sequence[Frame | Tensor]) -> Sequence[Unknown]: ...
 
-    def ready(self, position: int) -> bool: ...
+    def ready(self, position: int, timeout_s: float = 0.0) -> bool: ...
 
     def finish(self, position: int) -> Sequence[Tensor | Prediction | Unknown]: ...
 
@@ -90,8 +85,12 @@ def relay(
                 progress_ns = time.monotonic_ns()
                 schedule.done(progress_ns, position)
             elif schedule.in_flight:
-                pause_s = _pause_s(step, time.monotonic_ns() - progress_ns)
-                inbox.wait(pause_s, step.signals, messages=schedule.has_room)
+                waited_s = (time.monotonic_ns() - progress_ns) / 1e9
+                timeout_s = min(max(waited_s * WAIT_SHARE, SHORTEST_WAIT_S), LONGEST_WAIT_S)
+                if step.waits:
+                    step.ready(0, timeout_s)
+                else:
+                    inbox.wait(timeout_s)
             for outcome in outcomes:
                 (publish if isinstance(outcome, Unknown) else onward)(stamp(name, outcome))
             if any(isinstance(outcome, Unknown) and outcome.reason == "engine" for outcome in outcomes):
@@ -109,20 +108,13 @@ def relay(
 def _first_done(step: Step, schedule: Schedule[Frame | Tensor]) -> int | None:
     """Return the position of the batch to finish now; None if none is ready and something else may come first.
 
-    If all lanes are busy and give no signals, it is the oldest batch: the device wakes this thread when it is
-    ready, which costs less than asking again and again.
+    If all lanes are busy, it is the oldest batch: nothing could be started meanwhile, and the engine or the
+    device wakes this thread at the right moment.
     """
     for position in range(schedule.in_flight):
         if step.ready(position):
             return position
-    return 0 if schedule.is_full and not step.signals else None
-
-
-def _pause_s(step: Step, waited_ns: int) -> float:
-    """Return how long to wait before the step is asked again, if it was asked in vain for `waited_ns`."""
-    if step.signals:
-        return SIGNALLED_S
-    return min(max(waited_ns * 1e-9 * POLL_SHARE, SHORTEST_POLL_S), LONGEST_POLL_S)
+    return 0 if schedule.is_full else None
 
 
 def refuse(message: Message, error: PartError | SlotOverwritten | EngineError) -> Unknown:

@@ -19,7 +19,7 @@ class PreprocessStep:
 
     lanes = 1
     batch = 1
-    signals: Sequence[int] = ()
+    waits = False
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class PreprocessStep:
             # A master that does not fit must not stop the other views.
             raise PartError("view", str(error)) from error
 
-    def ready(self, position: int) -> bool:
+    def ready(self, position: int, timeout_s: float = 0.0) -> bool:
         """Return True, since `start` does the work itself."""
         return True
 

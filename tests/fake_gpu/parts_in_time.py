@@ -51,9 +51,8 @@ class Arrivals:
             fake.advance_to(min(fake.now_ns() + timeout_ms * 10**6, self.next_ns))
         return self.next_ns <= fake.now_ns()
 
-    def wait(self, timeout_s: float, signals: object, *, messages: bool) -> None:
-        until_ns = fake.now_ns() + round(timeout_s * 1e9)
-        fake.advance_to(min(until_ns, self.next_ns) if messages else until_ns)
+    def wait(self, timeout_s: float) -> None:
+        fake.advance_to(min(fake.now_ns() + round(timeout_s * 1e9), self.next_ns))
 
     def take(self) -> Tensor:
         self.taken += 1
@@ -74,7 +73,7 @@ class Timed:
     """Infer, and the instants at which parts were started and finished."""
 
     def __init__(self, infer: Infer) -> None:
-        self.infer, self.lanes, self.batch, self.signals = infer, infer.lanes, infer.batch, infer.signals
+        self.infer, self.lanes, self.batch, self.waits = infer, infer.lanes, infer.batch, infer.waits
         self.started_ns: dict[int, int] = {}
         self.finished_ns: dict[int, int] = {}
 
@@ -82,8 +81,8 @@ class Timed:
         self.started_ns |= {message.part.entry: fake.now_ns() for message in messages}
         return self.infer.start(messages)
 
-    def ready(self, position: int) -> bool:
-        return self.infer.ready(position)
+    def ready(self, position: int, timeout_s: float = 0.0) -> bool:
+        return self.infer.ready(position, timeout_s)
 
     def finish(self, position: int) -> list[Prediction | Unknown]:
         outcomes = self.infer.finish(position)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -216,42 +216,37 @@ def test_a_lane_says_when_its_result_is_there(real: Engine, cases: list[Golden])
     assert not all(at_once)
 
 
-def test_a_signal_says_that_a_lane_is_ready(real: Engine, cases: list[Golden]) -> None:
-    """Nobody has to ask again and again; one sample or many, each time the last one is told of."""
-    assert real.signal is not None
+def test_a_wait_for_a_lane_ends_when_it_is_ready(real: Engine, cases: list[Golden]) -> None:
+    """Long before its time is over, also for the last one of many samples."""
+    assert real.waits
     reference = real.reference(cases[1].master)
     for count in (1, 5, 1):
         real.submit(1, [Sample(cases[1].image, reference)] * count)
-        while not real.ready(1):
-            assert select.select([real.signal], (), (), 10)[0], "no signal came"
-            os.eventfd_read(real.signal)
+        begin = time.monotonic()
+        assert real.ready(1, timeout_s=1000)
+        assert time.monotonic() - begin < 500
         assert len(real.collect(1)) == count
 
 
+def test_a_wait_for_a_lane_ends_when_its_time_is_over(constant_bundle: Callable[..., Path]) -> None:
+    """Then something else may be done, and the lane is not ready."""
+    image = np.zeros((1, 1, 64, 64), np.uint8)
+    with open_engine(EngineChoice(), read_bundle(constant_bundle(delay_ms=1_000_000))) as engine:
+        engine.submit(0, [Sample(image, engine.reference(image))])
+        assert not engine.ready(0, timeout_s=0.01)
+
+
 def test_a_request_that_fails_is_ready_to_say_so(tiny_bundle: Path, cases: list[Golden]) -> None:
-    """OpenVINO does not call back about it; the error comes with `collect`, and then the lane is free."""
+    """The error comes with `collect`, and then the lane is free."""
     with open_engine(EngineChoice(kind="openvino"), read_bundle(tiny_bundle)) as engine:
         many = [Sample(cases[1].image, engine.reference(cases[1].master))] * engine.most_samples
         engine.submit(0, many)
         engine._lanes[0][-1].request.cancel()
-        until(lambda: engine.ready(0), "the lane is ready")
+        assert engine.ready(0, timeout_s=100)
         with pytest.raises(EngineError, match="openvino failed on lane 0"):
             engine.collect(0)
         engine.submit(0, many[:1])
         assert engine.collect(0)[0]["map"].max() > 0.5
-
-
-def test_an_engine_is_left_while_it_computes(real: Engine, cases: list[Golden]) -> None:
-    """Its signal is closed only when nothing writes it any more."""
-    many = [Sample(cases[1].image, real.reference(cases[1].master))] * real.most_samples
-    for lane in range(real.lanes):
-        real.submit(lane, many)
-    closed = real.signal
-    real.__exit__(None, None, None)
-    assert real.signal is None
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(closed)
-    real.__enter__()
 
 
 def test_a_delayed_result_is_not_there_before_its_time(constant_bundle: Callable[..., Path]) -> None:

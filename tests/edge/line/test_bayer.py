@@ -98,7 +98,7 @@ def test_a_raw_part_lies_alike_whoever_warps_it(bayer: Any) -> None:
 
 
 def test_a_frame_that_the_engine_warps_is_not_made_colours_of() -> None:
-    """Only its crop is looked at: nothing as large as its colours is made, and pixels elsewhere do not matter."""
+    """Only its crop is looked at: no colours of the frame are made, and pixels elsewhere do not matter."""
     board, spec, crop = design(5, 512, 512), InputSpec(height=128, width=128), (101, 60, 128, 128)
     masters = Masters(lambda view: (master(board), view), Preprocess(crop=crop), spec, (512, 512))
     preparer = Preparer(Preprocess(crop=crop), spec, masters, "grbg")
