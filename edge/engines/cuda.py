@@ -35,7 +35,12 @@ def driver_library() -> Any:
     try:
         import pycuda.driver as cuda
     except ImportError as error:
-        # pycuda is linked with the driver, so without a driver its import fails.
+        # pycuda is linked with the driver, so without a driver, or with an older one, its import fails.
+        if "undefined symbol" in str(error):
+            raise EngineError(
+                f"the NVIDIA driver is older than the CUDA toolkit that pycuda was built with ({error}): "
+                "install a newer driver, or build pycuda anew with an older toolkit (pip install --force-reinstall)"
+            ) from error
         raise EngineError(
             f"there is no NVIDIA driver here ({error}): install the driver, or set engine.kind to 'auto'"
         ) from error
@@ -44,7 +49,10 @@ def driver_library() -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """The GPU that this process uses. It is the first GPU that CUDA lists."""
+    """The GPU that this process uses. It is the first GPU that CUDA lists.
+
+    CUDA lists the fastest GPU first or, if CUDA_VISIBLE_DEVICES is set, the GPUs that it names, in that order.
+    """
 
     name: str
     compute_capability: tuple[int, int]
@@ -52,6 +60,7 @@ class Device:
     memory_bytes: int
     driver: int  # newest CUDA version that the driver supports, 1000 * major + 10 * minor
     integrated: bool  # shares its memory with the CPU, as a Jetson's does
+    count: int  # of the GPUs that CUDA lists
 
 
 @contextmanager
@@ -71,6 +80,7 @@ def open_device() -> Iterator[Device]:
             memory_bytes=found.total_memory(),
             driver=cuda.get_driver_version(),
             integrated=bool(found.get_attribute(cuda.device_attribute.INTEGRATED)),
+            count=cuda.Device.count(),
         )
         _let_waits_block()
         context = found.retain_primary_context()

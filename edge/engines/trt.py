@@ -292,6 +292,10 @@ class _References:
         return features
 
 
+#: How another GPU is chosen, if there are several.
+CHOOSE = "to use another one, set CUDA_VISIBLE_DEVICES to its UUID (see `nvidia-smi -L`)"
+
+
 def built_engines(runtime: Runtime, bundle: Model) -> dict[Precision, Compiled]:
     """Return the judge's engines that run here, by precision. Raise EngineError if there are none."""
     check_installed(runtime)
@@ -313,5 +317,6 @@ def built_engines(runtime: Runtime, bundle: Model) -> dict[Precision, Compiled]:
         else:
             found[precision] = fit["judge"]
     if not found:
-        raise errors[0]
+        others = f"; {device.name} is the first of {device.count} GPUs: {CHOOSE}" if device.count > 1 else ""
+        raise EngineError(f"{errors[0]}{others}")
     return found

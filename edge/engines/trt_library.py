@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from typing import Any
 
@@ -70,7 +71,18 @@ def nothing_collected() -> Iterator[None]:
 
 
 def target(runtime: Runtime, trt: Any, device: Device) -> Target:
-    """Return the runtime and the GPU for which an engine must be compiled to run on this machine."""
+    """Return the runtime and the GPU for which an engine must be compiled to run on this machine.
+
+    Raise EngineError if the driver is too old for the runtime. A driver runs programs of all minor versions of
+    its CUDA version's major, and of earlier majors (NVIDIA, CUDA Compatibility).
+    """
+    needed = _cuda_major(runtime)
+    if needed is not None and device.driver // 1000 < needed:
+        raise EngineError(
+            f"{runtime} {trt.__version__} is for CUDA {needed}, and the driver supports CUDA up to "
+            f"{device.driver // 1000}.{device.driver % 1000 // 10}: install a newer driver, or the {runtime} "
+            f"for CUDA {device.driver // 1000}: pip install {runtime}-cu{device.driver // 1000}"
+        )
     return Target(
         runtime=runtime,
         version=trt.__version__,
@@ -81,6 +93,16 @@ def target(runtime: Runtime, trt: Any, device: Device) -> Target:
         integrated=device.integrated,
         driver=device.driver,
     )
+
+
+def _cuda_major(runtime: Runtime) -> int | None:
+    """Return the major version of CUDA that the installed runtime is for. JetPack's does not say it: None."""
+    found = []
+    for major in range(11, 20):
+        with suppress(PackageNotFoundError):
+            distribution(f"{runtime}_cu{major}")
+            found.append(major)
+    return found[0] if len(found) == 1 else None
 
 
 def logger(trt: Any) -> Any:

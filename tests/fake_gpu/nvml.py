@@ -20,6 +20,7 @@ BUSY = {
     "clock": 1530,
     "clock_max": 2100,
     "reasons": 0,
+    "persistence": 1,
 }
 
 

@@ -1,8 +1,8 @@
 """Reads the state of the machine's GPU: its memory, load, temperature and clock, and what limits the clock.
 
 The state comes from NVML, which needs no CUDA context. On a Jetson it comes from sysfs, since NVML reports
-almost nothing there. If there are several GPUs, only NVML's first GPU is read. NVML orders GPUs by their
-PCI address. CUDA does so only if CUDA_DEVICE_ORDER=PCI_BUS_ID is set.
+almost nothing there. If there are several GPUs, the one that CUDA uses is read: the fastest or, if it is set,
+the first of CUDA_VISIBLE_DEVICES.
 """
 
 from __future__ import annotations

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
 from ...errors import EngineError
 from .base import THROTTLE_REASONS, GpuState
+from .chosen import chosen_address
 
 _log = logging.getLogger(__name__)
 
 
 def find_nvml() -> Nvml | None:
-    """Return NVML's first GPU. If there is none, return None and log the reason."""
+    """Return the GPU that CUDA uses. If there is none, return None and log the reason."""
     if find_spec("pynvml") is None:
         _log.info("no GPU among the metrics: pynvml is not installed (pip install 'linejudge[gpu]')")
         return None
@@ -22,12 +24,22 @@ def find_nvml() -> Nvml | None:
 
     try:
         pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+        handle = _handle(pynvml)
+        if handle is None:
+            return None
         name = pynvml.nvmlDeviceGetName(handle)
     except pynvml.NVMLError as error:
         _log.info("no GPU among the metrics: NVML: %s", error)
         return None
     return Nvml(pynvml, name, handle)
+
+
+def _handle(nvml: Any) -> object | None:
+    """Return NVML's handle of the GPU that CUDA uses, or None if CUDA uses none."""
+    if nvml.nvmlDeviceGetCount() == 1 and "CUDA_VISIBLE_DEVICES" not in os.environ:
+        return nvml.nvmlDeviceGetHandleByIndex(0)  # type: ignore[no-any-return]
+    address = chosen_address()
+    return None if address is None else nvml.nvmlDeviceGetHandleByPciBusId(address)
 
 
 class Nvml:
