@@ -25,9 +25,9 @@ from edge.image.kernel import fatbin
 from edge.manifest import ModelManifest, Precision
 from edge.recipe import EngineChoice, Runtime
 from trt_build.data.cases import evenly
+from trt_build.engines.builder_config import FIRST_WITH_FP8
 from trt_build.engines.kernels import compile_kernels
 from trt_build.engines.tensorrt_builder import (
-    FIRST_WITH_FP8,
     BuildOptions,
     Built,
     build_engine,

@@ -13,10 +13,10 @@ import msgspec
 
 from edge.bundle import Model, describe
 from edge.engines.compiled import Compiled, Target, kept, key, read_plan
-from edge.engines.cuda import driver_library
 from edge.engines.trt_library import nothing_collected
 from edge.errors import EngineError
 from edge.manifest import File, Precision, Role
+from trt_build.engines.builder_config import configured, inputs, rtx_capabilities
 from trt_build.engines.progress import monitor_of
 from trt_build.engines.timing_cache import keep_timings, timing_file, use_timings
 from trt_build.terminal.interrupt import keeping_ctrl_c
@@ -24,12 +24,6 @@ from trt_build.terminal.progress import bars, working
 
 #: Samples in a batch, at least, if neither the graph nor the user sets the batch size.
 USUAL_BATCH = 8
-#: Compute capability of the first GPUs that compute FP8.
-FIRST_WITH_FP8 = (8, 9)
-#: Compute capability of the first GPUs that an engine built without a GPU is for. With older ones it is slower.
-FIRST_WITHOUT_GPU = (8, 0)
-#: Share of the free memory that a layer may use as workspace, where GPU and CPU share the memory.
-SHARE_OF_SHARED_MEMORY = 0.5
 #: Number of TensorRT's errors that an error text quotes.
 TOLD = 5
 #: Phrases in TensorRT's errors and warnings that mean too little device memory.
@@ -188,7 +182,7 @@ def _batch(network: Any, path: Path, asked: int | None, usual: int) -> int:
     Raise EngineError if the graph fixes another number than `asked`, or leaves any dimension but the first
     free.
     """
-    shapes = {put.name: tuple(put.shape) for put in _inputs(network)}
+    shapes = {put.name: tuple(put.shape) for put in inputs(network)}
     for name, shape in shapes.items():
         if -1 in shape[1:]:
             raise EngineError(
@@ -201,10 +195,6 @@ def _batch(network: Any, path: Path, asked: int | None, usual: int) -> int:
                 "asked for: export the model anew, which leaves it free, or build without --batch"
             )
     return next((shape[0] for shape in shapes.values() if shape[0] != -1), asked or usual)
-
-
-def _inputs(network: Any) -> Sequence[Any]:
-    return [network.get_input(number) for number in range(network.num_inputs)]
 
 
 def _build(
@@ -224,29 +214,20 @@ def _build(
     Raise EngineError with TensorRT's text if the build fails. After Ctrl-C, wait until the builder has stopped,
     then raise KeyboardInterrupt.
     """
-    config = builder.create_builder_config()
-    # The report on layers needs the details.
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    # The graph states every precision, so FP32 must not be computed as TF32.
-    config.clear_flag(trt.BuilderFlag.TF32)
-    if options.portable:
-        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
-    if options.stripped:
-        config.set_flag(trt.BuilderFlag.STRIP_PLAN)
-        # Without this flag the engine would be slower than one with weights.
-        config.set_flag(trt.BuilderFlag.REFIT_IDENTICAL)
-    # RTX measures nothing when it builds, and compiles kernels for each number of samples when it runs.
-    measures = target.runtime == "tensorrt"
-    if measures and batch > 1:
-        config.add_optimization_profile(_profile(builder, network, 1))
-    config.add_optimization_profile(_profile(builder, network, batch))
-    if target.compute_capability is not None:
-        _bound_workspace(trt, config)
-    timings = timing_file(target) if measures else None
+    config = configured(
+        trt,
+        builder,
+        network,
+        batch=batch,
+        target=target,
+        portable=options.portable,
+        stripped=options.stripped,
+        capabilities=capabilities,
+    )
+    # RTX measures nothing when it builds.
+    timings = timing_file(target) if target.runtime == "tensorrt" else None
     if timings:
         use_timings(config, timings)
-    if not measures:
-        _for_rtx(trt, config, capabilities)
     with working(f"building {path.name}"), bars() as shown, keeping_ctrl_c() as stop_if_asked:
         config.progress_monitor = monitor_of(trt, shown, stop_if_asked)
         plan = _run(builder, network, config)
@@ -269,45 +250,6 @@ def _build(
     if timings:
         keep_timings(config, timings)
     return bytes(plan)
-
-
-def _profile(builder: Any, network: Any, batch: int) -> Any:
-    """Return a TensorRT profile, which allows batches of 1 to `batch` parts and is fastest for full batches."""
-    profile = builder.create_optimization_profile()
-    for put in _inputs(network):
-        least, most = ((count, *tuple(put.shape)[1:]) for count in (1, batch))
-        profile.set_shape(put.name, least, most, most)
-    return profile
-
-
-def _bound_workspace(trt: Any, config: Any) -> None:
-    """Leave the rest of the machine memory to live on, where the GPU shares it with the CPU.
-
-    By default TensorRT tries tactics that need up to all of the device's memory, which there is all memory.
-    """
-    cuda = driver_library()
-    if cuda.Context.get_device().get_attribute(cuda.device_attribute.INTEGRATED):
-        free, _ = cuda.mem_get_info()
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(SHARE_OF_SHARED_MEMORY * free))
-
-
-def rtx_capabilities(rtx: Any, precision: Precision) -> tuple[tuple[int, int], ...]:
-    """Return the compute capabilities of the GPUs that RTX builds for without a GPU, as (major, minor)."""
-    first = FIRST_WITH_FP8 if precision == "fp8" else FIRST_WITHOUT_GPU
-    known = sorted(divmod(int(one), 10) for one in rtx.ComputeCapability.__members__.values())
-    return tuple(capability for capability in known if capability >= first)
-
-
-def _for_rtx(rtx: Any, config: Any, capabilities: Sequence[tuple[int, int]]) -> None:
-    """Make RTX build for GPUs of these compute capabilities. Without any, for this machine's GPU alone."""
-    # By default RTX may allocate memory while a network runs, which a CUDA graph cannot hold.
-    config.set_flag(rtx.BuilderFlag.REQUIRE_USER_ALLOCATION)
-    targets = [rtx.ComputeCapability(10 * major + minor) for major, minor in capabilities]
-    targets = targets or [rtx.ComputeCapability.CURRENT]
-    config.num_compute_capabilities = len(targets)
-    for index, target in enumerate(targets):
-        if not config.set_compute_capability(target, index):
-            raise EngineError(f"tensorrt_rtx does not build for GPUs of {target}")
 
 
 def _run(builder: Any, network: Any, config: Any) -> Any:

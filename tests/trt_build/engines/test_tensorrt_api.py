@@ -22,10 +22,17 @@ VARIABLES: dict[str, dict[str, str]] = {
         "error": "ParserError",
         "put": "ITensor",
         "config": "IBuilderConfig",
-        "profile": "IOptimizationProfile",
         "runtime": "Runtime",
         "loaded": "ICudaEngine",
         "inspector": "EngineInspector",
+    },
+    "trt_build/engines/builder_config.py": {
+        "trt": "",
+        "builder": "Builder",
+        "network": "INetworkDefinition",
+        "put": "ITensor",
+        "config": "IBuilderConfig",
+        "profile": "IOptimizationProfile",
     },
     "trt_build/engines/progress.py": {"trt": ""},
     "trt_build/engines/timing_cache.py": {"config": "IBuilderConfig", "cache": "ITimingCache"},
@@ -43,7 +50,7 @@ VARIABLES: dict[str, dict[str, str]] = {
 }
 #: Likewise what functions with a parameter `rtx` hold, and a file that is of TensorRT-RTX alone.
 RTX_VARIABLES: dict[str, dict[str, str]] = {
-    "trt_build/engines/tensorrt_builder.py": {"rtx": "", "config": "IBuilderConfig"},
+    "trt_build/engines/builder_config.py": {"rtx": "", "config": "IBuilderConfig"},
     "edge/engines/rtx.py": {
         "rtx": "",
         "runtime": "Runtime",

@@ -18,6 +18,7 @@ from edge.engines.compiled import ENGINES, Target, fitting, read_plan
 from edge.engines.trt_library import load_runtime
 from edge.errors import EngineError
 from trt_build.engines.build import PART
+from trt_build.engines.builder_config import profile_for
 from trt_build.engines.tensorrt_builder import files_of
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -91,7 +92,7 @@ def test_an_engine_takes_one_part_to_a_whole_batch(free: Bundle, anywhere: Targe
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
     assert parser.parse(free.artifact("judge", "fp32").read_bytes())
-    profile = trt_build.engines.tensorrt_builder._profile(builder, network, 5)
+    profile = profile_for(builder, network, 5)
     assert [shape[0] for shape in profile.get_shape("image")] == [1, 5, 5]
 
 
