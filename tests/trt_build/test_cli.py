@@ -79,6 +79,11 @@ def test_a_draft_of_good_parts_becomes_a_bundle(
 
     status, out, _ = trt_build("pack", draft, bundle, "--data", part_folder)
     assert (status, read_model(bundle).digest in out) == (0, True)
+    # Of three convolutions of 9, 3 and 3 multiply-adds a pixel, the last is INT8.
+    rows = {
+        line.split()[0]: [float(one) for one in line.split()[2::2]] for line in out.splitlines() if "│" in line
+    }
+    assert rows == {"judge.fp32.onnx": [0, 100, 0], "judge.int8.onnx": [0, 80, 20]}
 
     status, out, _ = trt_build("verify", bundle, "--data", part_folder)
     assert status == 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
-from edge.bundle import read_draft
+from edge.bundle import Model, read_draft
+from edge.manifest import Precision
 from trt_build.methods.table import method_of
-from trt_build.terminal.console import console
+from trt_build.terminal.console import console, print_table
 from trt_build.terminal.progress import working
 from trt_build.whole import whole
 
@@ -88,4 +89,23 @@ def export(
                 add_fp8(part)
         if small:
             store_weights(part)
+    print_multiply_adds(read_draft(draft))
     console.print(f"draft in {draft}; next: trt-build calibrate")
+
+
+def print_multiply_adds(model: Model) -> None:
+    """Print how many multiply-adds each graph of a model needs for a picture, and the share of each type."""
+    from trt_build.graphs.multiply_adds import multiply_adds, shares
+
+    order = get_args(Precision)
+    graphs = sorted(model.manifest.artifacts, key=lambda graph: (graph.role, order.index(graph.precision)))
+    counts = {graph.path: multiply_adds(model.folder / graph.path) for graph in graphs}
+    types = [one for one in ("FP32", "FP16", "INT8", "FP8") if any(count[one] for count in counts.values())]
+    print_table(
+        "multiply-adds of a picture, by the type in which a GPU multiplies",
+        ("", "million", *(f"{one} %" for one in types)),
+        [
+            (path, sum(count.values()) / 1e6, *(shares(count)[one] for one in types))
+            for path, count in counts.items()
+        ],
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from edge.bundle import read_draft
 from edge.errors import BundleError
 from edge.manifest import Precision
 from edge.text import readable, text_of
+from trt_build.commands.export import print_multiply_adds
 from trt_build.methods.table import method_of
 from trt_build.terminal.console import console
 from trt_build.terminal.progress import working
@@ -65,6 +67,9 @@ def pack(
             precision=precision,
             notice=_read_notice(notice) if notice else "",
         )
+    # A machine that packs FP32 and INT8 alone needs no onnx.
+    if find_spec("onnx"):
+        print_multiply_adds(packed)
     console.print(f"bundle {packed.folder}, SHA-256 {packed.digest}")
 
 
