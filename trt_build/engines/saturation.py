@@ -110,9 +110,12 @@ def _judge_exactly(bundle: Model, cases: Sequence[Case]) -> list[Outputs]:
 
 
 def _leave_out(draft: Draft, why: str) -> Draft:
-    """Delete the INT8 graphs of a draft and note the reason `why` in its manifest. Return the new draft."""
+    """Delete the INT8 graphs of a draft and note the reason `why` in its manifest. Return the new draft.
+
+    Those for GPUs are deleted too, because they round the same values in the same ranges.
+    """
     manifest = draft.manifest
-    kept = tuple(artifact for artifact in manifest.artifacts if artifact.precision != "int8")
+    kept = tuple(graph for graph in manifest.artifacts if graph.precision not in ("int8", "int8_fp16"))
     metadata = manifest.metadata | {"left_out": {"int8": why}}
     write_manifest(draft.folder, msgspec.structs.replace(manifest, artifacts=kept, metadata=metadata))
     for artifact in set(manifest.artifacts) - set(kept):

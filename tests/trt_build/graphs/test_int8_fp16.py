@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,20 @@ from networks import NETWORKS
 
 from edge.bundle import Bundle, Model, read_model
 from edge.errors import BundleError
-from edge.judges.golden import differences
+from edge.judges.golden import check_golden, differences
 from edge.manifest import Precision
+from edge.recipe import EngineChoice
 from trt_build.data.cases import Case, answer
 from trt_build.engines.emulated import Emulated
 from trt_build.engines.exact import Exact
+from trt_build.engines.verify import verify
 from trt_build.graphs.fp16 import add_fp16
 from trt_build.graphs.int8 import add_int8
 from trt_build.graphs.int8_fp16 import add_int8_fp16
 from trt_build.graphs.multiply_adds import multiply_adds, shares
+from trt_build.methods.stpm.method import METHOD as parts
+from trt_build.packing.pack import pack
+from trt_build.packing.threshold import CalibrationOptions
 
 #: Largest share of the multiply-adds in FP32, in per cent.
 FP32 = 5.0
@@ -155,6 +161,68 @@ def test_what_fp16_keeps_in_fp32_is_rounded_in_fp32(anomaly_draft: Path, copy: C
     with Emulated(bundle, "int8_fp16") as engine, Exact(bundle, "fp32") as exact:
         found, meant = (answer(one, bundle.manifest, grey)["score"] for one in (engine, exact))
     assert found == pytest.approx(meant, rel=0.05)
+
+
+@pytest.fixture(scope="module")
+def complete(anomaly_draft: Path, part_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The anomaly draft in all precisions that export makes."""
+    draft = Path(shutil.copytree(anomaly_draft, tmp_path_factory.mktemp("complete") / "draft"))
+    add_fp16(draft, parts.calibration_pictures(part_folder, read_model(draft).manifest.input))
+    add_int8_fp16(draft)
+    return draft
+
+
+def test_a_bundle_with_it_decides_as_int8_does(
+    complete: Path, copy: Callable[[Path], Path], part_folder: Path, tmp_path: Path
+) -> None:
+    """Threshold, tolerances and golden frames are found as ever; a part that is clear is judged alike."""
+    draft = copy(complete)
+    said = parts.calibrate(draft, part_folder, CalibrationOptions(rate=0.2))
+    assert said.engine == "openvino int8"
+    cases = parts.held_out(part_folder, read_model(draft).manifest.input)
+    bundle = pack(draft, tmp_path / "bundle", cases=cases)
+    assert sorted(bundle.manifest.precisions()) == ["fp16", "fp32", "int8", "int8_fp16"]
+    assert bundle.manifest.tolerances.keys() == {*bundle.manifest.precisions()}
+    found, measure = parts.labelled(part_folder, bundle)
+    labelled = list(found)
+    judged = []
+    for engine in (Exact(bundle, "int8"), Emulated(bundle, "int8_fp16")):
+        with engine:
+            check_golden(engine, bundle)
+            judged.append([float(answer(engine, bundle.manifest, case)["score"][0]) for case in labelled])
+    theirs, ours = np.array(judged)
+    (limit,) = bundle.manifest.thresholds.values()
+    clear = np.abs(theirs - limit) > bundle.manifest.tolerances["int8_fp16"]["score"]
+    assert clear.sum() >= len(labelled) - 2
+    assert ((ours >= limit) == (theirs >= limit))[clear].all()
+    assert {*(theirs >= limit).tolist()} == {True, False}
+    assert verify(bundle, EngineChoice(), labelled, measure) is not None
+
+
+def test_a_bundle_may_leave_it_out(
+    complete: Path, copy: Callable[[Path], Path], part_folder: Path, tmp_path: Path
+) -> None:
+    """Packing one precision for a CPU takes that and FP32."""
+    draft = copy(complete)
+    parts.calibrate(draft, part_folder, CalibrationOptions(rate=0.2))
+    cases = parts.held_out(part_folder, read_model(draft).manifest.input)
+    bundle = pack(draft, tmp_path / "bundle", cases=cases, precision="int8")
+    assert sorted(bundle.manifest.precisions()) == ["fp32", "int8"]
+
+
+def test_it_is_left_out_where_int8_is(complete: Path, copy: Callable[[Path], Path], part_folder: Path) -> None:
+    """Ranges that ruin the one ruin the other: neither is calibrated, and no file of either is left."""
+    draft = copy(complete)
+    path = draft / "judge.int8.onnx"
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.INT8 and tensor.dims:
+            tensor.CopyFrom(numpy_helper.from_array(np.zeros(tuple(tensor.dims), np.int8), tensor.name))
+    onnx.save(model, path)
+    describe_again(draft)
+    parts.calibrate(draft, part_folder, CalibrationOptions(rate=0.2))
+    assert sorted(read_model(draft).manifest.precisions()) == ["fp16", "fp32"]
+    assert sorted(graph.name for graph in draft.glob("*.onnx")) == ["judge.fp16.onnx", "judge.fp32.onnx"]
 
 
 def test_what_it_is_made_of_has_to_be_there(anomaly_draft: Path) -> None:
