@@ -22,7 +22,7 @@ from typing import Annotated, Any
 
 import typer
 from gpu_machine import described, floors
-from gpu_times import measured
+from gpu_times import measured, measured_alone
 
 from edge.bundle import Bundle, read_bundle
 from edge.engines import ON_GPU, open_engine
@@ -32,6 +32,7 @@ from edge.judges.golden import decisions, differences
 from edge.manifest import Precision
 from edge.recipe import EngineChoice, Runtime
 from trt_build.data.cases import Case, answers_of
+from trt_build.engines.timing import TunedForBatches
 from trt_build.engines.verify import REFERENCE, noise
 from trt_build.methods.table import method_of
 
@@ -106,7 +107,12 @@ def speed(
     bundle: Bundle, runtime: Runtime, precision: Precision, batch: int, rounds: int, every_ms: float
 ) -> dict[str, Any]:
     with RUNTIMES[runtime](bundle, precision, 2, 0) as engine:
-        return measured(engine, bundle, batch, rounds, every_ms)
+        found = measured(engine, bundle, batch, rounds, every_ms)
+        has_others = batch == 1 < engine.most_samples and runtime == "tensorrt"
+    if has_others:
+        with TunedForBatches(bundle, precision, 1, 0) as engine:
+            found["by_the_kernels_for_batches"] = measured_alone(engine, bundle, rounds)
+    return found
 
 
 def jobs(

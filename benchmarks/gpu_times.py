@@ -49,18 +49,30 @@ class Timed:
 
 def measured(engine: TensorRT, bundle: Model, batch: int, rounds: int, every_ms: float) -> dict[str, Any]:
     """Return the times of requests of `batch` samples in ms, and the GPU's clock while it is busy."""
-    if batch > engine.most_samples:
-        raise EngineError(f"its profile ends at a batch of {engine.most_samples}")
-    with slots(engine, 2 * batch, bundle.manifest.input.shape) as pictures:
-        reference = engine.reference(pictures[0].copy()) if bundle.manifest.features else None
-        samples = [Sample(picture, reference) for picture in pictures]
-        batches = [samples[:batch], samples[batch:]]
+    with two_batches(engine, bundle, batch) as batches:
         return {
             **alone(engine, batches, rounds),
             "paced": paced(engine, batches, every_ms),
             "two_lanes_against_one": two_against_one(engine, batches, rounds),
             "under_load": under_load(engine, batches),
         }
+
+
+def measured_alone(engine: TensorRT, bundle: Model, rounds: int) -> dict[str, Any]:
+    """Return the times of requests of one sample."""
+    with two_batches(engine, bundle, 1) as batches:
+        return alone(engine, batches, rounds)
+
+
+@contextmanager
+def two_batches(engine: TensorRT, bundle: Model, batch: int) -> Iterator[list[list[Sample]]]:
+    """Yield two requests of `batch` samples. Raise EngineError if the engine does not take so many."""
+    if batch > engine.most_samples:
+        raise EngineError(f"its profile ends at a batch of {engine.most_samples}")
+    with slots(engine, 2 * batch, bundle.manifest.input.shape) as pictures:
+        reference = engine.reference(pictures[0].copy()) if bundle.manifest.features else None
+        samples = [Sample(picture, reference) for picture in pictures]
+        yield [samples[:batch], samples[batch:]]
 
 
 def alone(engine: TensorRT, batches: list[list[Sample]], rounds: int) -> dict[str, Any]:

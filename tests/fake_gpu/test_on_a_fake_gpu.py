@@ -49,6 +49,7 @@ def test_the_benchmark_for_a_gpu_runs(bench: Machine, tmp_path: Path) -> None:
         assert 0 < row["queueing"]["p50_ms"] < row["host_to_host"]["p50_ms"]
         assert (row["requests"], row["paced"]["requests"]) == (100, 200)
         assert row["copy_floor_ms"] > 0
+    assert ["by_the_kernels_for_batches" in row for row in told["engines"]] == [True, False]
     (start,), (flips,) = told["starts"], told["flips"]
     assert 0 < min(start["all_s"]) <= start["armed_s"]
     # All but one: the fake network's scores are far above the threshold, where the graph's are below.
