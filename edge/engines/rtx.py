@@ -29,7 +29,7 @@ class Kernels:
         self._kept = b""
 
     def context(self, rtx: Any, engine: Any) -> Any:
-        """Return a new execution context of the engine; None if the GPU's memory is too small."""
+        """Return a new execution context of the engine, without scratch memory; None if it cannot be made."""
         if self._config is None:
             self._configure(rtx, engine)
         return engine.create_execution_context(runtime_config=self._config)
@@ -41,6 +41,8 @@ class Kernels:
         )
         # The lanes capture graphs of their own.
         config.cuda_graph_strategy = rtx.CudaGraphStrategy.DISABLED
+        # The contexts of a lane share their scratch memory.
+        config.set_execution_context_allocation_strategy(rtx.ExecutionContextAllocationStrategy.USER_MANAGED)
         cache = config.create_runtime_cache()
         known = read_sealed(self._path, "compiling the kernels anew")
         # TensorRT-RTX itself checks that they are of this GPU, driver and version.

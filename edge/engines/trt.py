@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import traceback
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -18,7 +19,7 @@ from ..recipe import Runtime
 from .base import Image, Outputs, Reference, Sample, check_samples
 from .compiled import ENGINES, Compiled, fitting, kept, read_plan
 from .cuda import NON_BLOCKING, Pinned, driver_errors, driver_library, memory_left, open_device
-from .lanes import Binding, Features, Lane
+from .lanes import Binding, Features, Lane, laid_out
 from .rtx import Kernels, check_valid
 from .trt_library import check_installed, load_runtime, logger, nothing_collected, target
 from .warping import Warping
@@ -44,6 +45,7 @@ class TensorRT:
     def __enter__(self) -> TensorRT:
         with ExitStack() as opened, nothing_collected():
             device = opened.enter_context(open_device())
+            opened.push(_let_go)
             self._trt = load_runtime(self.runtime)
             self._logger = logger(self._trt)
             self._here = target(self.runtime, self._trt, device)
@@ -68,8 +70,14 @@ class TensorRT:
                 )
                 for _ in range(self.lanes)
             ]
+            self._warm()
             self._opened = opened.pop_all()
         return self
+
+    def _warm(self) -> None:
+        """Run every lane with each number of samples, and say once why it is slower than it could be."""
+        if any(whys := [lane.warm() for lane in self._lanes]):
+            _log.warning("%s: %s: its kernels are launched one by one", self.name, max(whys))
 
     def _plan(self, role: Role) -> tuple[_Plan, int]:
         """Load the engine for a role, judge or reference. Return it and how many samples it takes at once."""
@@ -134,6 +142,13 @@ class TensorRT:
         return on
 
 
+def _let_go(kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
+    """Free what failed functions had made, to which an error refers, while the GPU is still open."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
 class TensorRTRTX(TensorRT):
     """Runs engines of TensorRT-RTX. They are compiled without a GPU, and finished for the GPU when loaded."""
 
@@ -180,7 +195,7 @@ class _Plan:
             check_valid(trt, self._runtime, plan, self._name)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
-            raise self._error("cannot be loaded")
+            raise self.error("cannot be loaded")
         if graph is not None:
             self._fill_in(graph)
         self.inputs: dict[str, Binding] = {}
@@ -198,63 +213,73 @@ class _Plan:
         refitter = self._trt.Refitter(self._engine, self._logger)
         parser = self._trt.OnnxParserRefitter(refitter, self._logger)
         if not parser.refit_from_bytes(graph) or not refitter.refit_cuda_engine():
-            raise self._error("cannot be given its weights")
+            raise self.error("cannot be given its weights")
 
     def execution(self) -> _Execution:
         """Return the engine, ready to run on one lane. Raise EngineError if the GPU's memory is too small."""
+        cuda, nbytes = driver_library(), self._engine.device_memory_size_v2
+        try:
+            return _Execution(self, cuda.mem_alloc(max(nbytes, 1)))
+        except cuda.MemoryError as error:
+            raise EngineError(
+                f"{self._name} needs {nbytes / 2**20:.0f} MiB of scratch memory for a lane; {memory_left(cuda)}"
+            ) from error
+
+    def context(self, count: int, scratch: Any, stream: Any) -> Any:
+        """Return a new execution context for `count` samples, which computes in the memory `scratch`.
+
+        What has to be copied for its profile is queued on the stream.
+        """
         if self._kernels:
             context = self._kernels.context(self._trt, self._engine)
         else:
-            context = self._engine.create_execution_context()
+            managed = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
+            context = self._engine.create_execution_context(managed)
         if context is None:
-            needed = self._engine.device_memory_size_v2 / 2**20
-            raise self._error(
-                f"needs {needed:.0f} MiB of scratch memory for a lane; {memory_left(driver_library())}"
-            )
-        return _Execution(context, self.inputs, self._profile, self._error)
+            raise self.error(f"cannot be prepared for {count} samples")
+        context.set_device_memory(int(scratch), self._engine.device_memory_size_v2)
+        profile = self._profile(count)
+        # A context starts with the first profile.
+        if profile and not context.set_optimization_profile_async(profile, stream.handle):
+            raise self.error(f"does not take its profile {profile}")
+        for name, put in self.inputs.items():
+            if not context.set_input_shape(name, (count, *put.shape[1:])):
+                raise self.error(f"does not take {count} samples at once")
+        return context
 
     def _profile(self, count: int) -> int:
         """Return the number of the profile for `count` samples. Of two, the first is for one sample alone."""
         return 0 if count == 1 and self._alone else int(self._engine.num_optimization_profiles) - 1
 
-    def _error(self, what: str) -> EngineError:
+    def error(self, what: str) -> EngineError:
         return EngineError(f"{self._name} {what}: {self._logger.last_error or 'TensorRT does not say why'}")
 
 
 class _Execution:
-    """An engine that is ready to run on one lane. Each run sets only the shapes and addresses that changed."""
+    """An engine that is ready to run on one lane.
 
-    def __init__(
-        self, context: Any, inputs: Mapping[str, Binding], profile_of: Callable[[int], int], error: Any
-    ) -> None:
-        self._context, self._inputs, self._profile_of, self._error = context, inputs, profile_of, error
-        # A context starts with the first profile.
-        self._count, self._profile = 0, 0
-        self._addresses: dict[str, int] = {}
+    Each number of samples has a context of its own, since a graph of a context's run is valid only until the
+    context takes another shape. The contexts share scratch memory, since a lane runs one after the other. Both
+    are what NVIDIA advises for graphs (github.com/NVIDIA/TensorRT/issues/3798).
+    """
+
+    def __init__(self, plan: _Plan, scratch: Any) -> None:
+        self._plan, self._scratch = plan, scratch
+        self._contexts: dict[int, Any] = {}
+        # For each number of samples, the addresses that its context knows.
+        self._known: dict[int, dict[str, int]] = {}
 
     def enqueue(self, count: int, addresses: Mapping[str, int], stream: Any) -> None:
-        if count != self._count:
-            self._take_profile(self._profile_of(count), stream)
-            for name, put in self._inputs.items():
-                if not self._context.set_input_shape(name, (count, *put.shape[1:])):
-                    raise self._error(f"does not take {count} samples at once")
-            self._count = count
+        if count not in self._contexts:
+            self._contexts[count], self._known[count] = self._plan.context(count, self._scratch, stream), {}
+        context, known = self._contexts[count], self._known[count]
         for name, address in addresses.items():
-            if self._addresses.get(name) != address:
-                if not self._context.set_tensor_address(name, address):
-                    raise self._error(f"does not take {name} at {address:#x}")
-                self._addresses[name] = address
-        if not self._context.execute_async_v3(stream.handle):
-            raise self._error("cannot be run")
-
-    def _take_profile(self, profile: int, stream: Any) -> None:
-        """Use another profile of the engine. What has to be copied for it is queued on the stream."""
-        if profile == self._profile:
-            return
-        if not self._context.set_optimization_profile_async(profile, stream.handle):
-            raise self._error(f"does not take its profile {profile}")
-        self._profile = profile
-        self._addresses.clear()
+            if known.get(name) != address:
+                if not context.set_tensor_address(name, address):
+                    raise self._plan.error(f"does not take {name} at {address:#x}")
+                known[name] = address
+        if not context.execute_async_v3(stream.handle):
+            raise self._plan.error("cannot be run")
 
 
 class _References:
@@ -264,7 +289,8 @@ class _References:
         self._cuda = cuda = driver_library()
         self._execution, self._features = plan.execution(), {name: plan.outputs[name] for name in features}
         self._master = plan.inputs["master"]
-        self._nbytes = self._master.room + sum(feature.room for feature in self._features.values())
+        self._offsets, nbytes = laid_out(self._features, 1)
+        self._nbytes = self._master.room + nbytes
         # Device memory, released with the engine even where features in it are still referenced.
         self._memory: list[Any] = []
         # Addresses in that memory that no features use any more.
@@ -280,9 +306,7 @@ class _References:
                 self._memory.append(self._cuda.mem_alloc(self._nbytes))
                 self._free.append(int(self._memory[-1]))
             at = self._free.pop()
-            addresses, end = {}, at + self._master.room
-            for name, feature in self._features.items():
-                addresses[name], end = end, end + feature.room
+            addresses = {name: at + self._master.room + offset for name, offset in self._offsets.items()}
             self._cuda.memcpy_htod_async(at, np.ascontiguousarray(master), self._stream)
             self._execution.enqueue(1, {"master": at, **addresses}, self._stream)
             self._done.record(self._stream)

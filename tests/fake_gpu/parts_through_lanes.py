@@ -50,7 +50,10 @@ COUNTED = (
     "default_stream_work",
     "frees_while_busy",
     "allocations",
+    "host_allocations",
     "first_launches",
+    "launches",
+    "graph_launches",
 )
 
 

@@ -243,7 +243,9 @@ def test_the_next_input_is_on_its_way_before_a_result_is_waited_for(bench: Machi
     trace = tmp_path / "trace"
     run(bench.having(FAKE_CUDA_TRACE=trace), tmp_path, lanes=3, parts=30)
     queued, ahead = 0, []
-    for line in trace.read_text().splitlines():
+    lines = trace.read_text().splitlines()
+    warm = max(number for number, line in enumerate(lines) if line.startswith("synchronize-stream"))
+    for line in lines[warm:]:
         queued += line.startswith("HtoD")
         if line.startswith("synchronize-event"):
             ahead.append(queued - len(ahead))
@@ -274,18 +276,76 @@ def test_a_gpu_that_reads_host_memory_slowly_copies_the_region_first(
     assert in_place.grown["host_bytes_read_by_kernels"] > 100 * PIXELS // 2
 
 
-@pytest.mark.parametrize(("kind", "frames"), [(JUDGING, False), (COMPARING, False), (COMPARING, True)])
-def test_a_gpu_that_shares_its_memory_reads_pictures_where_they_are(
-    bench: Machine, tmp_path: Path, kind: str, frames: bool
+@pytest.mark.parametrize("kind", [JUDGING, COMPARING])
+@pytest.mark.parametrize("uncapturable", [False, True], ids=["graph", "no graph"])
+def test_a_gpu_that_shares_its_memory_reads_pictures_where_they_are_if_no_graph_does(
+    bench: Machine, tmp_path: Path, kind: str, uncapturable: bool
 ) -> None:
-    """On a Jetson no picture is copied if its GPU reads the slot as fast.
-
-    Where it warps frames, each of the two lanes copies its mask once, and copies of the first frame are timed.
-    """
-    told = run(integrated(bench, copying=False), tmp_path, kind, frames=frames)
+    """A graph reads one place, so on a Jetson each picture is copied there; other runs read it in its slot."""
+    here = integrated(bench, copying=False)
+    told = run(here, tmp_path, kind, plan={"uncapturable": uncapturable})
     assert (told.error, told.wrong, told.right) == ("", [], 1000)
-    masters, timed = 3 * PIXELS if kind == COMPARING else 0, 3 * ROWS * (64 + 2 * 64)
-    assert told.grown["host_to_device_bytes"] == masters + (2 * PIXELS + timed if frames else 0)
+    assert told.grown["host_to_device_bytes"] == (
+        (3 * PIXELS if kind == COMPARING else 0) + (0 if uncapturable else 1000 * PIXELS)
+    )
+    assert told.grown["graph_launches"] == (0 if uncapturable else 1000)
+    assert told.live == {}
+
+
+def test_a_gpu_that_shares_its_memory_warps_frames_where_they_are(bench: Machine, tmp_path: Path) -> None:
+    """On a Jetson no frame is copied if its GPU reads the slot as fast.
+
+    Each of the two lanes copies its mask once, and copies of the first frame are timed.
+    """
+    told = run(integrated(bench, copying=False), tmp_path, COMPARING, frames=True)
+    assert (told.error, told.wrong, told.right) == ("", [], 1000)
+    assert told.grown["host_to_device_bytes"] == 3 * PIXELS + 2 * PIXELS + 3 * ROWS * (64 + 2 * 64)
+    assert told.live == {}
+
+
+@pytest.mark.parametrize(("kind", "batch"), [(JUDGING, 1), (JUDGING, 4), (COMPARING, 1), (COMPARING, 3)])
+@pytest.mark.parametrize("order", ["late", "shuffled"])
+def test_a_part_s_network_is_launched_by_one_call(
+    bench: Machine, tmp_path: Path, kind: str, batch: int, order: str
+) -> None:
+    """Each batch is one launch of a graph of its size, and no part is the first to run anything."""
+    told = run(bench.having(**ORDERS[order]), tmp_path, kind, batch=batch, parts=200, views=1)
+    assert (told.error, told.wrong, told.right) == ("", [], 200)
+    of_a_master = int(kind == COMPARING)
+    assert told.grown["graph_launches"] == told.calls["cuEventSynchronize"] - of_a_master
+    assert told.grown["launches"] == {JUDGING: 0, COMPARING: 4}[kind]  # of its features
+    if kind == JUDGING:
+        assert [told.grown[name] for name in ("first_launches", "allocations", "host_allocations")] == [0] * 3
+    assert told.live == {}
+
+
+SIX = ("MemcpyDtoHAsync_v2", "LaunchKernel", "GraphLaunch", "EventRecord", "EventSynchronize")
+
+
+@pytest.mark.parametrize("frames", [True, False])
+def test_a_part_takes_six_calls_of_the_driver(bench: Machine, tmp_path: Path, frames: bool) -> None:
+    """Copy in, warp, network, copy out, the event's record and the wait for it; no warp for a picture."""
+    told = run(bench, tmp_path, parts=100, frames=frames, warms=True)
+    assert (told.error, told.wrong, told.right) == ("", [], 100)
+    copied = "Memcpy2DAsync_v2" if frames else "MemcpyHtoDAsync_v2"
+    assert told.calls == {f"cu{name}": 100 for name in (copied, *SIX) if frames or name != "LaunchKernel"}
+
+
+@pytest.mark.parametrize(("views", "copies"), [(1, 2), (3, 200)], ids=["one view", "views in turn"])
+def test_a_master_s_features_are_copied_to_a_lane_once_and_by_one_call(
+    bench: Machine, tmp_path: Path, views: int, copies: int
+) -> None:
+    """A graph reads one place, so a lane copies the features there, unless they are those of its last part."""
+    told = run(bench, tmp_path, COMPARING, parts=200, views=views)
+    assert (told.error, told.wrong, told.right) == ("", [], 200)
+    assert 1 <= told.calls["cuMemcpyDtoDAsync_v2"] <= copies
+
+
+def test_a_network_that_cannot_be_recorded_runs_all_the_same(bench: Machine, tmp_path: Path) -> None:
+    """Its kernels are launched one by one, with the same results."""
+    told = run(bench, tmp_path, COMPARING, batch=3, plan={"uncapturable": True})
+    assert (told.error, told.wrong, told.right) == ("", [], 1000)
+    assert told.grown["graph_launches"] == 0
     assert told.live == {}
 
 
@@ -532,12 +592,20 @@ OUTPUTS = "self._cuda.mem_alloc(nbytes)"
 RECORDED = "            self._done.record(self._stream)"
 WAITED = "                self._done.synchronize()"
 MADE = "            self._done.synchronize()\n        features"
-PLACE = "if self._addresses.get(name) != address"
+BROUGHT = "(brought and brought() is kept)"
+LAUNCHED = "self._graphs[count].launch(self._stream)"
+CONTEXT = "            if count not in self._contexts:\n"
+SHARED = """        if self._contexts and count not in self._contexts:
+            self._contexts[count], self._known[count] = self._contexts[1], self._known[1]
+            for name, put in self._plan.inputs.items():
+                self._contexts[1].set_input_shape(name, (count, *put.shape[1:]))
+"""
 LET_GO = "\n            self._samples = tuple(Sample(sample.image) for sample in self._samples)"
 SHUFFLED = {"order": "shuffled"}  # else late
 MASTERS = {"kind": COMPARING, "views": 5}
 BATCHES = {"batch": 3}
 FRAMES, JUDGES = {"frames": True, "parts": 100}, {"judges": 3}
+JETSON = {"integrated": True}
 FAULTS = {  # file, what it says, what it is made to say, and where that shows
     "the event is not waited for": (LANES, WAITED, "                pass", {}),
     "the event is not recorded": (LANES, RECORDED, "            pass", {}),
@@ -613,22 +681,86 @@ FAULTS = {  # file, what it says, what it is made to say, and where that shows
         "at = start",
         BATCHES,
     ),
-    "features of the master before": (TRT, PLACE, "if name not in self._addresses", MASTERS),
+    "features of the master before": (LANES, BROUGHT, "brought", MASTERS),
+    "features of the sample before": (LANES, "+ number * put.nbytes, kept", ", kept", MASTERS | BATCHES),
+    "one feature of several": (
+        LANES,
+        "kept.addresses[first], self._features_nbytes",
+        "kept.addresses[first], 256",
+        MASTERS,
+    ),
+    "one context for all numbers of samples": (TRT, CONTEXT[4:], SHARED + CONTEXT[4:], BATCHES),
+    "pictures read where the graph does not": (LANES, " and 1 not in self._graphs", "", JETSON),
     "features let go while in use": (LANES, RECORDED, RECORDED + LET_GO, MASTERS | BATCHES),
     "features used before they are made": (TRT, MADE, "        features", MASTERS),
 }
+
+
+def copy_of_edge(folder: Path, file: str, right: str, wrong: str) -> None:
+    """Copy `edge` into a folder, and make one of its files say something else."""
+    copy = folder / "edge"
+    shutil.copytree(Path(edge.__file__).parent, copy, ignore=shutil.ignore_patterns("demo", "__pycache__"))
+    source = (copy / file).read_text()
+    assert source.count(right) == 1, f"{file} does not say {right!r} just once"
+    (copy / file).write_text(source.replace(right, wrong))
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_in_the_lanes_shows(bench: Machine, tmp_path: Path, fault: str) -> None:
     """This proves the fake: with any of these faults in a copy of `edge`, parts get results of others."""
     file, right, wrong, shown = FAULTS[fault]
-    copy = tmp_path / "edge"
-    shutil.copytree(Path(edge.__file__).parent, copy, ignore=shutil.ignore_patterns("demo", "__pycache__"))
-    source = (copy / file).read_text()
-    assert source.count(right) == 1, f"{file} does not say {right!r} just once"
-    (copy / file).write_text(source.replace(right, wrong))
+    copy_of_edge(tmp_path, file, right, wrong)
     asked = {"order": "late", "kind": JUDGING, "masters_kept": 1, **shown}
-    faulty = bench.taking(tmp_path).having(**ORDERS[asked.pop("order")])
+    integrated = {"FAKE_CUDA_INTEGRATED": 1} if asked.pop("integrated", False) else {}
+    faulty = bench.taking(tmp_path).having(**ORDERS[asked.pop("order")], **integrated)
     told = run(faulty, tmp_path, **asked)
     assert told.wrong
+
+
+WARMED = "range(1, self._batch + 1)"
+WASTES = {  # file, what it says, what it is made to say, what is counted, and of which parts
+    "no lane is warmed": (TRT, "            self._warm()\n", "", "first_launches", {}),
+    "one lane is warmed": (TRT, "in self._lanes]):", "in self._lanes[:1]]):", "launches", {}),
+    "one number of samples is warmed": (LANES, WARMED, "range(1, 2)", "first_launches", BATCHES),
+    "no graph is recorded": (LANES, "why = why or self._record(count, plain)", "pass", "launches", {}),
+    "features are copied for each part": (
+        LANES,
+        BROUGHT,
+        "False",
+        "cuMemcpyDtoDAsync_v2",
+        MASTERS | {"views": 1},
+    ),
+}
+
+
+@pytest.mark.parametrize("waste", WASTES)
+def test_a_waste_in_the_lanes_is_counted(bench: Machine, tmp_path: Path, waste: str) -> None:
+    """Results stay right, so only the counters show that parts pay for what could be done before or once."""
+    file, right, wrong, counter, asked = WASTES[waste]
+    (tmp_path / "wasteful").mkdir()
+    copy_of_edge(tmp_path / "wasteful", file, right, wrong)
+    found = []
+    for packages in ((), (tmp_path / "wasteful",)):
+        told = run(bench.taking(*packages), tmp_path, **{"kind": JUDGING, "parts": 100, **asked})
+        assert (told.error, told.wrong, told.right) == ("", [], 100)
+        found.append((told.grown | told.calls).get(counter, 0))
+    assert found[1] > found[0] + 1
+
+
+WRONG_GRAPHS = {
+    "on the default stream": (
+        "engines/graph.py",
+        "cuGraphLaunch(self._handle, ctypes.c_void_p(stream.handle))",
+        "cuGraphLaunch(self._handle, ctypes.c_void_p(0))",
+    ),
+    "of one sample": (LANES, LAUNCHED, "self._graphs[1].launch(self._stream)"),
+}
+
+
+@pytest.mark.parametrize("fault", WRONG_GRAPHS)
+def test_a_graph_that_gives_other_outputs_is_not_used(bench: Machine, tmp_path: Path, fault: str) -> None:
+    """Each graph is compared with a plain run before parts come; if it differs, parts get the plain run's."""
+    copy_of_edge(tmp_path, *WRONG_GRAPHS[fault])
+    told = run(bench.taking(tmp_path), tmp_path, COMPARING, batch=3, parts=200)
+    assert (told.error, told.wrong, told.right) == ("", [], 200)
+    assert told.grown["launches"] > 200

@@ -43,7 +43,6 @@ VARIABLES: dict[str, dict[str, str]] = {
         "self._runtime": "Runtime",
         "self._engine": "ICudaEngine",
         "context": "IExecutionContext",
-        "self._context": "IExecutionContext",
         "refitter": "Refitter",
         "parser": "OnnxParserRefitter",
     },
@@ -260,6 +259,8 @@ def test_the_uses_are_found_in_the_code(used: dict[str, Names], alone: dict[str,
         ("IExecutionContext.execute_async_v3", 1, ()),
         ("IProgressMonitor.phase_start", 3, ()),
         ("ICudaEngine.create_execution_context", 0, ("runtime_config",)),
+        ("ICudaEngine.create_execution_context", 1, ()),
+        ("IExecutionContext.set_device_memory", 2, ()),
         ("Runtime.get_engine_validity", 1, ()),
     ):
         assert (tuple(name.split(".")), count, keywords) in calls(used) | calls(alone)
