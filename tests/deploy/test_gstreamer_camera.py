@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lines import until
 
 from edge import recipe
 from edge.errors import SourceError
@@ -42,16 +43,22 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
+def listens(port: int) -> bool:
+    """Whether a socket listens on this port. The kernel is asked, since the camera would notice a connection."""
+    return any(
+        place.endswith(f":{port:04X}") and state == "0A"
+        for _, place, _, state, *_ in map(str.split, Path("/proc/net/tcp").read_text().splitlines()[1:])
+    )
+
+
 @contextmanager
 def sent(pipeline: str) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     """Run the unit's command; yield the address for the recipe, and the process."""
     port = free_port()
     camera = subprocess.Popen(command(pipeline, port), stderr=subprocess.PIPE)
     try:
-        while camera.poll() is None:
-            with socket.socket() as knock:
-                if not knock.connect_ex(("127.0.0.1", port)):
-                    break
+        until(lambda: listens(port) or camera.poll() is not None, "the camera listens")
+        assert camera.poll() is None, camera.communicate()[1]
         yield f"tcp://127.0.0.1:{port}", camera
     finally:
         camera.kill()
@@ -70,8 +77,8 @@ def still(frame: np.ndarray, form: str, folder: Path) -> str:
     return f"filesrc location={folder}/frame.raw ! {parsed} ! {timed}"
 
 
-def section(address: str, color: str) -> recipe.Video:
-    return recipe.Video(address=address, width=WIDTH, height=HEIGHT, color=color, newest=True)
+def section(address: str, color: str, width: int = WIDTH, height: int = HEIGHT) -> recipe.Video:
+    return recipe.Video(address=address, width=width, height=height, color=color, newest=True)
 
 
 def read(source, out: np.ndarray) -> np.ndarray:
@@ -89,7 +96,7 @@ def read_all(source, out: np.ndarray) -> None:
 @needs_gstreamer
 @each_color
 def test_the_frames_come_as_the_camera_saw_them(color, form, tmp_path):
-    """Every pixel of every frame is as it was, for a line that connects in the middle, and for the next one."""
+    """Every pixel of every frame is as it was, for the first line and for one that connects after it."""
     shape = (HEIGHT, WIDTH) if color == "gray" else (HEIGHT, WIDTH, 3)
     frame = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
     out = np.empty(shape, np.uint8)
@@ -97,6 +104,22 @@ def test_the_frames_come_as_the_camera_saw_them(color, form, tmp_path):
         for _ in range(2):
             with open_source(section(address, color)) as source:
                 assert all(np.array_equal(read(source, out), frame) for _ in range(10))
+
+
+@needs_gstreamer
+def test_a_line_may_connect_while_a_frame_is_sent(tmp_path):
+    """Whoever connects, at any moment, gets the stream's head and then the beginning of a frame's cluster."""
+    frame = np.random.default_rng(2).integers(0, 256, (1080, 1920), np.uint8)
+    with sent(still(frame, "GRAY8", tmp_path)) as (address, _):
+        port = int(address.rpartition(":")[2])
+        for _ in range(10):
+            with (
+                socket.create_connection(("127.0.0.1", port), timeout=10) as line,
+                line.makefile("rb") as stream,
+            ):
+                head = stream.read(1000)
+            assert head.startswith(bytes.fromhex("1a45dfa3"))  # EBML
+            assert bytes.fromhex("1f43b675") in head  # a cluster; the frames are noise
 
 
 @needs_gstreamer
@@ -121,12 +144,12 @@ def test_a_line_that_stops_reading_fills_no_memory(tmp_path):
     with sent(still(frame, "GRAY8", tmp_path)) as (address, _):
         host, port = address.removeprefix("tcp://").split(":")
         with socket.create_connection((host, int(port))) as idle:
-            wide = recipe.Video(address=address, width=WIDTH * 8, height=HEIGHT * 8, color="gray", newest=True)
+            wide = section(address, "gray", WIDTH * 8, HEIGHT * 8)
             with open_source(wide) as source:
-                for _ in range(200):
+                for _ in range(150):
                     assert source.wait(5.0) is not None
             idle.settimeout(10)
-            received, sent_to_others = 0, 200 * frame.nbytes
+            received, sent_to_others = 0, 150 * frame.nbytes
             while received < sent_to_others and (data := idle.recv(1 << 20)):
                 received += len(data)
     assert received < sent_to_others
