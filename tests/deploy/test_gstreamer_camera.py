@@ -44,7 +44,7 @@ def free_port() -> int:
 
 
 def listens(port: int) -> bool:
-    """Whether a socket listens on this port. The kernel is asked, since the camera would notice a connection."""
+    """Whether a socket listens on this port. The kernel says it, as the camera would notice a connection."""
     return any(
         place.endswith(f":{port:04X}") and state == "0A"
         for _, place, _, state, *_ in map(str.split, Path("/proc/net/tcp").read_text().splitlines()[1:])
