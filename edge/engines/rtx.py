@@ -36,6 +36,11 @@ class Kernels:
 
     def _configure(self, rtx: Any, engine: Any) -> None:
         config = engine.create_runtime_config()
+        cache = config and config.create_runtime_cache()
+        if cache is None:
+            raise EngineError(
+                f"{self._path}: tensorrt_rtx makes no runtime cache: see its messages above"
+            )
         config.dynamic_shapes_kernel_specialization_strategy = (
             rtx.DynamicShapesKernelSpecializationStrategy.EAGER
         )
@@ -43,7 +48,6 @@ class Kernels:
         config.cuda_graph_strategy = rtx.CudaGraphStrategy.DISABLED
         # The contexts of a lane share their scratch memory.
         config.set_execution_context_allocation_strategy(rtx.ExecutionContextAllocationStrategy.USER_MANAGED)
-        cache = config.create_runtime_cache()
         known = read_sealed(self._path, "compiling the kernels anew")
         # TensorRT-RTX itself checks that they are of this GPU, driver and version.
         if known and not cache.deserialize(known):
@@ -57,8 +61,10 @@ class Kernels:
         """Write the kernels to the file if there are new ones, so that the next start compiles nothing."""
         if self._cache is None:
             return
-        compiled = bytes(self._cache.serialize())
-        if compiled != self._kept:
+        memory = self._cache.serialize()
+        if memory is None:
+            _log.warning("%s: tensorrt_rtx gives no kernels: the next start compiles them again", self._path)
+        elif (compiled := bytes(memory)) != self._kept:
             write_sealed(self._path, compiled, "the next start compiles the kernels again")
             self._kept = compiled
 

@@ -102,7 +102,10 @@ FAULTS = {  # what edge/engines/rtx.py says, and what it is made to say
     "kernels compiled in the background": (EAGER, EAGER.replace("EAGER", "LAZY")),
     "kernels never compiled": (EAGER, EAGER.replace("EAGER", "NONE")),
     "a context without the configuration": ("runtime_config=self._config", ""),
-    "kernels that are not kept": ("        compiled = bytes(", "        return\n        compiled = bytes("),
+    "kernels that are not kept": (
+        "        memory = self._cache",
+        "        return\n        memory = self._cache",
+    ),
     "kernels that are not used": ("config.set_runtime_cache(cache)", "True"),
     "a plan that is not checked": ("validity == rtx.EngineValidity.INVALID", "False"),
 }
