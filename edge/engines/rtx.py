@@ -38,9 +38,7 @@ class Kernels:
         config = engine.create_runtime_config()
         cache = config and config.create_runtime_cache()
         if cache is None:
-            raise EngineError(
-                f"{self._path}: tensorrt_rtx makes no runtime cache: see its messages above"
-            )
+            raise EngineError(f"{self._path}: tensorrt_rtx makes no runtime cache: see its messages above")
         config.dynamic_shapes_kernel_specialization_strategy = (
             rtx.DynamicShapesKernelSpecializationStrategy.EAGER
         )

@@ -162,8 +162,14 @@ class TensorRTRTX(TensorRT):
         self._kernels_kept.append(Kernels(self._bundle.folder / ENGINES / engine.kernels))
         return self._kernels_kept[-1]
 
+    def _warm(self) -> None:
+        super()._warm()
+        # By now they are compiled for every number of samples.
+        for kernels in self._kernels_kept:
+            kernels.keep()
+
     def __exit__(self, kind: type[BaseException] | None = None, *rest: object) -> None:
-        # A lost GPU answers nothing any more.
+        # Those for masters are compiled with the first one. A lost GPU answers nothing any more.
         if kind is None:
             for kernels in self._kernels_kept:
                 kernels.keep()
@@ -237,7 +243,6 @@ class _Plan:
             context = self._engine.create_execution_context(managed)
         if context is None:
             raise self.error(f"cannot be prepared for {count} samples")
-        context.set_device_memory(int(scratch), self._engine.device_memory_size_v2)
         profile = self._profile(count)
         # A context starts with the first profile.
         if profile and not context.set_optimization_profile_async(profile, stream.handle):
@@ -245,6 +250,7 @@ class _Plan:
         for name, put in self.inputs.items():
             if not context.set_input_shape(name, (count, *put.shape[1:])):
                 raise self.error(f"does not take {count} samples at once")
+        context.set_device_memory(int(scratch), self._engine.device_memory_size_v2)
         return context
 
     def _profile(self, count: int) -> int:

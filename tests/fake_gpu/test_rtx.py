@@ -49,6 +49,24 @@ def test_kernels_are_compiled_once(bench: Machine, tmp_path: Path) -> None:
     assert not list((bundle / ENGINES).glob("*.part"))
 
 
+KILLED = """
+import os, sys
+from pathlib import Path
+from edge.bundle import read_bundle
+from edge.engines.trt import TensorRTRTX
+
+TensorRTRTX(read_bundle(Path(sys.argv[1])), "fp32", 2, 0).__enter__()
+os._exit(0)
+"""
+
+
+def test_kernels_are_kept_before_the_first_part(bench: Machine, tmp_path: Path) -> None:
+    """A process that is killed later has not compiled them for itself alone."""
+    bundle = bundle_of(tmp_path)
+    assert bench.run(KILLED, str(bundle)).returncode == 0
+    assert bench.ask(RUNS, str(bundle)) == {"wrong": [], "compiled": 0, "error": ""}
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
