@@ -112,8 +112,8 @@ def main(folder: Path, lanes: int, parts: int, period_ns: int) -> Told:
         ring = Ring.create(path, slots=lanes + 1, frame=FRAME[0] * FRAME[1], tensors=[image], outputs=[outputs])
         infer = Infer(ring, [engine_of(engine, 0, task, bundle.manifest)], FRAME)
         line, step = Line(task, ring, infer, bundle.manifest, report), Timed(infer)
-        for launches in [_alone(infer, line) for _ in range(2 * lanes)]:  # the first runs of a lane do more
-            fake.set_costs(copy_in=COPY_NS, kernel=COPY_NS / launches)
+        for kernels in [_alone(infer, line) for _ in range(2 * lanes)]:  # the first runs of a lane do more
+            fake.set_costs(copy_in=COPY_NS, kernel=COPY_NS / kernels)
         gaps = np.random.default_rng(0).exponential(period_ns, parts)
         begin_ns = fake.now_ns()
         arrived_ns = [begin_ns] * line.started + [begin_ns + round(at) for at in np.cumsum(gaps)]
@@ -135,12 +135,12 @@ def main(folder: Path, lanes: int, parts: int, period_ns: int) -> Told:
 
 
 def _alone(infer: Infer, line: Line) -> int:
-    """Judge a part, and return how many kernels its network launches."""
-    before = fake.count("launches")
+    """Judge a part, and return how many kernels its network runs."""
+    before = fake.count("kernels")
     assert not infer.start([line.enter()])
     for outcome in infer.finish():
         line.check(outcome)
-    return fake.count("launches") - before
+    return fake.count("kernels") - before
 
 
 if __name__ == "__main__":

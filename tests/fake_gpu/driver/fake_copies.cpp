@@ -17,7 +17,7 @@ void copy_rows(void *to, const void *from, const Rows &rows) {
 }
 
 Operation copying(Engine engine, const char *kind, const Rows &rows, std::function<void()> run) {
-  return {std::move(run), engine, cost_of_copy(kind, rows.total())};
+  return {std::move(run), engine, [kind, bytes = rows.total()] { return cost_of_copy(kind, bytes); }};
 }
 
 // From pinned memory the bytes are read when the copy runs; from other memory they are taken at once.

@@ -61,7 +61,7 @@ CUresult cuGraphLaunch(CUgraphExec handle, CUstream on) {
     ++counted["graph_launches"];
     launched(executable->launched);
     if (executable->last && executable->last->stream != stream)
-      enqueue(stream, {[] {}, Engine::none, 0, executable->last});
+      enqueue(stream, {[] {}, Engine::none, nullptr, executable->last});
     for (const Operation &operation : executable->work) enqueue(stream, operation);
     executable->last = mark(stream);
     return let_time_pass(), lost;

@@ -55,7 +55,7 @@ CUresult cuStreamWaitEvent(CUstream handle, CUevent event, unsigned) {
       return spoil(stream->capture, CUDA_ERROR_STREAM_CAPTURE_ISOLATION);
     if (waited_for->captured && !stream->capture) return of_a_capture(waited_for);  // no capture of two streams here
     if (stream->capture || !waited_for->last) return CUDA_SUCCESS;
-    return enqueue(stream, {[] {}, Engine::none, 0, waited_for->last});
+    return enqueue(stream, {[] {}, Engine::none, nullptr, waited_for->last});
   });
 }
 
@@ -164,11 +164,13 @@ CUresult cuLaunchKernel(CUfunction handle, unsigned gx, unsigned gy, unsigned gz
     if (!queue->capture) launched(function.launched);
     trace("launch", queue, function.name);
     const auto run = [function, values, gx, gy, gz, bx, by, bz]() mutable {
+      ++counted["kernels"];
       std::vector<void *> each;
       for (size_t offset : offsets_of(function.sizes)) each.push_back(&values[0] + offset);
       function.run(each.data(), gx, gy, gz, bx, by, bz);
     };
-    return enqueue(queue, {run, Engine::compute, static_cast<int64_t>(cost("kernel", function.name))});
+    const auto costs = [name = function.name] { return static_cast<int64_t>(cost("kernel", name)); };
+    return enqueue(queue, {run, Engine::compute, costs});
   });
 }
 }

@@ -30,8 +30,9 @@ struct Mark {
 struct Operation {
   std::function<void()> run;
   Engine engine = Engine::none;
-  int64_t cost_ns = 0;
+  std::function<int64_t()> cost{};  // asked when the device is given it; null: it takes no time
   std::shared_ptr<Mark> after;  // it does not start before this place is reached; null: it need not wait
+  int64_t cost_ns = 0;
   int64_t queued_ns = 0;
   long number = 0;  // in the order in which the host queued them
 };
@@ -190,6 +191,7 @@ inline void let_time_pass() {
 inline void give(Stream *stream, Operation operation) {
   static long number = 0;
   operation.queued_ns = host_ns, operation.number = ++number;
+  if (virtual_time && operation.cost) operation.cost_ns = operation.cost();
   stream->queue.push_back(std::move(operation));
 }
 
