@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EngineError
-from ..image.warp import Warp
+from ..image.warp import Box, Warp
 from ..manifest import ModelManifest, Precision
 from ..tiles import MOST_TILES
 
@@ -31,7 +31,7 @@ class Region:
 
     def __init__(self, *warps: Warp) -> None:
         """Without `warps`, it is empty. Each engine that reads the frame must be made known by `add`."""
-        self.left = self.top = self.right = self.bottom = 0
+        self.box = self.reach = (0, 0, 0, 0)  # left, top, right, bottom in the frame; `reach`: for any part
         self.readers = 0  # engines
         self.copy: Any = None  # the first reader's copy in the GPU's memory
         for warp in warps:
@@ -39,12 +39,14 @@ class Region:
 
     def add(self, warp: Warp) -> None:
         """Extend the region by the pixels that the warp of one more engine reads."""
-        left, top, right, bottom = warp.reads
-        if self.readers:
-            left, top = min(left, self.left), min(top, self.top)
-            right, bottom = max(right, self.right), max(bottom, self.bottom)
-        self.left, self.top, self.right, self.bottom = left, top, right, bottom
+        self.box = _union(self.box, warp.reads) if self.readers else warp.reads
+        self.reach = _union(self.reach, warp.reach) if self.readers else warp.reach
         self.readers += 1
+
+
+def _union(one: Box, other: Box) -> Box:
+    """Return the smallest box that holds both."""
+    return min(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), max(one[3], other[3])
 
 
 @dataclass(frozen=True, eq=False)

@@ -113,20 +113,21 @@ class Warping:
 
     def _copy(self, frame: Image, region: Region, stream: Any) -> _Copy:
         """Queue one copy of a frame's region to the GPU."""
-        pixel, rows = frame.nbytes // (frame.shape[0] * frame.shape[1]), region.bottom - region.top
-        width = (region.right - region.left) * pixel
-        pitch = -(-width // ALIGNMENT) * ALIGNMENT
-        number = self._room(pitch * rows)
+        (left, top, right, bottom), pixel = region.box, frame.nbytes // (frame.shape[0] * frame.shape[1])
+        # Memory for the region of any part, so that each finds room where another was.
+        first, highest, end, lowest = region.reach
+        number = self._room(_pitch((end - first) * pixel) * (lowest - highest))
         memory, _, done = self._memory[number]
         copy = self._cuda.Memcpy2D()
         copy.set_src_host(frame)
-        copy.src_pitch, copy.src_x_in_bytes, copy.src_y = frame.strides[0], region.left * pixel, region.top
+        copy.src_pitch, copy.src_x_in_bytes, copy.src_y = frame.strides[0], left * pixel, top
         copy.set_dst_device(memory)
-        copy.dst_pitch, copy.width_in_bytes, copy.height = pitch, width, rows
+        copy.width_in_bytes, copy.height = (right - left) * pixel, bottom - top
+        copy.dst_pitch = pitch = _pitch(copy.width_in_bytes)
         copy(stream)
         if region.readers > 1:
             done.record(stream)
-        made = _Copy(int(memory) - region.top * pitch - region.left * pixel, pitch, stream, done)
+        made = _Copy(int(memory) - top * pitch - left * pixel, pitch, stream, done)
         weakref.finalize(made, self._free.append, number).atexit = False
         return made
 
@@ -139,3 +140,8 @@ class Warping:
         event = self._cuda.Event(self._cuda.event_flags.DISABLE_TIMING)
         self._memory.append((self._cuda.mem_alloc(nbytes), nbytes, event))
         return len(self._memory) - 1
+
+
+def _pitch(width: int) -> int:
+    """Return the bytes from one row to the next for rows of `width` bytes."""
+    return -(-width // ALIGNMENT) * ALIGNMENT

@@ -17,6 +17,7 @@ from .picture import Image, demosaiced, demosaiced_grey, grey
 
 Matrix = NDArray[np.float64]
 ToFrame = tuple[float, float, float, float, float, float]
+Box = tuple[int, int, int, int]
 
 #: The kernel's numbers for colours. A raw frame is named by its first 2x2 pixels, row by row.
 _SOURCES = ("gray", "bgr", "rggb", "grbg", "gbrg", "bggr")
@@ -26,6 +27,8 @@ _BLOCK = (32, 8, 1)
 _AREA_FROM = 1.5
 #: Margin around the crop from which a shifted part may still be sampled.
 _MARGIN_PX = 64
+#: A place computed in float32 is less than this far from the same place computed in float64.
+_ASIDE_PX = 1 / 16
 #: A warp this close to a whole-pixel shift copies the pixels unchanged.
 _EXACT_PX = 0.02
 #: The level of pixels that are ignored, in all channels; warp.cu paints the same.
@@ -81,19 +84,40 @@ class Warp:
             np.copyto(out, np.uint8(FLAT), where=self.ignored)
 
     @property
-    def reads(self) -> tuple[int, int, int, int]:
+    def reads(self) -> Box:
         """The left, top, right and bottom of the frame's pixels that are read; right and bottom are not.
 
-        They are those of `region` and, in a raw frame, the neighbours that give their missing colours.
+        In a raw frame, these include the neighbours that give the missing colours.
         """
+        whole = self._shift() is not None
+        right, bottom = self.input[1] - 1, self.input[0] - 1
+        corners = self.matrix @ np.array([[0, right, 0, right], [0, 0, bottom, bottom], [1, 1, 1, 1]])
+        spans = []
+        for places, size, cells in zip(corners, self.region[2:], self.picture, strict=True):
+            # A place between two pixels is read from both. In float32, the place may lie a little aside.
+            aside = 0 if whole else _ASIDE_PX
+            first, last = math.floor(places.min() - aside), math.floor(places.max() + aside) + (not whole)
+            # Places outside are read from the edge, if not from what lies under the picture.
+            first, last = (min(max(place, 0), cells - 1) for place in (first, last))
+            spans.append((first * size // cells, -(-(last + 1) * size // cells)))
+        (left, right), (top, bottom) = spans
+        x, y = self.region[:2]
+        return self._with_neighbours(x + left, y + top, x + right, y + bottom)
+
+    @property
+    def reach(self) -> Box:
+        """What `reads` would be if the part lay as far off as it may."""
         x, y, width, height = self.region
+        return self._with_neighbours(x, y, x + width, y + height)
+
+    def _with_neighbours(self, left: int, top: int, right: int, bottom: int) -> Box:
+        """Return a box of the frame, extended in a raw frame by the pixels that give the missing colours."""
         if self.source == "gray" or self.source == "bgr":
-            return x, y, x + width, y + height
-        (left, right), (top, bottom) = (
-            # A pixel at the frame's edge is copied from its inner neighbour, which has neighbours of its own.
-            (_inner(start, side) - 1, _inner(start + length - 1, side) + 2)
-            for start, length, side in ((x, width, self.frame[1]), (y, height, self.frame[0]))
-        )
+            return left, top, right, bottom
+        height, width = self.frame[:2]
+        # A pixel at the frame's edge is copied from its inner neighbour, which has neighbours of its own.
+        left, right = _inner(left, width) - 1, _inner(right - 1, width) + 2
+        top, bottom = _inner(top, height) - 1, _inner(bottom - 1, height) + 2
         return left, top, right, bottom
 
     def window(self, top: int, left: int, height: int, width: int) -> Warp:

@@ -37,6 +37,7 @@ FRAME = (240, 210)
 #: Of the frame, for the first judge; each further one looks APART pixels further right. Whole pixels are
 #: copied, so results can be told exactly.
 CROP, APART = (70, 80, 64, 64), 5
+MARGIN = 64  # around the crop, in which a part may lie
 INPUT = Input(to_frame=(1, 0, 0, 0, 1, 0), registration_px=0.0)
 COUNTED = (
     "context_synchronisations",
@@ -79,6 +80,7 @@ class Report(msgspec.Struct):
     wrong: list[int] = []  # parts that were told another's result, or nobody's
     unknown: dict[int, str] = {}  # parts that were told why they cannot be judged
     in_flight: int = 0  # parts that were told nothing
+    read_bytes: int = 0  # of the parts' frames, by their judges, each once
     error: str = ""
     grown: dict[str, int] = {}  # how far each counter went from the first part to the last
     calls: dict[str, int] = {}  # of the driver in that time, by function
@@ -179,8 +181,26 @@ class Line:
         right, down = self.dice.integers(-80, 81, 2)  # some of it beyond what is read of the frame
         pose = np.array([[1.0, 0, right], [0, 1, down]])
         warps = self.warps[entry] = [warper.warp(FRAME, pose) for warper in self.warpers]
+        self.report.read_bytes += self.read_pixels(int(right), int(down))
         left = [Input(to_frame=warp.to_frame, registration_px=0.0, in_slot=False) for warp in warps]
         return Tensor(part=part, inputs=tuple(left), done_ns={})
+
+    def read_pixels(self, right: int, down: int) -> int:
+        """Return the pixels of the frame in which all judges' crops lie, for a part that lies this far off."""
+        spec, sides = self.manifest.picture, []
+        for start, length, moved, side in (
+            (CROP[0], spec.width, right, FRAME[1]),
+            (CROP[1], spec.height, down, FRAME[0]),
+        ):
+            ends: list[int] = []
+            for judge in range(self.task.judges):
+                first = start + (APART * judge if side == FRAME[1] else 0)
+                low, high = max(0, first - MARGIN), min(side, first + length + MARGIN) - 1
+                ends += (min(max(end + moved, low), high) for end in (first, first + length - 1))
+            if self.task.bayer:  # and the pixels around
+                ends += [min(max(end, 1), side - 2) + aside for end in ends for aside in (-1, 1)]
+            sides.append(max(ends) - min(ends) + 1)
+        return sides[0] * sides[1]
 
     def input(self, part: Part, judge: int) -> NDArray[np.uint8]:
         """What a judge's network is to see of a part."""

@@ -432,7 +432,8 @@ def test_judges_that_warp_frames_share_the_region_that_they_read(tmp_path: Path)
     assert not infer.start([Tensor(part=part, inputs=(*left, refused, there), done_ns={})])
     first, second = engines[0].regions[0], engines[1].regions[0]
     assert first is second
-    assert (first.left, first.top, first.right, first.bottom) == (16, 6, 228, 218)  # with 64 px of margin
+    assert first.box == (80, 70, 164, 154)
+    assert first.reach == (16, 6, 228, 218)  # with 64 px of margin
     assert first.readers == 2
 
 
