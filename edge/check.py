@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import numpy as np
@@ -16,7 +17,8 @@ from .errors import SourceEnded, SourceError
 from .judges.arming import armed_engine
 from .judges.judge import Judge, read_line
 from .line.preflight import preflight
-from .recipe import Folder, Recipe, Synthetic
+from .monitoring.gpu import find_gpu
+from .recipe import Folder, Recipe, Runtime, Synthetic
 from .sources import open_source
 
 FIRST_FRAME_S = 10.0
@@ -46,7 +48,10 @@ def check_line(path: Path, state: Path) -> None:
         passed("machine", f"ports and folders are free; epochs are kept in {state}")
     else:
         noted("machine", "the line runs now: its ports and folders are its own")
-    timings = [_check_judge(judge, passed, noted, warned) for judge in judges]
+    checked = [_check_judge(judge, passed, noted, warned) for judge in judges]
+    gpu = find_gpu() if any(engine in get_args(Runtime) for _, engine in checked) else None
+    for setting in gpu.slow_settings() if gpu else ():
+        warned("gpu", setting)
     source = recipe.source
     view = _first_view(recipe)
     if view is None:
@@ -60,7 +65,7 @@ def check_line(path: Path, state: Path) -> None:
             for one in views:
                 masters.get(one)
             passed("masters", f"of {len(views)} views fit: {', '.join(map(repr, views))}")
-    capacity = capacity_of(timings, recipe.timing.guard_ms)
+    capacity = capacity_of([timing for timing, _ in checked], recipe.timing.guard_ms)
     passed("speed", f"{processor.name()}, {processor.usable_cores()} cores: it holds {capacity}")
     for shortage in shortages(recipe, capacity):
         warned("speed", shortage)
@@ -87,8 +92,11 @@ def shortages(recipe: Recipe, capacity: Capacity) -> list[str]:
 Tell = Callable[[str, str], None]
 
 
-def _check_judge(judge: Judge, passed: Tell, noted: Tell, warned: Tell) -> Timing:
-    """Check a judge and print results by calling the other arguments. Return how long its engine takes."""
+def _check_judge(judge: Judge, passed: Tell, noted: Tell, warned: Tell) -> tuple[Timing, str]:
+    """Check a judge, and print results by calling the other arguments.
+
+    Return how long its engine takes, and the engine's name.
+    """
     manifest = judge.bundle.manifest
     passed(
         "bundle",
@@ -117,7 +125,7 @@ def _check_judge(judge: Judge, passed: Tell, noted: Tell, warned: Tell) -> Timin
         passed("engine", f"{engine.name} {engine.precision} {said}")
     if manifest.matches_drawings:
         passed("drawings", f"{len(judge.drawings())} of the product")
-    return timing
+    return timing, engine.name
 
 
 def _first_view(recipe: Recipe) -> str | None:

@@ -39,7 +39,7 @@ def driver_library() -> Any:
         if "undefined symbol" in str(error):
             raise EngineError(
                 f"the NVIDIA driver is older than the CUDA toolkit that pycuda was built with ({error}): "
-                "install a newer driver, or build pycuda anew with an older toolkit (pip install --force-reinstall)"
+                "install a newer driver, or build pycuda anew with an older toolkit: pip install pycuda"
             ) from error
         raise EngineError(
             f"there is no NVIDIA driver here ({error}): install the driver, or set engine.kind to 'auto'"

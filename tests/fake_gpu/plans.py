@@ -28,7 +28,7 @@ HERE = Target(
     compute_capability=CAPABILITY,
     gpu="Fake GPU",
     multiprocessors=16,
-    memory_gib=None,  # any: tests give the device little memory
+    memory_gib=8,
     driver=DRIVER,
 )
 SALTS = (7, 19, 31)  # of the first, second and third output of a network

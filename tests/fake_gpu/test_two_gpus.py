@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bundles import KINDS, write_comparator
+from bundles import KINDS, write_anomaly, write_comparator
 from fake_gpu.machine import Machine
 from fake_gpu.nvml import FakeNvml
-from fake_gpu.plans import write_engines
+from fake_gpu.plans import promise_answers, write_engines
+from lines import write_recipe
 
 BIG, SMALL = "GPU-65000000-0000-0000-0000-000000000000", "GPU-01000000-0000-0000-0000-000000000000"
 
@@ -116,3 +117,27 @@ def test_a_driver_that_is_older_than_pycuda_is_named(bench: Machine, tmp_path: P
     done: Any = bench.taking(package).run(script)
     assert "the NVIDIA driver is older than the CUDA toolkit that pycuda was built with" in done.stderr
     assert "undefined symbol: cuNew): install a newer driver" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("persistence", "on_gpu", "warned"),
+    [(0, True, True), (1, True, False), (None, True, False), (0, False, False)],
+    ids=["off", "on", "not told", "a line on the CPU"],
+)
+def test_check_warns_of_a_driver_that_is_loaded_anew_at_each_start(
+    bench: Machine, nvml: FakeNvml, tmp_path: Path, persistence: int | None, on_gpu: bool, warned: bool
+) -> None:
+    """Only where the line runs on the GPU, and where the driver tells; the check is content all the same."""
+    bundle = write_anomaly(tmp_path / "bundle")
+    if on_gpu:
+        promise_answers(bundle, 30_000.0)
+        write_engines(bundle)
+    recipe = write_recipe(tmp_path, bundle, 'kind = "synthetic"\nwidth = 64\nheight = 64\nparts = 3')
+    nvml.tell(persistence=persistence)
+    path = f"{bench.libraries}:{nvml.environment['LD_LIBRARY_PATH']}"
+    here = bench.having(FAKE_NVML=nvml.environment["FAKE_NVML"], LD_LIBRARY_PATH=path, XDG_STATE_HOME=tmp_path)
+    script = "import sys\nfrom edge.__main__ import main\nsys.argv[0] = 'edge'\nmain()"
+    done = here.run(script, "check", str(recipe))
+    assert done.returncode == 0, done.stderr
+    assert f"ok  engine    {'tensorrt' if on_gpu else 'openvino'} fp32 reproduces" in done.stdout
+    assert ("!!  gpu       persistence mode is off" in done.stdout) is warned

@@ -32,3 +32,7 @@ class Gpu(Protocol):
     def read(self) -> GpuState:
         """Return the GPU's state. Raise EngineError if it cannot be read. Blocks as long as the driver does."""
         ...
+
+    def slow_settings(self) -> list[str]:
+        """Return a sentence for each setting that makes the GPU slower than it can be, with what to run."""
+        ...

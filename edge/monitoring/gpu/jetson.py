@@ -32,7 +32,7 @@ class Jetson:
     def __init__(self, root: Path, devfreq: Path) -> None:
         system = root / "sys"
         self.name = f"{devfreq.name} (Jetson)"
-        self._devfreq, self._meminfo = devfreq, root / "proc/meminfo"
+        self._root, self._devfreq, self._meminfo = root, devfreq, root / "proc/meminfo"
         self._loads = (
             devfreq / "device/load",
             system / "devices/platform/gpu.0/load",
@@ -69,6 +69,26 @@ class Jetson:
             throttled=self._throttled(),
         )
 
+    def slow_settings(self) -> list[str]:
+        """Return a sentence if the power mode is not MAXN, and one if the GPU's clock may fall."""
+        found = []
+        slow = _slow_mode(
+            _text(self._root / "etc/nvpmodel.conf"), _text(self._root / "var/lib/nvpmodel/status")
+        )
+        if slow:
+            name, number, fastest = slow
+            found.append(
+                f"the power mode is {name}, not {fastest}: run `sudo nvpmodel -m {number}`, then build the "
+                "bundle's engines again, since they belong to one power mode"
+            )
+        least, most = (_first([self._devfreq / name]) for name in ("min_freq", "max_freq"))
+        if least is not None and most is not None and least < most:
+            found.append(
+                f"the GPU's clock may fall to {least / 1e6:.0f} of {most / 1e6:.0f} MHz between parts, and the "
+                "next part takes longer: run `sudo jetson_clocks` at every boot"
+            )
+        return found
+
     def _memory(self) -> tuple[int | None, int | None]:
         """Return the machine's total and available memory in bytes. An unknown value is None."""
         kib = dict(re.findall(r"^(MemTotal|MemAvailable): +(\d+) kB$", _text(self._meminfo), re.MULTILINE))
@@ -89,6 +109,23 @@ class Jetson:
         counted, self._counted = self._counted, sum(counts)
         found = {"power"} if counted is not None and self._counted > counted else set()
         return frozenset(found | {"thermal" for path in self._alerts if _first([path])})
+
+
+def _slow_mode(configuration: str, status: str) -> tuple[str, int, str] | None:
+    """Return the name of the power mode, and number and name of the fastest one. None if it is the fastest.
+
+    `configuration` is nvpmodel's, with a name for each number. `status` has the number that was set last, as in
+    `pmode:0002`; without it the default holds. Boards without a mode MAXN have no fastest one.
+    """
+    modes = re.findall(r"^\s*<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>", configuration, re.MULTILINE)
+    names = {int(number): name for number, name in modes}
+    default = re.search(r"^\s*<\s*PM_CONFIG\s+DEFAULT=(\d+)", configuration, re.MULTILINE)
+    now = re.search(r"pmode:(\d+)", status) or default
+    name = names.get(int(now[1]), "unknown") if now else "unknown"
+    fastest = [(number, known) for number, known in names.items() if known.startswith("MAXN")]
+    if name == "unknown" or name.startswith("MAXN") or not fastest:
+        return None
+    return name, *max(fastest, key=lambda mode: mode[1])
 
 
 def _typed(paths: Iterable[Path], kind: str) -> list[Path]:

@@ -14,6 +14,11 @@ from .chosen import chosen_address
 
 _log = logging.getLogger(__name__)
 
+PERSISTENCE = (
+    "persistence mode is off, so each start of the line loads the driver anew: run `sudo nvidia-smi -pm 1` at "
+    "every boot, or enable nvidia-persistenced"
+)
+
 
 def find_nvml() -> Nvml | None:
     """Return the GPU that CUDA uses. If there is none, return None and log the reason."""
@@ -79,6 +84,15 @@ class Nvml:
             )
         except nvml.NVMLError as error:
             raise EngineError(f"{error}: see `nvidia-smi` and `dmesg | grep -i xid`") from error
+
+    def slow_settings(self) -> list[str]:
+        """Return a sentence if persistence mode is off. NVML does not tell whether clocks are locked."""
+        nvml = self._nvml
+        try:
+            off = self._ask(nvml.nvmlDeviceGetPersistenceMode) == nvml.NVML_FEATURE_DISABLED
+        except nvml.NVMLError:
+            return []
+        return [PERSISTENCE] if off else []
 
     def _ask(self, call: Callable[..., Any], *what: int) -> Any:
         """Return NVML's answer to `call`. Return None if this GPU or its driver has no answer."""

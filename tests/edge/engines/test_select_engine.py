@@ -153,7 +153,7 @@ def test_a_gpu_with_an_engine_is_taken_first(bench: Machine, built: Path) -> Non
             {"FAKE_CUDA_MULTIPROCESSORS": "8", "FAKE_CUDA_INTEGRATED": "1"},
             "it is of another power mode: it is for Fake GPU with 16 multiprocessors, and here are 8",
         ),
-        ({"FAKE_CUDA_MEMORY_MB": "4096"}, "it is for Fake GPU with 8 GiB of memory, and here are 4"),
+        ({"FAKE_CUDA_TOTAL_GIB": "4"}, "it is for Fake GPU with 8 GiB of memory, and here are 4"),
     ],
     ids=["no driver", "older major", "later major", "another version", "power mode", "less memory"],
 )

@@ -86,9 +86,10 @@ CUresult cuDeviceGetPCIBusId(char *id, int length, CUdevice device) {
   note();
   return of(device, [&](const Gpu &gpu) { snprintf(id, length, "0000:%02X:00.0", gpu.bus); });
 }
+// FAKE_CUDA_MEMORY_MB, which makes memory short, does not make another kind of GPU.
 CUresult cuDeviceTotalMem(size_t *bytes, CUdevice device) {
   note();
-  return of(device, [&](const Gpu &) { *bytes = device_bytes(); });
+  return of(device, [&](const Gpu &) { *bytes = told("FAKE_CUDA_TOTAL_GIB", 8) << 30; });
 }
 CUresult cuDeviceComputeCapability(int *major, int *minor, CUdevice device) {
   note();

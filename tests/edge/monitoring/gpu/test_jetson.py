@@ -150,6 +150,51 @@ def test_a_jetson_whose_files_are_gone_is_lost(orin):
         jetson.read()
 
 
+CONFIGURATION = """\
+# < POWER_MODEL ID=id_num NAME=mode_name >
+< POWER_MODEL ID=0 NAME=15W >
+GPU MAX_FREQ 612000000
+< POWER_MODEL ID=1 NAME=25W >
+< POWER_MODEL ID=2 NAME=MAXN_SUPER >
+< POWER_MODEL ID=3 NAME=7W >
+< PM_CONFIG DEFAULT=1 >
+"""
+STATUS, MODES = "var/lib/nvpmodel/status", "etc/nvpmodel.conf"
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({MODES: CONFIGURATION, STATUS: "pmode:0002 fmode:cool"}, None),
+        ({MODES: CONFIGURATION, STATUS: "pmode:0003"}, "the power mode is 7W, not MAXN_SUPER"),
+        ({MODES: CONFIGURATION}, "the power mode is 25W, not MAXN_SUPER"),
+        ({MODES: CONFIGURATION.replace("MAXN_SUPER", "10W"), STATUS: "pmode:0003"}, None),
+        ({}, None),
+    ],
+    ids=["the fastest", "a slow one", "the default", "a board without MAXN", "no nvpmodel"],
+)
+def test_a_power_mode_that_is_not_the_fastest_is_named(orin, files, said):
+    """With the number that sets the fastest one, which is neither the first nor the last."""
+    for path, text in files.items():
+        orin[path] = text
+    orin["sys/class/devfreq/17000000.gpu/min_freq"] = 1300500000
+    found = find_gpu(orin.root).slow_settings()
+    assert [each.partition(":")[0] for each in found] == ([said] if said else [])
+    if said:
+        assert "run `sudo nvpmodel -m 2`, then build the bundle's engines again" in found[0]
+
+
+def test_a_clock_that_may_fall_is_named(orin):
+    """Until `jetson_clocks` makes its lowest value the highest; without the files nothing is claimed."""
+    assert find_gpu(orin.root).slow_settings() == []
+    orin["sys/class/devfreq/17000000.gpu/min_freq"] = 306000000
+    (said,) = find_gpu(orin.root).slow_settings()
+    assert said.startswith("the GPU's clock may fall to 306 of 1300 MHz between parts")
+    assert said.endswith("run `sudo jetson_clocks` at every boot")
+    orin["sys/class/devfreq/17000000.gpu/min_freq"] = 1300500000
+    assert find_gpu(orin.root).slow_settings() == []
+
+
 # The line's own watch over the board; it prints each new state until it was read `times`.
 WATCH = """
 import json, logging, sys, time
