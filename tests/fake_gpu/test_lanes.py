@@ -573,7 +573,9 @@ def test_a_line_goes_on_with_a_new_process_after_its_device_was_lost(
             assert verdict.score == score_of(frames[(verdict.sequence - 1) % len(frames)])
 
 
-LANES, TRT, WARPING, ANSWERS = (f"engines/{name}.py" for name in ("lanes", "trt", "warping", "answers"))
+LANES, TRT, PLAN, WARPING, ANSWERS = (
+    f"engines/{name}.py" for name in ("lanes", "trt", "plan", "warping", "answers")
+)
 QUEUED_IN = "self._cuda.memcpy_htod_async(at, image, self._stream)"
 QUEUED_OUT = "memcpy_dtoh_async(to, self._memory, stream)"
 REGION = "copy.src_x_in_bytes, copy.src_y = frame.strides[0], left * pixel, top\n"
@@ -653,7 +655,7 @@ FAULTS = {  # file, what it says, what it is made to say, and where that shows
         "warp.reads",
         FRAMES | JUDGES,
     ),
-    "the network on the default stream": (TRT, "execute_async_v3(stream.handle)", "execute_async_v3(0)", {}),
+    "the network on the default stream": (PLAN, "execute_async_v3(stream.handle)", "execute_async_v3(0)", {}),
     "one input buffer for all lanes": (LANES, BUFFER, f'globals().setdefault("_all", {BUFFER})', SHUFFLED),
     "one output buffer for all lanes": (
         ANSWERS,
@@ -687,7 +689,7 @@ FAULTS = {  # file, what it says, what it is made to say, and where that shows
         "kept.addresses[first], 256",
         MASTERS,
     ),
-    "one context for all numbers of samples": (TRT, CONTEXT[4:], SHARED + CONTEXT[4:], BATCHES),
+    "one context for all numbers of samples": (PLAN, CONTEXT[4:], SHARED + CONTEXT[4:], BATCHES),
     "pictures read where the graph does not": (LANES, " and 1 not in self._graphs", "", JETSON),
     "features let go while in use": (LANES, RECORDED, RECORDED + LET_GO, MASTERS | BATCHES),
     "features used before they are made": (TRT, MADE, "        features", MASTERS),

@@ -37,7 +37,7 @@ VARIABLES: dict[str, dict[str, str]] = {
     "trt_build/engines/progress.py": {"trt": ""},
     "trt_build/engines/timing_cache.py": {"config": "IBuilderConfig", "cache": "ITimingCache"},
     "edge/engines/trt_library.py": {"trt": ""},
-    "edge/engines/trt.py": {
+    "edge/engines/plan.py": {
         "trt": "",
         "self._trt": "",
         "self._runtime": "Runtime",
@@ -69,7 +69,7 @@ OURS = {
     "severity": "of what is compared only",
     "name": "str",
     "errors": "list of ParserError, whose elements are `error`",
-    "error": "of edge.engines.trt: a function",
+    "error": "of edge.engines.plan: a function",
     "version": "tuple of numbers",
     "stream": "pycuda's",
     "scratch": "pycuda's",
