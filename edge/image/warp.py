@@ -91,12 +91,13 @@ class Warp:
         """
         whole = self._shift() is not None
         right, bottom = self.input[1] - 1, self.input[0] - 1
-        corners = self.matrix @ np.array([[0, right, 0, right], [0, 0, bottom, bottom], [1, 1, 1, 1]])
         spans = []
-        for places, size, cells in zip(corners, self.region[2:], self.picture, strict=True):
+        for (a, b, start), size, cells in zip(self.matrix.tolist(), self.region[2:], self.picture, strict=True):
+            least = start + min(0, a * right) + min(0, b * bottom)
+            most = start + max(0, a * right) + max(0, b * bottom)
             # A place between two pixels is read from both. In float32, the place may lie a little aside.
             aside = 0 if whole else _ASIDE_PX
-            first, last = math.floor(places.min() - aside), math.floor(places.max() + aside) + (not whole)
+            first, last = math.floor(least - aside), math.floor(most + aside) + (not whole)
             # Places outside are read from the edge, if not from what lies under the picture.
             first, last = (min(max(place, 0), cells - 1) for place in (first, last))
             spans.append((first * size // cells, -(-(last + 1) * size // cells)))

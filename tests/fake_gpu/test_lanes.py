@@ -633,8 +633,8 @@ FAULTS = {  # file, what it says, what it is made to say, and where that shows
     ),
     "a region without its last row and column": (
         "image/warp.py",
-        "math.floor(places.max() + aside)",
-        "math.floor(places.max() + aside) - 1",
+        "math.floor(most + aside)",
+        "math.floor(most + aside) - 1",
         FRAMES,
     ),
     "a region that ends where that of the first judge does": (
