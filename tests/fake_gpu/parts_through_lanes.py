@@ -31,7 +31,8 @@ from edge.image.warp import Warp, Warper
 from edge.manifest import Manifest
 from edge.memory.ring import Ring, as_image, as_outputs, outputs_nbytes
 from edge.messages import Input, Part, Prediction, Tensor, Unknown
-from edge.stages.infer import Infer, JudgeEngine, References
+from edge.stages.infer import Infer, JudgeEngine
+from edge.stages.references import References
 
 FRAME = (240, 210)
 #: Of the frame, for the first judge; each further one looks APART pixels further right. Whole pixels are

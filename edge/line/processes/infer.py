@@ -18,9 +18,10 @@ from ...memory.ledger import Ledger
 from ...memory.ring import Ring
 from ...messages import Message, Running, Tensor
 from ...stages.inbox import Inbox, are_finite
-from ...stages.infer import Infer, JudgeEngine, References
+from ...stages.infer import Infer, JudgeEngine
 from ...stages.liveness import Liveness
 from ...stages.loop import relay
+from ...stages.references import References
 from ...stages.sockets import Sockets
 from ..cpu import engine_cores, leave_to_engine, take_realtime_priority
 from ..plan import RUNNING, TRIALS, Plan

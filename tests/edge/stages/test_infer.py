@@ -20,7 +20,8 @@ from edge.manifest import InputSpec
 from edge.memory.ring import Ring, as_image, as_outputs, outputs_nbytes
 from edge.messages import Input, Prediction, Refused, Tensor, Unknown
 from edge.recipe import EngineChoice
-from edge.stages.infer import Infer, JudgeEngine, References
+from edge.stages.infer import Infer, JudgeEngine
+from edge.stages.references import References
 from edge.tiles import Grid
 
 SHAPE = (1, 1, 64, 64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge.stages.infer import References
+from edge.stages.references import References
 
 
 @dataclass
