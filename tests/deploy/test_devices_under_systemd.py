@@ -1,8 +1,8 @@
 """systemd itself holds a line's unit to the recorded machines: which nodes does it let a process open?
 
-systemd runs as the first process of namespaces of its own, with a record's /proc/devices, and with device nodes of
-the record's numbers. No driver stands behind most of them. So opening one ends in ENXIO or ENODEV where systemd and
-the node's permissions allow it, in EPERM where systemd does not, and in EACCES where the permissions do not.
+systemd runs as the first process of namespaces of its own, with a record's /proc/devices, and nodes of its
+numbers. No driver stands behind most of them. So opening one ends in ENXIO or ENODEV where systemd and the
+node's permissions allow it, in EPERM where systemd does not, and in EACCES where the permissions do not.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from device_policy import Machine, read_machine
-from lines import until
 
 UNIT = (Path(__file__).parents[2] / "deploy/systemd/linejudge@.service").read_text()
 RECORDS = sorted(Path(__file__).parent.glob("machines/*.txt"))
@@ -28,8 +29,21 @@ pytestmark = [
     pytest.mark.skipif(not Path(SYSTEMD).exists(), reason="no systemd: apt-get install systemd"),
 ]
 
+#: In a control group of its own, since rules that were attached to a group stay with it.
+START = """
+set -e
+mount -t cgroup2 none /sys/fs/cgroup
+own=/sys/fs/cgroup/linejudge-$$
+mkdir "$own"
+echo $$ > "$own/cgroup.procs"
+unshare --mount --pid --cgroup --fork --kill-child --mount-proc sh -c "$boot" || true
+echo $$ > /sys/fs/cgroup/cgroup.procs
+find "$own" -depth -type d -exec rmdir {} +
+"""
+
 BOOT = """
 set -e
+umount /sys/fs/cgroup
 mount -t cgroup2 none /sys/fs/cgroup
 mount -t tmpfs tmpfs /run
 mkdir -p /run/systemd/system
@@ -38,7 +52,7 @@ mount -t tmpfs -o mode=755 tmpfs /dev
 sh "$here/nodes"
 mount --bind "$here/group" /etc/group
 mount --bind "$here/devices" /proc/devices
-exec env container=test SYSTEMD_IN_INITRD=0 "$systemd" --system --unit=probe.target --log-target=console
+exec env container=test "$systemd" --system --unit=probe.target --log-target=console
 """
 
 TARGET = "[Unit]\nDefaultDependencies=no\nWants=probe.service\nAfter=probe.service\n"
@@ -46,6 +60,8 @@ TARGET = "[Unit]\nDefaultDependencies=no\nWants=probe.service\nAfter=probe.servi
 PROBE = """
 [Unit]
 DefaultDependencies=no
+SuccessAction=exit-force
+FailureAction=exit-force
 [Service]
 Type=oneshot
 User=nobody
@@ -61,21 +77,29 @@ SHUT = "Operation not permitted"
 NOT_OF_THE_GROUP = "Permission denied"
 
 
-def test_cuda_may_open_all_that_it_opens(tmp_path: Path) -> None:
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that every user may enter. Another run of pytest may shut those of `tmp_path` at any time."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_cuda_may_open_all_that_it_opens(place: Path) -> None:
     """On each recorded machine the unit's process reaches the driver of each node that CUDA opens."""
     for record in RECORDS:
         machine = read_machine(record)
-        said = opened(record, machine.opened, UNIT, tmp_path / record.stem)
+        said = opened(record, machine.opened, UNIT, place / record.stem)
         assert set(said) == set(machine.opened), record.stem
         assert set(said.values()) <= ALLOWED, record.stem
 
 
-def test_what_has_no_rule_or_group_stays_shut(tmp_path: Path) -> None:
+def test_what_has_no_rule_or_group_stays_shut(place: Path) -> None:
     """Without its rule a GPU's node stays shut, without its group too, and one of root's in any case."""
     orin, x86 = (next(path for path in RECORDS if path.stem.startswith(kind)) for kind in ("orin", "x86"))
     bare = UNIT.replace("DeviceAllow=char-*.gpu rw\n", "").replace("Groups=video render\n", "Groups=video\n")
     asked = {**read_machine(orin).opened, "/dev/nvgpu/igpu0/sched": "rw"}
-    said = opened(orin, asked, bare, tmp_path / "orin")
+    said = opened(orin, asked, bare, place / "orin")
     assert said.pop("/dev/nvmap") in ALLOWED
     assert said.pop("/dev/host1x-fence") in ALLOWED
     assert said == {
@@ -85,7 +109,7 @@ def test_what_has_no_rule_or_group_stays_shut(tmp_path: Path) -> None:
         "/dev/dri/renderD128": NOT_OF_THE_GROUP,
     }
     asked = {**read_machine(x86).opened, "/dev/nvme0n1": "r"}
-    said = opened(x86, asked, UNIT.replace("DeviceAllow=char-nvidia* rw\n", ""), tmp_path / "x86")
+    said = opened(x86, asked, UNIT.replace("DeviceAllow=char-nvidia* rw\n", ""), place / "x86")
     assert said.pop("/dev/nvme0n1") == NOT_OF_THE_GROUP
     assert said == dict.fromkeys(read_machine(x86).opened, SHUT)
 
@@ -95,8 +119,6 @@ def opened(record: Path, asked: dict[str, str], unit: str, here: Path) -> dict[s
     machine = read_machine(record)
     here.mkdir()
     here.chmod(0o755)
-    for folder in list(here.parents)[:3]:
-        folder.chmod(0o755)
     text = re.search(r"^== /proc/devices\n(.+?)\n\n==", record.read_text(), re.MULTILINE | re.DOTALL)[1]
     (here / "devices").write_text(f"{text}\n")
     (here / "group").write_text("".join(f"{name}:x:{number}:\n" for name, number in GROUPS.items()) + OTHERS)
@@ -105,35 +127,21 @@ def opened(record: Path, asked: dict[str, str], unit: str, here: Path) -> dict[s
     rules = re.findall(r"^(?:DevicePolicy|DeviceAllow|SupplementaryGroups)=.+$", unit, re.MULTILINE)
     (here / "probe.service").write_text(PROBE.format(rules="\n".join(rules), here=here))
     (here / "probe.target").write_text(TARGET)
-    environment = {"PATH": os.environ["PATH"], "here": str(here), "systemd": SYSTEMD, "LC_ALL": "C"}
-    words = [
-        "unshare",
-        "--mount",
-        "--pid",
-        "--cgroup",
-        "--fork",
-        "--kill-child",
-        "--mount-proc",
-        "sh",
-        "-c",
-        BOOT,
-    ]
-    with (here / "log").open("w") as log:
-        machine_of_its_own = subprocess.Popen(
-            [*words, "sh", "-c", BOOT], env=environment, stdout=log, stderr=log
-        )
-    try:
-        said = here / "said"
-        until(
-            lambda: machine_of_its_own.poll() is not None or (said.exists() and "end\n" in said.read_text()),
-            "the probe ends",
-        )
-        if not said.exists():
-            pytest.skip(f"systemd cannot run in namespaces here: {(here / 'log').read_text()[-300:]}")
-        answers = re.findall(r"cannot (?:open|create) (\S+): (.+)$", said.read_text(), re.MULTILINE)
-    finally:
-        machine_of_its_own.kill()
-        machine_of_its_own.wait()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "here": str(here),
+        "boot": BOOT,
+        "systemd": SYSTEMD,
+        "LC_ALL": "C",
+    }
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", START], env=environment, capture_output=True, text=True, timeout=60
+    )
+    said = here / "said"
+    if not said.exists():
+        pytest.skip(f"systemd cannot run in namespaces here: {(done.stdout + done.stderr)[-300:]}")
+    assert said.read_text().endswith("end\n"), done.stdout + done.stderr
+    answers = re.findall(r"cannot (?:open|create) (\S+): (.+)$", said.read_text(), re.MULTILINE)
     return dict(answers)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from device_policy import read_machine
@@ -39,11 +41,11 @@ def machine(root: Path, *names: str) -> Path:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A folder that other users may enter too."""
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
-    return tmp_path
+def root() -> Iterator[Path]:
+    """A folder that every user may enter. Another run of pytest may shut those of `tmp_path` at any time."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @pytest.mark.parametrize("names", [(), JETSON, X86], ids=["none", "jetson", "x86"])
