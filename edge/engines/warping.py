@@ -57,10 +57,10 @@ class Warping:
         `under`, `ignored` and `at` are the GPU's addresses of the master, of the mask of ignored pixels (both 0
         for none) and of the input. The frame's region is copied first, unless another judge has had it copied.
 
-        An integrated GPU needs no copy, but without one it reads each pixel several times, from memory that many
-        of them do not cache ("Memory Selection" in NVIDIA's CUDA for Tegra). Which is faster depends on the GPU
-        and on the frame. So both are timed with the first frame in pinned memory, that of the warm-up. No figure
-        has to be kept with the engine, and none comes from frames of another size.
+        An integrated GPU needs no copy, but without one it reads each pixel several times, from memory that
+        many of them do not cache ("Memory Selection" in NVIDIA's CUDA for Tegra). Which is faster depends on
+        the GPU and on the frame. So both are timed with the first frame in pinned memory, that of the warm-up.
+        No figure has to be kept with the engine, and none comes from frames of another size.
         """
         frame = np.ascontiguousarray(frame)
 

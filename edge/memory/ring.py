@@ -21,8 +21,9 @@ from .arrays import PAGE, SharedArrays, fence
 
 #: The areas of a slot: one `frame`, and a `tensor` and an `outputs` for each judge.
 Area = Literal["frame", "tensor", "outputs"]
-#: Each output in a slot starts at a multiple of this many bytes. TensorRT needs such addresses (`setTensorAddress`
-#: in NvInferRuntime.h), so its outputs can be laid out alike on the GPU, and one copy brings them into the slot.
+#: Each output in a slot starts at a multiple of this many bytes. TensorRT needs such addresses
+#: (`setTensorAddress` in NvInferRuntime.h), so its outputs can be laid out alike on the GPU, and one copy
+#: brings them into the slot.
 OUTPUT_ALIGNMENT = 256
 #: The slot and generation of a part that got no slot.
 NO_LEASE = (-1, 0)
