@@ -12,7 +12,8 @@ machine with a network, the same Python version and the same kind of processor, 
     python3 -m pip wheel --wheel-dir WHEELS .
 
 --gpu also installs what a line needs to run on an NVIDIA GPU. Make the folder where there are CUDA's toolkit,
-a compiler and Python's headers (apt install build-essential python3-dev), since pycuda is compiled:
+with nvcc on the path, a compiler and Python's headers (apt install build-essential python3-dev), since pycuda
+is compiled:
 
     python3 -m pip wheel --wheel-dir WHEELS '.[gpu,onnxruntime]'     # x86-64
     python3 -m pip wheel --wheel-dir WHEELS '.[cuda,onnxruntime]'    # Jetson: TensorRT is JetPack's own

@@ -64,6 +64,7 @@ SuccessAction=exit-force
 FailureAction=exit-force
 [Service]
 Type=oneshot
+TimeoutStartSec=20
 User=nobody
 {rules}
 StandardOutput=file:{here}/said
