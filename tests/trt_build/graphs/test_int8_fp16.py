@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from trt_build.graphs.fp16 import add_fp16
 from trt_build.graphs.int8 import add_int8
 from trt_build.graphs.int8_fp16 import add_int8_fp16
 from trt_build.graphs.multiply_adds import multiply_adds, shares
+from trt_build.methods.matcher.network import Matcher, MatcherConfig
 from trt_build.methods.stpm.method import METHOD as parts
 from trt_build.packing.pack import pack
 from trt_build.packing.threshold import CalibrationOptions
@@ -223,6 +225,26 @@ def test_it_is_left_out_where_int8_is(complete: Path, copy: Callable[[Path], Pat
     parts.calibrate(draft, part_folder, CalibrationOptions(rate=0.2))
     assert sorted(read_model(draft).manifest.precisions()) == ["fp16", "fp32"]
     assert sorted(graph.name for graph in draft.glob("*.onnx")) == ["judge.fp16.onnx", "judge.fp32.onnx"]
+
+
+def test_export_makes_it_beside_int8_and_says_how_much_is_fp32(
+    trt_build: Callable[..., tuple[int, str, str]], product_folder: Path, tmp_path: Path
+) -> None:
+    """One command, from a checkpoint and its pictures; each graph has a row."""
+    torch = pytest.importorskip("torch")
+    config = MatcherConfig(size=32, in_channels=1, widths=(4, 8), blocks=(0, 0), embedding=12)
+    describe = {"model": "matcher", "config": asdict(config)}
+    checkpoint, draft = tmp_path / "checkpoint.pt", tmp_path / "draft"
+    torch.save({"weights": Matcher(config).state_dict(), "describe": describe, "epoch": 1}, checkpoint)
+    status, out, _ = trt_build("export", checkpoint, draft, "--data", product_folder)
+    assert status == 0
+    bundle = read_model(draft)
+    assert bundle.manifest.precisions() == ["fp32", "fp16", "int8", "int8_fp16"]
+    rows = {line.split()[0]: line.split()[4] for line in out.splitlines() if "│" in line}
+    assert {name: float(share) for name, share in rows.items()} == {
+        f"judge.{precision}.onnx": pytest.approx(in_fp32(bundle, precision), abs=0.06)
+        for precision in bundle.manifest.precisions()
+    }
 
 
 def test_what_it_is_made_of_has_to_be_there(anomaly_draft: Path) -> None:
