@@ -50,8 +50,10 @@ def check_line(path: Path, state: Path) -> None:
         noted("machine", "the line runs now: its ports and folders are its own")
     checked = [_check_judge(judge, passed, noted, warned) for judge in judges]
     gpu = find_gpu() if any(engine in get_args(Runtime) for _, engine in checked) else None
-    for setting in gpu.slow_settings() if gpu else ():
-        warned("gpu", setting)
+    if gpu:
+        passed("gpu", f"{gpu.name} is the one that the metrics show")
+        for setting in gpu.slow_settings():
+            warned("gpu", setting)
     source = recipe.source
     view = _first_view(recipe)
     if view is None:

@@ -22,6 +22,7 @@ from ..errors import EdgeError, EngineLost
 from ..recipe import EngineKind, Runtime
 
 CRASHED = "the process ended, or did not answer, while it opened this engine: see the log and `dmesg`"
+BESIDE = "the process ended, or did not answer, while it opened another engine of the GPU"
 RETRY = "restart the line to try it again"
 
 _log = logging.getLogger(__name__)
@@ -43,8 +44,14 @@ class Trials:
             self._failed = {}
 
     def failure(self, kind: EngineKind) -> str | None:
-        """Return why the engine failed in an earlier process of this run; None if it did not."""
+        """Return why the engine failed in an earlier process of this run; None if it did not.
+
+        A crash or a hang may be the driver's, so it counts against all engines of the GPU: the line would else
+        wait for each of them, and systemd would end it meanwhile.
+        """
         why = self._failed.get(kind)
+        if why is None and kind in get_args(Runtime) and CRASHED in self._failed.values():
+            why = BESIDE
         return why and f"{why}: {RETRY}"
 
     def begin(self, kind: EngineKind) -> None:

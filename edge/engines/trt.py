@@ -219,10 +219,15 @@ CHOOSE = "to use another one, set CUDA_VISIBLE_DEVICES to its UUID (see `nvidia-
 def built_engines(runtime: Runtime, bundle: Model) -> dict[Precision, Compiled]:
     """Return the judge's engines that run here, by precision. Raise EngineError if there are none."""
     check_installed(runtime)
-    if not any(kept(bundle.folder)):
+    # A driver that hangs must not be asked for the engines of a library that nobody built one for.
+    descriptions = [found for _, found in kept(bundle.folder)]
+    if not any(isinstance(found, str) or found.target.runtime == runtime for found in descriptions):
+        command = (
+            f"trt-build build {bundle.folder}{' --runtime tensorrt_rtx' if runtime == 'tensorrt_rtx' else ''}"
+        )
         raise EngineError(
-            f"{bundle.folder}: expected compiled engines, found none: run `trt-build build {bundle.folder}` on "
-            "this machine"
+            f"{bundle.folder}: expected engines that {runtime} compiled, found none: run `{command}` on this "
+            "machine"
         )
     with open_device() as device:
         here = target(runtime, load_runtime(runtime), device)

@@ -140,4 +140,5 @@ def test_check_warns_of_a_driver_that_is_loaded_anew_at_each_start(
     done = here.run(script, "check", str(recipe))
     assert done.returncode == 0, done.stderr
     assert f"ok  engine    {'tensorrt' if on_gpu else 'openvino'} fp32 reproduces" in done.stdout
+    assert ("ok  gpu       Fake GPU is the one that the metrics show" in done.stdout) is on_gpu
     assert ("!!  gpu       persistence mode is off" in done.stdout) is warned

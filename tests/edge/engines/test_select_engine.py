@@ -176,7 +176,8 @@ def test_a_gpu_outlives_an_update_of_its_driver(bench: Machine, built: Path) -> 
 def test_a_bundle_without_engines_is_left_to_the_cpu(bench: Machine, tmp_path: Path) -> None:
     """And the command that builds one is named."""
     bundle = write_anomaly(tmp_path / "bundle")
-    said = f"{bundle}: expected compiled engines, found none: run `trt-build build {bundle}` on this machine"
+    command = f"trt-build build {bundle}"
+    said = f"{bundle}: expected engines that tensorrt compiled, found none: run `{command}` on this machine"
     assert take(bench, bundle)["left_out"]["tensorrt"] == said
     assert take(bench, bundle, "tensorrt")["error"] == said
 
