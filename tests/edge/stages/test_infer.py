@@ -15,6 +15,7 @@ from edge.engines import open_engine
 from edge.engines.base import Engine, Sample
 from edge.errors import EngineError, EngineLost, PartError
 from edge.image.warp import Warper
+from edge.judges.gallery import Gallery
 from edge.judges.golden import judge as judge_picture
 from edge.manifest import InputSpec
 from edge.memory.ring import Ring, as_image, as_outputs, outputs_nbytes
@@ -350,6 +351,70 @@ def test_the_step_waits_if_all_engines_do(ring: Ring) -> None:
     judges = [JudgeEngine(engine=each, warper=WARPER) for each in (patient, asked)]  # type: ignore[arg-type]
     assert infer_of(ring, judges[0]).waits
     assert not infer_of(ring, *judges).waits
+
+
+class _Straight(_Means):
+    """Writes outputs straight into the slots, like a GPU, and not before a lane is waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pending: dict[int, Sample] = {}
+
+    def submit(self, lane: int, samples: Sequence[Sample]) -> None:
+        (self.pending[lane],) = samples
+        self.taken[lane] = [samples[0].image.copy()]
+
+    def ready(self, lane: int, timeout_s: float = 0.0) -> bool:
+        return lane not in self.pending
+
+    def work_on(self, lane: int) -> dict[str, np.ndarray]:
+        slot = self.pending.pop(lane).slot
+        outputs = as_outputs(slot, {"score": (1,)})
+        outputs["score"][:] = self.taken.pop(lane)[0].mean()
+        return outputs
+
+    def collect(self, lane: int) -> list[dict[str, np.ndarray]]:
+        return [self.work_on(lane)]
+
+
+def test_an_answer_never_comes_after_that_of_the_slots_next_part(ring: Ring) -> None:
+    """The slot of a part in work was leased anew: its next part is started when the old answer has come."""
+    engine = _Straight()
+    infer = infer_of(ring, JudgeEngine(engine=engine, warper=WARPER))  # type: ignore[arg-type]
+    old = tensor_of(ring, 0, np.full((64, 64), 10, np.uint8))
+    assert not infer.start([old])
+    for entry in (1, 2, 3):
+        ring.lease(entry, published=entry)
+    new = tensor_of(ring, 4, np.full((64, 64), 90, np.uint8))
+    assert new.part.slot == old.part.slot
+    assert not infer.ready(0)
+    assert not infer.start([new])
+    assert infer.ready(0)
+    assert list(engine.pending) == [1]  # the new part alone
+    (prediction,) = infer.finish(1)
+    (gone,) = infer.finish(0)
+    assert (gone.part.entry, gone.reason) == (0, "overwritten")
+    assert said(ring, prediction, 0, {"score": (1,)})["score"] == 90
+
+
+class _Embeds(_Means):
+    def collect(self, lane: int) -> list[dict[str, np.ndarray]]:
+        return [{"embedding": np.array([[1, 0]], np.float32)} for _ in self.taken.pop(lane)]
+
+
+def test_outputs_that_are_joined_or_scored_do_not_go_into_the_slot(ring: Ring) -> None:
+    """There, only the joined outputs of all tiles belong, or a matcher's score."""
+    engine = _Means()
+    tiles = JudgeEngine(engine=engine, warper=WARPER, grid=Grid(2, 1, 64, 40))  # type: ignore[arg-type]
+    infer_of(ring, tiles).start([tensor_of(ring, 0, np.zeros((64, 64), np.uint8))])
+    assert engine.slots == [None, None]
+    gallery = Gallery(_Embeds(), [np.ones(SHAPE, np.uint8)])  # type: ignore[arg-type]
+    matcher = JudgeEngine(engine=engine, warper=WARPER, gallery=gallery)  # type: ignore[arg-type]
+    infer_of(ring, matcher).start([tensor_of(ring, 1, np.zeros((64, 64), np.uint8))])
+    assert engine.slots == [None]
+    plain = JudgeEngine(engine=engine, warper=WARPER)  # type: ignore[arg-type]
+    infer_of(ring, plain).start([tensor_of(ring, 2, np.zeros((64, 64), np.uint8))])
+    assert engine.slots[0] is not None
 
 
 def test_a_part_that_is_gone_leaves_its_company_their_results(ring: Ring) -> None:
