@@ -82,6 +82,7 @@ class Engine(Protocol):
     most_samples: int  # how many samples a lane takes at once; known once the model is loaded
     warps_frames: bool  # whether it takes samples with a warp; known once the model is loaded
     waits: bool  # whether `ready` can wait; else it answers at once
+    starts_cold: bool  # whether its first requests take longer than later ones
 
     def __enter__(self) -> Engine: ...
 
@@ -127,7 +128,7 @@ class OnCpu:
     batch = 1
     most_samples = MOST_TILES
     warps_frames = False
-    waits = True
+    waits = starts_cold = True
 
     def pin(self, memory: Image) -> None:
         return

@@ -37,6 +37,7 @@ class Constant(OnCpu):
     """Runs bundles whose method is `constant`. It needs no library and no ONNX graph."""
 
     name = "constant"
+    starts_cold = False  # and a request before the first part would count as a part
 
     def __init__(self, bundle: Model, precision: Precision, lanes: int, threads: int) -> None:
         self.precision, self.lanes = precision, lanes

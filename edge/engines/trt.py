@@ -41,6 +41,7 @@ class TensorRT:
         self.most_samples = 1
         # CUDA has no wait with a time limit.
         self.waits = False
+        self.starts_cold = True
         self._bundle = bundle
 
     def __enter__(self) -> TensorRT:

@@ -39,6 +39,11 @@ class JudgeEngine:
         return self.grid.count if self.grid else 1
 
     @property
+    def can_warm(self) -> bool:
+        """Whether it is worth to run the engine before parts come, and there is something to run it on."""
+        return self.engine.starts_cold and (self.references is None or bool(self.references.latest()))
+
+    @property
     def fills_slot(self) -> bool:
         """Whether the engine's outputs are those that the slot takes, neither joined nor scored first."""
         return self.grid is None and self.gallery is None
@@ -86,7 +91,7 @@ class Infer:
 
         The first part then finds all memory allocated, all kernels loaded and all pages mapped. Engines read
         whatever lies in the ring's first slot. Nothing is written to the ring, since after a restart its slots
-        may belong to parts. A judge without a single master is left out.
+        may belong to parts. Left out are engines that do not start cold, and a judge without a single master.
         """
         for count in range(1, self.batch + 1):
             # All lanes at once, so that none gets the memory of another for its frames.
@@ -94,7 +99,7 @@ class Infer:
                 self._submit(lane, [self._any_samples() for _ in range(count)])
             for lane in range(self.lanes):
                 for judge in self._judges:
-                    if judge.references is None or judge.references.latest():
+                    if judge.can_warm:
                         judge.engine.collect(lane)
 
     def _any_samples(self) -> list[list[Sample]]:
@@ -102,6 +107,9 @@ class Infer:
         samples: list[list[Sample]] = []
         region = Region()
         for number, judge in enumerate(self._judges):
+            if not judge.can_warm:
+                samples.append([])
+                continue
             references = judge.references.latest() if judge.references else [None] * judge.tiles
             image, warp = as_image(self._ring.memory("tensor", number)[0], judge.warper.shape), None
             if judge.engine.warps_frames:
@@ -112,7 +120,7 @@ class Infer:
                 region.add(warp)
             shown = _tiles(judge.grid, image, warp)
             samples.append(
-                [Sample(tile, of, how, region) for (tile, how), of in zip(shown, references, strict=False)]
+                [Sample(tile, of, how, region) for (tile, how), of in zip(shown, references, strict=True)]
             )
         return samples
 

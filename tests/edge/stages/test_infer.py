@@ -231,7 +231,7 @@ class _Means:
     """An engine of three samples a lane, whose score is the picture's mean; a picture of zeros breaks it."""
 
     name, precision, lanes, batch, warps_frames = "means", "fp32", 2, 3, False
-    waits = True
+    waits = starts_cold = True
 
     def __init__(self) -> None:
         self.done: set[int] = set()  # lanes that say they are ready
@@ -342,6 +342,20 @@ def test_a_judge_without_a_master_is_not_warmed(ring: Ring, engine: Engine, anom
     white = np.full((64, 64), 200, np.uint8)
     assert not infer.start([tensor_of(ring, 0, white, (REFUSED, INPUT))])
     assert judged(infer) == [0]
+
+
+def test_a_constant_engine_counts_parts_alone(
+    ring: Ring, anomaly: JudgeEngine, constant_bundle: Callable[..., Path]
+) -> None:
+    """It has nothing to warm, and would take a request before the first part for a part: the second one fails."""
+    white = np.full((64, 64), 200, np.uint8)
+    with open_engine(EngineChoice(), read_bundle(constant_bundle(fault="device lost", every=2))) as failing:
+        infer = infer_of(ring, JudgeEngine(engine=failing, warper=WARPER), anomaly)
+        infer.warm()
+        for entry, wanted in enumerate((Prediction, Unknown)):
+            assert not infer.start([tensor_of(ring, entry, white, (INPUT, INPUT))])
+            (outcome,) = infer.finish()
+            assert isinstance(outcome, wanted)
 
 
 def test_the_step_waits_if_all_engines_do(ring: Ring) -> None:
