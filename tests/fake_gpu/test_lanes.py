@@ -186,39 +186,6 @@ def test_a_slot_says_that_nobody_wrote_it_until_its_outputs_are_there(bench: Mac
     assert told == {"before": True, "after": True, "there": True}
 
 
-PROFILES = """
-import json, sys
-from pathlib import Path
-import numpy as np
-import tensorrt
-from edge.bundle import read_bundle
-from edge.engines.base import Sample
-from edge.engines.trt import TensorRT
-from trt_build.engines.timing import TunedForBatches
-
-bundle = read_bundle(Path(sys.argv[1]))
-images = np.zeros((4, *bundle.manifest.input.shape), np.uint8)
-said = {}
-for kind in (TensorRT, TunedForBatches):
-    with kind(bundle, "fp32", 1, 0) as engine:
-        for count in (1, 4, 1, 2):
-            engine.submit(0, [Sample(image) for image in images[:count]])
-            engine.collect(0)
-        said[kind.__name__] = sorted({tuple(run) for context in tensorrt.contexts for run in context.runs})
-print(json.dumps(said))
-"""
-
-
-def test_one_part_alone_is_run_by_the_kernels_for_one(bench: Machine, tmp_path: Path) -> None:
-    """Two or more are by those for a batch, and every part gets its own result."""
-    two = {"profiles": [[1, 1], [1, 4]]}
-    told = run(bench, tmp_path, batch=4, plan=two)
-    assert (told.error, told.wrong, told.right) == ("", [], 1000)
-    said = bench.ask(PROFILES, str(tmp_path / f"{JUDGING} 4"))
-    assert [run for run in said["TensorRT"] if run[1] in (1, 2, 4)] == [[0, 1], [1, 2], [1, 4]]
-    assert [run for run in said["TunedForBatches"] if run[1] in (1, 2, 4)] == [[1, 1], [1, 2], [1, 4]]
-
-
 def test_an_answer_that_is_not_a_number_stays_one(bench: Machine, tmp_path: Path) -> None:
     """NaN reaches the part's own slot, where the decision makes it `unknown`, and no other slot."""
     told = run(bench, tmp_path, COMPARING, batch=3, parts=200)
