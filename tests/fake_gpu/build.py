@@ -62,7 +62,7 @@ def _compile(folder: Path, headers: Path) -> None:
     kernels = []
     for source in KERNELS:
         kernels.append(folder / f"{source.stem}.o")
-        _run(*compiler, "-fsanitize=thread", "-c", source, "-o", kernels[-1])
+        _run(*compiler, "-O2", "-fsanitize=thread", "-c", source, "-o", kernels[-1])
     _run(*compiler, *kernels, TOUCHED, driver, "-o", folder / "libkernels.so")
 
 

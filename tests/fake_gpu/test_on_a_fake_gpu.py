@@ -26,7 +26,7 @@ def test_the_tests_for_a_gpu_pass(bench: Machine) -> None:
     options = ("-q", "-m", "gpu", "-k", "not built_engine", "-p", "no:cacheprovider", str(ROOT / "tests/gpu"))
     done = bench.run(script, *options)
     assert done.returncode == 0, done.stdout
-    assert "12 passed" in done.stdout
+    assert "16 passed" in done.stdout
 
 
 def test_the_benchmark_for_a_gpu_runs(bench: Machine, tmp_path: Path) -> None:

@@ -58,12 +58,16 @@ class Copying:
         driver_library().memcpy_dtod_async(addresses["map"], addresses["image"], count * self._nbytes, stream)
 
 
-@pytest.mark.parametrize("batch", [1, 4])
-@pytest.mark.parametrize("lanes", [1, 2, 3])
-def test_each_of_a_thousand_parts_gets_its_own_result(device: Device, lanes: int, batch: int) -> None:
+@pytest.mark.parametrize(
+    ("lanes", "batch", "graphs"),
+    [(lanes, batch, graphs) for lanes in (1, 2, 3) for batch in (1, 4) for graphs in (False, True)[:lanes]],
+)
+def test_each_of_a_thousand_parts_gets_its_own_result(
+    device: Device, lanes: int, batch: int, graphs: bool
+) -> None:
     """From pinned slots that are written anew as soon as their part is collected, with every lane in flight.
 
-    The outputs of a batch of one go straight into a slot.
+    The outputs of a batch of one go straight into a slot. With graphs, each network is launched by one call.
     """
     nbytes = int(np.prod(SHAPE))
     image = Binding(shape=SHAPE, dtype=np.dtype(np.uint8))
@@ -73,6 +77,8 @@ def test_each_of_a_thousand_parts_gets_its_own_result(device: Device, lanes: int
         Lane(Copying(nbytes), pinned, image=image, features={}, outputs={"map": output}, batch=batch, warp=None)
         for _ in range(lanes)
     ]
+    if graphs:
+        assert [lane.warm() for lane in made] == [""] * lanes
     rng = np.random.default_rng(0)
     with pinned_pages(pinned, 2 * lanes * batch, nbytes) as pages:
         shown: list[list[np.ndarray]] = [[] for _ in made]

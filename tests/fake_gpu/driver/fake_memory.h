@@ -17,6 +17,7 @@ struct Range {
 
 using Ranges = std::map<uintptr_t, Range>;
 inline Ranges on_device, pinned;
+inline long pinned_changes = 0;  // so that what was looked up in `pinned` can be kept until it changes
 
 // The range that holds all of these bytes, or null.
 inline Range *holding(Ranges &ranges, const void *address, size_t bytes) {
@@ -30,6 +31,26 @@ inline Range *holding(Ranges &ranges, const void *address, size_t bytes) {
 inline bool overlaps(const Ranges &ranges, uintptr_t begin, size_t bytes) {
   auto next = ranges.lower_bound(begin + bytes);
   return next != ranges.begin() && std::prev(next)->first + std::prev(next)->second.bytes > begin;
+}
+
+// The longest stretch around an address that is pinned as a whole, or not at all.
+struct Stretch {
+  uintptr_t begin = 0, end = 0;
+  bool is_pinned = false;
+  long changes = -1;
+  bool holds(uintptr_t address) const {
+    return changes == pinned_changes && begin <= address && address < end;
+  }
+};
+
+inline Stretch stretch_around(uintptr_t address) {
+  auto next = pinned.upper_bound(address);
+  Stretch found{0, next == pinned.end() ? UINTPTR_MAX : next->first, false, pinned_changes};
+  if (next == pinned.begin()) return found;
+  const auto &[start, range] = *std::prev(next);
+  found.begin = start + range.bytes;
+  if (address < found.begin) found = {start, found.begin, true, pinned_changes};
+  return found;
 }
 
 inline bool is_pinned(const void *address, size_t bytes) { return holding(pinned, address, bytes); }
@@ -73,6 +94,7 @@ inline CUresult allocate_pinned(void **pointer, size_t bytes) {
   *pointer = aligned_alloc(PAGE_BYTES, (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES);
   memset(*pointer, 0xCE, bytes);
   pinned[reinterpret_cast<uintptr_t>(*pointer)] = {bytes};
+  ++pinned_changes;
   return CUDA_SUCCESS;
 }
 
@@ -80,6 +102,7 @@ inline CUresult release_pinned(void *pointer) {
   auto found = pinned.find(reinterpret_cast<uintptr_t>(pointer));
   if (found == pinned.end() || found->second.registered) return CUDA_ERROR_INVALID_VALUE;
   pinned.erase(found);
+  ++pinned_changes;
   free(pointer);
   return CUDA_SUCCESS;
 }
@@ -89,6 +112,7 @@ inline CUresult pin(void *pointer, size_t bytes) {
   if (begin % PAGE_BYTES || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
   if (overlaps(pinned, begin, bytes)) return CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
   pinned[begin] = {bytes, true};
+  ++pinned_changes;
   return CUDA_SUCCESS;
 }
 
@@ -96,5 +120,6 @@ inline CUresult unpin(void *pointer) {
   auto found = pinned.find(reinterpret_cast<uintptr_t>(pointer));
   if (found == pinned.end() || !found->second.registered) return CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
   pinned.erase(found);
+  ++pinned_changes;
   return CUDA_SUCCESS;
 }
