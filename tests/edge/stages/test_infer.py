@@ -347,7 +347,7 @@ def test_a_judge_without_a_master_is_not_warmed(ring: Ring, engine: Engine, anom
 def test_a_constant_engine_counts_parts_alone(
     ring: Ring, anomaly: JudgeEngine, constant_bundle: Callable[..., Path]
 ) -> None:
-    """It has nothing to warm, and would take a request before the first part for a part: the second one fails."""
+    """It has nothing to warm, and would take a request before the first part for a part: the second fails."""
     white = np.full((64, 64), 200, np.uint8)
     with open_engine(EngineChoice(), read_bundle(constant_bundle(fault="device lost", every=2))) as failing:
         infer = infer_of(ring, JudgeEngine(engine=failing, warper=WARPER), anomaly)
