@@ -53,7 +53,10 @@ umask 022
 
 getent passwd linejudge >/dev/null ||
     useradd --system --user-group --home-dir /var/lib/linejudge --shell /usr/sbin/nologin linejudge
-# The groups give access to V4L2 cameras, GPUs and USB cameras.
+# The groups give access to V4L2 cameras, GPUs and USB cameras. The service does not start without those it names.
+for group in video render; do
+    getent group "$group" >/dev/null || groupadd --system "$group"
+done
 for group in video render plugdev; do
     if getent group "$group" >/dev/null; then usermod --append --groups "$group" linejudge; fi
 done
