@@ -36,7 +36,7 @@ mount -t cgroup2 none /sys/fs/cgroup
 own=/sys/fs/cgroup/linejudge-$$
 mkdir "$own"
 echo $$ > "$own/cgroup.procs"
-unshare --mount --pid --cgroup --fork --kill-child --mount-proc sh -c "$boot" || true
+unshare --mount --net --pid --cgroup --fork --kill-child --mount-proc sh -c "$boot" || true
 echo $$ > /sys/fs/cgroup/cgroup.procs
 find "$own" -depth -type d -exec rmdir {} +
 """
