@@ -91,7 +91,8 @@ class Metrics:
         )
         self._fallback = gauge(
             "engine_fallback",
-            "1 for each faster engine that should run here but failed, and the beginning of the reason.",
+            "1 for each faster engine that should run here but failed, and the beginning of the reason; "
+            "0 for the engine that runs.",
             "engine",
             "reason",
         )
@@ -156,6 +157,7 @@ class Metrics:
         for engine, reason in running.left_out.items():
             self._left_out.labels(self._line, engine, reason).set(1)
         self._fallback.clear()
+        self._fallback.labels(self._line, running.engine, "").set(0)
         for engine in running.fell_back:
             reason = fitted(running.left_out[engine], REASON_BYTES)
             self._fallback.labels(self._line, engine, reason).set(1)

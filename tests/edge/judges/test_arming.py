@@ -188,7 +188,8 @@ def test_a_line_judges_on_with_fp32_and_says_so(
         if sample.name == "linejudge_engine_left_out"
     }
     assert "golden/spotted.png on openvino int8: map differs by" in reasons["openvino int8"]
-    (fallback,) = [sample for sample in told.samples() if sample.name == "linejudge_engine_fallback"]
+    runs, fallback = [sample for sample in told.samples() if sample.name == "linejudge_engine_fallback"]
+    assert (runs.value, runs.labels["engine"], runs.labels["reason"]) == (0, "openvino", "")
     assert (fallback.value, fallback.labels["engine"]) == (1, "openvino int8")
     shortened = fallback.labels["reason"]
     assert len(shortened.encode()) <= 120
