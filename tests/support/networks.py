@@ -30,7 +30,8 @@ SIDE = 64
 
 _BOARD = ComparatorConfig(kinds=("open", "short"), stem=8, widths=(16, 16, 32, 32), blocks=(0, 1, 0, 0))
 _PRODUCT = MatcherConfig(size=40, widths=(16, 32), blocks=(0, 1), embedding=16)
-_LETTER = MatcherConfig(size=40, centred=24, widths=(16, 32), blocks=(0, 1), head="map")
+# So wide that the products that centre the ink are as small a share of the work as in the real network.
+_LETTER = MatcherConfig(size=40, centred=24, widths=(16, 40), blocks=(0, 1), head="map")
 _V1, _V2 = "mobilenet_v1", "mobilenet_v2"  # the shallowest backbones: exported soonest
 _GREY = AutoencoderConfig(backbone=_V2, height=SIDE, width=SIDE, in_channels=1, distance="both")
 _PIXELS = replace(PIXELS, height=SIDE, width=SIDE, hidden=32, code=16, spectral=True)

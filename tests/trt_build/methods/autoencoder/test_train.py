@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="needs torch, which only building mo
 pytest.importorskip("safetensors", reason="needs safetensors, which only building models uses")
 
 from trt_build.data.parts import pictures, read_parts, split_good  # noqa: E402
-from trt_build.methods import loop  # noqa: E402
+from trt_build.methods import checkpoint, loop  # noqa: E402
 from trt_build.methods.autoencoder.network import PIXELS, Autoencoder, AutoencoderConfig  # noqa: E402
 from trt_build.methods.autoencoder.task import AutoencoderTask, LossConfig, Losses  # noqa: E402
 from trt_build.methods.autoencoder.train import train_autoencoder  # noqa: E402
@@ -68,7 +68,7 @@ def test_other_losses_do_not_go_on_where_the_first_stopped(
     """A model is not made half with one centre and half with another."""
     options = {"network": SMALL["features"], "weights": untrained}
     train_autoencoder(parts, tmp_path, training=TrainConfig(epochs=1, bf16=False), **options)
-    with pytest.raises(loop.CheckpointError, match="of another training"):
+    with pytest.raises(checkpoint.CheckpointError, match="of another training"):
         train_autoencoder(
             parts,
             tmp_path,
