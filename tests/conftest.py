@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import checkout  # noqa: F401  (first: the others import edge)
 import cv2
 import numpy as np
 import pytest
