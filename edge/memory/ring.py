@@ -35,6 +35,7 @@ class Ring:
     def __init__(self, arrays: SharedArrays) -> None:
         self._generation = arrays["generation"]
         self._owner = arrays["owner"]
+        self._filled = arrays["filled"]
         self._areas: dict[tuple[str, int], NDArray[np.uint8]] = {}
         for name in arrays:
             area, _, number = name.partition(".")
@@ -54,7 +55,7 @@ class Ring:
         sizes |= {f"tensor.{number}": size for number, size in enumerate(tensors)}
         sizes |= {f"outputs.{number}": size for number, size in enumerate(outputs)}
         areas = {name: (np.uint8, (slots, -(-size // PAGE) * PAGE)) for name, size in sizes.items()}
-        table = {"generation": (np.int64, (slots,)), "owner": (np.int64, (slots,))}
+        table = {name: (np.int64, (slots,)) for name in ("generation", "owner", "filled")}
         arrays = SharedArrays.create(path, {**table, **areas})
         arrays["owner"][:] = -1
         return cls(arrays)
@@ -95,6 +96,17 @@ class Ring:
             forget_outputs(area[slot])
         fence()
         return slot, generation
+
+    def set_filled(self, part: Part) -> None:
+        """Show that the slot holds the part's whole frame. Only capture may call this."""
+        fence()
+        self._filled[part.slot] = part.generation
+
+    def is_filled(self, part: Part) -> bool:
+        """Return whether capture has written the part's whole frame. It may be overwritten at any moment."""
+        found = part.slot >= 0 and int(self._filled[part.slot]) == part.generation
+        fence()
+        return found
 
     def check(self, part: Part) -> None:
         """Raise SlotOverwritten if the part has no slot, or if its slot is leased to a later part."""

@@ -59,6 +59,7 @@ class Capture:
         try:
             with self._ring.area(part, "frame") as area:
                 source.read(as_image(area, self._shape))
+            self._ring.set_filled(part)
         except PartError as error:
             return Unknown(part=part, reason=error.reason, detail=error.detail, done_ns={})
         return Frame(part=part, shape=self._shape, done_ns={})

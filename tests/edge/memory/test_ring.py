@@ -53,6 +53,19 @@ def test_a_slot_leased_anew_while_it_is_read_is_noticed(ring: Ring) -> None:
         read()
 
 
+def test_a_frame_that_capture_has_not_finished_is_not_taken_for_a_picture(ring: Ring) -> None:
+    """A slot shows a part's frame once capture has said so, and never the frame of the slot's part before."""
+    first = part_of(0, slot=0, generation=ring.lease(0, published=0)[1])
+    assert not ring.is_filled(first)
+    ring.set_filled(first)
+    assert ring.is_filled(first)
+    for entry in (1, 2, 3):
+        slot, generation = ring.lease(entry, published=entry)
+    assert slot == 0
+    assert not ring.is_filled(part_of(3, slot=0, generation=generation))
+    assert not ring.is_filled(part_of(4, slot=-1, generation=0))
+
+
 def test_areas_of_a_slot_do_not_touch(ring: Ring, tmp_path: Path) -> None:
     """Frame, and each judge's tensor and outputs, keep what was written, seen from another mapping too."""
     areas = [("frame", 0), ("tensor", 0), ("tensor", 1), ("outputs", 0), ("outputs", 1)]
