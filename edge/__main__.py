@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from .commands import ctl
 from .errors import EdgeError, LineError
 
 app = typer.Typer(
@@ -23,6 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Linejudge: one verdict for every triggered part, before its deadline.",
 )
+
+app.add_typer(ctl.app, name="ctl")
 
 RecipePath = Annotated[
     Path, typer.Argument(help="The file with the line's recipe, in TOML.", show_default=False)

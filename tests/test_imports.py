@@ -17,6 +17,7 @@ ROOT = Path(edge.__file__).parents[1]
 ROWS = {
     "edge": [
         {"__main__"},
+        {"commands"},
         {"check", "demo"},
         {"line"},
         {"stages"},

@@ -20,7 +20,7 @@ def claim(endpoint: str) -> None:
         return
     if not path.startswith("@"):
         _lock(endpoint, path)
-    if _is_heard(path):
+    if is_heard(path):
         raise LineError(
             f"publish.endpoints: another process listens on {endpoint}: stop it, or give the line an endpoint "
             "of its own"
@@ -48,7 +48,7 @@ def _lock(endpoint: str, path: str) -> None:
     os.pwrite(opened, str(os.getpid()).encode(), 0)
 
 
-def _is_heard(path: str) -> bool:
+def is_heard(path: str) -> bool:
     """Return whether any process listens on the socket at `path`."""
     with socket.socket(socket.AF_UNIX) as caller:
         caller.settimeout(1)

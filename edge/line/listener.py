@@ -23,6 +23,8 @@ class Listener:
         # Epoch and sequence of the last verdicts, oldest first.
         self._seen: dict[tuple[int, int], None] = {}
         self.has_heard = False
+        #: The last one; None before the first.
+        self.heartbeat: Heartbeat | None = None
 
     def listen(self, timeout_ms: int) -> None:
         """Take the messages that have come. If there are none, wait up to `timeout_ms` for the first one."""
@@ -42,5 +44,6 @@ class Listener:
                 del self._seen[next(iter(self._seen))]
             self._metrics.observe(message)
         else:
+            self.heartbeat = message
             self._metrics.heartbeat(message)
         self._hear(message)

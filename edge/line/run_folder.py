@@ -2,6 +2,7 @@
 
 linejudge-<user>/<line>/pid       the supervisor's process
 linejudge-<user>/<line>/run       the name of the run's folder
+linejudge-<user>/<line>/control.ipc    the socket for commands
 linejudge-<user>/<line>/<run>/    ledger, ring, plan and sockets of that run
 """
 
@@ -29,7 +30,7 @@ GRACE_S = 10.0
 def runs(line: str) -> bool:
     """Return whether this user runs a line of this name now."""
     try:
-        opened = os.open(_base() / line, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        opened = os.open(base_folder() / line, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
@@ -43,7 +44,7 @@ def runs(line: str) -> bool:
 
 def make_base() -> None:
     """Make this user's folder for all lines. Raise LineError if that fails or other users have access to it."""
-    base = _base()
+    base = base_folder()
     try:
         base.mkdir(mode=0o700, exist_ok=True)
         found = base.lstat()
@@ -53,7 +54,8 @@ def make_base() -> None:
         raise LineError(f"{base}: must be a folder of this user alone (0700): move it away")
 
 
-def _base() -> Path:
+def base_folder() -> Path:
+    """Return the folder of all lines of this user."""
     return SHARED_MEMORY / f"linejudge-{os.getuid()}"
 
 
@@ -66,7 +68,7 @@ class RunFolder:
 
     def __init__(self, line: str) -> None:
         self._line = line
-        self._base = _base()
+        self._base = base_folder()
         self._folder = self._base / line
         self.path = self._folder / os.urandom(8).hex()
         self.left: tuple[Path, ...] = ()

@@ -8,11 +8,12 @@ the other stages when every captured part has its verdict.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 
@@ -26,11 +27,13 @@ from ..monitoring.metrics import Metrics
 from ..recipe import Recipe, Runtime
 from ..subscriber import Subscriber
 from .child import TRY_AGAIN, Child
+from .control import SOCKET, Command, Control, NoKeys
 from .descriptors import raise_limit
 from .epoch import next_epoch
 from .listener import Listener
 from .plan import PLAN, RUNNING, VERDICTS, Plan
 from .run_folder import RunFolder
+from .status import Status, stages_of, state_of
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +69,9 @@ class Line:
         self._cleanup = ExitStack()
         self._ended = False
         self._reported_infer: int | None = None
+        self._running: Running | None = None
+        #: What people can have the line do by `edge ctl`.
+        self.commands: dict[str, Command] = {"status": self._status}
 
     def __enter__(self) -> Line:
         raise_limit()
@@ -93,6 +99,8 @@ class Line:
             self._children = {name: Child(self._folder, name, self._ledger) for name in STAGES}
             for child in self._children.values():
                 cleanup.callback(child.kill)
+            path = self._folder.parent / SOCKET
+            self._control = cleanup.enter_context(Control(path, self.commands))
             self._start()
             self._cleanup = cleanup.pop_all()
         return self
@@ -141,6 +149,8 @@ class Line:
             self._metrics.dropped(name, child.dropped)
         self._report_engine()
         self._metrics.free_slots(self._ring.free(self._ledger.published))
+        self._control.answer()
+        self._metrics.dropped("control", self._control.dropped)
         self._listener.listen(TICK_MS)
 
     def _restart(self, name: str, child: Child, now_ns: int) -> None:
@@ -177,6 +187,7 @@ class Line:
                     # if the GPU failed.
                     if child.tick(now_ns := time.monotonic_ns()):
                         self._restart(name, child, now_ns)
+                self._control.answer()
                 self._listener.listen(TICK_MS)
         self._report_engine()
 
@@ -197,7 +208,28 @@ class Line:
                 log.warning("cannot read which engine infer runs on: %s", error)
                 return
             self._reported_infer = infer.pid
+            self._running = running
             self._metrics.engine(running, self._recipe_digest, digest_of(self._judges))
+
+    def _status(self, keys: dict[str, Any]) -> dict[str, Any]:
+        msgspec.convert(keys, NoKeys)
+        state, reason = state_of(self._listener.heartbeat)
+        status = Status(
+            line=self._recipe.line,
+            pid=os.getpid(),
+            run=self._ledger.run.hex(),
+            state=state,
+            reason=reason,
+            captured=self._ledger.captured,
+            published=self._ledger.published,
+            recipe=self._recipe_digest,
+            bundle=digest_of(self._judges),
+            engine=self._running,
+            dropped=self._control.dropped,
+            stages=stages_of(self._children),
+        )
+        found: dict[str, Any] = msgspec.to_builtins(status)
+        return found
 
     def _await_heartbeat(self) -> None:
         """Wait for the first heartbeat of publish, so that the metrics count the first verdict too."""

@@ -78,10 +78,11 @@ class Metrics:
         self._state = each(gauge("state", "1 for the state that the line is in, else 0.", "state"), STATES)
         self._up = each(gauge("stage_up", "1 while the stage runs, else 0.", "stage"), STAGES)
         self._restarts = each(counter("stage_restarts_total", "Restarts of a stage.", "stage"), STAGES)
+        receivers = (*STAGES, "control")
         self._dropped = each(
-            counter("messages_dropped_total", "Messages that were not of this run.", "stage"), STAGES
+            counter("messages_dropped_total", "Messages that were none or not of this run.", "stage"), receivers
         )
-        self._dropped_so_far = dict.fromkeys(STAGES, 0)
+        self._dropped_so_far = dict.fromkeys(receivers, 0)
         self._free = one(gauge("free_slots", "Slots that no part occupies."))
         self._free.set(slots)
         one(gauge("slots", "Slots for the pictures of parts.")).set(slots)
