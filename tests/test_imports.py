@@ -24,6 +24,7 @@ ROWS = {
         {"judges", "capacity"},
         {"engines", "sources"},
         {"image", "monitoring", "render", "watch"},
+        {"subscription"},
         {"bundle", "memory", "recipe_file", "subscriber"},
         {"manifest_file", "recipe", "wire"},
         {"manifest"},
