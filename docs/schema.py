@@ -7,12 +7,12 @@ from pathlib import Path
 
 import msgspec
 
-from edge.messages import Heartbeat, Verdict
+from edge.messages import Alarm, Heartbeat, Verdict
 
-SCHEMAS = {"verdict.schema.json": Verdict, "heartbeat.schema.json": Heartbeat}
+SCHEMAS = {"verdict.schema.json": Verdict, "heartbeat.schema.json": Heartbeat, "alarm.schema.json": Alarm}
 
 
-def schema_text(message: type[Verdict] | type[Heartbeat]) -> str:
+def schema_text(message: type[Verdict] | type[Heartbeat] | type[Alarm]) -> str:
     return json.dumps(msgspec.json.schema(message), indent=2) + "\n"
 
 

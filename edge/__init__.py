@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .bundle import read_bundle
-    from .messages import Heartbeat, Verdict
+    from .messages import Alarm, Heartbeat, Verdict
     from .recipe_file import read_recipe
     from .subscriber import subscribe
 
-__all__ = ["Heartbeat", "Verdict", "read_bundle", "read_recipe", "subscribe"]
+__all__ = ["Alarm", "Heartbeat", "Verdict", "read_bundle", "read_recipe", "subscribe"]
 
 _MODULES = {
+    "Alarm": "messages",
     "Heartbeat": "messages",
     "Verdict": "messages",
     "read_bundle": "bundle",

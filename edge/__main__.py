@@ -44,7 +44,7 @@ def run(recipe: RecipePath) -> None:
 
     from .judges.judge import read_line
     from .line.supervisor import Line
-    from .messages import Heartbeat, Verdict
+    from .messages import Alarm, Broadcast, Verdict
     from .monitoring.exposition import serve_metrics
     from .monitoring.gpu import GpuWatch, find_gpu
     from .monitoring.metrics import Metrics
@@ -68,9 +68,11 @@ def run(recipe: RecipePath) -> None:
         read = read.beating(period_ms)
     verdicts: Counter[str] = Counter()
 
-    def hear(message: Verdict | Heartbeat) -> None:
+    def hear(message: Broadcast) -> None:
         if isinstance(message, Verdict):
             verdicts[message.verdict] += 1
+        elif isinstance(message, Alarm):
+            logging.warning("alarm %s %s: %s", message.alarm, message.state, message.text)
         elif message.state != "blind":
             counts = ", ".join(f"{verdicts[kind]} {kind}" for kind in ("pass", "reject", "unknown"))
             service.notify(f"WATCHDOG=1\nSTATUS={message.state}: {counts}")

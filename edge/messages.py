@@ -1,4 +1,4 @@
-"""Defines the messages of a line: Frame, Tensor, Prediction, Verdict, Unknown and Heartbeat.
+"""Defines the messages of a line: Frame, Tensor, Prediction, Verdict, Unknown, Heartbeat and Alarm.
 
 For a part, capture sends a Frame, preprocess a Tensor, infer a Prediction and publish a Verdict. A stage that
 cannot judge the part sends Unknown instead. Stages send each other only these small messages: pixels, model
@@ -19,6 +19,15 @@ VIEW_BYTES, SOURCE_REF_BYTES = 128, 512
 #: blind: parts come and the last ones could not be judged, or parts would not be seen because capture failed.
 StateKind = Literal["idle", "judging", "blind"]
 VerdictKind = Literal["pass", "reject", "unknown"]
+AlarmState = Literal["raised", "acknowledged", "cleared"]
+
+#: What the evidence for an alarm points to.
+Cause = Literal[
+    "product",  # parts are worse, while their pictures are as they were
+    "camera",  # camera, lens or lamp changed, moved or failed
+    "line",  # a process, the engine or the disk of the line
+    "unclear",  # the evidence fits several of these, or is too little
+]
 
 #: Why a part could not be judged.
 UnknownReason = Literal[
@@ -198,6 +207,29 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
     parts: int  # verdicts published since the line started
     epoch: int | None = None  # of the part published last; a subscriber without this part's verdict missed it
     sequence: int | None = None
+    alarms: tuple[str, ...] = ()  # names of the alarms that are raised or acknowledged
+
+
+class Alarm(Struct, frozen=True, kw_only=True):
+    """The state of one alarm when it changed. It is the JSON body of an `alarm.<line>` message.
+
+    An alarm stays raised until a person acknowledges it, even if its condition ends or the line restarts. It is
+    cleared when it is acknowledged and its condition has ended.
+    """
+
+    v: int = 1
+    line: str
+    alarm: str  # its name, such as `reject-rate`
+    state: AlarmState
+    cause: Cause
+    text: str  # for people: what was found, and where to look
+    raised_at: str  # UTC, ISO 8601
+    changed_at: str  # of this state
+    by: str = ""  # who acknowledged it; empty before
+
+
+#: What a line publishes for its subscribers.
+Broadcast = Union[Verdict, Heartbeat, Alarm]  # noqa: UP007
 
 
 class Running(Struct, frozen=True, kw_only=True):

@@ -1,40 +1,42 @@
-"""Receives the verdicts and heartbeats that a line publishes, and checks each message."""
+"""Receives the verdicts, heartbeats and alarms that a line publishes, and checks each message."""
 
 from __future__ import annotations
 
 import errno
 import re
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import zmq
 
 from .errors import LineError, WireError
-from .messages import Heartbeat, Verdict
+from .messages import Broadcast
 from .recipe import MOST_PORT
-from .wire import heartbeat_from, verdict_from
+from .wire import alarm_from, heartbeat_from, verdict_from
 
 #: More than any verdict or heartbeat has.
 MESSAGE_BYTES = 65_536
 #: How long to wait at a time, so that signals are handled meanwhile.
 WAIT_MS = 100
+#: What is in the body of a message whose topic begins so; the other topics are those of verdicts.
+_READERS: dict[bytes, Callable[[bytes], Broadcast]] = {b"heartbeat": heartbeat_from, b"alarm": alarm_from}
 
 
-def subscribe(endpoint: str, *topics: str) -> Iterator[Verdict | Heartbeat]:
-    """Return an endless iterator over the verdicts and heartbeats that a line publishes on `endpoint`.
+def subscribe(endpoint: str, *topics: str) -> Iterator[Broadcast]:
+    """Return an endless iterator over the verdicts, heartbeats and alarms that a line publishes on `endpoint`.
 
     If topics are given, only messages whose topic begins with one of them are received. Examples are `reject.`
     and `heartbeat.pcb`. The topic says what to do with a part: a gate must open only for verdicts under
     `accept.<line>`.
 
     Raise LineError at once if `endpoint` is not a ZeroMQ endpoint. The iterator raises LineError if a message
-    is not a verdict or heartbeat of this version.
+    is not a verdict, heartbeat or alarm of this version.
     """
     return _messages(Subscriber(endpoint, topics))
 
 
-def _messages(subscriber: Subscriber) -> Iterator[Verdict | Heartbeat]:
+def _messages(subscriber: Subscriber) -> Iterator[Broadcast]:
     with subscriber:
         while True:
             if (heard := subscriber.hear(WAIT_MS)) is not None:
@@ -43,11 +45,11 @@ def _messages(subscriber: Subscriber) -> Iterator[Verdict | Heartbeat]:
 
 @dataclass(frozen=True)
 class Heard:
-    """One received message: its topic, its JSON body, and the verdict or heartbeat in the body."""
+    """One received message: its topic, its JSON body, and the verdict, heartbeat or alarm in the body."""
 
     topic: bytes
     body: bytes  # JSON
-    message: Verdict | Heartbeat
+    message: Broadcast
 
 
 class Subscriber:
@@ -92,7 +94,7 @@ class Subscriber:
     def hear(self, timeout_ms: int) -> Heard | None:
         """Return the next message, or None if no message comes within `timeout_ms`.
 
-        Raise LineError if the message is not a verdict or heartbeat of this version.
+        Raise LineError if the message is not a verdict, heartbeat or alarm of this version.
         """
         if not self._socket.poll(timeout_ms):
             return None
@@ -101,7 +103,7 @@ class Subscriber:
             if len(parts) != 2:
                 raise WireError(f"expected a topic and a body, found {len(parts)} parts")
             topic, body = parts
-            read = heartbeat_from if topic.startswith(b"heartbeat.") else verdict_from
+            read = _READERS.get(topic.partition(b".")[0], verdict_from)
             return Heard(topic, body, read(body))
         except WireError as error:
             raise LineError(

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from .messages import Heartbeat, Verdict
+from .messages import Alarm, Broadcast, Verdict
 from .subscriber import WAIT_MS, Heard, Subscriber
 
 STYLE = {
@@ -52,14 +52,18 @@ class LiveTable:
         self._last: deque[Verdict] = deque(maxlen=ROWS)
         self._counts: Counter[str] = Counter()
         self._state, self._reason = "waiting for the first heartbeat", ""
+        self._alarms: tuple[str, ...] = ()
+        self._texts: dict[str, str] = {}
 
-    def add(self, message: Verdict | Heartbeat) -> None:
-        """Add a verdict to the table, or show the state that a heartbeat reports."""
+    def add(self, message: Broadcast) -> None:
+        """Add a verdict to the table, or show the state that a heartbeat reports, or an alarm."""
         if isinstance(message, Verdict):
             self._last.append(message)
             self._counts[message.verdict] += 1
+        elif isinstance(message, Alarm):
+            self._texts[message.alarm] = message.text
         else:
-            self._state, self._reason = message.state, message.reason
+            self._state, self._reason, self._alarms = message.state, message.reason, message.alarms
 
     def render(self) -> Group:
         """Return the table, the counts and the line's state as they are now."""
@@ -78,7 +82,11 @@ class LiveTable:
             )
         counts = "   ".join(f"{self._counts[kind]} {kind}" for kind in ("pass", "reject", "unknown"))
         state = f"{self._state}: {self._reason}" if self._reason else self._state
-        return Group(table, Text.assemble(counts, "   ", (state, STYLE.get(self._state, "dim"))))
+        alarms = [
+            Text(f"alarm {name}: {self._texts.get(name, 'see `edge ctl alarms`')}", STYLE["blind"])
+            for name in self._alarms
+        ]
+        return Group(table, Text.assemble(counts, "   ", (state, STYLE.get(self._state, "dim"))), *alarms)
 
 
 def _line(verdict: Verdict) -> str:

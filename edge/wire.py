@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from .errors import WireError
-from .messages import Heartbeat, Message, Verdict
+from .messages import Alarm, Broadcast, Heartbeat, Message, Verdict
 
 VERSION = 3
 #: Length of the random number that each run of a line draws for its messages.
@@ -20,9 +20,10 @@ _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 _json = msgspec.json.Encoder()
 _verdict = msgspec.json.Decoder(Verdict)
 _heartbeat = msgspec.json.Decoder(Heartbeat)
+_alarm = msgspec.json.Decoder(Alarm)
 _FIRST, _RESENT = b'"resent":false}', b'"resent":true}'
 
-Published = TypeVar("Published", Verdict, Heartbeat)
+Published = TypeVar("Published", Verdict, Heartbeat, Alarm)
 
 
 class _Versioned(msgspec.Struct):
@@ -51,8 +52,8 @@ def unpack(data: bytes, run: bytes) -> Message:
         raise WireError(f"not a message between stages: {error}") from error
 
 
-def body_of(message: Verdict | Heartbeat) -> bytes:
-    """Return the JSON body of a verdict or heartbeat."""
+def body_of(message: Broadcast) -> bytes:
+    """Return the JSON body of a verdict, heartbeat or alarm."""
     return _json.encode(message)
 
 
@@ -64,6 +65,11 @@ def verdict_from(body: bytes) -> Verdict:
 def heartbeat_from(body: bytes) -> Heartbeat:
     """Return the heartbeat in a JSON body. Raise WireError if it is not a heartbeat of this version."""
     return _read(_heartbeat, "heartbeat", body)
+
+
+def alarm_from(body: bytes) -> Alarm:
+    """Return the alarm in a JSON body. Raise WireError if it is not an alarm of this version."""
+    return _read(_alarm, "alarm", body)
 
 
 def resent_body(body: bytes) -> bytes:
@@ -79,6 +85,11 @@ def action_topic(line: str, *, accept: bool) -> bytes:
 def heartbeat_topic(line: str) -> bytes:
     """Return the topic of a line's heartbeats: `heartbeat.<line>`."""
     return f"heartbeat.{line}".encode()
+
+
+def alarm_topic(line: str) -> bytes:
+    """Return the topic of a line's alarms: `alarm.<line>`."""
+    return f"alarm.{line}".encode()
 
 
 def _read(decoder: msgspec.json.Decoder[Published], kind: str, body: bytes) -> Published:

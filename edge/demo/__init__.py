@@ -22,7 +22,7 @@ from ..capacity import capacity_of, time_engine
 from ..judges.arming import armed_engine
 from ..judges.judge import Judge, read_judges
 from ..line.supervisor import Line
-from ..messages import Heartbeat, Verdict
+from ..messages import Broadcast, Verdict
 from ..monitoring.metrics import Metrics
 from ..recipe import Recipe, Synthetic
 from ..recipe_file import read_recipe
@@ -59,7 +59,7 @@ def run_demo(
         console = Console()
         show = Live(table.render(), console=console, refresh_per_second=8) if not quiet else nullcontext()
 
-        def hear(message: Verdict | Heartbeat) -> None:
+        def hear(message: Broadcast) -> None:
             table.add(message)
             if isinstance(message, Verdict):
                 verdicts.append(message)

@@ -1,11 +1,11 @@
-"""Receives a line's verdicts and heartbeats, counts them and passes them on. Ignores verdicts sent again."""
+"""Receives what a line publishes, counts its verdicts and passes all on. Ignores verdicts sent again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from ..memory.ledger import ROWS
-from ..messages import Heartbeat, Verdict
+from ..messages import Broadcast, Heartbeat, Verdict
 from ..monitoring.metrics import Metrics
 from ..subscriber import Subscriber
 
@@ -14,11 +14,9 @@ MOST_AT_ONCE = 1000
 
 
 class Listener:
-    """Takes verdicts and heartbeats from `subscriber`, counts them in `metrics`, and calls `hear` with each."""
+    """Takes messages from `subscriber`, counts verdicts them in `metrics`, and calls `hear` with each."""
 
-    def __init__(
-        self, subscriber: Subscriber, metrics: Metrics, hear: Callable[[Verdict | Heartbeat], None]
-    ) -> None:
+    def __init__(self, subscriber: Subscriber, metrics: Metrics, hear: Callable[[Broadcast], None]) -> None:
         self._subscriber, self._metrics, self._hear = subscriber, metrics, hear
         # Epoch and sequence of the last verdicts, oldest first.
         self._seen: dict[tuple[int, int], None] = {}
@@ -34,7 +32,7 @@ class Listener:
             timeout_ms, self.has_heard = 0, True
             self._take(heard.message)
 
-    def _take(self, message: Verdict | Heartbeat) -> None:
+    def _take(self, message: Broadcast) -> None:
         if isinstance(message, Verdict):
             place = (message.epoch, message.sequence)
             if place in self._seen:
@@ -43,7 +41,7 @@ class Listener:
             if len(self._seen) > 2 * ROWS:
                 del self._seen[next(iter(self._seen))]
             self._metrics.observe(message)
-        else:
+        elif isinstance(message, Heartbeat):
             self.heartbeat = message
             self._metrics.heartbeat(message)
         self._hear(message)

@@ -22,7 +22,7 @@ from ..judges.judge import Judge, areas_of, digest_of, pictures_of, rules_of
 from ..judges.rules import write_rules
 from ..memory.ledger import STAGES, Ledger
 from ..memory.ring import Ring
-from ..messages import Heartbeat, Running, Verdict
+from ..messages import Broadcast, Running
 from ..monitoring.metrics import Metrics
 from ..recipe import Recipe, Runtime
 from ..subscriber import Subscriber
@@ -49,9 +49,9 @@ START_ORDER = tuple(reversed(STAGES))
 class Line:
     """A line that inspects parts. `with` starts its processes, and stops them after the last verdict.
 
-    Calls `hear` with each verdict and heartbeat that the line publishes. `state` is the folder that keeps the
-    epoch. `with` raises LineError if the line cannot start: for example if a line of this name runs already, if
-    memory or a port is not available, or if a stage ends before it is ready.
+    Calls `hear` with each verdict, heartbeat and alarm that the line publishes. `state` is the folder that
+    keeps the epoch. `with` raises LineError if the line cannot start: for example if a line of this name runs
+    already, if memory or a port is not available, or if a stage ends before it is ready.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Line:
         *,
         state: Path,
         metrics: Metrics,
-        hear: Callable[[Verdict | Heartbeat], None],
+        hear: Callable[[Broadcast], None],
     ) -> None:
         self._recipe, self._recipe_digest, self._judges = recipe, recipe_digest, judges
         self._state, self._metrics, self._hear = state, metrics, hear

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import zmq
-from parts import HEARTBEAT, VERDICT
+from parts import ALARM, HEARTBEAT, VERDICT
 from told import Line
 
 from edge.errors import LineError
@@ -42,11 +42,15 @@ def endpoint(tmp_path: Path) -> Iterator[Endpoint]:
         context.destroy()
 
 
-def test_verdicts_and_heartbeats_come_in_order(endpoint: Endpoint) -> None:
+def test_verdicts_heartbeats_and_alarms_come_in_order(endpoint: Endpoint) -> None:
     """Each as a whole, with its type."""
     heard = subscribe(endpoint.name)
-    endpoint.send((b"heartbeat.pcb", body_of(HEARTBEAT)), (b"reject.pcb", body_of(VERDICT)))
-    assert [next(heard), next(heard)] == [HEARTBEAT, VERDICT]
+    endpoint.send(
+        (b"heartbeat.pcb", body_of(HEARTBEAT)),
+        (b"alarm.pcb", body_of(ALARM)),
+        (b"reject.pcb", body_of(VERDICT)),
+    )
+    assert [next(heard) for _ in range(3)] == [HEARTBEAT, ALARM, VERDICT]
 
 
 def test_topics_choose_what_comes(endpoint: Endpoint) -> None:

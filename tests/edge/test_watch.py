@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 from lines import Subscriber, judged, running, stop, until
-from parts import HEARTBEAT, VERDICT
+from parts import ALARM, HEARTBEAT, VERDICT
 from rich.console import Console
 
 from edge.watch import LiveTable
@@ -74,3 +74,19 @@ def test_the_table_shows_verdicts_counts_and_state() -> None:
     shown = console.export_text()
     for what in ("1-7", "dark", "contrast is 2", "1-8", "40.0 ms", "1 pass", "1 unknown", "judging"):
         assert what in shown
+
+
+def test_the_table_shows_the_alarms_that_are_active() -> None:
+    """Who looks at the line sees an alarm and its text, also after connecting late, until it is cleared."""
+
+    def shown(*alarms: str) -> str:
+        table.add(msgspec.structs.replace(HEARTBEAT, alarms=alarms))
+        console = Console(width=160, record=True, file=io.StringIO())
+        console.print(table.render())
+        return console.export_text()
+
+    table = LiveTable("tcp://127.0.0.1:5571")
+    assert "alarm consecutive: see `edge ctl alarms`" in shown("consecutive")
+    table.add(ALARM)
+    assert "alarm consecutive: 10 parts in a row were not accepted" in shown("consecutive")
+    assert "alarm" not in shown()

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from parts import part_of
+from parts import ALARM, part_of
 
 from edge import wire
 from edge.errors import WireError
@@ -84,3 +84,11 @@ def test_topics_are_the_action() -> None:
     assert wire.action_topic("pcb", accept=False) == b"reject.pcb"
     assert wire.action_topic("pcb", accept=True) == b"accept.pcb"
     assert wire.heartbeat_topic("pcb") == b"heartbeat.pcb"
+    assert wire.alarm_topic("pcb") == b"alarm.pcb"
+
+
+def test_an_alarm_comes_back_as_it_was() -> None:
+    """A subscriber of ours reads the alarm that the line sent; a state that there is not is refused."""
+    assert wire.alarm_from(wire.body_of(ALARM)) == ALARM
+    with pytest.raises(WireError, match="state"):
+        wire.alarm_from(wire.body_of(ALARM).replace(b'"raised"', b'"over"'))

@@ -1,8 +1,8 @@
-"""Parts, a verdict and a heartbeat as tests need them."""
+"""Parts, a verdict, a heartbeat and an alarm as tests need them."""
 
 from __future__ import annotations
 
-from edge.messages import Heartbeat, Part, Verdict
+from edge.messages import Alarm, Heartbeat, Part, Verdict
 
 VERDICT = Verdict(
     line="board-a",
@@ -39,6 +39,16 @@ VERDICT = Verdict(
 )
 HEARTBEAT = Heartbeat(
     line="board-a", state="judging", part_id=None, judged_at=None, judged_ns=None, published_ns=0, parts=0
+)
+
+ALARM = Alarm(
+    line="board-a",
+    alarm="consecutive",
+    state="raised",
+    cause="product",
+    text="10 parts in a row were not accepted",
+    raised_at="2026-01-02T03:04:05.000000Z",
+    changed_at="2026-01-02T03:04:05.000000Z",
 )
 
 
