@@ -1,0 +1,47 @@
+"""The line that the tests of faults break. Its parts tell their number, and each test ends with the account."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from lines import write_recipe
+from numbered import EXACTLY, number_named, write_parts
+from watched import Watched
+
+FPS = 40
+
+
+@pytest.fixture(scope="module")
+def watch(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Path) -> Iterator[Callable[..., Watched]]:
+    """Starts a line and watches it; `more` is added to its recipe. A file's lines end with its last test."""
+    with ExitStack() as opened:
+
+        def start(more: str = "[timing]\ndeadline_ms = 500\n", bundle: Path = tiny_bundle) -> Watched:
+            folder = tmp_path_factory.mktemp("line")
+            source = write_parts(folder) + f"\nfps = {FPS}\nrepeat = true"
+            recipe = write_recipe(folder, bundle, source, EXACTLY + more)
+            return opened.enter_context(Watched(recipe, lambda _, name: number_named(name)))
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def line(watch: Callable[..., Watched]) -> Watched:
+    """A line that is well when the first test begins."""
+    found = watch()
+    found.await_well()
+    return found
+
+
+@pytest.fixture
+def accounted(line: Watched) -> Iterator[Watched]:
+    """The line for a test that breaks it: in the end it is well again, and no verdict is missing or wrong."""
+    line.await_well()
+    yield line
+    line.await_well()
+    found = line.account()
+    assert found.captured > 0
+    assert not found.faults, found

@@ -1,0 +1,195 @@
+"""A line under watch: a process that a test may break as it likes, what it captured, and what was heard of it.
+
+The watcher reads the ledgers of all runs by itself, hears all verdicts by a ZeroMQ socket of its own, and
+starts the line anew when its supervisor has ended, as a service manager would.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import zmq
+from account import Account, Captured, Heard, PartId, account
+from lines import line_name, until
+
+from edge.errors import LineError
+from edge.line.run_folder import SHARED_MEMORY
+from edge.memory.ledger import ROWS, STAGES, Ledger
+
+LOOK_S = 0.02
+
+
+class Ear(threading.Thread):
+    """Hears every verdict and heartbeat on an endpoint, and notes when it came."""
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(daemon=True)
+        self.verdicts: list[Heard] = []
+        self.heartbeats: list[Heard] = []
+        self.closing = threading.Event()
+        self._endpoint = endpoint
+
+    def run(self) -> None:
+        with zmq.Context() as context, context.socket(zmq.SUB) as socket:
+            socket.linger, socket.rcvhwm = 0, 0
+            socket.subscribe(b"")
+            socket.connect(self._endpoint)
+            while not self.closing.is_set():
+                if not socket.poll(50):
+                    continue
+                topic, body = socket.recv_multipart()
+                one = Heard(heard_ns=time.monotonic_ns(), topic=topic.decode(), body=json.loads(body))
+                if topic.startswith((b"accept.", b"reject.")):
+                    self.verdicts.append(one)
+                elif topic.startswith(b"heartbeat."):
+                    self.heartbeats.append(one)
+
+
+class Watched(threading.Thread):
+    """A line that is watched, started by `with`; `number_of` tells which number the picture of a part shows."""
+
+    def __init__(
+        self, recipe: Path, number_of: Callable[[PartId, str], int | None], endpoint: str = "", **more: str
+    ) -> None:
+        super().__init__(daemon=True)
+        self.captured: dict[PartId, Captured] = {}
+        self.starts = 0
+        self.folder = SHARED_MEMORY / f"linejudge-{os.getuid()}" / line_name(recipe.parent)
+        self.log = recipe.parent / "line.log"
+        self.ear = Ear(endpoint or f"ipc://{recipe.parent}/verdicts.ipc")
+        self._recipe, self._number_of = recipe, number_of
+        self._environment = {**os.environ, "XDG_STATE_HOME": str(recipe.parent / "state"), **more}
+        self._ledgers: dict[str, tuple[Ledger, list[int]]] = {}  # by run, and how far each has been read
+        self._looks = 0
+        self._closing = threading.Event()
+
+    def __enter__(self) -> Watched:
+        self.ear.start()
+        self._start_line()
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._closing.set()
+        self.join()
+        self.process.kill()
+        self.process.wait()
+        self.ear.closing.set()
+        self.ear.join()
+
+    def run(self) -> None:
+        while not self._closing.wait(LOOK_S):
+            self._look()
+            if self.process.poll() is not None:
+                self._start_line()
+
+    def _start_line(self) -> None:
+        self.starts += 1
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "edge", "run", str(self._recipe)], stderr=log, env=self._environment
+            )
+
+    def _look(self) -> None:
+        """Note the parts that have been captured since the last look."""
+        with suppress(OSError, LineError):
+            run = (self.folder / "run").read_text()
+            if run not in self._ledgers:
+                self._ledgers[run] = Ledger.open(self.folder / run / "ledger"), [0]
+        for ledger, read in self._ledgers.values():
+            while read[0] < (captured := ledger.captured):
+                assert captured - read[0] < ROWS, "the watcher was too slow"
+                part = ledger.part(read[0])
+                self.captured[part.epoch, part.sequence] = Captured(
+                    source_ref=part.source_ref, captured_ns=part.captured_ns, deadline_ns=part.deadline_ns
+                )
+                read[0] += 1
+        self._looks += 1
+
+    def processes(self) -> dict[str, int]:
+        """The living processes of the line by stage, and the supervisor's."""
+        found = {"supervisor": self.process.pid}
+        with suppress(OSError):
+            children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+            for pid in children:
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                if len(command) > 5 and command[2] == b"edge.line.start":
+                    found[command[4].decode()] = int(pid)
+        return found
+
+    @property
+    def ledger(self) -> Ledger:
+        """Of the run that goes on."""
+        return self._ledgers[(self.folder / "run").read_text()][0]
+
+    def dropped(self, stage: str) -> int:
+        """How many messages a stage has refused."""
+        return int(self.ledger.stages[stage]["dropped"][0])
+
+    def pid(self, stage: str) -> int | None:
+        """Of a stage that is ready."""
+        with suppress(OSError, LineError, KeyError):
+            row = self.ledger.stages[stage][0]
+            pid = self.processes().get(stage)
+            return pid if row["ready"] and row["pid"] == pid else None
+        return None
+
+    def is_well(self) -> bool:
+        """Whether every stage is ready and a part that was captured just now has been judged."""
+        judged = [one for one in self.ear.verdicts[-20:] if one.is_judged]
+        recent_ns = time.monotonic_ns() - 500_000_000
+        return all(map(self.pid, STAGES)) and bool(judged) and judged[-1].body["captured_ns"] > recent_ns
+
+    def await_well(self) -> None:
+        self.until(self.is_well, "the line is well")
+
+    def until(self, true: Callable[[], object], what: str, patience_s: float = 60.0) -> None:
+        """Wait until something is true; fails, with what the line said last, if it takes too long."""
+        try:
+            until(true, what, patience_s=patience_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {self.log.read_text()[-2000:]}") from error
+
+    def account(self) -> Account:
+        """The account of all parts captured until now, once each is heard of or nothing is to be expected."""
+        known = dict(self.captured)
+        with suppress(AssertionError):
+            until(lambda: known.keys() <= {one.id for one in self.ear.verdicts}, "all is heard", patience_s=15)
+        heard, looks = list(self.ear.verdicts), self._looks
+        if self.is_alive():
+            until(lambda: self._looks > looks + 1, "the ledger is read after these verdicts")
+        heard = [one for one in heard if one.id in known or one.id not in self.captured]
+        return account(known, heard, self._number_of)
+
+    def stop(self) -> None:
+        """Stop the line as a service manager would, and note what it captured last."""
+        self._closing.set()
+        self.join()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+        self._look()
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Stop a process by SIGSTOP while in the block."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
