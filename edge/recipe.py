@@ -39,6 +39,10 @@ Name = Annotated[
         description="a name of letters, digits, - and _, starting with a letter or digit, at most 31",
     ),
 ]
+Header = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9_-]{0,60}\Z", description="the name of an HTTP header, such as X-Frame-Number"),
+]
 LEAST_HEARTBEAT_MS = 50
 #: A verdict names each judge and has to fit into the ledger's record.
 MOST_JUDGES = 16
@@ -107,6 +111,7 @@ class Video(_Source, frozen=True, kw_only=True, tag="video"):
     backend: Literal["auto", "ffmpeg", "v4l2", "gstreamer"] = "auto"
     timeout_ms: Annotated[int, Meta(ge=50, le=60000)] = 2000  # without a frame for this long the camera is lost
     paced: bool = False  # play a file at its own rate instead of as fast as it reads
+    counter: Header = ""  # HTTP header in which each frame has the camera's number of its trigger
     newest: bool = False  # take a camera's newest frame and skip older ones, instead of making them `unknown`
 
 

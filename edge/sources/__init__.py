@@ -16,12 +16,12 @@ def open_source(section: recipe.Source, shown: Sequence[EarlierPicture] = ()) ->
     """Return the source that a recipe's [source] section describes. The caller opens the source by `with`.
 
     `shown` holds the pictures that became parts before capture was restarted. A folder source continues with
-    the pictures that follow them.
+    the pictures that follow them, and a source that counts its triggers continues to count.
     """
     if isinstance(section, recipe.Folder):
         return FolderSource(section, shown)
     if isinstance(section, recipe.Synthetic):
-        return SyntheticSource(section)
+        return SyntheticSource(section, shown)
     # FFmpeg takes a third of a second to load, and only capture needs it.
     from .video import open_video
 

@@ -24,6 +24,7 @@ class Trigger:
     source_ref: str = ""  # the source's name for the picture, such as its file's path
     skipped: int = 0  # frames skipped since the last trigger
     lost: str = ""  # why the pixels were dropped; then the part is `overrun`
+    count: int = -1  # the source's own number of this trigger; -1: the source does not count
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class EarlierPicture:
 
     source_ref: str  # as in the ledger
     captured_at_ns: int
+    captured_ns: int = 0
+    count: int = -1  # as in its trigger
 
 
 class Source(Protocol):

@@ -64,7 +64,15 @@ class LiveStream:
         if taken is not None:
             frame = self._frame = taken.frame
             view = self._section.camera
-            return Trigger(view, frame.captured_ns, frame.captured_at_ns, frame.ref, taken.skipped, taken.lost)
+            return Trigger(
+                view,
+                frame.captured_ns,
+                frame.captured_at_ns,
+                frame.ref,
+                taken.skipped,
+                taken.lost,
+                frame.count,
+            )
         silent_ms = (time.monotonic_ns() - self._heard_ns) // 1_000_000
         if silent_ms > self._section.timeout_ms:
             raise SourceError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -26,13 +26,19 @@ class StreamFrame:
     captured_at_ns: int  # wall clock, for people only
     ref: str  # its name in the stream, such as `frame 12`
     pixels: Pixels
+    count: int = -1  # the camera's own number of the frame; -1: it does not count
 
 
-def encoded(data: bytes, name: str, ref: str, wrong: str = "", captured_ns: int = 0) -> StreamFrame:
+def encoded(
+    data: bytes, name: str, ref: str, wrong: str = "", captured_ns: int = 0, count: int = -1
+) -> StreamFrame:
     """Return the frame whose encoded picture is `data`. If `wrong` is not empty, mark the frame as damaged."""
-    if wrong:
-        return damaged(wrong, name, ref, captured_ns)
-    return _frame(ref, partial(decode, data, f"{name}, {ref}"), captured_ns)
+    frame = (
+        damaged(wrong, name, ref, captured_ns)
+        if wrong
+        else _frame(ref, partial(decode, data, f"{name}, {ref}"), captured_ns)
+    )
+    return replace(frame, count=count)
 
 
 def decoded(pixels: Pixels, ref: str) -> StreamFrame:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -15,30 +17,39 @@ from ..errors import SourceEnded, SourceError
 from ..render.board import Design, design
 from ..render.defects import KINDS, Box, add_defect
 from ..render.photo import BoardPose, mosaic, photograph
-from .base import Trigger, deliver
+from .base import EarlierPicture, Trigger, deliver
 from .pace import Pace
 
 
 class SyntheticSource:
-    """A source of rendered circuit boards. Several designs take turns. The same seed gives the same boards."""
+    """A source of rendered circuit boards. Several designs take turns. The same seed gives the same boards.
 
-    def __init__(self, section: recipe.Synthetic) -> None:
+    The boards pass by the clock, seen or not. If `shown` holds pictures that became parts before a restart, the
+    clock goes on from the last of them, and boards that have passed since are not shown. The last board of all
+    is always shown.
+    """
+
+    def __init__(self, section: recipe.Synthetic, shown: Sequence[EarlierPicture] = ()) -> None:
         self._section = section
+        self._last = shown[-1] if shown else None
         self._truth: TextIO | None = None
 
     def __enter__(self) -> SyntheticSource:
         section = self._section
         self._designs = [design(number, section.height, section.width) for number in range(section.views)]
-        self._sequence = 0
         self._frame: NDArray[np.uint8] | None = None
         if section.truth:
             try:
-                self._truth = Path(section.truth).open("w")
+                self._truth = Path(section.truth).open("a" if self._last else "w")
             except OSError as error:
                 raise SourceError(
                     f"{section.truth}: cannot write [source] truth: {error.strerror}: make its folder"
                 ) from error
-        self._pace = Pace(section.fps)
+        last = self._last
+        self._pace = Pace(section.fps, last.count, last.captured_ns) if last else Pace(section.fps)
+        if section.parts and last:
+            self._pace.count = max(last.count, min(self._pace.count, section.parts - 1))
+        self._sequence = self._pace.count
         return self
 
     def __exit__(
@@ -67,7 +78,7 @@ class SyntheticSource:
                 "defects": self._defects,
             }
             print(json.dumps(what), file=self._truth, flush=True)
-        return trigger
+        return replace(trigger, count=sequence)
 
     def read(self, out: NDArray[np.uint8]) -> None:
         """Write the triggered picture into `out`, `(H, W)` or `(H, W, 3)` uint8; on failure raise PartError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -14,12 +15,15 @@ from ...errors import SourceError
 from ..stream_frame import StreamFrame, encoded
 from .multipart import BodyPart, Splitter
 
+log = logging.getLogger(__name__)
+
 _CHUNK = 64 * 2**10
 
 
-def open_http(address: str, timeout_s: float) -> Iterator[StreamFrame] | None:
+def open_http(address: str, timeout_s: float, counter: str = "") -> Iterator[StreamFrame] | None:
     """Return the frames of the camera at an address, or None if its answer is not multipart.
 
+    `counter` is the name of the header in which each frame has the camera's own number; empty if it has none.
     Raises SourceError if nothing answers. The iterator over the frames raises SourceError if the answer ends,
     or if nothing comes for `timeout_s` seconds.
     """
@@ -38,7 +42,7 @@ def open_http(address: str, timeout_s: float) -> Iterator[StreamFrame] | None:
     if not boundary:
         response.close()
         raise SourceError(f"{name}: expected a boundary in the answer's Content-Type, found none")
-    return _frames(response, Splitter(boundary), name)
+    return _frames(response, Splitter(boundary), name, counter)
 
 
 def _opener(address: str) -> tuple[str, urllib.request.OpenerDirector]:
@@ -58,13 +62,17 @@ def _opener(address: str) -> tuple[str, urllib.request.OpenerDirector]:
     )
 
 
-def _frames(response: HTTPResponse, splitter: Splitter, name: str) -> Iterator[StreamFrame]:
-    count = 0
+def _frames(response: HTTPResponse, splitter: Splitter, name: str, counter: str) -> Iterator[StreamFrame]:
+    came, is_told = 0, False
 
     def frame(part: BodyPart) -> StreamFrame:
-        nonlocal count
-        count += 1
-        return encoded(part.data, name, f"frame {count}", part.wrong, part.since_ns)
+        nonlocal came, is_told
+        came += 1
+        count = part.number(counter) if counter else -1
+        if counter and count < 0 and not is_told:
+            is_told = True
+            log.error("%s: frame %d has no number in its header %r: see [source] counter", name, came, counter)
+        return encoded(part.data, name, f"frame {came}", part.wrong, part.since_ns, count)
 
     with response:
         try:

@@ -27,6 +27,13 @@ class BodyPart:
     data: bytes
     wrong: str
     since_ns: int  # when its first bytes came
+    head: bytes = b""  # its headers; empty if they did not come whole
+
+    def number(self, header: str) -> int:
+        """Return the whole number that the header with this name holds, or -1 if it holds none."""
+        pattern = rb"^%s[ \t]*:[ \t]*(\d{1,18})[ \t]*\r?$" % re.escape(header.encode())
+        found = re.search(pattern, self.head, re.IGNORECASE | re.MULTILINE)
+        return int(found[1]) if found else -1
 
 
 class Splitter:
@@ -41,6 +48,7 @@ class Splitter:
         # There is no boundary in the buffer before this index.
         self._looked = 0
         self._length: int | None = None
+        self._headers = b""
         self._since_ns = 0
         self._now_ns = 0
         self._step: Callable[[], BodyPart | None] = self._between
@@ -61,7 +69,7 @@ class Splitter:
         if self._step == self._body and self._buffer:
             expected = f"{self._length} bytes" if self._length is not None else "a boundary"
             wrong = f"expected {expected}, found the stream's end after {len(self._buffer)} bytes"
-            yield BodyPart(bytes(self._buffer), wrong, self._since_ns)
+            yield BodyPart(bytes(self._buffer), wrong, self._since_ns, self._headers)
 
     def _between(self) -> None:
         """Skip all bytes before the next boundary."""
@@ -72,7 +80,7 @@ class Splitter:
             self._go_on(max(0, len(self._buffer) - self._longest), self._between)
 
     def _head(self) -> BodyPart | None:
-        self._length, self._since_ns = None, 0
+        self._length, self._headers, self._since_ns = None, b"", 0
         found = _HEAD_END.search(self._buffer)
         end = found.end() if found else len(self._buffer)
         following = self._boundary.search(self._buffer, 0, end)
@@ -82,6 +90,7 @@ class Splitter:
         elif following:
             return self._part(following.start(), "expected a head and a picture, found the next boundary")
         elif found:
+            self._headers = bytes(self._buffer[:end])
             told = _LENGTH.search(self._buffer, 0, end)
             self._length = int(told[1]) if told and int(told[1]) <= MOST_BYTES else None
             self._go_on(end, self._body)
@@ -120,7 +129,7 @@ class Splitter:
         return found.start() if found and self._name.startswith((found[1] or b"").rstrip(b"\r-")) else end
 
     def _part(self, end: int, wrong: str = "", go_on: int | None = None) -> BodyPart:
-        part = BodyPart(bytes(self._buffer[:end]), wrong, self._since_ns or self._now_ns)
+        part = BodyPart(bytes(self._buffer[:end]), wrong, self._since_ns or self._now_ns, self._headers)
         self._go_on(end if go_on is None else go_on, self._between)
         return part
 

@@ -293,3 +293,41 @@ def test_frames_are_counted_while_others_are_taken() -> None:
         assert taken
         counted += 1 + taken.skipped
     assert counted == frames
+
+
+def test_a_frame_carries_the_number_that_the_camera_gave_it(
+    a_camera: Camera, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the header that the recipe names; a frame without it has none, and that is logged once."""
+    with open_source(section(a_camera.address, counter="x-frame-number")) as source:
+        for head in (b"X-Frame-Number: 7", b"X-Frame-Number:\t12", b"X-Frame: 13", b"X-Frame-Number: -1"):
+            a_camera.send(part(jpeg(50)).replace(b"Content-Type", head + b"\r\nContent-Type", 1))
+        assert [next_of(source).count for _ in range(4)] == [7, 12, -1, -1]
+    told = [record.message for record in caplog.records if "counter" in record.message]
+    assert len(told) == 1
+    assert "frame 3 has no number in its header 'x-frame-number'" in told[0]
+
+
+def test_a_damaged_frame_keeps_its_number(a_camera: Camera) -> None:
+    """Its trigger was seen, so it is not missing as well."""
+    with open_source(section(a_camera.address, counter="N")) as source:
+        whole = part(jpeg(50)).replace(b"Content-Type", b"N: 4\r\nContent-Type", 1)
+        a_camera.send(whole[: len(whole) // 2], b"\r\n" + BOUNDARY + b"\r\n")
+        trigger = next_of(source)
+        assert str(seen(source)).startswith("frame: ")
+    assert trigger.count == 4
+
+
+def test_without_a_counter_frames_have_no_number(a_camera: Camera) -> None:
+    """Nothing is taken for a number that nobody said is one."""
+    with open_source(section(a_camera.address)) as source:
+        a_camera.send(part(jpeg(50)).replace(b"Content-Type", b"X-Frame-Number: 4\r\nContent-Type", 1))
+        assert next_of(source).count == -1
+
+
+def test_a_counter_of_a_source_that_cannot_have_one_is_an_error() -> None:
+    """Rather than to count nothing silently."""
+    with camera(content_type="image/jpeg") as one:
+        for address in ("/dev/video0", one.address, "videotestsrc ! appsink"):
+            with pytest.raises(SourceError, match=r"\[source\] counter .* take the key out"):
+                open_source(section(address, counter="X-Frame-Number")).__enter__()

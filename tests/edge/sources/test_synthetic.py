@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,8 +19,9 @@ from edge.image.register import Template, register
 from edge.render.board import BARE, COPPER, design
 from edge.render.defects import KINDS, Box, add_defect
 from edge.render.photo import BoardPose, master, photograph
-from edge.sources import Source, Trigger, open_source
+from edge.sources import EarlierPicture, Source, Trigger, open_source
 from edge.sources.pace import Pace
+from edge.sources.synthetic import render
 
 SIZE = 256
 
@@ -196,3 +198,43 @@ def test_light_and_place_vary_from_part_to_part() -> None:
     one, other = (photograph(board.art, board, BoardPose.any(rng), rng) for _ in range(2))
     assert np.mean(cv2.absdiff(one, other)) > 2
     assert np.array_equal(master(board), master(board))
+
+
+def test_boards_pass_while_nobody_looks(tmp_path: Path) -> None:
+    """After a restart the clock goes on: boards that passed are not shown, and the next is the right one."""
+    truth = tmp_path / "truth.jsonl"
+    wanted = section(parts=0, fps=100, views=3, truth=str(truth))
+    with open_source(wanted) as source:
+        first = source.wait(10)
+        assert first
+    assert first.count == 1
+    # The board with the number 50 passed 105 ms ago, so 10 more have passed.
+    now_ns = time.monotonic_ns()
+    last = EarlierPicture("", captured_at_ns=0, captured_ns=now_ns - 105_000_000, count=50)
+    with open_source(wanted, [last]) as source:
+        after = source.wait(10)
+        assert after
+        shown = np.zeros(wanted.shape, np.uint8)
+        source.read(shown)
+    assert after.count > 60
+    assert after.captured_ns == last.captured_ns + (after.count - 50) * 10_000_000
+    assert after.view == f"design-{(after.count - 1) % 3}"
+    assert np.array_equal(shown, render(wanted, design((after.count - 1) % 3, SIZE, SIZE), after.count)[0])
+    sequences = [json.loads(line)["sequence"] for line in truth.read_text().splitlines()]
+    assert sequences == [1, after.count]
+
+
+def test_the_last_board_is_shown_even_if_it_passed_meanwhile() -> None:
+    """So the parts before it can be told as missing, and the source ends."""
+    last = EarlierPicture("", captured_at_ns=0, captured_ns=time.monotonic_ns() - 10**9, count=3)
+    with open_source(section(parts=8), [last]) as source:
+        after = source.wait(10)
+        assert after
+        with pytest.raises(SourceEnded, match="all 8 boards"):
+            source.wait(0)
+    assert after.count == 8
+    with (
+        open_source(section(parts=8), [replace(last, count=8)]) as source,
+        pytest.raises(SourceEnded, match="all 8 boards"),
+    ):
+        source.wait(0)
