@@ -8,6 +8,7 @@ EdgeError
 │   └── NotReproduced             an engine runs, but its outputs differ from the FP32 model's
 ├── SourceError (OSError)         a camera, file or stream cannot be opened, or fails while it is read
 ├── SourceEnded (EOFError)        a source has delivered its last frame
+├── EncoderError (OSError)        an encoder cannot be opened, or it stopped reporting its count
 ├── PictureError (ValueError)     bytes are not a whole picture
 ├── LineError (RuntimeError)      the line cannot start or continue: name taken, port in use, stage failed
 ├── WireError (ValueError)        bytes are not a message of this version
@@ -56,6 +57,10 @@ class SourceError(EdgeError, OSError):
 
 class SourceEnded(EdgeError, EOFError):
     """A source has delivered its last frame, so no more parts will come."""
+
+
+class EncoderError(EdgeError, OSError):
+    """The belt's encoder cannot be opened, or it stopped reporting its count."""
 
 
 class PictureError(EdgeError, ValueError):
