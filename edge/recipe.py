@@ -268,8 +268,6 @@ class Recipe(_Section, frozen=True, kw_only=True):
     fusion: Fusion | None = None  # default: each judge rejects by its own threshold
     masters_kept: PositiveInt = 64  # views whose masters are in memory, about 3 MB each; others are read again
     source: Source
-    belt: Belt = field(default_factory=Belt)
-    ejector: Ejector | None = None  # default: the deadline is deadline_ms of [timing] after capture
     timing: Timing = field(default_factory=Timing)
     preprocess: Preprocess = field(default_factory=Preprocess)
     engine: EngineChoice = field(default_factory=EngineChoice)

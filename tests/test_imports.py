@@ -23,7 +23,7 @@ ROWS = {
         {"stages"},
         {"judges", "capacity"},
         {"engines", "sources"},
-        {"image", "monitoring", "render", "watch"},
+        {"belt", "image", "monitoring", "render", "watch"},
         {"subscription"},
         {"bundle", "memory", "recipe_file", "subscriber"},
         {"manifest_file", "recipe", "wire"},

@@ -16,8 +16,7 @@ import pytest
 from pymodbus.datastore import ModbusDeviceContext, ModbusSequentialDataBlock, ModbusServerContext
 from pymodbus.server import ModbusTcpServer
 
-from edge.belt.encoders import Counting, open_encoder
-from edge.belt.encoders import serial_port
+from edge.belt.encoders import Counting, open_encoder, serial_port
 from edge.belt.motion import Motion
 from edge.errors import EncoderError
 from edge.recipe import CounterEncoder, ModbusEncoder, SerialEncoder, SimulatedEncoder
