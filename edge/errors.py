@@ -10,6 +10,7 @@ EdgeError
 ├── SourceEnded (EOFError)        a source has delivered its last frame
 ├── EncoderError (OSError)        an encoder cannot be opened, or it stopped reporting its count
 ├── PictureError (ValueError)     bytes are not a whole picture
+├── RecordingError (ValueError)   a black-box file is damaged, or is not of the recipe or bundle that replays it
 ├── LineError (RuntimeError)      the line cannot start or continue: name taken, port in use, stage failed
 ├── WireError (ValueError)        bytes are not a message of this version
 ├── SlotOverwritten (RuntimeError)  a slot was given to a later part before the earlier part was done
@@ -65,6 +66,10 @@ class EncoderError(EdgeError, OSError):
 
 class PictureError(EdgeError, ValueError):
     """Bytes are not a whole picture. The text says what was expected and what was found."""
+
+
+class RecordingError(EdgeError, ValueError):
+    """A black-box file is damaged, or the recipe or bundle is not that of its line. The text names the file."""
 
 
 class LineError(EdgeError, RuntimeError):

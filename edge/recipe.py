@@ -255,6 +255,29 @@ class MetricsPort(_Section, frozen=True, kw_only=True):
     port: Port = 9178  # 0: no metrics
 
 
+class BlackBox(_Section, frozen=True, kw_only=True):
+    """How many of the last parts the recorder holds in memory, and after what it writes them to a file."""
+
+    on: tuple[Literal["unknown", "reject", "fault"], ...] = ("unknown", "fault")  # empty: never
+    parts: Annotated[int, Meta(ge=1, le=1000)] = 32  # in a file
+    after: Annotated[int, Meta(ge=0, le=999)] = 8  # of these, so many that come after the event
+    memory_mb: PositiveInt = 256  # for the frames that are held
+    per_hour: PositiveInt = 6  # files an hour at most, so that a line that rejects everything fills no disk
+    disk_mb: PositiveInt = 2000  # for all files; the oldest are deleted first
+
+
+class Recorder(_Section, frozen=True, kw_only=True):
+    """Where pictures and black boxes are kept, of which parts and how long."""
+
+    folder: Annotated[str, Meta(pattern=r"\S", description="a folder for pictures, on a disk with room")]
+    passes: Annotated[float, Meta(ge=0, le=1)] = 0.01  # share of the passed parts of which a picture is kept
+    passes_days: PositiveInt = 7
+    days: PositiveInt = 30  # pictures of rejected and unknown parts, and black boxes
+    pictures_mb: PositiveInt = 10_000  # for all; the oldest are deleted first, passed parts before others
+    reserve_mb: Annotated[int, Meta(ge=0)] = 1000  # with less room on the disk, no picture is written
+    box: BlackBox = field(default_factory=BlackBox)
+
+
 class Recipe(_Section, frozen=True, kw_only=True):
     """What a line inspects: its models, its source of frames, and all settings."""
 
@@ -274,6 +297,7 @@ class Recipe(_Section, frozen=True, kw_only=True):
     rule: Rule = field(default_factory=Rule)
     publish: Publish = field(default_factory=Publish)
     metrics: MetricsPort = field(default_factory=MetricsPort)
+    recorder: Recorder | None = None  # default: no pictures are kept
 
     def key(self, judge: JudgeChoice, key: str) -> str:
         """Return the place of a judge's key for error messages, such as `[[judge]] "top" crop`."""

@@ -70,6 +70,8 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
             f"[timing] guard_ms: {timing.guard_ms:g} leaves nothing of deadline_ms, {timing.deadline_ms:g}: "
             "make it smaller"
         )
+    if recipe.recorder and (box := recipe.recorder.box).after >= box.parts:
+        yield f"[recorder.box] after: {box.after} leaves no room for the event in {box.parts} parts: lower it"
     yield from _wrong_judges(recipe)
     yield from _wrong_crop("[preprocess] crop", recipe.preprocess.crop, source)
     for judge in recipe.judge:
@@ -141,4 +143,7 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
         return {key: absolute(getattr(judge, key)) for key in ("bundle", "masters", "drawings", "ignore")}
 
     judges = tuple(msgspec.structs.replace(judge, **paths_of(judge)) for judge in recipe.judge)
-    return msgspec.structs.replace(recipe, **paths_of(recipe), judge=judges, source=source)
+    recorder = recipe.recorder
+    if recorder:
+        recorder = msgspec.structs.replace(recorder, folder=absolute(recorder.folder))
+    return msgspec.structs.replace(recipe, **paths_of(recipe), judge=judges, source=source, recorder=recorder)

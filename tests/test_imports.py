@@ -20,6 +20,7 @@ ROWS = {
         {"commands"},
         {"check", "demo"},
         {"line"},
+        {"recorder"},
         {"stages"},
         {"judges", "capacity"},
         {"engines", "sources"},

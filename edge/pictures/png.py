@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 
 from ..errors import PictureError
 
@@ -17,14 +18,11 @@ _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 
 def check_png(data: bytes) -> None:
     """Raise PictureError if a PNG is damaged. Bytes after its last chunk are ignored."""
-    at, rows = len(START), 0
+    rows = left = 0
     inflate = zlib.decompressobj()
-    left = 0
-    while True:
-        kind, body = _chunk(data, at)
-        if (kind == b"IHDR") != (at == len(START)):
+    for place, (kind, body) in enumerate(chunks(data)):
+        if (kind == b"IHDR") != (place == 0):
             raise PictureError(f"expected the PNG's header as its first chunk alone, found {_word(kind)}")
-        at += 12 + len(body)
         if kind == b"IHDR":
             rows = left = _size_of_rows(body)
         elif kind == b"IDAT":
@@ -34,10 +32,17 @@ def check_png(data: bytes) -> None:
                 raise PictureError(f"the PNG's data do not inflate: {error}") from error
             if left < 0 or inflate.unused_data:
                 raise PictureError(f"expected {rows} bytes of rows in the PNG, found more")
-        elif kind == b"IEND":
-            if left or not inflate.eof:
-                raise PictureError(f"expected {rows} bytes of rows in the PNG, found {rows - left}")
-            return
+        elif kind == b"IEND" and (left or not inflate.eof):
+            raise PictureError(f"expected {rows} bytes of rows in the PNG, found {rows - left}")
+
+
+def chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Yield the kind and the content of each chunk up to the last. Raise PictureError if one is damaged."""
+    at, kind = len(START), b""
+    while kind != b"IEND":
+        kind, body = _chunk(data, at)
+        at += 12 + len(body)
+        yield kind, body
 
 
 def _chunk(data: bytes, at: int) -> tuple[bytes, memoryview]:

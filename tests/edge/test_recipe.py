@@ -106,6 +106,15 @@ def test_a_port_that_no_camera_has_is_told(tmp_path: Path, address: str, is_righ
         read_recipe(path)
 
 
+def test_pictures_are_kept_beside_the_recipe_or_where_it_says(tmp_path: Path) -> None:
+    """The recorder's folder is meant from the recipe's folder; without [recorder], nothing is kept."""
+    assert read_recipe(recipe_of(tmp_path, GOOD))[0].recorder is None
+    for folder, expected in (("kept", tmp_path / "kept"), ("/var/kept", Path("/var/kept"))):
+        recipe, _ = read_recipe(recipe_of(tmp_path, f'{GOOD}[recorder]\nfolder = "{folder}"\n'))
+        assert recipe.recorder
+        assert recipe.recorder.folder == str(expected)
+
+
 WRONG = {
     "an unknown section": ("[engin]\nlanes = 2", "engin: unknown section: did you mean 'engine'?"),
     "an unknown key": ("[timing]\nslot = 3", "[timing] slot: unknown key: did you mean 'slots'?"),
@@ -119,6 +128,15 @@ WRONG = {
     "a reason that is none for unknown": (
         '[rule.unknown]\ndefect = "accept"',
         "[rule.unknown] defect: is no reason",
+    ),
+    "no folder for pictures": ('[recorder]\nfolder = ""', "[recorder] folder: expected a folder for pictures"),
+    "a black box that ends before its event": (
+        '[recorder]\nfolder = "a"\n[recorder.box]\nparts = 8',
+        "[recorder.box] after: 8 leaves no room for the event in 8 parts",
+    ),
+    "an event that is none": (
+        '[recorder]\nfolder = "a"\n[recorder.box]\non = ["pass"]',
+        "[recorder.box] on",
     ),
     "an open port": (
         '[publish]\nendpoints = ["tcp://0.0.0.0:5571"]',

@@ -1,0 +1,86 @@
+"""Pictures and black boxes on the disk, written by a thread of their own."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import boxes
+import numpy as np
+import pytest
+
+from edge.pictures import decode
+from edge.pictures.png_text import text_in
+from edge.recipe import BlackBox, Recorder
+from edge.recorder import writer as module
+from edge.recorder.box import Box
+from edge.recorder.counts import Counts
+from edge.recorder.writer import VERDICT, Writer
+
+FRAME = np.random.default_rng(1).integers(0, 256, (40, 30), np.uint8)
+
+
+def test_a_picture_has_its_verdict_with_it(tmp_path: Path) -> None:
+    """Each pixel is kept, and the verdict that was published is inside the file."""
+    counts = Counts(tmp_path)
+    part = boxes.kept(4, FRAME, verdict="reject", reason="defect")
+    with Writer(Recorder(folder=str(tmp_path), reserve_mb=0), "board-a", counts) as writer:
+        writer.picture(part)
+    data = (tmp_path / "board-a/pictures/2026-01-02/1-4_camera_reject_defect.png").read_bytes()
+    assert (decode(data, "picture") == FRAME).all()
+    assert text_in(data, VERDICT) == part.body
+    assert counts["pictures"] == 1
+
+
+def test_a_part_without_a_frame_gets_no_picture(tmp_path: Path) -> None:
+    """No file is written that could be taken for a picture of the part."""
+    with Writer(Recorder(folder=str(tmp_path), reserve_mb=0), "a", Counts(tmp_path)) as writer:
+        writer.picture(boxes.kept(4, None, verdict="unknown", reason="late"))
+    assert not list((tmp_path / "a").rglob("*.png"))
+
+
+def test_a_black_box_is_one_file(tmp_path: Path) -> None:
+    """Its name says when it was written and after what."""
+    counts = Counts(tmp_path)
+    with Writer(Recorder(folder=str(tmp_path), reserve_mb=0), "a", counts) as writer:
+        writer.box(boxes.head(), [boxes.kept(1, FRAME)], 1_764_545_130_000_000_000)
+    with Box(tmp_path / "a/boxes/2025-11-30/232530_unknown-view.zip") as box:
+        (row,) = box.rows()
+    assert row.number == 1
+    assert counts["boxes"] == 1
+
+
+def test_a_disk_without_room_is_told(tmp_path: Path) -> None:
+    """The counts, which the line's metrics show, say that nothing could be written and how much."""
+    counts = Counts(tmp_path)
+    choice = Recorder(folder=str(tmp_path / "kept"), reserve_mb=2**40)
+    with Writer(choice, "a", counts) as writer:
+        writer.picture(boxes.kept(1, FRAME, verdict="reject"))
+        writer.box(boxes.head(), [boxes.kept(1, FRAME)], 0)
+    assert counts["full"] == 2
+    assert counts["is_full"] == 1
+    assert (counts["pictures"], counts["boxes"]) == (0, 0)
+    assert Counts(tmp_path)["full"] == 2, "another process reads them"
+    assert [path for path in (tmp_path / "kept").rglob("*") if path.is_file()] == []
+
+
+def test_a_writer_that_is_behind_drops_pictures_and_counts_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits has a limit; those who give the pictures never wait."""
+    go_on, real = threading.Event(), module.png_of
+
+    def slow(frame: np.ndarray) -> bytes:
+        go_on.wait(30)
+        return real(frame)
+
+    monkeypatch.setattr(module, "png_of", slow)
+    counts = Counts(tmp_path)
+    large = np.zeros((600, 1024), np.uint8)
+    choice = Recorder(folder=str(tmp_path), reserve_mb=0, box=BlackBox(memory_mb=2))
+    with Writer(choice, "a", counts) as writer:
+        for number in range(1, 9):
+            writer.picture(boxes.kept(number, large, verdict="reject"))
+        go_on.set()
+    assert counts["busy"] == 5
+    assert counts["pictures"] == 3
