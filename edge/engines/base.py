@@ -116,8 +116,8 @@ class Engine(Protocol):
         """Wait for the lane. Return the model's outputs for each sample, as a dict from name to float32 array.
 
         The arrays are valid until the next `submit` to this lane; those in a slot, until it is leased anew.
-        Raise EngineError if the computation failed, and EngineLost if the device is lost, so that only a new
-        process can go on.
+        Raise EngineError if the computation failed or gave outputs of other shapes. Raise EngineLost if the
+        device is lost, so that only a new process can go on.
         """
         ...
 
@@ -142,6 +142,16 @@ def ask(engine: Engine, image: Image, reference: Reference | None = None) -> Out
     engine.submit(0, [Sample(image, reference)])
     (outputs,) = engine.collect(0)
     return outputs
+
+
+def check_outputs(manifest: ModelManifest, outputs: Outputs) -> None:
+    """Raise EngineError if the outputs for a sample have other shapes than the model's.
+
+    A part's slot has room for these shapes alone: of a smaller output, the rest would be an earlier part's.
+    """
+    for name, expected in manifest.outputs.items():
+        if (found := outputs[name].shape) != expected:
+            raise EngineError(f"{manifest.name}: {name}: expected an output of {expected}, received {found}")
 
 
 def check_samples(manifest: ModelManifest, most: int, samples: Sequence[Sample]) -> None:

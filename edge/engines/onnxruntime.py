@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..bundle import Model
 from ..errors import EngineError
 from ..manifest import Precision
-from .base import Image, OnCpu, Outputs, Reference, Sample, check_samples
+from .base import Image, OnCpu, Outputs, Reference, Sample, check_outputs, check_samples
 from .processor import usable_cores
 
 
@@ -99,7 +99,10 @@ class OnnxRuntime(OnCpu):
 
     def collect(self, lane: int) -> list[Outputs]:
         self._check_busy(lane)
-        return self._running.pop(lane).result()
+        found = self._running.pop(lane).result()
+        for outputs in found:
+            check_outputs(self._bundle.manifest, outputs)
+        return found
 
     def _check_busy(self, lane: int) -> None:
         if lane not in self._running:

@@ -13,7 +13,7 @@ import numpy as np
 from ..bundle import Model
 from ..errors import EngineError
 from ..manifest import Precision, Role
-from .base import Image, OnCpu, Outputs, Reference, Sample, check_samples
+from .base import Image, OnCpu, Outputs, Reference, Sample, check_outputs, check_samples
 from .processor import usable_cores
 
 
@@ -151,7 +151,10 @@ class OpenVINO(OnCpu):
         if error := _wait(on):
             raise EngineError(f"openvino failed on lane {lane}: {error}") from error
         names = self._bundle.manifest.outputs
-        return [{name: one.request.get_tensor(name).data for name in names} for one in on]
+        found = [{name: one.request.get_tensor(name).data for name in names} for one in on]
+        for outputs in found:
+            check_outputs(self._bundle.manifest, outputs)
+        return found
 
     def _running(self, lane: int) -> list[_Request]:
         """Return the requests that were started on a lane. Raise EngineError if there are none."""

@@ -12,6 +12,8 @@ from numbered import EXACTLY, number_named, write_parts
 from watched import Watched
 
 FPS = 40
+#: What is added to the recipe behind its section [engine].
+USUAL = "[timing]\ndeadline_ms = 500\n"
 
 
 @pytest.fixture(scope="module")
@@ -19,9 +21,9 @@ def watch(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Path) -> Iterat
     """Starts a line and watches it; `more` is added to its recipe. A file's lines end with its last test."""
     with ExitStack() as opened:
 
-        def start(more: str = "[timing]\ndeadline_ms = 500\n", bundle: Path = tiny_bundle) -> Watched:
+        def start(more: str = USUAL, bundle: Path = tiny_bundle, fps: float = FPS) -> Watched:
             folder = tmp_path_factory.mktemp("line")
-            source = write_parts(folder) + f"\nfps = {FPS}\nrepeat = true"
+            source = write_parts(folder) + f"\nfps = {fps}\nrepeat = true"
             recipe = write_recipe(folder, bundle, source, EXACTLY + more)
             return opened.enter_context(Watched(recipe, lambda _, name: number_named(name)))
 
