@@ -33,6 +33,7 @@ Cause = Literal[
 UnknownReason = Literal[
     "frame",  # picture missing, truncated, of another size or colour
     "dark",  # picture without light: lamp or shutter
+    "frozen",  # picture of a live camera that is the same, bit for bit, as the one before
     "view",  # no master for the view that the frame shows
     "registration",  # the part could not be aligned with its master
     "difference",  # a large piece of the part differs from its master: covered, missing, another product
@@ -50,6 +51,8 @@ Reason = Literal[
     "product",  # judged, the part is not the product that the recipe names
     UnknownReason,
 ]
+
+REASONS: tuple[str, ...] = get_args(Reason)
 
 
 class Part(Struct, frozen=True, kw_only=True):
@@ -72,6 +75,19 @@ class Part(Struct, frozen=True, kw_only=True):
     def part_id(self) -> str:
         """The identifier `<epoch>-<sequence>`, which no other part of the line has."""
         return f"{self.epoch}-{self.sequence}"
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """What a part's picture shows of camera, lamp and fixture. A sample of the crop's pixels is measured."""
+
+    level: float  # mean grey level, 0..255
+    saturated: float  # share of pixels at 250 or more
+    focus: float  # 0 for blurred pictures, 1 for noise: see edge/image/health.py
+    repeats: int = 0  # pictures just before it that were the same, bit for bit; counted for a live camera only
+    shift_px: tuple[float, float] | None = (
+        None  # where the first judge that registers parts found it: right, down
+    )
+    rotation_deg: float | None = None
 
 
 class Frame(Struct, frozen=True, kw_only=True, tag=True):
@@ -190,6 +206,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     registration_px: float | None  # largest registration error of any judge; None if no judge registered it
     recipe: str  # SHA-256 of the recipe file
     bundle: str  # SHA-256 of the bundle's manifest; of several bundles, SHA-256 of their digests
+    image: Health | None = None  # None if the picture was not measured, for example because the part is `late`
     resent: bool = False  # sent before, at `published_ns`, by a publisher that has ended since
 
 

@@ -248,6 +248,25 @@ class Publish(_Section, frozen=True, kw_only=True):
     heartbeat_ms: Annotated[int, Meta(ge=LEAST_HEARTBEAT_MS, le=60000)] = 1000
 
 
+class AlarmLimits(_Section, frozen=True, kw_only=True):
+    """When alarms are raised. Parts that are not accepted are called rejects here."""
+
+    consecutive: PositiveInt = 10  # rejects in a row
+    consecutive_of: dict[str, PositiveInt] = field(default_factory=dict)  # rejects in a row for one reason
+    reject_rate: Annotated[float, Meta(gt=0, lt=1)] = 0.2  # share of rejects that is allowed
+    window: Annotated[int, Meta(ge=10, le=100_000)] = 200  # last parts of which the share is counted
+    drift_false_alarm: Annotated[float, Meta(gt=0, le=0.1)] = 1e-4  # probability while nothing changes
+    learn: Annotated[int, Meta(ge=10, le=10_000)] = 50  # accepted parts of each view that show what is normal
+    focus: Annotated[float, Meta(gt=0, lt=1)] = 0.3  # loss of sharpness, as a share
+    exposure: Annotated[float, Meta(gt=0)] = 0.2  # change of brightness, as a share
+    saturated: Annotated[float, Meta(gt=0, le=1)] = 0.05  # further share of saturated pixels
+    shift_px: Annotated[float, Meta(gt=0)] = 3.0  # change of where parts lie
+    rotation_deg: Annotated[float, Meta(gt=0)] = 1.0  # change of how parts are turned
+    residual_px: Annotated[float, Meta(gt=0)] = 0.5  # by how much worse parts fit their master
+    frozen: PositiveInt = 2  # pictures in a row that are the same as the one before
+    stage_failures: PositiveInt = 3  # of one stage within 5 minutes
+
+
 class MetricsPort(_Section, frozen=True, kw_only=True):
     """The address at which Prometheus fetches the metrics."""
 
@@ -298,6 +317,7 @@ class Recipe(_Section, frozen=True, kw_only=True):
     publish: Publish = field(default_factory=Publish)
     metrics: MetricsPort = field(default_factory=MetricsPort)
     recorder: Recorder | None = None  # default: no pictures are kept
+    alarms: AlarmLimits = field(default_factory=AlarmLimits)
 
     def key(self, judge: JudgeChoice, key: str) -> str:
         """Return the place of a judge's key for error messages, such as `[[judge]] "top" crop`."""

@@ -14,7 +14,7 @@ import msgspec
 from .documents.mistakes import mistakes
 from .documents.toml import read_toml, toml_key
 from .errors import RecipeError, together
-from .messages import UNKNOWN_REASONS
+from .messages import REASONS, UNKNOWN_REASONS
 from .recipe import MOST_JUDGES, MOST_PORT, Crop, Folder, JudgeChoice, Recipe, Source, Synthetic, Video
 from .text import readable
 
@@ -72,6 +72,9 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
         )
     if recipe.recorder and (box := recipe.recorder.box).after >= box.parts:
         yield f"[recorder.box] after: {box.after} leaves no room for the event in {box.parts} parts: lower it"
+    for reason in recipe.alarms.consecutive_of:
+        if reason not in REASONS:
+            yield f"[alarms.consecutive_of] {reason}: is no reason; known are {', '.join(REASONS)}"
     yield from _wrong_judges(recipe)
     yield from _wrong_crop("[preprocess] crop", recipe.preprocess.crop, source)
     for judge in recipe.judge:
