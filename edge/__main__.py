@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import ctl
+from .commands import ctl, journal
 from .errors import EdgeError, LineError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 
 app.add_typer(ctl.app, name="ctl")
+app.add_typer(journal.app, name="journal")
 
 RecipePath = Annotated[
     Path, typer.Argument(help="The file with the line's recipe, in TOML.", show_default=False)

@@ -11,6 +11,9 @@ EdgeError
 ├── EncoderError (OSError)        an encoder cannot be opened, or it stopped reporting its count
 ├── PictureError (ValueError)     bytes are not a whole picture
 ├── RecordingError (ValueError)   a black-box file is damaged, or is not of the recipe or bundle that replays it
+├── JournalError (OSError)        a journal cannot be read or written
+│   ├── JournalFull               the disk of a journal is full
+│   └── JournalDamaged            the file of a journal is damaged
 ├── LineError (RuntimeError)      the line cannot start or continue: name taken, port in use, stage failed
 ├── WireError (ValueError)        bytes are not a message of this version
 ├── SlotOverwritten (RuntimeError)  a slot was given to a later part before the earlier part was done
@@ -70,6 +73,18 @@ class PictureError(EdgeError, ValueError):
 
 class RecordingError(EdgeError, ValueError):
     """A black-box file is damaged, or the recipe or bundle is not that of its line. The text names the file."""
+
+
+class JournalError(EdgeError, OSError):
+    """A journal cannot be read or written. The text names the file."""
+
+
+class JournalFull(JournalError):
+    """A journal cannot be written because its disk is full."""
+
+
+class JournalDamaged(JournalError):
+    """The file of a journal is damaged: what it holds is not what was written."""
 
 
 class LineError(EdgeError, RuntimeError):

@@ -24,7 +24,7 @@ ROWS = {
         {"stages"},
         {"judges", "capacity"},
         {"engines", "sources"},
-        {"alarms", "belt", "image", "monitoring", "render", "watch"},
+        {"alarms", "belt", "image", "journal", "monitoring", "render", "watch"},
         {"subscription"},
         {"bundle", "memory", "recipe_file", "subscriber"},
         {"manifest_file", "recipe", "wire"},
