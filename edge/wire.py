@@ -48,7 +48,7 @@ def unpack(data: bytes, run: bytes) -> Message:
         raise WireError("message of another run of the line")
     try:
         return _decoder.decode(data[1 + RUN_BYTES :])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise WireError(f"not a message between stages: {error}") from error
 
 
@@ -97,7 +97,7 @@ def _read(decoder: msgspec.json.Decoder[Published], kind: str, body: bytes) -> P
         version = _version.decode(body).v
         if version == PUBLISHED_VERSION:
             return decoder.decode(body)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise WireError(f"not a {kind}: {error}") from error
     raise WireError(
         f"a {kind} of version {version}, expected {PUBLISHED_VERSION}: install the Linejudge of the line here"

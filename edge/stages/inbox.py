@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
 import select
 from collections.abc import Callable, Iterable
-from itertools import chain
 from typing import Generic, TypeGuard, TypeVar
 
 import zmq
@@ -17,6 +15,11 @@ from ..messages import Input, Message, Refused
 from ..wire import unpack
 
 log = logging.getLogger(__name__)
+
+#: Largest number in a transform from a model's input to the frame: more than a frame has pixels.
+MOST_PX = 1e6
+#: Least area in the frame, in pixels, of a pixel of a model's input: less than that of any crop.
+LEAST_PX = 1e-7
 
 M = TypeVar("M", bound=Message)
 
@@ -71,6 +74,17 @@ class Inbox(Generic[M]):
 
 
 def are_finite(inputs: Iterable[Input | Refused]) -> bool:
-    """Return whether all numbers in `to_frame` are finite, for every input that was not refused."""
-    places = [one.to_frame for one in inputs if isinstance(one, Input)]
-    return all(map(math.isfinite, chain.from_iterable(places)))
+    """Return whether each input that was not refused lies at a place that a frame can have.
+
+    Its numbers are finite and not above MOST_PX, and it neither vanishes in the frame nor is turned over.
+    """
+    for one in inputs:
+        if not isinstance(one, Input):
+            continue
+        a, b, _, d, e, _ = one.to_frame
+        # NaN fails each comparison.
+        if not all(abs(number) <= MOST_PX for number in (*one.to_frame, one.registration_px or 0.0)):
+            return False
+        if not a * e - b * d >= LEAST_PX:
+            return False
+    return True

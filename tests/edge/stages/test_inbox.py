@@ -23,7 +23,7 @@ from edge.stages.inbox import Inbox, are_finite
 from edge.stages.publish import Publisher
 from edge.stages.sockets import Sockets
 from edge.stages.verdict import Identity, Reply, is_reply
-from edge.wire import RUN_BYTES, pack, verdict_from
+from edge.wire import RUN_BYTES, VERSION, pack, verdict_from
 
 SHAPES = {"map": (1, 1, 8, 8)}
 RULE = Rule(name="spots", bundle="1" * 64, thresholds={"spot": 0.5}, stride=4)
@@ -186,10 +186,50 @@ def test_outputs_are_no_number_from_the_lease_on(tmp_path: Path) -> None:
         assert not np.isnan(np.delete(outputs, slot, axis=0)).any()
 
 
-@pytest.mark.parametrize("number", [float("nan"), float("inf")])
-def test_what_lies_nowhere_in_the_frame_is_no_input(number: float) -> None:
+@pytest.mark.parametrize(
+    "to_frame",
+    [
+        pytest.param((1.0, 0.0, float("nan"), 0.0, 1.0, 0.0), id="no number"),
+        pytest.param((1.0, 0.0, float("inf"), 0.0, 1.0, 0.0), id="infinite"),
+        pytest.param((1e200, 0.0, 0.0, 0.0, 1e200, 0.0), id="larger than any frame"),
+        pytest.param((0.0, 0.0, 0.0, 0.0, 0.0, 0.0), id="nothing of the frame"),
+        pytest.param((1.0, 0.0, 0.0, 0.0, -1.0, 0.0), id="turned over"),
+    ],
+)
+def test_what_lies_nowhere_in_the_frame_is_no_input(to_frame: tuple[float, ...]) -> None:
     """A judge that was refused has no transform, and does not count."""
     dark, good = Refused(reason="dark", detail=""), INPUT
     assert are_finite((dark, good))
-    wrong = msgspec.structs.replace(good, to_frame=(1.0, 0.0, number, 0.0, 1.0, 0.0))
+    wrong = msgspec.structs.replace(good, to_frame=to_frame)
     assert not are_finite((dark, good, wrong))
+
+
+def test_an_error_of_registration_that_is_no_number_is_no_input() -> None:
+    """JSON has no word for it."""
+    assert not are_finite([msgspec.structs.replace(INPUT, registration_px=float("nan"))])
+
+
+def test_a_defect_that_vanishes_in_the_frame_passes_no_part(tmp_path: Path) -> None:
+    """A message that shrinks a part to nothing would make each defect too small for `min_area_px`."""
+    ledger = Ledger.create(tmp_path / "ledger")
+    with Sockets(tmp_path, ledger.run) as sockets:
+        stand = Stand(tmp_path, sockets, ledger)
+        part = stand.enter()
+        stand.write(part, 0.9)
+        flat = msgspec.structs.replace(INPUT, to_frame=(0.0, 0.0, 5.0, 0.0, 0.0, 5.0))
+        stand.send(pack(prediction(part, inputs=(flat,)), ledger.run))
+        assert stand.dropped == 1
+        stand.send(pack(prediction(part), ledger.run))
+        assert stand.publish() == ["defect"]
+        stand.close()
+
+
+@pytest.mark.parametrize("end", [b"", b"\xc0"], ids=["open", "closed"])
+@pytest.mark.parametrize("nest", [b"\x91", b"\x81\xa1a"], ids=["lists", "maps"])
+def test_a_message_that_is_nested_deeply_is_none(stand: Stand, nest: bytes, end: bytes) -> None:
+    """It is dropped like any other. The decoder would stop a stage that does not expect it."""
+    message = {"type": "Unknown", "more": None}
+    head = bytes((VERSION,)) + stand.ledger.run
+    data = head + msgspec.msgpack.encode(message)[:-1] + nest * 20_000 + end
+    stand.send(data)
+    assert stand.dropped == 1
