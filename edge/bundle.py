@@ -7,7 +7,7 @@ bundle never changes, and the SHA-256 of its manifest is its identity.
 from __future__ import annotations
 
 import hashlib
-import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,14 @@ from numpy.typing import NDArray
 from .errors import BundleError
 from .manifest import Artifact, DraftManifest, File, Manifest, ModelManifest, Precision, Role
 from .manifest_file import parse_manifest
+from .npz import read_arrays
+from .text import DETAIL_BYTES, fitted
 
 MANIFEST = "manifest.json"
+#: Far more than a manifest has whose model was calibrated on a million pictures.
+MANIFEST_BYTES = 64_000_000
+#: How an ONNX file names another file, with weights: a key of a StringStringEntryProto, in protobuf's encoding.
+_ELSEWHERE = b"\n\x08location\x12"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,13 +140,11 @@ class Bundle(Model):
 
     def _outputs(self, file: File) -> dict[str, NDArray[np.float32]]:
         """Read a golden frame's expected outputs. Raise BundleError if they do not fit the model."""
-        with np.load(io.BytesIO((self.folder / file.path).read_bytes())) as arrays:
-            outputs = {name: arrays[name].astype(np.float32) for name in arrays.files}
+        path, expected = self.folder / file.path, self.manifest.outputs | self.manifest.answers
+        outputs = read_arrays(path, most=sum(map(math.prod, expected.values())))
         shapes = {name: array.shape for name, array in outputs.items()}
-        if shapes != (expected := self.manifest.outputs | self.manifest.answers):
-            raise BundleError(
-                f"{self.folder / file.path}: expected {expected}, found {shapes}: pack the bundle anew"
-            )
+        if shapes != expected:
+            raise BundleError(f"{path}: expected {expected}, found {shapes}: pack the bundle anew")
         return outputs
 
 
@@ -170,15 +174,18 @@ def read_model(folder: Path) -> Draft | Bundle:
     """Read a draft or a bundle. Raise BundleError if a file that its manifest names is missing or altered."""
     path = folder / MANIFEST
     try:
-        data = path.read_bytes()
+        with open(path, "rb") as file:
+            data = file.read(MANIFEST_BYTES + 1)
     except OSError as error:
         raise BundleError(f"{path}: cannot read the manifest: {error.strerror}: is this a bundle?") from error
+    if len(data) > MANIFEST_BYTES:
+        raise BundleError(f"{path}: longer than {MANIFEST_BYTES} bytes: is this a bundle?")
     try:
         manifest = parse_manifest(data)
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from error
-    for key, file in manifest.files().items():
-        _verify(path, key, file)
+    for key, described in manifest.files().items():
+        _verify(path, key, described)
     digest = hashlib.sha256(data).hexdigest()
     if isinstance(manifest, DraftManifest):
         return Draft(folder=folder, manifest=manifest, digest=digest)
@@ -210,15 +217,28 @@ def describe(folder: Path, path: str) -> dict[str, Any]:
 
 def _verify(manifest: Path, key: str, file: File) -> None:
     """Raise BundleError unless the file is in the manifest's folder, with the size and SHA-256 in `file`."""
-    path = (manifest.parent / file.path).resolve()
-    if not path.is_relative_to(manifest.parent.resolve()):
-        raise BundleError(f"{manifest}: {key}.path: {file.path!r} leads out of the bundle's folder")
-    if not path.is_file():
-        raise BundleError(f"{manifest}: {key}.path: {file.path!r} is missing: copy the whole bundle again")
+    named = f"{manifest}: {key}.path: {fitted(file.path, DETAIL_BYTES)!r}"
+    try:
+        path = (manifest.parent / file.path).resolve()
+        if not path.is_relative_to(manifest.parent.resolve()):
+            raise BundleError(f"{named} leads out of the bundle's folder")
+        is_there = path.is_file()
+    except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, BundleError):
+            raise
+        # It is too long or has a zero byte, or links lead in a circle.
+        raise BundleError(f"{named} is no name of a file: pack the bundle anew") from error
+    if not is_there:
+        raise BundleError(f"{named} is missing: copy the whole bundle again")
     found = describe(manifest.parent, file.path)
     if (found["bytes"], found["sha256"]) != (file.bytes, file.sha256):
         raise BundleError(
             f"{manifest}: {key}: {file.path!r} was altered: expected {file.bytes} bytes, SHA-256 "
             f"{file.sha256[:12]}…, found {found['bytes']} bytes, {found['sha256'][:12]}…: "
             "copy the whole bundle again"
+        )
+    if isinstance(file, Artifact) and _ELSEWHERE in path.read_bytes():
+        raise BundleError(
+            f"{manifest}: {key}: {file.path!r} has weights in another file, which no digest covers: export the "
+            "model anew, with all weights in the graph"
         )

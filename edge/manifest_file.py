@@ -31,7 +31,7 @@ def parse_manifest(data: bytes) -> DraftManifest | Manifest:
     """Parse a manifest's JSON text. Raise BundleError, which names the wrong keys, if the text is wrong."""
     try:
         document = msgspec.json.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise BundleError(f"not a JSON file: {error}") from error
     version = document.get("format") if isinstance(document, dict) else None
     if version == 1:

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ from .messages import REASONS, UNKNOWN_REASONS
 from .recipe import MOST_JUDGES, MOST_PORT, Crop, Folder, JudgeChoice, Recipe, Source, Synthetic, Video
 from .text import readable
 
+#: Far more than a recipe with all keys and MOST_JUDGES judges has.
+RECIPE_BYTES = 262_144
+#: Mistakes that are looked for at most.
+MOST_MISTAKES = 200
+
 
 def read_recipe(path: Path) -> tuple[Recipe, str]:
     """Read a recipe file. Return the recipe with absolute paths, and the SHA-256 of the file.
@@ -25,9 +31,12 @@ def read_recipe(path: Path) -> tuple[Recipe, str]:
     Raise RecipeError if the recipe is wrong. The error names the file and every wrong key and says what to do.
     """
     try:
-        data = path.read_bytes()
+        with open(path, "rb") as file:
+            data = file.read(RECIPE_BYTES + 1)
     except OSError as error:
         raise RecipeError(f"{path}: cannot read the recipe: {error.strerror}") from error
+    if len(data) > RECIPE_BYTES:
+        raise RecipeError(f"{path}: longer than {RECIPE_BYTES} bytes: is this the recipe of a line?")
     try:
         recipe = _recipe_of(read_toml(data))
     except RecipeError as error:
@@ -44,7 +53,8 @@ def _recipe_of(document: dict[str, Any]) -> Recipe:
     try:
         recipe = msgspec.convert(document, Recipe)
     except msgspec.ValidationError as error:
-        said = list(mistakes(Recipe, document, lambda key: toml_key(document, key)))
+        found = mistakes(Recipe, document, lambda key: toml_key(document, key))
+        said = list(islice(found, MOST_MISTAKES))
         raise RecipeError(together(said or [str(error)])) from error
     if said := list(_contradictions(recipe)):
         raise RecipeError(together(said))

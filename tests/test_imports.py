@@ -27,7 +27,7 @@ ROWS = {
         {"alarms", "belt", "image", "journal", "monitoring", "render", "watch"},
         {"subscription"},
         {"bundle", "memory", "recipe_file", "subscriber"},
-        {"manifest_file", "recipe", "wire"},
+        {"manifest_file", "npz", "recipe", "wire"},
         {"manifest"},
         {"documents", "pictures", "tiles"},
         {"errors"},
@@ -112,3 +112,51 @@ def test_all_of_edge_works_where_torch_does_not() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+#: Modules that run code which is hidden in data, and names of functions that do.
+UNSAFE = {"pickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml", "xmlrpc"}
+CALLS = {"eval", "exec", "compile", "recv_pyobj", "send_pyobj", "unsafe_load"}
+
+
+def unpicklers(tree: ast.AST) -> list[str]:
+    """What in a file could run code that is hidden in data: imports, calls, and an argument that allows it."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names if alias.name.split(".")[0] in UNSAFE]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in UNSAFE:
+            found.append(str(node.module))
+        elif isinstance(node, ast.Call):
+            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+            # `re.compile` is none; the builtin has no owner.
+            if name in CALLS and (name != "compile" or isinstance(node.func, ast.Name)):
+                found.append(name)
+            found += ["allow_pickle"] * any(
+                keyword.arg == "allow_pickle" and ast.unparse(keyword.value) != "False"
+                for keyword in node.keywords
+            )
+    return found
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pickle",
+        "from pickle import loads",
+        "import os, marshal as m",
+        "eval('1')",
+        "socket.recv_pyobj()",
+        "np.load(path, allow_pickle=True)",
+        "np.load(path, allow_pickle=given)",
+    ],
+)
+def test_what_unpickles_is_found(code: str) -> None:
+    """The next test sees each of these."""
+    assert unpicklers(ast.parse(code))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "edge").rglob("*.py")), ids=lambda path: path.stem)
+def test_nothing_in_edge_unpickles(path: Path) -> None:
+    """No message, recipe, bundle or file can make the line run code that is hidden in it."""
+    assert unpicklers(ast.parse(path.read_text())) == []

@@ -60,8 +60,9 @@ class _Walk:
         fields = {field.encode_name: field for field in kind.fields}
         missing = [key for key, field in fields.items() if field.required and key not in value]
         unknown = [key for key in value if key not in fields and key != kind.tag_field]
+        unused = fields.keys() - value.keys()
         for key in unknown if kind.forbid_unknown_fields else ():
-            near = difflib.get_close_matches(key, fields.keys() - value.keys(), n=1, cutoff=0.5)
+            near = difflib.get_close_matches(key, unused, n=1, cutoff=0.5)
             # The misspelt key is the missing one: tell it once.
             missing = [name for name in missing if name not in near]
             what = "section" if isinstance(value[key], dict) else "key"

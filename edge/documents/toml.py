@@ -12,6 +12,9 @@ from ..errors import RecipeError
 from ..text import text_of
 from .address import without_secrets
 
+#: Longest line. The parser's work and memory grow with the square of the number of dots in a key.
+LINE_BYTES = 2048
+
 #: What to do about an error, by the beginning of the parser's message.
 _REMEDIES = {
     "Invalid value": "put text into quotes, write true and false in small letters, and close every list",
@@ -35,8 +38,16 @@ def read_toml(data: bytes) -> dict[str, Any]:
         text = text_of(data)
     except ValueError as error:
         raise RecipeError(str(error)) from error
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if len(line) > LINE_BYTES:
+            raise RecipeError(
+                f"line {number}: {len(line)} bytes are too long, and {LINE_BYTES} are read: write the entries "
+                "of a list on lines of their own"
+            )
     try:
         table: dict[str, Any] = msgspec.toml.decode(text)
+    except RecursionError as error:
+        raise RecipeError("its lists or sections are nested too deeply: write them flat") from error
     except msgspec.DecodeError as error:
         raise RecipeError(f"not a TOML file: {_explain(text, str(error))}") from error
     return table

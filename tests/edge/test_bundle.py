@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 
 import edge
@@ -305,3 +308,86 @@ def test_golden_outputs_of_another_shape_are_refused(bundle: Path) -> None:
     edit(bundle, put("golden.0.expected", describe(bundle, "golden/clean.npz")))
     with pytest.raises(BundleError, match=r"clean.npz: expected .*, found .*\(1, 2, 8, 8\)"):
         read_bundle(bundle).golden()
+
+
+def deflated(**arrays: np.ndarray) -> bytes:
+    """An .npz file with these arrays, packed."""
+    written = io.BytesIO()
+    np.savez_compressed(written, **arrays)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        pytest.param("../golden.onnx", "leads out of the bundle's folder", id="above"),
+        pytest.param("golden/../../golden.onnx", "leads out of the bundle's folder", id="above by a way round"),
+        pytest.param("/etc/passwd", "leads out of the bundle's folder", id="absolute"),
+        pytest.param("outside.onnx", "leads out of the bundle's folder", id="link"),
+        pytest.param("through/passwd", "leads out of the bundle's folder", id="through a link"),
+        pytest.param("circle", "is no name of a file", id="links in a circle"),
+        pytest.param("a\0b", "is no name of a file", id="zero byte"),
+        pytest.param("a" * 5000, "is no name of a file", id="too long"),
+        pytest.param("pipe", "is missing", id="pipe"),
+        pytest.param("", "is missing", id="nothing"),
+    ],
+)
+def test_a_file_outside_the_bundle_is_never_read(bundle: Path, path: str, said: str) -> None:
+    """Whatever way leads there; and what is no file of the bundle is an error that names the key."""
+    (bundle / "outside.onnx").symlink_to("/etc/passwd")
+    (bundle / "through").symlink_to("/etc")
+    (bundle / "circle").symlink_to("circle")
+    os.mkfifo(bundle / "pipe")
+    edit(bundle, put("artifacts.0.path", path))
+    with pytest.raises(BundleError, match=said) as raised:
+        read_bundle(bundle)
+    assert "artifacts[0].path" in str(raised.value)
+    assert len(str(raised.value)) < 1000
+
+
+def test_a_graph_whose_weights_lie_in_another_file_is_refused(bundle: Path) -> None:
+    """No digest would cover them, and they could lie anywhere."""
+    path = bundle / "judge.fp32.onnx"
+    model = onnx.load(path)
+    onnx.external_data_helper.convert_model_to_external_data(
+        model, all_tensors_to_one_file=True, location="weights.bin", size_threshold=0
+    )
+    onnx.save(model, path)
+    number = [one["path"] for one in json.loads((bundle / "manifest.json").read_text())["artifacts"]].index(
+        "judge.fp32.onnx"
+    )
+    for key, value in describe(bundle, "judge.fp32.onnx").items():
+        edit(bundle, put(f"artifacts.{number}.{key}", value))
+    with pytest.raises(BundleError, match="has weights in another file"):
+        read_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"PK" * 50, id="no archive"),
+        pytest.param(deflated(map=np.array([{"a": 1}], dtype=object)), id="objects"),
+        pytest.param(deflated(map=np.zeros(50_000_000, np.uint8)), id="400 times as large unpacked"),
+        pytest.param(deflated(map=np.array(["text"])), id="texts"),
+        pytest.param(deflated(map=np.zeros(8))[:-40], id="cut"),
+    ],
+)
+def test_outputs_of_a_golden_frame_that_are_none_are_refused(bundle: Path, data: bytes) -> None:
+    """Nothing is unpickled or unpacked into memory that the model's outputs do not need."""
+    file = json.loads((bundle / "manifest.json").read_text())["golden"][0]["expected"]["path"]
+    (bundle / file).write_bytes(data)
+    for key, value in describe(bundle, file).items():
+        edit(bundle, put(f"golden.0.expected.{key}", value))
+    with pytest.raises(BundleError, match="not a file of arrays of numbers"):
+        read_bundle(bundle).golden()
+
+
+@pytest.mark.parametrize(
+    "data", [b"[" * 1_000_000, b'{"format":' * 100_000, b'"' + b"x" * 64_000_000 + b'"'], ids=["[", "{", "long"]
+)
+def test_a_manifest_that_only_costs_memory_is_refused(bundle: Path, data: bytes) -> None:
+    """One that is nested deeply or as long as a film is an error like any other."""
+    (bundle / "manifest.json").write_bytes(data)
+    with pytest.raises(BundleError, match=r"not a JSON file|longer than"):
+        read_bundle(bundle)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -260,3 +262,37 @@ def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:
     """A wrong path is an error about that path."""
     with pytest.raises(RecipeError, match=r"no\.toml: cannot read the recipe: No such file"):
         read_recipe(tmp_path / "no.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("\n".join(f"k{i} = 1" for i in range(1_000_000)), "longer than 262144 bytes", id="keys"),
+        pytest.param("#" * 100_000_000, "longer than 262144 bytes", id="100 MB"),
+        pytest.param("a." * 100_000 + "b = 1", "line 1: 200005 bytes are too long", id="dots"),
+        pytest.param("a = [\n" + "[\n" * 100_000, "nested too deeply", id="brackets"),
+        pytest.param("\n".join(f"k{i:x} = 1" for i in range(20_000)), "200 mistakes", id="unknown keys"),
+        pytest.param("[[judge]]\n" * 20_000, "200 mistakes", id="sections"),
+    ],
+)
+def test_a_recipe_that_only_costs_time_and_memory_is_refused_quickly(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    """Less memory than 100 MB and a small number of seconds, in a process that may not take more."""
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from edge.errors import RecipeError\n"
+        "from edge.recipe_file import read_recipe\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 100_000_000,) * 2)\n"
+        "resource.setrlimit(resource.RLIMIT_CPU, (20, 20))\n"
+        "try: read_recipe(Path(sys.argv[1]))\n"
+        "except RecipeError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout
+    assert len(done.stdout) < 10_000
