@@ -35,8 +35,9 @@ from lines import line_name, until, write_boards, write_recipe
 from edge.bundle import write_manifest
 from edge.engines.processor import name as processor_name
 from edge.errors import LineError
-from edge.line.run_folder import SHARED_MEMORY
-from edge.memory.ledger import ROWS, STAGES, Ledger
+from edge.line.run_folder import SHARED_MEMORY, ledger_path, stages_path
+from edge.memory.ledger import ROWS, Ledger
+from edge.memory.stages import STAGES, Stages
 from edge.messages import Part, Verdict
 from edge.wire import verdict_from
 
@@ -106,7 +107,7 @@ class Bench:
         with suppress(OSError, LineError):
             run = (self._folder / "run").read_text()
             if run not in self._ledgers:
-                self._ledgers[run] = Ledger.open(self._folder / run / "ledger"), [0]
+                self._ledgers[run] = Ledger.open(ledger_path(self._folder / run, "camera")), [0]
         for ledger, read in self._ledgers.values():
             while read[0] < ledger.captured:
                 assert ledger.captured - read[0] < ROWS
@@ -130,7 +131,7 @@ class Bench:
     def pid(self, stage: str) -> int | None:
         """Of a stage that is ready."""
         with suppress(OSError, LineError, KeyError):
-            row = self._ledgers[(self._folder / "run").read_text()][0].stages[stage][0]
+            row = Stages.open(stages_path(self._folder / (self._folder / "run").read_text()))[stage][0]
             pid = self.processes().get(stage)
             return pid if row["ready"] and row["pid"] == pid else None
         return None

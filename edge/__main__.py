@@ -44,6 +44,7 @@ def run(recipe: RecipePath) -> None:
     from prometheus_client import CollectorRegistry
 
     from .judges.judge import read_line
+    from .line.plan import processes
     from .line.supervisor import Line
     from .messages import Alarm, Broadcast, Verdict
     from .monitoring.exposition import serve_metrics
@@ -63,7 +64,7 @@ def run(recipe: RecipePath) -> None:
             "outlasts the line"
         ) from error
     registry = CollectorRegistry()
-    metrics = Metrics(registry, read.line, read.timing.slots)
+    metrics = Metrics(registry, read.line, read.timing.slots, processes(read))
     service = Service(os.environ.get("NOTIFY_SOCKET"))
     if period_ms := feeding_ms(os.environ):
         read = read.beating(period_ms)

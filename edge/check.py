@@ -15,7 +15,7 @@ from .capacity import Capacity, Timing, capacity_of, time_engine
 from .engines import processor
 from .errors import SourceEnded, SourceError
 from .judges.arming import armed_engine
-from .judges.judge import Judge, read_line
+from .judges.judge import Judge, by_camera, read_line
 from .line.preflight import preflight
 from .monitoring.gpu import find_gpu
 from .recipe import Folder, Recipe, Runtime, Synthetic
@@ -48,25 +48,27 @@ def check_line(path: Path, state: Path) -> None:
         passed("machine", f"ports and folders are free; epochs are kept in {state}")
     else:
         noted("machine", "the line runs now: its ports and folders are its own")
-    checked = [_check_judge(judge, passed, noted, warned) for judge in judges]
+    checked = []
+    known: dict[tuple[str, int], tuple[Timing, str]] = {}
+    for judge in judges:
+        # Cameras may share a bundle, and its engine is the same for all.
+        key = judge.bundle.digest, judge.manifest.grid.count
+        known[key] = known.get(key) or _check_judge(judge, passed, noted, warned)
+        checked.append(known[key])
     gpu = find_gpu() if any(engine in get_args(Runtime) for _, engine in checked) else None
     if gpu:
         passed("gpu", f"{gpu.name} is the one that the metrics show")
         for setting in gpu.slow_settings():
             warned("gpu", setting)
-    source = recipe.source
-    view = _first_view(recipe)
-    if view is None:
-        noted("source", "no picture is in the folder that is watched")
-    else:
-        passed("source", f"{source.camera} delivers {source.width}x{source.height}, view {view!r}")
-    for judge in judges:
-        masters = judge.masters()
-        if masters is not None:
-            views = {view: None for view in (*judge.views(), view) if view is not None}
-            for one in views:
-                masters.get(one)
-            passed("masters", f"of {len(views)} views fit: {', '.join(map(repr, views))}")
+    for camera, of_camera in by_camera(judges).items():
+        view = _first_view(of_camera[0].recipe)
+        if view is None:
+            noted("source", f"{camera}: no picture is in the folder that is watched")
+        else:
+            source = of_camera[0].recipe.source
+            passed("source", f"{camera} delivers {source.width}x{source.height}, view {view!r}")
+        for judge in of_camera:
+            _check_masters(judge, view, passed)
     capacity = capacity_of([timing for timing, _ in checked], recipe.timing.guard_ms)
     passed("speed", f"{processor.name()}, {processor.usable_cores()} cores: it holds {capacity}")
     for shortage in shortages(recipe, capacity):
@@ -76,10 +78,11 @@ def check_line(path: Path, state: Path) -> None:
 def shortages(recipe: Recipe, capacity: Capacity) -> list[str]:
     """Return one sentence for each demand of the recipe that this machine cannot meet: rate or deadline."""
     found = []
-    source = recipe.source
-    if isinstance(source, Synthetic | Folder) and source.fps > capacity.parts_per_s:
+    sources = [camera.source for camera in recipe.cameras]
+    fps = [source.fps for source in sources if isinstance(source, Synthetic | Folder)]
+    if fps and max(fps) > capacity.parts_per_s:
         found.append(
-            f"source.fps: {source.fps:g} parts a second come, and some will be `overrun` or `late`: let fewer "
+            f"source.fps: {max(fps):g} parts a second come, and some will be `overrun` or `late`: let fewer "
             "come, or judge them on a faster machine, with smaller pictures or in a faster precision"
         )
     if recipe.timing.deadline_ms < capacity.deadline_ms:
@@ -128,6 +131,17 @@ def _check_judge(judge: Judge, passed: Tell, noted: Tell, warned: Tell) -> tuple
     if manifest.matches_drawings:
         passed("drawings", f"{len(judge.drawings())} of the product")
     return timing, engine.name
+
+
+def _check_masters(judge: Judge, view: str | None, passed: Tell) -> None:
+    """Check that the masters of all known views, and of `view` if it is given, fit the frames."""
+    masters = judge.masters()
+    if masters is None:
+        return
+    views = {view: None for view in (*judge.views(), view) if view is not None}
+    for one in views:
+        masters.get(one)
+    passed("masters", f"of {len(views)} views fit: {', '.join(map(repr, views))}")
 
 
 def _first_view(recipe: Recipe) -> str | None:

@@ -40,6 +40,9 @@ UnknownReason = Literal[
     "engine",  # the engine failed on this part
     "score",  # the engine's output is not a number
     "overrun",  # no free slot when the part came, or frames came faster than they were taken
+    "missing",  # triggered, but nobody looked, or not seen by a camera further down the belt
+    "stray",  # seen by a camera on the belt where no part was expected
+    "hold",  # the line is held
     "overwritten",  # the part's slot was leased to a later part while the slot was still needed
     "late",  # no answer came in time before the deadline
 ]
@@ -49,6 +52,7 @@ Reason = Literal[
     "clean",  # judged, no score reaches its threshold
     "defect",  # judged, a score reaches its threshold
     "product",  # judged, the part is not the product that the recipe names
+    "gap",  # judged and good, but too near to a rejected part for the ejector to part them
     UnknownReason,
 ]
 
@@ -68,6 +72,8 @@ class Part(Struct, frozen=True, kw_only=True):
     captured_ns: int
     captured_at_ns: int  # wall clock, for people only
     deadline_ns: int
+    position: int = 0  # on the belt when it was triggered: ns of the monotonic clock, or ticks of the encoder
+    count: int = -1  # the source's own number of the trigger; -1: the source does not count
     slot: int  # -1: no slot was free
     generation: int  # of the slot's lease
 
@@ -183,6 +189,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
     v: int = 1
     line: str
+    run: str = ""  # the run of the line, 16 hexadecimal digits; each start of the line is a new run
+    number: int = 0  # 1, 2, 3, ... within the run, in the order of publication, without gaps
     part_id: str
     epoch: int
     sequence: int
@@ -224,6 +232,8 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
     parts: int  # verdicts published since the line started
     epoch: int | None = None  # of the part published last; a subscriber without this part's verdict missed it
     sequence: int | None = None
+    run: str = ""  # the run of the line, as in its verdicts
+    number: int = 0  # of the verdict published last; a subscriber without this verdict missed it
     alarms: tuple[str, ...] = ()  # names of the alarms that are raised or acknowledged
 
 
@@ -254,7 +264,7 @@ class Running(Struct, frozen=True, kw_only=True):
 
     engine: str
     precision: str
-    warped_by_engine: tuple[bool, ...] = ()  # judge by judge: whether its engine warps the frames
+    warped_by_engine: dict[str, tuple[bool, ...]] = {}  # by camera, judge by judge: whether its engine warps
     left_out: dict[str, str] = {}  # engines that `auto` did not take, and why not
     fell_back: tuple[str, ...] = ()  # those of them that should run here: the line is slower than it could be
 

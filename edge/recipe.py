@@ -46,6 +46,7 @@ Header = Annotated[
 LEAST_HEARTBEAT_MS = 50
 #: A verdict names each judge and has to fit into the ledger's record.
 MOST_JUDGES = 16
+MOST_CAMERAS = 8
 
 
 class _Section(Struct, frozen=True, forbid_unknown_fields=True):
@@ -116,6 +117,15 @@ class Video(_Source, frozen=True, kw_only=True, tag="video"):
 
 
 Source = Union[Synthetic, Folder, Video]  # noqa: UP007  (on Python 3.10 msgspec cannot read `|` of strings)
+
+
+class Camera(_Section, frozen=True, kw_only=True):
+    """One [[camera]] section: one of several cameras that see each part, at its place on the belt."""
+
+    name: Name
+    at: Annotated[float, Meta(ge=0)] = 0.0  # ms, or ticks of the encoder, behind the first camera
+    window: Annotated[float, Meta(gt=0)] | None = None  # how far from there it may be seen, same unit
+    source: Source
 
 
 class SimulatedEncoder(_Section, frozen=True, kw_only=True, tag_field="kind", tag="simulated"):
@@ -206,6 +216,7 @@ class JudgeChoice(_Section, frozen=True, kw_only=True):
     """One [[judge]] section: one of several models that inspect each part."""
 
     name: Name  # its name in verdicts
+    camera: str = ""  # name of the camera whose frames it inspects; default: those of every camera
     bundle: Annotated[str, Meta(description="the folder of a model bundle")]
     masters: str = ""  # path with `{view}` in the place of the view; default: the masters in the bundle
     drawings: str = ""  # for a matcher: path, with * and ?, of drawings of the expected product
@@ -298,7 +309,10 @@ class Recorder(_Section, frozen=True, kw_only=True):
 
 
 class Recipe(_Section, frozen=True, kw_only=True):
-    """What a line inspects: its models, its source of frames, and all settings."""
+    """What a line inspects: its models, its sources of frames, and all settings.
+
+    With [[camera]] sections, `source` is that of the first camera: `read_recipe` puts it there.
+    """
 
     line: Name
     bundle: str = ""  # the model that judges; for several models write [[judge]] sections instead
@@ -309,7 +323,8 @@ class Recipe(_Section, frozen=True, kw_only=True):
     judge: tuple[JudgeChoice, ...] = ()
     fusion: Fusion | None = None  # default: each judge rejects by its own threshold
     masters_kept: PositiveInt = 64  # views whose masters are in memory, about 3 MB each; others are read again
-    source: Source
+    camera: tuple[Camera, ...] = ()  # several cameras; [source] is the short form for one
+    source: Source = cast("Source", None)
     timing: Timing = field(default_factory=Timing)
     preprocess: Preprocess = field(default_factory=Preprocess)
     engine: EngineChoice = field(default_factory=EngineChoice)
@@ -331,6 +346,16 @@ class Recipe(_Section, frozen=True, kw_only=True):
         return msgspec.structs.replace(
             self, publish=msgspec.structs.replace(self.publish, heartbeat_ms=heartbeat_ms)
         )
+
+    @property
+    def cameras(self) -> tuple[Camera, ...]:
+        """The cameras of the line: those in [[camera]] sections, or the single one of [source]."""
+        return self.camera or (Camera(name=self.source.camera, source=self.source),)
+
+    def seen_by(self, camera: Camera) -> Recipe:
+        """Return the recipe for one camera alone, as if it stood in [source], with the judges of its frames."""
+        judges = tuple(judge for judge in self.judge if judge.camera in ("", camera.name))
+        return msgspec.structs.replace(self, source=camera.source, camera=(), judge=judges)
 
     @property
     def judges(self) -> tuple[JudgeChoice, ...]:

@@ -16,7 +16,19 @@ from .documents.mistakes import mistakes
 from .documents.toml import read_toml, toml_key
 from .errors import RecipeError, together
 from .messages import REASONS, UNKNOWN_REASONS
-from .recipe import MOST_JUDGES, MOST_PORT, Crop, Folder, JudgeChoice, Recipe, Source, Synthetic, Video
+from .recipe import (
+    MOST_CAMERAS,
+    MOST_JUDGES,
+    MOST_PORT,
+    Camera,
+    Crop,
+    Folder,
+    JudgeChoice,
+    Recipe,
+    Source,
+    Synthetic,
+    Video,
+)
 from .text import readable
 
 #: Far more than a recipe with all keys and MOST_JUDGES judges has.
@@ -56,25 +68,53 @@ def _recipe_of(document: dict[str, Any]) -> Recipe:
         found = mistakes(Recipe, document, lambda key: toml_key(document, key))
         said = list(islice(found, MOST_MISTAKES))
         raise RecipeError(together(said or [str(error)])) from error
+    if said := list(_wrong_cameras(recipe)):
+        raise RecipeError(together(said))
+    recipe = _with_names(recipe)
     if said := list(_contradictions(recipe)):
         raise RecipeError(together(said))
     return recipe
 
 
+def _wrong_cameras(recipe: Recipe) -> Iterator[str]:
+    """Yield a message for each mistake in the choice of cameras."""
+    if (recipe.source is None) != bool(recipe.camera):
+        found = "both" if recipe.camera else "neither"
+        yield f"expected either [source], for one camera, or [[camera]] for each of several, found {found}"
+    if len(recipe.camera) > MOST_CAMERAS:
+        yield f"[[camera]]: {len(recipe.camera)} cameras: a line has room for {MOST_CAMERAS}"
+    names = Counter(camera.name for camera in recipe.camera)
+    for name, count in names.items():
+        if count > 1:
+            yield f"[[camera]] name: {count} are called {name!r}: verdicts could not tell them apart"
+    for camera in recipe.camera:
+        if camera.source.camera not in ("camera", camera.name):
+            yield f'[[camera]] "{camera.name}" source.camera: is {camera.source.camera!r}: delete the key'
+    for judge in recipe.judge:
+        known = names or {recipe.source.camera: 1} if recipe.source or names else {}
+        if judge.camera and judge.camera not in known:
+            yield f"{recipe.key(judge, 'camera')}: is {judge.camera!r}; cameras are {', '.join(known)}"
+    for name in names if recipe.judge else ():
+        if not any(judge.camera in ("", name) for judge in recipe.judge):
+            yield f'[[camera]] "{name}": no [[judge]] inspects its frames: write one with camera = "{name}"'
+
+
+def _with_names(recipe: Recipe) -> Recipe:
+    """Return the recipe with each [[camera]]'s name in its source, and the first one's as `source`."""
+    if not recipe.camera:
+        return recipe
+    cameras = tuple(
+        msgspec.structs.replace(camera, source=msgspec.structs.replace(camera.source, camera=camera.name))
+        for camera in recipe.camera
+    )
+    return msgspec.structs.replace(recipe, camera=cameras, source=cameras[0].source)
+
+
 def _contradictions(recipe: Recipe) -> Iterator[str]:
     """Yield a message for each mistake that the type of a key cannot show, such as a contradiction."""
-    timing, source = recipe.timing, recipe.source
-    if isinstance(source, Video) and source.bayer:
-        yield (
-            '[source] color: a video comes without raw pixels: write "bgr" or "gray", or give raw pictures '
-            'by kind = "folder"'
-        )
-    if isinstance(source, Video):
-        port = re.match(r"^\w+://[^/?#\s]*:(\d+)(?:[/?#]|$)", source.address)
-        if port and int(port[1]) > MOST_PORT:
-            yield f"[source] address: the port {port[1]} is above {MOST_PORT}: write the camera's"
-    if isinstance(source, Folder) and source.watch and source.repeat:
-        yield "[source] repeat: a folder that is watched has no last picture: take out repeat or watch"
+    timing = recipe.timing
+    for camera in recipe.cameras:
+        yield from _wrong_source(_place(recipe, camera), camera.source)
     if timing.guard_ms >= timing.deadline_ms:
         yield (
             f"[timing] guard_ms: {timing.guard_ms:g} leaves nothing of deadline_ms, {timing.deadline_ms:g}: "
@@ -86,9 +126,10 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
         if reason not in REASONS:
             yield f"[alarms.consecutive_of] {reason}: is no reason; known are {', '.join(REASONS)}"
     yield from _wrong_judges(recipe)
-    yield from _wrong_crop("[preprocess] crop", recipe.preprocess.crop, source)
-    for judge in recipe.judge:
-        yield from _wrong_crop(recipe.key(judge, "crop"), judge.crop, source)
+    for camera in recipe.cameras:
+        yield from _wrong_crop("[preprocess] crop", recipe.preprocess.crop, recipe, camera)
+        for judge in recipe.seen_by(camera).judge:
+            yield from _wrong_crop(recipe.key(judge, "crop"), judge.crop, recipe, camera)
     for reason in recipe.rule.unknown:
         if reason not in UNKNOWN_REASONS:
             known = ", ".join(UNKNOWN_REASONS)
@@ -102,6 +143,26 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
                 f"[publish] endpoints: {endpoint!r} is neither ipc:// nor tcp:// on the loopback: verdicts "
                 "without keys are not put on a network. Bind 127.0.0.1 and forward it by a tunnel that has keys"
             )
+
+
+def _place(recipe: Recipe, camera: Camera) -> str:
+    """Return where a camera's source stands in the recipe, for error messages."""
+    return f'[[camera]] "{camera.name}" source' if recipe.camera else "[source]"
+
+
+def _wrong_source(place: str, source: Source) -> Iterator[str]:
+    """Yield a message, which begins with `place`, for each contradiction in a source."""
+    if isinstance(source, Video) and source.bayer:
+        yield (
+            f'{place} color: a video comes without raw pixels: write "bgr" or "gray", or give raw pictures '
+            'by kind = "folder"'
+        )
+    if isinstance(source, Video):
+        port = re.match(r"^\w+://[^/?#\s]*:(\d+)(?:[/?#]|$)", source.address)
+        if port and int(port[1]) > MOST_PORT:
+            yield f"{place} address: the port {port[1]} is above {MOST_PORT}: write the camera's"
+    if isinstance(source, Folder) and source.watch and source.repeat:
+        yield f"{place} repeat: a folder that is watched has no last picture: take out repeat or watch"
 
 
 def _wrong_judges(recipe: Recipe) -> Iterator[str]:
@@ -122,8 +183,9 @@ def _wrong_judges(recipe: Recipe) -> Iterator[str]:
             yield f"[[judge]] name: {count} are called {name!r}: verdicts could not tell them apart"
 
 
-def _wrong_crop(key: str, crop: Crop | None, source: Source) -> Iterator[str]:
+def _wrong_crop(key: str, crop: Crop | None, recipe: Recipe, camera: Camera) -> Iterator[str]:
     """Yield a message, which begins with `key`, if the crop leaves the frame or is smaller than 8x8 pixels."""
+    source = camera.source
     if crop and not (
         crop[0] >= 0
         and crop[1] >= 0
@@ -134,7 +196,7 @@ def _wrong_crop(key: str, crop: Crop | None, source: Source) -> Iterator[str]:
     ):
         yield (
             f"{key}: {list(crop)} (x, y, width, height) does not lie in the {source.width}x{source.height} "
-            "frame of [source], with at least 8x8 pixels"
+            f"frame of {_place(recipe, camera)}, with at least 8x8 pixels"
         )
 
 
@@ -144,19 +206,28 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
     def absolute(text: str) -> str:
         return str(folder / text) if text else text
 
-    source = recipe.source
-    if isinstance(source, Synthetic):
-        source = msgspec.structs.replace(source, truth=absolute(source.truth))
-    elif isinstance(source, Folder):
-        source = msgspec.structs.replace(source, files=absolute(source.files))
-    elif (folder / source.address).is_file():
-        source = msgspec.structs.replace(source, address=absolute(source.address))
+    def found(source: Source) -> Source:
+        if isinstance(source, Synthetic):
+            return msgspec.structs.replace(source, truth=absolute(source.truth))
+        if isinstance(source, Folder):
+            return msgspec.structs.replace(source, files=absolute(source.files))
+        if (folder / source.address).is_file():
+            return msgspec.structs.replace(source, address=absolute(source.address))
+        return source
 
     def paths_of(judge: Recipe | JudgeChoice) -> dict[str, str]:
         return {key: absolute(getattr(judge, key)) for key in ("bundle", "masters", "drawings", "ignore")}
 
     judges = tuple(msgspec.structs.replace(judge, **paths_of(judge)) for judge in recipe.judge)
+    cameras = tuple(msgspec.structs.replace(camera, source=found(camera.source)) for camera in recipe.camera)
     recorder = recipe.recorder
     if recorder:
         recorder = msgspec.structs.replace(recorder, folder=absolute(recorder.folder))
-    return msgspec.structs.replace(recipe, **paths_of(recipe), judge=judges, source=source, recorder=recorder)
+    return msgspec.structs.replace(
+        recipe,
+        **paths_of(recipe),
+        judge=judges,
+        camera=cameras,
+        source=found(recipe.source),
+        recorder=recorder,
+    )

@@ -33,8 +33,9 @@ from .settings import manifest_of, preprocess_of
 
 @dataclass(frozen=True, kw_only=True)
 class Judge:
-    """One model of a line, with its bundle and what the recipe says about it. `judge_of` makes a Judge.
+    """One model of a line that inspects the frames of one camera. `judge_of` makes a Judge.
 
+    `recipe` is the recipe for this camera alone (`Recipe.seen_by`).
     `pictures` is what `pictures_of` returned when the line started. A part whose master has changed
     since then is refused.
     """
@@ -45,6 +46,11 @@ class Judge:
     rule: Rule
     pictures: dict[str, str] = field(default_factory=dict)
     ignored: Mask | None = None  # the pixels of a part's whole picture that are painted flat
+
+    @property
+    def camera(self) -> str:
+        """The name of the camera whose frames it inspects."""
+        return self.recipe.source.camera
 
     @property
     def preprocess(self) -> Preprocess:
@@ -114,14 +120,29 @@ def read_line(path: Path) -> tuple[Recipe, str, tuple[Judge, ...]]:
 
 
 def read_judges(recipe: Recipe) -> tuple[Judge, ...]:
-    """Return the judges of a recipe. Verify the bundle of each judge.
+    """Return the judges of a recipe, camera by camera. Verify the bundle of each judge.
+
+    A judge without a camera of its own is there once for each camera.
 
     Raise BundleError, which names the file, if a bundle cannot be used. Raise RecipeError, which names the key,
     if the recipe does not suit a bundle.
     """
-    judges = tuple(judge_of(recipe, choice, read_bundle(Path(choice.bundle))) for choice in recipe.judges)
-    _check_fusion(recipe, judges)
-    return judges
+    bundles = {choice.bundle: read_bundle(Path(choice.bundle)) for choice in recipe.judges}
+    judges: list[Judge] = []
+    for camera in recipe.cameras:
+        alone = recipe.seen_by(camera)
+        found = [judge_of(alone, choice, bundles[choice.bundle]) for choice in alone.judges]
+        _check_fusion(alone, found)
+        judges += found
+    return tuple(judges)
+
+
+def by_camera(judges: Sequence[Judge]) -> dict[str, tuple[Judge, ...]]:
+    """Return the judges of each camera, by the camera's name, in the order of the recipe."""
+    found: dict[str, tuple[Judge, ...]] = {}
+    for judge in judges:
+        found[judge.camera] = (*found.get(judge.camera, ()), judge)
+    return found
 
 
 def judge_of(recipe: Recipe, choice: JudgeChoice, bundle: Bundle) -> Judge:
@@ -139,8 +160,8 @@ def digest_of(judges: tuple[Judge, ...]) -> str:
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def rules_of(judges: tuple[Judge, ...], fusion: Fusion | None) -> Rules:
-    """Return the rules by which the publish stage turns the judges' outputs into verdicts."""
+def rules_of(judges: Sequence[Judge], fusion: Fusion | None) -> Rules:
+    """Return the rules by which the publish stage turns the outputs of one camera's judges into a judgement."""
     return Rules(
         judges=tuple(judge.rule for judge in judges),
         outputs=tuple(judge.manifest.answers for judge in judges),
@@ -247,11 +268,11 @@ class Areas(TypedDict):
     outputs: list[int]
 
 
-def areas_of(recipe: Recipe, judges: Sequence[Judge]) -> Areas:
-    """Return the sizes of the areas in shared memory that one part needs."""
+def areas_of(judges: Sequence[Judge]) -> Areas:
+    """Return the sizes of the areas that one part needs in the shared memory of a camera with these judges."""
     manifests = [judge.manifest for judge in judges]
     return Areas(
-        frame=recipe.source.nbytes,
+        frame=judges[0].recipe.source.nbytes,
         tensors=[math.prod(manifest.picture.shape) for manifest in manifests],
         outputs=[outputs_nbytes(manifest.answers) for manifest in manifests],
     )

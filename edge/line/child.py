@@ -9,7 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from ..memory.ledger import Ledger
+from ..memory.stages import Stages
+from .plan import stage_of
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +30,13 @@ STEADY_NS = 30_000_000_000
 
 
 class Child:
-    """The process of one stage, such as capture. `tick` kills it if it hangs, and says when to restart it."""
+    """One process of a line, such as capture. `tick` kills it if it hangs, and says when to restart it."""
 
-    def __init__(self, folder: Path, stage: str, ledger: Ledger) -> None:
-        self.stage = stage
+    def __init__(self, folder: Path, name: str, stages: Stages) -> None:
+        self.name = name
         self.restarts = 0
         self._folder = folder
-        self._row = ledger.stages[stage]
+        self._row = stages[name]
         self._process: subprocess.Popen[bytes] | None = None
         self._started_ns = 0
         self._due_ns = 0
@@ -65,16 +66,16 @@ class Child:
     def error(self) -> str:
         """The error message with which the stage's process ended, or its exit status if there is no message."""
         try:
-            return (self._folder / f"{self.stage}.error").read_text()
+            return (self._folder / f"{self.name}.error").read_text()
         except OSError:
             return f"ended with status {self.exit_code}"
 
     def start(self) -> None:
         """Start the process in its own session, so that Ctrl-C in a terminal reaches only the supervisor."""
-        (self._folder / f"{self.stage}.error").unlink(missing_ok=True)
+        (self._folder / f"{self.name}.error").unlink(missing_ok=True)
         self._row["ready"] = 0
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "edge.line.start", str(self._folder), self.stage, str(os.getpid())],
+            [sys.executable, "-m", "edge.line.start", str(self._folder), self.name, str(os.getpid())],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
@@ -88,21 +89,21 @@ class Child:
                 (int(self._row["beat_ns"][0]), HANG_NS) if self.ready else (self._started_ns, LOAD_NS)
             )
             if now_ns - max(since_ns, self._started_ns) > limit_ns:
-                log.error("%s: no sign of life for %.0f s; killed", self.stage, limit_ns / 1e9)
+                log.error("%s: no sign of life for %.0f s; killed", self.name, limit_ns / 1e9)
                 self.kill()
             return False
         if not self._due_ns:
             self._row["ready"], self._row["failed_ns"] = 0, now_ns
             if now_ns - self._started_ns > STEADY_NS:
                 self._backoff_ns = 0
-            log.error("%s: %s; restarting it in %.1f s", self.stage, self.error, self._backoff_ns / 1e9)
+            log.error("%s: %s; restarting it in %.1f s", self.name, self.error, self._backoff_ns / 1e9)
             self.postpone(now_ns)
         return now_ns >= self._due_ns
 
     def postpone(self, now_ns: int) -> None:
         """Delay the restart by the current waiting time, and double this time, up to a limit, for the next."""
         self._due_ns = now_ns + self._backoff_ns
-        most_ns = PROMPT_BACKOFF_NS.get(self.stage, MOST_BACKOFF_NS)
+        most_ns = PROMPT_BACKOFF_NS.get(stage_of(self.name), MOST_BACKOFF_NS)
         self._backoff_ns = min(max(2 * self._backoff_ns, BACKOFF_NS), most_ns)
 
     def restart(self) -> None:
@@ -127,5 +128,5 @@ class Child:
             try:
                 self._process.wait(timeout_s)
             except subprocess.TimeoutExpired:
-                log.error("%s: did not stop within %.0f s; killed", self.stage, timeout_s)
+                log.error("%s: did not stop within %.0f s; killed", self.name, timeout_s)
                 self.kill()

@@ -17,6 +17,27 @@ TRIALS = "trials.json"
 VERDICTS = "verdicts"
 
 
+def processes(recipe: Recipe) -> tuple[str, ...]:
+    """Return the names of a line's processes, in the order in which a part passes them.
+
+    Each camera has a capture and a preprocess of its own. With [[camera]] sections, their names end in the name
+    of the camera, as in `capture.top`.
+    """
+    ends = [f".{camera.name}" for camera in recipe.camera] or [""]
+    seeing = (f"{stage}{end}" for stage in ("capture", "preprocess") for end in ends)
+    return (*seeing, "infer", "publish")
+
+
+def process_of(stage: str, camera: str, recipe: Recipe) -> str:
+    """Return the name of the process that runs `stage` for a camera."""
+    return f"{stage}.{camera}" if recipe.camera else stage
+
+
+def stage_of(process: str) -> str:
+    """Return the stage that a process runs, such as `capture` for `capture.top`."""
+    return process.partition(".")[0]
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a stage must know about its run. The supervisor writes it to `plan.json` in the run's folder."""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import LineError
-from ..judges.judge import Judge, areas_of
+from ..judges.judge import Judge, areas_of, by_camera
 from ..monitoring.exposition import listening
 from ..recipe import Recipe
 from ..stages.sockets import Sockets
@@ -37,9 +37,12 @@ def preflight(recipe: Recipe, judges: Sequence[Judge], state: Path) -> bool:
 
 
 def _check_memory(recipe: Recipe, judges: Sequence[Judge]) -> None:
-    """Raise LineError if shared memory has too little free space for the slots of this recipe."""
-    areas = areas_of(recipe, judges)
-    needed = recipe.timing.slots * (areas["frame"] + sum(areas["tensors"]) + sum(areas["outputs"]))
+    """Raise LineError if shared memory has too little free space for the slots of all cameras."""
+    slot = 0
+    for of_camera in by_camera(judges).values():
+        areas = areas_of(of_camera)
+        slot += areas["frame"] + sum(areas["tensors"]) + sum(areas["outputs"])
+    needed = recipe.timing.slots * slot
     free = shutil.disk_usage(SHARED_MEMORY).free
     if needed > free:
         raise LineError(

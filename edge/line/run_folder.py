@@ -3,7 +3,7 @@
 linejudge-<user>/<line>/pid       the supervisor's process
 linejudge-<user>/<line>/run       the name of the run's folder
 linejudge-<user>/<line>/control.ipc    the socket for commands
-linejudge-<user>/<line>/<run>/    ledger, ring, plan and sockets of that run
+linejudge-<user>/<line>/<run>/    ledgers, rings, plan and sockets of that run
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..errors import LineError
 from ..memory.ledger import Ledger
+from ..memory.stages import Stages
 
 log = logging.getLogger(__name__)
 
@@ -82,11 +83,6 @@ class RunFolder:
         (self._folder / "run").write_text(self.path.name)
         return self
 
-    @property
-    def is_there(self) -> bool:
-        """Whether the run's ledger still exists, so that stages can open it."""
-        return (self.path / "ledger").exists()
-
     def _locked(self) -> int:
         """Lock the line's folder and return its file descriptor. Raise LineError if the line runs already."""
         while True:
@@ -114,7 +110,7 @@ class RunFolder:
             _await_publish(path)
             if is_left(path):
                 left.append(path)
-                (path / "ring").unlink(missing_ok=True)
+                _forget_pictures(path)
             else:
                 shutil.rmtree(path)
         for path in left[:-MOST_LEFT]:
@@ -127,9 +123,9 @@ class RunFolder:
     def __exit__(self, *error: object) -> None:
         # The line may have ended before a subscriber heard the verdicts of earlier runs.
         kept = [path for path in self.left if is_left(path)]
-        if self.is_there and Ledger.open(self.path / "ledger").waiting:
+        if any(Ledger.open(path).waiting for path in ledgers_in(self.path)):
             kept.append(self.path)
-            (self.path / "ring").unlink(missing_ok=True)
+            _forget_pictures(self.path)
         for path in {self.path, *self.left} - set(kept):
             shutil.rmtree(path, ignore_errors=True)
         if not kept:
@@ -140,11 +136,37 @@ class RunFolder:
 def is_left(folder: Path) -> bool:
     """Return whether a subscriber may have missed a verdict of the run in `folder`."""
     try:
-        ledger = Ledger.open(folder / "ledger")
+        ledgers = [Ledger.open(path) for path in ledgers_in(folder)]
     except LineError as error:
         log.error("its parts get no verdict: %s", error)
         return False
-    return bool(ledger.waiting or ledger.recorded_since(ledger.settled_ns))
+    return any(ledger.waiting or ledger.recorded_since(ledger.settled_ns) for ledger in ledgers)
+
+
+def ledger_path(folder: Path, camera: str) -> Path:
+    """Return the file of a camera's ledger in the folder of a run."""
+    return folder / f"{camera}.ledger"
+
+
+def ring_path(folder: Path, camera: str) -> Path:
+    """Return the file of a camera's ring in the folder of a run."""
+    return folder / f"{camera}.ring"
+
+
+def stages_path(folder: Path) -> Path:
+    """Return the file of the rows of a run's processes."""
+    return folder / "stages"
+
+
+def ledgers_in(folder: Path) -> list[Path]:
+    """Return the files of the ledgers in the folder of a run, sorted by name."""
+    return sorted(folder.glob("*.ledger"))
+
+
+def _forget_pictures(folder: Path) -> None:
+    """Free the memory of the pictures of a run that has ended."""
+    for path in folder.glob("*.ring"):
+        path.unlink()
 
 
 def hold(folder: Path) -> None:
@@ -166,13 +188,14 @@ def _await_publish(folder: Path) -> None:
                 fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except BlockingIOError as error:
-                ledger = Ledger.open(folder / "ledger")
                 if not end_ns:
-                    last_ns = ledger.part(ledger.captured - 1).deadline_ns if ledger.captured else 0
+                    ledgers = [Ledger.open(path) for path in ledgers_in(folder)]
+                    last = [ledger.part(ledger.captured - 1) for ledger in ledgers if ledger.captured]
+                    last_ns = max((part.deadline_ns for part in last), default=0)
                     end_ns = max(time.monotonic_ns(), last_ns) + round(GRACE_S * 1e9)
                     log.warning("%s: waiting for the publish of a killed run", folder)
                 if time.monotonic_ns() > end_ns:
-                    pid = int(ledger.stages["publish"]["pid"][0])
+                    pid = int(Stages.open(stages_path(folder))["publish"]["pid"][0])
                     raise LineError(
                         f"{folder}: the publish of a killed run, process {pid}, does not end: kill it"
                     ) from error

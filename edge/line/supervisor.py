@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, get_args
@@ -18,10 +18,11 @@ from typing import Any, get_args
 import msgspec
 
 from ..errors import LineError
-from ..judges.judge import Judge, areas_of, digest_of, pictures_of, rules_of
+from ..judges.judge import Judge, areas_of, by_camera, digest_of, pictures_of, rules_of
 from ..judges.rules import write_rules
-from ..memory.ledger import STAGES, Ledger
+from ..memory.ledger import Ledger
 from ..memory.ring import Ring
+from ..memory.stages import Stages
 from ..messages import Broadcast, Running
 from ..monitoring.metrics import Metrics
 from ..recipe import Recipe, Runtime
@@ -31,8 +32,8 @@ from .control import SOCKET, Command, Control, NoKeys
 from .descriptors import raise_limit
 from .epoch import next_epoch
 from .listener import Listener
-from .plan import PLAN, RUNNING, VERDICTS, Plan
-from .run_folder import RunFolder
+from .plan import PLAN, RUNNING, VERDICTS, Plan, process_of, processes
+from .run_folder import RunFolder, ledger_path, ring_path, stages_path
 from .status import Status, stages_of, state_of
 
 log = logging.getLogger(__name__)
@@ -42,8 +43,6 @@ TICK_MS = 20
 STOP_S = 5.0
 #: The line does not start if one of its stages is killed, or loses its GPU, more often than this meanwhile.
 MOST_KILLS = 3
-#: The last stage starts first, so that the receiver listens before the sender starts.
-START_ORDER = tuple(reversed(STAGES))
 
 
 class Line:
@@ -67,7 +66,6 @@ class Line:
         self._recipe, self._recipe_digest, self._judges = recipe, recipe_digest, judges
         self._state, self._metrics, self._hear = state, metrics, hear
         self._cleanup = ExitStack()
-        self._ended = False
         self._reported_infer: int | None = None
         self._running: Running | None = None
         #: What people can have the line do by `edge ctl`.
@@ -78,9 +76,7 @@ class Line:
         with ExitStack() as cleanup:
             self._run = cleanup.enter_context(RunFolder(self._recipe.line))
             self._folder = self._run.path
-            self._ledger = Ledger.create(self._folder / "ledger")
-            slots, areas = self._recipe.timing.slots, areas_of(self._recipe, self._judges)
-            self._ring = Ring.create(self._folder / "ring", slots=slots, **areas)
+            self._make_memory()
             digest = digest_of(self._judges)
             plan = Plan(
                 recipe=self._recipe,
@@ -90,13 +86,18 @@ class Line:
                 left=tuple(map(str, self._run.left)),
             )
             (self._folder / PLAN).write_bytes(msgspec.json.encode(plan))
-            write_rules(self._folder, rules_of(self._judges, self._recipe.fusion))
+            rules = {
+                camera: rules_of(judges, self._recipe.fusion)
+                for camera, judges in by_camera(self._judges).items()
+            }
+            write_rules(self._folder, rules)
             # The subscriber keeps far more than comes between two ticks, so that the metrics miss nothing.
             subscriber = Subscriber(
                 f"ipc://{self._folder}/{VERDICTS}.ipc", most_waiting=100_000, reconnect_ms=10
             )
             self._listener = Listener(cleanup.enter_context(subscriber), self._metrics, self._hear)
-            self._children = {name: Child(self._folder, name, self._ledger) for name in STAGES}
+            names = processes(self._recipe)
+            self._children = {name: Child(self._folder, name, self._stages) for name in names}
             for child in self._children.values():
                 cleanup.callback(child.kill)
             path = self._folder.parent / SOCKET
@@ -105,28 +106,48 @@ class Line:
             self._cleanup = cleanup.pop_all()
         return self
 
+    def _make_memory(self) -> None:
+        """Make the rows of the processes, and a ledger and a ring for each camera."""
+        self._stages = Stages.create(stages_path(self._folder), processes(self._recipe))
+        self._ledgers: dict[str, Ledger] = {}
+        self._rings: dict[str, Ring] = {}
+        for camera, judges in by_camera(self._judges).items():
+            self._ledgers[camera] = Ledger.create(ledger_path(self._folder, camera))
+            path = ring_path(self._folder, camera)
+            self._rings[camera] = Ring.create(path, slots=self._recipe.timing.slots, **areas_of(judges))
+        self._captures = {process_of("capture", camera, self._recipe): camera for camera in self._ledgers}
+        self._ended: set[str] = set()
+
     def __exit__(self, *error: object) -> None:
         with self._cleanup:
             self._stop()
 
     @property
     def ended(self) -> bool:
-        """Whether capture has finished and every captured part has its verdict."""
-        return self._ended and not self._ledger.waiting
+        """Whether every capture has finished and every captured part has its verdict."""
+        return self._ended >= self._captures.keys() and not self._waiting
+
+    @property
+    def _waiting(self) -> int:
+        return sum(ledger.waiting for ledger in self._ledgers.values())
+
+    @property
+    def _published(self) -> int:
+        return sum(ledger.published for ledger in self._ledgers.values())
 
     @property
     def captured(self) -> int:
-        """Number of parts that were captured since the line started."""
-        return self._ledger.captured
+        """Number of parts that the cameras captured since the line started."""
+        return sum(ledger.captured for ledger in self._ledgers.values())
 
     @property
     def folder(self) -> Path:
-        """Folder in shared memory with the ledger, ring, plan and sockets of this run."""
+        """Folder in shared memory with the ledgers, rings, plan and sockets of this run."""
         return self._folder
 
-    def pid(self, stage: str) -> int | None:
-        """Return the process id of a stage, or None if its process does not run."""
-        return self._children[stage].pid
+    def pid(self, name: str) -> int | None:
+        """Return the process id of a process such as `infer` or `capture.top`, or None if it does not run."""
+        return self._children[name].pid
 
     def tick(self) -> None:
         """Restart stages that have ended, and take the messages that were published. This lasts about TICK_MS.
@@ -134,21 +155,22 @@ class Line:
         The caller repeats this while the line runs. Raises LineError if the line's folder was removed, because
         the line cannot go on without its folder.
         """
-        if not self._run.is_there:
+        if not all(ledger_path(self._folder, camera).exists() for camera in self._ledgers):
             raise LineError(f"{self._folder}: the folder of the running line was removed: start the line again")
         self._tick()
 
     def _tick(self) -> None:
         now_ns = time.monotonic_ns()
         for name, child in self._children.items():
-            if name == "capture" and (self._ended or child.exit_code == 0):
-                self._ended = True
+            if name in self._captures and (name in self._ended or child.exit_code == 0):
+                self._ended.add(name)
             elif child.tick(now_ns):
                 self._restart(name, child, now_ns)
             self._metrics.stage_up(name, child.ready)
             self._metrics.dropped(name, child.dropped)
         self._report_engine()
-        self._metrics.free_slots(self._ring.free(self._ledger.published))
+        free = (ring.free(self._ledgers[camera].published) for camera, ring in self._rings.items())
+        self._metrics.free_slots(min(free))
         self._control.answer()
         self._metrics.dropped("control", self._control.dropped)
         self._listener.listen(TICK_MS)
@@ -156,8 +178,8 @@ class Line:
     def _restart(self, name: str, child: Child, now_ns: int) -> None:
         """Restart a stage. If the system cannot start the stage now, try again later."""
         try:
-            if name == "capture":
-                self._next_epoch()
+            if name in self._captures:
+                self._next_epoch(name)
             child.restart()
         except (OSError, LineError) as error:
             log.error("%s: cannot be started: %s", name, error)
@@ -166,35 +188,41 @@ class Line:
             self._metrics.restarted(name)
 
     def _start(self) -> None:
-        """Start all stages except capture together. When they are ready, start capture."""
-        for names in (START_ORDER[:-1], START_ORDER[-1:]):
-            if "capture" in names:
-                self._await_heartbeat()
-                self._next_epoch()
-            for name in names:
-                self._children[name].start()
-            while not all(self._children[name].ready for name in names):
-                for name in names:
-                    child = self._children[name]
-                    if child.exit_code == 0 and name == "capture":
-                        # A short source may end before the line counts as started.
-                        return
-                    code = child.exit_code
-                    failed = code is not None and code >= 0 and code != TRY_AGAIN
-                    if failed or (code is not None and child.restarts == MOST_KILLS):
-                        raise LineError(f"{name}: {child.error}{self._remedy(child)}")
-                    # A stage that was killed, for example for lack of memory, gets another try. So does infer
-                    # if the GPU failed.
-                    if child.tick(now_ns := time.monotonic_ns()):
-                        self._restart(name, child, now_ns)
-                self._control.answer()
-                self._listener.listen(TICK_MS)
+        """Start all processes but capture together, then capture, so that who receives listens before."""
+        self._start_together([name for name in self._children if name not in self._captures])
+        self._await_heartbeat()
+        for name in self._captures:
+            self._next_epoch(name)
+        self._start_together(list(self._captures))
         self._report_engine()
+
+    def _start_together(self, names: Sequence[str]) -> None:
+        """Start processes, and wait until they are ready. Raise LineError if one of them cannot start."""
+        for name in names:
+            self._children[name].start()
+        waiting = list(names)
+        while waiting:
+            for name in list(waiting):
+                child = self._children[name]
+                # A short source may end before the line counts as started.
+                if child.ready or (child.exit_code == 0 and name in self._captures):
+                    waiting.remove(name)
+                    continue
+                code = child.exit_code
+                failed = code is not None and code >= 0 and code != TRY_AGAIN
+                if failed or (code is not None and child.restarts == MOST_KILLS):
+                    raise LineError(f"{name}: {child.error}{self._remedy(child)}")
+                # A process that was killed, for example for lack of memory, gets another try. So does infer if
+                # the GPU failed.
+                if child.tick(now_ns := time.monotonic_ns()):
+                    self._restart(name, child, now_ns)
+            self._control.answer()
+            self._listener.listen(TICK_MS)
 
     def _remedy(self, child: Child) -> str:
         """Return what to do about a stage that does not start; empty if its own error says it."""
         kind = self._recipe.engine.kind
-        if child.stage != "infer" or kind not in get_args(Runtime) or "engine.kind" in child.error:
+        if child.name != "infer" or kind not in get_args(Runtime) or "engine.kind" in child.error:
             return ""
         return f": engine.kind {kind!r} demands the GPU: see `dmesg`, or set engine.kind to 'auto'"
 
@@ -217,11 +245,11 @@ class Line:
         status = Status(
             line=self._recipe.line,
             pid=os.getpid(),
-            run=self._ledger.run.hex(),
+            run=self._stages.run.hex(),
             state=state,
             reason=reason,
-            captured=self._ledger.captured,
-            published=self._ledger.published,
+            captured=self.captured,
+            published=self._published,
             recipe=self._recipe_digest,
             bundle=digest_of(self._judges),
             engine=self._running,
@@ -239,24 +267,28 @@ class Line:
             if time.monotonic_ns() > end_ns:
                 raise LineError("publish: no heartbeat came: is the ipc socket in /dev/shm blocked?")
 
-    def _next_epoch(self) -> None:
-        """Count up the epoch before capture starts. Keep the epoch if no part has been captured in it."""
-        if self._ledger.epoch and not self._ledger.last_sequence(self._ledger.epoch):
+    def _next_epoch(self, capture: str) -> None:
+        """Count up the epoch before a capture starts. Keep its epoch if no part has been captured in it."""
+        ledger = self._ledgers[self._captures[capture]]
+        if ledger.epoch and not ledger.last_sequence(ledger.epoch):
             return
-        self._ledger.epoch = next_epoch(self._state, self._recipe.line)
+        ledger.epoch = next_epoch(self._state, self._recipe.line)
 
     def _stop(self) -> None:
         """End capture, wait until the captured parts have their verdicts, and end the other stages."""
-        self._children["capture"].terminate()
-        self._children["capture"].wait(STOP_S)
-        self._ended = True
+        for name in self._captures:
+            self._children[name].terminate()
+        for name in self._captures:
+            self._children[name].wait(STOP_S)
+            self._ended.add(name)
         end_ns = time.monotonic_ns() + round(self._recipe.timing.deadline_ms * 1e6 + STOP_S * 1e9)
         while not self.ended and time.monotonic_ns() < end_ns:
             self._tick()
         if not self.ended:
-            log.error("%d parts are left without a verdict", self._ledger.waiting)
+            log.error("%d parts are left without a verdict", self._waiting)
         self._listener.listen(TICK_MS)
-        for name in START_ORDER[:-1]:
+        rest = [name for name in reversed(self._children) if name not in self._captures]
+        for name in rest:
             self._children[name].terminate()
-        for name in START_ORDER[:-1]:
+        for name in rest:
             self._children[name].wait(STOP_S)

@@ -1,14 +1,13 @@
-"""Keeps a row for each captured part until the part's verdict is sent.
+"""Keeps a row for each part that a camera captured, until the part's verdict is sent.
 
-The ledger belongs to the supervisor and outlives every stage. Each counter has a single writer: the capture
-stage counts entered parts, the publish stage counts sent verdicts. A part is entered before any of its pixels
-are written. A verdict is recorded before it is sent. If the publish stage is killed in between, the restarted
-publish stage sends the same verdict.
+Each camera has a ledger of its own. It belongs to the supervisor and outlives every stage. Each counter has a
+single writer: the capture stage counts entered parts, the publish stage counts sent verdicts. A part is entered
+before any of its pixels are written. A verdict is recorded before it is sent. If the publish stage is killed in
+between, the restarted publish stage sends the same verdict.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,12 +18,11 @@ from numpy.typing import DTypeLike
 from ..errors import LineError
 from ..messages import SOURCE_REF_BYTES, VIEW_BYTES, Part
 from ..text import fitted
-from ..wire import RUN_BYTES, resent_body
+from ..wire import resent_body
 from .arrays import SharedArrays, fence
 
 ROWS = 2048
 RECORD_BYTES = 8192
-STAGES = ("capture", "preprocess", "infer", "publish")
 
 _ROW = np.dtype(
     [
@@ -34,11 +32,14 @@ _ROW = np.dtype(
         ("captured_ns", "<i8"),
         ("captured_at_ns", "<i8"),
         ("deadline_ns", "<i8"),
+        ("position", "<i8"),
+        ("count", "<i8"),
         ("slot", "<i8"),
         ("generation", "<i8"),
         ("skipped", "<i8"),
         ("recorded", "<i8"),  # bytes of the recorded verdict; 0: none yet
         ("published_ns", "<i8"),
+        ("number", "<i8"),
         ("reason", "S16"),
         ("camera", "S32"),
         ("view", f"S{VIEW_BYTES}"),
@@ -46,24 +47,13 @@ _ROW = np.dtype(
     ]
 )
 _TEXTS = {name: _ROW[name].itemsize for name in ("camera", "view", "source_ref")}
-_OF_RECORD = {"recorded": 0, "published_ns": 0, "reason": b""}
+_OF_RECORD = {"recorded": 0, "published_ns": 0, "number": 0, "reason": b""}
 _OF_PART = tuple(name for name in _ROW.names or () if name not in _OF_RECORD)
-_STAGE = np.dtype(
-    [
-        ("pid", "<i8"),
-        ("ready", "<i8"),
-        ("ready_ns", "<i8"),  # when the stage became ready
-        ("beat_ns", "<i8"),  # the stage's last heartbeat
-        ("failed_ns", "<i8"),  # when the supervisor last found that the stage had ended
-        ("dropped", "<i8"),  # number of messages that the stage refused
-    ]
-)
 # Positions of the counters: a cache line apart, since each has another writer.
-_CAPTURED, _PUBLISHED, _EPOCH, _RUN, _SETTLED = 0, 8, 16, 24, 32
+_CAPTURED, _PUBLISHED, _EPOCH, _SETTLED = 0, 8, 16, 24
 
 _LAYOUT: dict[str, tuple[DTypeLike, tuple[int, ...]]] = {
-    "counters": (np.int64, (40,)),
-    "stages": (_STAGE, (len(STAGES),)),
+    "counters": (np.int64, (32,)),
     "rows": (_ROW, (ROWS,)),
     "records": (np.uint8, (ROWS, RECORD_BYTES)),
 }
@@ -77,6 +67,7 @@ class Record:
     body: bytes  # JSON
     reason: str
     published_ns: int
+    number: int = 0  # its place in the order of the line's verdicts: 1, 2, 3, ...; 0: it is no verdict
 
     def resent(self) -> Record:
         """Return a copy of the record whose body says that the verdict was sent before."""
@@ -84,20 +75,17 @@ class Record:
 
 
 class Ledger:
-    """The table of the parts, their recorded verdicts, and the heartbeats of the stages."""
+    """The table of one camera's parts and their recorded verdicts."""
 
     def __init__(self, arrays: SharedArrays) -> None:
         self._counters = arrays["counters"]
         self._rows = arrays["rows"]
         self._records = arrays["records"]
-        self.stages = {name: arrays["stages"][i : i + 1] for i, name in enumerate(STAGES)}
 
     @classmethod
     def create(cls, path: Path) -> Ledger:
         """Create the ledger of a new run. Raise LineError if there is not enough memory for it."""
-        arrays = SharedArrays.create(path, _LAYOUT)
-        arrays["counters"][_RUN : _RUN + 1] = np.frombuffer(os.urandom(RUN_BYTES), np.int64)
-        return cls(arrays)
+        return cls(SharedArrays.create(path, _LAYOUT))
 
     @classmethod
     def open(cls, path: Path) -> Ledger:
@@ -108,11 +96,6 @@ class Ledger:
         }:
             raise LineError(f"{path}: the ledger of another version of the line")
         return cls(arrays)
-
-    @property
-    def run(self) -> bytes:
-        """The random number of this run, RUN_BYTES long. Stages refuse messages that carry another number."""
-        return self._counters[_RUN : _RUN + 1].tobytes()
 
     @property
     def epoch(self) -> int:
@@ -195,6 +178,7 @@ class Ledger:
         row = entry % ROWS
         self._records[row, : len(data)] = np.frombuffer(data, np.uint8)
         self._rows["published_ns"][row] = record.published_ns
+        self._rows["number"][row] = record.number
         self._rows["reason"][row] = record.reason.encode()
         fence()
         self._rows["recorded"][row] = len(data)
@@ -205,8 +189,13 @@ class Ledger:
         if not (length := int(row["recorded"])):
             return None
         topic, _, body = self._records[entry % ROWS, :length].tobytes().partition(b"\n")
-        reason, published_ns = bytes(row["reason"]).decode(), int(row["published_ns"])
-        return Record(topic=topic, body=body, reason=reason, published_ns=published_ns)
+        return Record(
+            topic=topic,
+            body=body,
+            reason=bytes(row["reason"]).decode(),
+            published_ns=int(row["published_ns"]),
+            number=int(row["number"]),
+        )
 
     def recorded_since(self, since_ns: int) -> list[Record]:
         """Return the verdicts sent since `since_ns`, oldest first, except those whose rows were reused."""
@@ -217,6 +206,11 @@ class Ledger:
                 break
             found.append(record)
         return found[::-1]
+
+    @property
+    def last_number(self) -> int:
+        """The highest number of a recorded verdict; 0 if there is none yet."""
+        return int(self._rows["number"].max())
 
     @property
     def settled_ns(self) -> int:

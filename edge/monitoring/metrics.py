@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
-from ..memory.ledger import STAGES
+from ..memory.stages import STAGES
 from ..messages import UNKNOWN_REASONS, Heartbeat, Running, Verdict
 from ..text import fitted
 from .gpu import LOST, THROTTLE_REASONS, GpuState
@@ -23,6 +23,7 @@ VERDICTS = (
     ("pass", "clean"),
     ("reject", "defect"),
     ("reject", "product"),
+    ("reject", "gap"),
     *(("unknown", reason) for reason in UNKNOWN_REASONS),
 )
 
@@ -37,7 +38,9 @@ Metric = TypeVar("Metric", bound=MetricWrapperBase)
 class Metrics:
     """The metrics of one line. All series whose labels are known beforehand exist from the start, at 0."""
 
-    def __init__(self, registry: CollectorRegistry, line: str, slots: int) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, line: str, slots: int, processes: Sequence[str] = STAGES
+    ) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"linejudge_{name}", text, ("line", *labels), registry=registry)
 
@@ -76,16 +79,16 @@ class Metrics:
             gauge("last_judged_timestamp_seconds", "When a part was last judged; 0 before the first.")
         )
         self._state = each(gauge("state", "1 for the state that the line is in, else 0.", "state"), STATES)
-        self._up = each(gauge("stage_up", "1 while the stage runs, else 0.", "stage"), STAGES)
-        self._restarts = each(counter("stage_restarts_total", "Restarts of a stage.", "stage"), STAGES)
-        receivers = (*STAGES, "control")
+        self._up = each(gauge("stage_up", "1 while the stage runs, else 0.", "stage"), processes)
+        self._restarts = each(counter("stage_restarts_total", "Restarts of a stage.", "stage"), processes)
+        receivers = (*processes, "control")
         self._dropped = each(
             counter("messages_dropped_total", "Messages that were none or not of this run.", "stage"), receivers
         )
         self._dropped_so_far = dict.fromkeys(receivers, 0)
-        self._free = one(gauge("free_slots", "Slots that no part occupies."))
+        self._free = one(gauge("free_slots", "Slots that no part occupies, of the camera with the fewest."))
         self._free.set(slots)
-        one(gauge("slots", "Slots for the pictures of parts.")).set(slots)
+        one(gauge("slots", "Slots for the pictures of parts, of each camera.")).set(slots)
         self._running = one(Info("linejudge_engine", "What is running.", ("line",), registry=registry))
         self._left_out = gauge(
             "engine_left_out", "1 for each engine that was not taken, and why not.", "engine", "reason"

@@ -1,16 +1,17 @@
-"""Receives a stage's messages, and drops messages of another run or about parts not in the ledger."""
+"""Receives a process's messages, and drops messages of another run or about parts not in the ledger."""
 
 from __future__ import annotations
 
 import logging
 import select
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeGuard, TypeVar
 
 import zmq
 
 from ..errors import WireError
 from ..memory.ledger import Ledger
+from ..memory.stages import Stages
 from ..messages import Input, Message, Refused
 from ..wire import unpack
 
@@ -25,19 +26,24 @@ M = TypeVar("M", bound=Message)
 
 
 class Inbox(Generic[M]):
-    """The socket on which a stage receives messages. It drops and counts messages that are not for the stage.
+    """The socket on which a process receives messages. It drops and counts messages that are not for it.
 
     It drops messages of another version or run, messages for which `fits` returns False, and messages whose
-    part differs in any field from the part in the ledger. A process that was paused for a long time can send
-    a message about such a part.
+    part differs in any field from the part in the ledger of its camera. A process that was paused for a long
+    time can send a message about such a part. `name` is the name of the process.
     """
 
     def __init__(
-        self, socket: zmq.Socket[bytes], ledger: Ledger, stage: str, fits: Callable[[Message], TypeGuard[M]]
+        self,
+        socket: zmq.Socket[bytes],
+        ledgers: Mapping[str, Ledger],
+        stages: Stages,
+        name: str,
+        fits: Callable[[Message], TypeGuard[M]],
     ) -> None:
         self.socket = socket
-        self._ledger, self._stage, self._fits = ledger, stage, fits
-        self._row, self._run = ledger.stages[stage], ledger.run
+        self._ledgers, self._name, self._fits = ledgers, name, fits
+        self._row, self._run = stages[name], stages.run
         self._told = False
 
     def poll(self, timeout_ms: int) -> bool:
@@ -59,9 +65,10 @@ class Inbox(Generic[M]):
             self._drop(str(error))
             return None
         if not self._fits(message):
-            self._drop(f"a {type(message).__name__} that is not for this stage")
+            self._drop(f"a {type(message).__name__} that is not for this process")
             return None
-        if not self._ledger.holds(message.part):
+        ledger = self._ledgers.get(message.part.camera)
+        if ledger is None or not ledger.holds(message.part):
             self._drop(f"its part {message.part.part_id} differs from the part in the ledger")
             return None
         return message
@@ -69,7 +76,7 @@ class Inbox(Generic[M]):
     def _drop(self, what: str) -> None:
         self._row["dropped"] += 1
         if not self._told:
-            log.warning("%s: dropped a message, and will not log further ones: %s", self._stage, what)
+            log.warning("%s: dropped a message, and will not log further ones: %s", self._name, what)
             self._told = True
 
 

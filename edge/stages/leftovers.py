@@ -32,7 +32,7 @@ def _records(ledger: Ledger, identity: Identity, rules: Rules, now_ns: int) -> l
             found.append(recorded.resent())
         else:
             finding = late(ledger.part(entry), "the line was ended before it had judged the part")
-            record = record_of(finding, rules, identity, now_ns)
+            record = record_of(finding, rules, identity, now_ns, ledger.last_number + 1)
             ledger.record(entry, record)
             found.append(record)
         ledger.set_published(entry)

@@ -7,20 +7,20 @@ import signal
 import time
 from types import FrameType
 
-from ..memory.ledger import Ledger
+from ..memory.stages import Stages
 
-#: A stage shows a heartbeat in the ledger at least this often.
+#: A process of the line shows a heartbeat at least this often.
 TICK_MS = 100
 
 
 class Liveness:
-    """Writes a stage's heartbeats into the ledger. The stage must stop when `stopping` is True.
+    """Writes a process's heartbeats into its row of `stages`. The process must stop when `stopping` is True.
 
     `stopping` becomes True when the signal SIGTERM comes or when the supervisor has ended.
     """
 
-    def __init__(self, ledger: Ledger, stage: str, supervisor: int) -> None:
-        self._row = ledger.stages[stage]
+    def __init__(self, stages: Stages, name: str, supervisor: int) -> None:
+        self._row = stages[name]
         self._supervisor = supervisor
         self.stopping = False
 
@@ -44,7 +44,7 @@ class Liveness:
         self._row["ready"] = 1
 
     def beat(self) -> None:
-        """Write the time of this heartbeat into the ledger. Set `stopping` if the supervisor has ended."""
+        """Write the time of this heartbeat into the row. Set `stopping` if the supervisor has ended."""
         self._row["beat_ns"] = time.monotonic_ns()
         if os.getppid() != self._supervisor:
             self.stopping = True

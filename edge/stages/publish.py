@@ -37,13 +37,14 @@ class Publisher:
         rules: Rules,
         identity: Identity,
         guard_ns: int,
-        recovery_ns: int = RECOVERY_NS,
+        state: State,
     ) -> None:
         self._ring, self._ledger, self._rules = ring, ledger, rules
         self._identity, self._guard_ns = identity, guard_ns
         self._first = ledger.published
+        self._number = ledger.last_number
         self._findings: dict[int, Finding] = {}
-        self._state = State(ledger.stages["capture"], recovery_ns)
+        self._state = state
 
     def take(self, reply: Reply) -> None:
         """Keep a stage's reply about a part. Ignore the reply if the part has a verdict or an earlier reply."""
@@ -79,10 +80,11 @@ class Publisher:
             finding = late(
                 part, f"no answer about part {part.part_id} came {guard_ms:g} ms before its deadline"
             )
-        record = record_of(finding, self._rules, self._identity, clock())
+        self._number += 1
+        record = record_of(finding, self._rules, self._identity, clock(), self._number)
         # The deadline may have passed while the verdict was made.
         if (now_ns := clock()) >= part.deadline_ns:
-            record = record_of(finding, self._rules, self._identity, now_ns)
+            record = record_of(finding, self._rules, self._identity, now_ns, self._number)
         self._ledger.record(entry, record)
         return record
 
@@ -90,7 +92,7 @@ class Publisher:
         """Note that the verdict from `next` was sent, which frees the part's slot."""
         entry = self._ledger.published
         self._findings.pop(entry, None)
-        self._state.note(self._ledger.part(entry), record.reason, record.published_ns)
+        self._state.note(self._ledger.part(entry), record.reason, record.published_ns, record.number)
         self._ledger.set_published(entry)
 
     @property

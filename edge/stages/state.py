@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from numpy.typing import NDArray
@@ -20,23 +21,34 @@ HANG_NS = 2_000_000_000
 class State:
     """The state of a line. A blind line does not see parts that come, or could not judge the last parts.
 
-    `capture` is the row of the capture stage in the ledger. After capture has failed, the line is blind until a
-    part comes, or until capture has run for `recovery_ns` without another failure. That time is long
-    enough for a camera that delivers nothing to fail again.
+    `captures` has the row of each camera's capture process, and `recovery_ns` a time for each camera. After
+    capture has failed, the line is blind until this camera sees a part, or until capture has run for that
+    time without another failure. It is long enough for a camera that delivers nothing to fail again. `run` is
+    the number of the run.
     """
 
-    def __init__(self, capture: NDArray[Any], recovery_ns: int) -> None:
-        self._capture, self._recovery_ns = capture, recovery_ns
+    def __init__(
+        self, captures: Mapping[str, NDArray[Any]], recovery_ns: Mapping[str, int], run: bytes = b""
+    ) -> None:
+        self._captures, self._recovery_ns, self._run = captures, recovery_ns, run.hex()
         self._last: Part | None = None
+        self._number = 0
+        # When each camera saw a part last.
+        self._seen_ns: dict[str, int] = {}
         self._last_reason = ""
         self._judged: Part | None = None
         self._judged_ns = 0
         self._unknowns = 0
         self._unknown_since_ns = 0
 
-    def note(self, part: Part, reason: str, published_ns: int) -> None:
-        """Note that a part's verdict was sent, the verdict's reason, and the time at which it was published."""
-        self._last, self._last_reason = part, reason
+    def saw(self, part: Part) -> None:
+        """Note that a camera saw a part, or one more look of a part."""
+        self._seen_ns[part.camera] = part.captured_ns
+
+    def note(self, part: Part, reason: str, published_ns: int, number: int) -> None:
+        """Note that a part's verdict was sent: its reason, number, and the time at which it was published."""
+        self.saw(part)
+        self._last, self._last_reason, self._number = part, reason, number
         if reason not in UNKNOWN_REASONS:
             self._judged, self._judged_ns, self._unknowns = part, published_ns, 0
             return
@@ -46,7 +58,8 @@ class State:
 
     def at(self, now_ns: int) -> tuple[StateKind, str]:
         """Return the state at `now_ns`, and why the line is blind. The reason is empty in the other states."""
-        if reason := self._capture_fault(now_ns) or self._judging_fault():
+        faults = (self._capture_fault(camera, now_ns) for camera in self._captures)
+        if reason := next(filter(None, faults), "") or self._judging_fault():
             return "blind", reason
         if self._last is not None and now_ns - self._last.captured_ns < IDLE_NS:
             return "judging", ""
@@ -67,19 +80,22 @@ class State:
             parts=parts,
             epoch=last.epoch if last else None,
             sequence=last.sequence if last else None,
+            run=self._run,
+            number=self._number,
         )
 
-    def _capture_fault(self, now_ns: int) -> str:
+    def _capture_fault(self, camera: str, now_ns: int) -> str:
         """Return why capture would miss a part that comes now; empty if capture would not miss it."""
-        row = self._capture[0]
+        row = self._captures[camera][0]
+        who = f"capture of {camera}" if len(self._captures) > 1 else "capture"
         ready, ready_ns, failed_ns = bool(row["ready"]), int(row["ready_ns"]), int(row["failed_ns"])
         if ready and now_ns - int(row["beat_ns"]) > HANG_NS:
-            return f"capture has shown no sign of life for {(now_ns - int(row['beat_ns'])) / 1e9:.0f} s"
-        if not failed_ns or (self._last is not None and self._last.captured_ns > failed_ns):
+            return f"{who} has shown no sign of life for {(now_ns - int(row['beat_ns'])) / 1e9:.0f} s"
+        if not failed_ns or self._seen_ns.get(camera, 0) > failed_ns:
             return ""
-        if ready and now_ns - ready_ns > self._recovery_ns:
+        if ready and now_ns - ready_ns > self._recovery_ns[camera]:
             return ""
-        return f"capture failed {(now_ns - failed_ns) / 1e9:.0f} s ago, and no part has come since"
+        return f"{who} failed {(now_ns - failed_ns) / 1e9:.0f} s ago, and no part has come since"
 
     def _judging_fault(self) -> str:
         """Return why the last parts could not be judged. Empty if they were judged or are too few to tell."""

@@ -12,8 +12,9 @@ from ..errors import PartError, SlotOverwritten
 from ..judges.decide import Judgement, decide
 from ..judges.fuse import fuse
 from ..judges.rules import Rules
-from ..memory.ledger import RECORD_BYTES, STAGES, Record
+from ..memory.ledger import RECORD_BYTES, Record
 from ..memory.ring import Ring, as_outputs
+from ..memory.stages import STAGES
 from ..messages import (
     Input,
     Judged,
@@ -41,6 +42,7 @@ class Identity:
     """The facts about a line that its verdicts contain, and the reasons for which it accepts unknown parts."""
 
     line: str
+    run: str  # the run's number in hexadecimal
     recipe: str  # SHA-256 of the recipe file
     bundle: str  # SHA-256 of the bundle's manifest; of several bundles, SHA-256 of their digests
     accepted: frozenset[str]  # reasons for which an unknown part is accepted
@@ -91,8 +93,10 @@ def late(part: Part, detail: str) -> Finding:
     return Finding(reply=unknown, result=unknown)
 
 
-def record_of(finding: Finding, rules: Rules, identity: Identity, now_ns: int) -> Record:
-    """Return a part's verdict, to be sent at `now_ns`. Its reason is `late` if the part's deadline has come.
+def record_of(finding: Finding, rules: Rules, identity: Identity, now_ns: int, number: int) -> Record:
+    """Return a part's verdict, to be sent at `now_ns` as the verdict with this `number` of the run.
+
+    Its reason is `late` if the part's deadline has come.
 
     A verdict that is too long for the ledger keeps only the masks of its strongest regions or, if that does not
     suffice, only its strongest regions.
@@ -103,6 +107,8 @@ def record_of(finding: Finding, rules: Rules, identity: Identity, now_ns: int) -
     judged = result if isinstance(result, Judgement) else None
     verdict = Verdict(
         line=identity.line,
+        run=identity.run,
+        number=number,
         part_id=part.part_id,
         epoch=part.epoch,
         sequence=part.sequence,
@@ -133,7 +139,7 @@ def record_of(finding: Finding, rules: Rules, identity: Identity, now_ns: int) -
     while len(topic) + 1 + len(body) > RECORD_BYTES and regions:
         regions = _shorter(regions)
         body = body_of(msgspec.structs.replace(verdict, regions=regions))
-    return Record(topic=topic, body=body, reason=verdict.reason, published_ns=now_ns)
+    return Record(topic=topic, body=body, reason=verdict.reason, published_ns=now_ns, number=number)
 
 
 def _shorter(regions: Sequence[Region]) -> list[Region]:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from edge.memory.ledger import STAGES
+from edge.memory.stages import STAGES
 from edge.messages import Heartbeat
 from edge.monitoring.exposition import serve_metrics
 from edge.monitoring.metrics import Metrics

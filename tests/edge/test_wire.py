@@ -24,11 +24,11 @@ MESSAGES = [
     Unknown(part=part_of(3), reason="dark", detail="no light", done_ns={}),
 ]
 GOLDEN = bytes.fromhex(
-    "03746869732d72756e85a474797065a7556e6b6e6f776ea4706172748ca5656e74727903a565706f636801a873657175656e636504a663"
-    "616d657261a663616d657261a476696577a161aa736f757263655f726566a0a7736b697070656400ab636170747572"
-    "65645f6e7300ae63617074757265645f61745f6e73cf17979cfe362a0000ab646561646c696e655f6e7300a4736c6f"
-    "7400aa67656e65726174696f6e01a6726561736f6ea46461726ba664657461696ca86e6f206c69676874a7646f6e65"
-    "5f6e7380"
+    "04746869732d72756e85a474797065a7556e6b6e6f776ea4706172748ea5656e74727903a565706f636801a8736571"
+    "75656e636504a663616d657261a663616d657261a476696577a161aa736f757263655f726566a0a7736b6970706564"
+    "00ab63617074757265645f6e7300ae63617074757265645f61745f6e73cf17979cfe362a0000ab646561646c696e65"
+    "5f6e7300a8706f736974696f6e00a5636f756e74ffa4736c6f7400aa67656e65726174696f6e01a6726561736f6ea4"
+    "6461726ba664657461696ca86e6f206c69676874a7646f6e655f6e7380"
 )
 
 
@@ -48,8 +48,8 @@ def test_the_format_is_what_it_was() -> None:
 def test_another_version_is_refused() -> None:
     """A message of another version of Linejudge is not read as one of this."""
     data = wire.pack(MESSAGES[0], RUN)
-    with pytest.raises(WireError, match="version 04, expected 03"):
-        wire.unpack(b"\x04" + data[1:], RUN)
+    with pytest.raises(WireError, match="version 05, expected 04"):
+        wire.unpack(b"\x05" + data[1:], RUN)
 
 
 def test_another_run_is_refused() -> None:

@@ -21,7 +21,7 @@ from edge.bundle import read_bundle
 from edge.engines.trt import TensorRT
 from edge.memory.ring import Ring
 from edge.messages import Message, Prediction, Tensor, Unknown
-from edge.stages.infer import Infer
+from edge.stages.infer import Infer, Looks
 from edge.stages.loop import relay
 
 COPY_NS = 1_000_000
@@ -110,7 +110,9 @@ def main(folder: Path, lanes: int, parts: int, period_ns: int) -> Told:
         outputs = 4 * sum(int(np.prod(shape)) for shape in bundle.manifest.outputs.values())
         # One more than there are lanes: a part waits in the loop for the next lane.
         ring = Ring.create(path, slots=lanes + 1, frame=FRAME[0] * FRAME[1], tensors=[image], outputs=[outputs])
-        infer = Infer(ring, [engine_of(engine, 0, task, bundle.manifest)], FRAME)
+        infer = Infer(
+            {"camera": Looks(ring=ring, judges=[engine_of(engine, 0, task, bundle.manifest)], frame=FRAME)}
+        )
         line, step = Line(task, ring, infer, bundle.manifest, report), Timed(infer)
         for kernels in [_alone(infer, line) for _ in range(2 * lanes)]:  # the first runs of a lane do more
             fake.set_costs(copy_in=COPY_NS, kernel=COPY_NS / kernels)

@@ -31,7 +31,7 @@ from edge.image.warp import Warp, Warper
 from edge.manifest import Manifest
 from edge.memory.ring import Ring, as_image, as_outputs, outputs_nbytes
 from edge.messages import Input, Part, Prediction, Tensor, Unknown
-from edge.stages.infer import Infer, JudgeEngine
+from edge.stages.infer import Infer, JudgeEngine, Looks
 from edge.stages.references import References
 
 FRAME = (240, 210)
@@ -279,7 +279,9 @@ def main(folder: Path, task: Task) -> Report:
                 for judge, engine in enumerate(engines)
             ]
             ring = ring_of(path, task, engines[0].batch // manifest.grid.count, manifest)
-            line = Line(task, ring, Infer(ring, judges, FRAME), manifest, report)
+            line = Line(
+                task, ring, Infer({"camera": Looks(ring=ring, judges=judges, frame=FRAME)}), manifest, report
+            )
             if task.warms:
                 for judge in judges:
                     if judge.references:

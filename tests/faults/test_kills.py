@@ -8,7 +8,7 @@ import time
 import pytest
 from watched import Watched, kill, stopped
 
-from edge.memory.ledger import STAGES
+from edge.memory.stages import STAGES
 
 #: Of the random instants; the same seed kills at the same instants.
 SEED = 11

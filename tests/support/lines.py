@@ -19,8 +19,9 @@ import numpy as np
 
 from edge import subscriber
 from edge.errors import LineError
-from edge.line.run_folder import SHARED_MEMORY
-from edge.memory.ledger import STAGES, Ledger
+from edge.line.run_folder import SHARED_MEMORY, ledger_path, stages_path
+from edge.memory.ledger import Ledger
+from edge.memory.stages import Stages
 from edge.messages import Verdict
 
 PATIENCE_S = 60.0
@@ -119,8 +120,11 @@ class RunningLine:
         """The folder of the run that goes on."""
         return self.folder / (self.folder / "run").read_text()
 
-    def ledger(self) -> Ledger:
-        return Ledger.open(self.run / "ledger")
+    def ledger(self, camera: str = "camera") -> Ledger:
+        return Ledger.open(ledger_path(self.run, camera))
+
+    def stages(self) -> Stages:
+        return Stages.open(stages_path(self.run))
 
     def pid(self, stage: str) -> int:
         """Of a stage that is ready."""
@@ -128,8 +132,7 @@ class RunningLine:
         return int(self._row(stage)["pid"])
 
     def _row(self, stage: str) -> np.void:
-        assert stage in STAGES
-        return self.ledger().stages[stage][0]
+        return self.stages()[stage][0]
 
     def kill(self, stage: str) -> int:
         """Kill a stage that is ready as the kernel would; returns its pid."""

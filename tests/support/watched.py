@@ -22,8 +22,9 @@ from account import Account, Captured, Heard, PartId, account
 from lines import line_name, until
 
 from edge.errors import LineError
-from edge.line.run_folder import SHARED_MEMORY
-from edge.memory.ledger import ROWS, STAGES, Ledger
+from edge.line.run_folder import SHARED_MEMORY, ledgers_in, stages_path
+from edge.memory.ledger import ROWS, Ledger
+from edge.memory.stages import STAGES, Stages
 
 LOOK_S = 0.02
 
@@ -101,10 +102,10 @@ class Watched(threading.Thread):
 
     def _look(self) -> None:
         """Note the parts that have been captured since the last look."""
-        with suppress(OSError, LineError):
+        with suppress(OSError, LineError, IndexError):
             run = (self.folder / "run").read_text()
             if run not in self._ledgers:
-                self._ledgers[run] = Ledger.open(self.folder / run / "ledger"), [0]
+                self._ledgers[run] = Ledger.open(ledgers_in(self.folder / run)[0]), [0]
         for ledger, read in self._ledgers.values():
             while read[0] < (captured := ledger.captured):
                 assert captured - read[0] < ROWS, "the watcher was too slow"
@@ -131,14 +132,19 @@ class Watched(threading.Thread):
         """Of the run that goes on."""
         return self._ledgers[(self.folder / "run").read_text()][0]
 
+    @property
+    def stages(self) -> Stages:
+        """The rows of the processes of the run that goes on."""
+        return Stages.open(stages_path(self.folder / (self.folder / "run").read_text()))
+
     def dropped(self, stage: str) -> int:
         """How many messages a stage has refused."""
-        return int(self.ledger.stages[stage]["dropped"][0])
+        return int(self.stages[stage]["dropped"][0])
 
     def pid(self, stage: str) -> int | None:
         """Of a stage that is ready."""
         with suppress(OSError, LineError, KeyError):
-            row = self.ledger.stages[stage][0]
+            row = self.stages[stage][0]
             pid = self.processes().get(stage)
             return pid if row["ready"] and row["pid"] == pid else None
         return None

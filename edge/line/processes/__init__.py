@@ -1,46 +1,83 @@
-"""Runs the process of one stage: opens its shared memory and sockets, and loads only what the stage needs."""
+"""Runs one process of a line: opens its shared memory and sockets, and loads only what its stage needs."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 
 from ...errors import EdgeError, EngineLost
 from ...memory.ledger import Ledger
 from ...memory.ring import Ring
+from ...memory.stages import Stages
+from ...recipe import Camera
 from ...stages.liveness import Liveness
 from ...stages.sockets import Sockets
 from ..child import TRY_AGAIN
 from ..cpu import leave_to_engine, take_realtime_priority
-from ..plan import read_plan
+from ..plan import Plan, read_plan, stage_of
+from ..run_folder import ledger_path, ring_path, stages_path
 
-#: Real-time priorities; a higher one runs first.
+#: Real-time priorities; a higher one runs first. Processes that delay no verdict have none.
 PRIORITY = {"publish": 20, "capture": 10, "preprocess": 5, "infer": 5}
 
 
-def run_stage(folder: Path, stage: str, supervisor: int) -> None:
-    """Run one stage of the run in `folder`, until the stop signal comes or the supervisor ends.
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a process has of the run to which it belongs. `name` is its own name, such as `capture.top`."""
+
+    plan: Plan
+    folder: Path
+    name: str
+    liveness: Liveness
+    sockets: Sockets
+    stages: Stages
+
+    @property
+    def camera(self) -> Camera:
+        """The camera that this process serves; the first one if it serves all."""
+        cameras = self.plan.recipe.cameras
+        return next((one for one in cameras if self.name.endswith(f".{one.name}")), cameras[0])
+
+    @cached_property
+    def ledgers(self) -> dict[str, Ledger]:
+        """The ledger of each camera, by the camera's name, in the order of the recipe."""
+        cameras = self.plan.recipe.cameras
+        return {one.name: Ledger.open(ledger_path(self.folder, one.name)) for one in cameras}
+
+    @cached_property
+    def rings(self) -> dict[str, Ring]:
+        """The ring of each camera, by the camera's name, in the order of the recipe."""
+        cameras = self.plan.recipe.cameras
+        return {one.name: Ring.open(ring_path(self.folder, one.name)) for one in cameras}
+
+
+def run_process(folder: Path, name: str, supervisor: int) -> None:
+    """Run one process of the run in `folder`, until the stop signal comes or the supervisor ends.
 
     `supervisor` is the process id of the supervisor. Capture also ends when its source of pictures ends.
     """
-    plan = read_plan(folder)
+    plan, stage = read_plan(folder), stage_of(name)
     # Infer calls both functions itself, after its engine has started on the reserved cores.
     if stage != "infer":
-        take_realtime_priority(PRIORITY[stage])
+        if stage in PRIORITY:
+            take_realtime_priority(PRIORITY[stage])
         leave_to_engine(plan.recipe.engine.threads)
-    ledger, ring = Ledger.open(folder / "ledger"), Ring.open(folder / "ring")
-    with Liveness(ledger, stage, supervisor) as liveness, Sockets(folder, ledger.run) as sockets:
-        import_module(f".{stage}", __name__).run(plan, folder, liveness, sockets, ledger, ring)
+    stages = Stages.open(stages_path(folder))
+    with Liveness(stages, name, supervisor) as liveness, Sockets(folder, stages.run) as sockets:
+        run = Run(plan=plan, folder=folder, name=name, liveness=liveness, sockets=sockets, stages=stages)
+        import_module(f".{stage}", __name__).run(run)
 
 
-def run_stage_of(folder: Path, stage: str, supervisor: int) -> int:
-    """Run a stage and return its exit status. Write its error to `<stage>.error` for the supervisor to read."""
-    logging.basicConfig(level=logging.INFO, format=f"%(levelname)s {stage}: %(message)s")
+def run_named(folder: Path, name: str, supervisor: int) -> int:
+    """Run a process and return its exit status. Write its error to `<name>.error`, for the supervisor."""
+    logging.basicConfig(level=logging.INFO, format=f"%(levelname)s {name}: %(message)s")
     try:
-        run_stage(folder, stage, supervisor)
+        run_process(folder, name, supervisor)
     except EdgeError as error:
         # The names of files may hold bytes that are not UTF-8.
-        (folder / f"{stage}.error").write_bytes(str(error).encode("utf-8", "backslashreplace"))
+        (folder / f"{name}.error").write_bytes(str(error).encode("utf-8", "backslashreplace"))
         return TRY_AGAIN if isinstance(error, EngineLost) else 1
     return 0

@@ -1,27 +1,24 @@
-"""Runs the capture process, which opens the recipe's source of pictures and records a part for each trigger."""
+"""Runs a capture process, which opens a camera's source of pictures and records a part for each trigger."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from ...memory.ledger import Ledger
-from ...memory.ring import Ring
 from ...sources import open_source
 from ...stages.capture import Capture, run_capture, shown
-from ...stages.liveness import Liveness
-from ...stages.sockets import Sockets
-from ..plan import Plan
+from ..plan import process_of
+from . import Run
 
 
-def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: Ledger, ring: Ring) -> None:
+def run(run: Run) -> None:
     """Run capture until the stop signal comes or the source ends."""
-    source = plan.recipe.source
+    recipe, camera = run.plan.recipe, run.camera
+    ledger, ring = run.ledgers[camera.name], run.rings[camera.name]
     capture = Capture(
         ring,
         ledger,
-        camera=source.camera,
-        shape=source.shape,
-        deadline_ns=round(plan.recipe.timing.deadline_ms * 1e6),
+        camera=camera.name,
+        shape=camera.source.shape,
+        deadline_ns=round(recipe.timing.deadline_ms * 1e6),
     )
-    opened = open_source(source, shown(ledger))
-    run_capture(liveness, opened, capture, ledger, sockets.to("preprocess"), sockets.to("publish"))
+    opened = open_source(camera.source, shown(ledger))
+    onward = run.sockets.to(process_of("preprocess", camera.name, recipe))
+    run_capture(run.liveness, opened, capture, ledger, onward, run.sockets.to("publish"))

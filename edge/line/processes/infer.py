@@ -3,69 +3,103 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TypeGuard
 
 import msgspec
 
 from ...engines.base import Engine
 from ...engines.trials import Trials
-from ...judges.arming import armed_engine
+from ...judges.arming import Armed, armed_engine
 from ...judges.gallery import Gallery
 from ...judges.judge import Judge
-from ...memory.ledger import Ledger
-from ...memory.ring import Ring
 from ...messages import Message, Running, Tensor
 from ...stages.inbox import Inbox, are_finite
-from ...stages.infer import Infer, JudgeEngine
-from ...stages.liveness import Liveness
+from ...stages.infer import Infer, JudgeEngine, Looks
 from ...stages.loop import relay
 from ...stages.references import References
-from ...stages.sockets import Sockets
 from ..cpu import engine_cores, leave_to_engine, take_realtime_priority
-from ..plan import RUNNING, TRIALS, Plan
-from . import PRIORITY
+from ..plan import RUNNING, TRIALS
+from . import PRIORITY, Run
 from .judges import looking_judges
 
 log = logging.getLogger(__name__)
 
 
-def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: Ledger, ring: Ring) -> None:
+def run(run: Run) -> None:
     """Open and check the judges' engines, and run them on the parts that come, until the stop signal comes."""
-    threads = plan.recipe.engine.threads
-    with Trials(folder / TRIALS) as trials, ExitStack() as opened:
+    plan, threads = run.plan, run.plan.recipe.engine.threads
+    with Trials(run.folder / TRIALS) as trials, ExitStack() as opened:
         with engine_cores(threads):
             judges = looking_judges(plan)
-            armed = [
-                opened.enter_context(
-                    armed_engine(plan.recipe.engine, judge.bundle, judge.manifest.grid.count, trials)
+            armed: dict[tuple[str, int], Armed] = {}
+            tiles: Counter[tuple[str, int]] = Counter()
+            for of_camera in judges.values():
+                for key, judge in zip(_keys(of_camera), of_camera, strict=True):
+                    tiles[key] = max(tiles[key], judge.manifest.grid.count)
+            for of_camera in judges.values():
+                for key, judge in zip(_keys(of_camera), of_camera, strict=True):
+                    if key not in armed:
+                        engine = armed_engine(plan.recipe.engine, judge.bundle, tiles[key], trials)
+                        armed[key] = opened.enter_context(engine)
+            cameras = {
+                name: Looks(
+                    ring=run.rings[name],
+                    frame=of_camera[0].recipe.source.shape,
+                    judges=[
+                        _with_engine(judge, armed[key].engine)
+                        for key, judge in zip(_keys(of_camera), of_camera, strict=True)
+                    ],
                 )
-                for judge in judges
-            ]
-            engines = [_with_engine(judge, each.engine) for judge, each in zip(judges, armed, strict=True)]
+                for name, of_camera in judges.items()
+            }
         take_realtime_priority(PRIORITY["infer"])
         leave_to_engine(threads)
-        running = Running(
-            engine=", ".join(dict.fromkeys(each.engine.name for each in armed)),
-            precision=", ".join(dict.fromkeys(each.engine.precision for each in armed)),
-            warped_by_engine=tuple(each.engine.warps_frames for each in armed),
-            left_out={name: why for each in armed for name, why in each.left_out.items()},
-            fell_back=tuple(dict.fromkeys(name for each in armed for name in each.fell_back)),
-        )
-        (folder / RUNNING).write_bytes(msgspec.json.encode(running))
+        running = _running(list(armed.values()), cameras)
+        (run.folder / RUNNING).write_bytes(msgspec.json.encode(running))
 
         def fits(message: Message) -> TypeGuard[Tensor]:
-            if not isinstance(message, Tensor):
+            if not isinstance(message, Tensor) or message.part.camera not in cameras:
                 return False
-            return len(message.inputs) == len(judges) and are_finite(message.inputs)
+            asked = len(cameras[message.part.camera].judges)
+            return len(message.inputs) == asked and are_finite(message.inputs)
 
-        inbox = Inbox(sockets.inbox("infer"), ledger, "infer", fits)
-        step = Infer(ring, engines, plan.recipe.source.shape)
+        inbox = Inbox(run.sockets.inbox("infer"), run.ledgers, run.stages, "infer", fits)
+        step = Infer(cameras)
         step.warm()
         trials.end()
-        liveness.ready()
-        relay("infer", liveness, inbox, sockets.to("publish"), sockets.to("publish"), step, plan.guard_ns)
+        run.liveness.ready()
+        to_publish = run.sockets.to("publish")
+        relay("infer", run.liveness, inbox, to_publish, to_publish, step, plan.guard_ns)
+
+
+def _keys(judges: Sequence[Judge]) -> list[tuple[str, int]]:
+    """Return a key for the engine of each judge of a camera: its bundle, and how many such judges come before.
+
+    Judges of different cameras with the same key share an engine. Judges of one camera do not, so a part gives
+    an engine no more samples than a judge has tiles.
+    """
+    before: Counter[str] = Counter()
+    keys = []
+    for judge in judges:
+        keys.append((judge.bundle.digest, before[judge.bundle.digest]))
+        before[judge.bundle.digest] += 1
+    return keys
+
+
+def _running(armed: Sequence[Armed], cameras: Mapping[str, Looks]) -> Running:
+    """Return what the metrics and preprocess must know about the engines."""
+    return Running(
+        engine=", ".join(dict.fromkeys(each.engine.name for each in armed)),
+        precision=", ".join(dict.fromkeys(each.engine.precision for each in armed)),
+        warped_by_engine={
+            name: tuple(judge.engine.warps_frames for judge in looks.judges) for name, looks in cameras.items()
+        },
+        left_out={name: why for each in armed for name, why in each.left_out.items()},
+        fell_back=tuple(dict.fromkeys(name for each in armed for name in each.fell_back)),
+    )
 
 
 def _with_engine(judge: Judge, engine: Engine) -> JudgeEngine:

@@ -6,21 +6,21 @@ from dataclasses import replace
 
 from ...errors import LineError
 from ...image.masters import digest_of_picture
-from ...judges.judge import Judge, digest_of, read_judges
+from ...judges.judge import Judge, by_camera, digest_of, read_judges
 from ..plan import Plan
 
 
-def judges_of(plan: Plan) -> tuple[Judge, ...]:
-    """Return the plan's judges. Raise LineError if a bundle has changed since the line was started."""
+def judges_of(plan: Plan) -> dict[str, tuple[Judge, ...]]:
+    """Return each camera's judges. Raise LineError if a bundle has changed since the line was started."""
     judges = read_judges(plan.recipe)
     if digest_of(judges) != plan.bundle_digest:
-        names = ", ".join(judge.choice.bundle for judge in judges)
+        names = ", ".join(dict.fromkeys(judge.choice.bundle for judge in judges))
         raise LineError(f"{names}: a bundle has changed since the line was started: restart it")
-    return tuple(replace(judge, pictures=plan.pictures) for judge in judges)
+    return by_camera([replace(judge, pictures=plan.pictures) for judge in judges])
 
 
-def looking_judges(plan: Plan) -> tuple[Judge, ...]:
-    """Return the plan's judges for a stage that also reads their masters and drawings.
+def looking_judges(plan: Plan) -> dict[str, tuple[Judge, ...]]:
+    """Return each camera's judges for a process that also reads their masters and drawings.
 
     Raises LineError if a bundle, a master or a drawing has changed since the line was started.
     """

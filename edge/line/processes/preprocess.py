@@ -1,40 +1,40 @@
-"""Runs the preprocess process, which prepares each judge's input for the parts that come."""
+"""Runs a preprocess process, which prepares each judge's input for the parts that a camera sees."""
 
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import TypeGuard
 
 import msgspec
 
-from ...memory.ledger import Ledger
-from ...memory.ring import Ring
 from ...messages import Frame, Message, Running
 from ...stages.inbox import Inbox
-from ...stages.liveness import Liveness
 from ...stages.loop import relay
 from ...stages.preprocess import PreprocessStep
-from ...stages.sockets import Sockets
-from ..plan import RUNNING, Plan
+from ..plan import RUNNING
+from . import Run
 from .judges import looking_judges
 
 
-def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: Ledger, ring: Ring) -> None:
+def run(run: Run) -> None:
     """Prepare the inputs of each part that comes, until the stop signal comes."""
-    preparers = [judge.preparer() for judge in looking_judges(plan)]
-    shape = plan.recipe.source.shape
+    camera = run.camera
+    preparers = [judge.preparer() for judge in looking_judges(run.plan)[camera.name]]
+    shape = camera.source.shape
 
     def fits(message: Message) -> TypeGuard[Frame]:
         return isinstance(message, Frame) and message.shape == shape
 
-    inbox = Inbox(sockets.inbox("preprocess"), ledger, "preprocess", fits)
-    liveness.ready()
+    ledgers = {camera.name: run.ledgers[camera.name]}
+    inbox = Inbox(run.sockets.inbox(run.name), ledgers, run.stages, run.name, fits)
+    run.liveness.ready()
 
     # Not read before the first part comes: until then infer may still be loading its engines.
     @cache
     def warped_by_engine() -> tuple[bool, ...]:
-        return msgspec.json.decode((folder / RUNNING).read_bytes(), type=Running).warped_by_engine
+        running = msgspec.json.decode((run.folder / RUNNING).read_bytes(), type=Running)
+        return running.warped_by_engine[camera.name]
 
-    step = PreprocessStep(ring, preparers, warped_by_engine)
-    relay("preprocess", liveness, inbox, sockets.to("infer"), sockets.to("publish"), step, plan.guard_ns)
+    step = PreprocessStep(run.rings[camera.name], preparers, warped_by_engine)
+    to = run.sockets.to
+    relay("preprocess", run.liveness, inbox, to("infer"), to("publish"), step, run.plan.guard_ns)

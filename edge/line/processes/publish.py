@@ -12,47 +12,56 @@ import msgspec
 from ...errors import LineError
 from ...judges.rules import read_rules
 from ...memory.ledger import Ledger
-from ...memory.ring import Ring
+from ...memory.stages import Stages
 from ...messages import Message
-from ...recipe import Recipe, Video
+from ...recipe import Source, Video
 from ...stages.inbox import Inbox
 from ...stages.leftovers import Leftovers
-from ...stages.liveness import Liveness
 from ...stages.publish import RECOVERY_NS, Publisher, run_publish
-from ...stages.sockets import Sockets
+from ...stages.state import State
 from ...stages.verdict import Identity, Reply, is_reply
 from ..endpoint import claim
-from ..plan import VERDICTS, Plan, read_plan
-from ..run_folder import hold
+from ..plan import VERDICTS, Plan, process_of, read_plan
+from ..run_folder import hold, ledgers_in, stages_path
+from . import Run
 
 log = logging.getLogger(__name__)
 
 
-def run(plan: Plan, folder: Path, liveness: Liveness, sockets: Sockets, ledger: Ledger, ring: Ring) -> None:
+def run(run: Run) -> None:
     """Publish verdicts. After the stop signal, continue until every captured part has its verdict."""
-    recipe, rules = plan.recipe, read_rules(folder)
-    publisher = Publisher(ring, ledger, rules, _identity(plan), plan.guard_ns, _recovery_ns(recipe))
+    plan, recipe = run.plan, run.plan.recipe
+    first = recipe.cameras[0].name
+    rules, ledger = read_rules(run.folder), run.ledgers[first]
+    state = State(
+        {one.name: run.stages[process_of("capture", one.name, recipe)] for one in recipe.cameras},
+        {one.name: _recovery_ns(one.source) for one in recipe.cameras},
+        run.stages.run,
+    )
+    identity = _identity(plan, run.stages)
+    publisher = Publisher(run.rings[first], ledger, rules[first], identity, plan.guard_ns, state)
 
     def fits(message: Message) -> TypeGuard[Reply]:
-        return is_reply(message, len(rules.judges))
+        return message.part.camera in rules and is_reply(message, len(rules[message.part.camera].judges))
 
-    inbox = Inbox(sockets.inbox("publish"), ledger, "publish", fits)
-    hold(folder)
+    inbox = Inbox(run.sockets.inbox("publish"), run.ledgers, run.stages, "publish", fits)
+    hold(run.folder)
     for endpoint in recipe.publish.endpoints:
         claim(endpoint)
-    socket = sockets.publisher((*recipe.publish.endpoints, f"ipc://{folder}/{VERDICTS}.ipc"))
-    found = [_left(Path(path), plan) for path in plan.left]
-    left = Leftovers([run for run in found if run is not None], rules, time.monotonic_ns())
-    run_publish(liveness, publisher, inbox, socket, recipe.publish.heartbeat_ms * 1_000_000, left)
+    socket = run.sockets.publisher((*recipe.publish.endpoints, f"ipc://{run.folder}/{VERDICTS}.ipc"))
+    found = [_left(Path(path), plan, run.stages) for path in plan.left]
+    left = Leftovers([each for each in found if each is not None], rules[first], time.monotonic_ns())
+    run_publish(run.liveness, publisher, inbox, socket, recipe.publish.heartbeat_ms * 1_000_000, left)
 
 
-def _left(folder: Path, plan: Plan) -> tuple[Ledger, Identity] | None:
+def _left(folder: Path, plan: Plan, stages: Stages) -> tuple[Ledger, Identity] | None:
     """Return the ledger of a killed run, and the facts about the line that its verdicts contain.
 
     Returns None if the ledger cannot be opened.
     """
     try:
-        ledger = Ledger.open(folder / "ledger")
+        (path,) = ledgers_in(folder)
+        ledger, stages = Ledger.open(path), Stages.open(stages_path(folder))
     except LineError as error:
         log.error("its parts get no verdict: %s", error)
         return None
@@ -61,19 +70,20 @@ def _left(folder: Path, plan: Plan) -> tuple[Ledger, Identity] | None:
     except (OSError, msgspec.MsgspecError) as error:
         log.warning("%s: %s: its parts get this run's recipe and bundle", folder, error)
         of_then = plan
-    return ledger, _identity(of_then)
+    return ledger, _identity(of_then, stages)
 
 
-def _identity(plan: Plan) -> Identity:
+def _identity(plan: Plan, stages: Stages) -> Identity:
     unknown = plan.recipe.rule.unknown
     return Identity(
         line=plan.recipe.line,
+        run=stages.run.hex(),
         recipe=plan.recipe_digest,
         bundle=plan.bundle_digest,
         accepted=frozenset(reason for reason, action in unknown.items() if action == "accept"),
     )
 
 
-def _recovery_ns(recipe: Recipe) -> int:
+def _recovery_ns(source: Source) -> int:
     """Return the time in which a reopened camera that delivers nothing would fail again."""
-    return RECOVERY_NS + (recipe.source.timeout_ms * 1_000_000 if isinstance(recipe.source, Video) else 0)
+    return RECOVERY_NS + (source.timeout_ms * 1_000_000 if isinstance(source, Video) else 0)

@@ -55,9 +55,9 @@ def test_a_defect_that_moves_over_a_seam_is_found_once_and_alike(score_bundle: P
 def test_what_a_part_needs_grows_with_its_tiles(score_bundle: Path, tiny_bundle: Path) -> None:
     """The whole picture and the joined outputs lie in the slot; masters are as large as the picture."""
     judge = tiled(score_bundle)
-    assert areas_of(judge.recipe, [judge])["tensors"] == [WIDTH * HEIGHT]
+    assert areas_of([judge])["tensors"] == [WIDTH * HEIGHT]
     # The map begins at the next multiple of 256 bytes after the score.
-    assert areas_of(judge.recipe, [judge])["outputs"] == [256 + 4 * WIDTH * HEIGHT // STRIDE**2]
+    assert areas_of([judge])["outputs"] == [256 + 4 * WIDTH * HEIGHT // STRIDE**2]
     assert rules_of((judge,), None).outputs == ({"score": (1,), "map": (1, 1, HEIGHT // 4, WIDTH // 4)},)
     compared = tiled(tiny_bundle)
     assert compared.manifest.picture.shape == (1, 1, HEIGHT, WIDTH)

@@ -12,7 +12,9 @@ from lines import RunningLine, Subscriber, judged, running, until
 
 from edge.errors import LineError
 from edge.line.endpoint import claim
-from edge.memory.ledger import STAGES, Ledger
+from edge.line.run_folder import ledger_path, ring_path
+from edge.memory.ledger import Ledger
+from edge.memory.stages import STAGES
 from edge.messages import Verdict
 
 
@@ -79,7 +81,7 @@ def test_what_a_line_killed_as_a_whole_left_is_published_by_the_next(
             for pid in (line.process.pid, *pids):
                 os.kill(pid, signal.SIGKILL)
             until(gone(pids), "the stages have ended")
-            ledger = Ledger.open(folder / "ledger")
+            ledger = Ledger.open(ledger_path(folder, "camera"))
             captured = ledger.captured
             assert ledger.published < captured
         endpoint = f"ipc://{tmp_path}/verdicts.ipc"
@@ -92,7 +94,7 @@ def test_what_a_line_killed_as_a_whole_left_is_published_by_the_next(
             # What was judged then was perhaps sent again and is of the first run, whose last verdicts follow.
             until(lambda: len(heard_once(subscriber)) >= captured, "every part is heard of", line)
             verdicts = heard_once(subscriber)
-            assert not (folder / "ring").exists()
+            assert not ring_path(folder, "camera").exists()
             until(lambda: ledger.recorded_since(ledger.settled_ns) == [], "all who were there have heard", line)
             line.process.send_signal(signal.SIGTERM)
             status, said = line.wait()
@@ -141,7 +143,7 @@ def test_a_folder_that_is_removed_under_a_line_ends_it(tmp_path: Path, endless: 
     with Subscriber(tmp_path) as subscriber, running(endless()) as line:
         until(judged(subscriber, 5), "parts are judged", line)
         pids, ledger = stages(line), line.ledger()
-        (line.run / "ledger").unlink()
+        ledger_path(line.run, "camera").unlink()
         status, said = line.wait()
         assert status == 1
         assert "was removed" in said

@@ -15,7 +15,7 @@ import pytest
 import zmq
 from lines import Subscriber, judged, running, stop, until, write_boards, write_recipe
 
-from edge.memory.ledger import STAGES
+from edge.memory.stages import STAGES
 from edge.messages import Tensor, Unknown, Verdict
 from edge.wire import pack
 
@@ -264,9 +264,9 @@ def test_messages_that_are_none_cost_a_line_nothing(tmp_path: Path, endless: Cal
                 for _ in range(100):
                     socket.send(b"")
                     socket.send(pack(stale, bytes(8)))
-                    socket.send(pack(Tensor(part=stale.part, inputs=(), done_ns={}), ledger.run))
+                    socket.send(pack(Tensor(part=stale.part, inputs=(), done_ns={}), line.stages().run))
                 until(
-                    lambda stage=stage: ledger.stages[stage]["dropped"][0] == 300, f"{stage} has dropped them"
+                    lambda stage=stage: line.stages()[stage]["dropped"][0] == 300, f"{stage} has dropped them"
                 )
         until(judged(subscriber, 5), "parts are judged again", line)
         assert pids == {stage: line.pid(stage) for stage in STAGES}

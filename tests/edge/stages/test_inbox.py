@@ -18,17 +18,19 @@ from edge.judges.rules import Rules
 from edge.memory.arrays import PAGE
 from edge.memory.ledger import ROWS, Ledger
 from edge.memory.ring import Ring, as_outputs
+from edge.memory.stages import Stages
 from edge.messages import Frame, Input, Message, Part, Prediction, Refused, Tensor, Unknown
 from edge.stages.inbox import Inbox, are_finite
 from edge.stages.publish import Publisher
 from edge.stages.sockets import Sockets
+from edge.stages.state import State
 from edge.stages.verdict import Identity, Reply, is_reply
 from edge.wire import RUN_BYTES, VERSION, pack, verdict_from
 
 SHAPES = {"map": (1, 1, 8, 8)}
 RULE = Rule(name="spots", bundle="1" * 64, thresholds={"spot": 0.5}, stride=4)
 RULES = Rules(judges=(RULE,), outputs=(SHAPES,))
-IDENTITY = Identity(line="pcb", recipe="r" * 64, bundle="b" * 64, accepted=frozenset())
+IDENTITY = Identity(line="pcb", run="0" * 16, recipe="r" * 64, bundle="b" * 64, accepted=frozenset())
 INPUT = Input(to_frame=(1, 0, 0, 0, 1, 0), registration_px=0.5)
 PARTS = 16
 SLOTS = 8
@@ -37,12 +39,16 @@ SLOTS = 8
 class Stand:
     """A publisher behind its inbox, on a real socket, ring and ledger; its parts are due in the far future."""
 
-    def __init__(self, folder: Path, sockets: Sockets, ledger: Ledger) -> None:
-        self.ledger = ledger
+    def __init__(self, folder: Path, sockets: Sockets, stages: Stages) -> None:
+        self.ledger, self.stages = Ledger.create(folder / "ledger"), stages
         self.ring = Ring.create(folder / "ring", slots=SLOTS, frame=8, tensors=[8], outputs=[256])
-        self.publisher = Publisher(self.ring, ledger, RULES, IDENTITY, guard_ns=10)
+        self.publisher = Publisher(self.ring, self.ledger, RULES, IDENTITY, 10, State({}, {}))
         self.inbox: Inbox[Reply] = Inbox(
-            sockets.inbox("publish"), ledger, "publish", lambda message: is_reply(message, 1)
+            sockets.inbox("publish"),
+            {"camera": self.ledger},
+            stages,
+            "publish",
+            lambda message: is_reply(message, 1),
         )
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.PUSH)
@@ -81,14 +87,14 @@ class Stand:
 
     @property
     def dropped(self) -> int:
-        return int(self.ledger.stages["publish"]["dropped"][0])
+        return int(self.stages["publish"]["dropped"][0])
 
 
 @pytest.fixture
 def stand(tmp_path: Path) -> Iterator[Stand]:
-    ledger = Ledger.create(tmp_path / "ledger")
-    with Sockets(tmp_path, ledger.run) as sockets:
-        made = Stand(tmp_path, sockets, ledger)
+    stages = Stages.create(tmp_path / "stages", ["publish"])
+    with Sockets(tmp_path, stages.run) as sockets:
+        made = Stand(tmp_path, sockets, stages)
         yield made
         made.close()
 
@@ -101,7 +107,7 @@ def prediction(part: Part, **more: object) -> Prediction:
 def test_of_a_thousand_messages_that_are_none_not_one_passes_a_part(stand: Stand) -> None:
     """Stale, forged, garbled, of the past, of the future: each is dropped and counted, and says nothing."""
     rng = random.Random(5)
-    run, past = stand.ledger.run, part_of(0)
+    run, past = stand.stages.run, part_of(0)
     for _ in range(ROWS + 3):  # parts that are overwritten by now
         stand.send(pack(Unknown(part=stand.enter(), reason="dark", detail="", done_ns={}), run))
         stand.publish()
@@ -154,7 +160,7 @@ def test_outputs_that_nobody_wrote_pass_no_part(stand: Stand) -> None:
         for part in parts:
             if round_ == 1:
                 stand.write(part, 0.1)
-            stand.send(pack(prediction(part), stand.ledger.run))
+            stand.send(pack(prediction(part), stand.stages.run))
         assert stand.publish() == ["clean" if round_ == 1 else "score"] * SLOTS
     assert stand.dropped == 0
 
@@ -165,9 +171,9 @@ def test_a_part_is_known_by_its_texts_whatever_they_are(stand: Stand) -> None:
         entry = stand.ledger.captured
         slot, generation = stand.ring.lease(entry, stand.ledger.published)
         named = part_of(entry, slot=slot, generation=generation, deadline_ns=10**18, view=view)
-        part = stand.ledger.enter(msgspec.structs.replace(named, camera=view * 2, source_ref=view * 9))
+        part = stand.ledger.enter(msgspec.structs.replace(named, source_ref=view * 9))
         stand.write(part, 0.1)
-        stand.send(pack(prediction(part), stand.ledger.run))
+        stand.send(pack(prediction(part), stand.stages.run))
         assert stand.publish() == ["clean"]
         assert len(part.view.encode()) <= 128
         assert part.view.isprintable()

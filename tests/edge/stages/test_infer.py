@@ -21,7 +21,7 @@ from edge.manifest import InputSpec
 from edge.memory.ring import Ring, as_image, as_outputs, outputs_nbytes
 from edge.messages import Input, Prediction, Refused, Tensor, Unknown
 from edge.recipe import EngineChoice
-from edge.stages.infer import Infer, JudgeEngine
+from edge.stages.infer import Infer, JudgeEngine, Looks
 from edge.stages.references import References
 from edge.tiles import Grid
 
@@ -76,7 +76,7 @@ def compared(engine: Engine, master: Callable[[str], np.ndarray]) -> JudgeEngine
 
 
 def infer_of(ring: Ring, *judges: JudgeEngine) -> Infer:
-    return Infer(ring, judges, (64, 64))
+    return Infer({"camera": Looks(ring=ring, judges=judges, frame=(64, 64))})
 
 
 def test_each_part_gets_its_own_result(ring: Ring, engine: Engine, textured: np.ndarray) -> None:
@@ -318,7 +318,7 @@ def test_every_lane_is_warm_before_the_first_part(tmp_path: Path) -> None:
     references.warm(["a", "b"])
     warped = JudgeEngine(engine=warping, warper=WARPER)  # type: ignore[arg-type]
     compared = JudgeEngine(engine=comparing, warper=WARPER, references=references)  # type: ignore[arg-type]
-    Infer(ring, [warped, compared], (96, 80)).warm()
+    Infer({"camera": Looks(ring=ring, judges=[warped, compared], frame=(96, 80))}).warm()
     for engine, shape in ((warping, (96, 80)), (comparing, SHAPE)):
         assert [(lane, len(images)) for lane, images in engine.log] == [
             (lane, count) for count in (1, 2, 3) for lane in (0, 1)
@@ -502,7 +502,7 @@ def test_judges_that_warp_frames_share_the_region_that_they_read(tmp_path: Path)
         JudgeEngine(engine=engine, warper=warper)  # type: ignore[arg-type]
         for engine, warper in zip(engines, warpers, strict=True)
     ]
-    infer = Infer(ring, judges, (300, 400))
+    infer = Infer({"camera": Looks(ring=ring, judges=judges, frame=(300, 400))})
     slot, generation = ring.lease(0, published=0)
     part = part_of(0, slot=slot, generation=generation)
     to_frame = [warper.warp((300, 400)).to_frame for warper in warpers]
@@ -538,7 +538,7 @@ def test_a_part_of_several_tiles_gets_one_result(tmp_path: Path, tiny_bundle: Pa
         references = References(engine, lambda view: master, 2**20, grid)
         warper = Warper(None, spec)
         judge = JudgeEngine(engine=engine, warper=warper, references=references, grid=grid, stride=stride)
-        infer = Infer(ring, [judge], grid.size)
+        infer = Infer({"camera": Looks(ring=ring, judges=[judge], frame=grid.size)})
         assert (infer.batch, infer.lanes) == (1, 2)
         to_frame = warper.warp(frames[0].shape).to_frame
         for entry, frame in enumerate(frames):
@@ -572,7 +572,13 @@ def test_tiles_of_a_frame_that_is_left_to_the_engine_are_windows_of_its_warp(tmp
     ring = Ring.create(tmp_path / "two", slots=2, frame=frames[0].size, tensors=[frames[0].size], outputs=[4])
     engine, warper = _Means(), Warper(None, spec)
     engine.warps_frames, engine.batch = True, 5
-    infer = Infer(ring, [JudgeEngine(engine=engine, warper=warper, grid=grid)], grid.size)  # type: ignore[arg-type]
+    infer = Infer(
+        {
+            "camera": Looks(
+                ring=ring, judges=[JudgeEngine(engine=engine, warper=warper, grid=grid)], frame=grid.size
+            )
+        }
+    )  # type: ignore[arg-type]
     assert infer.batch == 2
     warp, tensors = warper.warp(grid.size, np.array([[1.0, 0, 2.5], [0, 1, -1.5]])), []
     for entry, frame in enumerate(frames):

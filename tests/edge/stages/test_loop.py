@@ -14,6 +14,7 @@ from parts import part_of
 
 from edge.errors import EngineError, EngineLost
 from edge.memory.ledger import Ledger
+from edge.memory.stages import Stages
 from edge.messages import Frame, Input, Message, Prediction, Tensor, Unknown
 from edge.stages.inbox import Inbox
 from edge.stages.liveness import Liveness
@@ -28,10 +29,11 @@ INPUT = Input(to_frame=(1, 0, 0, 0, 1, 0), registration_px=None)
 class Stage:
     """A ledger, an inbox and a loop around a step; parts come when the test says so."""
 
-    def __init__(self, folder: Path, sockets: Sockets, ledger: Ledger) -> None:
-        self.ledger = ledger
-        self.liveness = Liveness(ledger, "infer", os.getppid())
-        self.inbox: Inbox[Tensor] = Inbox(sockets.inbox("infer"), ledger, "infer", lambda message: True)  # type: ignore[arg-type]
+    def __init__(self, folder: Path, sockets: Sockets, stages: Stages) -> None:
+        self.ledger, self.stages = Ledger.create(folder / "ledger"), stages
+        self.liveness = Liveness(stages, "infer", os.getppid())
+        ledgers, inbox = {"camera": self.ledger}, sockets.inbox("infer")
+        self.inbox: Inbox[Tensor] = Inbox(inbox, ledgers, stages, "infer", lambda message: True)  # type: ignore[arg-type]
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.PUSH)
         self._socket.connect(f"ipc://{folder}/infer.ipc")
@@ -44,7 +46,7 @@ class Stage:
     def send(self) -> None:
         """Enter a part into the ledger and send it to the stage."""
         part = self.ledger.enter(part_of(self.ledger.captured, deadline_ns=FOREVER_NS))
-        self._socket.send(pack(Tensor(part=part, inputs=(INPUT,), done_ns={}), self.ledger.run))
+        self._socket.send(pack(Tensor(part=part, inputs=(INPUT,), done_ns={}), self.stages.run))
 
     def run(self, step: Step) -> None:
         """Run the loop until the step has finished as many parts as it is to."""
@@ -59,9 +61,9 @@ class Stage:
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
-    ledger = Ledger.create(tmp_path / "ledger")
-    with Sockets(tmp_path, ledger.run) as sockets:
-        made = Stage(tmp_path, sockets, ledger)
+    stages = Stages.create(tmp_path / "stages", ["infer"])
+    with Sockets(tmp_path, stages.run) as sockets:
+        made = Stage(tmp_path, sockets, stages)
         yield made
         made.close()
 

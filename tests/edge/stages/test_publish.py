@@ -21,6 +21,7 @@ from edge.memory.ring import Ring, as_outputs
 from edge.messages import Input, Judged, Mask, Prediction, Refused, Unknown, Verdict
 from edge.recipe import MOST_JUDGES, Fusion
 from edge.stages.publish import Publisher
+from edge.stages.state import State
 from edge.stages.verdict import Identity, finding_of, record_of
 from edge.wire import verdict_from
 
@@ -29,7 +30,7 @@ RULE = Rule(name="spots", bundle="1" * 64, thresholds={"spot": 0.5}, stride=4)
 INPUT = Input(to_frame=(1, 0, 0, 0, 1, 0), registration_px=0.5)
 GUARD_NS = 10
 DARK = Refused(reason="dark", detail="the picture's contrast is 2 grey levels")
-IDENTITY = Identity(line="pcb", recipe="r" * 64, bundle="b" * 64, accepted=frozenset({"dark"}))
+IDENTITY = Identity(line="pcb", run="0" * 16, recipe="r" * 64, bundle="b" * 64, accepted=frozenset({"dark"}))
 
 
 class Desk:
@@ -52,7 +53,7 @@ class Desk:
 
     def publisher_anew(self) -> Publisher:
         ring, ledger = Ring.open(self.folder / "ring"), Ledger.open(self.folder / "ledger")
-        return Publisher(ring, ledger, self.rules, self.identity, GUARD_NS)
+        return Publisher(ring, ledger, self.rules, self.identity, GUARD_NS, State({}, {}))
 
     def enter(self, at_ns: int = 0) -> int:
         entry = self.ledger.captured
@@ -293,7 +294,7 @@ def test_a_verdict_with_very_many_regions_still_fits(desk: Desk, letters: int, k
     (region,) = found.result.regions
     regions = [msgspec.structs.replace(region, kind="k" * letters, x=float(x)) for x in range(MAX_REGIONS)]
     found = dataclasses.replace(found, result=dataclasses.replace(found.result, regions=regions))
-    record = record_of(found, desk.rules, desk.identity, 1_000)
+    record = record_of(found, desk.rules, desk.identity, 1_000, 1)
     desk.ledger.record(0, record)
     assert verdict_from(record.body).regions == regions[:kept]
 
@@ -306,7 +307,7 @@ def test_masks_are_left_out_before_regions_are(desk: Desk) -> None:
     (region,) = found.result.regions
     regions = [msgspec.structs.replace(region, x=float(x), mask=mask) for x in range(12)]
     found = dataclasses.replace(found, result=dataclasses.replace(found.result, regions=regions))
-    record = record_of(found, desk.rules, desk.identity, 1_000)
+    record = record_of(found, desk.rules, desk.identity, 1_000, 1)
     desk.ledger.record(0, record)
     kept = verdict_from(record.body).regions
     assert [region.x for region in kept] == [float(x) for x in range(12)]
@@ -316,7 +317,7 @@ def test_masks_are_left_out_before_regions_are(desk: Desk) -> None:
 def test_a_verdict_too_long_for_any_record_is_refused(desk: Desk) -> None:
     """Where nothing is left to leave out, publish ends with an error and does not go on trying."""
     found = finding_of(desk.predict(desk.enter(), 0.9), desk.ring, desk.rules)
-    record = record_of(found, desk.rules, dataclasses.replace(desk.identity, recipe="r" * 9_000), 1_000)
+    record = record_of(found, desk.rules, dataclasses.replace(desk.identity, recipe="r" * 9_000), 1_000, 1)
     with pytest.raises(ValueError, match="bytes are too many"):
         desk.ledger.record(0, record)
 
@@ -508,8 +509,8 @@ def test_how_verdicts_are_made_is_written_down_whole(tmp_path: Path) -> None:
         for name, array in (("a", good), ("b", None))
     )
     desk = Desk(tmp_path, rules, Fusion(how="fisher", false_reject=0.01))
-    write_rules(tmp_path, desk.rules)
-    read = read_rules(tmp_path)
+    write_rules(tmp_path, {"top": desk.rules})
+    read = read_rules(tmp_path)["top"]
     assert np.array_equal(read.judges[0].calibration, good)
     assert dataclasses.replace(read.judges[0], calibration=None) == dataclasses.replace(
         rules[0], calibration=None

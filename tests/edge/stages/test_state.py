@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from parts import part_of
 
-from edge.memory.ledger import Ledger
+from edge.memory.stages import Stages
 from edge.stages.state import State
 
 SECOND = 1_000_000_000
@@ -19,8 +19,8 @@ class Eye:
     """A state, and capture's row in the ledger as capture and supervisor write it; times in seconds."""
 
     def __init__(self, folder: Path) -> None:
-        self.row = Ledger.create(folder / "ledger").stages["capture"]
-        self.state = State(self.row, RECOVERY_S * SECOND)
+        self.row = Stages.create(folder / "stages", ["capture"])["capture"]
+        self.state = State({"camera": self.row}, {"camera": RECOVERY_S * SECOND})
 
     def ready(self, at: float) -> None:
         self.row["ready"], self.row["ready_ns"] = 1, at * SECOND
@@ -34,7 +34,7 @@ class Eye:
 
     def part(self, at: float, judged: bool = True) -> None:
         captured_ns = round(at * SECOND)
-        self.state.note(part_of(0, captured_ns=captured_ns), "clean" if judged else "dark", captured_ns)
+        self.state.note(part_of(0, captured_ns=captured_ns), "clean" if judged else "dark", captured_ns, 1)
 
     def at(self, at: float) -> str:
         kind, reason = self.state.at(round(at * SECOND))

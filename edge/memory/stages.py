@@ -1,0 +1,78 @@
+"""Keeps a row for each process of a line: its process id, whether it takes parts, and its last heartbeat."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ..errors import LineError
+from ..wire import RUN_BYTES
+from .arrays import SharedArrays
+
+#: What a part goes through. A line has a process for each, and for capture and preprocess one for each camera.
+STAGES = ("capture", "preprocess", "infer", "publish")
+#: Longest name of a process, in bytes.
+NAME_BYTES = 48
+
+_ROW = np.dtype(
+    [
+        ("pid", "<i8"),
+        ("ready", "<i8"),
+        ("ready_ns", "<i8"),  # when the process became ready
+        ("beat_ns", "<i8"),  # the process's last heartbeat
+        ("failed_ns", "<i8"),  # when the supervisor last found that the process had ended
+        ("dropped", "<i8"),  # number of messages that the process refused
+    ]
+)
+
+
+class Stages:
+    """The processes of a run by name, and the run's number.
+
+    The row of a process is written by this process and by the supervisor.
+
+    `stages[name]` is the row of a process: an array of one element with the fields `pid`, `ready`, `ready_ns`,
+    `beat_ns`, `failed_ns` and `dropped`.
+    """
+
+    def __init__(self, arrays: SharedArrays) -> None:
+        self._run, self._rows = arrays["run"], arrays["rows"]
+        self._places = {bytes(name).decode(): place for place, name in enumerate(arrays["names"])}
+
+    @classmethod
+    def create(cls, path: Path, names: Sequence[str]) -> Stages:
+        """Create the rows of a new run's processes. Raise LineError if there is not enough memory for them."""
+        layout: dict[str, tuple[DTypeLike, tuple[int, ...]]] = {
+            "run": (np.uint8, (RUN_BYTES,)),
+            "names": (f"S{NAME_BYTES}", (len(names),)),
+            "rows": (_ROW, (len(names),)),
+        }
+        arrays = SharedArrays.create(path, layout)
+        arrays["run"][:] = np.frombuffer(os.urandom(RUN_BYTES), np.uint8)
+        arrays["names"][:] = [name.encode() for name in names]
+        return cls(arrays)
+
+    @classmethod
+    def open(cls, path: Path) -> Stages:
+        """Open rows that `create` made. Raise LineError if the file is missing or of another version."""
+        arrays = SharedArrays.open(path)
+        if "rows" not in set(arrays) or arrays["rows"].dtype != _ROW:
+            raise LineError(f"{path}: the processes of another version of the line")
+        return cls(arrays)
+
+    @property
+    def run(self) -> bytes:
+        """The random number of this run, RUN_BYTES long. Stages refuse messages that carry another number."""
+        return self._run.tobytes()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        place = self._places[name]
+        return self._rows[place : place + 1]
