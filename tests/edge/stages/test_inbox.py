@@ -215,19 +215,15 @@ def test_an_error_of_registration_that_is_no_number_is_no_input() -> None:
     assert not are_finite([msgspec.structs.replace(INPUT, registration_px=float("nan"))])
 
 
-def test_a_defect_that_vanishes_in_the_frame_passes_no_part(tmp_path: Path) -> None:
+def test_a_defect_that_vanishes_in_the_frame_passes_no_part(stand: Stand) -> None:
     """A message that shrinks a part to nothing would make each defect too small for `min_area_px`."""
-    ledger = Ledger.create(tmp_path / "ledger")
-    with Sockets(tmp_path, ledger.run) as sockets:
-        stand = Stand(tmp_path, sockets, ledger)
-        part = stand.enter()
-        stand.write(part, 0.9)
-        flat = msgspec.structs.replace(INPUT, to_frame=(0.0, 0.0, 5.0, 0.0, 0.0, 5.0))
-        stand.send(pack(prediction(part, inputs=(flat,)), ledger.run))
-        assert stand.dropped == 1
-        stand.send(pack(prediction(part), ledger.run))
-        assert stand.publish() == ["defect"]
-        stand.close()
+    part = stand.enter()
+    stand.write(part, 0.9)
+    flat = msgspec.structs.replace(INPUT, to_frame=(0.0, 0.0, 5.0, 0.0, 0.0, 5.0))
+    stand.send(pack(prediction(part, inputs=(flat,)), stand.stages.run))
+    assert stand.dropped == 1
+    stand.send(pack(prediction(part), stand.stages.run))
+    assert stand.publish() == ["defect"]
 
 
 @pytest.mark.parametrize("end", [b"", b"\xc0"], ids=["open", "closed"])
@@ -235,7 +231,7 @@ def test_a_defect_that_vanishes_in_the_frame_passes_no_part(tmp_path: Path) -> N
 def test_a_message_that_is_nested_deeply_is_none(stand: Stand, nest: bytes, end: bytes) -> None:
     """It is dropped like any other. The decoder would stop a stage that does not expect it."""
     message = {"type": "Unknown", "more": None}
-    head = bytes((VERSION,)) + stand.ledger.run
+    head = bytes((VERSION,)) + stand.stages.run
     data = head + msgspec.msgpack.encode(message)[:-1] + nest * 20_000 + end
     stand.send(data)
     assert stand.dropped == 1
