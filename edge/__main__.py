@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from .commands import ctl, journal
+from .commands.replay import replay
 from .errors import EdgeError, LineError
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ app = typer.Typer(
 
 app.add_typer(ctl.app, name="ctl")
 app.add_typer(journal.app, name="journal")
+app.command()(replay)
 
 RecipePath = Annotated[
     Path, typer.Argument(help="The file with the line's recipe, in TOML.", show_default=False)

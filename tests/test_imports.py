@@ -18,7 +18,7 @@ ROWS = {
     "edge": [
         {"__main__"},
         {"commands"},
-        {"check", "demo"},
+        {"check", "demo", "replay"},
         {"line"},
         {"recorder"},
         {"stages"},

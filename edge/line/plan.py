@@ -25,7 +25,8 @@ def processes(recipe: Recipe) -> tuple[str, ...]:
     """
     ends = [f".{camera.name}" for camera in recipe.camera] or [""]
     seeing = (f"{stage}{end}" for stage in ("capture", "preprocess") for end in ends)
-    return (*seeing, "infer", "publish")
+    following = ("recorder",) if recipe.recorder else ()
+    return (*seeing, "infer", "publish", *following)
 
 
 def process_of(stage: str, camera: str, recipe: Recipe) -> str:

@@ -21,6 +21,7 @@ from ..errors import LineError
 from ..judges.judge import Judge, areas_of, by_camera, digest_of, pictures_of, rules_of
 from ..judges.rules import write_rules
 from ..memory.ledger import Ledger
+from ..memory.recorded import Recorded
 from ..memory.ring import Ring
 from ..memory.stages import Stages
 from ..messages import Broadcast, Running
@@ -115,6 +116,7 @@ class Line:
             self._ledgers[camera] = Ledger.create(ledger_path(self._folder, camera))
             path = ring_path(self._folder, camera)
             self._rings[camera] = Ring.create(path, slots=self._recipe.timing.slots, **areas_of(judges))
+        self._recorded = Recorded.create(self._folder) if self._recipe.recorder else None
         self._captures = {process_of("capture", camera, self._recipe): camera for camera in self._ledgers}
         self._ended: set[str] = set()
 
@@ -171,6 +173,8 @@ class Line:
         self._report_engine()
         free = (ring.free(self._ledgers[camera].published) for camera, ring in self._rings.items())
         self._metrics.free_slots(min(free))
+        if self._recorded:
+            self._metrics.recorder(self._recorded.all())
         self._control.answer()
         self._metrics.dropped("control", self._control.dropped)
         self._listener.listen(TICK_MS)

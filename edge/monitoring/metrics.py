@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
+from ..memory.recorded import FILES, NOT_WRITTEN
 from ..memory.stages import STAGES
 from ..messages import UNKNOWN_REASONS, Heartbeat, Running, Verdict
 from ..text import fitted
@@ -100,6 +101,11 @@ class Metrics:
             "engine",
             "reason",
         )
+        files = counter("recorder_files_total", "Pictures and black boxes that were written.", "kind")
+        lost = counter("recorder_lost_total", "Pictures and black boxes that were not written.", "why")
+        self._recorded = {**each(files, FILES), **each(lost, NOT_WRITTEN)}
+        self._recorded_so_far = dict.fromkeys(self._recorded, 0)
+        self._recorder_full = one(gauge("recorder_full", "1 while no picture can be written, else 0."))
         self._registry, self._line = registry, line
 
     def observe(self, verdict: Verdict) -> None:
@@ -147,6 +153,13 @@ class Metrics:
         """Count the messages that a stage dropped. `so_far` is their number since the line started."""
         self._dropped[stage].inc(so_far - self._dropped_so_far[stage])
         self._dropped_so_far[stage] = so_far
+
+    def recorder(self, so_far: Mapping[str, int]) -> None:
+        """Count what the recorder wrote and lost. `so_far` has the counts since the line started."""
+        for name, metric in self._recorded.items():
+            metric.inc(so_far[name] - self._recorded_so_far[name])
+            self._recorded_so_far[name] = so_far[name]
+        self._recorder_full.set(so_far["is_full"])
 
     def stage_up(self, stage: str, up: bool) -> None:
         """Set whether a stage runs."""

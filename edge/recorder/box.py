@@ -16,7 +16,7 @@ from ..documents.address import without_secrets
 from ..errors import PictureError, RecordingError
 from ..messages import Part, Running
 from ..pictures import decode
-from ..recipe import Recipe, Video
+from ..recipe import Recipe, Source, Video
 from .kept import Kept
 
 VERSION = 1
@@ -62,12 +62,15 @@ def png_of(frame: NDArray[np.uint8]) -> bytes:
 
 
 def without_passwords(recipe: Recipe) -> Recipe:
-    """Return a copy of the recipe whose camera's address has neither user nor password."""
-    source = recipe.source
+    """Return a copy of the recipe in which no camera's address has a user, a password or a token."""
+    cameras = tuple(msgspec.structs.replace(one, source=_public(one.source)) for one in recipe.camera)
+    return msgspec.structs.replace(recipe, source=_public(recipe.source), camera=cameras)
+
+
+def _public(source: Source) -> Source:
     if not isinstance(source, Video):
-        return recipe
-    source = msgspec.structs.replace(source, address=without_secrets(source.address))
-    return msgspec.structs.replace(recipe, source=source)
+        return source
+    return msgspec.structs.replace(source, address=without_secrets(source.address))
 
 
 def write_box(path: Path, head: Head, parts: Sequence[Kept]) -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..memory.recorded import Recorded
 from ..pictures.png_text import with_text
 from ..recipe import Recorder
 from .box import Head, png_of, write_box
 from .choose import PASS_END, picture_name
-from .counts import Counts
 from .kept import Kept
 from .retention import Limits
 from .shelf import Shelf, day_and_time
@@ -37,7 +37,7 @@ class Writer:
     What waits takes at most as much memory as the black box. What does not fit is counted as `busy`.
     """
 
-    def __init__(self, choice: Recorder, line: str, counts: Counts) -> None:
+    def __init__(self, choice: Recorder, line: str, counts: Recorded) -> None:
         folder, reserve = Path(choice.folder) / line, choice.reserve_mb * _MB
         age_ns, sample_age_ns = choice.days * _DAY_NS, choice.passes_days * _DAY_NS
 

@@ -9,12 +9,12 @@ import boxes
 import numpy as np
 import pytest
 
+from edge.memory.recorded import Recorded
 from edge.pictures import decode
 from edge.pictures.png_text import text_in
 from edge.recipe import BlackBox, Recorder
 from edge.recorder import writer as module
 from edge.recorder.box import Box
-from edge.recorder.counts import Counts
 from edge.recorder.writer import VERDICT, Writer
 
 FRAME = np.random.default_rng(1).integers(0, 256, (40, 30), np.uint8)
@@ -22,7 +22,7 @@ FRAME = np.random.default_rng(1).integers(0, 256, (40, 30), np.uint8)
 
 def test_a_picture_has_its_verdict_with_it(tmp_path: Path) -> None:
     """Each pixel is kept, and the verdict that was published is inside the file."""
-    counts = Counts(tmp_path)
+    counts = Recorded.create(tmp_path)
     part = boxes.kept(4, FRAME, verdict="reject", reason="defect")
     with Writer(Recorder(folder=str(tmp_path), reserve_mb=0), "board-a", counts) as writer:
         writer.picture(part)
@@ -34,14 +34,14 @@ def test_a_picture_has_its_verdict_with_it(tmp_path: Path) -> None:
 
 def test_a_part_without_a_frame_gets_no_picture(tmp_path: Path) -> None:
     """No file is written that could be taken for a picture of the part."""
-    with Writer(Recorder(folder=str(tmp_path), reserve_mb=0), "a", Counts(tmp_path)) as writer:
+    with Writer(Recorder(folder=str(tmp_path), reserve_mb=0), "a", Recorded.create(tmp_path)) as writer:
         writer.picture(boxes.kept(4, None, verdict="unknown", reason="late"))
     assert not list((tmp_path / "a").rglob("*.png"))
 
 
 def test_a_black_box_is_one_file(tmp_path: Path) -> None:
     """Its name says when it was written and after what."""
-    counts = Counts(tmp_path)
+    counts = Recorded.create(tmp_path)
     with Writer(Recorder(folder=str(tmp_path), reserve_mb=0), "a", counts) as writer:
         writer.box(boxes.head(), [boxes.kept(1, FRAME)], 1_764_545_130_000_000_000)
     with Box(tmp_path / "a/boxes/2025-11-30/232530_unknown-view.zip") as box:
@@ -52,7 +52,7 @@ def test_a_black_box_is_one_file(tmp_path: Path) -> None:
 
 def test_a_disk_without_room_is_told(tmp_path: Path) -> None:
     """The counts, which the line's metrics show, say that nothing could be written and how much."""
-    counts = Counts(tmp_path)
+    counts = Recorded.create(tmp_path)
     choice = Recorder(folder=str(tmp_path / "kept"), reserve_mb=2**40)
     with Writer(choice, "a", counts) as writer:
         writer.picture(boxes.kept(1, FRAME, verdict="reject"))
@@ -60,7 +60,7 @@ def test_a_disk_without_room_is_told(tmp_path: Path) -> None:
     assert counts["full"] == 2
     assert counts["is_full"] == 1
     assert (counts["pictures"], counts["boxes"]) == (0, 0)
-    assert Counts(tmp_path)["full"] == 2, "another process reads them"
+    assert Recorded.open(tmp_path)["full"] == 2, "another process reads them"
     assert [path for path in (tmp_path / "kept").rglob("*") if path.is_file()] == []
 
 
@@ -75,7 +75,7 @@ def test_a_writer_that_is_behind_drops_pictures_and_counts_them(
         return real(frame)
 
     monkeypatch.setattr(module, "png_of", slow)
-    counts = Counts(tmp_path)
+    counts = Recorded.create(tmp_path)
     large = np.zeros((600, 1024), np.uint8)
     choice = Recorder(folder=str(tmp_path), reserve_mb=0, box=BlackBox(memory_mb=2))
     with Writer(choice, "a", counts) as writer:

@@ -1,0 +1,66 @@
+"""Runs the recorder process, which keeps pictures and black boxes as the recipe asks for them."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+import msgspec
+
+from ...memory.follow import Follower
+from ...memory.recorded import Recorded
+from ...messages import Running
+from ...recorder.box import Head, without_passwords
+from ...recorder.frames import Frames
+from ...recorder.recorder import Recorder
+from ...recorder.writer import Writer
+from ..plan import RUNNING
+from . import Run
+
+#: How often the recorder looks for new frames: well within the time for which a part's slot is leased.
+PERIOD_S = 0.005
+
+
+def run(run: Run) -> None:
+    """Keep pictures and black boxes until the stop signal comes."""
+    recipe, counts = run.plan.recipe, Recorded.open(run.folder)
+    assert recipe.recorder is not None
+    frames = {
+        camera.name: Frames(run.ledgers[camera.name], run.rings[camera.name], camera.source.shape)
+        for camera in recipe.cameras
+    }
+    with Writer(recipe.recorder, recipe.line, counts) as writer:
+        recorder = Recorder(
+            recipe.recorder,
+            Follower(run.ledgers, max(ledger.last_number for ledger in run.ledgers.values())),
+            frames,
+            run.stages,
+            writer,
+            counts,
+            partial(_head, run),
+        )
+        run.liveness.ready()
+        while not run.liveness.stopping:
+            run.liveness.beat()
+            recorder.step(time.monotonic_ns(), time.time_ns())
+            time.sleep(PERIOD_S)
+        recorder.step(time.monotonic_ns(), time.time_ns(), ending=True)
+
+
+def _head(run: Run, why: str, written_at: str) -> Head:
+    plan = run.plan
+    try:
+        running = msgspec.json.decode((run.folder / RUNNING).read_bytes(), type=Running)
+    except OSError:
+        running = None  # infer has never been ready
+    return Head(
+        line=plan.recipe.line,
+        run=run.stages.run.hex(),
+        why=why,
+        written_at=written_at,
+        recipe_digest=plan.recipe_digest,
+        bundle_digest=plan.bundle_digest,
+        pictures=plan.pictures,
+        running=running,
+        recipe=without_passwords(plan.recipe),
+    )

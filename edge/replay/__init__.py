@@ -1,0 +1,1 @@
+"""Puts the frames of a black-box file through the line's own stages again, and compares the verdicts."""

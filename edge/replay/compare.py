@@ -1,0 +1,57 @@
+"""Compares a verdict of a line with the one that was computed again from the same frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from ..messages import Verdict
+
+#: Reasons that came from the time or the state of the line, and not from the frame.
+NOT_OF_THE_FRAME = frozenset({"frame", "engine", "overrun", "overwritten", "missing", "stray", "hold", "gap"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """A part that was replayed: the fields in which its verdict differs, each with the value then and now.
+
+    `left_out` says why the part could not be compared; it is empty if it was.
+    """
+
+    number: int
+    part_id: str
+    left_out: str = ""
+    differences: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+
+
+def why_left_out(verdict: Verdict, has_frame: bool) -> str:
+    """Return why a verdict cannot be computed from its frame again; empty if it can."""
+    if verdict.reason in NOT_OF_THE_FRAME:
+        return verdict.reason
+    if verdict.reason == "late" and not {"preprocess", "infer"} & verdict.latency_us.keys():
+        return "late"
+    return "" if has_frame else "no frame"
+
+
+def differences(then: Verdict, now: Verdict) -> dict[str, tuple[Any, Any]]:
+    """Return the fields in which two verdicts differ, each with both values as JSON has them.
+
+    Numbers are equal only if all their bits are.
+    """
+    before, after = msgspec.to_builtins(then), msgspec.to_builtins(now)
+    return {name: (before[name], after[name]) for name in before if before[name] != after[name]}
+
+
+def done_ns_of(verdict: Verdict) -> dict[str, int]:
+    """Return when each stage was done with the part, as its verdict tells it, in ns of the monotonic clock.
+
+    With these times, the same verdict comes out to the last byte.
+    """
+    at_ns, done_ns = verdict.captured_ns, {}
+    for stage, spent_us in verdict.latency_us.items():
+        if stage not in ("publish", "engine", "total"):
+            at_ns += spent_us * 1000
+            done_ns[stage] = at_ns
+    return done_ns

@@ -1,0 +1,167 @@
+"""A line with a recorder: what it keeps of real parts, and that the frames give the same verdicts again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from lines import Subscriber, line_name, running, stop, until, write_recipe
+
+from edge.demo import FOLDER
+from edge.errors import BundleError, RecordingError
+from edge.messages import Verdict
+from edge.pictures import decode
+from edge.pictures.png_text import text_in
+from edge.recorder.box import Box
+from edge.recorder.writer import VERDICT
+from edge.replay.replay import replay
+from edge.wire import verdict_from
+
+BUNDLE = FOLDER / "bundle"
+#: Pictures of real boards, one of a design that has no master, one with defects; then good ones.
+MASTER, DEFECT = BUNDLE / "master/design-1.png", BUNDLE / "golden/design-1-open.png"
+SOURCE = 'kind = "folder"\nfiles = "frames/*.{view}.png"\nwidth = 640\nheight = 640\nfps = 5\n'
+KEPT = '[timing]\ndeadline_ms = 5000\n[recorder]\nfolder = "kept"\npasses = 1.0\nreserve_mb = 0\n'
+
+
+class Kept:
+    """What a line that has ended left: its verdicts, and the folder of its recorder."""
+
+    def __init__(self, folder: Path, verdicts: list[Verdict], recipe: Path) -> None:
+        self.verdicts, self.recipe = verdicts, recipe
+        self.folder = folder / "kept" / line_name(folder)
+        self.boxes = sorted((self.folder / "boxes").rglob("*.zip"))
+        self.pictures = sorted((self.folder / "pictures").rglob("*.png"))
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    folder = tmp_path_factory.mktemp("recorded")
+    (folder / "frames").mkdir()
+    for number, (path, view) in enumerate(
+        [(MASTER, "design-1"), (DEFECT, "design-1"), (MASTER, "design-9"), (MASTER, "design-1")]
+    ):
+        (folder / f"frames/{number}.{view}.png").write_bytes(path.read_bytes())
+    recipe = write_recipe(folder, None, SOURCE, KEPT)
+    recipe.write_text(recipe.read_text().replace("[source]", f'bundle = "{BUNDLE}"\n[source]', 1))
+    with Subscriber(folder) as subscriber, running(recipe) as line:
+        status, said = line.wait()
+        until(lambda: len(subscriber.verdicts) == 4, "all verdicts are heard")
+    assert status == 0, said
+    return Kept(folder, [verdict for _, verdict in subscriber.verdicts], recipe)
+
+
+def test_each_part_has_its_own_picture(kept: Kept) -> None:
+    """Pixel by pixel the frame that was judged, with the verdict that was published, for each of the parts."""
+    assert [verdict.verdict for verdict in kept.verdicts] == ["pass", "reject", "unknown", "pass"]
+    assert len(kept.pictures) == len(kept.verdicts)
+    for verdict, path, expected in zip(
+        kept.verdicts, kept.pictures, (MASTER, DEFECT, MASTER, MASTER), strict=True
+    ):
+        assert path.name == f"{verdict.part_id}_camera_{verdict.verdict}_{verdict.reason}.png"
+        data = path.read_bytes()
+        assert np.array_equal(decode(data, path.name), cv2.imread(str(expected), cv2.IMREAD_GRAYSCALE))
+        assert verdict_from(text_in(data, VERDICT)) == verdict
+
+
+def test_the_unknown_part_has_a_black_box_with_those_before_and_after(kept: Kept) -> None:
+    """One file with all four parts, their verdicts byte by byte, and what is needed to judge them again."""
+    (path,) = kept.boxes
+    assert path.name.endswith("_unknown-view.zip")
+    with Box(path) as box:
+        head, rows = box.head(), list(box.rows())
+    assert [verdict_from(bytes(row.verdict)) for row in rows] == kept.verdicts
+    assert [row.number for row in rows] == [1, 2, 3, 4]
+    assert all(row.seen[0].frame for row in rows)
+    assert {head.bundle_digest} == {verdict.bundle for verdict in kept.verdicts}
+    assert {head.recipe_digest} == {verdict.recipe for verdict in kept.verdicts}
+    assert head.running
+    assert head.running.engine == "openvino"
+
+
+def test_a_replay_gives_the_same_verdicts_bit_for_bit(kept: Kept) -> None:
+    """Score, regions, registration and reason come out again, of passed, rejected and unknown parts."""
+    report = replay(kept.boxes[0])
+    assert report.equal == 4
+    assert report.different == []
+    assert report.left_out == {}
+    assert report.engine == report.engine_then
+
+
+def altered(kept: Kept, folder: Path) -> Path:
+    """A copy of the black box in which one pixel of the first frame is different."""
+    path = folder / "altered.zip"
+    with zipfile.ZipFile(kept.boxes[0]) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name.startswith("frames/000001"):
+                picture = decode(data, name).copy()
+                picture[300, 300] ^= 0xFF
+                data = cv2.imencode(".png", picture)[1].tobytes()
+            new.writestr(name, data)
+    return path
+
+
+def test_a_changed_pixel_is_found(kept: Kept, tmp_path: Path) -> None:
+    """A frame that is not the one of then gives another result; the command says so and ends with status 1."""
+    path = altered(kept, tmp_path)
+    command = [sys.executable, "-m", "edge", "replay", str(path)]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["equal"], report["differ"]) == (3, 1)
+    (found,) = report["differences"]
+    assert found["part_id"] == kept.verdicts[0].part_id
+    assert found["fields"]
+
+
+def test_another_recipe_or_bundle_is_refused(kept: Kept, tmp_path: Path, tiny_bundle: Path) -> None:
+    """Only what the line ran can be compared with its verdicts; whatever else is named is told."""
+    other = tmp_path / "recipe.toml"
+    other.write_text(kept.recipe.read_text() + "# changed\n")
+    with pytest.raises(RecordingError, match="not the recipe"):
+        replay(kept.boxes[0], other)
+    with pytest.raises(RecordingError, match="--bundle"):
+        replay(kept.boxes[0], bundles=[str(tiny_bundle)])
+    with pytest.raises(BundleError, match="nowhere"):
+        replay(kept.boxes[0], bundles=[str(tmp_path / "nowhere")])
+
+
+def test_a_fault_has_a_black_box_and_a_recorder_that_dies_costs_no_verdict(
+    tmp_path: Path, endless: Callable[..., Path]
+) -> None:
+    """A recorder that is killed comes back while parts are judged; a killed stage leaves a black box."""
+    with Subscriber(tmp_path) as subscriber, running(endless(KEPT)) as line:
+        until(lambda: len(subscriber.verdicts) > 20, "parts are judged", line)
+        killed, seen = line.kill("recorder"), len(subscriber.verdicts)
+        until(lambda: line.pid("recorder") != killed, "the recorder is back", line)
+        until(lambda: len(subscriber.verdicts) > seen + 20, "more parts are judged", line)
+        quiet = [verdict for _, verdict in subscriber.verdicts]
+        line.kill("infer")
+        boxes = tmp_path / "kept" / line_name(tmp_path) / "boxes"
+        until(lambda: list(boxes.rglob("*.zip")), "a black box is written", line)
+        stop(line)
+    assert [verdict.number for verdict in quiet] == list(range(1, len(quiet) + 1))
+    assert {verdict.verdict for verdict in quiet} == {"pass"}
+    first = min(boxes.rglob("*.zip"))
+    assert first.name.endswith("_fault-infer.zip"), first
+    with Box(first) as box:
+        assert all(row.seen[0].frame for row in box.rows())
+
+
+def test_a_line_does_not_start_without_the_folder_for_its_pictures(
+    tmp_path: Path, endless: Callable[..., Path]
+) -> None:
+    """Who asks for pictures learns at the start, with the key, that there will be none."""
+    (tmp_path / "file").write_text("")
+    with running(endless('[recorder]\nfolder = "file/kept"')) as line:
+        status, said = line.wait()
+    assert status == 1
+    assert "recorder.folder" in said
