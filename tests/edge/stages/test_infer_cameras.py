@@ -114,9 +114,12 @@ def test_cameras_may_have_judges_of_their_own_beside_a_shared_one(tmp_path: Path
 
 
 def test_a_batch_is_no_larger_than_any_camera_allows(tmp_path: Path) -> None:
-    """A camera with two judges on one engine gives it two samples a part."""
+    """A camera with two judges on one engine gives it two samples a part, and each gets its own result."""
     engine = Means()
-    assert Line(tmp_path, {"top": [engine], "side": [engine, engine]}).infer.batch == 4
+    line = Line(tmp_path, {"top": [engine], "side": [engine, engine]})
+    assert line.infer.batch == 4
+    assert not line.infer.start([line.tensor("side", 0, 1, 2), line.tensor("top", 0, 3)])
+    assert line.scores(line.infer.finish()) == [("side", 0, [1, 2]), ("top", 0, [3])]
 
 
 @pytest.mark.parametrize("camera", ["top", "side"])
