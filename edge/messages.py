@@ -109,6 +109,7 @@ class Input(Struct, frozen=True, kw_only=True, tag=True):
 
     to_frame: tuple[float, float, float, float, float, float]  # 2x3, input pixel -> frame pixel
     registration_px: float | None  # residual after registration; None for a judge without masters
+    pose: tuple[float, float, float] | None = None  # px to the right, px down, degrees; None likewise
     in_slot: bool = True  # the input is in the slot; False: the engine warps the frame
 
 
@@ -124,6 +125,7 @@ class Tensor(Struct, frozen=True, kw_only=True, tag=True):
 
     part: Part
     inputs: tuple[Input | Refused, ...]
+    health: Health | None = None
     done_ns: dict[str, int]
 
 
@@ -132,6 +134,7 @@ class Prediction(Struct, frozen=True, kw_only=True, tag=True):
 
     part: Part
     inputs: tuple[Input | Refused, ...]
+    health: Health | None = None
     engine_ns: int  # from the first submit to the last result
     done_ns: dict[str, int]
 
@@ -142,6 +145,7 @@ class Unknown(Struct, frozen=True, kw_only=True, tag=True):
     part: Part
     reason: UnknownReason
     detail: str
+    health: Health | None = None  # None if the picture was not measured
     done_ns: dict[str, int]
 
 

@@ -114,6 +114,8 @@ class Video(_Source, frozen=True, kw_only=True, tag="video"):
     paced: bool = False  # play a file at its own rate instead of as fast as it reads
     counter: Header = ""  # HTTP header in which each frame has the camera's number of its trigger
     newest: bool = False  # take a camera's newest frame and skip older ones, instead of making them `unknown`
+    # A camera's parts are `unknown` after so many frames like the one before, bit for bit; 0: never.
+    frozen_after: Annotated[int, Meta(ge=0, le=1000)] = 1
 
 
 Source = Union[Synthetic, Folder, Video]  # noqa: UP007  (on Python 3.10 msgspec cannot read `|` of strings)

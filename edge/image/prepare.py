@@ -62,6 +62,7 @@ class Preparer:
         return Input(
             to_frame=warp.to_frame,
             registration_px=None if found is None else found.residual_px,
+            pose=None if found is None else found.pose,
             in_slot=out is not None,
         )
 

@@ -30,8 +30,18 @@ class Registration:
     correlation: float  # of part and master, after differences in light are removed
     residual_px: float  # how far the worst quarter of the part still lies off its master
     difference: Difference  # the greatest one from the master
-    shift_px: float  # of the middle of the picture
+    shift: complex  # of the middle of the picture: pixels right + i pixels down
     rotation_deg: float
+
+    @property
+    def shift_px(self) -> float:
+        """How far the middle of the picture is shifted."""
+        return abs(self.shift)
+
+    @property
+    def pose(self) -> tuple[float, float, float]:
+        """The shift right and down in pixels, and the turn in degrees, rounded for messages."""
+        return round(self.shift.real, 3), round(self.shift.imag, 3), round(self.rotation_deg, 4)
 
 
 def register(part: NDArray[np.uint8], template: Template) -> Registration:
@@ -124,7 +134,7 @@ class Template:
             correlation=step.correlation,
             residual_px=level.residual_px(step),
             difference=level.difference(step),
-            shift_px=abs(pose.shift),
+            shift=pose.shift,
             rotation_deg=math.degrees(cmath.phase(pose.turn)),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from .. import recipe
@@ -9,7 +10,7 @@ from .base import EarlierPicture, Source, Trigger
 from .folder import FolderSource
 from .synthetic import SyntheticSource
 
-__all__ = ["EarlierPicture", "Source", "Trigger", "open_source"]
+__all__ = ["EarlierPicture", "Source", "Trigger", "is_live", "open_source"]
 
 
 def open_source(section: recipe.Source, shown: Sequence[EarlierPicture] = ()) -> Source:
@@ -26,3 +27,8 @@ def open_source(section: recipe.Source, shown: Sequence[EarlierPicture] = ()) ->
     from .video import open_video
 
     return open_video(section)
+
+
+def is_live(section: recipe.Source) -> bool:
+    """Return whether the source that a recipe describes is a camera, and not files or rendered pictures."""
+    return isinstance(section, recipe.Video) and not os.path.isfile(section.address)

@@ -301,7 +301,13 @@ class Infer:
             else:
                 done_ns = tensor.done_ns
                 outcomes.append(
-                    Prediction(part=part, inputs=tensor.inputs, engine_ns=engine_ns, done_ns=done_ns)
+                    Prediction(
+                        part=part,
+                        inputs=tensor.inputs,
+                        health=tensor.health,
+                        engine_ns=engine_ns,
+                        done_ns=done_ns,
+                    )
                 )
         return outcomes
 

@@ -127,7 +127,11 @@ def refuse(message: Message, error: PartError | SlotOverwritten | EngineError) -
     else:
         log.error("part %s: %s", message.part.part_id, error)
     return Unknown(
-        part=message.part, reason=reason, detail=fitted(str(error), DETAIL_BYTES), done_ns=message.done_ns
+        part=message.part,
+        reason=reason,
+        detail=fitted(str(error), DETAIL_BYTES),
+        health=message.health if isinstance(message, Tensor | Prediction) else None,
+        done_ns=message.done_ns,
     )
 
 

@@ -132,6 +132,7 @@ def record_of(finding: Finding, rules: Rules, identity: Identity, now_ns: int, n
         registration_px=_registration_px(reply),
         recipe=identity.recipe,
         bundle=identity.bundle,
+        image=reply.health,
     )
     topic = action_topic(identity.line, accept=_is_accepted(verdict, finding, identity))
     body, regions = body_of(verdict), verdict.regions
@@ -176,7 +177,7 @@ def _too_late(reply: Reply, result: Judgement | Unknown, now_ns: int) -> Unknown
 
 
 def _unknown(reply: Reply, reason: UnknownReason, detail: str) -> Unknown:
-    return Unknown(part=reply.part, reason=reason, detail=detail, done_ns=reply.done_ns)
+    return Unknown(part=reply.part, reason=reason, detail=detail, health=reply.health, done_ns=reply.done_ns)
 
 
 def _judged(each: Sequence[Judgement | Refused], rules: Rules) -> list[Judged]:

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from parts import part_of
 
 from edge.errors import PartError
+from edge.image.health import HealthMeter
 from edge.image.masters import Masters
 from edge.image.prepare import Preparer
 from edge.image.warp import Warper
 from edge.manifest import InputSpec
 from edge.memory.ring import Ring, as_image
-from edge.messages import Frame, Input, Refused
+from edge.messages import Frame, Input, Refused, Tensor, Unknown
 from edge.recipe import Preprocess
 from edge.render.board import design
 from edge.render.photo import BoardPose, master, photograph
@@ -226,3 +227,43 @@ def test_a_frame_that_is_left_to_the_engine_may_be_refused(tmp_path: Path) -> No
     slot.step = PreprocessStep(slot.ring, [COMPARATOR], lambda: (True,))
     (unknown,) = slot.step.start([slot.frame])
     assert unknown.reason == "dark"
+
+
+def frozen_step(slot: Slot, frozen_after: int) -> PreprocessStep:
+    live = HealthMeter(None, None, is_live=True)
+    return PreprocessStep(slot.ring, [COMPARATOR], meter=live, frozen_after=frozen_after)
+
+
+def outcome(step: PreprocessStep, frame: Frame) -> Tensor | Unknown:
+    refused = step.start([frame])
+    return refused[0] if refused else step.finish()[0]
+
+
+@pytest.mark.parametrize(("frozen_after", "passed"), [(1, 1), (3, 3), (0, 5)])
+def test_a_frozen_camera_judges_no_part(tmp_path: Path, frozen_after: int, passed: int) -> None:
+    """A camera that sends its last picture again and again shows no part that passes it now."""
+    slot = Slot(tmp_path, part(BoardPose()), COMPARATOR)
+    step = frozen_step(slot, frozen_after)
+    found = [outcome(step, slot.frame) for _ in range(5)]
+    assert [isinstance(one, Tensor) for one in found] == [True] * passed + [False] * (5 - passed)
+    assert {one.reason for one in found[passed:]} <= {"frozen"}
+    assert [one.health.repeats for one in found] == [0, 1, 2, 3, 4]
+
+
+def test_a_lamp_that_is_out_is_no_frozen_camera(tmp_path: Path) -> None:
+    """Black pictures are alike, and yet what fails is the light."""
+    slot = Slot(tmp_path, np.zeros((SIZE, SIZE), np.uint8), COMPARATOR)
+    step = frozen_step(slot, 1)
+    found = [outcome(step, slot.frame) for _ in range(2)]
+    assert [(one.reason, one.health.level) for one in found] == [("dark", 0), ("dark", 0)]
+
+
+def test_health_and_pose_go_with_the_part(tmp_path: Path) -> None:
+    """They are measured once, and the pose is the one that registration found."""
+    frame = part(BoardPose(dx_px=5.0, dy_px=-3.0, rotation_deg=1.0))
+    slot = Slot(tmp_path, frame, ALONE, COMPARATOR)
+    found = outcome(slot.step, slot.frame)
+    assert found.health is not None
+    assert found.health.level == pytest.approx(float(frame.mean()), abs=3)
+    assert found.health.shift_px == pytest.approx((5, -3), abs=0.3)
+    assert abs(found.health.rotation_deg) == pytest.approx(1, abs=0.05)
