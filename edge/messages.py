@@ -152,6 +152,17 @@ class Unknown(Struct, frozen=True, kw_only=True, tag=True):
 Message = Union[Frame, Tensor, Prediction, Unknown]  # noqa: UP007  (msgspec reads it on Python 3.10 too)
 
 
+class Notice(Struct, frozen=True, kw_only=True, tag=True):
+    """The supervisor's message to publish: what to send to the subscribers beside verdicts and heartbeats."""
+
+    topic: bytes
+    body: bytes  # JSON; empty: nothing is sent
+    alarms: tuple[str, ...] | None = None  # active alarms, which heartbeats name from now on; None: as before
+
+
+Sent = Union[Message, Notice]  # noqa: UP007
+
+
 class Mask(Struct, frozen=True, kw_only=True):
     """Which places in a region's box are defective, in the uncompressed run-length code of COCO's masks.
 

@@ -147,6 +147,11 @@ class Alarms:
         return {name: latch.alarm() for name, latch in self._latches.items() if latch.is_active}
 
     @property
+    def states(self) -> dict[str, bool]:
+        """For each alarm that the line can raise, whether it is active."""
+        return {name: latch.is_active for name, latch in self._latches.items()}
+
+    @property
     def memory(self) -> Memory:
         """What a restart of the line continues from."""
         return Memory(

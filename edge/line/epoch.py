@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from pathlib import Path
 
 from ..errors import LineError
+from .durable import replace_durably
 
 
 def check_epoch(state: Path, line: str) -> None:
@@ -41,18 +41,7 @@ def next_epoch(state: Path, line: str) -> int:
     try:
         last = int(path.read_text()) if path.exists() else 0
         epoch = max(last + 1, int(time.time()))
-        new = path.with_suffix(".new")
-        with open(new, "w") as file:
-            file.write(str(epoch))
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-        folder = os.open(state, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            # Without this, a power cut may undo the renaming.
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_durably(path, str(epoch).encode())
     except (OSError, ValueError) as error:
         raise _error(path, error) from error
     return epoch

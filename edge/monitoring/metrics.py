@@ -28,6 +28,9 @@ VERDICTS = (
     *(("unknown", reason) for reason in UNKNOWN_REASONS),
 )
 
+#: What is shown of a picture's health.
+PICTURE = ("level", "saturated", "focus")
+
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.5, 1.0)
 _PIXELS = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 _SHARES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, *(step / 10 for step in range(1, 11)))
@@ -106,6 +109,13 @@ class Metrics:
         self._recorded = {**each(files, FILES), **each(lost, NOT_WRITTEN)}
         self._recorded_so_far = dict.fromkeys(self._recorded, 0)
         self._recorder_full = one(gauge("recorder_full", "1 while no picture can be written, else 0."))
+        self._alarm = gauge("alarm", "1 while the alarm is raised or acknowledged, else 0.", "alarm")
+        self._picture = gauge(
+            "picture",
+            "Of a camera's last picture: mean grey level, share of saturated pixels, and sharpness.",
+            "camera",
+            "quantity",
+        )
         self._registry, self._line = registry, line
 
     def observe(self, verdict: Verdict) -> None:
@@ -131,6 +141,14 @@ class Metrics:
             self._score.observe(score / threshold)
         if verdict.p_value is not None:
             self._p_value.observe(verdict.p_value)
+        if (image := verdict.image) is not None:
+            for quantity in PICTURE:
+                self._picture.labels(self._line, verdict.camera, quantity).set(getattr(image, quantity))
+
+    def alarms(self, active: Mapping[str, bool]) -> None:
+        """Set for each alarm of the line whether it is raised or acknowledged."""
+        for name, is_active in active.items():
+            self._alarm.labels(self._line, name).set(is_active)
 
     def heartbeat(self, heartbeat: Heartbeat) -> None:
         """Set the line's state, and the time when the line last judged a part."""
