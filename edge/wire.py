@@ -9,7 +9,7 @@ import msgspec
 from .errors import WireError
 from .messages import Alarm, Broadcast, Heartbeat, Message, Verdict
 
-VERSION = 4
+VERSION = 5
 #: Length of the random number that each run of a line draws for its messages.
 RUN_BYTES = 8
 #: The version `v` of the JSON that subscribers hear.

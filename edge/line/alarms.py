@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ class LineAlarms:
     def __init__(
         self,
         recipe: Recipe,
-        judges: Sequence[Judge],
+        judges: tuple[Judge, ...],
         state: Path,
         metrics: Metrics,
         send: Callable[[Notice], None],
@@ -129,7 +129,7 @@ class LineAlarms:
         return found
 
 
-def _digest(recipe: Recipe, judges: Sequence[Judge]) -> str:
+def _digest(recipe: Recipe, judges: tuple[Judge, ...]) -> str:
     """Return a digest of what pictures and scores depend on: the sources, the preparation and the bundles."""
     parts = (recipe.cameras, recipe.preprocess, digest_of(judges))
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()

@@ -14,7 +14,7 @@ MOST_AT_ONCE = 1000
 
 
 class Listener:
-    """Takes messages from `subscriber`, counts verdicts them in `metrics`, and calls `hear` with each."""
+    """Takes messages from `subscriber`, counts verdicts in `metrics`, and calls `hear` with each."""
 
     def __init__(self, subscriber: Subscriber, metrics: Metrics, hear: Callable[[Broadcast], None]) -> None:
         self._subscriber, self._metrics, self._hear = subscriber, metrics, hear

@@ -10,25 +10,26 @@ from parts import ALARM, part_of
 
 from edge import wire
 from edge.errors import WireError
-from edge.messages import Frame, Input, Prediction, Refused, Tensor, Unknown
+from edge.messages import Frame, Health, Input, Prediction, Refused, Tensor, Unknown
 
 RUN = b"this-run"
 INPUTS = (
     Input(to_frame=(1.0, 0.0, 0.5, 0.0, 1.0, -0.5), registration_px=0.25),
     Refused(reason="registration", detail="moved 40 px"),
 )
+HEALTH = Health(level=90.5, saturated=0.01, focus=0.2, repeats=1, shift_px=(1.5, -2.0), rotation_deg=0.1)
 MESSAGES = [
     Frame(part=part_of(3), shape=(5, 7), done_ns={"capture": 1}),
-    Tensor(part=part_of(3), inputs=INPUTS, done_ns={}),
-    Prediction(part=part_of(3), inputs=INPUTS, engine_ns=5, done_ns={"capture": 1, "infer": 2}),
+    Tensor(part=part_of(3), inputs=INPUTS, health=HEALTH, done_ns={}),
+    Prediction(part=part_of(3), inputs=INPUTS, health=HEALTH, engine_ns=5, done_ns={"capture": 1, "infer": 2}),
     Unknown(part=part_of(3), reason="dark", detail="no light", done_ns={}),
 ]
 GOLDEN = bytes.fromhex(
-    "04746869732d72756e85a474797065a7556e6b6e6f776ea4706172748ea5656e74727903a565706f636801a8736571"
+    "05746869732d72756e86a474797065a7556e6b6e6f776ea4706172748ea5656e74727903a565706f636801a8736571"
     "75656e636504a663616d657261a663616d657261a476696577a161aa736f757263655f726566a0a7736b6970706564"
     "00ab63617074757265645f6e7300ae63617074757265645f61745f6e73cf17979cfe362a0000ab646561646c696e65"
     "5f6e7300a8706f736974696f6e00a5636f756e74ffa4736c6f7400aa67656e65726174696f6e01a6726561736f6ea4"
-    "6461726ba664657461696ca86e6f206c69676874a7646f6e655f6e7380"
+    "6461726ba664657461696ca86e6f206c69676874a66865616c7468c0a7646f6e655f6e7380"
 )
 
 
@@ -48,8 +49,8 @@ def test_the_format_is_what_it_was() -> None:
 def test_another_version_is_refused() -> None:
     """A message of another version of Linejudge is not read as one of this."""
     data = wire.pack(MESSAGES[0], RUN)
-    with pytest.raises(WireError, match="version 05, expected 04"):
-        wire.unpack(b"\x05" + data[1:], RUN)
+    with pytest.raises(WireError, match="version 06, expected 05"):
+        wire.unpack(b"\x06" + data[1:], RUN)
 
 
 def test_another_run_is_refused() -> None:
@@ -63,7 +64,7 @@ def test_another_run_is_refused() -> None:
 def test_noise_is_no_message(data: bytes) -> None:
     """Whatever bytes come, the answer is an error and never a part."""
     with pytest.raises(WireError):
-        wire.unpack(b"\x03" + RUN + data, RUN)
+        wire.unpack(bytes((wire.VERSION,)) + RUN + data, RUN)
 
 
 @pytest.mark.parametrize("cut", range(1, 120, 7))

@@ -7,7 +7,10 @@ from typing import TypeGuard
 
 import msgspec
 
+from ...image.health import HealthMeter
 from ...messages import Frame, Message, Running
+from ...recipe import Video
+from ...sources import is_live
 from ...stages.inbox import Inbox
 from ...stages.loop import relay
 from ...stages.preprocess import PreprocessStep
@@ -35,6 +38,14 @@ def run(run: Run) -> None:
         running = msgspec.json.decode((run.folder / RUNNING).read_bytes(), type=Running)
         return running.warped_by_engine[camera.name]
 
-    step = PreprocessStep(run.rings[camera.name], preparers, warped_by_engine)
+    source = camera.source
+    meter = HealthMeter(run.plan.recipe.preprocess.crop, source.bayer, is_live=is_live(source))
+    step = PreprocessStep(
+        run.rings[camera.name],
+        preparers,
+        warped_by_engine,
+        meter=meter,
+        frozen_after=source.frozen_after if isinstance(source, Video) else 0,
+    )
     to = run.sockets.to
     relay("preprocess", run.liveness, inbox, to("infer"), to("publish"), step, run.plan.guard_ns)

@@ -21,8 +21,9 @@ def jpeg(picture: np.ndarray) -> bytes:
     return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
 
 
-def source(address: str, side: int, more: str = "") -> str:
-    return f'kind = "video"\naddress = "{address}"\nwidth = {side}\nheight = {side}\ntimeout_ms = 60000\n{more}'
+def source(address: str, side: int, more: str = "", frozen_after: int = 0) -> str:
+    size = f"width = {side}\nheight = {side}\ntimeout_ms = 60000\nfrozen_after = {frozen_after}"
+    return f'kind = "video"\naddress = "{address}"\n{size}\n{more}'
 
 
 def accounted(subscriber: Subscriber) -> int:
@@ -77,3 +78,23 @@ def test_a_cut_part_behind_a_good_one_never_passes(
             stop(line)
     found = [(verdict.verdict, verdict.reason) for _, verdict in subscriber.verdicts]
     assert found == [("pass", "clean"), ("unknown", "frame"), ("pass", "clean"), ("reject", "defect")]
+
+
+def test_a_frozen_camera_passes_no_part(tmp_path: Path, tiny_bundle: Path, textured: np.ndarray) -> None:
+    """The camera sends the picture of a good part again and again; a defective part may pass meanwhile."""
+    write_boards(tmp_path, {}, textured)
+    other = textured.copy()
+    other[0, 0] ^= 8
+    good = part(jpeg(textured))
+    with camera() as one:
+        asked = source(one.address, 64, 'camera = "a"', frozen_after=1)
+        recipe = write_recipe(tmp_path, tiny_bundle, asked, DEADLINE + "\n[alarms]\nfrozen = 2")
+        with Subscriber(tmp_path) as subscriber, running(recipe) as line:
+            until(lambda: subscriber.heartbeats, "the line is heard", line)
+            one.send(good, good, good, part(jpeg(other)))
+            until(lambda: len(subscriber.verdicts) == 4, "all parts have their verdict", line)
+            stop(line)
+    found = [(verdict.verdict, verdict.reason) for _, verdict in subscriber.verdicts]
+    assert found == [("pass", "clean"), ("unknown", "frozen"), ("unknown", "frozen"), ("pass", "clean")]
+    assert "source.frozen_after" in subscriber.verdicts[1][1].detail
+    assert [verdict.image and verdict.image.repeats for _, verdict in subscriber.verdicts] == [0, 1, 2, 0]
