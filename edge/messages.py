@@ -17,7 +17,8 @@ from msgspec import Struct
 VIEW_BYTES, SOURCE_REF_BYTES = 128, 512
 
 #: blind: parts come and the last ones could not be judged, or parts would not be seen because capture failed.
-StateKind = Literal["idle", "judging", "blind"]
+#: held: the line was told to reject every part.
+StateKind = Literal["idle", "judging", "blind", "held"]
 VerdictKind = Literal["pass", "reject", "unknown"]
 AlarmState = Literal["raised", "acknowledged", "cleared"]
 
@@ -239,7 +240,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
     v: int = 1
     line: str
     state: StateKind
-    reason: str = ""  # for people: why the line is blind; empty otherwise
+    reason: str = ""  # for people: why the line is blind or held; empty otherwise
     part_id: str | None  # the part last judged
     judged_at: str | None
     judged_ns: int | None

@@ -134,6 +134,8 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
         if reason not in UNKNOWN_REASONS:
             known = ", ".join(UNKNOWN_REASONS)
             yield f"[rule.unknown] {reason}: is no reason for `unknown`; known are {known}"
+    if recipe.rule.unknown.get("hold") == "accept":
+        yield "[rule.unknown] hold: a line is held so that no part passes: take this key out"
     for endpoint in recipe.publish.endpoints:
         place = re.match(r"^(?:ipc://.+|tcp://(?:127\.\d+\.\d+\.\d+|localhost|\[::1\]):(\d+|\*))$", endpoint)
         if place and (place[1] or "*") != "*" and int(place[1]) > MOST_PORT:

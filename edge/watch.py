@@ -20,6 +20,7 @@ STYLE = {
     "judging": "green",
     "idle": "dim",
     "blind": "bold red",
+    "held": "bold yellow",
 }
 ROWS = 20
 

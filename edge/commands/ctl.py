@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from getpass import getuser
 from typing import Annotated, Any
 
 import typer
@@ -44,6 +45,38 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
         _show(found)
 
 
+By = Annotated[str, typer.Option(help="Who asks for it, for the line's log.", show_default="the user")]
+
+
+@app.command()
+def hold(
+    context: typer.Context,
+    why: Annotated[str, typer.Option(help="Why the line is held, for people and the verdicts.")] = "",
+    by: By = "",
+    as_json: AsJson = False,
+) -> None:
+    """Hold the line: from now on it rejects every part, also after a restart, until it is released."""
+    _do(line_of(context), "hold", "is held: every part is unknown", as_json, why=why, by=by or getuser())
+
+
+@app.command()
+def release(
+    context: typer.Context,
+    why: Annotated[str, typer.Option(help="Why the line may pass parts again, for its log.")] = "",
+    by: By = "",
+    as_json: AsJson = False,
+) -> None:
+    """Release a line that is held, so that it passes good parts again."""
+    _do(line_of(context), "release", "is released", as_json, why=why, by=by or getuser())
+
+
+def _do(line: str, command: str, done: str, as_json: bool, **keys: str) -> None:
+    from ..line.ask import ask
+
+    answer = ask(line, command, **keys)
+    print(json.dumps(answer) if as_json else f"line {line} {done}")
+
+
 def _show(found: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.markup import escape
@@ -53,6 +86,8 @@ def _show(found: dict[str, Any]) -> None:
     reason = f": {found['reason']}" if found["reason"] else ""
     console.print(f"line {found['line']}, process {found['pid']}: {escape(found['state'] + reason)}")
     console.print(f"{found['captured']} parts captured, {found['published']} verdicts published")
+    if held := found["hold"]:
+        console.print(f"held since {held['since']} by {escape(held['by'] or '?')}: {escape(held['why'])}")
     engine = found["engine"]
     console.print(
         f"engine {engine['engine']} {engine['precision']}" if engine else "the engine is being loaded"

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from ..messages import Heartbeat, Running
 from .child import Child
+from .hold import Held
 
 
 class StageStatus(Struct, frozen=True, kw_only=True):
@@ -25,13 +26,14 @@ class Status(Struct, frozen=True, kw_only=True):
     line: str
     pid: int  # of the supervisor
     run: str  # number of the run
-    state: str  # idle, judging, blind; starting: before the first heartbeat
-    reason: str  # why it is blind
+    state: str  # idle, judging, blind or held; starting: before the first heartbeat
+    reason: str  # why it is blind or held
     captured: int  # parts
     published: int  # verdicts
     recipe: str  # SHA-256 of the recipe file
     bundle: str  # SHA-256, as in verdicts
     engine: Running | None  # None: infer is not ready yet
+    hold: Held | None  # None: it is not held
     dropped: int  # messages on the control socket that were no request
     stages: dict[str, StageStatus]
 

@@ -32,6 +32,7 @@ from .child import TRY_AGAIN, Child
 from .control import SOCKET, Command, Control, NoKeys
 from .descriptors import raise_limit
 from .epoch import next_epoch
+from .hold import Hold
 from .listener import Listener
 from .plan import PLAN, RUNNING, VERDICTS, Plan, process_of, processes
 from .run_folder import RunFolder, ledger_path, ring_path, stages_path
@@ -78,6 +79,8 @@ class Line:
             self._run = cleanup.enter_context(RunFolder(self._recipe.line))
             self._folder = self._run.path
             self._make_memory()
+            self._hold = Hold(self._state, self._recipe.line, self._stages)
+            self.commands |= {"hold": self._hold.asked_to_hold, "release": self._hold.asked_to_release}
             digest = digest_of(self._judges)
             plan = Plan(
                 recipe=self._recipe,
@@ -177,6 +180,7 @@ class Line:
             self._metrics.recorder(self._recorded.all())
         self._control.answer()
         self._metrics.dropped("control", self._control.dropped)
+        self._metrics.held(bool(self._stages.hold))
         self._listener.listen(TICK_MS)
 
     def _restart(self, name: str, child: Child, now_ns: int) -> None:
@@ -257,6 +261,7 @@ class Line:
             recipe=self._recipe_digest,
             bundle=digest_of(self._judges),
             engine=self._running,
+            hold=self._hold.held,
             dropped=self._control.dropped,
             stages=stages_of(self._children),
         )

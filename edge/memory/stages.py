@@ -1,4 +1,4 @@
-"""Keeps a row for each process of a line: its process id, whether it takes parts, and its last heartbeat."""
+"""Keeps a row for each process of a line: its id, whether it takes parts, its last heartbeat; and the hold."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..errors import LineError
+from ..text import DETAIL_BYTES, fitted
 from ..wire import RUN_BYTES
-from .arrays import SharedArrays
+from .arrays import SharedArrays, fence
 
 #: What a part goes through. A line has a process for each, and for capture and preprocess one for each camera.
 STAGES = ("capture", "preprocess", "infer", "publish")
@@ -42,6 +43,7 @@ class Stages:
 
     def __init__(self, arrays: SharedArrays) -> None:
         self._run, self._rows = arrays["run"], arrays["rows"]
+        self._hold, self._why = arrays["hold"], arrays["why"]
         self._places = {bytes(name).decode(): place for place, name in enumerate(arrays["names"])}
 
     @classmethod
@@ -49,6 +51,8 @@ class Stages:
         """Create the rows of a new run's processes. Raise LineError if there is not enough memory for them."""
         layout: dict[str, tuple[DTypeLike, tuple[int, ...]]] = {
             "run": (np.uint8, (RUN_BYTES,)),
+            "hold": (np.int64, (1,)),
+            "why": (f"S{DETAIL_BYTES}", (1,)),
             "names": (f"S{NAME_BYTES}", (len(names),)),
             "rows": (_ROW, (len(names),)),
         }
@@ -61,7 +65,7 @@ class Stages:
     def open(cls, path: Path) -> Stages:
         """Open rows that `create` made. Raise LineError if the file is missing or of another version."""
         arrays = SharedArrays.open(path)
-        if "rows" not in set(arrays) or arrays["rows"].dtype != _ROW:
+        if not {"rows", "hold"} <= set(arrays) or arrays["rows"].dtype != _ROW:
             raise LineError(f"{path}: the processes of another version of the line")
         return cls(arrays)
 
@@ -69,6 +73,18 @@ class Stages:
     def run(self) -> bytes:
         """The random number of this run, RUN_BYTES long. Stages refuse messages that carry another number."""
         return self._run.tobytes()
+
+    @property
+    def hold(self) -> str:
+        """Why the line is held. Then each verdict is `unknown`. Empty if it is not. The supervisor sets it."""
+        return bytes(self._why[0]).decode(errors="replace") or "held" if self._hold[0] else ""
+
+    @hold.setter
+    def hold(self, why: str) -> None:
+        if why:
+            self._why[0] = fitted(why, DETAIL_BYTES).encode()
+            fence()
+        self._hold[0] = bool(why)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)

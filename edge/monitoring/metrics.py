@@ -19,7 +19,7 @@ from .gpu import LOST, THROTTLE_REASONS, GpuState
 
 #: Bytes of the reason in the label of a metric, at most; the whole reason is in the metric of left-out engines.
 REASON_BYTES = 120
-STATES = ("idle", "judging", "blind")
+STATES = ("idle", "judging", "blind", "held")
 VERDICTS = (
     ("pass", "clean"),
     ("reject", "defect"),
@@ -83,6 +83,7 @@ class Metrics:
             gauge("last_judged_timestamp_seconds", "When a part was last judged; 0 before the first.")
         )
         self._state = each(gauge("state", "1 for the state that the line is in, else 0.", "state"), STATES)
+        self._held = one(gauge("held", "1 while the line is held and rejects every part, else 0."))
         self._up = each(gauge("stage_up", "1 while the stage runs, else 0.", "stage"), processes)
         self._restarts = each(counter("stage_restarts_total", "Restarts of a stage.", "stage"), processes)
         receivers = (*processes, "control")
@@ -158,6 +159,10 @@ class Metrics:
             # Python 3.10 cannot parse the Z.
             judged_at = heartbeat.judged_at.replace("Z", "+00:00")
             self._judged.set(datetime.fromisoformat(judged_at).timestamp())
+
+    def held(self, held: bool) -> None:
+        """Set whether the line is held."""
+        self._held.set(held)
 
     def free_slots(self, count: int) -> None:
         """Set the number of free slots."""

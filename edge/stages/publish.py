@@ -17,7 +17,7 @@ from .leftovers import Leftovers
 from .liveness import TICK_MS, Liveness
 from .state import State
 from .subscribers import CHECK_NS, Subscribers
-from .verdict import Finding, Identity, Reply, finding_of, late, record_of
+from .verdict import Finding, Identity, Reply, finding_of, held, late, record_of
 
 #: A source that failed and was opened again counts as recovered after this time without another failure.
 RECOVERY_NS = 5_000_000_000
@@ -80,6 +80,8 @@ class Publisher:
             finding = late(
                 part, f"no answer about part {part.part_id} came {guard_ms:g} ms before its deadline"
             )
+        if why := self._state.hold():
+            finding = held(finding, why)
         self._number += 1
         record = record_of(finding, self._rules, self._identity, clock(), self._number)
         # The deadline may have passed while the verdict was made.

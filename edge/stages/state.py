@@ -1,9 +1,9 @@
-"""Decides whether a line is idle, judging or blind, and why, from its verdicts and the state of capture."""
+"""Decides if a line is idle, judging, blind or held, and why, from its verdicts and the state of capture."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from numpy.typing import NDArray
@@ -25,12 +25,21 @@ class State:
     capture has failed, the line is blind until this camera sees a part, or until capture has run for that
     time without another failure. It is long enough for a camera that delivers nothing to fail again. `run` is
     the number of the run.
+
+    `hold` returns why the line is held, and an empty text if it is not. A held line is blind as well if capture
+    fails, and then says that it is blind.
     """
 
     def __init__(
-        self, captures: Mapping[str, NDArray[Any]], recovery_ns: Mapping[str, int], run: bytes = b""
+        self,
+        captures: Mapping[str, NDArray[Any]],
+        recovery_ns: Mapping[str, int],
+        run: bytes = b"",
+        hold: Callable[[], str] = str,
     ) -> None:
         self._captures, self._recovery_ns, self._run = captures, recovery_ns, run.hex()
+        #: Returns why the line is held; empty if it is not.
+        self.hold = hold
         self._last: Part | None = None
         self._number = 0
         # When each camera saw a part last.
@@ -52,14 +61,22 @@ class State:
         if reason not in UNKNOWN_REASONS:
             self._judged, self._judged_ns, self._unknowns = part, published_ns, 0
             return
+        if reason == "hold":
+            # Such a part says nothing about whether parts can be judged.
+            self._unknowns = 0
+            return
         self._unknowns += 1
         if self._unknowns == 1:
             self._unknown_since_ns = part.captured_ns
 
     def at(self, now_ns: int) -> tuple[StateKind, str]:
-        """Return the state at `now_ns`, and why the line is blind. The reason is empty in the other states."""
+        """Return the state at `now_ns`, and why the line is blind or held. Otherwise the reason is empty."""
         faults = (self._capture_fault(camera, now_ns) for camera in self._captures)
-        if reason := next(filter(None, faults), "") or self._judging_fault():
+        if reason := next(filter(None, faults), ""):
+            return "blind", reason
+        if why := self.hold():
+            return "held", why
+        if reason := self._judging_fault():
             return "blind", reason
         if self._last is not None and now_ns - self._last.captured_ns < IDLE_NS:
             return "judging", ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeGuard, Union
 
 import msgspec
@@ -93,6 +93,17 @@ def late(part: Part, detail: str) -> Finding:
     return Finding(reply=unknown, result=unknown)
 
 
+def held(finding: Finding, why: str) -> Finding:
+    """Return the finding about a part of a line that is held: it is `unknown`, whatever the judges said.
+
+    What each judge said stays in the finding, and in the verdict's `judges`.
+    """
+    found = finding.result
+    said = f"score {found.score:g}" if isinstance(found, Judgement) else found.detail
+    detail = f"the line is held: {why}; the judges said {found.reason}, {said}"
+    return replace(finding, result=_unknown(finding.reply, "hold", detail))
+
+
 def record_of(finding: Finding, rules: Rules, identity: Identity, now_ns: int, number: int) -> Record:
     """Return a part's verdict, to be sent at `now_ns` as the verdict with this `number` of the run.
 
@@ -169,7 +180,7 @@ def _is_accepted(verdict: Verdict, finding: Finding, identity: Identity) -> bool
 
 def _too_late(reply: Reply, result: Judgement | Unknown, now_ns: int) -> Unknown:
     """Return the result `late` for a part. Its detail quotes the result that came after the deadline."""
-    if isinstance(result, Unknown) and result.reason == "late":
+    if isinstance(result, Unknown) and result.reason in ("late", "hold"):
         return result
     late_ms = (now_ns - reply.part.deadline_ns) / 1e6
     told = f"score {result.score:g}" if isinstance(result, Judgement) else result.detail

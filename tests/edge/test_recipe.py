@@ -127,6 +127,7 @@ WRONG = {
     ),
     "an unknown key two deep": ("[preprocess.register]\nmax_shift = 3", "did you mean 'max_shift_px'?"),
     "an unknown reason": ('[rule.unknown]\ntired = "accept"', "[rule.unknown] tired: is no reason"),
+    "a hold that passes": ('[rule.unknown]\nhold = "accept"', "[rule.unknown] hold: a line is held so that"),
     "a reason that is none for unknown": (
         '[rule.unknown]\ndefect = "accept"',
         "[rule.unknown] defect: is no reason",

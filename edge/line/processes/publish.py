@@ -37,6 +37,7 @@ def run(run: Run) -> None:
         {one.name: run.stages[process_of("capture", one.name, recipe)] for one in recipe.cameras},
         {one.name: _recovery_ns(one.source) for one in recipe.cameras},
         run.stages.run,
+        lambda: run.stages.hold,
     )
     identity = _identity(plan, run.stages)
     publisher = Publisher(run.rings[first], ledger, rules[first], identity, plan.guard_ns, state)

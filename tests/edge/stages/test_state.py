@@ -20,7 +20,8 @@ class Eye:
 
     def __init__(self, folder: Path) -> None:
         self.row = Stages.create(folder / "stages", ["capture"])["capture"]
-        self.state = State({"camera": self.row}, {"camera": RECOVERY_S * SECOND})
+        self.hold = ""
+        self.state = State({"camera": self.row}, {"camera": RECOVERY_S * SECOND}, hold=lambda: self.hold)
 
     def ready(self, at: float) -> None:
         self.row["ready"], self.row["ready_ns"] = 1, at * SECOND
@@ -34,11 +35,12 @@ class Eye:
 
     def part(self, at: float, judged: bool = True) -> None:
         captured_ns = round(at * SECOND)
-        self.state.note(part_of(0, captured_ns=captured_ns), "clean" if judged else "dark", captured_ns, 1)
+        reason = "hold" if self.hold else "clean" if judged else "dark"
+        self.state.note(part_of(0, captured_ns=captured_ns), reason, captured_ns, 1)
 
     def at(self, at: float) -> str:
         kind, reason = self.state.at(round(at * SECOND))
-        assert bool(reason) == (kind == "blind")
+        assert bool(reason) == (kind in ("blind", "held"))
         return f"{kind}: {reason}" if reason else kind
 
 
@@ -119,3 +121,23 @@ def test_a_line_is_blind_from_the_third_unknown_part_on(
         eye.part(at, judged=False)
     eye.beats(times[-1])
     assert eye.at(times[-1]).startswith("blind") == blind
+
+
+def test_a_line_that_is_held_says_so_and_why(eye: Eye) -> None:
+    """However many parts it rejects meanwhile; and it is not blind for them when it is released."""
+    eye.ready(0)
+    eye.hold = "cleaning"
+    for at in range(1, 9):
+        eye.beats(at)
+        eye.part(at)
+        assert eye.at(at) == "held: cleaning"
+    eye.hold = ""
+    assert eye.at(8) == "judging"
+
+
+def test_a_held_line_whose_camera_fails_is_blind(eye: Eye) -> None:
+    """A part may pass unseen then, which is worse than a line that rejects all."""
+    eye.ready(0)
+    eye.hold = "cleaning"
+    eye.fails(5)
+    assert eye.at(6).startswith("blind: capture failed")
