@@ -10,6 +10,7 @@ from ..errors import LineError
 from ..judges.judge import Judge, areas_of, by_camera
 from ..monitoring.exposition import listening
 from ..recipe import Recipe
+from ..recorder.shelf import check_folder
 from ..stages.sockets import Sockets
 from .endpoint import claim
 from .epoch import check_epoch
@@ -32,6 +33,8 @@ def preflight(recipe: Recipe, judges: Sequence[Judge], state: Path) -> bool:
         if recipe.metrics.port:
             listening(recipe.metrics.host, recipe.metrics.port).close()
     check_epoch(state, recipe.line)
+    if recipe.recorder:
+        check_folder(Path(recipe.recorder.folder))
     _check_memory(recipe, judges)
     return True
 

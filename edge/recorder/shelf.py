@@ -21,6 +21,17 @@ UNFINISHED = ".part"
 CHECK_NS = 600_000_000_000
 
 
+def check_folder(folder: Path) -> None:
+    """Raise LineError if this user could not make the recorder's folder or write to it. Changes nothing."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise _unusable(folder, f"{there} is no folder that this user may write to")
+
+
+def _unusable(folder: Path, why: str) -> LineError:
+    return LineError(f"recorder.folder: {folder}: cannot be used: {why}: name another one")
+
+
 class Shelf:
     """A folder of files that are deleted when they are too old or too large together.
 
@@ -50,10 +61,7 @@ class Shelf:
                 elif path.is_file():
                     self._note(path)
         except OSError as error:
-            raise LineError(
-                f"recorder.folder: {self._folder}: cannot be used: {error.strerror}: name a folder that this "
-                "user may write to"
-            ) from error
+            raise _unusable(self._folder, error.strerror or str(error)) from error
 
     def _note(self, path: Path) -> None:
         found = path.stat()

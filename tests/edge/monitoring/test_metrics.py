@@ -13,11 +13,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from told import BUSY, RUNNING, Line
 
 from edge.errors import LineError
+from edge.memory.recorded import NAMES, NOT_WRITTEN
 from edge.messages import Heartbeat, Reason, VerdictKind
 from edge.monitoring.exposition import serve_metrics
 from edge.monitoring.metrics import STAGES, STATES, VERDICTS
 
 MS = 1_000_000
+RECORDED = dict.fromkeys(NAMES, 0)
 
 
 @pytest.fixture
@@ -67,6 +69,24 @@ def test_frames_that_were_passed_over_are_counted(line):
     line.metrics.observe(VERDICT)
     line.metrics.observe(msgspec.structs.replace(VERDICT, skipped=3))
     assert line["frames_skipped_total"] == 3
+
+
+def test_what_the_recorder_keeps_and_loses_is_counted(line):
+    """Pictures that could not be written are told by the reason, and a disk without room at once."""
+    assert (line["recorder_files_total kind=pictures"], line["recorder_full"]) == (0, 0)
+    for so_far in (RECORDED | {"pictures": 3}, RECORDED | {"pictures": 5, "full": 2, "is_full": 1}):
+        line.metrics.recorder(so_far)
+    assert line["recorder_files_total kind=pictures"] == 5
+    assert line["recorder_files_total kind=boxes"] == 0
+    assert {why: line[f"recorder_lost_total why={why}"] for why in NOT_WRITTEN} == {
+        "overwritten": 0,
+        "busy": 0,
+        "full": 2,
+        "rate": 0,
+    }
+    assert line["recorder_full"] == 1
+    line.metrics.recorder(RECORDED | {"pictures": 5, "full": 2})
+    assert line["recorder_full"] == 0
 
 
 def test_times_are_told_in_seconds(line):

@@ -9,7 +9,7 @@ import pytest
 
 from edge.errors import LineError
 from edge.recorder.retention import Limits
-from edge.recorder.shelf import Shelf
+from edge.recorder.shelf import Shelf, check_folder
 
 DAY_NS = 86_400_000_000_000
 LIMITS = Limits(nbytes=1000, age_ns=30 * DAY_NS, sample_age_ns=7 * DAY_NS)
@@ -104,3 +104,12 @@ def test_a_folder_that_cannot_be_used_is_an_error_at_the_start(tmp_path: Path) -
     (tmp_path / "file").write_text("")
     with pytest.raises(LineError, match=r"recorder\.folder"):
         opened(tmp_path / "file" / "kept")
+
+
+def test_the_check_before_the_start_finds_the_same(tmp_path: Path) -> None:
+    """`edge check` names a folder that cannot be used, and makes none that can."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LineError, match=r"recorder\.folder"):
+        check_folder(tmp_path / "file" / "kept" / "line")
+    check_folder(tmp_path / "a" / "b")
+    assert not (tmp_path / "a").exists()
