@@ -23,8 +23,9 @@ REQUEST_BYTES = 65_536
 ERROR_BYTES = 1000
 #: Most requests to answer before the supervisor checks the stages again.
 MOST_AT_ONCE = 20
-#: Number of requests and answers that are kept for one client. Further answers to it are lost.
-MOST_WAITING = 10
+#: Number of requests and answers that are kept for one client. Further answers to it are lost. With 10, libzmq
+#: took the queue of a client that waits for each answer for full, and lost 1 answer in 100.
+MOST_WAITING = 100
 #: A connection that has not shown within this time that it is a client is closed.
 HANDSHAKE_MS = 2000
 
