@@ -34,7 +34,7 @@ def line(
     )
     recipe = write_recipe(folder, tiny_bundle, source, EXACTLY + "[timing]\ndeadline_ms = 500\n")
     with Watched(
-        recipe, lambda key, ref: camera.number_of({epoch for epoch, _ in found.captured}, key, ref)
+        recipe, lambda key, ref: camera.number_of({epoch for epoch, _ in list(found.captured)}, key, ref)
     ) as found:
         yield found
 
@@ -76,7 +76,7 @@ def test_each_frame_that_came_is_a_part(accounted: Watched, camera: FaultyCamera
     """Their numbers have no gap, on each connection."""
     accounted.account()
     numbers: dict[int, list[int]] = {}
-    for (epoch, _), found in sorted(accounted.captured.items()):
+    for (epoch, _), found in sorted(dict(accounted.captured).items()):
         numbers.setdefault(epoch, []).append(int(found.source_ref.removeprefix("frame ")))
     assert all(found == list(range(1, len(found) + 1)) for found in numbers.values())
     sent = [len(found) for found in camera.sent if found][:-1]  # on those that have ended
