@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from account import Captured, Heard, account
+from account import Captured, Heard, account, gaps
 from numbered import number_named
 
 PICTURES = {1: "000-004.a.png", 2: "001-140.a.png", 3: "002-008-cut.a.png"}
@@ -19,6 +19,8 @@ def verdict(sequence: int, /, **fields: Any) -> Heard:
     """A right verdict on one of the three parts, with other fields where the test says so."""
     kind = {1: "pass", 2: "reject", 3: "unknown"}[sequence]
     body = {
+        "run": "0a",
+        "number": sequence,
         "epoch": 9,
         "sequence": sequence,
         "verdict": kind,
@@ -45,6 +47,19 @@ def test_right_verdicts_and_their_repetitions_are_no_fault() -> None:
     assert faults([*ALL, verdict(2, resent=True), verdict(3, resent=True)]) == {}
     late = account(CAPTURED, [*ALL[:2], verdict(3, published_ns=3000)], lambda _, name: number_named(name))
     assert (late.captured, late.received, late.late, late.faults) == (3, 3, 1, {})
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [([1, 2, 3], 0), ([3, 1, 2, 2], 1), ([1, 3], 1), ([2, 5], 3), ([1, 2, 3, 5], 1)],
+    ids=["none", "one number twice", "one missing", "the first missing too", "the last but one"],
+)
+def test_numbers_that_never_came_are_found(numbers: list[int], expected: int) -> None:
+    """Each run counts for itself, and what is sent again has the number that it had."""
+    heard = [verdict(1, sequence=place, number=number) for place, number in enumerate(numbers)]
+    again = [verdict(1, sequence=place, number=number, resent=True) for place, number in enumerate(numbers)]
+    other = [verdict(1, sequence=number, number=number, run="0b") for number in (1, 2)]
+    assert gaps([*heard, *again, *other]) == expected
 
 
 @pytest.mark.parametrize(

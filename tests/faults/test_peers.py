@@ -18,7 +18,9 @@ from lines import write_recipe
 from numbered import EXACTLY, number_named, write_parts
 from watched import Watched
 
-from edge.memory.ledger import STAGES
+from edge.line.run_folder import ledgers_in
+from edge.memory.ledger import Ledger
+from edge.memory.stages import STAGES
 
 SEED = 5
 MESSAGES = 4000
@@ -66,10 +68,12 @@ def undisturbed(accounted: Watched) -> Iterator[Watched]:
 @pytest.mark.parametrize("stage", INBOXES)
 def test_messages_that_no_stage_sent_are_dropped_and_counted(undisturbed: Watched, stage: str) -> None:
     """Noise, torn and changed messages, those of another run or on another part: none is acted upon."""
-    run = undisturbed.folder / (undisturbed.folder / "run").read_text()
-    ledger, before = undisturbed.ledger, undisturbed.dropped(stage)
+    run, before = undisturbed.run_folder, undisturbed.dropped(stage)
+    (ledger,) = map(Ledger.open, ledgers_in(run))
     part = ledger.part(ledger.captured - 1)
-    send_to_inbox(run / f"{stage}.ipc", random.Random(f"{SEED} {stage}"), part, ledger.run, MESSAGES)
+    send_to_inbox(
+        run / f"{stage}.ipc", random.Random(f"{SEED} {stage}"), part, undisturbed.stages.run, MESSAGES
+    )
     undisturbed.until(lambda: undisturbed.dropped(stage) >= before + MESSAGES, f"{stage} has dropped them")
     assert undisturbed.dropped(stage) == before + MESSAGES
 

@@ -14,7 +14,7 @@ import pytest
 from account import Heard
 from watched import Watched, kill
 
-from edge.memory.ledger import STAGES
+from edge.memory.stages import STAGES
 
 LIMITS = {"descriptors": resource.RLIMIT_NOFILE, "memory": resource.RLIMIT_AS}
 

@@ -54,12 +54,13 @@ class Account:
     conflicting: int  # parts with two verdicts that differ in more than `resent`
     misattributed: int  # parts with a verdict on another part's picture
     damaged_passed: int  # parts that passed though their picture was damaged, or though nobody judged them
+    gaps: int  # numbers of verdicts that never came, or that two parts have
     late: int  # parts whose verdict was first sent at the deadline or after it
 
     @property
     def faults(self) -> dict[str, int]:
         """What must never be, whatever breaks, with how often it was; empty if all is well."""
-        never = ("missing", "invented", "conflicting", "misattributed", "damaged_passed")
+        never = ("missing", "invented", "conflicting", "misattributed", "damaged_passed", "gaps")
         return {name: count for name, count in asdict(self).items() if name in never and count}
 
 
@@ -67,11 +68,12 @@ def account(
     captured: Mapping[PartId, Captured],
     heard: Sequence[Heard],
     number_of: Callable[[PartId, str], int | None],
+    missing_numbers: int = 0,
 ) -> Account:
     """Compare the parts in the ledgers with the verdicts heard.
 
     `number_of` tells from a part's id and `source_ref` the number that its picture shows; None if the picture
-    is damaged.
+    is damaged. `missing_numbers` is what `gaps` says of all verdicts, also of later parts.
     """
     verdicts: dict[PartId, list[Heard]] = {}
     for one in heard:
@@ -90,7 +92,19 @@ def account(
             any(_wrongly_passed(one, number_of(key, captured[key].source_ref)) for one in found)
             for key, found in known.items()
         ),
+        gaps=missing_numbers,
         late=sum(found[0].body["published_ns"] >= captured[key].deadline_ns for key, found in known.items()),
+    )
+
+
+def gaps(heard: Sequence[Heard]) -> int:
+    """How many numbers of a run's verdicts are missing up to the highest one, or are given to several parts."""
+    parts: dict[str, dict[int, set[PartId]]] = {}
+    for one in heard:
+        parts.setdefault(one.body["run"], {}).setdefault(one.body["number"], set()).add(one.id)
+    return sum(
+        len(set(range(1, max(found) + 1)) - found.keys()) + sum(len(ids) - 1 for ids in found.values())
+        for found in parts.values()
     )
 
 

@@ -18,13 +18,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import zmq
-from account import Account, Captured, Heard, PartId, account
+from account import Account, Captured, Heard, PartId, account, gaps
 from lines import line_name, until
 
 from edge.errors import LineError
 from edge.line.run_folder import SHARED_MEMORY, ledgers_in, stages_path
 from edge.memory.ledger import ROWS, Ledger
-from edge.memory.stages import STAGES, Stages
+from edge.memory.stages import Stages
 
 LOOK_S = 0.02
 
@@ -69,7 +69,8 @@ class Watched(threading.Thread):
         self.ear = Ear(endpoint or f"ipc://{recipe.parent}/verdicts.ipc")
         self._recipe, self._number_of = recipe, number_of
         self._environment = {**os.environ, "XDG_STATE_HOME": str(recipe.parent / "state"), **more}
-        self._ledgers: dict[str, tuple[Ledger, list[int]]] = {}  # by run, and how far each has been read
+        self._ledgers: dict[Path, Ledger] = {}  # of all cameras, in all runs
+        self._read: dict[Path, int] = {}  # how far each has been read
         self._looks = 0
         self._closing = threading.Event()
 
@@ -102,18 +103,18 @@ class Watched(threading.Thread):
 
     def _look(self) -> None:
         """Note the parts that have been captured since the last look."""
-        with suppress(OSError, LineError, IndexError):
-            run = (self.folder / "run").read_text()
-            if run not in self._ledgers:
-                self._ledgers[run] = Ledger.open(ledgers_in(self.folder / run)[0]), [0]
-        for ledger, read in self._ledgers.values():
-            while read[0] < (captured := ledger.captured):
-                assert captured - read[0] < ROWS, "the watcher was too slow"
-                part = ledger.part(read[0])
+        with suppress(OSError, LineError):
+            for path in ledgers_in(self.run_folder):
+                if path not in self._ledgers:
+                    self._ledgers[path] = Ledger.open(path)
+        for path, ledger in self._ledgers.items():
+            for entry in range(self._read.get(path, 0), ledger.captured):
+                assert ledger.captured - entry < ROWS, "the watcher was too slow"
+                part = ledger.part(entry)
                 self.captured[part.epoch, part.sequence] = Captured(
                     source_ref=part.source_ref, captured_ns=part.captured_ns, deadline_ns=part.deadline_ns
                 )
-                read[0] += 1
+                self._read[path] = entry + 1
         self._looks += 1
 
     def processes(self) -> dict[str, int]:
@@ -128,14 +129,14 @@ class Watched(threading.Thread):
         return found
 
     @property
-    def ledger(self) -> Ledger:
+    def run_folder(self) -> Path:
         """Of the run that goes on."""
-        return self._ledgers[(self.folder / "run").read_text()][0]
+        return self.folder / (self.folder / "run").read_text()
 
     @property
     def stages(self) -> Stages:
         """The rows of the processes of the run that goes on."""
-        return Stages.open(stages_path(self.folder / (self.folder / "run").read_text()))
+        return Stages.open(stages_path(self.run_folder))
 
     def dropped(self, stage: str) -> int:
         """How many messages a stage has refused."""
@@ -153,7 +154,7 @@ class Watched(threading.Thread):
         """Whether every stage is ready and a part that was captured just now has been judged."""
         judged = [one for one in self.ear.verdicts[-20:] if one.is_judged]
         recent_ns = time.monotonic_ns() - 500_000_000
-        return all(map(self.pid, STAGES)) and bool(judged) and judged[-1].body["captured_ns"] > recent_ns
+        return all(map(self.pid, self.stages)) and bool(judged) and judged[-1].body["captured_ns"] > recent_ns
 
     def await_well(self) -> None:
         self.until(self.is_well, "the line is well")
@@ -168,13 +169,18 @@ class Watched(threading.Thread):
     def account(self) -> Account:
         """The account of all parts captured until now, once each is heard of or nothing is to be expected."""
         known = dict(self.captured)
+
+        def is_complete() -> bool:
+            heard = list(self.ear.verdicts)
+            return known.keys() <= {one.id for one in heard} and not gaps(heard)
+
         with suppress(AssertionError):
-            until(lambda: known.keys() <= {one.id for one in self.ear.verdicts}, "all is heard", patience_s=15)
+            until(is_complete, "all is heard", patience_s=15)
         heard, looks = list(self.ear.verdicts), self._looks
         if self.is_alive():
             until(lambda: self._looks > looks + 1, "the ledger is read after these verdicts")
-        heard = [one for one in heard if one.id in known or one.id not in self.captured]
-        return account(known, heard, self._number_of)
+        of_known = [one for one in heard if one.id in known or one.id not in self.captured]
+        return account(known, of_known, self._number_of, gaps(heard))
 
     def stop(self) -> None:
         """Stop the line as a service manager would, and note what it captured last."""
