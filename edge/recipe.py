@@ -243,6 +243,7 @@ class EngineChoice(_Section, frozen=True, kw_only=True):
     lanes: Annotated[int, Meta(ge=1, le=8)] = 2
     threads: Annotated[int, Meta(ge=0, le=256)] = 0  # 0: as many as the machine has cores
     reference_mb: PositiveInt = 256  # memory for the features of masters
+    spare: bool | None = None  # whether a second process keeps its engines ready; default: on a CPU
 
 
 class Rule(_Section, frozen=True, kw_only=True):

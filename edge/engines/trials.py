@@ -33,10 +33,11 @@ class Trials:
 
     `path` is the file that remembers them; without a file nothing is remembered. If the block fails while
     engines are being tried, they are to blame: it raises EngineLost, as a new process can go on without them.
+    With `only_read` the file is not written: a failure beside an engine that works is not that engine's fault.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
-        self._path = path
+    def __init__(self, path: Path | None = None, *, only_read: bool = False) -> None:
+        self._path = None if only_read else path
         self._tried: Counter[str] = Counter()  # how many judges have it open
         try:
             self._failed = msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path else {}

@@ -7,6 +7,7 @@ the remaining cores. So no other work interrupts an inference, and no other work
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -43,3 +44,55 @@ def take_realtime_priority(priority: int) -> None:
     """
     with suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+
+
+def take_idle_priority() -> None:
+    """Let this process run only while no other wants the processor, if it may leave this state again.
+
+    Threads that it starts inherit this. Does nothing where the system does not let it return, which needs
+    LimitNICE=+0 (RLIMIT_NICE of 20).
+    """
+    if _can_return():
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def _can_return() -> bool:
+    """Return whether a thread may leave the idle priority. Tries it with a thread of its own."""
+    tried: list[bool] = []
+
+    def attempt() -> None:
+        try:
+            # On Linux this concerns the calling thread alone.
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+            tried.append(True)
+        except PermissionError:
+            tried.append(False)
+
+    thread = threading.Thread(target=attempt)
+    thread.start()
+    thread.join()
+    return tried[0]
+
+
+def end_idle_priority(pid: int) -> None:
+    """Give all threads of a process that `take_idle_priority` slowed down the ordinary priority again."""
+    # A thread that is still idle may start another one meanwhile.
+    while idle := [thread for thread in _threads(pid) if _is_idle(thread)]:
+        for thread in idle:
+            with suppress(ProcessLookupError):
+                os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+
+
+def _threads(pid: int) -> list[int]:
+    try:
+        return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+    except FileNotFoundError:
+        return []
+
+
+def _is_idle(thread: int) -> bool:
+    try:
+        return os.sched_getscheduler(thread) == os.SCHED_IDLE
+    except ProcessLookupError:
+        return False

@@ -17,6 +17,10 @@ TRIALS = "trials.json"
 VERDICTS = "verdicts"
 
 
+#: Name of the process that keeps engines ready, and takes the place of infer when that ends.
+SPARE = "infer.spare"
+
+
 def processes(recipe: Recipe) -> tuple[str, ...]:
     """Return the names of a line's processes, in the order in which a part passes them.
 

@@ -1,17 +1,25 @@
-"""Starts a process of a line, and first makes sure that this process ends when its supervisor ends.
+"""Imports what the processes of a line need, and then forks these processes when the supervisor asks for them.
 
-The supervisor runs it as `python -m edge.line.start FOLDER PROCESS SUPERVISOR`. Nobody runs it by hand.
+The supervisor runs this module as `python -m edge.line.start FOLDER SUPERVISOR`, with a socket as its stdin
+(forkserver.py). Nobody runs it by hand.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
+import socket
 import sys
+import time
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1  # prctl(2)
+#: What this process sends once it can fork.
+LOADED = b"loaded"
+#: Longest request: the name of a process.
+REQUEST_BYTES = 256
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # prctl(2)
 
 
 def tie(name: str, supervisor: int) -> None:
@@ -27,13 +35,68 @@ def tie(name: str, supervisor: int) -> None:
         sys.exit(f"edge: {name}: its supervisor, process {supervisor}, is gone")
 
 
-def main() -> int:
-    """Run the process that the command line names, and return its exit status."""
-    folder, name, supervisor = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    tie(name, supervisor)
-    from .processes import run_named
+def show_name(name: str) -> None:
+    """Show a name by which `ps -o pid,comm` tells this process from others with the same command line."""
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
 
-    return run_named(folder, name, supervisor)
+
+def serve(requests: socket.socket, supervisor: int) -> str:
+    """Fork a process for each name that comes. Return the name in the new process, "" in this one at the end.
+
+    The new process is a child of the supervisor, tied to it, and answers with its process id. If the system
+    cannot fork, the answer is the reason.
+    """
+    while name := requests.recv(REQUEST_BYTES).decode():
+        try:
+            between = os.fork()
+            if not between and _is_forked():
+                tie(name, supervisor)
+                show_name(name)
+                requests.send(str(os.getpid()).encode())
+                return name
+        except OSError as error:
+            requests.send(str(error).encode())
+        else:
+            os.waitpid(between, 0)
+    return ""
+
+
+def _is_forked() -> bool:
+    """Fork a process that is not the child of this one, which ends. Return True in the new process.
+
+    When this process has ended, the kernel makes the new one a child of the supervisor.
+    """
+    between = os.getpid()
+    try:
+        if os.fork():
+            os._exit(0)
+    except OSError:
+        # The supervisor gets no answer and starts another server.
+        os._exit(1)
+    while os.getppid() == between:
+        time.sleep(100e-6)
+    return True
+
+
+def main() -> int:
+    """Fork processes until the supervisor closes the socket. In such a process, run it; return its status."""
+    folder, supervisor = Path(sys.argv[1]), int(sys.argv[2])
+    tie("fork server", supervisor)
+    show_name("fork server")
+    # A spare process waits for this signal (`take_over` of child.py). It would end any other process.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    from .processes import load, run_named
+
+    load()
+    # Objects that no garbage collection touches stay in memory that all processes share.
+    gc.collect()
+    gc.freeze()
+    requests = socket.socket(fileno=os.dup(0))
+    os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+    requests.send(LOADED)
+    name = serve(requests, supervisor)
+    requests.close()
+    return run_named(folder, name, supervisor) if name else 0
 
 
 if __name__ == "__main__":

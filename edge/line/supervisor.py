@@ -32,15 +32,19 @@ from .child import TRY_AGAIN, Child
 from .control import SOCKET, Command, Control, NoKeys
 from .descriptors import raise_limit
 from .epoch import next_epoch
+from .forkserver import ForkServer
 from .hold import Hold
 from .listener import Listener
-from .plan import PLAN, RUNNING, VERDICTS, Plan, process_of, processes
+from .plan import PLAN, RUNNING, SPARE, VERDICTS, Plan, process_of, processes
 from .run_folder import RunFolder, ledger_path, ring_path, stages_path
+from .spare import Spare
 from .status import Status, stages_of, state_of
 
 log = logging.getLogger(__name__)
 
 TICK_MS = 20
+#: Capture starts when publish has been ready for this time. ZeroMQ connects again after 100 to 200 ms.
+CONNECT_NS = 300_000_000
 #: A stage that was told to stop is killed after this time.
 STOP_S = 5.0
 #: The line does not start if one of its stages is killed, or loses its GPU, more often than this meanwhile.
@@ -100,9 +104,15 @@ class Line:
                 f"ipc://{self._folder}/{VERDICTS}.ipc", most_waiting=100_000, reconnect_ms=10
             )
             self._listener = Listener(cleanup.enter_context(subscriber), self._metrics, self._hear)
+            self._forks = cleanup.enter_context(ForkServer(self._folder))
             names = processes(self._recipe)
-            self._children = {name: Child(self._folder, name, self._stages) for name in names}
-            for child in self._children.values():
+            self._children = {name: Child(self._folder, name, self._stages, self._forks) for name in names}
+            self._spare = Spare(
+                Child(self._folder, SPARE, self._stages, self._forks),
+                self._children["infer"],
+                self._recipe.engine,
+            )
+            for child in (*self._children.values(), self._spare.child):
                 cleanup.callback(child.kill)
             path = self._folder.parent / SOCKET
             self._control = cleanup.enter_context(Control(path, self.commands))
@@ -112,7 +122,7 @@ class Line:
 
     def _make_memory(self) -> None:
         """Make the rows of the processes, and a ledger and a ring for each camera."""
-        self._stages = Stages.create(stages_path(self._folder), processes(self._recipe))
+        self._stages = Stages.create(stages_path(self._folder), (*processes(self._recipe), SPARE))
         self._ledgers: dict[str, Ledger] = {}
         self._rings: dict[str, Ring] = {}
         for camera, judges in by_camera(self._judges).items():
@@ -166,14 +176,16 @@ class Line:
 
     def _tick(self) -> None:
         now_ns = time.monotonic_ns()
+        self._forks.tick()
         for name, child in self._children.items():
             if name in self._captures and (name in self._ended or child.exit_code == 0):
                 self._ended.add(name)
-            elif child.tick(now_ns):
+            elif child.tick(now_ns) and self._forks.is_loaded:
                 self._restart(name, child, now_ns)
             self._metrics.stage_up(name, child.ready)
             self._metrics.dropped(name, child.dropped)
         self._report_engine()
+        self._spare.tick(now_ns, self._forks.is_loaded)
         free = (ring.free(self._ledgers[camera].published) for camera, ring in self._rings.items())
         self._metrics.free_slots(min(free))
         if self._recorded:
@@ -188,7 +200,8 @@ class Line:
         try:
             if name in self._captures:
                 self._next_epoch(name)
-            child.restart()
+            if name != "infer" or not self._spare.take_over():
+                child.restart()
         except (OSError, LineError) as error:
             log.error("%s: cannot be started: %s", name, error)
             child.postpone(now_ns)
@@ -198,7 +211,7 @@ class Line:
     def _start(self) -> None:
         """Start all processes but capture together, then capture, so that who receives listens before."""
         self._start_together([name for name in self._children if name not in self._captures])
-        self._await_heartbeat()
+        self._await_subscribers()
         for name in self._captures:
             self._next_epoch(name)
         self._start_together(list(self._captures))
@@ -206,8 +219,12 @@ class Line:
 
     def _start_together(self, names: Sequence[str]) -> None:
         """Start processes, and wait until they are ready. Raise LineError if one of them cannot start."""
+        self._await_forks()
         for name in names:
-            self._children[name].start()
+            try:
+                self._children[name].start()
+            except (OSError, LineError) as error:
+                log.error("%s: cannot be started: %s", name, error)
         waiting = list(names)
         while waiting:
             for name in list(waiting):
@@ -222,9 +239,19 @@ class Line:
                     raise LineError(f"{name}: {child.error}{self._remedy(child)}")
                 # A process that was killed, for example for lack of memory, gets another try. So does infer if
                 # the GPU failed.
-                if child.tick(now_ns := time.monotonic_ns()):
+                if child.tick(now_ns := time.monotonic_ns()) and self._forks.is_loaded:
                     self._restart(name, child, now_ns)
+            self._forks.tick()
             self._control.answer()
+            self._listener.listen(TICK_MS)
+
+    def _await_forks(self) -> None:
+        """Wait until processes can be forked. Raise LineError if the fork server fails or is often killed."""
+        while not self._forks.is_loaded:
+            code = self._forks.exit_code
+            if code is not None and (code >= 0 or self._forks.restarts == MOST_KILLS):
+                raise LineError(f"the fork server ended with status {code}: see the log")
+            self._forks.tick()
             self._listener.listen(TICK_MS)
 
     def _remedy(self, child: Child) -> str:
@@ -245,6 +272,7 @@ class Line:
                 return
             self._reported_infer = infer.pid
             self._running = running
+            self._spare.set_running(running)
             self._metrics.engine(running, self._recipe_digest, digest_of(self._judges))
 
     def _status(self, keys: dict[str, Any]) -> dict[str, Any]:
@@ -268,13 +296,18 @@ class Line:
         found: dict[str, Any] = msgspec.to_builtins(status)
         return found
 
-    def _await_heartbeat(self) -> None:
-        """Wait for the first heartbeat of publish, so that the metrics count the first verdict too."""
+    def _await_subscribers(self) -> None:
+        """Wait for the first heartbeat of publish, so that the metrics count the first verdict too.
+
+        Then wait until subscribers that were there before the line have had the time to connect.
+        """
         end_ns = time.monotonic_ns() + round(STOP_S * 1e9) + self._recipe.publish.heartbeat_ms * 1_000_000
         while not self._listener.has_heard:
             self._listener.listen(TICK_MS)
             if time.monotonic_ns() > end_ns:
                 raise LineError("publish: no heartbeat came: is the ipc socket in /dev/shm blocked?")
+        while time.monotonic_ns() < int(self._stages["publish"]["ready_ns"][0]) + CONNECT_NS:
+            self._listener.listen(TICK_MS)
 
     def _next_epoch(self, capture: str) -> None:
         """Count up the epoch before a capture starts. Keep its epoch if no part has been captured in it."""
@@ -296,8 +329,8 @@ class Line:
         if not self.ended:
             log.error("%d parts are left without a verdict", self._waiting)
         self._listener.listen(TICK_MS)
-        rest = [name for name in reversed(self._children) if name not in self._captures]
-        for name in rest:
-            self._children[name].terminate()
-        for name in rest:
-            self._children[name].wait(STOP_S)
+        rest = [child for name, child in reversed(self._children.items()) if name not in self._captures]
+        for child in (*rest, self._spare.child):
+            child.terminate()
+        for child in (*rest, self._spare.child):
+            child.wait(STOP_S)

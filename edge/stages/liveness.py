@@ -6,6 +6,9 @@ import os
 import signal
 import time
 from types import FrameType
+from typing import Any
+
+from numpy.typing import NDArray
 
 from ..memory.stages import Stages
 
@@ -36,6 +39,12 @@ class Liveness:
 
     def __exit__(self, *error: object) -> None:
         self._row["ready"] = 0
+
+    def become(self, row: NDArray[Any]) -> None:
+        """Go on as the process of another row of `stages`, which is not ready yet."""
+        self._row["ready"] = 0
+        self._row = row
+        self._row["pid"] = os.getpid()
 
     def ready(self) -> None:
         """Show the supervisor that the stage takes parts from now on."""

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 LINGER_MS = 200
 #: Number of messages that are kept for a slow subscriber, about 10 MB.
 PUBLISH_HWM = 10_000
+#: How soon a stage connects again to one that was restarted; ZeroMQ's own 100 ms would delay the first parts.
+RECONNECT_MS = 5
 #: Limit for a message between stages. All of them are shorter.
 MESSAGE_BYTES = 65_536
 #: Number of subscriptions that libzmq reads at once from a subscriber. It reads them before it sends.
@@ -82,6 +84,7 @@ class Sockets:
         """
         socket = self._context.socket(zmq.PUSH)
         socket.set_hwm(ROWS)
+        socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
         socket.connect(f"ipc://{self._folder}/{stage}.ipc")
 
         def send(message: Message) -> None:

@@ -123,9 +123,8 @@ class Watched(threading.Thread):
         with suppress(OSError):
             children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
             for pid in children:
-                command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-                if len(command) > 5 and command[2] == b"edge.line.start":
-                    found[command[4].decode()] = int(pid)
+                if b"edge.line.start" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found[Path(f"/proc/{pid}/comm").read_text().strip()] = int(pid)
         return found
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pkgutil
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -52,6 +53,14 @@ class Run:
         """The ring of each camera, by the camera's name, in the order of the recipe."""
         cameras = self.plan.recipe.cameras
         return {one.name: Ring.open(ring_path(self.folder, one.name)) for one in cameras}
+
+
+def load() -> None:
+    """Import all that the processes of a line need, but the libraries of engines. Open and start nothing."""
+    for module in pkgutil.iter_modules(__path__):
+        import_module(f".{module.name}", __name__)
+    # FFmpeg, which open_source imports where a recipe asks for it.
+    import_module("edge.sources.video")
 
 
 def run_process(folder: Path, name: str, supervisor: int) -> None:

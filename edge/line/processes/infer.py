@@ -14,20 +14,32 @@ from ...stages.inbox import Inbox, are_finite
 from ...stages.infer import Infer
 from ...stages.loop import relay
 from ..cpu import engine_cores, leave_to_engine, take_realtime_priority
-from ..plan import RUNNING, TRIALS
+from ..plan import RUNNING, SPARE, TRIALS
 from . import PRIORITY, Run
 from .judges import looking_judges
+from .spare import await_take_over, step_back
 
 
 def run(run: Run) -> None:
-    """Open and check the judges' engines, and run them on the parts that come, until the stop signal comes."""
-    plan, threads = run.plan, run.plan.recipe.engine.threads
-    with Trials(run.folder / TRIALS) as trials, ExitStack() as opened:
+    """Open and check the judges' engines, and run them on the parts that come, until the stop signal comes.
+
+    A spare process waits, with its engines open and warm, until the supervisor tells it to take over.
+    """
+    plan, threads, is_spare = run.plan, run.plan.recipe.engine.threads, run.name == SPARE
+    if is_spare:
+        step_back()
+    with Trials(run.folder / TRIALS, only_read=is_spare) as trials, ExitStack() as opened:
         with engine_cores(threads):
             armed = opened.enter_context(
                 armed_cameras(plan.recipe.engine, looking_judges(plan), run.rings, trials)
             )
-        cameras = armed.cameras
+        cameras, step = armed.cameras, Infer(armed.cameras)
+        if is_spare:
+            step.warm()
+            if not await_take_over(run, armed.running):
+                return
+            # Its masters or bundles may have changed since it read them.
+            looking_judges(plan)
         take_realtime_priority(PRIORITY["infer"])
         leave_to_engine(threads)
         (run.folder / RUNNING).write_bytes(msgspec.json.encode(armed.running))
@@ -39,8 +51,8 @@ def run(run: Run) -> None:
             return len(message.inputs) == asked and are_finite(message.inputs)
 
         inbox = Inbox(run.sockets.inbox("infer"), run.ledgers, run.stages, "infer", fits)
-        step = Infer(cameras)
-        step.warm()
+        if not is_spare:
+            step.warm()
         trials.end()
         run.liveness.ready()
         to_publish = run.sockets.to("publish")

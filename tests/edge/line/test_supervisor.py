@@ -62,7 +62,7 @@ def test_every_board_gets_its_verdict(tmp_path: Path, tiny_bundle: Path, texture
 def test_a_stage_killed_in_mid_run_loses_no_part(
     tmp_path: Path, endless: Callable[..., Path], stage: str
 ) -> None:
-    """With a stage killed outright, parts are unknown for a while, none is lost, and judging goes on."""
+    """A stage killed outright may cost verdicts of parts in flight; no part is lost, and judging goes on."""
     with Subscriber(tmp_path) as subscriber, running(endless()) as line:
         until(judged(subscriber, 10), "parts are judged", line)
         killed = line.kill(stage)
@@ -73,7 +73,6 @@ def test_a_stage_killed_in_mid_run_loses_no_part(
         until(lambda: len(subscriber.verdicts) >= captured.captured, "the last verdict is heard")
     assert len(exactly_once(subscriber)) == captured.captured
     unknown = [verdict for _, verdict in subscriber.verdicts if verdict.verdict == "unknown"]
-    assert unknown
     assert {verdict.reason for verdict in unknown} <= {"late", "overrun"}
     assert all(topic.startswith("reject.") == (v.verdict != "pass") for topic, v in subscriber.verdicts)
 
