@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,8 @@ from .kept import Kept
 
 VERSION = 1
 HEAD, PARTS = "box.json", "parts.jsonl"
+#: What `zipfile` raises where a file is damaged. RuntimeError: it is encrypted, or of a later version of zip.
+_DAMAGED = (ValueError, EOFError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,7 +112,7 @@ class Box:
     def __enter__(self) -> Box:
         try:
             self._file = zipfile.ZipFile(self._path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except (OSError, *_DAMAGED) as error:
             raise RecordingError(f"{self._path}: cannot be opened as a black box: {error}") from error
         return self
 
@@ -148,5 +151,5 @@ class Box:
     def _read(self, name: str) -> bytes:
         try:
             return self._file.read(name)
-        except (KeyError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        except (KeyError, OSError, *_DAMAGED) as error:
             raise RecordingError(f"{self._path}: {name} cannot be read: {error}") from error
