@@ -311,6 +311,14 @@ class Recorder(_Section, frozen=True, kw_only=True):
     box: BlackBox = field(default_factory=BlackBox)
 
 
+class JournalChoice(_Section, frozen=True, kw_only=True):
+    """Where the journal of the line's verdicts is kept, and how long. A verdict takes about 2 kB."""
+
+    folder: str = ""  # default: the folder `journal` in the state folder
+    keep_days: Annotated[int, Meta(ge=0, le=36500)] = 0  # older verdicts are deleted; 0: none is
+    keep_mb: Annotated[int, Meta(ge=0)] = 10_000  # of a larger file, the oldest verdicts are deleted; 0: none
+
+
 class Recipe(_Section, frozen=True, kw_only=True):
     """What a line inspects: its models, its sources of frames, and all settings.
 
@@ -335,6 +343,7 @@ class Recipe(_Section, frozen=True, kw_only=True):
     publish: Publish = field(default_factory=Publish)
     metrics: MetricsPort = field(default_factory=MetricsPort)
     recorder: Recorder | None = None  # default: no pictures are kept
+    journal: JournalChoice | None = None  # default: no journal is kept
     alarms: AlarmLimits = field(default_factory=AlarmLimits)
 
     def key(self, judge: JudgeChoice, key: str) -> str:

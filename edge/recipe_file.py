@@ -225,6 +225,9 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
     recorder = recipe.recorder
     if recorder:
         recorder = msgspec.structs.replace(recorder, folder=absolute(recorder.folder))
+    journal = recipe.journal
+    if journal:
+        journal = msgspec.structs.replace(journal, folder=absolute(journal.folder))
     return msgspec.structs.replace(
         recipe,
         **paths_of(recipe),
@@ -232,4 +235,5 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
         camera=cameras,
         source=found(recipe.source),
         recorder=recorder,
+        journal=journal,
     )

@@ -43,8 +43,8 @@ class Journal:
         try:
             try:
                 self._open()
-            except JournalDamaged as error:
-                self.put_aside(str(error))
+            except JournalDamaged:
+                self.put_aside()
         except BaseException:
             self.close()
             raise
@@ -119,14 +119,14 @@ class Journal:
             db.execute("DELETE FROM journal WHERE id <= ?", (last,))
         return count == CHUNK
 
-    def put_aside(self, why: str) -> None:
-        """Rename the damaged file to `aside`, and begin a new one whose first row names it and says why.
+    def put_aside(self) -> None:
+        """Rename the damaged file to `aside`, and begin a new one whose first row names it.
 
         Raise JournalFull or JournalError if that cannot be done.
         """
         self._close()
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        self.aside = self.path.with_name(f"{self.line}.damaged-{stamp}-{time.time_ns() % 10**9:09d}.sqlite")
+        stamp = utc(time.time_ns()).replace(":", "")
+        self.aside = self.path.with_name(f"{self.line}.damaged-{stamp}.sqlite")
         try:
             # SQLite finds the log of a file by its name.
             for end in ("-wal", "-shm", ""):
@@ -135,15 +135,17 @@ class Journal:
         except OSError as error:
             raise JournalError(f"{self.path}: damaged, and cannot be renamed: {error.strerror}") from error
         self._open()
-        body = msgspec.json.encode({"line": self.line, "after": self.aside.name, "why": why})
-        self.event("begun", NO_RUN, body)
 
     def _open(self) -> None:
         self._db = open_to_write(self.path)
         recent = list(rows(self._db, self.path, "ORDER BY id DESC LIMIT ?", CHECKED))[::-1]
         # Whether the rows before were deleted is written further on, and is no question here.
-        if recent and (said := next(faults(recent, whole=False), None)):
+        if said := next(faults(recent, whole=False), None):
             raise JournalDamaged(f"{self.path}: {said}")
+        # The names sort by their times.
+        damaged = sorted(self.path.parent.glob(f"{self.line}.damaged-*.sqlite"))
+        if damaged and not recent:
+            self.event("begun", NO_RUN, msgspec.json.encode({"line": self.line, "after": damaged[-1].name}))
 
     def _close(self) -> None:
         if self._db is not None:
@@ -189,8 +191,6 @@ class Journal:
 
     @contextmanager
     def _errors(self) -> Iterator[sqlite3.Connection]:
-        if self._db is None:  # a new file could not be begun after the damaged one
-            self._open()
         assert self._db is not None
         try:
             yield self._db

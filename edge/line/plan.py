@@ -29,7 +29,8 @@ def processes(recipe: Recipe) -> tuple[str, ...]:
     """
     ends = [f".{camera.name}" for camera in recipe.camera] or [""]
     seeing = (f"{stage}{end}" for stage in ("capture", "preprocess") for end in ends)
-    following = ("recorder",) if recipe.recorder else ()
+    asked = {"journal": recipe.journal, "recorder": recipe.recorder}
+    following = [name for name, section in asked.items() if section]
     return (*seeing, "infer", "publish", *following)
 
 
@@ -50,6 +51,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     recipe_digest: str
     bundle_digest: str  # SHA-256 of the bundles of all judges
     pictures: dict[str, str] = {}  # path of each master and drawing -> SHA-256 of the file
+    state: str = ""  # folder for what outlasts the line
     left: tuple[str, ...] = ()  # folders of killed runs whose verdicts subscribers may have missed
 
     @property

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from ..errors import LineError
+from ..journal.condition import is_behind
 from ..memory.ledger import Ledger
 from ..memory.stages import Stages
 
@@ -63,12 +64,14 @@ def base_folder() -> Path:
 class RunFolder:
     """The folder of a new run in shared memory, which `with` makes. Only this user can read the folder.
 
-    `left` holds the folders of killed runs that have verdicts which a subscriber may have missed. At its end,
-    `with` removes the new folder and those in `left`, except folders that still have such verdicts.
+    `left` holds the folders of earlier runs with verdicts that a subscriber may have missed, or that could not
+    be written into the journal. At its end, `with` removes the new folder and those in `left`, except folders
+    that still have such verdicts.
     """
 
-    def __init__(self, line: str) -> None:
-        self._line = line
+    def __init__(self, line: str, *, journal: bool = False) -> None:
+        """`journal` says that the line has a journal, into which earlier runs' verdicts are written."""
+        self._line, self._journal = line, journal
         self._base = base_folder()
         self._folder = self._base / line
         self.path = self._folder / os.urandom(8).hex()
@@ -108,7 +111,7 @@ class RunFolder:
                 path.unlink()
                 continue
             _await_publish(path)
-            if is_left(path):
+            if self._is_needed(path):
                 left.append(path)
                 _forget_pictures(path)
             else:
@@ -120,10 +123,16 @@ class RunFolder:
             log.warning("%s: removed what a killed run had left", self._folder)
         return tuple(left[-MOST_LEFT:])
 
+    def _is_needed(self, path: Path) -> bool:
+        """Return whether verdicts of an earlier run may still have to be sent or written."""
+        return is_left(path) or (self._journal and is_behind(path))
+
     def __exit__(self, *error: object) -> None:
         # The line may have ended before a subscriber heard the verdicts of earlier runs.
-        kept = [path for path in self.left if is_left(path)]
-        if any(Ledger.open(path).waiting for path in ledgers_in(self.path)):
+        kept = [path for path in self.left if self._is_needed(path)]
+        if (self._journal and is_behind(self.path)) or any(
+            Ledger.open(path).waiting for path in ledgers_in(self.path)
+        ):
             kept.append(self.path)
             _forget_pictures(self.path)
         for path in {self.path, *self.left} - set(kept):

@@ -25,10 +25,11 @@ _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # prctl(2)
 def tie(name: str, supervisor: int) -> None:
     """Tell the kernel to kill this process when the process with the id `supervisor` ends.
 
-    The publish stage gets SIGTERM instead, so that it can still publish the verdicts of all captured parts.
+    Publish and journal get SIGTERM instead, so that they still publish and write the verdict of each captured
+    part.
     Exits if the supervisor has ended already.
     """
-    number = signal.SIGTERM if name == "publish" else signal.SIGKILL
+    number = signal.SIGTERM if name in ("publish", "journal") else signal.SIGKILL
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
     # The supervisor may have ended before the call.
     if os.getppid() != supervisor:

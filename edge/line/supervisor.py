@@ -18,6 +18,7 @@ from typing import Any, get_args
 import msgspec
 
 from ..errors import LineError
+from ..journal.condition import condition_in
 from ..judges.judge import Judge, areas_of, by_camera, digest_of, pictures_of, rules_of
 from ..judges.rules import write_rules
 from ..memory.ledger import Ledger
@@ -80,7 +81,7 @@ class Line:
     def __enter__(self) -> Line:
         raise_limit()
         with ExitStack() as cleanup:
-            self._run = cleanup.enter_context(RunFolder(self._recipe.line))
+            self._run = cleanup.enter_context(RunFolder(self._recipe.line, journal=bool(self._recipe.journal)))
             self._folder = self._run.path
             self._make_memory()
             self._hold = Hold(self._state, self._recipe.line, self._stages)
@@ -91,6 +92,7 @@ class Line:
                 recipe_digest=self._recipe_digest,
                 bundle_digest=digest,
                 pictures=pictures_of(self._judges),
+                state=str(self._state.absolute()),
                 left=tuple(map(str, self._run.left)),
             )
             (self._folder / PLAN).write_bytes(msgspec.json.encode(plan))
@@ -190,6 +192,8 @@ class Line:
         self._metrics.free_slots(min(free))
         if self._recorded:
             self._metrics.recorder(self._recorded.all())
+        if self._recipe.journal:
+            self._metrics.journal(condition_in(self._folder))
         self._control.answer()
         self._metrics.dropped("control", self._control.dropped)
         self._metrics.held(bool(self._stages.hold))
@@ -261,6 +265,11 @@ class Line:
             return ""
         return f": engine.kind {kind!r} demands the GPU: see `dmesg`, or set engine.kind to 'auto'"
 
+    @property
+    def _has_journal(self) -> bool:
+        """Whether the journal's process runs, if the recipe asks for a journal."""
+        return not self._recipe.journal or self._children["journal"].ready
+
     def _report_engine(self) -> None:
         """Tell the metrics which engine infer uses, once for each process of infer, because it can change."""
         infer = self._children["infer"]
@@ -324,7 +333,8 @@ class Line:
             self._children[name].wait(STOP_S)
             self._ended.add(name)
         end_ns = time.monotonic_ns() + round(self._recipe.timing.deadline_ms * 1e6 + STOP_S * 1e9)
-        while not self.ended and time.monotonic_ns() < end_ns:
+        # A journal that is being restarted has verdicts to write.
+        while not (self.ended and self._has_journal) and time.monotonic_ns() < end_ns:
             self._tick()
         if not self.ended:
             log.error("%d parts are left without a verdict", self._waiting)

@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
+from ..journal.condition import Condition
 from ..memory.recorded import FILES, NOT_WRITTEN
 from ..memory.stages import STAGES
 from ..messages import UNKNOWN_REASONS, Heartbeat, Running, Verdict
@@ -91,6 +92,13 @@ class Metrics:
             counter("messages_dropped_total", "Messages that were none or not of this run.", "stage"), receivers
         )
         self._dropped_so_far = dict.fromkeys(receivers, 0)
+        self._journal_failed = one(
+            gauge("journal_failed", "1 while the journal cannot be written or was damaged, else 0.")
+        )
+        self._journal_missing = one(
+            counter("journal_missing_total", "Verdicts that could not be written into the journal.")
+        )
+        self._missing_so_far = 0
         self._free = one(gauge("free_slots", "Slots that no part occupies, of the camera with the fewest."))
         self._free.set(slots)
         one(gauge("slots", "Slots for the pictures of parts, of each camera.")).set(slots)
@@ -163,6 +171,12 @@ class Metrics:
     def held(self, held: bool) -> None:
         """Set whether the line is held."""
         self._held.set(held)
+
+    def journal(self, condition: Condition) -> None:
+        """Set how the journal fares, as its process has told last."""
+        self._journal_failed.set(bool(condition.error or condition.aside))
+        self._journal_missing.inc(condition.missing - self._missing_so_far)
+        self._missing_so_far = condition.missing
 
     def free_slots(self, count: int) -> None:
         """Set the number of free slots."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import zmq
@@ -75,6 +75,15 @@ class Sockets:
                     f"publish.endpoints: cannot bind {endpoint}: {error.strerror}: "
                     "give the line an endpoint of its own"
                 ) from error
+        return found
+
+    def listener(self, endpoint: str, topics: Sequence[str]) -> zmq.Socket[bytes]:
+        """Return the SUB socket on which a process hears what the line publishes under some topics."""
+        found = self._context.socket(zmq.SUB)
+        found.maxmsgsize, found.reconnect_ivl = MESSAGE_BYTES, 10
+        for topic in topics:
+            found.subscribe(topic)
+        found.connect(endpoint)
         return found
 
     def to(self, stage: str) -> Callable[[Message], None]:

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from told import BUSY, RUNNING, Line
 
 from edge.errors import LineError
+from edge.journal.condition import Condition
 from edge.memory.recorded import NAMES, NOT_WRITTEN
 from edge.messages import Heartbeat, Reason, VerdictKind
 from edge.monitoring.exposition import serve_metrics
@@ -54,6 +55,18 @@ def test_every_reason_of_a_verdict_has_its_counter():
     reasons = [reason for _, reason in VERDICTS]
     assert kinds == set(VerdictKind.__args__)
     assert sorted(reasons) == sorted(Reason.__args__)
+
+
+def test_a_journal_that_fails_is_seen(line):
+    """While it cannot be written, and by each verdict that is missing afterwards, also after its restart."""
+    assert (line["journal_failed"], line["journal_missing_total"]) == (0, 0)
+    line.metrics.journal(Condition(error="the disk is full"))
+    assert (line["journal_failed"], line["journal_missing_total"]) == (1, 0)
+    line.metrics.journal(Condition(missing=7))
+    line.metrics.journal(Condition(missing=7))
+    assert (line["journal_failed"], line["journal_missing_total"]) == (0, 7)
+    line.metrics.journal(Condition(missing=9, aside="caps.damaged"))
+    assert (line["journal_failed"], line["journal_missing_total"]) == (1, 9)
 
 
 @pytest.mark.parametrize("reason", ["defect", "product"])
