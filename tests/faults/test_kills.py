@@ -8,11 +8,18 @@ import time
 import pytest
 from watched import Watched, kill, stopped
 
+from edge.line.plan import SPARE
 from edge.memory.stages import STAGES
 
 #: Of the random instants; the same seed kills at the same instants.
 SEED = 11
-PAIRS = [("capture", "publish"), ("preprocess", "infer"), ("infer", "publish"), ("capture", "infer")]
+PAIRS = [
+    ("capture", "publish"),
+    ("preprocess", "infer"),
+    ("infer", "publish"),
+    ("capture", "infer"),
+    ("infer", SPARE),
+]
 
 
 def wait_a_moment(rng: random.Random) -> None:
@@ -20,20 +27,21 @@ def wait_a_moment(rng: random.Random) -> None:
     time.sleep(rng.uniform(0, 0.12))
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [*STAGES, SPARE, "fork server"])
 def test_a_killed_stage_takes_no_verdict_with_it(accounted: Watched, stage: str) -> None:
-    """Each stage dies twice, the second time while the line recovers from the first."""
+    """Each dies twice, the second time while the line recovers; so do the spare and the fork server."""
     rng = random.Random(f"{SEED} {stage}")
     for _ in range(2):
         wait_a_moment(rng)
+        accounted.until(lambda: stage in accounted.processes(), f"{stage} is there")
         kill(accounted.processes()[stage])
-        accounted.until(lambda: accounted.pid(stage), f"{stage} is back")
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=" and ".join)
 def test_two_stages_killed_at_once_take_no_verdict_with_them(accounted: Watched, pair: tuple[str, str]) -> None:
     """Two die in the same instant."""
     wait_a_moment(random.Random(f"{SEED} {pair}"))
+    accounted.until(lambda: set(pair) <= accounted.processes().keys(), "both are there")
     there = accounted.processes()
     for stage in pair:
         kill(there[stage])

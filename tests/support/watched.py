@@ -27,6 +27,8 @@ from edge.memory.ledger import ROWS, Ledger
 from edge.memory.stages import Stages
 
 LOOK_S = 0.02
+#: The kernel cuts the name of a process to this length.
+COMM_BYTES = 15
 
 
 class Ear(threading.Thread):
@@ -118,13 +120,15 @@ class Watched(threading.Thread):
         self._looks += 1
 
     def processes(self) -> dict[str, int]:
-        """The living processes of the line by stage, and the supervisor's."""
+        """The living processes of the line by name, with `supervisor` and the `fork server` that starts them."""
         found = {"supervisor": self.process.pid}
-        with suppress(OSError):
+        with suppress(OSError, LineError):
             children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+            names = {name[:COMM_BYTES]: name for name in self.stages}
             for pid in children:
                 if b"edge.line.start" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    found[Path(f"/proc/{pid}/comm").read_text().strip()] = int(pid)
+                    comm = Path(f"/proc/{pid}/comm").read_text().strip()
+                    found[names.get(comm, comm)] = int(pid)
         return found
 
     @property
