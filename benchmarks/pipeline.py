@@ -33,6 +33,7 @@ from edge.demo import FOLDER as DEMO
 from edge.engines import open_engine
 from edge.engines.base import Sample
 from edge.judges.judge import read_judges
+from edge.line.plan import processes
 from edge.line.supervisor import Line
 from edge.messages import Heartbeat, Verdict
 from edge.monitoring.metrics import Metrics
@@ -85,7 +86,7 @@ def run_line(recipe: Recipe, state: Path, parts: int, at: Callable[[Line, int], 
             verdicts.append(message)
             at(line, heard)
 
-    metrics = Metrics(CollectorRegistry(), recipe.line, recipe.timing.slots)
+    metrics = Metrics(CollectorRegistry(), recipe.line, recipe.timing.slots, processes(recipe))
     with Line(recipe, "0" * 64, read_judges(recipe), state=state, metrics=metrics, hear=hear) as line:
         while heard < parts:
             line.tick()

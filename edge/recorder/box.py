@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -76,8 +76,14 @@ def _public(source: Source) -> Source:
     return msgspec.structs.replace(source, address=without_secrets(source.address))
 
 
-def write_box(path: Path, head: Head, parts: Sequence[Kept]) -> None:
-    """Write the file. Raise OSError if that fails."""
+class GivenUp(Exception):
+    """The file was not finished, because the recorder ends."""
+
+
+def write_box(
+    path: Path, head: Head, parts: Sequence[Kept], gives_up: Callable[[], bool] = lambda: False
+) -> None:
+    """Write the file. Raise OSError if that fails, and GivenUp as soon as `gives_up` returns true."""
     with zipfile.ZipFile(path, "w") as file:
         file.writestr(HEAD, msgspec.json.format(msgspec.json.encode(head)))
         rows = []
@@ -85,6 +91,8 @@ def write_box(path: Path, head: Head, parts: Sequence[Kept]) -> None:
             seen = []
             for look in kept.looks:
                 name = None
+                if gives_up():
+                    raise GivenUp(path.name)
                 if look.frame is not None:
                     name = f"frames/{kept.number:06d}_{look.part.part_id}_{look.part.camera}.png"
                     file.writestr(name, png_of(look.frame))

@@ -85,10 +85,11 @@ class Shelf:
             unfinished.replace(path)
             self._note(path)
         except OSError as error:
-            with suppress(OSError):
-                unfinished.unlink(missing_ok=True)
             self._say(error.strerror or str(error))
             return False
+        finally:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
         self._recovered()
         return True
 

@@ -1,4 +1,4 @@
-"""Writes pictures and black boxes on a thread of its own, which runs when no other work needs the core."""
+"""Writes pictures and black boxes on a thread of its own, which gives way to the line's other work."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..memory.recorded import Recorded
 from ..pictures.png_text import with_text
 from ..recipe import Recorder
-from .box import Head, png_of, write_box
+from .box import GivenUp, Head, png_of, write_box
 from .choose import PASS_END, picture_name
 from .kept import Kept
 from .retention import Limits
@@ -24,8 +24,11 @@ from .shelf import Shelf, day_and_time
 
 #: The keyword of the text in a picture's file: the verdict's JSON.
 VERDICT = "verdict"
-#: A writer that ends keeps on writing for this time.
+#: A writer that ends keeps on writing for this time. Then it gives up what is left, after the frame in work.
 CLOSE_S = 3.0
+#: The thread's nice value. With SCHED_IDLE, it could be kept off a core while it holds Python's lock, and with
+#: it the thread that copies the frames.
+NICE = 10
 #: After this time without work, it looks for files that are too old, and whether a full disk has room again.
 IDLE_S = 0.5
 _DAY_NS, _MB = 86_400_000_000_000, 2**20
@@ -34,7 +37,8 @@ _DAY_NS, _MB = 86_400_000_000_000, 2**20
 class Writer:
     """Writes what is given to it, one after another. `with` starts it; its end writes what is left.
 
-    What waits takes at most as much memory as the black box. What does not fit is counted as `busy`.
+    Pictures that wait take at most as much memory as the black box, and one black box may wait. What does not
+    fit is counted as `busy`.
     """
 
     def __init__(self, choice: Recorder, line: str, counts: Recorded) -> None:
@@ -50,9 +54,11 @@ class Writer:
         self._boxes = Shelf(folder / "boxes", limits(choice.box.disk_mb), reserve)
         self._counts = counts
         self._most_bytes = choice.box.memory_mb * _MB
-        self._waiting: queue.SimpleQueue[tuple[int, Callable[[], None]]] = queue.SimpleQueue()
-        self._offered = self._done = 0  # bytes; each is counted by one thread
-        self._closing = threading.Event()
+        self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        # Bytes of pictures, and number of boxes. One thread counts what is given, the other what is written.
+        self._given, self._written = [0, 0], [0, 0]
+        self._closing, self._giving_up = threading.Event(), threading.Event()
+        self._error: BaseException | None = None
 
     def __enter__(self) -> Writer:
         for shelf in (self._pictures, self._boxes):
@@ -63,54 +69,72 @@ class Writer:
 
     def __exit__(self, *error: object) -> None:
         self._closing.set()
-        self._waiting.put((0, lambda: None))
+        self._work.put(lambda: None)
         self._thread.join(CLOSE_S)
+        # A process must not end while the thread is inside OpenCV, which would abort.
+        self._giving_up.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raise the error that ended the thread, if one did. A disk that cannot be written is none."""
+        if self._error:
+            raise self._error
 
     def picture(self, kept: Kept) -> None:
         """Write a picture of each frame of a part."""
         for look in kept.looks:
             if (frame := look.frame) is None:
                 continue
-            name = picture_name(kept.verdict, look.part.camera)
+            waiting = self._given[0] - self._written[0]
+            if waiting and waiting + frame.nbytes > self._most_bytes:
+                self._counts["busy"] += 1
+                continue
+            self._given[0] += frame.nbytes
+            self._work.put(partial(self._write_picture, kept, look.part.camera, frame))
 
-            def write(path: Path, kept: Kept = kept, frame: NDArray[np.uint8] = frame) -> None:
-                path.write_bytes(with_text(png_of(frame), VERDICT, kept.body))
+    def _write_picture(self, kept: Kept, camera: str, frame: NDArray[np.uint8]) -> None:
+        def write(path: Path) -> None:
+            path.write_bytes(with_text(png_of(frame), VERDICT, kept.body))
 
-            self._offer("pictures", self._pictures, name, frame.nbytes, write)
+        is_there = self._pictures.put(picture_name(kept.verdict, camera), frame.nbytes, write)
+        self._counts["pictures" if is_there else "full"] += 1
+        self._written[0] += frame.nbytes
 
     def box(self, head: Head, parts: Sequence[Kept], now_ns: int) -> None:
         """Write a black box. `now_ns` is the time of the wall clock."""
-        nbytes = sum(kept.nbytes for kept in parts)
-        name = f"{day_and_time(now_ns)}_{head.why}.zip"
-        self._offer("boxes", self._boxes, name, nbytes, lambda path: write_box(path, head, parts))
-
-    def _offer(self, kind: str, shelf: Shelf, name: str, nbytes: int, write: Callable[[Path], None]) -> None:
-        waiting = self._offered - self._done
-        if waiting and waiting + nbytes > self._most_bytes:
+        if self._given[1] - self._written[1] > 1:
             self._counts["busy"] += 1
             return
+        self._given[1] += 1
+        self._work.put(partial(self._write_box, head, parts, now_ns))
 
-        def work() -> None:
-            self._counts[kind if shelf.put(name, nbytes, write) else "full"] += 1
-
-        self._offered += nbytes
-        self._waiting.put((nbytes, work))
+    def _write_box(self, head: Head, parts: Sequence[Kept], now_ns: int) -> None:
+        name = f"{day_and_time(now_ns)}_{parts[-1].number:06d}_{head.why}.zip"
+        nbytes = sum(kept.nbytes for kept in parts)
+        is_there = self._boxes.put(
+            name, nbytes, lambda path: write_box(path, head, parts, self._giving_up.is_set)
+        )
+        self._counts["boxes" if is_there else "full"] += 1
+        self._written[1] += 1
 
     def _run(self) -> None:
-        # On Linux, 0 is the calling thread.
-        with suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-        while True:
+        try:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+            self._write_all()
+        except GivenUp:
+            return
+        except BaseException as error:
+            self._error = error
+
+    def _write_all(self) -> None:
+        while not self._giving_up.is_set():
             try:
-                nbytes, work = self._waiting.get(timeout=IDLE_S)
+                self._work.get(timeout=IDLE_S)()
             except queue.Empty:
                 for shelf in (self._pictures, self._boxes):
                     shelf.look_again()
-            else:
-                work()
-                self._done += nbytes
-                if self._closing.is_set() and self._waiting.empty():
-                    return
+            if self._closing.is_set() and self._work.empty():
+                return
             for shelf in (self._pictures, self._boxes):
                 shelf.tidy(time.time_ns())
             self._counts["is_full"] = int(self._pictures.is_full or self._boxes.is_full)

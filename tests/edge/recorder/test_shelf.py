@@ -108,7 +108,7 @@ def test_a_folder_that_cannot_be_used_is_an_error_at_the_start(tmp_path: Path) -
 
 def test_the_check_before_the_start_finds_the_same(tmp_path: Path) -> None:
     """`edge check` names a folder that cannot be used, and makes none that can."""
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").touch(0o755)
     with pytest.raises(LineError, match=r"recorder\.folder"):
         check_folder(tmp_path / "file" / "kept" / "line")
     check_folder(tmp_path / "a" / "b")

@@ -8,6 +8,7 @@ from pathlib import Path
 import boxes
 import numpy as np
 import pytest
+from lines import until
 
 from edge.memory.recorded import Recorded
 from edge.pictures import decode
@@ -44,7 +45,7 @@ def test_a_black_box_is_one_file(tmp_path: Path) -> None:
     counts = Recorded.create(tmp_path)
     with Writer(Recorder(folder=str(tmp_path), reserve_mb=0), "a", counts) as writer:
         writer.box(boxes.head(), [boxes.kept(1, FRAME)], 1_764_545_130_000_000_000)
-    with Box(tmp_path / "a/boxes/2025-11-30/232530_unknown-view.zip") as box:
+    with Box(tmp_path / "a/boxes/2025-11-30/232530_000001_unknown-view.zip") as box:
         (row,) = box.rows()
     assert row.number == 1
     assert counts["boxes"] == 1
@@ -84,3 +85,37 @@ def test_a_writer_that_is_behind_drops_pictures_and_counts_them(
         go_on.set()
     assert counts["busy"] == 5
     assert counts["pictures"] == 3
+
+
+def test_two_black_boxes_of_one_second_are_two_files(tmp_path: Path) -> None:
+    """No black box takes the place of an earlier one."""
+    with Writer(Recorder(folder=str(tmp_path), reserve_mb=0), "a", Recorded.create(tmp_path)) as writer:
+        for number in (1, 2):
+            writer.box(boxes.head(), [boxes.kept(number, FRAME)], 0)
+    assert len(list((tmp_path / "a/boxes").rglob("*.zip"))) == 2
+
+
+def test_a_writer_that_ends_gives_up_what_takes_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large black box does not hold up the end of the line, and leaves no half file."""
+    monkeypatch.setattr(module, "CLOSE_S", 0.0)
+    counts, large = Recorded.create(tmp_path), np.zeros((2000, 2000), np.uint8)
+    with Writer(Recorder(folder=str(tmp_path), reserve_mb=0), "a", counts) as writer:
+        writer.box(boxes.head(), [boxes.kept(number, large) for number in range(1, 400)], 0)
+    assert [path for path in (tmp_path / "a").rglob("*") if path.is_file()] == []
+    assert counts["boxes"] == 0
+
+
+def test_an_error_of_the_writer_ends_the_recorder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recorder that cannot write any more does not go on as if it could: it is started again."""
+
+    def fail(frame: np.ndarray) -> bytes:
+        raise MemoryError("no memory")
+
+    monkeypatch.setattr(module, "png_of", fail)
+    with Writer(Recorder(folder=str(tmp_path), reserve_mb=0), "a", Recorded.create(tmp_path)) as writer:
+        writer.check()
+        writer.picture(boxes.kept(1, FRAME, verdict="reject"))
+        with pytest.raises(MemoryError):
+            until(writer.check, "the error is told")
