@@ -2,10 +2,10 @@
 
 The line judges numbered pictures by a tiny network, so a verdict on another part's picture shows. First,
 `--kills` times at random moments, also during start-up: a process is killed or stopped for a while, or two at
-once, or the supervisor, or all; a dead supervisor is started again, as systemd would. Then each process is killed
-`--alone` times while all is well, to measure how soon the next part is judged. Last, `--messages` forged messages
-go to the inboxes, and `--connections` connections that say half a greeting are held open. Ends with one line of
-JSON. Needs `pip install '.[test]'`.
+once, or the supervisor, or all; a dead supervisor is started again, as systemd would. Then each process is
+killed `--alone` times while all is well, to measure how soon the next part is judged. Last, `--messages` forged
+messages go to the inboxes, and `--connections` connections that say half a greeting are held open. Ends with
+one line of JSON. Needs `pip install '.[test]'`.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def blind_s(watched: Watched, since_ns: int) -> float:
 
 
 def attack(watched: Watched, port: int, messages: int, connections: int, rng: random.Random) -> dict[str, int]:
-    """Send forged messages to the inboxes, then hold connections open; count what was dropped and acted upon."""
+    """Send forged messages, then hold connections open; count what was dropped and what was acted upon."""
     run, inboxes = watched.run_folder, STAGES[1:]
     (ledger,) = map(Ledger.open, ledgers_in(run))
     before = {stage: watched.dropped(stage) for stage in inboxes}

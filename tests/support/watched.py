@@ -120,7 +120,7 @@ class Watched(threading.Thread):
         self._looks += 1
 
     def processes(self) -> dict[str, int]:
-        """The living processes of the line by name, with `supervisor` and the `fork server` that starts them."""
+        """The living processes of the line by name, with `supervisor` and `fork server`, which forks them."""
         found = {"supervisor": self.process.pid}
         with suppress(OSError, LineError):
             children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
