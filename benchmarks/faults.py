@@ -44,6 +44,8 @@ from edge.memory.stages import STAGES
 
 FPS, DEADLINE_MS = 60, 200
 ALONE = (*STAGES, SPARE, "fork server")
+#: What is done at random, as often as it stands here.
+FAULTS = (*["kill"] * 6, *["stop"] * 3, *["pair"] * 2, "supervisor", "all")
 console = Console(stderr=True, markup=False, highlight=False)
 
 
@@ -65,7 +67,7 @@ def at_random(watched: Watched, kills: int, rng: random.Random) -> dict[str, int
     done: collections.Counter[str] = collections.Counter()
     everyone = (*ALONE, "supervisor")
     for count in range(1, kills + 1):
-        fault = rng.choice(("kill", "kill", "kill", "stop", "pair", "supervisor", "all"))
+        fault = rng.choice(FAULTS)
         time.sleep(rng.uniform(0, 1.5))
         there = watched.processes()
         targets = {
@@ -82,6 +84,8 @@ def at_random(watched: Watched, kills: int, rng: random.Random) -> dict[str, int
         else:
             for pid in pids:
                 kill(pid)
+            if fault in ("supervisor", "all") and rng.random() < 0.7:
+                watched.await_well()  # else most faults would hit a line that starts
         done[f"{fault} {targets[0]}" if fault in ("kill", "stop") else fault] += 1
         if count % 20 == 0:
             console.print(f"{count} faults, {len(watched.captured)} parts captured, {watched.starts} starts")

@@ -29,7 +29,7 @@ console = Console(stderr=True)
 def fuzz(name: str, seconds: int, seed: int, out: Path) -> dict[str, object]:
     """Fuzz one target for so long, in a process of its own. Return how many inputs it ran and what it found."""
     before = set(out.glob(f"{name}-*"))
-    with tempfile.TemporaryDirectory() as corpus:
+    with tempfile.TemporaryDirectory() as corpus, tempfile.TemporaryDirectory() as scratch:
         options = [
             f"-max_total_time={seconds}",
             f"-seed={seed}",
@@ -41,7 +41,8 @@ def fuzz(name: str, seconds: int, seed: int, out: Path) -> dict[str, object]:
             corpus,
         ]
         command = [sys.executable, __file__, "--one", name, *options]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        environment = {**os.environ, "TMPDIR": scratch}
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment)
     inputs = re.findall(r"number_of_executed_units: *(\d+)", done.stderr)
     covered = re.findall(r"cov: (\d+)", done.stderr)
     if done.returncode:

@@ -65,9 +65,8 @@ class Target:
 
 @cache
 def _scratch() -> Path:
-    """A folder in memory for the files that targets read, removed at the end."""
-    where = "/dev/shm" if Path("/dev/shm").is_dir() else None
-    folder = Path(tempfile.mkdtemp(prefix="linejudge-fuzz-", dir=where))
+    """A folder for the files that targets read, removed at the end."""
+    folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -89,6 +90,7 @@ class Watched(threading.Thread):
         self.process.wait()
         self.ear.closing.set()
         self.ear.join()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self) -> None:
         while not self._closing.wait(LOOK_S):
