@@ -10,7 +10,9 @@ import msgspec
 from ..messages import Verdict
 
 #: Reasons that came from the time or the state of the line, and not from the frame.
-NOT_OF_THE_FRAME = frozenset({"frame", "engine", "overrun", "overwritten", "missing", "stray", "hold", "gap"})
+NOT_OF_THE_FRAME = frozenset(
+    {"frame", "frozen", "engine", "overrun", "overwritten", "missing", "stray", "hold", "gap", "position"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +40,10 @@ def why_left_out(verdict: Verdict, has_frame: bool) -> str:
 def differences(then: Verdict, now: Verdict) -> dict[str, tuple[Any, Any]]:
     """Return the fields in which two verdicts differ, each with both values as JSON has them.
 
-    Numbers are equal only if all their bits are.
+    Numbers are equal only if all their bits are. `detail` is left out: it is for people, and may name folders.
     """
-    before, after = msgspec.to_builtins(then), msgspec.to_builtins(now)
+    before = msgspec.to_builtins(msgspec.structs.replace(then, detail=""))
+    after = msgspec.to_builtins(msgspec.structs.replace(now, detail=""))
     return {name: (before[name], after[name]) for name in before if before[name] != after[name]}
 
 

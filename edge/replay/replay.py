@@ -14,6 +14,7 @@ import msgspec
 
 from ..engines.trials import Trials
 from ..errors import EngineError, RecordingError
+from ..image.health import HealthMeter
 from ..judges.judge import Judge, areas_of, by_camera, digest_of, pictures_of, read_judges, rules_of
 from ..memory.ring import Ring
 from ..recipe import EngineChoice, EngineKind, Recipe
@@ -143,8 +144,14 @@ def _stages(head: Head, judges: Sequence[Judge], folder: Path) -> Iterator[tuple
                 if choice is choices[-1]:
                     raise
         preparers = {name: [judge.preparer() for judge in found] for name, found in cameras.items()}
+        meters = {name: _meter(found[0]) for name, found in cameras.items()}
         rules = {name: rules_of(found, found[0].recipe.fusion) for name, found in cameras.items()}
-        yield Stages(armed.cameras, preparers, rules), _engine_name(armed)
+        yield Stages(armed.cameras, preparers, meters, rules), _engine_name(armed)
+
+
+def _meter(judge: Judge) -> HealthMeter:
+    recipe = judge.recipe
+    return HealthMeter(recipe.preprocess.crop, recipe.source.bayer, is_live=False)
 
 
 def _as_then(head: Head, asked: EngineChoice) -> EngineChoice:

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ..image.health import HealthMeter
 from ..image.prepare import Preparer
 from ..judges.rules import Rules
 from ..memory.ring import as_image
@@ -27,12 +28,15 @@ class Stages:
         self,
         cameras: Mapping[str, Looks],
         preparers: Mapping[str, Sequence[Preparer]],
+        meters: Mapping[str, HealthMeter],
         rules: Mapping[str, Rules],
     ) -> None:
-        """All arguments are by the names of the cameras."""
+        """All arguments are by the names of the cameras. `meters` compare no picture with the one before."""
         self._cameras, self._rules = cameras, rules
         self._steps = {
-            name: PreprocessStep(looks.ring, preparers[name], partial(_warped_by_engine, looks))
+            name: PreprocessStep(
+                looks.ring, preparers[name], partial(_warped_by_engine, looks), meter=meters[name]
+            )
             for name, looks in cameras.items()
         }
         self._infer = Infer(cameras)
@@ -51,6 +55,10 @@ class Stages:
             as_image(area, looks.frame)[:] = frame
         message = Frame(part=here, shape=looks.frame, done_ns=done_ns_of(verdict))
         reply = self._reply(message)
+        if reply.health and verdict.image:
+            # How often the picture was repeated follows from the pictures before it, which are not at hand.
+            health = msgspec.structs.replace(reply.health, repeats=verdict.image.repeats)
+            reply = msgspec.structs.replace(reply, health=health)
         if isinstance(reply, Prediction) and "engine" in verdict.latency_us:
             reply = msgspec.structs.replace(reply, engine_ns=verdict.latency_us["engine"] * 1000)
         return finding_of(reply, looks.ring, self._rules[part.camera])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from lines import Subscriber, line_name, running, stop, until, write_recipe
@@ -19,7 +21,7 @@ from edge.errors import BundleError, RecordingError
 from edge.messages import Verdict
 from edge.pictures import decode
 from edge.pictures.png_text import text_in
-from edge.recorder.box import Box
+from edge.recorder.box import PARTS, Box, Row
 from edge.recorder.writer import VERDICT
 from edge.replay.replay import replay
 from edge.wire import verdict_from
@@ -28,7 +30,7 @@ BUNDLE = FOLDER / "bundle"
 #: Pictures of real boards, one of a design that has no master, one with defects; then good ones.
 MASTER, DEFECT = BUNDLE / "master/design-1.png", BUNDLE / "golden/design-1-open.png"
 SOURCE = 'kind = "folder"\nfiles = "frames/*.{view}.png"\nwidth = 640\nheight = 640\nfps = 5\n'
-KEPT = '[timing]\ndeadline_ms = 5000\n[recorder]\nfolder = "kept"\npasses = 1.0\nreserve_mb = 0\n'
+RECORDER = '[timing]\ndeadline_ms = 5000\n[recorder]\nfolder = "kept"\npasses = 1.0\nreserve_mb = 0\n'
 
 
 class Kept:
@@ -49,7 +51,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
         [(MASTER, "design-1"), (DEFECT, "design-1"), (MASTER, "design-9"), (MASTER, "design-1")]
     ):
         (folder / f"frames/{number}.{view}.png").write_bytes(path.read_bytes())
-    recipe = write_recipe(folder, None, SOURCE, KEPT)
+    recipe = write_recipe(folder, None, SOURCE, f"[preprocess]\ncrop = [8, 8, 624, 624]\n{RECORDER}")
     recipe.write_text(recipe.read_text().replace("[source]", f'bundle = "{BUNDLE}"\n[source]', 1))
     with Subscriber(folder) as subscriber, running(recipe) as line:
         status, said = line.wait()
@@ -95,23 +97,26 @@ def test_a_replay_gives_the_same_verdicts_bit_for_bit(kept: Kept) -> None:
     assert report.engine == report.engine_then
 
 
-def altered(kept: Kept, folder: Path) -> Path:
-    """A copy of the black box in which one pixel of the first frame is different."""
+def altered(kept: Kept, folder: Path, change: Callable[[str, bytes], bytes]) -> Path:
+    """A copy of the black box in which the content of some files is different."""
     path = folder / "altered.zip"
     with zipfile.ZipFile(kept.boxes[0]) as old, zipfile.ZipFile(path, "w") as new:
         for name in old.namelist():
-            data = old.read(name)
-            if name.startswith("frames/000001"):
-                picture = decode(data, name).copy()
-                picture[300, 300] ^= 0xFF
-                data = cv2.imencode(".png", picture)[1].tobytes()
-            new.writestr(name, data)
+            new.writestr(name, change(name, old.read(name)))
     return path
+
+
+def with_another_pixel(name: str, data: bytes) -> bytes:
+    if not name.startswith("frames/000001"):
+        return data
+    picture = decode(data, name).copy()
+    picture[300, 300] ^= 0xFF
+    return bytes(cv2.imencode(".png", picture)[1])
 
 
 def test_a_changed_pixel_is_found(kept: Kept, tmp_path: Path) -> None:
     """A frame that is not the one of then gives another result; the command says so and ends with status 1."""
-    path = altered(kept, tmp_path)
+    path = altered(kept, tmp_path, with_another_pixel)
     command = [sys.executable, "-m", "edge", "replay", str(path)]
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=100)
     assert done.returncode == 1, done.stderr
@@ -120,6 +125,36 @@ def test_a_changed_pixel_is_found(kept: Kept, tmp_path: Path) -> None:
     (found,) = report["differences"]
     assert found["part_id"] == kept.verdicts[0].part_id
     assert found["fields"]
+
+
+def test_a_part_that_cannot_be_compared_is_told(kept: Kept, tmp_path: Path) -> None:
+    """A part without a frame is no difference; a file in which nothing can be compared proves nothing."""
+
+    def without_frames(count: int) -> Callable[[str, bytes], bytes]:
+        def change(name: str, data: bytes) -> bytes:
+            if name != PARTS:
+                return data
+            rows = [msgspec.json.decode(line, type=Row) for line in data.splitlines()]
+            for place, row in enumerate(rows[:count]):
+                seen = tuple(msgspec.structs.replace(one, frame=None) for one in row.seen)
+                rows[place] = msgspec.structs.replace(row, seen=seen)
+            return b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
+
+        return change
+
+    report = replay(altered(kept, tmp_path, without_frames(3)))
+    assert (report.equal, report.different, report.left_out) == (1, [], {"no frame": 3})
+    with pytest.raises(RecordingError, match="none of 4 parts"):
+        replay(altered(kept, tmp_path, without_frames(4)))
+
+
+def test_a_bundle_that_was_moved_can_be_named(kept: Kept, tmp_path: Path) -> None:
+    """A black box can be replayed on another machine; the bundle's digest says that it is the same."""
+    shutil.copytree(BUNDLE, tmp_path / "moved")
+    report = replay(kept.boxes[0], bundles=[str(tmp_path / "moved")])
+    assert report.equal == 4
+    with pytest.raises(RecordingError, match="no judge is called 'other'"):
+        replay(kept.boxes[0], bundles=[f"other={tmp_path / 'moved'}"])
 
 
 def test_another_recipe_or_bundle_is_refused(kept: Kept, tmp_path: Path, tiny_bundle: Path) -> None:
@@ -138,7 +173,7 @@ def test_a_fault_has_a_black_box_and_a_recorder_that_dies_costs_no_verdict(
     tmp_path: Path, endless: Callable[..., Path]
 ) -> None:
     """A recorder that is killed comes back while parts are judged; a killed stage leaves a black box."""
-    with Subscriber(tmp_path) as subscriber, running(endless(KEPT)) as line:
+    with Subscriber(tmp_path) as subscriber, running(endless(RECORDER)) as line:
         until(lambda: len(subscriber.verdicts) > 20, "parts are judged", line)
         killed, seen = line.kill("recorder"), len(subscriber.verdicts)
         until(lambda: line.pid("recorder") != killed, "the recorder is back", line)
