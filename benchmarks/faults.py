@@ -168,8 +168,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--kills", type=int, default=100, help="number of random faults (default %(default)s)")
     parser.add_argument("--alone", type=int, default=10, help="kills of each process while all is well")
-    parser.add_argument("--messages", type=int, default=100_000, help="forged messages (default %(default)s)")
-    parser.add_argument("--connections", type=int, default=10_000, help="connections (default %(default)s)")
+    parser.add_argument(
+        "--messages", type=int, default=100_000, help="number of forged messages sent (default %(default)s)"
+    )
+    parser.add_argument(
+        "--connections", type=int, default=10_000, help="number of connections held open (default %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the random faults (default %(default)s)")
     given = parser.parse_args()
     rng, port = random.Random(given.seed), free_port()

@@ -75,8 +75,10 @@ def main() -> None:
     from fuzz_targets import TARGETS
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=int, default=60, help="for each target (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of the inputs (default %(default)s)")
+    parser.add_argument(
+        "--seconds", type=int, default=60, help="time for each target in seconds (default %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="seed of the random inputs (default %(default)s)")
     parser.add_argument("--target", choices=list(TARGETS), action="append", help="only this; may be repeated")
     parser.add_argument(
         "--out", type=Path, default=Path("fuzz-found"), help="folder for inputs that are faults"
