@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Literal, Union, get_args
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 #: Longest texts of a part, in bytes of UTF-8.
 VIEW_BYTES, SOURCE_REF_BYTES = 128, 512
@@ -43,6 +43,7 @@ UnknownReason = Literal[
     "overrun",  # no free slot when the part came, or frames came faster than they were taken
     "missing",  # triggered, but nobody looked, or not seen by a camera further down the belt
     "stray",  # seen by a camera on the belt where no part was expected
+    "position",  # the belt's encoder failed, so that nobody knows where the part is
     "hold",  # the line is held
     "overwritten",  # the part's slot was leased to a later part while the slot was still needed
     "late",  # no answer came in time before the deadline
@@ -186,6 +187,7 @@ class Region(Struct, frozen=True, kw_only=True, omit_defaults=True):
     score: float
     kind: str
     mask: Mask | None = None  # only if the recipe asks for masks, and if the verdict has room for it
+    camera: str = ""  # of a line with several cameras, the one whose frame this is
 
 
 class Judged(Struct, frozen=True, kw_only=True):
@@ -198,6 +200,19 @@ class Judged(Struct, frozen=True, kw_only=True):
     threshold: float  # smallest score that this judge rejects; with a fusion, p-values decide instead
     p_value: float | None  # share of good parts that score at least as high; None for an uncalibrated bundle
     bundle: str  # SHA-256 of its bundle's manifest
+
+
+class Look(Struct, frozen=True, kw_only=True):
+    """What one of several cameras saw of a part, or that it saw nothing of it."""
+
+    camera: str
+    entry: int | None  # number of the look in the camera's ledger; None if the camera saw nothing
+    view: str
+    source_ref: str  # the source's name for the picture
+    captured_ns: int | None
+    registration_px: float | None  # largest registration error of the camera's judges
+    reason: Reason  # of the camera's judges together, or why they could not judge; `missing` if it saw nothing
+    judges: list[Judged]  # in the recipe's order; empty if the look did not reach the judges
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -216,11 +231,11 @@ class Verdict(Struct, frozen=True, kw_only=True):
     skipped: int  # frames that the source skipped since the part before
     verdict: VerdictKind
     reason: Reason
-    detail: str  # for people: why the part is unknown; empty otherwise
+    detail: str  # for people: why the part is unknown, or near to which rejected part; empty otherwise
     score: float | None  # of the judge that decided; None if no judge decided
     threshold: float | None  # that judge's threshold; with a fusion, `p_value` decides instead
     p_value: float | None  # with a fusion, of all judges together; otherwise of the judge that decided
-    judges: list[Judged]  # in the recipe's order; empty if the part did not reach the judges
+    judges: list[Judged]  # in the recipe's order; empty if the part did not reach them, or with `looks`
     regions: list[Region]  # in frame pixels, strongest first
     captured_at: str  # UTC, ISO 8601
     captured_ns: int
@@ -231,6 +246,9 @@ class Verdict(Struct, frozen=True, kw_only=True):
     recipe: str  # SHA-256 of the recipe file
     bundle: str  # SHA-256 of the bundle's manifest; of several bundles, SHA-256 of their digests
     image: Health | None = None  # None if the picture was not measured, for example because the part is `late`
+    looks: list[Look] | UnsetType = UNSET  # of each camera, if the recipe has [[camera]] sections
+    eject_at_ns: int | UnsetType | None = UNSET  # with [ejector]; None: not known, or the belt stands
+    tick: int | UnsetType | None = UNSET  # with an encoder: its position when the part is at the ejector
     resent: bool = False  # sent before, at `published_ns`, by a publisher that has ended since
 
 

@@ -118,7 +118,30 @@ class Video(_Source, frozen=True, kw_only=True, tag="video"):
     frozen_after: Annotated[int, Meta(ge=0, le=1000)] = 1
 
 
-Source = Union[Synthetic, Folder, Video]  # noqa: UP007  (on Python 3.10 msgspec cannot read `|` of strings)
+Rate = Annotated[float, Meta(ge=0, le=1)]
+
+
+class SimulatedBelt(_Source, frozen=True, kw_only=True, tag="belt"):
+    """A camera at a simulated belt with rendered boards. Some of its triggers are lost, doubled or spurious.
+
+    Cameras with the same seed, pitch and number of parts see the same boards. The unit of `pitch` and `jitter`
+    is that of the belt: ms, or ticks of the encoder.
+    """
+
+    seed: Annotated[int, Meta(ge=0)] = 0
+    parts: Annotated[int, Meta(ge=0)] = 0  # 0: no end
+    pitch: Annotated[float, Meta(gt=0)] = 100.0  # from board to board
+    jitter: Annotated[float, Meta(ge=0)] = 0.0  # a trigger comes this much too early or too late at most
+    lost: Rate = 0.0  # share of the boards that this camera's trigger does not see
+    doubled: Rate = 0.0  # share of the triggers that are followed by another one of the same board
+    spurious: Rate = 0.0  # share of the boards that are followed by a trigger of the empty belt
+    start_ms: Annotated[float, Meta(ge=0, le=60000)] = 2000.0  # from the line's start to the first board
+    defect_rate: Rate = 0.3
+    views: PositiveInt = 4  # number of board designs, which take turns
+    truth: str = ""  # file for what each trigger shows, one line of JSON a trigger
+
+
+Source = Union[Synthetic, Folder, Video, SimulatedBelt]  # noqa: UP007  (on 3.10 msgspec cannot read `|` of strings)
 
 
 class Camera(_Section, frozen=True, kw_only=True):
@@ -176,7 +199,7 @@ class Belt(_Section, frozen=True, kw_only=True):
 
     by: Literal["time", "encoder"] = "time"
     encoder: Encoder | None = None
-    most_ticks_per_s: Annotated[float, Meta(gt=0)] | None = None  # a faster count is an encoder that was reset
+    most_ticks_per_s: Annotated[float, Meta(gt=0)] = 100_000.0  # a faster count: the encoder was reset
 
 
 class Ejector(_Section, frozen=True, kw_only=True):
@@ -336,6 +359,8 @@ class Recipe(_Section, frozen=True, kw_only=True):
     masters_kept: PositiveInt = 64  # views whose masters are in memory, about 3 MB each; others are read again
     camera: tuple[Camera, ...] = ()  # several cameras; [source] is the short form for one
     source: Source = cast("Source", None)
+    belt: Belt = field(default_factory=Belt)
+    ejector: Ejector | None = None  # default: the deadline is deadline_ms of [timing] after capture
     timing: Timing = field(default_factory=Timing)
     preprocess: Preprocess = field(default_factory=Preprocess)
     engine: EngineChoice = field(default_factory=EngineChoice)

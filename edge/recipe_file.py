@@ -25,10 +25,12 @@ from .recipe import (
     Folder,
     JudgeChoice,
     Recipe,
+    SimulatedBelt,
     Source,
     Synthetic,
     Video,
 )
+from .recipe_belt import wrong_belt
 from .text import readable
 
 #: Far more than a recipe with all keys and MOST_JUDGES judges has.
@@ -126,6 +128,7 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
         if reason not in REASONS:
             yield f"[alarms.consecutive_of] {reason}: is no reason; known are {', '.join(REASONS)}"
     yield from _wrong_judges(recipe)
+    yield from wrong_belt(recipe)
     for camera in recipe.cameras:
         yield from _wrong_crop("[preprocess] crop", recipe.preprocess.crop, recipe, camera)
         for judge in recipe.seen_by(camera).judge:
@@ -209,7 +212,7 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
         return str(folder / text) if text else text
 
     def found(source: Source) -> Source:
-        if isinstance(source, Synthetic):
+        if isinstance(source, Synthetic | SimulatedBelt):
             return msgspec.structs.replace(source, truth=absolute(source.truth))
         if isinstance(source, Folder):
             return msgspec.structs.replace(source, files=absolute(source.files))

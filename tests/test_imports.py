@@ -27,6 +27,7 @@ ROWS = {
         {"alarms", "belt", "image", "monitoring", "render", "watch"},
         {"journal", "subscription"},
         {"bundle", "memory", "recipe_file", "subscriber"},
+        {"recipe_belt"},
         {"manifest_file", "npz", "recipe", "wire"},
         {"manifest"},
         {"documents", "pictures", "tiles"},

@@ -27,7 +27,7 @@ NEVER = 2**62
 JUMP = 2**40
 
 # Positions of the counters.
-_COUNT, _RAW, _FARTHEST = 0, 1, 2
+_COUNT, _RAW = 0, 1
 
 
 class Track:
@@ -41,7 +41,7 @@ class Track:
     def create(cls, path: Path) -> Track:
         """Create the file of an empty track. Raise LineError if there is not enough memory."""
         return cls(
-            SharedArrays.create(path, {"counters": (np.int64, (3,)), "samples": (np.int64, (SAMPLES, 2))})
+            SharedArrays.create(path, {"counters": (np.int64, (2,)), "samples": (np.int64, (SAMPLES, 2))})
         )
 
     @classmethod
@@ -59,7 +59,6 @@ class Track:
             return
         self._samples[count % SAMPLES] = now_ns, ticks
         self._counters[_RAW] = raw
-        self._counters[_FARTHEST] = max(ticks, self.farthest)
         fence()
         self._counters[_COUNT] = count + 1
 
@@ -107,11 +106,6 @@ class Track:
         if ticks <= here:
             return min(now_ns, int(at))
         return NEVER if speed <= 0 else min(NEVER, int(at) + round((ticks - here) / speed))
-
-    @property
-    def farthest(self) -> int:
-        """The farthest position that the belt has reached; NOWHERE before the first sample."""
-        return int(self._counters[_FARTHEST]) if self._counters[_COUNT] else NOWHERE
 
     @property
     def stands(self) -> bool:

@@ -167,6 +167,11 @@ def stages_path(folder: Path) -> Path:
     return folder / "stages"
 
 
+def track_path(folder: Path) -> Path:
+    """Return the file of the belt's positions in the folder of a run, on a line with an encoder."""
+    return folder / "track"
+
+
 def ledgers_in(folder: Path) -> list[Path]:
     """Return the files of the ledgers in the folder of a run, sorted by name."""
     return sorted(folder.glob("*.ledger"))

@@ -17,6 +17,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from ..belt.track import Track
 from ..errors import LineError
 from ..journal.condition import condition_in
 from ..judges.judge import Judge, areas_of, by_camera, digest_of, pictures_of, rules_of
@@ -28,6 +29,7 @@ from ..memory.stages import Stages
 from ..messages import Broadcast, Running
 from ..monitoring.metrics import Metrics
 from ..recipe import Recipe, Runtime
+from ..stages.looks import record_bytes
 from ..subscriber import Subscriber
 from .child import TRY_AGAIN, Child
 from .control import SOCKET, Command, Control, NoKeys
@@ -37,7 +39,7 @@ from .forkserver import ForkServer
 from .hold import Hold
 from .listener import Listener
 from .plan import PLAN, RUNNING, SPARE, VERDICTS, Plan, process_of, processes
-from .run_folder import RunFolder, ledger_path, ring_path, stages_path
+from .run_folder import RunFolder, ledger_path, ring_path, stages_path, track_path
 from .spare import Spare
 from .status import Status, stages_of, state_of
 
@@ -127,8 +129,14 @@ class Line:
         self._stages = Stages.create(stages_path(self._folder), (*processes(self._recipe), SPARE))
         self._ledgers: dict[str, Ledger] = {}
         self._rings: dict[str, Ring] = {}
-        for camera, judges in by_camera(self._judges).items():
-            self._ledgers[camera] = Ledger.create(ledger_path(self._folder, camera))
+        if self._recipe.belt.by == "encoder":
+            Track.create(track_path(self._folder))
+        seeing = by_camera(self._judges)
+        for camera, judges in seeing.items():
+            # The first camera's rows are the parts, whose verdicts tell of all cameras.
+            told = [judges] if self._ledgers else list(seeing.values())
+            most = record_bytes([len(each) for each in told])
+            self._ledgers[camera] = Ledger.create(ledger_path(self._folder, camera), most)
             path = ring_path(self._folder, camera)
             self._rings[camera] = Ring.create(path, slots=self._recipe.timing.slots, **areas_of(judges))
         self._recorded = Recorded.create(self._folder) if self._recipe.recorder else None

@@ -83,19 +83,28 @@ class Ledger:
         self._records = arrays["records"]
 
     @classmethod
-    def create(cls, path: Path) -> Ledger:
-        """Create the ledger of a new run. Raise LineError if there is not enough memory for it."""
-        return cls(SharedArrays.create(path, _LAYOUT))
+    def create(cls, path: Path, record_bytes: int = RECORD_BYTES) -> Ledger:
+        """Create the ledger of a new run. Raise LineError if there is not enough memory for it.
+
+        A recorded verdict has `record_bytes` at most.
+        """
+        return cls(SharedArrays.create(path, {**_LAYOUT, "records": (np.uint8, (ROWS, record_bytes))}))
 
     @classmethod
     def open(cls, path: Path) -> Ledger:
         """Open a ledger that `create` made. Raise LineError if the file is missing or of another version."""
         arrays = SharedArrays.open(path)
-        if {name: (arrays[name].dtype, arrays[name].shape) for name in arrays} != {
-            name: (np.dtype(dtype), shape) for name, (dtype, shape) in _LAYOUT.items()
+        # Only the length of a record may differ.
+        if {name: (arrays[name].dtype, arrays[name].shape[:1]) for name in arrays} != {
+            name: (np.dtype(dtype), shape[:1]) for name, (dtype, shape) in _LAYOUT.items()
         }:
             raise LineError(f"{path}: the ledger of another version of the line")
         return cls(arrays)
+
+    @property
+    def record_bytes(self) -> int:
+        """The most bytes that a recorded verdict may have, with its topic and one byte between them."""
+        return int(self._records.shape[1])
 
     @property
     def epoch(self) -> int:
@@ -156,6 +165,12 @@ class Ledger:
             fields[name] = fields[name].decode(errors="replace")
         return Part(**{name: fields[name] for name in _OF_PART})
 
+    def positions(self, entry: int) -> list[tuple[int, int]]:
+        """Return entry and position of all parts from `entry` on whose rows are not reused yet, in order."""
+        entries = range(max(entry, self.captured - ROWS), self.captured)
+        found = self._rows["position"][[entry % ROWS for entry in entries]]
+        return list(zip(entries, found.tolist(), strict=True))
+
     def holds(self, part: Part) -> bool:
         """Return whether the ledger has a row for the part, with the same value in each field."""
         return 0 <= self.captured - part.entry - 1 < ROWS and self.part(part.entry) == part
@@ -170,10 +185,10 @@ class Ledger:
     def record(self, entry: int, record: Record) -> None:
         """Record the verdict of the next part to be published. The recorded verdict never changes.
 
-        Raise ValueError if `entry` is not that part's number, or if the verdict has more than RECORD_BYTES.
+        Raise ValueError if `entry` is not that part's number, or if the verdict has more than `record_bytes`.
         """
         data = record.topic + b"\n" + record.body
-        if entry != self.published or len(data) > RECORD_BYTES:
+        if entry != self.published or len(data) > self.record_bytes:
             raise ValueError(f"entry {entry}: not the next one, or {len(data)} bytes are too many")
         row = entry % ROWS
         self._records[row, : len(data)] = np.frombuffer(data, np.uint8)

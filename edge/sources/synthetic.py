@@ -86,7 +86,7 @@ class SyntheticSource:
 
 
 def render(
-    section: recipe.Synthetic, board: Design, sequence: int
+    section: recipe.Synthetic | recipe.SimulatedBelt, board: Design, sequence: int
 ) -> tuple[NDArray[np.uint8], list[tuple[int, int, int, int, str]]]:
     """Return the picture and the defects of the board with the number `sequence`.
 

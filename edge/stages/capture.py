@@ -16,13 +16,22 @@ from .loop import stamp
 
 
 class Capture:
-    """Turns triggers into parts. `shape` is a frame's shape. A deadline is `deadline_ns` after the trigger."""
+    """Turns triggers into parts. `shape` is a frame's shape.
+
+    `place` returns the position on the belt and the deadline of a part that was triggered at a time.
+    """
 
     def __init__(
-        self, ring: Ring, ledger: Ledger, *, camera: str, shape: tuple[int, ...], deadline_ns: int
+        self,
+        ring: Ring,
+        ledger: Ledger,
+        *,
+        camera: str,
+        shape: tuple[int, ...],
+        place: Callable[[int], tuple[int, int]],
     ) -> None:
         self._ring, self._ledger = ring, ledger
-        self._camera, self._shape, self._deadline_ns = camera, shape, deadline_ns
+        self._camera, self._shape, self._place = camera, shape, place
         self._epoch = ledger.epoch
         self._sequence = ledger.last_sequence(self._epoch)
 
@@ -31,6 +40,7 @@ class Capture:
         entry = self._ledger.captured
         slot, generation = NO_LEASE if trigger.lost else self._ring.lease(entry, self._ledger.published)
         self._sequence += 1
+        position, deadline_ns = self._place(trigger.captured_ns)
         part = Part(
             entry=entry,
             epoch=self._epoch,
@@ -41,7 +51,9 @@ class Capture:
             skipped=trigger.skipped,
             captured_ns=trigger.captured_ns,
             captured_at_ns=trigger.captured_at_ns,
-            deadline_ns=trigger.captured_ns + self._deadline_ns,
+            deadline_ns=deadline_ns,
+            position=position,
+            count=trigger.count,
             slot=slot,
             generation=generation,
         )
@@ -68,7 +80,8 @@ class Capture:
 def shown(ledger: Ledger) -> list[EarlierPicture]:
     """Return names and times of the run's last ROWS pictures, oldest first. A restart of capture keeps them."""
     entries = range(max(0, ledger.captured - ROWS), ledger.captured)
-    return [EarlierPicture(part.source_ref, part.captured_at_ns) for part in map(ledger.part, entries)]
+    parts = map(ledger.part, entries)
+    return [EarlierPicture(p.source_ref, p.captured_at_ns, p.captured_ns, p.count) for p in parts]
 
 
 def run_capture(

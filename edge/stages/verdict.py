@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeGuard, Union
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from ..errors import PartError, SlotOverwritten
 from ..judges.decide import Judgement, decide
@@ -18,6 +19,7 @@ from ..memory.stages import STAGES
 from ..messages import (
     Input,
     Judged,
+    Look,
     Message,
     Part,
     Prediction,
@@ -55,6 +57,17 @@ class Finding:
     reply: Reply
     result: Judgement | Unknown
     each: Sequence[Judgement | Refused] = ()  # the result of each judge; empty if no judge ran
+    near: str = ""  # for people: the rejected part to which a good part is too near
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnBelt:
+    """What a verdict says of the belt. A verdict of a line without cameras on a belt has only the deadline."""
+
+    deadline_ns: int
+    looks: list[Look] | UnsetType = UNSET
+    eject_at_ns: int | UnsetType | None = UNSET
+    tick: int | UnsetType | None = UNSET
 
 
 def is_reply(message: Message, judges: int) -> TypeGuard[Reply]:
@@ -84,7 +97,7 @@ def finding_of(reply: Reply, ring: Ring, rules: Rules) -> Finding:
     together, each = fuse(judged, rules.fusion)
     if isinstance(together, Judgement):
         return Finding(reply=reply, result=together, each=each)
-    return Finding(reply=reply, result=_unknown(reply, together.reason, together.detail), each=each)
+    return Finding(reply=reply, result=unknown_of(reply, together.reason, together.detail), each=each)
 
 
 def late(part: Part, detail: str) -> Finding:
@@ -101,20 +114,30 @@ def held(finding: Finding, why: str) -> Finding:
     found = finding.result
     said = f"score {found.score:g}" if isinstance(found, Judgement) else found.detail
     detail = f"the line is held: {why}; the judges said {found.reason}, {said}"
-    return replace(finding, result=_unknown(finding.reply, "hold", detail))
+    return replace(finding, result=unknown_of(finding.reply, "hold", detail))
 
 
-def record_of(finding: Finding, rules: Rules, identity: Identity, now_ns: int, number: int) -> Record:
+def record_of(
+    finding: Finding,
+    rules: Rules,
+    identity: Identity,
+    now_ns: int,
+    number: int,
+    belt: OnBelt | None = None,
+    most_bytes: int = RECORD_BYTES,
+) -> Record:
     """Return a part's verdict, to be sent at `now_ns` as the verdict with this `number` of the run.
 
-    Its reason is `late` if the part's deadline has come.
+    Its reason is `late` if the part's deadline has come. `belt` is what it says of the belt; without it, the
+    deadline is the part's own.
 
     A verdict that is too long for the ledger keeps only the masks of its strongest regions or, if that does not
     suffice, only its strongest regions.
     """
     reply, result, part = finding.reply, finding.result, finding.reply.part
-    if now_ns >= part.deadline_ns:
-        result = _too_late(reply, result, now_ns)
+    belt = belt or OnBelt(deadline_ns=part.deadline_ns)
+    if now_ns >= belt.deadline_ns:
+        result = _too_late(reply, result, now_ns - belt.deadline_ns)
     judged = result if isinstance(result, Judgement) else None
     verdict = Verdict(
         line=identity.line,
@@ -129,29 +152,38 @@ def record_of(finding: Finding, rules: Rules, identity: Identity, now_ns: int, n
         skipped=part.skipped,
         verdict=judged.verdict if judged else "unknown",
         reason=result.reason,
-        detail=fitted(result.detail, DETAIL_BYTES) if isinstance(result, Unknown) else "",
+        detail=fitted(_detail(finding, result), DETAIL_BYTES),
         score=judged.score if judged else None,
         threshold=judged.threshold if judged else None,
         p_value=_four_digits(judged.p_value) if judged else None,
-        judges=_judged(finding.each, rules),
+        judges=judged_by(finding.each, rules) if belt.looks is UNSET else [],
         regions=judged.regions if judged else [],
         captured_at=utc(part.captured_at_ns),
         captured_ns=part.captured_ns,
         published_ns=now_ns,
-        deadline_ns=part.deadline_ns,
+        deadline_ns=belt.deadline_ns,
         latency_us=_latencies_us(reply, now_ns),
-        registration_px=_registration_px(reply),
+        registration_px=_worst_px(reply, belt.looks),
         recipe=identity.recipe,
         bundle=identity.bundle,
         image=reply.health,
+        looks=belt.looks,
+        eject_at_ns=belt.eject_at_ns,
+        tick=belt.tick,
     )
-    topic = action_topic(identity.line, accept=_is_accepted(verdict, finding, identity))
+    topic = action_topic(identity.line, accept=is_accepted(finding, result, identity))
     body, regions = body_of(verdict), verdict.regions
     # A verdict without regions always fits, because each of its other fields has a limit.
-    while len(topic) + 1 + len(body) > RECORD_BYTES and regions:
+    while len(topic) + 1 + len(body) > most_bytes and regions:
         regions = _shorter(regions)
         body = body_of(msgspec.structs.replace(verdict, regions=regions))
     return Record(topic=topic, body=body, reason=verdict.reason, published_ns=now_ns, number=number)
+
+
+def _detail(finding: Finding, result: Judgement | Unknown) -> str:
+    """Return what a verdict tells people beside its reason."""
+    told = [result.detail if isinstance(result, Unknown) else "", finding.near]
+    return "; ".join(filter(None, told))
 
 
 def _shorter(regions: Sequence[Region]) -> list[Region]:
@@ -165,33 +197,36 @@ def _shorter(regions: Sequence[Region]) -> list[Region]:
     return shorter
 
 
-def _is_accepted(verdict: Verdict, finding: Finding, identity: Identity) -> bool:
+def is_accepted(finding: Finding, result: Judgement | Unknown, identity: Identity) -> bool:
     """Return whether the part may pass: its verdict is `pass`, or the recipe accepts each reason for `unknown`.
 
-    A part that any judge rejects is never accepted, even if its verdict became `late`.
+    A part that any judge rejects is never accepted, even if its `result` became `late`.
     """
-    if verdict.verdict != "unknown":
-        return verdict.verdict == "pass"
+    if finding.near:
+        return False
+    if isinstance(result, Judgement):
+        return result.verdict == "pass"
     if isinstance(finding.result, Judgement) and finding.result.verdict == "reject":
         return False
     refused = {one.reason for one in finding.each if isinstance(one, Refused)}
-    return {verdict.reason, *refused} <= identity.accepted
+    return {result.reason, *refused} <= identity.accepted
 
 
-def _too_late(reply: Reply, result: Judgement | Unknown, now_ns: int) -> Unknown:
+def _too_late(reply: Reply, result: Judgement | Unknown, late_ns: int) -> Unknown:
     """Return the result `late` for a part. Its detail quotes the result that came after the deadline."""
     if isinstance(result, Unknown) and result.reason in ("late", "hold"):
         return result
-    late_ms = (now_ns - reply.part.deadline_ns) / 1e6
+    late_ms = late_ns / 1e6
     told = f"score {result.score:g}" if isinstance(result, Judgement) else result.detail
-    return _unknown(reply, "late", f"said {late_ms:.1f} ms after the deadline: {result.reason}, {told}")
+    return unknown_of(reply, "late", f"said {late_ms:.1f} ms after the deadline: {result.reason}, {told}")
 
 
-def _unknown(reply: Reply, reason: UnknownReason, detail: str) -> Unknown:
+def unknown_of(reply: Reply, reason: UnknownReason, detail: str) -> Unknown:
+    """Return that the part of a reply cannot be judged, with the times of the reply."""
     return Unknown(part=reply.part, reason=reason, detail=detail, health=reply.health, done_ns=reply.done_ns)
 
 
-def _judged(each: Sequence[Judgement | Refused], rules: Rules) -> list[Judged]:
+def judged_by(each: Sequence[Judgement | Refused], rules: Rules) -> list[Judged]:
     """Return each judge's result in the form that a verdict contains; an empty list if no judge ran."""
     if not each:
         return []
@@ -213,7 +248,13 @@ def _four_digits(p_value: float | None) -> float | None:
     return None if p_value is None else float(f"{p_value:.4g}")
 
 
-def _registration_px(reply: Reply) -> float | None:
+def _worst_px(reply: Reply, looks: list[Look] | UnsetType) -> float | None:
+    """Return the largest registration error of a part in pixels, over all looks if it has several."""
+    found = [registration_px(reply)] if looks is UNSET else [look.registration_px for look in looks]
+    return max((px for px in found if px is not None), default=None)
+
+
+def registration_px(reply: Reply) -> float | None:
     """Return the largest registration error of all judges in pixels, or None if no judge aligned the part."""
     inputs = reply.inputs if isinstance(reply, Prediction) else ()
     found = [input_.registration_px for input_ in inputs if isinstance(input_, Input)]

@@ -9,6 +9,8 @@ from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 
+from ...belt.course import ByEncoder, ByTime, Course
+from ...belt.track import Track
 from ...errors import EdgeError, EngineLost
 from ...memory.ledger import Ledger
 from ...memory.ring import Ring
@@ -19,7 +21,7 @@ from ...stages.sockets import Sockets
 from ..child import TRY_AGAIN
 from ..cpu import leave_to_engine, take_realtime_priority
 from ..plan import Plan, read_plan, stage_of
-from ..run_folder import ledger_path, ring_path, stages_path
+from ..run_folder import ledger_path, ring_path, stages_path, track_path
 
 #: Real-time priorities; a higher one runs first. Processes that delay no verdict have none.
 PRIORITY = {"publish": 20, "capture": 10, "preprocess": 5, "infer": 5}
@@ -53,6 +55,12 @@ class Run:
         """The ring of each camera, by the camera's name, in the order of the recipe."""
         cameras = self.plan.recipe.cameras
         return {one.name: Ring.open(ring_path(self.folder, one.name)) for one in cameras}
+
+    @cached_property
+    def course(self) -> Course:
+        """How the belt moves: by the time, or as the encoder reports it."""
+        by_encoder = self.plan.recipe.belt.by == "encoder"
+        return ByEncoder(Track.open(track_path(self.folder))) if by_encoder else ByTime()
 
 
 def load() -> None:

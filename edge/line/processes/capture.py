@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from ...belt.course import deadline_at_capture
+from ...belt.layout import layout_of
 from ...sources import open_source
 from ...stages.capture import Capture, run_capture, shown
 from ..plan import process_of
+from ..scene import scene_of
 from . import Run
 
 
@@ -12,13 +15,13 @@ def run(run: Run) -> None:
     """Run capture until the stop signal comes or the source ends."""
     recipe, camera = run.plan.recipe, run.camera
     ledger, ring = run.ledgers[camera.name], run.rings[camera.name]
-    capture = Capture(
-        ring,
-        ledger,
-        camera=camera.name,
-        shape=camera.source.shape,
-        deadline_ns=round(recipe.timing.deadline_ms * 1e6),
-    )
-    opened = open_source(camera.source, shown(ledger))
+    layout, course = layout_of(recipe), run.course
+
+    def place(captured_ns: int) -> tuple[int, int]:
+        position = course.position(captured_ns)
+        return position, deadline_at_capture(layout, course, camera.name, captured_ns, position)
+
+    capture = Capture(ring, ledger, camera=camera.name, shape=camera.source.shape, place=place)
+    opened = open_source(camera.source, shown(ledger), scene_of(recipe, camera, run.folder))
     onward = run.sockets.to(process_of("preprocess", camera.name, recipe))
     run_capture(run.liveness, opened, capture, ledger, onward, run.sockets.to("publish"))

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeGuard
 
 import msgspec
 
+from ...belt.course import Ended
+from ...belt.join import Join
+from ...belt.layout import layout_of
 from ...errors import LineError
-from ...judges.rules import read_rules
+from ...judges.rules import Rules, read_rules
 from ...memory.ledger import Ledger
 from ...memory.stages import Stages
 from ...messages import Message
 from ...recipe import Source, Video
 from ...stages.inbox import Inbox
 from ...stages.leftovers import Leftovers
-from ...stages.publish import RECOVERY_NS, Publisher, run_publish
+from ...stages.publish import RECOVERY_NS, run_publish
+from ...stages.publisher import Publisher
 from ...stages.state import State
 from ...stages.verdict import Identity, Reply, is_reply
 from ..endpoint import claim
 from ..plan import VERDICTS, Plan, process_of, read_plan
-from ..run_folder import hold, ledgers_in, stages_path
+from ..run_folder import hold, ledger_path, stages_path
 from . import Run
 
 log = logging.getLogger(__name__)
@@ -31,8 +36,7 @@ log = logging.getLogger(__name__)
 def run(run: Run) -> None:
     """Publish verdicts. After the stop signal, continue until every captured part has its verdict."""
     plan, recipe = run.plan, run.plan.recipe
-    first = recipe.cameras[0].name
-    rules, ledger = read_rules(run.folder), run.ledgers[first]
+    rules = read_rules(run.folder)
     state = State(
         {one.name: run.stages[process_of("capture", one.name, recipe)] for one in recipe.cameras},
         {one.name: _recovery_ns(one.source) for one in recipe.cameras},
@@ -40,7 +44,8 @@ def run(run: Run) -> None:
         lambda: run.stages.hold,
     )
     identity = _identity(plan, run.stages)
-    publisher = Publisher(run.rings[first], ledger, rules[first], identity, plan.guard_ns, state)
+    join = Join(run.ledgers, layout_of(recipe), run.course)
+    publisher = Publisher(run.rings, run.ledgers, rules, identity, plan.guard_ns, state, join)
 
     def fits(message: Message) -> TypeGuard[Reply]:
         return message.part.camera in rules and is_reply(message, len(rules[message.part.camera].judges))
@@ -50,28 +55,29 @@ def run(run: Run) -> None:
     for endpoint in recipe.publish.endpoints:
         claim(endpoint)
     socket = run.sockets.publisher((*recipe.publish.endpoints, f"ipc://{run.folder}/{VERDICTS}.ipc"))
-    found = [_left(Path(path), plan, run.stages) for path in plan.left]
-    left = Leftovers([each for each in found if each is not None], rules[first], time.monotonic_ns())
+    found = [_left(Path(path), plan, run.stages, rules) for path in plan.left]
+    left = Leftovers([each for each in found if each is not None], time.monotonic_ns())
     run_publish(run.liveness, publisher, inbox, socket, recipe.publish.heartbeat_ms * 1_000_000, left)
 
 
-def _left(folder: Path, plan: Plan, stages: Stages) -> tuple[Ledger, Identity] | None:
-    """Return the ledger of a killed run, and the facts about the line that its verdicts contain.
-
-    Returns None if the ledger cannot be opened.
-    """
+def _left(folder: Path, plan: Plan, stages: Stages, rules: Mapping[str, Rules]) -> Publisher | None:
+    """Return the publisher of what a killed run has left. Returns None if a ledger cannot be opened."""
+    of_then = plan
     try:
-        (path,) = ledgers_in(folder)
-        ledger, stages = Ledger.open(path), Stages.open(stages_path(folder))
+        of_then = read_plan(folder)
+        rules = read_rules(folder)
+    except (OSError, msgspec.MsgspecError) as error:
+        log.warning("%s: %s: its parts get this run's recipe and bundle", folder, error)
+    try:
+        cameras = [camera.name for camera in of_then.recipe.cameras]
+        ledgers = {camera: Ledger.open(ledger_path(folder, camera)) for camera in cameras}
+        stages = Stages.open(stages_path(folder))
     except LineError as error:
         log.error("its parts get no verdict: %s", error)
         return None
-    try:
-        of_then = read_plan(folder)
-    except (OSError, msgspec.MsgspecError) as error:
-        log.warning("%s: %s: its parts get this run's recipe and bundle", folder, error)
-        of_then = plan
-    return ledger, _identity(of_then, stages)
+    join = Join(ledgers, layout_of(of_then.recipe), Ended())
+    state = State({}, {}, stages.run)
+    return Publisher({}, ledgers, rules, _identity(of_then, stages), of_then.guard_ns, state, join, ended=True)
 
 
 def _identity(plan: Plan, stages: Stages) -> Identity:

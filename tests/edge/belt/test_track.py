@@ -69,12 +69,6 @@ def test_a_belt_that_does_not_run_reaches_nothing(track: Track, positions: list[
     assert track.ns_at(min(positions), end) <= end
 
 
-def test_the_farthest_position_stays_while_the_belt_reverses(track: Track) -> None:
-    """What has passed a camera has passed it, though the belt goes back."""
-    run(track, 0, 100, 50)
-    assert track.farthest == 100
-
-
 def test_an_encoder_that_says_nothing_has_failed(track: Track) -> None:
     """Silence is noticed, and a standing belt is not silence."""
     assert not track.is_fresh(0)

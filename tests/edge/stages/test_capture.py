@@ -17,11 +17,16 @@ from edge.sources.base import Source
 from edge.stages.capture import Capture
 
 
+def place(captured_ns: int) -> tuple[int, int]:
+    """Position and deadline of a trigger on a belt with a constant speed."""
+    return captured_ns, captured_ns + 10**9
+
+
 def test_a_frame_that_was_let_go_takes_no_slot(tmp_path: Path) -> None:
     """Slots are for frames that can be judged; the part says why this one cannot."""
     ledger = Ledger.create(tmp_path / "ledger")
     ring = Ring.create(tmp_path / "ring", slots=3, frame=64, tensors=[], outputs=[])
-    capture = Capture(ring, ledger, camera="camera", shape=(8, 8), deadline_ns=10**9)
+    capture = Capture(ring, ledger, camera="camera", shape=(8, 8), place=place)
     section = recipe.Synthetic(width=8, height=8)
     for lost in ("newer frames came", ""):
         part = capture.enter(Trigger("camera", 1, 1, "frame 1", 2, lost))
@@ -51,7 +56,7 @@ def test_only_a_whole_frame_is_shown_to_those_who_keep_pictures(tmp_path: Path) 
     """A damaged frame is not marked as filled, so that no half of it is kept as the part's picture."""
     ledger = Ledger.create(tmp_path / "ledger")
     ring = Ring.create(tmp_path / "ring", slots=3, frame=64, tensors=[], outputs=[])
-    capture = Capture(ring, ledger, camera="camera", shape=(8, 8), deadline_ns=10**9)
+    capture = Capture(ring, ledger, camera="camera", shape=(8, 8), place=place)
     source = cast(Source, _Damaged())
     for whole in (True, False):
         part = capture.enter(Trigger("camera", 1, 1, "frame 1", 0, ""))

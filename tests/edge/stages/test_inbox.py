@@ -13,6 +13,9 @@ import pytest
 import zmq
 from parts import part_of
 
+from edge.belt.course import ByTime
+from edge.belt.join import Join
+from edge.belt.layout import Layout
 from edge.judges.decide import Rule
 from edge.judges.rules import Rules
 from edge.memory.arrays import PAGE
@@ -21,7 +24,7 @@ from edge.memory.ring import Ring, as_outputs
 from edge.memory.stages import Stages
 from edge.messages import Frame, Input, Message, Part, Prediction, Refused, Tensor, Unknown
 from edge.stages.inbox import Inbox, are_finite
-from edge.stages.publish import Publisher
+from edge.stages.publisher import Publisher
 from edge.stages.sockets import Sockets
 from edge.stages.state import State
 from edge.stages.verdict import Identity, Reply, is_reply
@@ -42,7 +45,11 @@ class Stand:
     def __init__(self, folder: Path, sockets: Sockets, stages: Stages) -> None:
         self.ledger, self.stages = Ledger.create(folder / "ledger"), stages
         self.ring = Ring.create(folder / "ring", slots=SLOTS, frame=8, tensors=[8], outputs=[256])
-        self.publisher = Publisher(self.ring, self.ledger, RULES, IDENTITY, 10, State({}, {}))
+        ledgers = {"camera": self.ledger}
+        join = Join(ledgers, Layout(), ByTime())
+        self.publisher = Publisher(
+            {"camera": self.ring}, ledgers, {"camera": RULES}, IDENTITY, 10, State({}, {}), join
+        )
         self.inbox: Inbox[Reply] = Inbox(
             sockets.inbox("publish"),
             {"camera": self.ledger},

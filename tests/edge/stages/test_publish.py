@@ -14,13 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from parts import part_of
 
+from edge.belt.course import ByTime
+from edge.belt.join import Join
+from edge.belt.layout import Layout
 from edge.judges.decide import MAX_REGIONS, Judgement, Rule
 from edge.judges.rules import Rules, read_rules, write_rules
 from edge.memory.ledger import Ledger, Record
 from edge.memory.ring import Ring, as_outputs
 from edge.messages import Input, Judged, Mask, Prediction, Refused, Unknown, Verdict
 from edge.recipe import MOST_JUDGES, Fusion
-from edge.stages.publish import Publisher
+from edge.stages.publisher import Publisher
 from edge.stages.state import State
 from edge.stages.verdict import Identity, finding_of, record_of
 from edge.wire import verdict_from
@@ -42,8 +45,9 @@ class Desk:
         rules: tuple[Rule, ...] = (RULE,),
         fusion: Fusion | None = None,
         accepted: str = "dark",
+        camera: str = "camera",
     ) -> None:
-        self.folder = folder
+        self.folder, self.camera = folder, camera
         self.identity = dataclasses.replace(IDENTITY, accepted=frozenset({accepted}))
         self.rules = Rules(judges=rules, outputs=(SHAPES,) * len(rules), fusion=fusion)
         sizes = {"tensors": [8] * len(rules), "outputs": [256] * len(rules)}
@@ -54,9 +58,10 @@ class Desk:
 
     def publisher_anew(self) -> Publisher:
         ring, ledger = Ring.open(self.folder / "ring"), Ledger.open(self.folder / "ledger")
-        return Publisher(
-            ring, ledger, self.rules, self.identity, GUARD_NS, State({}, {}, hold=lambda: self.hold)
-        )
+        ledgers = {self.camera: ledger}
+        join = Join(ledgers, Layout(), ByTime())
+        rings, rules = {self.camera: ring}, {self.camera: self.rules}
+        return Publisher(rings, ledgers, rules, self.identity, GUARD_NS, State({}, {}, hold=lambda: self.hold), join)
 
     def enter(self, at_ns: int = 0) -> int:
         entry = self.ledger.captured
@@ -525,9 +530,9 @@ def test_a_verdict_has_room_for_as_many_judges_as_a_recipe_may_name(tmp_path: Pa
 def test_a_verdict_has_room_for_the_longest_texts(tmp_path: Path) -> None:
     """Names that JSON doubles, a detail without end, times of stages that there are not: it fits its record."""
     rule = Rule(name="j" * 31, bundle="1" * 64, thresholds={"spot": 1 / 3}, stride=4)
-    desk = Desk(tmp_path, (rule,) * MOST_JUDGES)
+    desk = Desk(tmp_path, (rule,) * MOST_JUDGES, camera="c" * 31)
     named = part_of(0, deadline_ns=50_000, view='"' * 999)
-    part = desk.ledger.enter(msgspec.structs.replace(named, camera='"' * 999, source_ref="\\" * 999))
+    part = desk.ledger.enter(msgspec.structs.replace(named, camera="c" * 31, source_ref="\\" * 999))
     refused = Refused(reason="registration", detail="cannot open \udcff, " + '"' * 9_999)
     desk.publisher.take(
         Prediction(
