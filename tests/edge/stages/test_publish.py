@@ -61,7 +61,9 @@ class Desk:
         ledgers = {self.camera: ledger}
         join = Join(ledgers, Layout(), ByTime())
         rings, rules = {self.camera: ring}, {self.camera: self.rules}
-        return Publisher(rings, ledgers, rules, self.identity, GUARD_NS, State({}, {}, hold=lambda: self.hold), join)
+        return Publisher(
+            rings, ledgers, rules, self.identity, GUARD_NS, State({}, {}, hold=lambda: self.hold), join
+        )
 
     def enter(self, at_ns: int = 0) -> int:
         entry = self.ledger.captured
