@@ -15,6 +15,7 @@ EdgeError
 │   ├── JournalFull               the disk of a journal is full
 │   └── JournalDamaged            the file of a journal is damaged
 ├── LineError (RuntimeError)      the line cannot start or continue: name taken, port in use, stage failed
+├── ReportError (ValueError)      a report of a challenge test cannot be written, or was changed
 ├── WireError (ValueError)        bytes are not a message of this version
 ├── SlotOverwritten (RuntimeError)  a slot was given to a later part before the earlier part was done
 └── PartError (ValueError)        one part cannot be judged; the verdict is `unknown`, for the error's reason
@@ -89,6 +90,10 @@ class JournalDamaged(JournalError):
 
 class LineError(EdgeError, RuntimeError):
     """The line as a whole cannot start or cannot continue."""
+
+
+class ReportError(EdgeError, ValueError):
+    """A report of a challenge test cannot be made or written, or was changed after it was signed."""
 
 
 class WireError(EdgeError, ValueError):

@@ -342,6 +342,13 @@ class JournalChoice(_Section, frozen=True, kw_only=True):
     keep_mb: Annotated[int, Meta(ge=0)] = 10_000  # of a larger file, the oldest verdicts are deleted; 0: none
 
 
+class Challenge(_Section, frozen=True, kw_only=True):
+    """How often the line has to be tested with known parts, and what happens if a test is overdue or fails."""
+
+    every_h: Annotated[float, Meta(gt=0, le=8760)]
+    overdue: Literal["alarm", "hold"] = "hold"  # hold: the line rejects every part until a test passes
+
+
 class Recipe(_Section, frozen=True, kw_only=True):
     """What a line inspects: its models, its sources of frames, and all settings.
 
@@ -367,6 +374,7 @@ class Recipe(_Section, frozen=True, kw_only=True):
     rule: Rule = field(default_factory=Rule)
     publish: Publish = field(default_factory=Publish)
     metrics: MetricsPort = field(default_factory=MetricsPort)
+    challenge: Challenge | None = None  # default: tests are made when somebody likes
     recorder: Recorder | None = None  # default: no pictures are kept
     journal: JournalChoice | None = None  # default: no journal is kept
     alarms: AlarmLimits = field(default_factory=AlarmLimits)

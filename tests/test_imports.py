@@ -18,7 +18,7 @@ ROWS = {
     "edge": [
         {"__main__"},
         {"commands"},
-        {"check", "demo", "replay"},
+        {"challenge", "check", "demo", "replay"},
         {"line"},
         {"recorder"},
         {"stages"},

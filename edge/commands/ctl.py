@@ -8,9 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
+from . import challenge
+
 app = typer.Typer(
     no_args_is_help=True, help="Ask a running line for its state, or have it carry out a command."
 )
+
+app.add_typer(challenge.app, name="challenge")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as one line of JSON.")]
 
@@ -86,6 +90,8 @@ def _show(found: dict[str, Any]) -> None:
     reason = f": {found['reason']}" if found["reason"] else ""
     console.print(f"line {found['line']}, process {found['pid']}: {escape(found['state'] + reason)}")
     console.print(f"{found['captured']} parts captured, {found['published']} verdicts published")
+    if found["challenge"]:
+        console.print(escape(found["challenge"]))
     if held := found["hold"]:
         console.print(f"held since {held['since']} by {escape(held['by'] or '?')}: {escape(held['why'])}")
     engine = found["engine"]

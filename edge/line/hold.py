@@ -96,6 +96,8 @@ class Hold:
         asked = msgspec.convert(keys, _Asked)
         if self.held is None:
             raise LineError("the line is not held")
+        if self.held.cause == "challenge":
+            raise LineError(f"the line is held: {self.held.why}")
         log.warning("released by %s: %s", asked.by or "somebody", asked.why)
         self.release()
         return {"hold": None}

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from ..messages import Heartbeat, Running
 from .child import Child
+from .due import LastTest
 from .hold import Held
 
 
@@ -34,6 +35,9 @@ class Status(Struct, frozen=True, kw_only=True):
     bundle: str  # SHA-256, as in verdicts
     engine: Running | None  # None: infer is not ready yet
     hold: Held | None  # None: it is not held
+    challenge: str  # why a challenge test is due, or that the last one failed; empty: neither
+    last_test: LastTest | None  # the last challenge test on the belt
+    state_folder: str  # with the reports of challenge tests
     dropped: int  # messages on the control socket that were no request
     stages: dict[str, StageStatus]
 

@@ -31,6 +31,7 @@ from ..monitoring.metrics import Metrics
 from ..recipe import Recipe, Runtime
 from ..stages.looks import record_bytes
 from ..subscriber import Subscriber
+from .challenges import Challenges
 from .child import TRY_AGAIN, Child
 from .control import SOCKET, Command, Control, NoKeys
 from .descriptors import raise_limit
@@ -87,7 +88,9 @@ class Line:
             self._folder = self._run.path
             self._make_memory()
             self._hold = Hold(self._state, self._recipe.line, self._stages)
+            self._challenges = Challenges(self._state, self._recipe.line, self._recipe.challenge, self._hold)
             self.commands |= {"hold": self._hold.asked_to_hold, "release": self._hold.asked_to_release}
+            self.commands |= {"testing": self._challenges.testing, "tested": self._challenges.tested}
             digest = digest_of(self._judges)
             plan = Plan(
                 recipe=self._recipe,
@@ -204,7 +207,9 @@ class Line:
             self._metrics.journal(condition_in(self._folder))
         self._control.answer()
         self._metrics.dropped("control", self._control.dropped)
+        self._challenges.tick(now_ns)
         self._metrics.held(bool(self._stages.hold))
+        self._metrics.challenge(bool(self._challenges.fault))
         self._listener.listen(TICK_MS)
 
     def _restart(self, name: str, child: Child, now_ns: int) -> None:
@@ -307,6 +312,9 @@ class Line:
             bundle=digest_of(self._judges),
             engine=self._running,
             hold=self._hold.held,
+            challenge=self._challenges.fault,
+            last_test=self._challenges.last,
+            state_folder=str(self._state.resolve()),
             dropped=self._control.dropped,
             stages=stages_of(self._children),
         )

@@ -85,6 +85,8 @@ class Metrics:
         )
         self._state = each(gauge("state", "1 for the state that the line is in, else 0.", "state"), STATES)
         self._held = one(gauge("held", "1 while the line is held and rejects every part, else 0."))
+        text = "1 while a challenge test is overdue, or the last one failed, else 0."
+        self._challenge = one(gauge("challenge_due", text))
         self._up = each(gauge("stage_up", "1 while the stage runs, else 0.", "stage"), processes)
         self._restarts = each(counter("stage_restarts_total", "Restarts of a stage.", "stage"), processes)
         receivers = (*processes, "control")
@@ -177,6 +179,10 @@ class Metrics:
         self._journal_failed.set(bool(condition.error or condition.aside))
         self._journal_missing.inc(condition.missing - self._missing_so_far)
         self._missing_so_far = condition.missing
+
+    def challenge(self, due: bool) -> None:
+        """Set whether a challenge test is overdue or has failed."""
+        self._challenge.set(due)
 
     def free_slots(self, count: int) -> None:
         """Set the number of free slots."""
