@@ -120,7 +120,7 @@ def health_cost(height: int, width: int, repeats: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=200, help="simulated lines for each figure")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="seed of the simulated lines")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     rng, runs = np.random.default_rng(options.seed), options.runs
