@@ -24,6 +24,9 @@ class Captured:
     source_ref: str
     captured_ns: int
     deadline_ns: int
+    run: str = ""
+    camera: str = ""
+    entry: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +87,7 @@ def account(
         received=len(known),
         missing=len(captured.keys() - known.keys()),
         invented=len(verdicts) - len(known),
-        conflicting=sum(_conflict(found) for found in known.values()),
+        conflicting=sum(conflicts(found) for found in known.values()),
         misattributed=sum(
             any(_is_of_another(one, captured[key], number_of) for one in found) for key, found in known.items()
         ),
@@ -108,7 +111,7 @@ def gaps(heard: Sequence[Heard]) -> int:
     )
 
 
-def _conflict(found: Sequence[Heard]) -> bool:
+def conflicts(found: Sequence[Heard]) -> bool:
     """Whether the verdicts on one part differ. One that is sent again says so, and nothing else differs."""
     told = {(one.topic, json.dumps({**one.body, "resent": False}, sort_keys=True)) for one in found}
     first_twice = sum(not one.body["resent"] for one in found) > 1

@@ -14,12 +14,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import zmq
 from account import Account, Captured, Heard, PartId, account, gaps
+from belt_account import BeltAccount, Seen, belt_account
 from lines import line_name, until
 
 from edge.errors import LineError
@@ -67,6 +68,7 @@ class Watched(threading.Thread):
         super().__init__(daemon=True)
         self.captured: dict[PartId, Captured] = {}
         self.starts = 0
+        self.judged_within_s = 0.5  # the line is well if a part that was captured since has been judged
         self.folder = SHARED_MEMORY / f"linejudge-{os.getuid()}" / line_name(recipe.parent)
         self.log = recipe.parent / "line.log"
         self.ear = Ear(endpoint or f"ipc://{recipe.parent}/verdicts.ipc")
@@ -74,6 +76,7 @@ class Watched(threading.Thread):
         self._environment = {**os.environ, "XDG_STATE_HOME": str(recipe.parent / "state"), **more}
         self._ledgers: dict[Path, Ledger] = {}  # of all cameras, in all runs
         self._read: dict[Path, int] = {}  # how far each has been read
+        self._runs: dict[Path, str] = {}  # the number of each run, by its folder
         self._looks = 0
         self._closing = threading.Event()
 
@@ -110,13 +113,19 @@ class Watched(threading.Thread):
         with suppress(OSError, LineError):
             for path in ledgers_in(self.run_folder):
                 if path not in self._ledgers:
+                    self._runs[path.parent] = Stages.open(stages_path(path.parent)).run.hex()
                     self._ledgers[path] = Ledger.open(path)
         for path, ledger in self._ledgers.items():
             for entry in range(self._read.get(path, 0), ledger.captured):
                 assert ledger.captured - entry < ROWS, "the watcher was too slow"
                 part = ledger.part(entry)
                 self.captured[part.epoch, part.sequence] = Captured(
-                    source_ref=part.source_ref, captured_ns=part.captured_ns, deadline_ns=part.deadline_ns
+                    source_ref=part.source_ref,
+                    captured_ns=part.captured_ns,
+                    deadline_ns=part.deadline_ns,
+                    run=self._runs[path.parent],
+                    camera=path.stem,
+                    entry=entry,
                 )
                 self._read[path] = entry + 1
         self._looks += 1
@@ -158,7 +167,7 @@ class Watched(threading.Thread):
     def is_well(self) -> bool:
         """Whether every stage is ready and a part that was captured just now has been judged."""
         judged = [one for one in self.ear.verdicts[-20:] if one.is_judged]
-        recent_ns = time.monotonic_ns() - 500_000_000
+        recent_ns = time.monotonic_ns() - round(self.judged_within_s * 1e9)
         return all(map(self.pid, self.stages)) and bool(judged) and judged[-1].body["captured_ns"] > recent_ns
 
     def await_well(self) -> None:
@@ -179,13 +188,35 @@ class Watched(threading.Thread):
             heard = list(self.ear.verdicts)
             return known.keys() <= {one.id for one in heard} and not gaps(heard)
 
+        heard, numbers = self._heard_of(known, is_complete)
+        return account(known, heard, self._number_of, numbers)
+
+    def belt_account(self, first: str) -> BeltAccount:
+        """The same for a line with several cameras, of which `first` makes parts."""
+        known = {
+            key: Seen(run=one.run, camera=one.camera, entry=one.entry, shows=one.source_ref)
+            for key, one in dict(self.captured).items()
+        }
+
+        def found() -> BeltAccount:
+            return belt_account(known, list(self.ear.verdicts), first)
+
+        heard, numbers = self._heard_of(known, lambda: not found().missing and not found().gaps)
+        return belt_account(known, heard, first, numbers)
+
+    def _heard_of(
+        self, known: Mapping[PartId, object], is_complete: Callable[[], bool]
+    ) -> tuple[list[Heard], int]:
+        """The verdicts on these parts and on any that nobody captured, and how many numbers are missing of all.
+
+        Waits until they are complete, or until nothing more is to be expected.
+        """
         with suppress(AssertionError):
             until(is_complete, "all is heard", patience_s=15)
         heard, looks = list(self.ear.verdicts), self._looks
         if self.is_alive():
             until(lambda: self._looks > looks + 1, "the ledger is read after these verdicts")
-        of_known = [one for one in heard if one.id in known or one.id not in self.captured]
-        return account(known, of_known, self._number_of, gaps(heard))
+        return [one for one in heard if one.id in known or one.id not in self.captured], gaps(heard)
 
     def stop(self) -> None:
         """Stop the line as a service manager would, and note what it captured last."""
