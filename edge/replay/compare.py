@@ -41,7 +41,11 @@ def differences(then: Verdict, now: Verdict) -> dict[str, tuple[Any, Any]]:
     """Return the fields in which two verdicts differ, each with both values as JSON has them.
 
     Numbers are equal only if all their bits are. `detail` is left out: it is for people, and may name folders.
+    So is how often a camera repeated the picture: it depends on the frames before.
     """
+    if then.image and now.image:
+        image = msgspec.structs.replace(now.image, repeats=then.image.repeats)
+        now = msgspec.structs.replace(now, image=image)
     before = msgspec.to_builtins(msgspec.structs.replace(then, detail=""))
     after = msgspec.to_builtins(msgspec.structs.replace(now, detail=""))
     return {name: (before[name], after[name]) for name in before if before[name] != after[name]}
