@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from .errors import WireError
-from .messages import Alarm, Broadcast, Heartbeat, Message, Verdict
+from .messages import Alarm, Broadcast, Heartbeat, Sent, Verdict
 
 VERSION = 5
 #: Length of the random number that each run of a line draws for its messages.
@@ -16,7 +16,7 @@ RUN_BYTES = 8
 PUBLISHED_VERSION = 1
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+_decoder: msgspec.msgpack.Decoder[Sent] = msgspec.msgpack.Decoder(Sent)
 _json = msgspec.json.Encoder()
 _verdict = msgspec.json.Decoder(Verdict)
 _heartbeat = msgspec.json.Decoder(Heartbeat)
@@ -33,12 +33,12 @@ class _Versioned(msgspec.Struct):
 _version = msgspec.json.Decoder(_Versioned)
 
 
-def pack(message: Message, run: bytes) -> bytes:
+def pack(message: Sent, run: bytes) -> bytes:
     """Encode a message between stages: a version byte, the run's number `run`, and the message in msgpack."""
     return bytes((VERSION,)) + run + _encoder.encode(message)
 
 
-def unpack(data: bytes, run: bytes) -> Message:
+def unpack(data: bytes, run: bytes) -> Sent:
     """Decode a message that `pack` made with the same `run`. Raise WireError for any other bytes."""
     if data[:1] != bytes((VERSION,)):
         raise WireError(

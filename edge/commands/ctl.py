@@ -74,6 +74,40 @@ def release(
     _do(line_of(context), "release", "is released", as_json, why=why, by=by or getuser())
 
 
+@app.command()
+def alarms(context: typer.Context, as_json: AsJson = False) -> None:
+    """Show the alarms that are raised or acknowledged, and what each has found."""
+    from ..line.ask import ask
+
+    found = ask(line_of(context), "alarms")
+    if as_json:
+        print(json.dumps(found))
+        return
+    for alarm in found["alarms"]:
+        by = f" by {alarm['by']}" if alarm["by"] else ""
+        print(f"{alarm['alarm']}: {alarm['state']}{by} since {alarm['changed_at']}; cause: {alarm['cause']}")
+        print(f"    {alarm['text']}")
+    if not found["alarms"]:
+        print("no alarm")
+
+
+@app.command()
+def ack(
+    context: typer.Context,
+    alarm: Annotated[str, typer.Argument(help="Name of the alarm.", show_default=False)],
+    learn: Annotated[
+        bool, typer.Option("--learn", help="What the alarm has found is normal from now on: learn it anew.")
+    ] = False,
+    by: By = "",
+    as_json: AsJson = False,
+) -> None:
+    """Acknowledge an alarm. It is cleared when what it has found has ended, too."""
+    from ..line.ask import ask
+
+    found = ask(line_of(context), "ack", alarm=alarm, by=by or getuser(), learn=learn)
+    print(json.dumps(found) if as_json else f"alarm {alarm} is {found['state']}")
+
+
 def _do(line: str, command: str, done: str, as_json: bool, **keys: str) -> None:
     from ..line.ask import ask
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..memory.ledger import ROWS
-from ..messages import Broadcast, Heartbeat, Verdict
+from ..messages import Heartbeat, Verdict
 from ..monitoring.metrics import Metrics
-from ..subscriber import Subscriber
+from ..subscriber import Heard, Subscriber
 
 #: Most messages to take before the supervisor checks the stages again.
 MOST_AT_ONCE = 1000
@@ -16,7 +16,7 @@ MOST_AT_ONCE = 1000
 class Listener:
     """Takes messages from `subscriber`, counts verdicts in `metrics`, and calls `hear` with each."""
 
-    def __init__(self, subscriber: Subscriber, metrics: Metrics, hear: Callable[[Broadcast], None]) -> None:
+    def __init__(self, subscriber: Subscriber, metrics: Metrics, hear: Callable[[Heard], None]) -> None:
         self._subscriber, self._metrics, self._hear = subscriber, metrics, hear
         # Epoch and sequence of the last verdicts, oldest first.
         self._seen: dict[tuple[int, int], None] = {}
@@ -30,9 +30,10 @@ class Listener:
             if (heard := self._subscriber.hear(timeout_ms)) is None:
                 return
             timeout_ms, self.has_heard = 0, True
-            self._take(heard.message)
+            self._take(heard)
 
-    def _take(self, message: Broadcast) -> None:
+    def _take(self, heard: Heard) -> None:
+        message = heard.message
         if isinstance(message, Verdict):
             place = (message.epoch, message.sequence)
             if place in self._seen:
@@ -44,4 +45,4 @@ class Listener:
         elif isinstance(message, Heartbeat):
             self.heartbeat = message
             self._metrics.heartbeat(message)
-        self._hear(message)
+        self._hear(heard)

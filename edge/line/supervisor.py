@@ -30,7 +30,9 @@ from ..messages import Broadcast, Running
 from ..monitoring.metrics import Metrics
 from ..recipe import Recipe, Runtime
 from ..stages.looks import record_bytes
-from ..subscriber import Subscriber
+from ..stages.sockets import Sockets
+from ..subscriber import Heard, Subscriber
+from .alarms import LineAlarms
 from .challenges import Challenges
 from .child import TRY_AGAIN, Child
 from .control import SOCKET, Command, Control, NoKeys
@@ -91,6 +93,7 @@ class Line:
             self._challenges = Challenges(self._state, self._recipe.line, self._recipe.challenge, self._hold)
             self.commands |= {"hold": self._hold.asked_to_hold, "release": self._hold.asked_to_release}
             self.commands |= {"testing": self._challenges.testing, "tested": self._challenges.tested}
+            self._alarms = self._with_alarms(cleanup)
             digest = digest_of(self._judges)
             plan = Plan(
                 recipe=self._recipe,
@@ -110,7 +113,7 @@ class Line:
             subscriber = Subscriber(
                 f"ipc://{self._folder}/{VERDICTS}.ipc", most_waiting=100_000, reconnect_ms=10
             )
-            self._listener = Listener(cleanup.enter_context(subscriber), self._metrics, self._hear)
+            self._listener = Listener(cleanup.enter_context(subscriber), self._metrics, self._heard)
             self._forks = cleanup.enter_context(ForkServer(self._folder))
             names = processes(self._recipe)
             self._children = {name: Child(self._folder, name, self._stages, self._forks) for name in names}
@@ -126,6 +129,17 @@ class Line:
             self._start()
             self._cleanup = cleanup.pop_all()
         return self
+
+    def _with_alarms(self, cleanup: ExitStack) -> LineAlarms:
+        """Return the alarms of the line, and let people list and acknowledge them."""
+        sockets = cleanup.enter_context(Sockets(self._folder, self._stages.run))
+        alarms = LineAlarms(self._recipe, self._judges, self._state, self._metrics, sockets.to("publish"))
+        self.commands |= alarms.commands
+        return cleanup.enter_context(alarms)
+
+    def _heard(self, heard: Heard) -> None:
+        self._alarms.hear(heard.message, accepted=heard.topic.startswith(b"accept."))
+        self._hear(heard.message)
 
     def _make_memory(self) -> None:
         """Make the rows of the processes, and a ledger and a ring for each camera."""
@@ -210,10 +224,13 @@ class Line:
         self._challenges.tick(now_ns)
         self._metrics.held(bool(self._stages.hold))
         self._metrics.challenge(bool(self._challenges.fault))
+        self._alarms.fault("hold", self._stages.hold)
+        self._alarms.tick()
         self._listener.listen(TICK_MS)
 
     def _restart(self, name: str, child: Child, now_ns: int) -> None:
         """Restart a stage. If the system cannot start the stage now, try again later."""
+        self._alarms.failed(name)
         try:
             if name in self._captures:
                 self._next_epoch(name)

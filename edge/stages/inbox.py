@@ -12,7 +12,7 @@ import zmq
 from ..errors import WireError
 from ..memory.ledger import Ledger
 from ..memory.stages import Stages
-from ..messages import Input, Message, Refused
+from ..messages import Input, Notice, Refused, Sent
 from ..wire import unpack
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ MOST_PX = 1e6
 #: Least area in the frame, in pixels, of a pixel of a model's input: less than that of any crop.
 LEAST_PX = 1e-7
 
-M = TypeVar("M", bound=Message)
+M = TypeVar("M", bound=Sent)
 
 
 class Inbox(Generic[M]):
@@ -39,7 +39,7 @@ class Inbox(Generic[M]):
         ledgers: Mapping[str, Ledger],
         stages: Stages,
         name: str,
-        fits: Callable[[Message], TypeGuard[M]],
+        fits: Callable[[Sent], TypeGuard[M]],
     ) -> None:
         self.socket = socket
         self._ledgers, self._name, self._fits = ledgers, name, fits
@@ -67,9 +67,9 @@ class Inbox(Generic[M]):
         if not self._fits(message):
             self._drop(f"a {type(message).__name__} that is not for this process")
             return None
-        ledger = self._ledgers.get(message.part.camera)
-        if ledger is None or not ledger.holds(message.part):
-            self._drop(f"its part {message.part.part_id} differs from the part in the ledger")
+        part = None if isinstance(message, Notice) else message.part
+        if part is not None and not (part.camera in self._ledgers and self._ledgers[part.camera].holds(part)):
+            self._drop(f"its part {part.part_id} differs from the part in the ledger")
             return None
         return message
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 
+import msgspec
 import zmq
 
 from ..memory.ledger import Record
+from ..messages import Notice
 from ..wire import body_of, heartbeat_topic
 from .inbox import Inbox
 from .leftovers import Leftovers
@@ -24,7 +26,7 @@ RECONNECT_NS = 200_000_000
 def run_publish(
     liveness: Liveness,
     publisher: Publisher,
-    inbox: Inbox[Reply],
+    inbox: Inbox[Reply | Notice],
     socket: zmq.Socket[bytes],
     heartbeat_ns: int,
     leftovers: Leftovers,
@@ -32,14 +34,15 @@ def run_publish(
     """Send verdicts and heartbeats on an XPUB socket, which also tells when a subscriber comes.
 
     After the stop signal, it continues until every captured part has its verdict. A new subscriber gets a
-    heartbeat at once. After a restart, a new subscriber also gets the recent verdicts again, marked as resent,
-    so that nobody misses a verdict. The first publish process of a run sends the verdicts of killed runs in the
-    same way.
+    heartbeat at once. A Notice of the supervisor is sent as it is. After a restart, a new subscriber also gets
+    the recent verdicts again, marked as resent, so that nobody misses a verdict. The first publish process of
+    a run sends the verdicts of killed runs in the same way.
     """
     heartbeat_due_ns = time.monotonic_ns()
     unheard_end_ns = heartbeat_due_ns + RECONNECT_NS if publisher.is_successor else 0
     rejoin_end_ns = heartbeat_due_ns + REJOIN_NS if publisher.is_successor or leftovers.records else 0
     subscribers, check_due_ns = Subscribers(socket), 0
+    alarms: tuple[str, ...] = ()
 
     def send(record: Record) -> None:
         socket.send_multipart((record.topic, record.body))
@@ -49,8 +52,13 @@ def run_publish(
         liveness.beat()
         now_ns = time.monotonic_ns()
         wait_ns = min(publisher.wait_ns(now_ns), max(0, min(heartbeat_due_ns, check_due_ns) - now_ns))
-        if inbox.poll(-(-wait_ns // 1_000_000)) and (reply := inbox.take()) is not None:
-            publisher.take(reply)
+        if inbox.poll(-(-wait_ns // 1_000_000)) and (message := inbox.take()) is not None:
+            if isinstance(message, Notice):
+                alarms = alarms if message.alarms is None else message.alarms
+                if message.body:
+                    socket.send_multipart((message.topic, message.body))
+            else:
+                publisher.take(message)
         unheard = now_ns < unheard_end_ns
         while (record := publisher.next(time.monotonic_ns, unheard=unheard)) is not None:
             send(record)
@@ -65,6 +73,6 @@ def run_publish(
             publisher.settle(now_ns)
             leftovers.settle(now_ns)
         if now_ns >= heartbeat_due_ns:
-            heartbeat = publisher.heartbeat(now_ns)
+            heartbeat = msgspec.structs.replace(publisher.heartbeat(now_ns), alarms=alarms)
             socket.send_multipart((heartbeat_topic(heartbeat.line), body_of(heartbeat)))
             heartbeat_due_ns = now_ns + heartbeat_ns

@@ -10,7 +10,7 @@ import zmq
 
 from ..errors import LineError
 from ..memory.ledger import ROWS
-from ..messages import Message
+from ..messages import Notice, Sent
 from ..wire import pack
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Sockets:
         found.connect(endpoint)
         return found
 
-    def to(self, stage: str) -> Callable[[Message], None]:
+    def to(self, stage: str) -> Callable[[Sent], None]:
         """Return a function that sends a message to `stage` without waiting.
 
         If the inbox of `stage` is full, the message is lost, and its part gets the verdict `late`.
@@ -96,10 +96,11 @@ class Sockets:
         socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
         socket.connect(f"ipc://{self._folder}/{stage}.ipc")
 
-        def send(message: Message) -> None:
+        def send(message: Sent) -> None:
             try:
                 socket.send(pack(message, self._run), zmq.NOBLOCK)
             except zmq.Again:
-                log.error("part %s: the inbox of %s is full", message.part.part_id, stage)
+                what = "a notice" if isinstance(message, Notice) else f"part {message.part.part_id}"
+                log.error("%s: the inbox of %s is full", what, stage)
 
         return send

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeGuard, Union
@@ -17,14 +18,15 @@ from ..memory.ledger import RECORD_BYTES, Record
 from ..memory.ring import Ring, as_outputs
 from ..memory.stages import STAGES
 from ..messages import (
+    Health,
     Input,
     Judged,
     Look,
-    Message,
     Part,
     Prediction,
     Refused,
     Region,
+    Sent,
     Unknown,
     UnknownReason,
     Verdict,
@@ -70,11 +72,20 @@ class OnBelt:
     tick: int | UnsetType | None = UNSET
 
 
-def is_reply(message: Message, judges: int) -> TypeGuard[Reply]:
-    """Return whether the message is a valid `Prediction` for this number of judges, or an `Unknown`."""
+def is_reply(message: Sent, judges: int) -> TypeGuard[Reply]:
+    """Return whether the message is a valid `Prediction` for this number of judges, or a valid `Unknown`."""
     if isinstance(message, Prediction):
-        return len(message.inputs) == judges and are_finite(message.inputs)
-    return isinstance(message, Unknown)
+        fits = len(message.inputs) == judges and are_finite(message.inputs)
+        return fits and _is_finite(message.health)
+    return isinstance(message, Unknown) and _is_finite(message.health)
+
+
+def _is_finite(health: Health | None) -> bool:
+    """Return whether JSON can express each number of the health."""
+    if health is None:
+        return True
+    placed = (*(health.shift_px or ()), health.rotation_deg or 0.0)
+    return all(map(math.isfinite, (health.level, health.saturated, health.focus, *placed)))
 
 
 def finding_of(reply: Reply, ring: Ring, rules: Rules) -> Finding:

@@ -115,7 +115,7 @@ def test_the_supervisor_counts_each_verdict_once(endpoint: Endpoint) -> None:
     line, passed_on = Line(), []
     again, second = (msgspec.structs.replace(VERDICT, **more) for more in ({"resent": True}, {"sequence": 8}))
     with Subscriber(endpoint.name) as subscriber:
-        listener = Listener(subscriber, line.metrics, passed_on.append)
+        listener = Listener(subscriber, line.metrics, lambda heard: passed_on.append(heard.message))
         endpoint.send(*((b"accept.pcb", body_of(verdict)) for verdict in (VERDICT, again, second)))
         while second not in passed_on:
             listener.listen(60_000)

@@ -22,7 +22,7 @@ from edge.errors import LineError
 from edge.line.run_folder import SHARED_MEMORY, ledger_path, stages_path
 from edge.memory.ledger import Ledger
 from edge.memory.stages import Stages
-from edge.messages import Verdict
+from edge.messages import Alarm, Verdict
 
 PATIENCE_S = 60.0
 
@@ -78,6 +78,7 @@ class Subscriber:
     def __init__(self, folder: Path) -> None:
         self.verdicts: list[tuple[str, Verdict]] = []
         self.heartbeats: list[dict[str, object]] = []
+        self.alarms: list[Alarm] = []
         self._endpoint = f"ipc://{folder}/verdicts.ipc"
 
     def __enter__(self) -> Subscriber:
@@ -97,6 +98,8 @@ class Subscriber:
                     continue
                 if isinstance(heard.message, Verdict):
                     self.verdicts.append((heard.topic.decode(), heard.message))
+                elif isinstance(heard.message, Alarm):
+                    self.alarms.append(heard.message)
                 else:
                     self.heartbeats.append(msgspec.json.decode(heard.body))
 

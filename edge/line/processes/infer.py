@@ -8,7 +8,7 @@ from typing import TypeGuard
 import msgspec
 
 from ...engines.trials import Trials
-from ...messages import Message, Tensor
+from ...messages import Sent, Tensor
 from ...stages.armed import armed_cameras
 from ...stages.inbox import Inbox, are_finite
 from ...stages.infer import Infer
@@ -44,7 +44,7 @@ def run(run: Run) -> None:
         leave_to_engine(threads)
         (run.folder / RUNNING).write_bytes(msgspec.json.encode(armed.running))
 
-        def fits(message: Message) -> TypeGuard[Tensor]:
+        def fits(message: Sent) -> TypeGuard[Tensor]:
             if not isinstance(message, Tensor) or message.part.camera not in cameras:
                 return False
             asked = len(cameras[message.part.camera].judges)

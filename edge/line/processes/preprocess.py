@@ -8,7 +8,7 @@ from typing import TypeGuard
 import msgspec
 
 from ...image.health import HealthMeter
-from ...messages import Frame, Message, Running
+from ...messages import Frame, Running, Sent
 from ...recipe import Video
 from ...sources import is_live
 from ...stages.inbox import Inbox
@@ -25,7 +25,7 @@ def run(run: Run) -> None:
     preparers = [judge.preparer() for judge in looking_judges(run.plan)[camera.name]]
     shape = camera.source.shape
 
-    def fits(message: Message) -> TypeGuard[Frame]:
+    def fits(message: Sent) -> TypeGuard[Frame]:
         return isinstance(message, Frame) and message.shape == shape
 
     ledgers = {camera.name: run.ledgers[camera.name]}
