@@ -159,6 +159,9 @@ class Notice(Struct, frozen=True, kw_only=True, tag=True):
 
     topic: bytes
     body: bytes  # JSON; empty: nothing is sent
+    alarm: str = (
+        ""  # the alarm that it is about: while active, the notice is sent again when a subscriber comes
+    )
     alarms: tuple[str, ...] | None = None  # active alarms, which heartbeats name from now on; None: as before
 
 

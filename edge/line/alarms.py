@@ -112,10 +112,10 @@ class LineAlarms:
 
     def _publish(self, alarms: Iterable[Alarm]) -> None:
         topic, names = alarm_topic(self._recipe.line), tuple(self._alarms.active)
-        # The first message names the active alarms, even if there is none to tell about.
-        bodies = [body_of(alarm) for alarm in alarms]
-        for body in bodies or [b""]:
-            self._send(Notice(topic=topic, body=body, alarms=names))
+        # An empty notice still names the active alarms.
+        told = [(alarm.alarm, body_of(alarm)) for alarm in alarms] or [("", b"")]
+        for name, body in told:
+            self._send(Notice(topic=topic, body=body, alarm=name, alarms=names))
 
     def _list(self, keys: dict[str, Any]) -> dict[str, Any]:
         msgspec.convert(keys, NoKeys)

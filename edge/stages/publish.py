@@ -13,6 +13,7 @@ from ..wire import body_of, heartbeat_topic
 from .inbox import Inbox
 from .leftovers import Leftovers
 from .liveness import Liveness
+from .notices import Notices
 from .publisher import REJOIN_NS, Publisher
 from .subscribers import CHECK_NS, Subscribers
 from .verdict import Reply
@@ -42,7 +43,7 @@ def run_publish(
     unheard_end_ns = heartbeat_due_ns + RECONNECT_NS if publisher.is_successor else 0
     rejoin_end_ns = heartbeat_due_ns + REJOIN_NS if publisher.is_successor or leftovers.records else 0
     subscribers, check_due_ns = Subscribers(socket), 0
-    alarms: tuple[str, ...] = ()
+    notices = Notices()
 
     def send(record: Record) -> None:
         socket.send_multipart((record.topic, record.body))
@@ -54,8 +55,7 @@ def run_publish(
         wait_ns = min(publisher.wait_ns(now_ns), max(0, min(heartbeat_due_ns, check_due_ns) - now_ns))
         if inbox.poll(-(-wait_ns // 1_000_000)) and (message := inbox.take()) is not None:
             if isinstance(message, Notice):
-                alarms = alarms if message.alarms is None else message.alarms
-                if message.body:
+                if notices.take(message):
                     socket.send_multipart((message.topic, message.body))
             else:
                 publisher.take(message)
@@ -67,12 +67,14 @@ def run_publish(
             check_due_ns = now_ns + CHECK_NS
             if subscribers.came():
                 heartbeat_due_ns = 0
+                for notice in notices.again():
+                    socket.send_multipart((notice.topic, notice.body))
                 for record in (*leftovers.records, *publisher.again()) if now_ns < rejoin_end_ns else ():
                     send(record)
         if (now_ns := time.monotonic_ns()) >= rejoin_end_ns:
             publisher.settle(now_ns)
             leftovers.settle(now_ns)
         if now_ns >= heartbeat_due_ns:
-            heartbeat = msgspec.structs.replace(publisher.heartbeat(now_ns), alarms=alarms)
+            heartbeat = msgspec.structs.replace(publisher.heartbeat(now_ns), alarms=notices.alarms)
             socket.send_multipart((heartbeat_topic(heartbeat.line), body_of(heartbeat)))
             heartbeat_due_ns = now_ns + heartbeat_ns
