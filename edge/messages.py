@@ -15,6 +15,8 @@ from msgspec import UNSET, Struct, UnsetType
 
 #: Longest texts of a part, in bytes of UTF-8.
 VIEW_BYTES, SOURCE_REF_BYTES = 128, 512
+#: The slot of a part that nobody saw.
+UNSEEN_SLOT = -2
 
 #: blind: parts come and the last ones could not be judged, or parts would not be seen because capture failed.
 #: held: the line was told to reject every part.
@@ -76,13 +78,18 @@ class Part(Struct, frozen=True, kw_only=True):
     deadline_ns: int
     position: int = 0  # on the belt when it was triggered: ns of the monotonic clock, or ticks of the encoder
     count: int = -1  # the source's own number of the trigger; -1: the source does not count
-    slot: int  # -1: no slot was free
+    slot: int  # -1: no slot was free; UNSEEN_SLOT: nobody saw it
     generation: int  # of the slot's lease
 
     @property
     def part_id(self) -> str:
         """The identifier `<epoch>-<sequence>`, which no other part of the line has."""
         return f"{self.epoch}-{self.sequence}"
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether its source only counted the part: nobody saw it, and there is no picture."""
+        return self.slot == UNSEEN_SLOT
 
 
 class Health(Struct, frozen=True, kw_only=True):

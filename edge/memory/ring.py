@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SlotOverwritten
-from ..messages import Part
+from ..messages import UNSEEN_SLOT, Part
 from .arrays import PAGE, SharedArrays, fence
 
 #: The areas of a slot: one `frame`, and a `tensor` and an `outputs` for each judge.
@@ -27,6 +27,8 @@ Area = Literal["frame", "tensor", "outputs"]
 OUTPUT_ALIGNMENT = 256
 #: The slot and generation of a part that got no slot.
 NO_LEASE = (-1, 0)
+#: The slot and generation of a part that nobody saw.
+UNSEEN = (UNSEEN_SLOT, 0)
 
 
 class Ring:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from ..errors import PartError, SourceEnded, SourceError
 from ..memory.ledger import ROWS, Ledger
-from ..memory.ring import NO_LEASE, Ring, as_image
+from ..memory.ring import NO_LEASE, UNSEEN, Ring, as_image
 from ..messages import SOURCE_REF_BYTES, Frame, Message, Part, Unknown
 from ..sources.base import EarlierPicture, Source, Trigger
+from ..sources.unseen import gap_before
 from ..text import DETAIL_BYTES, end_of, fitted, readable
 from .liveness import TICK_MS, Liveness
 from .loop import stamp
+
+log = logging.getLogger(__name__)
 
 
 class Capture:
@@ -35,10 +40,35 @@ class Capture:
         self._epoch = ledger.epoch
         self._sequence = ledger.last_sequence(self._epoch)
 
-    def enter(self, trigger: Trigger) -> Part:
-        """Enter a part in the ledger; return it. Its slot is -1 if its picture is lost or no slot is free."""
+    def unseen(self, trigger: Trigger) -> tuple[Sequence[Trigger], Trigger]:
+        """Return the triggers that the source counted before `trigger` and nobody saw, and `trigger`.
+
+        Too many are only counted as `skipped`. A trigger that has no count, though its source counts, gets the
+        next one.
+        """
+        entered = self._ledger.captured
+        last = picture_of(self._ledger.part(entered - 1)) if entered else None
+        if last and last.count >= 0 and trigger.count < 0:
+            trigger = replace(trigger, count=last.count + 1)
+        gap = gap_before(trigger, last, ROWS)
+        if gap.back_from >= 0:
+            log.warning("the source counts anew: trigger %d came after %d", trigger.count, gap.back_from)
+        if gap.unseen:
+            log.warning("nobody saw %d triggers before trigger %d", len(gap.unseen), trigger.count)
+        if gap.lost:
+            log.error("the count of triggers jumps by %d to %d: too many to be parts", gap.lost, trigger.count)
+        return gap.unseen, replace(trigger, skipped=trigger.skipped + gap.lost)
+
+    def enter(self, trigger: Trigger, *, seen: bool = True) -> Part:
+        """Enter a part in the ledger; return it. Its slot is -1 if its picture is lost or no slot is free.
+
+        A part that nobody saw needs no message to publish: its row tells it.
+        """
         entry = self._ledger.captured
-        slot, generation = NO_LEASE if trigger.lost else self._ring.lease(entry, self._ledger.published)
+        if not seen:
+            slot, generation = UNSEEN
+        else:
+            slot, generation = NO_LEASE if trigger.lost else self._ring.lease(entry, self._ledger.published)
         self._sequence += 1
         position, deadline_ns = self._place(trigger.captured_ns)
         part = Part(
@@ -80,8 +110,12 @@ class Capture:
 def shown(ledger: Ledger) -> list[EarlierPicture]:
     """Return names and times of the run's last ROWS pictures, oldest first. A restart of capture keeps them."""
     entries = range(max(0, ledger.captured - ROWS), ledger.captured)
-    parts = map(ledger.part, entries)
-    return [EarlierPicture(p.source_ref, p.captured_at_ns, p.captured_ns, p.count) for p in parts]
+    return [picture_of(ledger.part(entry)) for entry in entries]
+
+
+def picture_of(part: Part) -> EarlierPicture:
+    """Return what a source must know about a part of an earlier process of capture."""
+    return EarlierPicture(part.source_ref, part.captured_at_ns, part.captured_ns, part.count)
 
 
 def run_capture(
@@ -94,23 +128,27 @@ def run_capture(
 ) -> None:
     """Capture each part that the source triggers, until the source ends or the stop signal comes.
 
-    Calls `onward` with each frame, and `publish` with each part whose picture is missing. Takes no part while
-    the ledger is full. It fills up only while nothing is published. Raises SourceError if the source fails.
-    If that happens while a part's pixels are read, first calls `publish` with an `Unknown` for that part.
+    Calls `onward` with each frame, and `publish` with each part whose picture is lost. Triggers that the source
+    counted and nobody saw become parts first, in their order. Takes no part while the ledger is full. It fills
+    up only while nothing is published. Raises SourceError if the source fails. If that happens while a part's
+    pixels are read, first calls `publish` with an `Unknown` for that part.
     """
     with source:
         liveness.ready()
         while not liveness.stopping:
-            liveness.beat()
-            if ledger.full:
-                time.sleep(TICK_MS / 1000)
-                continue
+            if not _has_room(liveness, ledger):
+                return
             try:
                 trigger = source.wait(TICK_MS / 1000)
             except SourceEnded:
                 return
             if trigger is None:
                 continue
+            unseen, trigger = capture.unseen(trigger)
+            for one in unseen:
+                capture.enter(one, seen=False)
+                if not _has_room(liveness, ledger):
+                    return
             part = capture.enter(trigger)
             try:
                 message = capture.read(source, part, trigger.lost)
@@ -119,3 +157,14 @@ def run_capture(
                 publish(stamp("capture", said))
                 raise
             (onward if isinstance(message, Frame) else publish)(stamp("capture", message))
+
+
+def _has_room(liveness: Liveness, ledger: Ledger) -> bool:
+    """Wait until the ledger has room for a part. Return False if the stop signal comes while it is full."""
+    liveness.beat()
+    while ledger.full:
+        if liveness.stopping:
+            return False
+        time.sleep(TICK_MS / 1000)
+        liveness.beat()
+    return True

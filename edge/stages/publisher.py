@@ -18,7 +18,7 @@ from .liveness import TICK_MS
 from .looks import Seen, combined, looks_of, stray, taken_in, too_near
 from .neighbours import Neighbours
 from .state import State
-from .verdict import Finding, Identity, OnBelt, Reply, finding_of, held, is_accepted, late, record_of
+from .verdict import Finding, Identity, OnBelt, Reply, finding_of, held, is_accepted, late, missing, record_of
 
 #: A subscriber that comes within this time after a restart may have been connected before the restart too.
 REJOIN_NS = 5_000_000_000
@@ -64,6 +64,11 @@ class Publisher:
         camera, entry = reply.part.camera, reply.part.entry
         if entry >= self._ledgers[camera].published and (camera, entry) not in self._findings:
             self._findings[camera, entry] = finding_of(reply, self._rings[camera], self._rules[camera])
+
+    def _found(self, camera: str, entry: int) -> Finding | None:
+        """Return what is known about a look; None if nothing is. Nobody answers about one that nobody saw."""
+        part = self._ledgers[camera].part(entry)
+        return missing(part) if part.is_missing else self._findings.get((camera, entry))
 
     def wait_ns(self, now_ns: int) -> int:
         """Return the nanoseconds to wait for a reply before the next verdict may be due: TICK_MS at most."""
@@ -130,7 +135,7 @@ class Publisher:
         ledger = self._ledgers[station.name]
         entry = ledger.published
         part, spot = ledger.part(entry), self._join.spot(entry, station)
-        finding = self._findings.get((station.name, entry))
+        finding = self._found(station.name, entry)
         due_ns = self._join.deadline_ns(part, spot, clock()) - self._guard_ns
         may_wait = unheard or (spot == NOWHERE and finding is None)
         if may_wait and not self._ended and clock() < due_ns:
@@ -164,7 +169,7 @@ class Publisher:
     def _seen(self, entry: int, now_ns: int, is_due: bool) -> list[Seen] | None:
         """Return what each camera saw of a part. None if this may still change and the part is not due."""
         first, part = self._join.first, self._first.part(entry)
-        finding = self._findings.get((first, entry))
+        finding = self._found(first, entry)
         if finding is None and not is_due:
             return None
         seen = [Seen(camera=first, part=part, finding=finding, refused=self._silent(part.part_id))]
@@ -176,7 +181,7 @@ class Publisher:
                 missing = Refused(reason="missing", detail="it saw nothing where the part had to come by")
                 seen.append(Seen(camera=station.name, part=None, finding=None, refused=missing))
                 continue
-            finding, row = self._findings.get((station.name, look)), self._ledgers[station.name].part(look)
+            finding, row = self._found(station.name, look), self._ledgers[station.name].part(look)
             if finding is None and not is_due:
                 return None
             seen.append(Seen(camera=station.name, part=row, finding=finding, refused=self._silent(row.part_id)))

@@ -52,7 +52,8 @@ class State:
 
     def saw(self, part: Part) -> None:
         """Note that a camera saw a part, or one more look of a part."""
-        self._seen_ns[part.camera] = part.captured_ns
+        if not part.is_missing:
+            self._seen_ns[part.camera] = part.captured_ns
 
     def note(self, part: Part, reason: str, published_ns: int, number: int) -> None:
         """Note that a part's verdict was sent: its reason, number, and the time at which it was published."""

@@ -117,6 +117,13 @@ def late(part: Part, detail: str) -> Finding:
     return Finding(reply=unknown, result=unknown)
 
 
+def missing(part: Part) -> Finding:
+    """Return the finding about a part that its source counted and nobody saw."""
+    detail = f"its source counted it as trigger {part.count}, and nobody saw it"
+    unknown = Unknown(part=part, reason="missing", detail=detail, done_ns={})
+    return Finding(reply=unknown, result=unknown)
+
+
 def held(finding: Finding, why: str) -> Finding:
     """Return the finding about a part of a line that is held: it is `unknown`, whatever the judges said.
 
@@ -224,8 +231,11 @@ def is_accepted(finding: Finding, result: Judgement | Unknown, identity: Identit
 
 
 def _too_late(reply: Reply, result: Judgement | Unknown, late_ns: int) -> Unknown:
-    """Return the result `late` for a part. Its detail quotes the result that came after the deadline."""
-    if isinstance(result, Unknown) and result.reason in ("late", "hold"):
+    """Return the result `late` for a part. Its detail quotes the result that came after the deadline.
+
+    A part that nobody saw stays `missing`, since its deadline is mostly past when it is known of.
+    """
+    if isinstance(result, Unknown) and result.reason in ("late", "hold", "missing"):
         return result
     late_ms = late_ns / 1e6
     told = f"score {result.score:g}" if isinstance(result, Judgement) else result.detail

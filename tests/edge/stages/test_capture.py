@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+import pytest
 
 from edge import recipe
 from edge.errors import PartError
-from edge.memory.ledger import Ledger
+from edge.memory.ledger import ROWS, Ledger
 from edge.memory.ring import Ring
 from edge.messages import Frame, Unknown
 from edge.sources import Trigger, open_source
@@ -63,3 +64,55 @@ def test_only_a_whole_frame_is_shown_to_those_who_keep_pictures(tmp_path: Path) 
         assert not ring.is_filled(part)
         assert isinstance(capture.read(source, part), Frame if whole else Unknown)
         assert ring.is_filled(part) == whole
+
+
+def capture_into(folder: Path) -> tuple[Ledger, Capture]:
+    """A ledger, and what enters the parts of a source that counts from 7 on."""
+    ledger = Ledger.create(folder / "ledger")
+    ring = Ring.create(folder / "ring", slots=3, frame=64, tensors=[], outputs=[])
+    capture = Capture(ring, ledger, camera="camera", shape=(8, 8), place=place)
+    enter(capture, Trigger("camera", 1000, 1000, count=7))
+    return ledger, capture
+
+
+def enter(capture: Capture, trigger: Trigger) -> None:
+    unseen, trigger = capture.unseen(trigger)
+    for one in unseen:
+        capture.enter(one, seen=False)
+    capture.enter(trigger)
+
+
+def test_triggers_that_nobody_saw_are_parts_before_the_next_one(tmp_path: Path) -> None:
+    """Also if another process of capture saw the one before: it learns the count from the ledger."""
+    ledger, _ = capture_into(tmp_path)
+    ring = Ring.open(tmp_path / "ring")
+    successor = Capture(ring, ledger, camera="camera", shape=(8, 8), place=place)
+    enter(successor, Trigger("camera", 4000, 4000, count=10))
+    parts = [ledger.part(entry) for entry in range(ledger.captured)]
+    assert [part.count for part in parts] == [7, 8, 9, 10]
+    assert [part.is_missing for part in parts] == [False, True, True, False]
+    assert [part.captured_ns for part in parts] == [1000, 2000, 3000, 4000]
+    assert [part.deadline_ns - part.captured_ns for part in parts] == [10**9] * 4
+    assert ring.free(0) == 1
+
+
+def test_a_frame_without_a_number_is_the_next_one(tmp_path: Path) -> None:
+    """Its head was damaged on the way, and it is no trigger that nobody saw."""
+    ledger, capture = capture_into(tmp_path)
+    enter(capture, Trigger("camera", 2000, 2000))
+    enter(capture, Trigger("camera", 3000, 3000, count=9))
+    assert [ledger.part(entry).count for entry in range(ledger.captured)] == [7, 8, 9]
+
+
+def test_a_count_that_jumps_too_far_is_told_in_the_next_part(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The ledger could not hold so many parts, and the camera may just have been exchanged."""
+    ledger, capture = capture_into(tmp_path)
+    enter(capture, Trigger("camera", 2000, 2000, skipped=1, count=7 + ROWS + 3))
+    assert ledger.captured == 2
+    assert ledger.part(1).skipped == 1 + ROWS + 1
+    assert f"jumps by {ROWS + 1} to {7 + ROWS + 3}" in caplog.text
+    enter(capture, Trigger("camera", 3000, 3000, count=2))
+    assert ledger.captured == 3
+    assert f"counts anew: trigger 2 came after {7 + ROWS + 3}" in caplog.text

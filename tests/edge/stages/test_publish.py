@@ -21,7 +21,7 @@ from edge.judges.decide import MAX_REGIONS, Judgement, Rule
 from edge.judges.rules import Rules, read_rules, write_rules
 from edge.memory.ledger import Ledger, Record
 from edge.memory.ring import Ring, as_outputs
-from edge.messages import Input, Judged, Mask, Prediction, Refused, Unknown, Verdict
+from edge.messages import UNSEEN_SLOT, Input, Judged, Mask, Prediction, Refused, Unknown, Verdict
 from edge.recipe import MOST_JUDGES, Fusion
 from edge.stages.publisher import Publisher
 from edge.stages.state import State
@@ -117,6 +117,26 @@ def test_a_judged_part_is_published_at_once(desk: Desk) -> None:
     assert (verdict.recipe, verdict.bundle) == (IDENTITY.recipe, IDENTITY.bundle)
     assert [region.kind for region in verdict.regions] == ["spot"]
     assert verdict.captured_at == "2023-11-14T22:13:20.000000Z"
+
+
+def test_a_part_that_nobody_saw_is_missing_at_once_and_in_its_place(desk: Desk) -> None:
+    """Nobody has to answer about it, not even after a restart; `late` would hide what went wrong."""
+    desk.publisher.take(desk.predict(desk.enter(at_ns=1_000_000), 0.1))
+    for at_ns in (2_000, 3_000_000):
+        row = part_of(desk.ledger.captured, slot=UNSEEN_SLOT, captured_ns=at_ns, deadline_ns=at_ns + 50_000)
+        desk.ledger.enter(row)
+    desk.enter(at_ns=4_000_000)
+    desk.publisher = desk.publisher_anew()
+    assert desk.publish(1_030_000) == []
+    desk.publisher.take(desk.predict(0, 0.1))
+    found = desk.publish(1_030_000)
+    assert [(topic, verdict.reason) for topic, verdict in found] == [
+        ("accept.pcb", "clean"),
+        ("reject.pcb", "missing"),
+        ("reject.pcb", "missing"),
+    ]
+    assert found[1][1].published_ns > found[1][1].deadline_ns
+    assert "nobody saw it" in found[1][1].detail
 
 
 def test_a_clean_part_is_accepted(desk: Desk) -> None:
