@@ -44,6 +44,13 @@ ALL = [
 ]
 
 
+def test_a_look_that_nobody_saw_shows_nothing() -> None:
+    """It was counted by the camera while capture was away, and its part may be any."""
+    captured = {**CAPTURED, (6, 2): Seen(run="0a", camera="side", entry=1, shows="")}
+    heard = [ALL[0], verdict(2, look("top", 1), look("side", 1, "missing"), topic="reject"), STRAY]
+    assert belt_account(captured, heard, "top").faults == {}
+
+
 def test_right_verdicts_are_no_fault() -> None:
     """Two parts of two looks, and a look without a part that has a verdict of its own."""
     found = belt_account(CAPTURED, ALL, "top")

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from account import Heard, PartId, conflicts, gaps
 
 EMPTY = "empty belt"
+#: What a look shows that was triggered while nobody looked; it is in the ledger, and never judged.
+UNSEEN = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ def belt_account(
         keys = {places[look] for look in looks if look in places} | ({one.id} & captured.keys())
         for key in keys:
             named[key].add(one.id)
-        shown = {captured[key].shows for key in keys}
+        shown = {captured[key].shows for key in keys} - {UNSEEN}
         if len(shown) > 1:
             mixed.add(one.id)
         whole = all(look["entry"] is not None and look["reason"] == "clean" for look in one.body["looks"])
