@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from edge.alarms.drift import Drift
-from edge.alarms.pictures import Pictures
+from edge.alarms.pictures import Picture, Pictures
 from edge.alarms.rate import RejectRate
 from edge.engines.processor import name as processor_name
 from edge.image.health import HealthMeter
@@ -23,6 +23,7 @@ from edge.image.masters import Masters
 from edge.image.prepare import Preparer
 from edge.judges.pvalue import p_value
 from edge.manifest import InputSpec
+from edge.messages import Health
 from edge.recipe import AlarmLimits, Preprocess
 from edge.render.board import design
 from edge.render.photo import BoardPose, master, photograph
@@ -84,7 +85,8 @@ def picture_delay(rng: np.random.Generator, parts: int, spread: float, by: float
     pictures = Pictures(LIMITS)
     for number in range(LIMITS.learn + parts):
         lost = by if number >= LIMITS.learn else 0.0
-        pictures.note("camera", "view", {"focus": (1 - lost) * (1 + spread * rng.standard_normal())}, True)
+        image = Health(level=90.0, saturated=0.0, focus=(1 - lost) * (1 + spread * rng.standard_normal()))
+        pictures.note(Picture(camera="camera", view="a", image=image, registration_px=None), True)
         if pictures.moved("focus")[0]:
             return number + 1 - LIMITS.learn
     return None

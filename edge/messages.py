@@ -221,6 +221,7 @@ class Look(Struct, frozen=True, kw_only=True):
     source_ref: str  # the source's name for the picture
     captured_ns: int | None
     registration_px: float | None  # largest registration error of the camera's judges
+    image: Health | None = None  # None if the picture was not measured
     reason: Reason  # of the camera's judges together, or why they could not judge; `missing` if it saw nothing
     judges: list[Judged]  # in the recipe's order; empty if the look did not reach the judges
 

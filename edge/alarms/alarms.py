@@ -8,8 +8,9 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 from collections.abc import Mapping
+from itertools import chain
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, field
 
 from ..errors import LineError
 from ..messages import Alarm, Cause, Verdict
@@ -17,13 +18,13 @@ from ..recipe import AlarmLimits
 from .causes import Evidence, cause_of
 from .drift import Bets, Drift
 from .latch import Latch
-from .pictures import RECENT, Learnt, Pictures, values_of
+from .pictures import RECENT, Learnt, Pictures, pictures_of
 from .rate import RejectRate
 
 #: Failures of a stage within this time count together.
 FAILURES_NS = 300_000_000_000
 #: Alarms whose condition is a fault that a process of the line reports.
-FAULTS = ("journal", "recorder", "subscriber", "hold", "state")
+FAULTS = ("journal", "recorder", "subscriber", "hold", "challenge", "state")
 #: Alarms that compare pictures with those that were learnt.
 PICTURES = ("focus", "exposure", "registration")
 
@@ -61,6 +62,7 @@ class Alarms:
         self._rate = RejectRate(limits.reject_rate, limits.window)
         self._in_a_row: Counter[str] = Counter()
         self._reasons: deque[str] = deque(maxlen=RECENT)  # of the last parts that were not accepted
+        self._repeats: dict[str, int] = {}  # by camera: of its last picture
         self._failures: dict[str, deque[int]] = {}
         before = {alarm.alarm: alarm for alarm in memory.alarms}
         self._latches = {name: Latch(line, name, before.get(name)) for name in names_of(limits)}
@@ -73,10 +75,13 @@ class Alarms:
         reason: str = verdict.reason
         if reason == "hold":
             return
-        self._pictures.note(verdict.camera, verdict.view, values_of(verdict), accepted)
+        for picture in pictures_of(verdict):
+            self._pictures.note(picture, accepted)
+            self._repeats[picture.camera] = picture.image.repeats
         if accepted:
             self._in_a_row.clear()
-            for judged in verdict.judges:
+            looks = [] if verdict.looks is UNSET else verdict.looks
+            for judged in chain(verdict.judges, *(look.judges for look in looks)):
                 if judged.p_value is not None and judged.name in self._drift:
                     # The same verdicts give the same alarms.
                     tie = random.Random(f"{verdict.part_id} {judged.name}").random()
@@ -89,7 +94,7 @@ class Alarms:
         self._rate.note(not accepted)
         self._see_rejects()
         self._see_drift()
-        self._see_pictures(verdict)
+        self._see_pictures()
 
     def fault(self, name: str, text: str) -> None:
         """Note what the fault `name`, one of FAULTS, is now; an empty text says that it has ended."""
@@ -187,13 +192,13 @@ class Alarms:
         """The capital that one of the judges' tests reaches with the probability of a false alarm, at most."""
         return len(self._drift) / self._limits.drift_false_alarm
 
-    def _see_pictures(self, verdict: Verdict) -> None:
+    def _see_pictures(self) -> None:
         for name in PICTURES:
             moved, text = self._pictures.moved(name)
             self._latches[name].see(moved, "camera", text)
-        if verdict.image is not None:
-            repeats = verdict.image.repeats
-            text = f"camera {verdict.camera} sent the same picture {repeats + 1} times: it is frozen"
+        if self._repeats:
+            camera, repeats = max(self._repeats.items(), key=lambda of_camera: of_camera[1])
+            text = f"camera {camera} sent the same picture {repeats + 1} times: it is frozen"
             self._latches["frozen"].see(repeats >= self._limits.frozen, "camera", text)
 
 

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
-from ..messages import Verdict
+from ..messages import Health, Verdict
 from ..recipe import AlarmLimits
 
 #: Number of last parts that raise an alarm, and of those that show what an alarm about rejects points to.
@@ -75,16 +75,34 @@ QUANTITIES = {
 }
 
 
-def values_of(verdict: Verdict) -> dict[str, float]:
-    """Return the quantities of a verdict's picture; those that were not measured are left out."""
-    image = verdict.image
-    if image is None:
-        return {}
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One camera's picture of a part."""
+
+    camera: str
+    view: str
+    image: Health
+    registration_px: float | None
+
+
+def pictures_of(verdict: Verdict) -> list[Picture]:
+    """Return the pictures of a verdict's part that were measured, one for each camera at most."""
+    found = [verdict] if verdict.looks is UNSET else verdict.looks
+    return [
+        Picture(camera=one.camera, view=one.view, image=one.image, registration_px=one.registration_px)
+        for one in found
+        if one.image is not None
+    ]
+
+
+def values_of(picture: Picture) -> dict[str, float]:
+    """Return the quantities of a picture; those that were not measured are left out."""
+    image = picture.image
     found = {"focus": image.focus, "level": image.level, "saturated": image.saturated}
     if image.shift_px is not None and image.rotation_deg is not None:
         found |= {"shift_x": image.shift_px[0], "shift_y": image.shift_px[1], "rotation": image.rotation_deg}
-    if verdict.registration_px is not None:
-        found["residual"] = verdict.registration_px
+    if picture.registration_px is not None:
+        found["residual"] = picture.registration_px
     return found
 
 
@@ -115,13 +133,13 @@ class Pictures:
         self._last: dict[tuple[str, str], deque[Deviation]] = {}
         self._moved: set[tuple[str, str]] = set()
 
-    def note(self, camera: str, view: str, values: Mapping[str, float], accepted: bool) -> None:
+    def note(self, picture: Picture, accepted: bool) -> None:
         """Compare a part's picture with what was learnt of its view. Learn from it, if that is not complete."""
-        key = f"{camera}/{view}"
+        camera, key = picture.camera, f"{picture.camera}/{picture.view}"
         if key not in self.learnt and (not accepted or len(self.learnt) >= MOST_VIEWS):
             return
         of_view = self.learnt.setdefault(key, {})
-        for name, value in values.items():
+        for name, value in values_of(picture).items():
             moments = of_view.setdefault(name, Moments())
             if moments.count >= self._learn:
                 unit = abs(moments.mean) if QUANTITIES[name].relative else 1.0

@@ -78,6 +78,11 @@ class Challenges:
         if fault and self._asked and self._asked.overdue == "hold" and self._hold.held is None:
             self._hold.set(f"{fault}: make one with edge ctl challenge", "", "challenge")
 
+    @property
+    def is_testing(self) -> bool:
+        """Whether known parts run on the belt now."""
+        return self._testing_end_ns > 0
+
     def testing(self, keys: dict[str, Any]) -> dict[str, Any]:
         """Carry out the command `testing`: a test goes on, and its next part comes within `for_s` seconds.
 

@@ -26,7 +26,7 @@ from ..memory.ledger import Ledger
 from ..memory.recorded import Recorded
 from ..memory.ring import Ring
 from ..memory.stages import Stages
-from ..messages import Broadcast, Running
+from ..messages import Broadcast, Running, Verdict
 from ..monitoring.metrics import Metrics
 from ..recipe import Recipe, Runtime
 from ..stages.looks import record_bytes
@@ -138,7 +138,9 @@ class Line:
         return cleanup.enter_context(alarms)
 
     def _heard(self, heard: Heard) -> None:
-        self._alarms.hear(heard.message, accepted=heard.topic.startswith(b"accept."))
+        # Known bad parts of a challenge test say nothing about product and camera.
+        if not (isinstance(heard.message, Verdict) and self._challenges.is_testing):
+            self._alarms.hear(heard.message, accepted=heard.topic.startswith(b"accept."))
         self._hear(heard.message)
 
     def _make_memory(self) -> None:
@@ -224,9 +226,21 @@ class Line:
         self._challenges.tick(now_ns)
         self._metrics.held(bool(self._stages.hold))
         self._metrics.challenge(bool(self._challenges.fault))
-        self._alarms.fault("hold", self._stages.hold)
+        self._see_faults()
         self._alarms.tick()
         self._listener.listen(TICK_MS)
+
+    def _see_faults(self) -> None:
+        """Tell the alarms of the faults that processes of the line have reported."""
+        self._alarms.fault("hold", self._stages.hold)
+        self._alarms.fault("challenge", self._challenges.fault)
+        if self._recipe.journal:
+            journal = condition_in(self._folder)
+            aside = f"it was damaged, and was put aside as {journal.aside}" if journal.aside else ""
+            self._alarms.fault("journal", journal.error or aside)
+        if self._recorded and self._recipe.recorder:
+            full = f"the recorder cannot write pictures into {self._recipe.recorder.folder}: make room there"
+            self._alarms.fault("recorder", full if self._recorded["is_full"] else "")
 
     def _restart(self, name: str, child: Child, now_ns: int) -> None:
         """Restart a stage. If the system cannot start the stage now, try again later."""

@@ -16,7 +16,7 @@ from ..messages import Look, Part, Refused, Unknown, UnknownReason
 from .verdict import Finding, judged_by, registration_px, unknown_of
 
 #: Most bytes of JSON that a verdict has for each look, and for each judge in it.
-LOOK_BYTES, JUDGED_BYTES = 4500, 300
+LOOK_BYTES, JUDGED_BYTES = 4700, 300
 
 
 def record_bytes(judges: Sequence[int]) -> int:
@@ -105,6 +105,7 @@ def _look(seen: Seen, rules: Rules, each: Sequence[Judgement | Refused]) -> Look
         source_ref=part.source_ref if part else "",
         captured_ns=part.captured_ns if part else None,
         registration_px=registration_px(finding.reply) if finding else None,
+        image=finding.reply.health if finding else None,
         reason=reason,
         judges=judged_by(each, rules) if why is None else [],
     )

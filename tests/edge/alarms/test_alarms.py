@@ -11,7 +11,7 @@ from parts import VERDICT
 
 from edge.alarms.alarms import FAILURES_NS, Alarms, Memory, names_of
 from edge.errors import LineError
-from edge.messages import Alarm, Health, Judged, Verdict
+from edge.messages import Alarm, Health, Judged, Look, Verdict
 from edge.recipe import AlarmLimits
 
 AT = "2026-01-02T03:04:05.000000Z"
@@ -292,3 +292,41 @@ def test_a_line_that_is_held_accuses_nobody() -> None:
     for _ in range(100):
         history.alarms.note(verdict, accepted=False)
     assert history.alarms.take(AT) == []
+
+
+def test_each_camera_of_a_belt_is_watched() -> None:
+    """The lens of the second camera comes loose, or its judge's scores rise: the alarm says so."""
+    rng = np.random.default_rng(4)
+    alarms = Alarms("pcb", LIMITS, {"seal": SCORES})
+
+    def look(camera: str, focus: float, *judges: Judged) -> Look:
+        image = Health(level=90.0, saturated=0.0, focus=focus * (1 + 0.05 * float(rng.standard_normal())))
+        return Look(
+            camera=camera,
+            entry=1,
+            view="a",
+            source_ref="",
+            captured_ns=1,
+            registration_px=None,
+            image=image,
+            reason="clean",
+            judges=list(judges),
+        )
+
+    def parts(count: int, focus: float = 0.3, p: float | None = None) -> list[Alarm]:
+        for number in range(count):
+            rank = float(np.ceil(rng.random() * (SCORES + 1)) / (SCORES + 1)) if p is None else p
+            looks = [look("top", 0.4), look("side", focus, judged(rank, "pass", "clean"))]
+            looks[1].judges[0] = msgspec.structs.replace(looks[1].judges[0], name="seal")
+            alarms.note(
+                msgspec.structs.replace(VERDICT, part_id=f"1-{number}", image=looks[0].image, looks=looks),
+                accepted=True,
+            )
+        return alarms.take(AT)
+
+    assert parts(100) == []
+    (focus,) = parts(20, focus=0.15)
+    assert (focus.alarm, focus.cause) == ("focus", "camera")
+    assert focus.text.endswith("less sharp (side)")
+    parts(60)
+    assert names(parts(60, p=round(5 / 101, 4))) == ["drift raised product"]
