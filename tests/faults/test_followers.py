@@ -51,10 +51,12 @@ def test_a_corrupted_page_of_the_journal_costs_no_verdict(accounted: Watched) ->
     """The damaged file is put aside, and a new one goes on with the verdicts."""
     path = journal_of(accounted)
     accounted.until(lambda: path.stat().st_size > 4 * PAGE, "the journal has pages")
-    kill(accounted.processes()["journal"])
-    with path.open("r+b") as file:
-        file.seek(0)
-        file.write(os.urandom(3 * PAGE))
+    pid = accounted.processes()["journal"]
+    with stopped(pid):
+        with path.open("r+b") as file:
+            file.write(os.urandom(3 * PAGE))
+        os.truncate(f"{path}-wal", 0)  # else SQLite would take the same pages from there
+        kill(pid)
     accounted.until(lambda: list(path.parent.glob("*.damaged-*.sqlite")), "the file is put aside")
     seen = accounted.ear.verdicts[-1].body["number"]
     accounted.until(lambda: any(row.number > seen for row in rows_in(path)), "verdicts are written")
