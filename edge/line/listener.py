@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
+from ..errors import LineError
 from ..memory.ledger import ROWS
 from ..messages import Heartbeat, Verdict
 from ..monitoring.metrics import Metrics
 from ..subscriber import Heard, Subscriber
+
+log = logging.getLogger(__name__)
 
 #: Most messages to take before the supervisor checks the stages again.
 MOST_AT_ONCE = 1000
@@ -21,13 +25,22 @@ class Listener:
         # Epoch and sequence of the last verdicts, oldest first.
         self._seen: dict[tuple[int, int], None] = {}
         self.has_heard = False
+        #: Number of published messages that could not be read.
+        self.dropped = 0
         #: The last one; None before the first.
         self.heartbeat: Heartbeat | None = None
 
     def listen(self, timeout_ms: int) -> None:
         """Take the messages that have come. If there are none, wait up to `timeout_ms` for the first one."""
         for _ in range(MOST_AT_ONCE):
-            if (heard := self._subscriber.hear(timeout_ms)) is None:
+            try:
+                heard = self._subscriber.hear(timeout_ms)
+            except LineError as error:
+                # The line must not end by it. Whoever subscribes gets it too.
+                self.dropped += 1
+                log.error("published what is no message: %s", error)
+                continue
+            if heard is None:
                 return
             timeout_ms, self.has_heard = 0, True
             self._take(heard)

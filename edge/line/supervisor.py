@@ -222,7 +222,7 @@ class Line:
         if self._recipe.journal:
             self._metrics.journal(condition_in(self._folder))
         self._control.answer()
-        self._metrics.dropped("control", self._control.dropped)
+        self._metrics.dropped("control", self._control.dropped + self._listener.dropped)
         self._challenges.tick(now_ns)
         self._metrics.held(bool(self._stages.hold))
         self._metrics.challenge(bool(self._challenges.fault))

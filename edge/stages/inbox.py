@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import select
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Generic, TypeGuard, TypeVar
 
 import zmq
@@ -12,7 +12,7 @@ import zmq
 from ..errors import WireError
 from ..memory.ledger import Ledger
 from ..memory.stages import Stages
-from ..messages import Input, Notice, Refused, Sent
+from ..messages import Health, Input, Notice, Prediction, Sent, Tensor, Unknown
 from ..wire import unpack
 
 log = logging.getLogger(__name__)
@@ -80,18 +80,23 @@ class Inbox(Generic[M]):
             self._told = True
 
 
-def are_finite(inputs: Iterable[Input | Refused]) -> bool:
-    """Return whether each input that was not refused lies at a place that a frame can have.
+def is_sound(message: Tensor | Prediction | Unknown) -> bool:
+    """Return whether all numbers that a message says of a picture are finite and can be of a frame.
 
-    Its numbers are finite and not above MOST_PX, and it neither vanishes in the frame nor is turned over.
+    JSON has no word for others, and no part may be too small in the frame for its defects to count: each input
+    that was not refused neither vanishes in the frame nor is turned over, and no number is above MOST_PX.
     """
-    for one in inputs:
-        if not isinstance(one, Input):
-            continue
-        a, b, _, d, e, _ = one.to_frame
-        # NaN fails each comparison.
-        if not all(abs(number) <= MOST_PX for number in (*one.to_frame, one.registration_px or 0.0)):
-            return False
-        if not a * e - b * d >= LEAST_PX:
-            return False
-    return True
+    numbers = [] if message.health is None else _numbers_of(message.health)
+    for one in message.inputs if not isinstance(message, Unknown) else ():
+        if isinstance(one, Input):
+            a, b, _, d, e, _ = one.to_frame
+            # NaN fails each comparison.
+            if not a * e - b * d >= LEAST_PX:
+                return False
+            numbers += [*one.to_frame, one.registration_px or 0.0, *(one.pose or ())]
+    return all(abs(number) <= MOST_PX for number in numbers)
+
+
+def _numbers_of(health: Health) -> list[float]:
+    shift = health.shift_px or (0.0, 0.0)
+    return [health.level, health.saturated, health.focus, health.repeats, *shift, health.rotation_deg or 0.0]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from ..errors import WireError
 from ..messages import Notice
+from ..wire import alarm_from, alarm_topic
+
+#: Number of active alarms at most, and the longest name of one. Heartbeats name them all.
+MOST_ALARMS, NAME_LETTERS = 100, 64
 
 
 class Notices:
@@ -25,3 +30,14 @@ class Notices:
     def again(self) -> list[Notice]:
         """Return what a new subscriber has to hear: the last notice about each active alarm."""
         return list(self._last.values())
+
+
+def is_notice(notice: Notice, line: str) -> bool:
+    """Return whether a notice is about alarms of this line, so that subscribers can read it as it is."""
+    names = (*(notice.alarms or ()), notice.alarm)
+    if notice.topic != alarm_topic(line) or len(names) > MOST_ALARMS or max(map(len, names)) > NAME_LETTERS:
+        return False
+    try:
+        return not notice.body or alarm_from(notice.body).line == line
+    except WireError:
+        return False

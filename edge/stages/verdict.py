@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeGuard, Union
@@ -18,7 +17,6 @@ from ..memory.ledger import RECORD_BYTES, Record
 from ..memory.ring import Ring, as_outputs
 from ..memory.stages import STAGES
 from ..messages import (
-    Health,
     Input,
     Judged,
     Look,
@@ -34,7 +32,7 @@ from ..messages import (
 )
 from ..text import DETAIL_BYTES, fitted
 from ..wire import action_topic, body_of
-from .inbox import are_finite
+from .inbox import is_sound
 from .loop import refuse
 
 #: What a stage sends to publish about a part.
@@ -75,17 +73,8 @@ class OnBelt:
 def is_reply(message: Sent, judges: int) -> TypeGuard[Reply]:
     """Return whether the message is a valid `Prediction` for this number of judges, or a valid `Unknown`."""
     if isinstance(message, Prediction):
-        fits = len(message.inputs) == judges and are_finite(message.inputs)
-        return fits and _is_finite(message.health)
-    return isinstance(message, Unknown) and _is_finite(message.health)
-
-
-def _is_finite(health: Health | None) -> bool:
-    """Return whether JSON can express each number of the health."""
-    if health is None:
-        return True
-    placed = (*(health.shift_px or ()), health.rotation_deg or 0.0)
-    return all(map(math.isfinite, (health.level, health.saturated, health.focus, *placed)))
+        return len(message.inputs) == judges and is_sound(message)
+    return isinstance(message, Unknown) and is_sound(message)
 
 
 def finding_of(reply: Reply, ring: Ring, rules: Rules) -> Finding:

@@ -10,7 +10,7 @@ import msgspec
 from ...engines.trials import Trials
 from ...messages import Sent, Tensor
 from ...stages.armed import armed_cameras
-from ...stages.inbox import Inbox, are_finite
+from ...stages.inbox import Inbox, is_sound
 from ...stages.infer import Infer
 from ...stages.loop import relay
 from ..cpu import engine_cores, leave_to_engine, take_realtime_priority
@@ -48,7 +48,7 @@ def run(run: Run) -> None:
             if not isinstance(message, Tensor) or message.part.camera not in cameras:
                 return False
             asked = len(cameras[message.part.camera].judges)
-            return len(message.inputs) == asked and are_finite(message.inputs)
+            return len(message.inputs) == asked and is_sound(message)
 
         inbox = Inbox(run.sockets.inbox("infer"), run.ledgers, run.stages, "infer", fits)
         if not is_spare:

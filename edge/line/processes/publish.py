@@ -21,6 +21,7 @@ from ...messages import Notice, Sent
 from ...recipe import Source, Video
 from ...stages.inbox import Inbox
 from ...stages.leftovers import Leftovers
+from ...stages.notices import is_notice
 from ...stages.publish import RECOVERY_NS, run_publish
 from ...stages.publisher import Publisher
 from ...stages.state import State
@@ -49,8 +50,7 @@ def run(run: Run) -> None:
 
     def fits(message: Sent) -> TypeGuard[Reply | Notice]:
         if isinstance(message, Notice):
-            # No notice looks like a verdict or a heartbeat.
-            return message.topic.startswith(b"alarm.")
+            return is_notice(message, recipe.line)
         return message.part.camera in rules and is_reply(message, len(rules[message.part.camera].judges))
 
     inbox = Inbox(run.sockets.inbox("publish"), run.ledgers, run.stages, "publish", fits)

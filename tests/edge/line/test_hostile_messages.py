@@ -12,7 +12,7 @@ import zmq
 from lines import Subscriber, judged, line_name, running, stop, until
 
 from edge.line.ask import ask
-from edge.messages import Frame, Input, Part, Prediction, Refused, Tensor, Unknown
+from edge.messages import Frame, Health, Input, Notice, Part, Prediction, Refused, Tensor, Unknown
 from edge.wire import pack
 
 STAGES = ("capture", "preprocess", "infer", "publish")
@@ -28,11 +28,12 @@ TEXTS = ("", "x" * 10_000, "\0", "é" * 1000)
 class Hostile:
     """Makes messages about real parts in which one field or several have values that no stage writes."""
 
-    def __init__(self, seed: int, run: bytes) -> None:
-        self.rng, self.run = random.Random(seed), run
+    def __init__(self, seed: int, run: bytes, line: str) -> None:
+        self.rng, self.run, self.line = random.Random(seed), run, line
 
     def bytes(self, part: Part) -> bytes:
-        message = self.rng.choice((self._frame, self._tensor, self._prediction, self._unknown))(part)
+        kinds = (self._frame, self._tensor, self._prediction, self._unknown, self._notice)
+        message = self.rng.choice(kinds)(part)
         data = bytearray(pack(message, self.run if self.rng.random() < 0.9 else bytes(8)))
         kind = self.rng.randrange(6)
         if kind == 0:  # bytes changed
@@ -67,18 +68,40 @@ class Hostile:
             )
         return tuple(found)
 
+    def _health(self) -> Health | None:
+        if self.rng.random() < 0.5:
+            return None
+        level, saturated, focus, angle, right, down = (self.rng.choice(NUMBERS) for _ in range(6))
+        repeats = self.rng.choice(TIMES[:3])
+        return Health(
+            level=level,
+            saturated=saturated,
+            focus=focus,
+            repeats=repeats,
+            shift_px=(right, down),
+            rotation_deg=angle,
+        )
+
+    def _notice(self, part: Part) -> Notice:
+        alarms = tuple("x" * 1000 for _ in range(self.rng.randrange(50)))
+        topic = self.rng.choice((b"alarm.", b"accept.", b"reject.", b"heartbeat.")) + self.line.encode()
+        body = self.rng.choice((b"", b"{}", b"x" * 9000, b"[" * 9000, b'{"v":1}'))
+        return Notice(topic=topic, body=body, alarm=self.rng.choice(TEXTS[:3]), alarms=alarms)
+
     def _frame(self, part: Part) -> Frame:
         return Frame(part=part, shape=self.rng.choice(SHAPES), done_ns=self._done())
 
     def _tensor(self, part: Part) -> Tensor:
-        return Tensor(part=part, inputs=self._inputs(), done_ns=self._done())
+        return Tensor(part=part, inputs=self._inputs(), health=self._health(), done_ns=self._done())
 
     def _prediction(self, part: Part) -> Prediction:
         engine_ns = self.rng.choice(TIMES)
-        return Prediction(part=part, inputs=self._inputs(), engine_ns=engine_ns, done_ns=self._done())
+        inputs, health = self._inputs(), self._health()
+        return Prediction(part=part, inputs=inputs, health=health, engine_ns=engine_ns, done_ns=self._done())
 
     def _unknown(self, part: Part) -> Unknown:
-        return Unknown(part=part, reason="dark", detail=self.rng.choice(TEXTS), done_ns=self._done())
+        detail, health = self.rng.choice(TEXTS), self._health()
+        return Unknown(part=part, reason="dark", detail=detail, health=health, done_ns=self._done())
 
 
 def dropped(name: str) -> dict[str, int]:
@@ -94,9 +117,9 @@ def test_hostile_messages_end_no_stage_and_pass_no_part(
     recipe = endless("[timing]\ndeadline_ms = 1000", fps=50, score=0.9 if bad else 0.1)
     with Subscriber(tmp_path) as subscriber, running(recipe) as line, zmq.Context() as context:
         until(judged(subscriber, 5), "parts are judged", line)
-        name, ledger = line_name(tmp_path), line.ledger()
+        name, ledger, run = line_name(tmp_path), line.ledger(), line.stages().run
         pids = {stage: line.pid(stage) for stage in STAGES}
-        hostile = Hostile(5, ledger.run)
+        hostile = Hostile(5, run, name)
         context.setsockopt(zmq.LINGER, 0)
         for stage in INBOXES:
             with context.socket(zmq.PUSH) as socket, context.socket(zmq.PUSH) as long:

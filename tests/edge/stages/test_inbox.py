@@ -22,8 +22,8 @@ from edge.memory.arrays import PAGE
 from edge.memory.ledger import ROWS, Ledger
 from edge.memory.ring import Ring, as_outputs
 from edge.memory.stages import Stages
-from edge.messages import Frame, Input, Message, Part, Prediction, Refused, Tensor, Unknown
-from edge.stages.inbox import Inbox, are_finite
+from edge.messages import Frame, Health, Input, Message, Part, Prediction, Refused, Tensor, Unknown
+from edge.stages.inbox import Inbox, is_sound
 from edge.stages.publisher import Publisher
 from edge.stages.sockets import Sockets
 from edge.stages.state import State
@@ -212,14 +212,30 @@ def test_outputs_are_no_number_from_the_lease_on(tmp_path: Path) -> None:
 def test_what_lies_nowhere_in_the_frame_is_no_input(to_frame: tuple[float, ...]) -> None:
     """A judge that was refused has no transform, and does not count."""
     dark, good = Refused(reason="dark", detail=""), INPUT
-    assert are_finite((dark, good))
+    assert is_sound(prediction(part_of(0), inputs=(dark, good)))
     wrong = msgspec.structs.replace(good, to_frame=to_frame)
-    assert not are_finite((dark, good, wrong))
+    assert not is_sound(prediction(part_of(0), inputs=(dark, good, wrong)))
 
 
 def test_an_error_of_registration_that_is_no_number_is_no_input() -> None:
     """JSON has no word for it."""
-    assert not are_finite([msgspec.structs.replace(INPUT, registration_px=float("nan"))])
+    wrong = msgspec.structs.replace(INPUT, registration_px=float("nan"))
+    assert not is_sound(prediction(part_of(0), inputs=(wrong,)))
+
+
+@pytest.mark.parametrize("field", ["level", "saturated", "focus", "rotation_deg"])
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_picture_whose_health_is_no_number_is_not_told(field: str, number: float) -> None:
+    """Not by a judged part, and not by one that could not be judged."""
+    good = Health(level=100.0, saturated=0.0, focus=0.5, shift_px=(0.5, -1.0), rotation_deg=0.1)
+    wrong = msgspec.structs.replace(good, **{field: number})
+    for message in (
+        prediction(part_of(0)),
+        Tensor(part=part_of(0), inputs=(INPUT,), done_ns={}),
+        Unknown(part=part_of(0), reason="dark", detail="", done_ns={}),
+    ):
+        assert is_sound(msgspec.structs.replace(message, health=good))
+        assert not is_sound(msgspec.structs.replace(message, health=wrong))
 
 
 def test_a_defect_that_vanishes_in_the_frame_passes_no_part(stand: Stand) -> None:
