@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
+from msgspec import UNSET
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics import MetricWrapperBase
@@ -152,9 +153,9 @@ class Metrics:
             self._score.observe(score / threshold)
         if verdict.p_value is not None:
             self._p_value.observe(verdict.p_value)
-        if (image := verdict.image) is not None:
-            for quantity in PICTURE:
-                self._picture.labels(self._line, verdict.camera, quantity).set(getattr(image, quantity))
+        for look in [verdict] if verdict.looks is UNSET else verdict.looks:
+            for quantity in PICTURE if look.image else ():
+                self._picture.labels(self._line, look.camera, quantity).set(getattr(look.image, quantity))
 
     def alarms(self, active: Mapping[str, bool]) -> None:
         """Set for each alarm of the line whether it is raised or acknowledged."""

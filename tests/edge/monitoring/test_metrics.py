@@ -15,7 +15,7 @@ from told import BUSY, RUNNING, Line
 from edge.errors import LineError
 from edge.journal.condition import Condition
 from edge.memory.recorded import NAMES, NOT_WRITTEN
-from edge.messages import Heartbeat, Reason, VerdictKind
+from edge.messages import Health, Heartbeat, Reason, VerdictKind
 from edge.monitoring.exposition import serve_metrics
 from edge.monitoring.metrics import STAGES, STATES, VERDICTS
 
@@ -283,3 +283,24 @@ def test_the_port_is_free_again_after_the_line():
         scrape(port)
     with serve_metrics(CollectorRegistry(), "127.0.0.1", port):
         scrape(port)
+
+
+def test_alarms_are_shown_from_the_start() -> None:
+    """Each alarm that the line can raise has a series before it is raised, and one that is cleared is at 0."""
+    line = Line()
+    line.metrics.alarms({"focus": False, "drift": False})
+    assert line["alarm alarm=focus"] == line["alarm alarm=drift"] == 0
+    line.metrics.alarms({"focus": True, "drift": False})
+    assert (line["alarm alarm=focus"], line["alarm alarm=drift"]) == (1, 0)
+    line.metrics.alarms({"focus": False, "drift": False})
+    assert line["alarm alarm=focus"] == 0
+
+
+def test_the_last_picture_of_each_camera_is_shown() -> None:
+    """So that a lamp that ages is seen as a line that falls. A part without a picture changes nothing."""
+    line = Line()
+    image = Health(level=91.5, saturated=0.02, focus=0.4)
+    line.metrics.observe(msgspec.structs.replace(VERDICT, image=image))
+    line.metrics.observe(VERDICT)
+    found = [line[f"picture camera=camera quantity={name}"] for name in ("level", "saturated", "focus")]
+    assert found == [91.5, 0.02, 0.4]
