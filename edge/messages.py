@@ -279,6 +279,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
     sequence: int | None = None
     run: str = ""  # the run of the line, as in its verdicts
     number: int = 0  # of the verdict published last; a subscriber without this verdict missed it
+    unwatched_s: float = 0.0  # seconds of the run in which a camera had no capture process, which had ended
     alarms: tuple[str, ...] = ()  # names of the alarms that are raised or acknowledged
 
 

@@ -91,6 +91,13 @@ class Subscriber:
     def __exit__(self, *error: object) -> None:
         self._close()
 
+    def wait(self, timeout_ms: int, others: Sequence[int] = ()) -> None:
+        """Wait for a message, or until one of the file descriptors in `others` can be read."""
+        poller = zmq.Poller()
+        for waited_for in (self._socket, *others):
+            poller.register(waited_for, zmq.POLLIN)
+        poller.poll(timeout_ms)
+
     def hear(self, timeout_ms: int) -> Heard | None:
         """Return the next message, or None if no message comes within `timeout_ms`.
 

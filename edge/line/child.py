@@ -73,6 +73,11 @@ class Child:
         return int(self._row["dropped"][0])
 
     @property
+    def away_ns(self) -> int:
+        """For how long nobody did this stage's work since the line started, because its process had ended."""
+        return int(self._row["away_ns"][0])
+
+    @property
     def exit_code(self) -> int | None:
         """Exit code of the stage's last process, negative if a signal killed it; None while it runs."""
         return self._process.poll() if self._process else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..errors import LineError
 from ..memory.ledger import ROWS
@@ -30,8 +30,14 @@ class Listener:
         #: The last one; None before the first.
         self.heartbeat: Heartbeat | None = None
 
-    def listen(self, timeout_ms: int) -> None:
-        """Take the messages that have come. If there are none, wait up to `timeout_ms` for the first one."""
+    def listen(self, timeout_ms: int, others: Sequence[int] = ()) -> None:
+        """Take the messages that have come. If there are none, wait up to `timeout_ms` for the first one.
+
+        Does not wait any longer when one of the file descriptors in `others` can be read.
+        """
+        if others:
+            self._subscriber.wait(timeout_ms, others)
+            timeout_ms = 0
         for _ in range(MOST_AT_ONCE):
             try:
                 heard = self._subscriber.hear(timeout_ms)

@@ -213,6 +213,7 @@ class Line:
                 self._restart(name, child, now_ns)
             self._metrics.stage_up(name, child.ready)
             self._metrics.dropped(name, child.dropped)
+            self._metrics.away(name, child.away_ns)
         self._report_engine()
         self._spare.tick(now_ns, self._forks.is_loaded)
         free = (ring.free(self._ledgers[camera].published) for camera, ring in self._rings.items())
@@ -228,7 +229,10 @@ class Line:
         self._metrics.challenge(bool(self._challenges.fault))
         self._see_faults()
         self._alarms.tick()
-        self._listener.listen(TICK_MS)
+        # A process that ends is noticed at once.
+        children = (*self._children.values(), self._spare.child)
+        ends = [child.descriptor for child in children if child.descriptor >= 0]
+        self._listener.listen(TICK_MS, ends)
 
     def _see_faults(self) -> None:
         """Tell the alarms of the faults that processes of the line have reported."""

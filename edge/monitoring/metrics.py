@@ -90,6 +90,9 @@ class Metrics:
         self._challenge = one(gauge("challenge_due", text))
         self._up = each(gauge("stage_up", "1 while the stage runs, else 0.", "stage"), processes)
         self._restarts = each(counter("stage_restarts_total", "Restarts of a stage.", "stage"), processes)
+        text = "Time in which nobody did a stage's work, because its process had ended."
+        self._away = each(counter("stage_away_seconds_total", text, "stage"), processes)
+        self._away_so_far_ns = dict.fromkeys(processes, 0)
         receivers = (*processes, "control")
         self._dropped = each(
             counter("messages_dropped_total", "Messages that were none or not of this run.", "stage"), receivers
@@ -192,6 +195,11 @@ class Metrics:
     def restarted(self, stage: str) -> None:
         """Count one restart of a stage."""
         self._restarts[stage].inc()
+
+    def away(self, stage: str, so_far_ns: int) -> None:
+        """Count the time in which a stage had no process. `so_far_ns` is this time since the line started."""
+        self._away[stage].inc((so_far_ns - self._away_so_far_ns[stage]) / 1e9)
+        self._away_so_far_ns[stage] = so_far_ns
 
     def dropped(self, stage: str, so_far: int) -> None:
         """Count the messages that a stage dropped. `so_far` is their number since the line started."""

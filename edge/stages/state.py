@@ -99,6 +99,7 @@ class State:
             epoch=last.epoch if last else None,
             sequence=last.sequence if last else None,
             run=self._run,
+            unwatched_s=round(sum(int(row["away_ns"][0]) for row in self._captures.values()) / 1e9, 3),
             number=self._number,
         )
 

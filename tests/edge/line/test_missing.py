@@ -42,4 +42,7 @@ def test_triggers_that_pass_while_capture_is_away_are_missing(
     assert [part_id for part_id, reason in heard.items() if reason == "missing"] == unseen
     assert len({part_id.partition("-")[0] for part_id in unseen}) == 3
     assert "nobody saw" in said
-    assert stages["capture"]["away_ns"][0] > 0
+    away_s = float(stages["capture"]["away_ns"][0]) / 1e9
+    assert away_s > 0
+    assert subscriber.heartbeats[0]["unwatched_s"] == 0
+    assert subscriber.heartbeats[-1]["unwatched_s"] == round(away_s, 3)

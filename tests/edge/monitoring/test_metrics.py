@@ -40,6 +40,7 @@ def test_everything_known_beforehand_is_there_before_the_first_part(line):
     for stage in STAGES:
         assert line[f"stage_restarts_total stage={stage}"] == 0
         assert line[f"stage_up stage={stage}"] == 0
+        assert line[f"stage_away_seconds_total stage={stage}"] == 0
         assert line[f"stage_latency_seconds_count stage={stage}"] == 0
     for state in STATES:
         assert line[f"state state={state}"] == 0
@@ -55,6 +56,14 @@ def test_every_reason_of_a_verdict_has_its_counter():
     reasons = [reason for _, reason in VERDICTS]
     assert kinds == set(VerdictKind.__args__)
     assert sorted(reasons) == sorted(Reason.__args__)
+
+
+def test_the_time_in_which_nobody_looked_adds_up(line):
+    """The line tells its sum, and Prometheus counts on."""
+    for so_far_ns in (0, 250 * MS, 250 * MS, 1_750 * MS):
+        line.metrics.away("capture", so_far_ns)
+    assert line["stage_away_seconds_total stage=capture"] == 1.75
+    assert line["stage_away_seconds_total stage=infer"] == 0
 
 
 def test_a_journal_that_fails_is_seen(line):
