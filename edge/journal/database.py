@@ -43,6 +43,14 @@ COMMIT;
 _ROWS = "SELECT id, kind, run, number, topic, at, CAST(body AS BLOB), previous, hash FROM journal"
 
 
+def not_writable(folder: Path, error: OSError) -> JournalError:
+    """Return the error that a journal cannot be written in a folder."""
+    return JournalError(
+        f"{folder}: cannot write the journal there: {error.strerror}: write another folder under "
+        "[journal] folder"
+    )
+
+
 def lock(path: Path) -> int:
     """Lock a file, which is made if it is not there, until the returned descriptor is closed.
 
@@ -52,10 +60,7 @@ def lock(path: Path) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise JournalError(
-            f"{path.parent}: cannot write the journal there: {error.strerror}: write another folder under "
-            "[journal] folder"
-        ) from error
+        raise not_writable(path.parent, error) from error
     end = time.monotonic() + LOCK_S
     while True:
         try:

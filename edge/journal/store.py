@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,9 +14,10 @@ import msgspec
 
 from ..errors import JournalDamaged, JournalError
 from ..messages import utc
+from ..recipe import JournalChoice
 from .account import accounted
 from .chain import FIRST, NO_RUN, Deleted, Entry, Row, faults, linked
-from .database import lock, meaning, open_to_write, rows
+from .database import lock, meaning, not_writable, open_to_read, open_to_write, rows
 from .retention import CHUNK, surplus
 
 #: Rows whose chain is checked when the journal is opened to be written.
@@ -25,6 +27,26 @@ CHECKED = 1000
 def journal_path(folder: Path, line: str) -> Path:
     """Return the file of a line's journal in a folder of journals."""
     return folder / f"{line}.sqlite"
+
+
+def journal_folder(choice: JournalChoice, state: Path) -> Path:
+    """Return the folder of a line's journal. `state` is the folder for what outlasts the line."""
+    return Path(choice.folder) if choice.folder else state / "journal"
+
+
+def check_journal(folder: Path, line: str) -> None:
+    """Raise JournalError if a line's journal cannot be written in a folder, or is not of this version.
+
+    Change nothing.
+    """
+    there = next(found for found in (folder, *folder.parents) if found.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise not_writable(folder, error) from error
+    if (path := journal_path(folder, line)).exists():
+        open_to_read(path).close()
 
 
 class Journal:

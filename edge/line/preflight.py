@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import LineError
+from ..journal.store import check_journal, journal_folder
 from ..judges.judge import Judge, areas_of, by_camera
 from ..monitoring.exposition import listening
 from ..recipe import Recipe
@@ -33,6 +34,8 @@ def preflight(recipe: Recipe, judges: Sequence[Judge], state: Path) -> bool:
         if recipe.metrics.port:
             listening(recipe.metrics.host, recipe.metrics.port).close()
     check_epoch(state, recipe.line)
+    if recipe.journal:
+        check_journal(journal_folder(recipe.journal, state), recipe.line)
     if recipe.recorder:
         check_folder(Path(recipe.recorder.folder))
     _check_memory(recipe, judges)

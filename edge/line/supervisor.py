@@ -19,7 +19,7 @@ import msgspec
 
 from ..belt.track import Track
 from ..errors import LineError
-from ..journal.condition import condition_in
+from ..journal.condition import condition_in, is_behind
 from ..judges.judge import Judge, areas_of, by_camera, digest_of, pictures_of, rules_of
 from ..judges.rules import write_rules
 from ..memory.ledger import Ledger
@@ -313,10 +313,20 @@ class Line:
             return ""
         return f": engine.kind {kind!r} demands the GPU: see `dmesg`, or set engine.kind to 'auto'"
 
-    @property
-    def _has_journal(self) -> bool:
-        """Whether the journal's process runs, if the recipe asks for a journal."""
-        return not self._recipe.journal or self._children["journal"].ready
+    def _finish_journal(self) -> None:
+        """Let another process write the last verdicts if the journal's process ended before it had."""
+        if not (self._recipe.journal and is_behind(self._folder)) or condition_in(self._folder).error:
+            return
+        journal, end_ns = self._children["journal"], time.monotonic_ns() + round(STOP_S * 1e9)
+        try:
+            journal.restart()
+        except (OSError, LineError) as error:
+            log.error("journal: cannot be started: %s", error)
+            return
+        while not journal.ready and journal.exit_code is None and time.monotonic_ns() < end_ns:
+            time.sleep(TICK_MS / 1000)
+        journal.terminate()
+        journal.wait(STOP_S)
 
     def _report_engine(self) -> None:
         """Tell the metrics which engine infer uses, once for each process of infer, because it can change."""
@@ -384,8 +394,7 @@ class Line:
             self._children[name].wait(STOP_S)
             self._ended.add(name)
         end_ns = time.monotonic_ns() + round(self._recipe.timing.deadline_ms * 1e6 + STOP_S * 1e9)
-        # A journal that is being restarted has verdicts to write.
-        while not (self.ended and self._has_journal) and time.monotonic_ns() < end_ns:
+        while not self.ended and time.monotonic_ns() < end_ns:
             self._tick()
         if not self.ended:
             log.error("%d parts are left without a verdict", self._waiting)
@@ -395,3 +404,4 @@ class Line:
             child.terminate()
         for child in (*rest, self._spare.child):
             child.wait(STOP_S)
+        self._finish_journal()

@@ -118,6 +118,12 @@ def epoch_that_is_no_number(recipe: Path) -> Iterator[str]:
     yield f"{name}.epoch: cannot count up the epoch: "
 
 
+@contextlib.contextmanager
+def journal_nowhere(recipe: Path) -> Iterator[str]:
+    recipe.write_text(recipe.read_text() + '[journal]\nfolder = "/proc/journals"\n')
+    yield "/proc/journals: cannot write the journal there: No such file or directory"
+
+
 REFUSED = (
     metrics_port_taken,
     endpoint_taken,
@@ -127,6 +133,7 @@ REFUSED = (
     port_that_is_none,
     another_master_of_another_size,
     epoch_that_is_no_number,
+    journal_nowhere,
 )
 
 

@@ -14,6 +14,7 @@ import zmq
 
 from ...errors import JournalError, JournalFull, LineError
 from ...journal.condition import Condition, condition_in, tell
+from ...journal.store import journal_folder
 from ...memory.ledger import Ledger
 from ...memory.stages import Stages
 from ...stages.journal import COMMIT_MS, MOST_EVENTS, JournalWriter
@@ -36,7 +37,7 @@ def run(run: Run) -> None:
     number = run.stages.run.hex()
     left = {number: ledgers for path in plan.left for number, ledgers in _left(Path(path)).items()}
     writer = JournalWriter(
-        Path(settings.folder) if settings.folder else Path(plan.state) / "journal",
+        journal_folder(settings, Path(plan.state)),
         plan.recipe.line,
         number,
         {**left, number: run.ledgers},
