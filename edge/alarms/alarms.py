@@ -64,6 +64,7 @@ class Alarms:
         self._reasons: deque[str] = deque(maxlen=RECENT)  # of the last parts that were not accepted
         self._repeats: dict[str, int] = {}  # by camera: of its last picture
         self._failures: dict[str, deque[int]] = {}
+        self._noted = False
         before = {alarm.alarm: alarm for alarm in memory.alarms}
         self._latches = {name: Latch(line, name, before.get(name)) for name in names_of(limits)}
 
@@ -93,8 +94,7 @@ class Alarms:
             self._in_a_row.update(("any", reason))
         self._rate.note(not accepted)
         self._see_rejects()
-        self._see_drift()
-        self._see_pictures()
+        self._noted = True
 
     def fault(self, name: str, text: str) -> None:
         """Note what the fault `name`, one of FAULTS, is now; an empty text says that it has ended."""
@@ -144,6 +144,11 @@ class Alarms:
 
     def take(self, at: str) -> list[Alarm]:
         """Return the alarms that have changed since the last call. `at` is the time now, UTC in ISO 8601."""
+        if self._noted:
+            # Once for all verdicts since the last call, because this takes longer than to note a verdict.
+            self._see_drift()
+            self._see_pictures()
+            self._noted = False
         return [latch.take(at) for latch in self._latches.values() if latch.is_new]
 
     @property
@@ -167,25 +172,31 @@ class Alarms:
         )
 
     def _see_rejects(self) -> None:
-        compared, moved = self._pictures.evidence()
-        cause, look = cause_of(Evidence(reasons=Counter(self._reasons), compared=compared, moved=moved))
-        any_, rate = self._in_a_row["any"], self._rate
-        text = f"{any_} parts in a row were not accepted: {look}"
-        self._latches["consecutive"].see(any_ >= self._limits.consecutive, cause, text)
+        any_, rate, allowed = self._in_a_row["any"], self._rate, self._limits.reject_rate
+        told = f"{any_} parts in a row were not accepted"
+        self._see("consecutive", any_ >= self._limits.consecutive, told)
         for reason, most in self._limits.consecutive_of.items():
-            text = f"{self._in_a_row[reason]} parts in a row were not accepted for the reason {reason}: {look}"
-            self._latches[f"consecutive-{reason}"].see(self._in_a_row[reason] >= most, cause, text)
-        allowed = self._limits.reject_rate
-        text = f"{rate.rejected} of {rate.parts} parts were not accepted, {allowed:.1%} are allowed: {look}"
-        self._latches["reject-rate"].see(rate.is_over, cause, text)
+            told = f"{self._in_a_row[reason]} parts in a row were not accepted for the reason {reason}"
+            self._see(f"consecutive-{reason}", self._in_a_row[reason] >= most, told)
+        told = f"{rate.rejected} of {rate.parts} parts were not accepted, {allowed:.1%} are allowed"
+        self._see("reject-rate", rate.is_over, told)
+
+    def _see(self, name: str, holds: bool | None, told: str, *, of_rejects: bool = True) -> None:
+        """Note whether the condition of an alarm holds. If it does, find out what it points to."""
+        latch = self._latches[name]
+        if not holds or latch.is_told:
+            latch.see(holds, "unclear", told)
+            return
+        compared, moved = self._pictures.evidence()
+        reasons = Counter(self._reasons if of_rejects else ())
+        cause, look = cause_of(Evidence(reasons=reasons, compared=compared, moved=moved))
+        latch.see(True, cause, f"{told}: {look}")
 
     def _see_drift(self) -> None:
         far = [name for name, drift in self._drift.items() if drift.capital >= self._ruin]
-        compared, moved = self._pictures.evidence()
-        cause, look = cause_of(Evidence(reasons={}, compared=compared, moved=moved))
-        text = f"scores of accepted parts rise ({', '.join(far)}): {look}"
         # A capital that falls again does not take back what it has shown.
-        self._latches["drift"].see(True if far else None, cause, text)
+        told = f"scores of accepted parts rise ({', '.join(far)})"
+        self._see("drift", True if far else None, told, of_rejects=False)
 
     @property
     def _ruin(self) -> float:

@@ -25,6 +25,11 @@ class Latch:
         """Whether the alarm is raised or acknowledged."""
         return self.state != "cleared"
 
+    @property
+    def is_told(self) -> bool:
+        """Whether the alarm is active, and what it points to is known."""
+        return self.is_active and self._cause != "unclear"
+
     def see(self, holds: bool | None, cause: Cause, text: str) -> None:
         """Note whether the alarm's condition holds now, or None if that is not known, and what was found."""
         if holds is None:
