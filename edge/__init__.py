@@ -13,9 +13,19 @@ if TYPE_CHECKING:
     from .bundle import read_bundle
     from .messages import Alarm, Heartbeat, Verdict
     from .recipe_file import read_recipe
-    from .subscriber import subscribe
+    from .subscription import Missed, Place, Silent, subscribe
 
-__all__ = ["Alarm", "Heartbeat", "Verdict", "read_bundle", "read_recipe", "subscribe"]
+__all__ = [
+    "Alarm",
+    "Heartbeat",
+    "Missed",
+    "Place",
+    "Silent",
+    "Verdict",
+    "read_bundle",
+    "read_recipe",
+    "subscribe",
+]
 
 _MODULES = {
     "Alarm": "messages",
@@ -23,7 +33,10 @@ _MODULES = {
     "Verdict": "messages",
     "read_bundle": "bundle",
     "read_recipe": "recipe_file",
-    "subscribe": "subscriber",
+    "Missed": "subscription",
+    "Place": "subscription",
+    "Silent": "subscription",
+    "subscribe": "subscription",
 }
 
 

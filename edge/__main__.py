@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import ctl, journal
+from .commands import ctl, journal, keys
 from .commands.replay import replay
 from .errors import EdgeError, LineError
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.add_typer(ctl.app, name="ctl")
 app.add_typer(journal.app, name="journal")
 app.command()(replay)
+app.add_typer(keys.app, name="keys")
 
 RecipePath = Annotated[
     Path, typer.Argument(help="The file with the line's recipe, in TOML.", show_default=False)

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Union, cast
 import msgspec
 from msgspec import Meta, Struct, field
 
+from .endpoints import MOST_PORT
 from .manifest import Precision
 
 Motion = Literal["none", "shift", "rigid"]
@@ -21,7 +22,6 @@ Runtime = Literal["tensorrt", "tensorrt_rtx"]
 #: All engines by name; `constant` has no network and tests the line.
 EngineKind = Literal[Runtime, "openvino", "onnxruntime", "constant"]
 PositiveInt = Annotated[int, Meta(ge=1)]
-MOST_PORT = 65_535
 Port = Annotated[int, Meta(ge=0, le=MOST_PORT)]
 Crop = Annotated[
     tuple[int, int, int, int], Meta(description="a list of 4 whole numbers: x, y, width and height in pixels")
@@ -44,6 +44,8 @@ Header = Annotated[
     Meta(pattern=r"^[A-Za-z0-9_-]{0,60}\Z", description="the name of an HTTP header, such as X-Frame-Number"),
 ]
 LEAST_HEARTBEAT_MS = 50
+#: Number of subscribers that can confirm.
+MOST_CONFIRMING = 64
 #: A verdict names each judge and has to fit into the ledger's record.
 MOST_JUDGES = 16
 MOST_CAMERAS = 8
@@ -279,10 +281,17 @@ class Rule(_Section, frozen=True, kw_only=True):
 
 
 class Publish(_Section, frozen=True, kw_only=True):
-    """The endpoints to which verdicts are sent, and the time between two heartbeats."""
+    """Where verdicts are sent, who may connect there, and who has to confirm that it has heard them."""
 
     endpoints: tuple[str, ...] = ("tcp://127.0.0.1:5571",)
     heartbeat_ms: Annotated[int, Meta(ge=LEAST_HEARTBEAT_MS, le=60000)] = 1000
+    replay: str = ""  # endpoint at which subscribers ask for verdicts that they missed; default: none
+    confirm: Annotated[
+        tuple[Name, ...],
+        Meta(max_length=MOST_CONFIRMING, description="a list of at most 64 names of subscribers"),
+    ] = ()  # the subscribers that must confirm each verdict to the replay endpoint
+    confirm_ms: Annotated[int, Meta(ge=100, le=600_000)] = 5000  # a verdict is to be confirmed within this time
+    keys: str = ""  # folder with the line's keys; with it, each tcp:// endpoint asks who connects for a key
 
 
 class AlarmLimits(_Section, frozen=True, kw_only=True):

@@ -14,16 +14,17 @@ import msgspec
 
 from .documents.mistakes import mistakes
 from .documents.toml import read_toml, toml_key
+from .endpoints import MOST_PORT, is_endpoint, is_open, port_of
 from .errors import RecipeError, together
 from .messages import REASONS, UNKNOWN_REASONS
 from .recipe import (
     MOST_CAMERAS,
     MOST_JUDGES,
-    MOST_PORT,
     Camera,
     Crop,
     Folder,
     JudgeChoice,
+    Publish,
     Recipe,
     SimulatedBelt,
     Source,
@@ -139,15 +140,35 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
             yield f"[rule.unknown] {reason}: is no reason for `unknown`; known are {known}"
     if recipe.rule.unknown.get("hold") == "accept":
         yield "[rule.unknown] hold: a line is held so that no part passes: take this key out"
-    for endpoint in recipe.publish.endpoints:
-        place = re.match(r"^(?:ipc://.+|tcp://(?:127\.\d+\.\d+\.\d+|localhost|\[::1\]):(\d+|\*))$", endpoint)
-        if place and (place[1] or "*") != "*" and int(place[1]) > MOST_PORT:
-            yield f"[publish] endpoints: {endpoint!r} has a port above {MOST_PORT}: write one that there is"
-        elif not place:
-            yield (
-                f"[publish] endpoints: {endpoint!r} is neither ipc:// nor tcp:// on the loopback: verdicts "
-                "without keys are not put on a network. Bind 127.0.0.1 and forward it by a tunnel that has keys"
-            )
+    yield from _wrong_publish(recipe.publish)
+
+
+def _wrong_publish(publish: Publish) -> Iterator[str]:
+    """Yield a message for each mistake in the choice of endpoints and of those who confirm."""
+    for endpoint in publish.endpoints:
+        yield from _wrong_endpoint("endpoints", endpoint, has_keys=bool(publish.keys))
+    if publish.replay:
+        yield from _wrong_endpoint("replay", publish.replay, has_keys=bool(publish.keys))
+    if publish.replay in publish.endpoints:
+        yield f"[publish] replay: {publish.replay!r} is one of the endpoints: write another port or path"
+    if publish.confirm and not publish.replay:
+        yield "[publish] confirm: subscribers confirm to the replay endpoint: write replay, too"
+    for name, count in Counter(publish.confirm).items():
+        if count > 1:
+            yield f"[publish] confirm: {name!r} is written {count} times: write each name once"
+
+
+def _wrong_endpoint(key: str, endpoint: str, *, has_keys: bool) -> Iterator[str]:
+    if (port_of(endpoint) or 0) > MOST_PORT:
+        yield f"[publish] {key}: {endpoint!r} has a port above {MOST_PORT}: write one that there is"
+    elif not is_endpoint(endpoint):
+        yield f"[publish] {key}: {endpoint!r} is neither ipc://PATH nor tcp://HOST:PORT: write one of them"
+    elif is_open(endpoint) and not has_keys:
+        yield (
+            f"[publish] {key}: {endpoint!r} can be reached from other machines, and verdicts without keys are "
+            "not put on a network: make keys by `edge keys new line --folder FOLDER` and write keys = "
+            '"FOLDER", or bind 127.0.0.1'
+        )
 
 
 def _place(recipe: Recipe, camera: Camera) -> str:
@@ -225,6 +246,7 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
 
     judges = tuple(msgspec.structs.replace(judge, **paths_of(judge)) for judge in recipe.judge)
     cameras = tuple(msgspec.structs.replace(camera, source=found(camera.source)) for camera in recipe.camera)
+    publish = msgspec.structs.replace(recipe.publish, keys=absolute(recipe.publish.keys))
     recorder = recipe.recorder
     if recorder:
         recorder = msgspec.structs.replace(recorder, folder=absolute(recorder.folder))
@@ -239,4 +261,5 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
         source=found(recipe.source),
         recorder=recorder,
         journal=journal,
+        publish=publish,
     )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import re
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import zmq
 
+from .endpoints import MOST_PORT, port_of
 from .errors import LineError, WireError
+from .keys import ClientKeys
 from .messages import Broadcast
-from .recipe import MOST_PORT
 from .wire import alarm_from, heartbeat_from, verdict_from
 
 #: More than any verdict or heartbeat has.
@@ -21,26 +22,6 @@ MESSAGE_BYTES = 65_536
 WAIT_MS = 100
 #: What is in the body of a message whose topic begins so; the other topics are those of verdicts.
 _READERS: dict[bytes, Callable[[bytes], Broadcast]] = {b"heartbeat": heartbeat_from, b"alarm": alarm_from}
-
-
-def subscribe(endpoint: str, *topics: str) -> Iterator[Broadcast]:
-    """Return an endless iterator over the verdicts, heartbeats and alarms that a line publishes on `endpoint`.
-
-    If topics are given, only messages whose topic begins with one of them are received. Examples are `reject.`
-    and `heartbeat.pcb`. The topic says what to do with a part: a gate must open only for verdicts under
-    `accept.<line>`.
-
-    Raise LineError at once if `endpoint` is not a ZeroMQ endpoint. The iterator raises LineError if a message
-    is not a verdict, heartbeat or alarm of this version.
-    """
-    return _messages(Subscriber(endpoint, topics))
-
-
-def _messages(subscriber: Subscriber) -> Iterator[Broadcast]:
-    with subscriber:
-        while True:
-            if (heard := subscriber.hear(WAIT_MS)) is not None:
-                yield heard.message
 
 
 @dataclass(frozen=True)
@@ -52,38 +33,68 @@ class Heard:
     message: Broadcast
 
 
+def heard(parts: Sequence[bytes]) -> Heard:
+    """Return what a line sent in these parts of a message. Raise WireError if that is not of this version."""
+    if len(parts) != 2:
+        raise WireError(f"expected a topic and a body, found {len(parts)} parts")
+    topic, body = parts
+    read = _READERS.get(topic.partition(b".")[0], verdict_from)
+    return Heard(topic, body, read(body))
+
+
+def connect(socket: zmq.Socket[bytes], endpoint: str, keys: ClientKeys | None) -> None:
+    """Connect a socket to an endpoint of a line. Raise LineError if `endpoint` is not a ZeroMQ endpoint."""
+    socket.maxmsgsize = MESSAGE_BYTES
+    socket.ipv6 = "[" in endpoint
+    if keys is not None:
+        keys.use(socket)
+    try:
+        # The system would take the port modulo 65536.
+        if (port_of(endpoint) or 0) > MOST_PORT:
+            raise zmq.ZMQError(errno.EINVAL)
+        socket.connect(endpoint)
+    except zmq.ZMQError as error:
+        raise LineError(f"{endpoint!r} is no endpoint: {error.strerror}: try tcp://127.0.0.1:5571") from error
+
+
+def reconnect(socket: zmq.Socket[bytes], endpoint: str, keys: ClientKeys | None) -> None:
+    """Close the connection of a socket to an endpoint, and connect again."""
+    with contextlib.suppress(zmq.ZMQError):  # it may have been closed by the other end
+        socket.disconnect(endpoint)
+    connect(socket, endpoint, keys)
+
+
 class Subscriber:
     """A connection to an endpoint where a line publishes. `__init__` opens it; the end of `with` closes it.
 
     ZeroMQ reconnects after every interruption. At most `most_waiting` messages are kept until `hear` returns
-    them; newer messages are lost. Raise LineError if `endpoint` is not a ZeroMQ endpoint.
+    them; newer messages are lost. `context` and `socket` let a caller wait for other sockets too. Raise
+    LineError if `endpoint` is not a ZeroMQ endpoint.
     """
 
     def __init__(
-        self, endpoint: str, topics: Sequence[str] = (), *, most_waiting: int = 1000, reconnect_ms: int = 100
+        self,
+        endpoint: str,
+        topics: Sequence[str] = (),
+        *,
+        keys: ClientKeys | None = None,
+        most_waiting: int = 1000,
+        reconnect_ms: int = 100,
     ) -> None:
-        self._endpoint = endpoint
-        self._context = zmq.Context()
-        self._context.setsockopt(zmq.LINGER, 0)
+        self._endpoint, self._keys = endpoint, keys
+        self.context = zmq.Context()
+        self.context.setsockopt(zmq.LINGER, 0)
         # At the interpreter's exit, a context whose socket is still open would wait for ever.
-        self._close = weakref.finalize(self, self._context.destroy)
-        self._socket = self._context.socket(zmq.SUB)
-        self._socket.rcvhwm, self._socket.reconnect_ivl = most_waiting, reconnect_ms
-        self._socket.maxmsgsize = MESSAGE_BYTES
-        self._socket.ipv6 = "[" in endpoint
+        self._close = weakref.finalize(self, self.context.destroy)
+        self.socket = self.context.socket(zmq.SUB)
+        self.socket.rcvhwm, self.socket.reconnect_ivl = most_waiting, reconnect_ms
         for topic in topics or ("",):
-            self._socket.subscribe(topic.encode())
+            self.socket.subscribe(topic.encode())
         try:
-            port = re.fullmatch(r"tcp://.*:(\d+)", endpoint)
-            # The system would take the port modulo 65536.
-            if port and int(port[1]) > MOST_PORT:
-                raise zmq.ZMQError(errno.EINVAL)
-            self._socket.connect(endpoint)
-        except zmq.ZMQError as error:
+            connect(self.socket, endpoint, keys)
+        except LineError:
             self._close()
-            raise LineError(
-                f"{endpoint!r} is no endpoint: {error.strerror}: try tcp://127.0.0.1:5571"
-            ) from error
+            raise
 
     def __enter__(self) -> Subscriber:
         return self
@@ -94,24 +105,23 @@ class Subscriber:
     def wait(self, timeout_ms: int, others: Sequence[int] = ()) -> None:
         """Wait for a message, or until one of the file descriptors in `others` can be read."""
         poller = zmq.Poller()
-        for waited_for in (self._socket, *others):
+        for waited_for in (self.socket, *others):
             poller.register(waited_for, zmq.POLLIN)
         poller.poll(timeout_ms)
+
+    def reconnect(self) -> None:
+        """Connect anew. libzmq does not try again where a key was refused, though it may be allowed since."""
+        reconnect(self.socket, self._endpoint, self._keys)
 
     def hear(self, timeout_ms: int) -> Heard | None:
         """Return the next message, or None if no message comes within `timeout_ms`.
 
         Raise LineError if the message is not a verdict, heartbeat or alarm of this version.
         """
-        if not self._socket.poll(timeout_ms):
+        if not self.socket.poll(timeout_ms):
             return None
-        parts = self._socket.recv_multipart()
         try:
-            if len(parts) != 2:
-                raise WireError(f"expected a topic and a body, found {len(parts)} parts")
-            topic, body = parts
-            read = _READERS.get(topic.partition(b".")[0], verdict_from)
-            return Heard(topic, body, read(body))
+            return heard(self.socket.recv_multipart())
         except WireError as error:
             raise LineError(
                 f"{self._endpoint}: what comes from there is no verdict of this version: {error}: is it an "

@@ -29,7 +29,12 @@ def processes(recipe: Recipe) -> tuple[str, ...]:
     """
     ends = [f".{camera.name}" for camera in recipe.camera] or [""]
     seeing = (f"{stage}{end}" for stage in ("capture", "preprocess") for end in ends)
-    asked = {"journal": recipe.journal, "recorder": recipe.recorder, "encoder": recipe.belt.encoder}
+    asked = {
+        "replay": recipe.publish.replay,
+        "journal": recipe.journal,
+        "recorder": recipe.recorder,
+        "encoder": recipe.belt.encoder,
+    }
     following = [name for name, section in asked.items() if section]
     return (*seeing, "infer", "publish", *following)
 

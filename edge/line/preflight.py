@@ -28,9 +28,14 @@ def preflight(recipe: Recipe, judges: Sequence[Judge], state: Path) -> bool:
         return False
     make_base()
     with Sockets(Path(), b"") as sockets:
-        for endpoint in recipe.publish.endpoints:
+        publish = recipe.publish
+        gate = sockets.gate(Path(publish.keys)) if publish.keys else None
+        for endpoint in publish.endpoints:
             claim(endpoint)
-        sockets.publisher(recipe.publish.endpoints)
+        sockets.publisher(publish.endpoints, gate)
+        if publish.replay:
+            claim(publish.replay, "publish.replay")
+            sockets.replier(publish.replay, gate)
         if recipe.metrics.port:
             listening(recipe.metrics.host, recipe.metrics.port).close()
     check_epoch(state, recipe.line)

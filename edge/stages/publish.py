@@ -10,6 +10,7 @@ import zmq
 from ..memory.ledger import Record
 from ..messages import Notice
 from ..wire import body_of, heartbeat_topic
+from .gate import Gate
 from .inbox import Inbox
 from .leftovers import Leftovers
 from .liveness import Liveness
@@ -31,6 +32,7 @@ def run_publish(
     socket: zmq.Socket[bytes],
     heartbeat_ns: int,
     leftovers: Leftovers,
+    gate: Gate | None = None,
 ) -> None:
     """Send verdicts and heartbeats on an XPUB socket, which also tells when a subscriber comes.
 
@@ -42,7 +44,7 @@ def run_publish(
     heartbeat_due_ns = time.monotonic_ns()
     unheard_end_ns = heartbeat_due_ns + RECONNECT_NS if publisher.is_successor else 0
     rejoin_end_ns = heartbeat_due_ns + REJOIN_NS if publisher.is_successor or leftovers.records else 0
-    subscribers, check_due_ns = Subscribers(socket), 0
+    subscribers, check_due_ns = Subscribers(socket, gate), 0
     notices = Notices()
 
     def send(record: Record) -> None:

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import zmq
 
+from ..endpoints import is_tcp
 from ..errors import LineError
 from ..memory.ledger import ROWS
 from ..messages import Notice, Sent
+from ..subscription.protocol import QUESTION_BYTES
 from ..wire import pack
+from .gate import Gate
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +24,8 @@ LINGER_MS = 200
 PUBLISH_HWM = 10_000
 #: How soon a stage connects again to one that was restarted; ZeroMQ's own 100 ms would delay the first parts.
 RECONNECT_MS = 5
+#: Number of answers that are kept for a subscriber that does not read them, and of its questions.
+REPLAY_HWM = 2
 #: Limit for a message between stages. All of them are shorter.
 MESSAGE_BYTES = 65_536
 #: Number of subscriptions that libzmq reads at once from a subscriber. It reads them before it sends.
@@ -54,11 +59,15 @@ class Sockets:
         socket.bind(f"ipc://{self._folder}/{stage}.ipc")
         return socket
 
-    def publisher(self, endpoints: tuple[str, ...]) -> zmq.Socket[bytes]:
+    def gate(self, folder: Path) -> Gate:
+        """Return what decides, for all sockets opened here, who may connect. `folder` holds the keys."""
+        return Gate(self._context, folder)
+
+    def publisher(self, endpoints: tuple[str, ...], gate: Gate | None = None) -> zmq.Socket[bytes]:
         """Return the XPUB socket on which verdicts are published. It also reports each new subscriber.
 
-        A subscriber that is PUBLISH_HWM messages behind loses the newest messages. Raises LineError if an
-        endpoint cannot be bound.
+        A subscriber that is PUBLISH_HWM messages behind loses the newest messages. If there is a gate, it
+        decides who may connect to TCP ports. Raises LineError if an endpoint cannot be bound.
         """
         found = self._context.socket(zmq.XPUB)
         found.set_hwm(PUBLISH_HWM)
@@ -66,15 +75,20 @@ class Sockets:
         found.maxmsgsize = TOPIC_BYTES
         found.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         found.setsockopt(zmq.XPUB_VERBOSE, 1)
-        for endpoint in endpoints:
-            found.ipv6 = "[" in endpoint
-            try:
-                found.bind(endpoint)
-            except zmq.ZMQError as error:
-                raise LineError(
-                    f"publish.endpoints: cannot bind {endpoint}: {error.strerror}: "
-                    "give the line an endpoint of its own"
-                ) from error
+        _bind(found, "publish.endpoints", endpoints, gate)
+        return found
+
+    def replier(self, endpoint: str, gate: Gate | None) -> zmq.Socket[bytes]:
+        """Return the ROUTER socket on which subscribers ask for verdicts that they missed.
+
+        An answer to a subscriber that does not read is dropped. If there is a gate, it decides who may connect
+        to a TCP port. Raises LineError if the endpoint cannot be bound.
+        """
+        found = self._context.socket(zmq.ROUTER)
+        found.set_hwm(REPLAY_HWM)
+        found.maxmsgsize = QUESTION_BYTES
+        found.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+        _bind(found, "publish.replay", (endpoint,), gate)
         return found
 
     def listener(self, endpoint: str, topics: Sequence[str]) -> zmq.Socket[bytes]:
@@ -104,3 +118,18 @@ class Sockets:
                 log.error("%s: the inbox of %s is full", what, stage)
 
         return send
+
+
+def _bind(socket: zmq.Socket[bytes], key: str, endpoints: tuple[str, ...], gate: Gate | None) -> None:
+    """Bind the endpoints that the recipe's key `key` names. Raises LineError if that is not possible."""
+    # What is set on a socket holds for the endpoints that it binds afterwards.
+    for endpoint in sorted(endpoints, key=is_tcp):
+        if gate and is_tcp(endpoint):
+            gate.guard(socket)
+        socket.ipv6 = "[" in endpoint
+        try:
+            socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            raise LineError(
+                f"{key}: cannot bind {endpoint}: {error.strerror}: give the line an endpoint of its own"
+            ) from error

@@ -7,6 +7,7 @@ import contextlib
 import zmq
 
 from ..errors import LineError
+from .gate import Gate
 
 #: How often to look for new subscribers.
 CHECK_NS = 50_000_000
@@ -16,10 +17,10 @@ MOST_TOPICS = 50_000
 
 
 class Subscribers:
-    """Reads the subscriptions that come on an XPUB socket."""
+    """Reads the subscriptions that come on an XPUB socket. A gate decides who may connect."""
 
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
-        self._socket = socket
+    def __init__(self, socket: zmq.Socket[bytes], gate: Gate | None = None) -> None:
+        self._socket, self._gate = socket, gate
         self._topics: set[bytes] = set()
 
     def came(self) -> bool:
@@ -28,6 +29,8 @@ class Subscribers:
         Raises LineError if subscribers have subscribed to more than MOST_TOPICS topics. The socket keeps each
         topic in memory, and only a new process can free that memory.
         """
+        if self._gate:
+            self._gate.answer()
         came = False
         with contextlib.suppress(zmq.Again):
             for _ in range(MOST_AT_ONCE):

@@ -57,10 +57,11 @@ def run(run: Run) -> None:
     hold(run.folder)
     for endpoint in recipe.publish.endpoints:
         claim(endpoint)
-    socket = run.sockets.publisher((*recipe.publish.endpoints, f"ipc://{run.folder}/{VERDICTS}.ipc"))
+    gate = run.sockets.gate(Path(recipe.publish.keys)) if recipe.publish.keys else None
+    socket = run.sockets.publisher((*recipe.publish.endpoints, f"ipc://{run.folder}/{VERDICTS}.ipc"), gate)
     found = [_left(Path(path), plan, run.stages, rules) for path in plan.left]
     left = Leftovers([each for each in found if each is not None], time.monotonic_ns())
-    run_publish(run.liveness, publisher, inbox, socket, recipe.publish.heartbeat_ms * 1_000_000, left)
+    run_publish(run.liveness, publisher, inbox, socket, recipe.publish.heartbeat_ms * 1_000_000, left, gate)
 
 
 def _left(folder: Path, plan: Plan, stages: Stages, rules: Mapping[str, Rules]) -> Publisher | None:
