@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 #: A fork that takes longer than this will not come: the server hangs.
 FORK_S = 1.0
+#: After a fork, numpy's OpenBLAS starts its threads anew, with the priority and on the cores of the thread that
+#: calls it. That thread waits for them in a loop. With real-time priority on a single core, they never run.
+ONE_BLAS_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 
 
@@ -131,6 +134,7 @@ class ForkServer:
                 [sys.executable, "-m", "edge.line.start", str(self._folder), str(os.getpid())],
                 stdin=its_end.fileno(),
                 start_new_session=True,
+                env={**os.environ, **ONE_BLAS_THREAD},
             )
 
     def _end(self) -> None:
