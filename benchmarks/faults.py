@@ -100,7 +100,8 @@ def alone(watched: Watched, name: str, kills: int) -> list[tuple[int, float]]:
     """
     found = []
     for _ in range(kills):
-        watched.until(lambda: name in watched.processes() and watched.is_well(), "the line is well")
+        watched.until(lambda: watched.is_well() and watched.pid(SPARE), "the line is well, with a spare", 300)
+        watched.until(lambda: name in watched.processes(), f"{name} is there")
         time.sleep(1)  # so that its next restart is its first
         kill_ns = time.monotonic_ns()
         kill(watched.processes()[name])

@@ -24,6 +24,7 @@ from belt_account import BeltAccount, Seen, belt_account
 from lines import line_name, until
 
 from edge.errors import LineError
+from edge.line.plan import SPARE
 from edge.line.run_folder import SHARED_MEMORY, ledgers_in, stages_path
 from edge.memory.ledger import ROWS, Ledger
 from edge.memory.stages import Stages
@@ -165,10 +166,17 @@ class Watched(threading.Thread):
         return None
 
     def is_well(self) -> bool:
-        """Whether every stage is ready and a part that was captured just now has been judged."""
+        """Whether every process is ready and a part that was captured just now has been judged.
+
+        A busy machine has no time for a spare process, and the line judges without it.
+        """
         judged = [one for one in self.ear.verdicts[-20:] if one.is_judged]
         recent_ns = time.monotonic_ns() - round(self.judged_within_s * 1e9)
-        return all(map(self.pid, self.stages)) and bool(judged) and judged[-1].body["captured_ns"] > recent_ns
+        return (
+            all(self.pid(name) for name in self.stages if name != SPARE)
+            and bool(judged)
+            and judged[-1].body["captured_ns"] > recent_ns
+        )
 
     def await_well(self) -> None:
         self.until(self.is_well, "the line is well")
