@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ import zmq
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from bundles import KINDS, write_comparator
-from lines import running, write_recipe
+from lines import RunningLine, running, write_recipe
 from numbered import EXACTLY, write_parts
 
 from edge.engines.processor import name as processor_name
@@ -41,7 +42,8 @@ class Ear:
 
     def __init__(self, endpoint: str) -> None:
         self.numbers: set[int] = set()
-        self.unknown = self.late = 0
+        self.reasons: Counter[str] = Counter()
+        self.late = 0
         self._endpoint = endpoint
         threading.Thread(target=self._hear, daemon=True).start()
 
@@ -54,7 +56,7 @@ class Ear:
             while True:
                 body = json.loads(socket.recv_multipart()[1])
                 self.numbers.add(body["number"])
-                self.unknown += body["verdict"] == "unknown"
+                self.reasons[body["reason"]] += 1
                 self.late += body["published_ns"] >= body["deadline_ns"]
 
     @property
@@ -71,14 +73,11 @@ class Reading:
     files: int
 
 
-def processes_of(supervisor: int) -> dict[str, int]:
+def processes_of(line: RunningLine) -> dict[str, int]:
     """Return the processes of a line by name."""
-    found = {"supervisor": supervisor}
-    for pid in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split():
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if b"edge.line.start" in command:
-            found[command[command.index(b"edge.line.start") + 2].decode()] = int(pid)
-    return found
+    stages = line.stages()
+    found = {name: int(stages[name]["pid"][0]) for name in stages}
+    return {"supervisor": line.process.pid, **{name: pid for name, pid in found.items() if pid}}
 
 
 def read(pid: int) -> Reading:
@@ -115,12 +114,12 @@ def main() -> None:
             start_s = time.monotonic()
             while time.monotonic() - start_s < WAIT_S and not ear.numbers:
                 time.sleep(0.1)
-            before = processes_of(line.process.pid)
+            before = processes_of(line)
             ledger: Ledger = line.ledger()
             end_s = time.monotonic() + given.minutes * 60
             while time.monotonic() < end_s:
                 time.sleep(min(EVERY_S, max(0.0, end_s - time.monotonic())))
-                for process, pid in processes_of(line.process.pid).items():
+                for process, pid in processes_of(line).items():
                     readings.setdefault(process, []).append(read(pid))
                 memory_mb = sum(each[-1].memory_mb for each in readings.values())
                 left_s = max(0.0, end_s - time.monotonic())
@@ -128,7 +127,7 @@ def main() -> None:
                     f"{len(ear.numbers)} verdicts, {ear.lost} lost, {memory_mb:.0f} MB, {left_s:.0f} s left",
                     file=sys.stderr,
                 )
-            after = processes_of(line.process.pid)
+            after = processes_of(line)
             line.process.send_signal(signal.SIGTERM)
             line.wait()
             captured = ledger.captured
@@ -142,7 +141,7 @@ def main() -> None:
                 "captured": captured,
                 "heard": len(ear.numbers),
                 "lost": ear.lost,
-                "unknown": ear.unknown,
+                "reasons": dict(ear.reasons),
                 "late": ear.late,
                 "restarted": sorted(name for name in before if after.get(name) != before[name]),
                 "memory_mb": {name: round(each[-1].memory_mb, 1) for name, each in readings.items()},
