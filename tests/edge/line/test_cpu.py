@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from lines import Subscriber, running, until, write_recipe
 
 import edge.demo
-from edge.line.cpu import engine_cores, leave_to_engine
+from edge.line.cpu import end_idle_priority, engine_cores, leave_to_engine
 
 KNOWN = sorted(os.sched_getaffinity(0))
 several = pytest.mark.skipif(len(KNOWN) < 2, reason="one core cannot be shared out")
@@ -73,3 +76,50 @@ def test_a_line_whose_engine_has_a_core_of_its_own_judges(tmp_path: Path) -> Non
     with Subscriber(tmp_path) as subscriber, running(recipe) as line:
         until(lambda: len(subscriber.verdicts) >= 3, "boards are judged", line)
     assert {verdict.verdict for _, verdict in subscriber.verdicts} <= {"pass", "reject"}
+
+
+#: Starts a thread after it has taken the idle priority, says so, and sleeps.
+SLOWED = """
+import os, sys, threading, time
+from edge.line.cpu import take_idle_priority
+if sys.argv[1:]:
+    os.setuid(65534)
+take_idle_priority()
+threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+print("slowed", flush=True)
+time.sleep(60)
+"""
+
+
+@contextmanager
+def slowed(*words: str) -> Iterator[int]:
+    """This program as a process; its id."""
+    process = subprocess.Popen([sys.executable, "-c", SLOWED, *words], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout
+        assert process.stdout.readline() == "slowed\n"
+        yield process.pid
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def all_have(pid: int, policy: int) -> Callable[[], bool]:
+    return lambda: {os.sched_getscheduler(int(name)) for name in os.listdir(f"/proc/{pid}/task")} == {policy}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, or LimitNICE=+0")
+def test_a_spare_gets_out_of_the_way_and_takes_over_with_all_its_threads() -> None:
+    """An engine whose threads stayed behind at idle priority would never be done on a busy machine."""
+    with slowed() as pid:
+        assert all_have(pid, os.SCHED_IDLE)()
+        end_idle_priority(pid)
+        assert all_have(pid, os.SCHED_OTHER)()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+def test_a_spare_that_could_not_return_keeps_its_priority() -> None:
+    """It loads as any other program where the system would never let it leave the idle priority."""
+    with slowed("as nobody") as pid:
+        # The thread that tried it may still be ending.
+        until(all_have(pid, os.SCHED_OTHER), "it has its priority")
