@@ -146,12 +146,40 @@ def watch(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print each verdict as one line of JSON instead of a table.")
     ] = False,
+    replay: Annotated[
+        str, typer.Option(help="Replay endpoint of the line, where verdicts that did not come are asked for.")
+    ] = "",
+    since: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            help="Number of the first verdict to show, or `start` for that of the run; needs --replay.",
+            show_default="the next one",
+        ),
+    ] = "",
+    keys: Annotated[
+        Path | None,
+        typer.Option(help="Folder with the keys of this subscriber, for a line that asks for keys."),
+    ] = None,
 ) -> None:
-    """Show a line's verdicts as they come, as a live table on a terminal and otherwise as lines of text."""
+    """Show a line's verdicts as they come, as a live table on a terminal and otherwise as lines of text.
+
+    Verdicts that are lost and a line that is silent are shown, too.
+    """
+    from .keys import client_keys
+    from .subscription import Place, Subscription
     from .watch import watch_line
 
+    number = 1 if since == "start" else int(since) if since.isdecimal() else 0
+    if since and (number < 1 or not replay):
+        raise LineError(
+            f"--from {since}: expected `start` or a number from 1 on, and --replay with the endpoint"
+        )
+    after = Place(number=number - 1) if since else None
+    found = client_keys(keys) if keys else None
     try:
-        watch_line(endpoint, count, as_json, _stop_on_signals())
+        subscription = Subscription(endpoint, replay=replay, after=after, keys=found)
+        watch_line(subscription, endpoint, count, as_json, _stop_on_signals())
     except BrokenPipeError:
         # The program that reads the output has ended, such as `head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -143,9 +143,36 @@ WRONG = {
     ),
     "an open port": (
         '[publish]\nendpoints = ["tcp://0.0.0.0:5571"]',
-        "[publish] endpoints: 'tcp://0.0.0.0:5571'",
+        "[publish] endpoints: 'tcp://0.0.0.0:5571' can be reached from other machines",
+    ),
+    "an open port for replays": (
+        '[publish]\nreplay = "tcp://*:5572"',
+        "[publish] replay: 'tcp://*:5572' can be reached from other machines",
+    ),
+    "a replay endpoint that is none": (
+        '[publish]\nreplay = "5572"',
+        "[publish] replay: '5572' is neither ipc://PATH nor tcp://HOST:PORT",
+    ),
+    "one endpoint for both": (
+        '[publish]\nreplay = "tcp://127.0.0.1:5571"',
+        "[publish] replay: 'tcp://127.0.0.1:5571' is one of the endpoints",
+    ),
+    "confirmations that go nowhere": (
+        '[publish]\nconfirm = ["plc-1"]',
+        "[publish] confirm: subscribers confirm to the replay endpoint",
+    ),
+    "a subscriber that confirms twice": (
+        '[publish]\nreplay = "ipc:///r"\nconfirm = ["plc-1", "plc-1"]',
+        "[publish] confirm: 'plc-1' is written 2 times",
     ),
 }
+
+
+def test_an_open_port_needs_keys(tmp_path: Path) -> None:
+    """With a folder of keys, other machines may connect."""
+    opened = '[publish]\nendpoints = ["tcp://*:5571"]\nreplay = "tcp://*:5572"\nkeys = "keys"\n'
+    recipe, _ = read_recipe(recipe_of(tmp_path, f"{GOOD}{opened}"))
+    assert recipe.publish.keys == str(tmp_path / "keys")
 
 
 @pytest.mark.parametrize("case", WRONG)

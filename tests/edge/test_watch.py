@@ -9,10 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import pytest
 from lines import Subscriber, judged, running, stop, until
 from parts import ALARM, HEARTBEAT, VERDICT
 from rich.console import Console
 
+from edge.subscription import Missed, Silent
 from edge.watch import LiveTable
 from edge.wire import verdict_from
 
@@ -30,11 +32,52 @@ def test_a_line_can_be_watched(tmp_path: Path, endless: Callable[..., Path]) -> 
         exact = watch(f"ipc://{tmp_path}/verdicts.ipc", "--count", "3", "--json")
         stop(line)
     assert plain.returncode == exact.returncode == 0, plain.stderr + exact.stderr
-    assert [row.split()[2:4] for row in plain.stdout.splitlines()] == [["pass", "(clean)"]] * 3
+    assert [row.split()[3:5] for row in plain.stdout.splitlines()] == [["pass", "(clean)"]] * 3
     told = [verdict_from(row.encode()) for row in exact.stdout.splitlines()]
     heard = {verdict.part_id: verdict for _, verdict in subscriber.verdicts}
     assert len(told) == 3
     assert all(heard[verdict.part_id] == verdict for verdict in told)
+
+
+def test_a_line_can_be_watched_from_its_start(tmp_path: Path, endless: Callable[..., Path]) -> None:
+    """Or from any verdict that it still has, which its replay socket gives."""
+    recipe, replay = endless(), f"ipc://{tmp_path}/replay.ipc"
+    recipe.write_text(recipe.read_text().replace("[publish]", f'[publish]\nreplay = "{replay}"'))
+    with Subscriber(tmp_path) as subscriber, running(recipe) as line:
+        until(judged(subscriber, 10), "parts are judged", line)
+        shown = [
+            watch(f"ipc://{tmp_path}/verdicts.ipc", "--replay", replay, "--from", since, "--count", "4")
+            for since in ("start", "3")
+        ]
+        stop(line)
+    numbers = [[int(row.split()[0]) for row in done.stdout.splitlines()] for done in shown]
+    assert numbers == [[1, 2, 3, 4], [3, 4, 5, 6]], [done.stderr for done in shown]
+
+
+@pytest.mark.parametrize("options", [("--from", "0"), ("--from", "x", "--replay", "ipc:///r"), ("--from", "3")])
+def test_a_start_that_is_none_is_said(options: tuple[str, ...]) -> None:
+    """With what may be written."""
+    done = watch("tcp://127.0.0.1:5571", *options)
+    assert done.returncode == 1
+    assert "expected `start` or a number from 1 on, and --replay" in done.stderr
+
+
+def test_losses_and_silence_are_shown() -> None:
+    """Until the next heartbeat says how the line is."""
+    table = LiveTable("tcp://127.0.0.1:5571")
+    table.tell(Missed(run="a", first=3, last=9))
+    table.tell(Silent(silent_ms=3000))
+    shown = rendered(table)
+    assert "verdicts 3 to 9 of run a are lost" in shown
+    assert "silent: no heartbeat for 3.0 s" in shown
+    table.add(HEARTBEAT)
+    assert "silent" not in rendered(table)
+
+
+def rendered(table: LiveTable) -> str:
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(table.render())
+    return console.export_text()
 
 
 def test_an_endpoint_that_is_none_is_said() -> None:

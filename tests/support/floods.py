@@ -165,8 +165,11 @@ def judged(publish: int, seconds: float) -> set[int]:
 
 
 @contextlib.contextmanager
-def line_on_ports(folder: Path, fps: float) -> Iterator[tuple[RunningLine, int, int]]:
-    """A line without end whose engine costs nothing, and its ports for verdicts and metrics."""
+def line_on_ports(folder: Path, fps: float, more: str = "") -> Iterator[tuple[RunningLine, int, int]]:
+    """A line without end whose engine costs nothing, and its ports for verdicts and metrics.
+
+    `more` are further keys of [publish].
+    """
     picture = np.random.default_rng(7).integers(20, 180, (64, 64)).astype(np.uint8)
     source = write_boards(folder, {"0": True, "1": True}, cv2.GaussianBlur(picture, (0, 0), 2))
     bundle, (publish, metrics) = folder / "constant", (free_port(), free_port())
@@ -174,7 +177,8 @@ def line_on_ports(folder: Path, fps: float) -> Iterator[tuple[RunningLine, int, 
     write_manifest(bundle, comparator_manifest(KINDS, name="constant", method="constant", metadata={}))
     recipe = write_recipe(folder, bundle, f"{source}\nfps = {fps}\nrepeat = true")
     text = recipe.read_text().replace(f"ipc://{folder}/verdicts.ipc", f"tcp://127.0.0.1:{publish}")
-    recipe.write_text(text.replace("port = 0", f"port = {metrics}"))
+    text = text.replace("port = 0", f"port = {metrics}").replace("[publish]", f"[publish]\n{more}")
+    recipe.write_text(text)
     with running(recipe) as line:
         line.pid("capture")
         yield line, publish, metrics
