@@ -38,6 +38,7 @@ from .child import TRY_AGAIN, Child
 from .control import SOCKET, Command, Control, NoKeys
 from .descriptors import raise_limit
 from .epoch import next_epoch
+from .faults import Faults
 from .forkserver import ForkServer
 from .hold import Hold
 from .listener import Listener
@@ -94,6 +95,7 @@ class Line:
             self.commands |= {"hold": self._hold.asked_to_hold, "release": self._hold.asked_to_release}
             self.commands |= {"testing": self._challenges.testing, "tested": self._challenges.tested}
             self._alarms = self._with_alarms(cleanup)
+            self._faults = Faults(self._recipe, self._folder, self._recorded)
             digest = digest_of(self._judges)
             plan = Plan(
                 recipe=self._recipe,
@@ -227,24 +229,14 @@ class Line:
         self._challenges.tick(now_ns)
         self._metrics.held(bool(self._stages.hold))
         self._metrics.challenge(bool(self._challenges.fault))
-        self._see_faults()
+        told = {"hold": self._stages.hold, "challenge": self._challenges.fault}
+        for name, text in (told | self._faults.at(now_ns)).items():
+            self._alarms.fault(name, text)
         self._alarms.tick()
         # A process that ends is noticed at once.
         children = (*self._children.values(), self._spare.child)
         ends = [child.descriptor for child in children if child.descriptor >= 0]
         self._listener.listen(TICK_MS, ends)
-
-    def _see_faults(self) -> None:
-        """Tell the alarms of the faults that processes of the line have reported."""
-        self._alarms.fault("hold", self._stages.hold)
-        self._alarms.fault("challenge", self._challenges.fault)
-        if self._recipe.journal:
-            journal = condition_in(self._folder)
-            aside = f"it was damaged, and was put aside as {journal.aside}" if journal.aside else ""
-            self._alarms.fault("journal", journal.error or aside)
-        if self._recorded and self._recipe.recorder:
-            full = f"the recorder cannot write pictures into {self._recipe.recorder.folder}: make room there"
-            self._alarms.fault("recorder", full if self._recorded["is_full"] else "")
 
     def _restart(self, name: str, child: Child, now_ns: int) -> None:
         """Restart a stage. If the system cannot start the stage now, try again later."""
