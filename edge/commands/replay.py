@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,8 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON instead of a table.")] = False,
 ) -> None:
     """Compute the verdicts of a black-box file again, and compare them bit for bit. Status 1 if any differs."""
+    # As in the line's processes: more threads would add numbers in another order. numpy reads it as it loads.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     from ..replay.replay import replay as replay_file
 
     report = replay_file(file, recipe, bundle or ())

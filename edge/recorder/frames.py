@@ -58,7 +58,15 @@ class Frames:
             self._copied[entry] = Look(part=part, frame=frame)
         del self._awaited[entry]
 
-    def take(self, part: Part) -> Look:
-        """Return what was seen of a part that has its verdict. The frame is None if there was none in time."""
-        self._awaited.pop(part.entry, None)
-        return self._copied.pop(part.entry, None) or Look(part=part, frame=None)
+    def take(self, entry: int) -> Look | None:
+        """Return what was seen of a part, by its number in the ledger, once it has its verdict.
+
+        The frame is None if there was none in time. Returns None if the ledger has no row of the part any more.
+        """
+        part = self._awaited.pop(entry, None)
+        if (look := self._copied.pop(entry, None)) is not None:
+            return look
+        try:
+            return Look(part=part or self._ledger.part(entry), frame=None)
+        except ValueError:
+            return None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from msgspec import UnsetType
+
 from ..memory.follow import Follower, Published
 from ..memory.recorded import Recorded
 from ..memory.stages import Stages
-from ..messages import utc
+from ..messages import Part, Verdict, utc
 from ..recipe import Recorder as Choice
 from ..wire import verdict_from
 from .box import Head
@@ -76,11 +78,18 @@ class Recorder:
 
     def _kept(self, published: Published) -> Kept:
         verdict = verdict_from(published.record.body)
-        part = published.part
+        looks = (self._frames[camera].take(entry) for camera, entry in _entries(published.part, verdict))
         return Kept(
             number=published.number,
             topic=published.record.topic.decode(),
             body=published.record.body,
             verdict=verdict,
-            looks=(self._frames[part.camera].take(part),),
+            looks=tuple(look for look in looks if look is not None),
         )
+
+
+def _entries(part: Part, verdict: Verdict) -> list[tuple[str, int]]:
+    """Return each camera that saw the part, and the number of the look in its ledger."""
+    if isinstance(verdict.looks, UnsetType):
+        return [(part.camera, part.entry)]
+    return [(look.camera, look.entry) for look in verdict.looks if look.entry is not None]

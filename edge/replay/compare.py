@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from msgspec import UnsetType
 
-from ..messages import Verdict
+from ..messages import Look, Verdict
 
 #: Reasons that came from the time or the state of the line, and not from the frame.
 NOT_OF_THE_FRAME = frozenset(
@@ -28,13 +30,28 @@ class Compared:
     differences: dict[str, tuple[Any, Any]] = field(default_factory=dict)
 
 
-def why_left_out(verdict: Verdict, has_frame: bool) -> str:
-    """Return why a verdict cannot be computed from its frame again; empty if it can."""
+def why_left_out(verdict: Verdict, framed: Collection[str]) -> str:
+    """Return why a verdict cannot be computed from the frames again; empty if it can.
+
+    `framed` are the cameras of which there is a frame. What a camera behind the first one could not show, such
+    as a look that is missing, is taken from the verdict.
+    """
     if verdict.reason in NOT_OF_THE_FRAME:
         return verdict.reason
     if verdict.reason == "late" and not {"preprocess", "infer"} & verdict.latency_us.keys():
         return "late"
-    return "" if has_frame else "no frame"
+    needed = [verdict.camera]
+    if not isinstance(verdict.looks, UnsetType):
+        first, *_ = verdict.looks
+        if not is_of_the_frame(first):
+            return first.reason
+        needed = [look.camera for look in verdict.looks if is_of_the_frame(look)]
+    return "" if set(needed) <= set(framed) else "no frame"
+
+
+def is_of_the_frame(look: Look) -> bool:
+    """Return whether what is said about a look follows from its frame."""
+    return look.entry is not None and look.reason not in NOT_OF_THE_FRAME | {"late"}
 
 
 def differences(then: Verdict, now: Verdict) -> dict[str, tuple[Any, Any]]:
@@ -48,7 +65,8 @@ def differences(then: Verdict, now: Verdict) -> dict[str, tuple[Any, Any]]:
         now = msgspec.structs.replace(now, image=image)
     before = msgspec.to_builtins(msgspec.structs.replace(then, detail=""))
     after = msgspec.to_builtins(msgspec.structs.replace(now, detail=""))
-    return {name: (before[name], after[name]) for name in before if before[name] != after[name]}
+    names = dict.fromkeys([*before, *after])
+    return {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}
 
 
 def done_ns_of(verdict: Verdict) -> dict[str, int]:

@@ -21,7 +21,7 @@ from ..recipe import EngineChoice, EngineKind, Recipe
 from ..recipe_file import read_recipe
 from ..recorder.box import Box, Head, Row
 from ..stages.armed import ArmedCameras, armed_cameras
-from ..stages.verdict import Identity, record_of
+from ..stages.verdict import Identity
 from ..wire import verdict_from
 from .compare import Compared, differences, why_left_out
 from .stages import Stages
@@ -63,7 +63,7 @@ def replay(path: Path, recipe: Path | None = None, bundles: Sequence[str] = ()) 
         judges = _judges(head, _recipe(head, recipe, path), bundles, path)
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="linejudge-replay-")))
         stages, engine = opened.enter_context(_stages(head, judges, folder))
-        compared = [_compared(box, head, judges, stages, row) for row in box.rows()]
+        compared = [_compared(box, head, stages, row) for row in box.rows()]
     if all(one.left_out for one in compared):
         raise RecordingError(
             f"{path}: none of {len(compared)} parts has both a frame and a verdict that follows from it"
@@ -166,15 +166,13 @@ def _engine_name(armed: ArmedCameras) -> str:
     return f"{armed.running.engine} {armed.running.precision}"
 
 
-def _compared(box: Box, head: Head, judges: Sequence[Judge], stages: Stages, row: Row) -> Compared:
+def _compared(box: Box, head: Head, stages: Stages, row: Row) -> Compared:
     then = verdict_from(bytes(row.verdict))
-    (seen,) = row.seen
-    if seen.frame is None or (why := why_left_out(then, True)):
-        why = why_left_out(then, seen.frame is not None)
+    frames = {seen.part.camera: seen for seen in row.seen if seen.frame}
+    if why := why_left_out(then, frames):
         return Compared(number=row.number, part_id=then.part_id, left_out=why)
-    finding = stages.find(seen.part, box.frame(seen.frame), then)
-    rules = rules_of(judges, judges[0].recipe.fusion)
-    record = record_of(finding, rules, _identity(head), then.published_ns, then.number)
+    looks = {camera: (seen.part, box.frame(seen.frame or "")) for camera, seen in frames.items()}
+    record = stages.record(then, looks, _identity(head))
     found = differences(then, verdict_from(record.body))
     if record.topic.decode() != row.topic:
         found["topic"] = (row.topic, record.topic.decode())

@@ -8,17 +8,20 @@ from itertools import count
 
 import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from ..image.health import HealthMeter
 from ..image.prepare import Preparer
 from ..judges.rules import Rules
+from ..memory.ledger import Record
 from ..memory.ring import as_image
-from ..messages import Frame, Part, Prediction, Verdict
+from ..messages import Frame, Look, Part, Prediction, Refused, Verdict
 from ..stages.infer import Infer, Looks
+from ..stages.looks import Seen, combined, looks_of, record_bytes
 from ..stages.preprocess import PreprocessStep
-from ..stages.verdict import Finding, Reply, finding_of
-from .compare import done_ns_of
+from ..stages.verdict import Finding, Identity, OnBelt, Reply, finding_of, record_of
+from .compare import done_ns_of, is_of_the_frame
 
 
 class Stages:
@@ -40,13 +43,36 @@ class Stages:
             for name, looks in cameras.items()
         }
         self._infer = Infer(cameras)
+        self._record_bytes = record_bytes([len(looks.judges) for looks in cameras.values()])
         self._entries = count()
 
-    def find(self, part: Part, frame: NDArray[np.uint8], verdict: Verdict) -> Finding:
-        """Return what is found on the frame of a part, which had this verdict.
+    def record(
+        self, then: Verdict, looks: Mapping[str, tuple[Part, NDArray[np.uint8]]], identity: Identity
+    ) -> Record:
+        """Return the verdict of a part as the line would publish it, with the times of its verdict `then`.
 
-        `frame` is `(H, W)` or `(H, W, 3)` BGR, uint8. The finding has the times that the verdict tells.
+        `looks` has the ledger's row and the frame, `(H, W)` or `(H, W, 3)` BGR uint8, of each camera with a
+        frame. What other cameras said is taken from `then`.
         """
+        if isinstance(then.looks, UnsetType):
+            finding = self._find(*looks[then.camera], then)
+            told: list[Look] | UnsetType = UNSET
+        else:
+            seen = [self._seen(look, looks.get(look.camera), then) for look in then.looks]
+            finding = combined(seen, self._rules, None)
+            told = looks_of(seen, self._rules, finding)
+        belt = OnBelt(deadline_ns=then.deadline_ns, looks=told, eject_at_ns=then.eject_at_ns, tick=then.tick)
+        rules, most = self._rules[then.camera], self._record_bytes
+        return record_of(finding, rules, identity, then.published_ns, then.number, belt, most)
+
+    def _seen(self, look: Look, seen: tuple[Part, NDArray[np.uint8]] | None, then: Verdict) -> Seen:
+        if seen is not None and is_of_the_frame(look):
+            part, frame = seen
+            return Seen(camera=look.camera, part=part, finding=self._find(part, frame, then))
+        refused = msgspec.convert({"type": "Refused", "reason": look.reason, "detail": ""}, Refused)
+        return Seen(camera=look.camera, part=seen[0] if seen else None, finding=None, refused=refused)
+
+    def _find(self, part: Part, frame: NDArray[np.uint8], verdict: Verdict) -> Finding:
         looks = self._cameras[part.camera]
         entry = next(self._entries)
         slot, generation = looks.ring.lease(entry, published=entry)

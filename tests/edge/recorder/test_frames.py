@@ -13,6 +13,7 @@ from edge.memory.ledger import Ledger, Record
 from edge.memory.ring import Ring, as_image
 from edge.messages import Part
 from edge.recorder.frames import Frames
+from edge.recorder.kept import Look
 
 SHAPE = (4, 6)
 
@@ -41,6 +42,12 @@ class Line:
         self.ledger.set_published(entry)
 
 
+def taken(frames: Frames, part: Part) -> Look:
+    look = frames.take(part.entry)
+    assert look is not None
+    return look
+
+
 @pytest.fixture
 def line(tmp_path: Path) -> Line:
     return Line(tmp_path)
@@ -55,7 +62,7 @@ def test_a_frame_outlives_its_slot(line: Line) -> None:
         line.frames.copy()
         line.publish()
     for part in parts[3:]:
-        look = line.frames.take(part)
+        look = taken(line.frames, part)
         assert look.part == part
         assert look.frame is not None
         assert (look.frame == part.entry).all()
@@ -73,10 +80,10 @@ def test_a_frame_that_is_not_whole_is_no_picture(line: Line) -> None:
     late = line.enter()
     assert late.slot == first.slot
     line.frames.copy()
-    assert line.frames.take(late).frame is None
+    assert taken(line.frames, late).frame is None
     line.fill(late)
     line.frames.copy()
-    assert line.frames.take(late).frame is None, "its verdict was there before its frame"
+    assert taken(line.frames, late).frame is None, "its verdict was there before its frame"
 
 
 def test_a_frame_that_was_overwritten_is_counted(line: Line) -> None:
@@ -89,7 +96,7 @@ def test_a_frame_that_was_overwritten_is_counted(line: Line) -> None:
         line.publish()
     line.frames.copy()
     assert line.frames.lost == 1
-    assert line.frames.take(first).frame is None
+    assert taken(line.frames, first).frame is None
 
 
 def test_a_slot_leased_during_the_copy_is_noticed(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +117,7 @@ def test_a_slot_leased_during_the_copy_is_noticed(line: Line, monkeypatch: pytes
 
     monkeypatch.setattr(Ring, "is_filled", filled)
     line.frames.copy()
-    assert line.frames.take(first).frame is None
+    assert taken(line.frames, first).frame is None
     assert line.frames.lost == 1
 
 
@@ -120,7 +127,7 @@ def test_a_part_without_a_slot_has_no_picture(line: Line) -> None:
         last = line.enter()
     assert last.slot == -1
     line.frames.copy()
-    assert line.frames.take(last).frame is None
+    assert taken(line.frames, last).frame is None
     assert line.frames.lost == 0
 
 
@@ -131,7 +138,7 @@ def test_frames_that_no_verdict_asks_for_do_not_fill_the_memory(line: Line) -> N
         line.frames.copy()
         line.publish()
     assert line.frames.lost == 14
-    kept = [line.frames.take(line.ledger.part(entry)).frame for entry in range(20)]
+    kept = [taken(line.frames, line.ledger.part(entry)).frame for entry in range(20)]
     assert [frame is not None for frame in kept] == [False] * 14 + [True] * 6
 
 
@@ -144,7 +151,7 @@ def test_a_recorder_that_starts_later_leaves_out_what_has_its_verdict(line: Line
     line.fill(waiting)
     successor = Frames(line.ledger, line.ring, SHAPE)
     successor.copy()
-    assert successor.take(done).frame is None
-    found = successor.take(waiting).frame
+    assert taken(successor, done).frame is None
+    found = taken(successor, waiting).frame
     assert isinstance(found, np.ndarray)
     assert msgspec.structs.asdict(waiting)["entry"] == found[0, 0]
