@@ -97,3 +97,18 @@ def test_a_damaged_file_of_alarms_is_an_alarm(tmp_path: Path, endless: Callable[
         stop(line)
     assert "cannot be read" in alarm["text"]
     assert late.alarms[0] == Alarm(**alarm)
+
+
+def test_the_bad_parts_of_a_challenge_test_raise_no_alarm(tmp_path: Path, endless: Callable[..., Path]) -> None:
+    """Known bad parts are rejected in a row on purpose; after the test, the same parts do raise it."""
+    alarms = "[alarms]\nconsecutive = 40\nreject_rate = 0.999\n"
+    recipe, name = endless(alarms, score=0.9), line_name(tmp_path)
+    with Subscriber(tmp_path) as subscriber, running(recipe) as line:
+        # The line answers before its first part.
+        until(lambda: ask(name, "testing", how="belt", for_s=600), "a test goes on", line)
+        until(lambda: len(subscriber.verdicts) > 100, "a hundred parts are rejected", line)
+        assert ask(name, "alarms")["alarms"] == []
+        ask(name, "tested", passed=True, how="belt", by="ann", report="r")
+        until(lambda: ask(name, "alarms")["alarms"], "the alarm is raised", line)
+        stop(line)
+    assert states(subscriber) == {("consecutive", "raised")}
