@@ -260,7 +260,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     looks: list[Look] | UnsetType = UNSET  # of each camera, if the recipe has [[camera]] sections
     eject_at_ns: int | UnsetType | None = UNSET  # with [ejector]; None: not known, or the belt stands
     tick: int | UnsetType | None = UNSET  # with an encoder: its position when the part is at the ejector
-    resent: bool = False  # sent before, at `published_ns`, by a publisher that has ended since
+    resent: bool = False  # sent before, at `published_ns`: publish was restarted since, or it was asked for
 
 
 class Heartbeat(Struct, frozen=True, kw_only=True):
