@@ -99,6 +99,12 @@ class Journal:
             query = "SELECT 1 FROM journal WHERE kind = 'start' AND kind <> 'verdict' AND run = ? LIMIT 1"
             return db.execute(query, (run,)).fetchone() is not None
 
+    def count(self, kind: str, run: str) -> int:
+        """Return how many rows of a kind other than `verdict` the journal has of a run."""
+        with self._errors() as db:
+            query = "SELECT count(*) FROM journal WHERE kind = ? AND kind <> 'verdict' AND run = ?"
+            return int(db.execute(query, (kind, run)).fetchone()[0])
+
     def write(self, entries: Sequence[Entry], why: str = "") -> int:
         """Write entries in one commit, and return how many verdicts are missing between them.
 

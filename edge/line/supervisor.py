@@ -42,6 +42,7 @@ from .faults import Faults
 from .forkserver import ForkServer
 from .hold import Hold
 from .listener import Listener
+from .noted import noting
 from .plan import PLAN, RUNNING, SPARE, VERDICTS, Plan, process_of, processes
 from .run_folder import RunFolder, ledger_path, ring_path, stages_path, track_path
 from .spare import Spare
@@ -127,6 +128,8 @@ class Line:
             for child in (*self._children.values(), self._spare.child):
                 cleanup.callback(child.kill)
             path = self._folder.parent / SOCKET
+            if self._recipe.journal:
+                self.commands = noting(self.commands, self._recipe.line, self._folder)
             self._control = cleanup.enter_context(Control(path, self.commands))
             self._start()
             self._cleanup = cleanup.pop_all()

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from ..errors import JournalDamaged, JournalError
 from ..journal.chain import FIRST, Entry, linked
+from ..journal.commands import Given
 from ..journal.condition import Condition
 from ..journal.store import Journal
 from ..memory.follow import Follower, Published
@@ -40,7 +41,8 @@ class JournalWriter:
 
     `runs` has the ledgers of each run by the run's number: of the run `run`, and of killed runs before it.
     `start` is the JSON body of the event that says that this process begins to write. `condition` is that which
-    the process before has told last. Each change of it is given to `told`.
+    the process before has told last. Each change of it is given to `told`. `commands` returns the commands that
+    people gave the line in the run `run` so far.
     """
 
     def __init__(
@@ -55,9 +57,12 @@ class JournalWriter:
         keep_mb: int = 0,
         condition: Condition,
         told: Callable[[Condition], None],
+        commands: Callable[[], Sequence[Given]] = tuple,
     ) -> None:
         self._folder, self._line, self._run, self._runs, self._start = folder, line, run, runs, start
         self._keep_days, self._keep_mb = keep_days, keep_mb
+        self._commands, self._written = commands, 0
+        self._known: dict[bytes, None] = {}
         self._condition, self._told = msgspec.structs.replace(condition, closed=False), told
         told(self._condition)
         self._journal: Journal | None = None
@@ -103,8 +108,11 @@ class JournalWriter:
     def event(self, topic: str, body: bytes, at_ns: int) -> None:
         """Keep an event that was published under `<kind>.<line>` for the next step.
 
-        What is no JSON in one line is refused. So is an event while MOST_EVENTS wait.
+        What is no JSON in one line is refused. So is an event while MOST_EVENTS wait. An event that is one of
+        the last MOST_EVENTS is left out: the line sends each active alarm again when a subscriber comes.
         """
+        if body in self._known:
+            return
         kind = topic.partition(".")[0]
         try:
             msgspec.json.decode(body)
@@ -117,6 +125,9 @@ class JournalWriter:
             log.error("%s: %d events wait for the journal already: not written", topic, MOST_EVENTS)
             return
         self._events.append(entry)
+        self._known[body] = None
+        if len(self._known) > MOST_EVENTS:
+            del self._known[next(iter(self._known))]
 
     @property
     def is_waiting(self) -> bool:
@@ -148,6 +159,7 @@ class JournalWriter:
             run: Follower(ledgers, self._journal.last(run)) for run, ledgers in self._runs.items()
         }
         self._waiting = []
+        self._written = self._journal.count("command", self._run)
         kind = "resume" if self._journal.knows(self._run) else "start"
         self._journal.event(kind, self._run, self._start)
 
@@ -159,10 +171,16 @@ class JournalWriter:
                 for run, follower in self._followers.items()
                 for published in follower.take()
             ]
-        if self._waiting or self._events:
-            missing = self._journal.write([*self._waiting, *self._events], self._why)
+        given = [self._entry_of(each) for each in self._commands()[self._written :]]
+        if self._waiting or self._events or given:
+            missing = self._journal.write([*self._waiting, *self._events, *given], self._why)
             self._waiting, self._events = [], []
+            self._written += len(given)
             self._tell(missing=self._condition.missing + missing)
+
+    def _entry_of(self, given: Given) -> Entry:
+        body = msgspec.json.encode({"line": given.line, "command": given.command, "keys": given.keys})
+        return Entry(kind="command", run=self._run, number=0, at=given.at, body=body)
 
     def _trim(self, now_ns: int) -> None:
         assert self._journal is not None

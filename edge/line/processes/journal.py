@@ -13,6 +13,7 @@ import msgspec
 import zmq
 
 from ...errors import JournalError, JournalFull, LineError
+from ...journal.commands import noted
 from ...journal.condition import Condition, condition_in, tell
 from ...journal.store import journal_folder
 from ...memory.ledger import Ledger
@@ -25,7 +26,7 @@ from . import Run
 log = logging.getLogger(__name__)
 
 #: What the journal hears besides verdicts, which it takes from the ledgers.
-EVENTS = ("alarm.", "event.")
+EVENTS = ("alarm.",)
 #: If publish shows no heartbeat for this time, it ends nothing any more.
 SILENT_NS = 2_000_000_000
 
@@ -46,6 +47,7 @@ def run(run: Run) -> None:
         keep_mb=settings.keep_mb,
         condition=condition_in(run.folder),
         told=partial(tell, run.folder),
+        commands=partial(noted, run.folder),
     )
     try:
         writer.open()

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -161,6 +162,33 @@ def test_a_supervisor_that_is_killed_takes_nothing_from_the_journal(endless: Cal
     assert verify(path).faults == []
     assert held(path) == ear.first()
     assert rows_in(path)[-1].kind == "close"
+
+
+def test_alarms_and_what_people_did_are_in_the_journal(endless: Callable[..., Path]) -> None:
+    """Who held and released the line, which alarm was raised, and who acknowledged it."""
+    recipe = endless(f"{JOURNAL}[alarms]\nconsecutive = 5\nreject_rate = 0.999\n", fps=30, score=0.9)
+    with Subscriber(recipe.parent) as subscriber, running(recipe) as line:
+        until(lambda: subscriber.alarms, "an alarm", line)
+        name = line_name(recipe.parent)
+        for command in (
+            ("ack", "consecutive", "--by", "Ann"),
+            ("hold", "--why", "no caps", "--by", "Ben"),
+            ("release",),
+        ):
+            words = [sys.executable, "-m", "edge", "ctl", "--line", name, *command]
+            done = subprocess.run(words, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+        stop(line)
+    rows = rows_in(journal_of(recipe))
+    commands = [json.loads(row.body) for row in rows if row.kind == "command"]
+    assert [(each["command"], each["keys"].get("by")) for each in commands][:2] == [
+        ("ack", "Ann"),
+        ("hold", "Ben"),
+    ]
+    assert commands[2]["command"] == "release"
+    alarms = [json.loads(row.body) for row in rows if row.kind == "alarm"]
+    states = [(alarm["alarm"], alarm["state"]) for alarm in alarms]
+    assert states[:2] == [("consecutive", "raised"), ("consecutive", "acknowledged")]
 
 
 @pytest.fixture

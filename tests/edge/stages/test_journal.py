@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,7 @@ import pytest
 from journals import RUN, alter, rows_in, verdict
 
 from edge.errors import JournalError
+from edge.journal.commands import Given, note, noted
 from edge.journal.condition import Condition
 from edge.journal.reading import verify
 from edge.journal.store import journal_path
@@ -65,6 +67,10 @@ class Line:
         self.condition = condition
         self.told.append(condition)
 
+    def give(self, command: str) -> None:
+        at = "2026-11-30T12:00:00.000000Z"
+        note(self.folder.parent, Given(at=at, line="caps", command=command, keys={"by": "Ann\n"}))
+
     def writer(self, run: str = RUN, left: dict[str, dict[str, Ledger]] | None = None) -> JournalWriter:
         return JournalWriter(
             self.folder,
@@ -74,6 +80,7 @@ class Line:
             start=b'{"line":"caps"}',
             condition=self.condition,
             told=self._tell,
+            commands=partial(noted, self.folder.parent),
         )
 
     def numbers(self, run: str = RUN) -> list[int]:
@@ -120,13 +127,13 @@ def test_what_is_no_event_is_refused_and_stops_nothing(line: Line, body: bytes) 
     """Whatever is published under its topic."""
     writer = line.writer()
     writer.open()
-    writer.event("event.caps", body, 0)
-    writer.event("event.caps pass", b"{}", 0)
-    writer.event("event.caps", b'{"good":1}', 0)
+    writer.event("alarm.caps", body, 0)
+    writer.event("alarm.caps pass", b"{}", 0)
+    writer.event("alarm.caps", b'{"good":1}', 0)
     line.publish(1)
     writer.step(1)
     writer.close(b"{}")
-    assert [row.kind for row in rows_in(line.path)] == ["start", "verdict", "event", "close"]
+    assert [row.kind for row in rows_in(line.path)] == ["start", "verdict", "alarm", "close"]
 
 
 def test_a_process_goes_on_where_the_one_before_was_killed(line: Line) -> None:
@@ -183,7 +190,7 @@ def test_a_failure_is_told_and_what_the_ledger_held_is_written_afterwards(line: 
     writer.open()
     line.publish(3)
     mend = broken(line)
-    writer.event("event.caps", b'{"kept":1}', 0)
+    writer.event("alarm.caps", b'{"kept":1}', 0)
     writer.step(1)
     assert "the disk is full" in line.condition.error
     line.publish(ROWS + 10)
@@ -198,7 +205,7 @@ def test_a_failure_is_told_and_what_the_ledger_held_is_written_afterwards(line: 
     found = verify(line.path)
     assert (found.faults, found.missing, line.condition.missing) == ([], 10, 10)
     assert "the disk is full" in found.gaps[0]
-    assert [row.kind for row in rows_in(line.path)].count("event") == 1
+    assert [row.kind for row in rows_in(line.path)].count("alarm") == 1
 
 
 def test_events_do_not_fill_the_memory(line: Line) -> None:
@@ -206,9 +213,9 @@ def test_events_do_not_fill_the_memory(line: Line) -> None:
     writer = line.writer()
     writer.open()
     for number in range(MOST_EVENTS + 10):
-        writer.event("event.caps", json.dumps({"number": number}).encode(), 0)
+        writer.event("alarm.caps", json.dumps({"number": number}).encode(), 0)
     writer.close(b"{}")
-    assert [row.kind for row in rows_in(line.path)].count("event") == MOST_EVENTS
+    assert [row.kind for row in rows_in(line.path)].count("alarm") == MOST_EVENTS
 
 
 def test_a_file_damaged_while_it_is_written_is_put_aside_and_the_new_one_has_what_the_ledger_holds(
@@ -233,6 +240,40 @@ def test_a_file_damaged_while_it_is_written_is_put_aside_and_the_new_one_has_wha
     kinds = [row.kind for row in rows_in(line.path)]
     assert kinds == ["begun", "start", *["verdict"] * 205, "close"]
     assert verify(line.path).faults == []
+
+
+def test_commands_are_written_once_each_whatever_happens_to_the_journal(line: Line) -> None:
+    """Those given while it could not be written, or was not there, follow when it is back."""
+    writer = line.writer()
+    writer.open()
+    line.give("hold")
+    writer.step(1)
+    mend = broken(line)
+    line.give("release")
+    writer.step(2)
+    kill(writer)
+    mend()
+    line.give("ack")
+    writer = line.writer()
+    writer.open()
+    writer.step(1)
+    assert writer.close(b"{}")
+    bodies = [json.loads(row.body) for row in rows_in(line.path) if row.kind == "command"]
+    assert [body["command"] for body in bodies] == ["hold", "release", "ack"]
+    assert {body["keys"]["by"] for body in bodies} == {"Ann\n"}
+    assert verify(line.path).faults == []
+
+
+def test_an_alarm_that_is_sent_again_is_written_once(line: Line) -> None:
+    """As when another subscriber comes; its next state is another message."""
+    writer = line.writer()
+    writer.open()
+    for state in ("raised", "raised", "acknowledged", "raised"):
+        writer.event("alarm.caps", json.dumps({"alarm": "focus", "state": state}).encode(), 0)
+        writer.step(1)
+    writer.close(b"{}")
+    states = [json.loads(row.body)["state"] for row in rows_in(line.path) if row.kind == "alarm"]
+    assert states == ["raised", "acknowledged"]
 
 
 def test_a_journal_that_cannot_end_in_order_says_so(line: Line) -> None:
