@@ -75,13 +75,9 @@ class Writer:
         self._giving_up.set()
         self._thread.join()
 
-    def check(self) -> None:
-        """Raise the error that ended the thread, if one did. A disk that cannot be written is none."""
-        if self._error:
-            raise self._error
-
     def picture(self, kept: Kept) -> None:
-        """Write a picture of each frame of a part."""
+        """Write a picture of each frame of a part. Raise the error that ended the thread, if one did."""
+        self._check()
         for look in kept.looks:
             if (frame := look.frame) is None:
                 continue
@@ -92,6 +88,11 @@ class Writer:
             self._given[0] += frame.nbytes
             self._work.put(partial(self._write_picture, kept, look.part.camera, frame))
 
+    def _check(self) -> None:
+        # A disk that cannot be written ends nothing.
+        if self._error:
+            raise self._error
+
     def _write_picture(self, kept: Kept, camera: str, frame: NDArray[np.uint8]) -> None:
         def write(path: Path) -> None:
             path.write_bytes(with_text(png_of(frame), VERDICT, kept.body))
@@ -101,7 +102,8 @@ class Writer:
         self._written[0] += frame.nbytes
 
     def box(self, head: Head, parts: Sequence[Kept], now_ns: int) -> None:
-        """Write a black box. `now_ns` is the time of the wall clock."""
+        """Write a black box, like `picture`. `now_ns` is the time of the wall clock."""
+        self._check()
         if self._given[1] - self._written[1] > 1:
             self._counts["busy"] += 1
             return

@@ -42,7 +42,6 @@ def run(run: Run) -> None:
         run.liveness.ready()
         while not run.liveness.stopping:
             run.liveness.beat()
-            writer.check()
             recorder.step(time.monotonic_ns(), time.time_ns())
             time.sleep(PERIOD_S)
         recorder.step(time.monotonic_ns(), time.time_ns(), ending=True)

@@ -114,8 +114,6 @@ def test_an_error_of_the_writer_ends_the_recorder(tmp_path: Path, monkeypatch: p
         raise MemoryError("no memory")
 
     monkeypatch.setattr(module, "png_of", fail)
-    with Writer(Recorder(folder=str(tmp_path), reserve_mb=0), "a", Recorded.create(tmp_path)) as writer:
-        writer.check()
-        writer.picture(boxes.kept(1, FRAME, verdict="reject"))
-        with pytest.raises(MemoryError):
-            until(writer.check, "the error is told")
+    made = Writer(Recorder(folder=str(tmp_path), reserve_mb=0), "a", Recorded.create(tmp_path))
+    with made as writer, pytest.raises(MemoryError):
+        until(lambda: writer.picture(boxes.kept(1, FRAME, verdict="reject")), "the error is told")
