@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 
 import zmq
 
 from ..errors import LineError
 from .gate import Gate
 
+PAGE = mmap.PAGESIZE
 #: How often to look for new subscribers.
 CHECK_NS = 50_000_000
 MOST_AT_ONCE = 1000
 #: Number of topics that the socket may have to keep, about 200 MB.
 MOST_TOPICS = 50_000
+#: Bytes by which the memory of the process may grow. libzmq limits the length of a frame, but not the number of
+#: frames of a message, and keeps them until the last one has come.
+MOST_GROWN = 1_000_000_000
 
 
 class Subscribers:
@@ -22,12 +27,13 @@ class Subscribers:
     def __init__(self, socket: zmq.Socket[bytes], gate: Gate | None = None) -> None:
         self._socket, self._gate = socket, gate
         self._topics: set[bytes] = set()
+        self._began_with = _own_memory()
 
     def came(self) -> bool:
         """Return whether a subscriber has come since the last call.
 
-        Raises LineError if subscribers have subscribed to more than MOST_TOPICS topics. The socket keeps each
-        topic in memory, and only a new process can free that memory.
+        Raises LineError if subscribers have subscribed to more than MOST_TOPICS topics, or if this process has
+        grown by more than MOST_GROWN. Only a new process can free what the socket keeps.
         """
         if self._gate:
             self._gate.answer()
@@ -44,4 +50,16 @@ class Subscribers:
             raise LineError(
                 f"publish: more than {MOST_TOPICS} topics are subscribed to: see who connects to it"
             )
+        if (grown := _own_memory() - self._began_with) > MOST_GROWN:
+            raise LineError(
+                f"publish: its memory has grown by {grown / 1e6:.0f} MB: somebody sends a message without end, "
+                "or does not read: see who connects to it"
+            )
         return came
+
+
+def _own_memory() -> int:
+    """Return the bytes of memory that this process shares with nobody."""
+    with open("/proc/self/statm") as file:
+        _, resident, shared, *_ = map(int, file.read().split())
+    return (resident - shared) * PAGE

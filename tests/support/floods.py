@@ -73,6 +73,15 @@ def large_topic(publish: int, metrics: int) -> None:
 
 
 @endless
+def frames(publish: int, metrics: int) -> None:
+    """One message whose last frame never comes. The process that gets it is replaced."""
+    frame = b"\x01\x28\x01" + b"." * 39  # another one follows, 40 bytes, a subscription
+    with _subscriber(publish) as opened:
+        while True:
+            opened.sendall(frame * 1000)
+
+
+@endless
 def deaf(publish: int, metrics: int) -> None:
     """Subscribers that never read."""
     kept = [_subscriber(publish) for _ in range(50)]
