@@ -35,6 +35,8 @@ from edge.sources import open_source
 BOARDS = 24
 #: Parts at the start of a run that do not count.
 WARM_UP = 30
+#: Seconds of a run at full load.
+FULL_S = 8
 
 
 def recipe_of(folder: Path, width: int, height: int, threads: int) -> Recipe:
@@ -105,6 +107,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="640x640", help="width and height of a frame (default %(default)s)")
     parser.add_argument("--fps", type=float, default=20.0, help="rate for the latency (default %(default)s)")
+    parser.add_argument("--full", type=float, default=100.0, help="rate that is too high (default %(default)s)")
     parser.add_argument("--parts", type=int, default=330, help="parts of each run (default %(default)s)")
     parser.add_argument("--turns", type=int, default=3, help="runs with and without (default %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="threads of the engine (default %(default)s)")
@@ -124,7 +127,7 @@ def main() -> int:
             for word, recipe in (("off", off), ("on", on)) if turn % 2 == 0 else (("on", on), ("off", off)):
                 verdicts, told = run(recipe, folder, given.fps, given.parts)
                 found[f"latency_{word}"].append(latency_ms(verdicts))
-                verdicts, _ = run(recipe, folder, 1000.0, given.parts)
+                verdicts, _ = run(recipe, folder, given.full, round(given.full * FULL_S))
                 found[f"per_s_{word}"].append(per_s(verdicts))
                 if told:
                     recorded.append(told)

@@ -23,7 +23,7 @@ from edge.errors import BundleError, RecordingError
 from edge.messages import Verdict
 from edge.pictures import decode
 from edge.pictures.png_text import text_in
-from edge.recorder.box import PARTS, Box, Row
+from edge.recorder.box import HEAD, PARTS, Box, Row
 from edge.recorder.writer import VERDICT
 from edge.replay.replay import replay
 from edge.wire import verdict_from
@@ -162,6 +162,21 @@ def test_a_bundle_that_was_moved_can_be_named(kept: Kept, tmp_path: Path) -> Non
     assert replayed(kept.boxes[0], "--bundle", str(tmp_path / "moved"))["equal"] == 4
     with pytest.raises(RecordingError, match="no judge is called 'other'"):
         replay(kept.boxes[0], bundles=[f"other={tmp_path / 'moved'}"])
+
+
+def test_another_engine_than_the_lines_is_told(kept: Kept, tmp_path: Path) -> None:
+    """Where the line's engine cannot run, the recipe's is taken, and the report names both."""
+
+    def on_a_gpu(name: str, data: bytes) -> bytes:
+        if name != HEAD:
+            return data
+        head = msgspec.json.decode(data)
+        head["running"] |= {"engine": "tensorrt", "precision": "fp16"}
+        return msgspec.json.encode(head)
+
+    report = replayed(altered(kept, tmp_path, on_a_gpu))
+    assert (report["engine_then"], report["engine"]) == ("tensorrt fp16", "openvino int8")
+    assert report["equal"] == 4
 
 
 def test_another_recipe_or_bundle_is_refused(kept: Kept, tmp_path: Path, tiny_bundle: Path) -> None:
