@@ -18,13 +18,17 @@ USUAL = "[timing]\ndeadline_ms = 500\n"
 
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Path) -> Iterator[Callable[..., Watched]]:
-    """Starts a line and watches it; `more` is added to its recipe. A file's lines end with its last test."""
+    """Starts a line and watches it; `more` and `publish` are added to its recipe. It ends with the file."""
     with ExitStack() as opened:
 
-        def start(more: str = USUAL, bundle: Path = tiny_bundle, fps: float = FPS) -> Watched:
+        def start(
+            more: str = USUAL, bundle: Path = tiny_bundle, fps: float = FPS, publish: str = ""
+        ) -> Watched:
             folder = tmp_path_factory.mktemp("line")
             source = write_parts(folder) + f"\nfps = {fps}\nrepeat = true"
             recipe = write_recipe(folder, bundle, source, EXACTLY + more)
+            asked = "[publish]\n" + publish.format(folder=folder) + "\n"
+            recipe.write_text(recipe.read_text().replace("[publish]\n", asked))
             return opened.enter_context(Watched(recipe, lambda _, name: number_named(name)))
 
         yield start

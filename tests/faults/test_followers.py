@@ -1,4 +1,4 @@
-"""The journal and the recorder of a line are broken: no verdict waits for them, and none is lost."""
+"""A line's journal, recorder and replay are broken: no verdict waits for them, and none is lost."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from watched import Watched, kill, stopped
 from edge.journal.store import journal_path
 
 SEED = 7
-FOLLOWERS = ("journal", "recorder")
+FOLLOWERS = ("journal", "recorder", "replay")
 PAGE = 4096
 
 
 @pytest.fixture(scope="module")
 def line(watch: Callable[..., Watched], tmp_path_factory: pytest.TempPathFactory) -> Watched:
-    """A line with both."""
+    """A line with all of them."""
     pictures = tmp_path_factory.mktemp("pictures")
     more = f'[journal]\n[recorder]\nfolder = "{pictures}"\nreserve_mb = 0\n'
-    return watch(f"[timing]\ndeadline_ms = 500\n{more}")
+    return watch(f"[timing]\ndeadline_ms = 500\n{more}", publish='replay = "ipc://{folder}/replay.ipc"')
 
 
 @pytest.mark.parametrize("name", FOLLOWERS)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from floods import flooding, free_port
-from hostile import FORGED, half_greetings, send_noise, send_requests, send_to_inbox
+from hostile import FORGED, half_greetings, send_noise, send_questions, send_requests, send_to_inbox
 from lines import write_recipe
 from numbered import EXACTLY, number_named, write_parts
 from watched import Watched
@@ -44,6 +44,7 @@ def line(
     text = recipe.read_text().replace(
         "[publish]\nendpoints = [", f'[publish]\nendpoints = ["tcp://127.0.0.1:{ports[0]}", '
     )
+    text = text.replace("[publish]\n", f'[publish]\nreplay = "ipc://{folder}/replay.ipc"\n')
     recipe.write_text(text.replace("port = 0", f"port = {ports[1]}"))
     with Watched(recipe, lambda _, name: number_named(name)) as found:
         yield found
@@ -54,7 +55,8 @@ def undisturbed(accounted: Watched) -> Iterator[Watched]:
     """The line for a test of peers: no process of it ends, and no verdict comes from a forged message."""
     before = accounted.processes()
     yield accounted
-    assert accounted.processes() == before
+    after = accounted.processes()  # a spare may begin meanwhile
+    assert {name: after.get(name) for name in before} == before
     assert {verdict.body["reason"] for verdict in accounted.ear.verdicts} <= {
         "clean",
         "defect",
@@ -83,10 +85,18 @@ def test_requests_that_are_none_are_answered_by_an_error(undisturbed: Watched) -
     assert send_requests(undisturbed.folder / "control.ipc", random.Random(SEED), 200) == 200
 
 
+def test_questions_that_are_none_are_dropped_and_counted(undisturbed: Watched) -> None:
+    """On the replay socket."""
+    before = undisturbed.dropped("replay")
+    send_questions(undisturbed.log.parent / "replay.ipc", random.Random(SEED), 300)
+    undisturbed.until(lambda: undisturbed.dropped("replay") >= before + 300, "replay has dropped them")
+
+
 def sockets(line: Watched, ports: tuple[int, int]) -> list[Path | int]:
-    """All sockets of the line: in its folder, in that of the run, and its ports."""
-    found = [path for path in line.folder.rglob("*") if path.is_socket()]
-    assert len(found) > len(STAGES)
+    """All sockets of the line: in its folder, in that of the run, those of the recipe, and its ports."""
+    folders = (line.folder, line.log.parent)
+    found = [path for folder in folders for path in folder.rglob("*") if path.is_socket()]
+    assert {"control.ipc", "verdicts.ipc", "replay.ipc"} <= {path.name for path in found}
     return [*found, *ports]
 
 

@@ -44,8 +44,9 @@ from edge.pictures import decode
 from edge.recipe_file import read_recipe
 from edge.recorder.box import Box
 from edge.sources.streams.multipart import Splitter
-from edge.stages.inbox import are_finite
-from edge.wire import VERSION, body_of, heartbeat_from, pack, unpack, verdict_from
+from edge.stages.inbox import is_sound
+from edge.subscription.protocol import answer_from, question_from
+from edge.wire import VERSION, alarm_from, body_of, heartbeat_from, pack, unpack, verdict_from
 
 RUN = bytes(8)
 
@@ -79,8 +80,8 @@ def _bundle() -> Path:
 def _wire(data: bytes) -> None:
     """A message that is read is the same after it was written again."""
     message = unpack(bytes((VERSION,)) + RUN + data, RUN)
-    if isinstance(message, (Tensor, Prediction)):
-        are_finite(message.inputs)
+    if isinstance(message, (Tensor, Prediction, Unknown)):
+        is_sound(message)
     assert unpack(pack(message, RUN), RUN) == message or "nan" in repr(message)
 
 
@@ -100,13 +101,27 @@ def _wire_seeds() -> dict[str, bytes]:
 
 
 def _published(data: bytes) -> None:
-    for read in (verdict_from, heartbeat_from):
+    for read in (verdict_from, heartbeat_from, alarm_from):
         with suppress(WireError):
             body_of(read(data))
 
 
 def _published_seeds() -> dict[str, bytes]:
     return {"verdict": body_of(VERDICT), "heartbeat": body_of(HEARTBEAT)}
+
+
+def _question(data: bytes) -> None:
+    for read in (question_from, answer_from):
+        with suppress(WireError):
+            read(data)
+
+
+def _question_seeds() -> dict[str, bytes]:
+    return {
+        "replay": b'{"ask": "replay", "run": "00ff00ff00ff00ff", "first": 1, "last": 9}',
+        "confirm": b'{"ask": "confirm", "name": "plc-1", "run": "00ff00ff00ff00ff", "number": 7}',
+        "answer": b'{"answer": "replay", "run": "00ff00ff00ff00ff", "upto": 9}',
+    }
 
 
 def _request(data: bytes) -> None:
@@ -145,6 +160,14 @@ crop = [0, 0, 64, 64]
 """
 SEVERAL = """
 line = "a"
+[belt]
+by = "time"
+[ejector]
+at = 480
+lead_ms = 12
+min_gap = 30
+[journal]
+keep_days = 3
 [[camera]]
 name = "top"
 [camera.source]
@@ -153,6 +176,8 @@ width = 64
 height = 64
 [[camera]]
 name = "side"
+at = 120
+window = 10
 [camera.source]
 kind = "video"
 address = "rtsp://u:p@host:554/x"
@@ -279,6 +304,7 @@ def _journal_seeds() -> dict[str, bytes]:
 TARGETS: dict[str, Target] = {
     "wire": Target(read=_wire, allowed=(WireError,), seeds=_wire_seeds),
     "published": Target(read=_published, allowed=(), seeds=_published_seeds),
+    "question": Target(read=_question, allowed=(), seeds=_question_seeds),
     "request": Target(read=_request, allowed=(), seeds=_request_seeds),
     "recipe": Target(read=_recipe, allowed=(RecipeError,), seeds=_recipe_seeds),
     "manifest": Target(read=_manifest, allowed=(BundleError,), seeds=_manifest_seeds),

@@ -72,6 +72,16 @@ def send_requests(path: Path, rng: random.Random, count: int) -> int:
     return errors
 
 
+def send_questions(path: Path, rng: random.Random, count: int) -> None:
+    """Send questions that are none to the replay socket at `path`."""
+    with zmq.Context() as context, context.socket(zmq.DEALER) as sender:
+        sender.connect(f"ipc://{path}")
+        for number in range(count):
+            noise = rng.randbytes(rng.randrange(200))
+            kinds = (noise, b'{"ask": "replay", "run": "' + noise.hex().encode() + b'"}', b"[" * 500)
+            sender.send_multipart([b"", kinds[number % len(kinds)]])
+
+
 def _connected(address: Path | int) -> socket.socket:
     if isinstance(address, int):
         return socket.create_connection(("127.0.0.1", address), timeout=5)
