@@ -89,7 +89,7 @@ def main() -> int:
     parser.add_argument(
         "--cameras", type=int, default=8, help="cameras of the other line (default %(default)s)"
     )
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each run (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="seconds of each run (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each line (default %(default)s)")
     given = parser.parse_args()
     found: dict[int, list[tuple[float, float]]] = {1: [], given.cameras: []}

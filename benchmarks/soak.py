@@ -97,7 +97,9 @@ def growth(values: Sequence[float]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=30.0, help="how long it runs (default %(default)s)")
-    parser.add_argument("--fps", type=float, default=60.0, help="parts a second (default %(default)s)")
+    parser.add_argument(
+        "--fps", type=float, default=60.0, help="number of parts a second (default %(default)s)"
+    )
     given = parser.parse_args()
     readings: dict[str, list[Reading]] = {}
     with tempfile.TemporaryDirectory() as name:

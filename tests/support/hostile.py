@@ -72,14 +72,16 @@ def send_requests(path: Path, rng: random.Random, count: int) -> int:
     return errors
 
 
-def send_questions(path: Path, rng: random.Random, count: int) -> None:
-    """Send questions that are none to the replay socket at `path`."""
+def send_questions(path: Path, rng: random.Random, count: int) -> bool:
+    """Send questions that are none to the replay socket at `path`; returns whether a true one has an answer."""
     with zmq.Context() as context, context.socket(zmq.DEALER) as sender:
         sender.connect(f"ipc://{path}")
         for number in range(count):
             noise = rng.randbytes(rng.randrange(200))
             kinds = (noise, b'{"ask": "replay", "run": "' + noise.hex().encode() + b'"}', b"[" * 500)
             sender.send_multipart([b"", kinds[number % len(kinds)]])
+        sender.send_multipart([b"", b'{"ask": "confirmed", "name": "nobody"}'])
+        return bool(sender.poll(30_000)) and sender.recv_multipart()[1].startswith(b'{"answer"')
 
 
 def _connected(address: Path | int) -> socket.socket:
