@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import time
 from collections.abc import Callable, Sequence
@@ -89,7 +90,16 @@ def run_test(
         faults=tuple(faults),
     )
     path = write_report(report, key, state / f"{wish.line}.challenges")
-    ask(wish.line, "tested", passed=report.passed, how=report.how, by=report.by, report=path.name)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    ask(
+        wish.line,
+        "tested",
+        passed=report.passed,
+        how=report.how,
+        by=report.by,
+        report=path.name,
+        sha256=digest,
+    )
     return report, path
 
 

@@ -35,6 +35,7 @@ class _Tested(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     how: How
     by: str
     report: str
+    sha256: str  # of the report's file, for the journal
 
 
 class Challenges:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,7 +28,7 @@ from edge.errors import ReportError
 from edge.line.ask import ask
 
 BELT = 'kind = "folder"\nfiles = "belt/*.{view}.png"\nwidth = 64\nheight = 64\nwatch = true'
-CHALLENGE = "[timing]\ndeadline_ms = 5000\n[challenge]\nevery_h = 8"
+CHALLENGE = "[timing]\ndeadline_ms = 5000\n[challenge]\nevery_h = 8\n[journal]"
 
 
 @pytest.fixture
@@ -152,4 +155,13 @@ def test_a_line_is_held_until_a_test_on_its_belt_passes(
         assert subscriber.verdicts[-1][1].reason == "hold"
         stop(line)
     reports = sorted((tmp_path / "state/linejudge" / f"{name}.challenges").glob("*.json"))
+    journal = tmp_path / "state/linejudge/journal" / f"{name}.sqlite"
+    with contextlib.closing(sqlite3.connect(journal)) as db:
+        query = "SELECT body FROM journal WHERE kind = 'command' ORDER BY rowid"
+        given = [json.loads(body)["keys"] for (body,) in db.execute(query)]
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in reports]
+    assert [(keys["passed"], keys["sha256"]) for keys in given if "sha256" in keys] == [
+        (True, digests[0]),
+        (False, digests[1]),
+    ]
     assert [json.loads(path.read_text())["report"]["by"] != "" for path in reports] == [True, True]

@@ -42,7 +42,8 @@ class Desk:
         self.now_ns = time.monotonic_ns()
 
     def tested(self, passed: bool, how: str = "belt") -> None:
-        self.challenges.tested({"passed": passed, "how": how, "by": "anna", "report": "r.json"})
+        keys = {"passed": passed, "how": how, "by": "anna", "report": "r.json", "sha256": "0" * 64}
+        self.challenges.tested(keys)
 
     def grow(self, hours: float) -> None:
         """Let the last test become older: as it was kept so long ago."""
