@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..errors import WireError
-from ..messages import Verdict
+from ..messages import Judged, Verdict
 from ..wire import verdict_from
 from .chain import Row, hash_of
 
@@ -31,9 +31,17 @@ def _verdict(verdict: Verdict, row: Row) -> Iterator[str]:
     yield f"  captured   {verdict.captured_at} by {verdict.camera}, view {verdict.view!r}"
     yield f"  published  {row.at}, {(verdict.published_ns - verdict.captured_ns) / 1e6:.1f} ms later{late}"
     for judge in verdict.judges:
-        score = "" if judge.score is None else f", score {judge.score:.4g} of {judge.threshold:.4g}"
-        yield f"  judge      {judge.name}: {judge.verdict} ({judge.reason}){score}, bundle {judge.bundle[:12]}"
+        yield f"  judge      {_judge(judge)}"
+    for look in verdict.looks or ():
+        yield f"  look       by {look.camera}, view {look.view!r}: {look.reason}"
+        for judge in look.judges:
+            yield f"    judge    {_judge(judge)}"
     for region in verdict.regions:
         place = f"at {region.x:.0f},{region.y:.0f}, {region.w:.0f}x{region.h:.0f} px"
         yield f"  region     {region.kind} {place}, score {region.score:.4g}"
     yield f"  recipe     {verdict.recipe[:12]}, bundles {verdict.bundle[:12]}"
+
+
+def _judge(judge: Judged) -> str:
+    score = "" if judge.score is None else f", score {judge.score:.4g} of {judge.threshold:.4g}"
+    return f"{judge.name}: {judge.verdict} ({judge.reason}){score}, bundle {judge.bundle[:12]}"

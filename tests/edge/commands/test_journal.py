@@ -9,10 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
-from journals import RUN, alter, entries, entry, rows_in
+from journals import RUN, alter, entries, entry, rows_in, verdict
 
 from edge.journal.store import Journal, journal_path
+from edge.messages import Judged, Look
 
 
 def edge(*words: object) -> subprocess.CompletedProcess[str]:
@@ -93,6 +95,30 @@ def test_show_tells_of_a_part(path: Path) -> None:
     done = edge("show", "7-99", path)
     assert (done.returncode, done.stdout) == (1, "")
     assert "nothing of a part '7-99'" in done.stderr
+
+
+def test_show_tells_what_each_camera_saw(tmp_path: Path) -> None:
+    """Of a line with several cameras, with the judges of each."""
+    judged = Judged(
+        name="seal", verdict="reject", reason="defect", score=0.9, threshold=0.5, p_value=None, bundle="b" * 64
+    )
+    seen = Look(
+        camera="top",
+        entry=3,
+        view="a",
+        source_ref="",
+        captured_ns=1,
+        registration_px=None,
+        reason="dark",
+        judges=[],
+    )
+    looks = [seen, msgspec.structs.replace(seen, camera="side", reason="defect", judges=[judged])]
+    said = msgspec.structs.replace(verdict(1, "reject", "defect"), looks=looks)
+    with Journal(tmp_path, "caps") as journal:
+        journal.write([msgspec.structs.replace(entry(1), body=msgspec.json.encode(said))])
+    shown = edge("show", "7-1", journal_path(tmp_path, "caps")).stdout
+    assert "look       by top, view 'a': dark\n" in shown
+    assert "look       by side, view 'a': defect\n    judge    seal: reject (defect), score 0.9 of 0.5" in shown
 
 
 def test_show_does_not_hide_a_change(path: Path) -> None:

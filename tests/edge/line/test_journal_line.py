@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from belt_lines import belt_recipe
 from journals import rows_in
 from lines import PATIENCE_S, RunningLine, Subscriber, line_name, running, stop, until
 
@@ -162,6 +163,23 @@ def test_a_supervisor_that_is_killed_takes_nothing_from_the_journal(endless: Cal
     assert verify(path).faults == []
     assert held(path) == ear.first()
     assert rows_in(path)[-1].kind == "close"
+
+
+def test_a_line_with_several_cameras_has_one_journal(
+    tmp_path: Path, constant_bundle: Callable[..., Path]
+) -> None:
+    """The verdicts of all its ledgers stand in the order of their numbers, those of stray looks too."""
+    more = f"{JOURNAL}[ejector]\nat = 700\nlead_ms = 20"
+    recipe = belt_recipe(tmp_path, constant_bundle(), parts=30, fault=0.05, more=more)
+    with Ear(tmp_path) as ear, running(recipe) as line:
+        status, said = line.wait()
+        assert status == 0, said
+    path, heard = journal_of(recipe), ear.first()
+    found = verify(path)
+    assert (found.faults, found.missing) == ([], 0)
+    assert held(path) == heard
+    assert [row.number for row in rows_in(path) if row.kind == "verdict"] == list(range(1, len(heard) + 1))
+    assert len({verdict.camera for _, verdict in ear.verdicts}) > 1
 
 
 def test_alarms_and_what_people_did_are_in_the_journal(endless: Callable[..., Path]) -> None:
