@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 
 #: A socket that is closed tries this long to send its last messages. Their receiver may have ended.
 LINGER_MS = 200
-#: Number of messages that are kept for a slow subscriber, about 10 MB.
-PUBLISH_HWM = 10_000
+#: Number of messages that are kept for a slow subscriber: about 8 MB, at most 40 MB.
+PUBLISH_HWM = 5_000
 #: How soon a stage connects again to one that was restarted; ZeroMQ's own 100 ms would delay the first parts.
 RECONNECT_MS = 5
 #: Number of answers that are kept for a subscriber that does not read them, and of its questions.

@@ -17,6 +17,7 @@ from published import A, B, C, Line, published
 from edge import Missed, Place, Silent, subscribe
 from edge.errors import LineError
 from edge.messages import Heartbeat, Verdict
+from edge.stages.sockets import PUBLISH_HWM
 from edge.subscription import Subscription
 from edge.subscription.subscription import Event
 from edge.wire import body_of
@@ -87,6 +88,22 @@ def test_a_gap_longer_than_an_answer_is_filled(line: Line) -> None:
             line.verdict(sent=False)
         line.verdict()
         assert hears(heard, 202) == ["a1", *(f"a{number} again" for number in range(2, 202)), "a202"]
+
+
+def test_who_sleeps_gets_all_afterwards(line: Line) -> None:
+    """What the queue for it in the line could not hold is asked for, also when nothing more is published."""
+    count, events = PUBLISH_HWM + 3000, list[str]()
+    with subscription(line) as heard, line.answering():
+        for _ in range(count):
+            line.verdict()
+        while not events or not events[-1].startswith(f"a{count}"):
+            if (event := heard.hear(100)) is not None:
+                events.append(told(event))
+            else:
+                line.heartbeat()
+    numbers = [event.removesuffix(" again") for event in events if not event.startswith("beat")]
+    assert numbers == [f"a{number}" for number in range(1, count + 1)]
+    assert events[-1] == f"a{count} again"
 
 
 def test_what_the_line_forgot_is_told(line: Line) -> None:
