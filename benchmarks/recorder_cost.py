@@ -2,9 +2,9 @@
 
 A line with the demonstration's model judges rendered boards, about a third of them with defects, with and
 without a recorder in turns, so that a machine that becomes slower meanwhile does not count. The recorder copies
-every frame, writes a picture of each rejected board and of one passed board in a hundred, and black boxes after
-rejects, as many as its limit allows. With --size, boards and masters are enlarged. Ends with one line of JSON.
-Needs `pip install '.[bench]'`.
+every frame, and writes a picture of each rejected board and of one passed board in a hundred. With --boxes, it
+also writes black boxes after rejects, as many as its limit allows. With --size, boards and masters are
+enlarged. Ends with one line of JSON. Needs `pip install '.[bench]'`.
 """
 
 from __future__ import annotations
@@ -109,6 +109,7 @@ def main() -> int:
     parser.add_argument("--fps", type=float, default=20.0, help="rate for the latency (default %(default)s)")
     parser.add_argument("--full", type=float, default=100.0, help="rate that is too high (default %(default)s)")
     parser.add_argument("--parts", type=int, default=330, help="parts of each run (default %(default)s)")
+    parser.add_argument("--boxes", action="store_true", help="write black boxes after rejects, too")
     parser.add_argument("--turns", type=int, default=3, help="runs with and without (default %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="threads of the engine (default %(default)s)")
     given = parser.parse_args()
@@ -121,7 +122,7 @@ def main() -> int:
     ):
         folder = Path(name)
         off = recipe_of(folder, width, height, given.threads)
-        box = BlackBox(on=("unknown", "reject", "fault"))
+        box = BlackBox(on=("unknown", "reject", "fault")) if given.boxes else BlackBox()
         on = msgspec.structs.replace(off, recorder=Recorder(folder=kept, box=box))
         for turn in range(given.turns):
             for word, recipe in (("off", off), ("on", on)) if turn % 2 == 0 else (("on", on), ("off", off)):

@@ -53,6 +53,9 @@ class LastParts:
         while len(self._kept) > 1 and (len(self._kept) > self._most or self._nbytes > self._most_bytes):
             self._nbytes -= self._kept.popleft().nbytes
 
-    def all(self) -> tuple[Kept, ...]:
-        """Return the parts, oldest first."""
-        return tuple(self._kept)
+    def take(self) -> tuple[Kept, ...]:
+        """Return the parts, oldest first, and forget them, so that no part is in two files."""
+        taken = tuple(self._kept)
+        self._kept.clear()
+        self._nbytes = 0
+        return taken

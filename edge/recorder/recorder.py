@@ -66,7 +66,7 @@ class Recorder:
         self._counts["rate"] = self._rate_before + self._occasion.skipped
 
     def _write_box(self, now_ns: int, now_at_ns: int, *, ending: bool = False) -> None:
-        if (why := self._occasion.due(now_ns, ending=ending)) and (parts := self._last.all()):
+        if (why := self._occasion.due(now_ns, ending=ending)) and (parts := self._last.take()):
             self._writer.box(self._head(why, utc(now_at_ns)), parts, now_at_ns)
 
     def _failed(self) -> Iterator[str]:

@@ -16,8 +16,20 @@ def test_the_last_parts_are_held_up_to_a_number_and_a_size() -> None:
     for number in range(1, 11):
         for last in (by_number, by_bytes):
             last.add(boxes.kept(number, FRAME if number != 9 else None))
-    assert [kept.number for kept in by_number.all()] == [8, 9, 10]
-    assert [kept.number for kept in by_bytes.all()] == [8, 9, 10]
+    assert [kept.number for kept in by_number.take()] == [8, 9, 10]
+    assert [kept.number for kept in by_bytes.take()] == [8, 9, 10]
+
+
+def test_no_part_is_in_two_files() -> None:
+    """Events that follow each other closely do not fill the disk with the same frames."""
+    last = LastParts(10, 250)
+    for number in (1, 2):
+        last.add(boxes.kept(number, FRAME))
+    assert [kept.number for kept in last.take()] == [1, 2]
+    assert last.take() == ()
+    for number in (3, 4):
+        last.add(boxes.kept(number, FRAME))
+    assert [kept.number for kept in last.take()] == [3, 4]
 
 
 def test_the_part_of_the_event_is_never_missing() -> None:
@@ -25,4 +37,4 @@ def test_the_part_of_the_event_is_never_missing() -> None:
     last = LastParts(3, 50)
     for number in (1, 2):
         last.add(boxes.kept(number, FRAME))
-    assert [kept.number for kept in last.all()] == [2]
+    assert [kept.number for kept in last.take()] == [2]
