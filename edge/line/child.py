@@ -58,11 +58,6 @@ class Child:
         return self._process is not None
 
     @property
-    def descriptor(self) -> int:
-        """A file descriptor that can be read once the process has ended; -1 if no process runs."""
-        return self._process.descriptor if self._process else -1
-
-    @property
     def ready(self) -> bool:
         """Whether the stage's process runs and has reported that it can take parts."""
         return self.pid is not None and int(self._row["pid"][0]) == self.pid and bool(self._row["ready"][0])
@@ -99,11 +94,12 @@ class Child:
 
     def take_over(self, spare: Child) -> None:
         """Make the process of `spare`, which runs, the process of this stage. This counts as a restart."""
-        process, spare._process = spare._process, None
+        process = spare._process
         assert process
+        end_idle_priority(process.pid)
+        spare._process = None
         (self._folder / f"{process.name}.error").unlink(missing_ok=True)
         self._row["ready"] = spare._row["ready"] = 0
-        end_idle_priority(process.pid)
         process.send_signal(TAKE_OVER)
         self._run(process)
         self.restarts += 1

@@ -83,6 +83,7 @@ class ForkServer:
     def __enter__(self) -> ForkServer:
         # The server's forks become children of this process, which then sees their ends.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self._ends = select.epoll()
         self._start()
         return self
 
@@ -90,6 +91,16 @@ class ForkServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end()
+        self._ends.close()
+
+    @property
+    def ends(self) -> int:
+        """A file descriptor that can be read while a forked process has ended and nobody has noticed it.
+
+        `poll` of the process notices it. The descriptor is one for all: zmq_poll aborts the program if it gets
+        more of them than RLIMIT_NOFILE allows.
+        """
+        return self._ends.fileno()
 
     @property
     def is_loaded(self) -> bool:
@@ -122,7 +133,15 @@ class ForkServer:
             raise LineError(f"the fork server does not answer: {error}") from error
         if not answer.isdigit():
             raise LineError(f"the fork server cannot fork: {answer or 'it ended'}")
-        return Process(int(answer), name)
+        try:
+            process = Process(int(answer), name)
+            self._ends.register(process.descriptor, select.EPOLLIN)
+            return process
+        except OSError:
+            # Without a descriptor left, nobody would see its end: two of a name could run.
+            os.kill(int(answer), signal.SIGKILL)
+            os.waitpid(int(answer), 0)
+            raise
 
     def _start(self) -> None:
         """Start the server in its own session, so that Ctrl-C in a terminal reaches only the supervisor."""

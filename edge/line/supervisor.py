@@ -237,9 +237,7 @@ class Line:
             self._alarms.fault(name, text)
         self._alarms.tick()
         # A process that ends is noticed at once.
-        children = (*self._children.values(), self._spare.child)
-        ends = [child.descriptor for child in children if child.descriptor >= 0]
-        self._listener.listen(TICK_MS, ends)
+        self._listener.listen(TICK_MS, [self._forks.ends])
 
     def _restart(self, name: str, child: Child, now_ns: int) -> None:
         """Restart a stage. If the system cannot start the stage now, try again later."""

@@ -28,6 +28,7 @@ _ROW = np.dtype(
         ("beat_ns", "<i8"),  # the process's last heartbeat
         ("failed_ns", "<i8"),  # when the supervisor last found that the process had ended
         ("away_ns", "<i8"),  # for how long nobody did its work in all, because the process had ended
+        ("subscriptions", "<i8"),  # of publish: how many it had, which its successor awaits
         ("dropped", "<i8"),  # number of messages that the process refused
     ]
 )
@@ -39,7 +40,7 @@ class Stages:
     The row of a process is written by this process and by the supervisor.
 
     `stages[name]` is the row of a process: an array of one element with the fields `pid`, `ready`, `ready_ns`,
-    `beat_ns`, `failed_ns`, `away_ns` and `dropped`.
+    `beat_ns`, `failed_ns`, `away_ns`, `subscriptions` and `dropped`.
     """
 
     def __init__(self, arrays: SharedArrays) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import msgspec
 import zmq
+from numpy.typing import NDArray
 
 from ..memory.ledger import Record
 from ..messages import Notice
@@ -21,8 +23,10 @@ from .verdict import Reply
 
 #: A source that failed and was opened again counts as recovered after this time without another failure.
 RECOVERY_NS = 5_000_000_000
-#: After a restart, subscribers need this long to reconnect: ZeroMQ tries every 100 ms.
+#: After a restart, subscribers need this long to reconnect at most: ZeroMQ tries after 100 to 200 ms.
 RECONNECT_NS = 200_000_000
+#: How often to look meanwhile whether all are back.
+BACK_NS = 5_000_000
 
 
 def run_publish(
@@ -32,6 +36,7 @@ def run_publish(
     socket: zmq.Socket[bytes],
     heartbeat_ns: int,
     leftovers: Leftovers,
+    row: NDArray[Any],
     gate: Gate | None = None,
 ) -> None:
     """Send verdicts and heartbeats on an XPUB socket, which also tells when a subscriber comes.
@@ -40,11 +45,15 @@ def run_publish(
     heartbeat at once. A Notice of the supervisor is sent as it is. After a restart, a new subscriber also gets
     the recent verdicts again, marked as resent, so that nobody misses a verdict. The first publish process of
     a run sends the verdicts of killed runs in the same way.
+
+    `row` is the row of publish in the stages, which tells a successor how many subscriptions there were. Until
+    so many are back, or for RECONNECT_NS, it sends only what is due.
     """
     heartbeat_due_ns = time.monotonic_ns()
     unheard_end_ns = heartbeat_due_ns + RECONNECT_NS if publisher.is_successor else 0
     rejoin_end_ns = heartbeat_due_ns + REJOIN_NS if publisher.is_successor or leftovers.records else 0
     subscribers, check_due_ns = Subscribers(socket, gate), 0
+    before = int(row["subscriptions"][0])
     notices = Notices()
 
     def send(record: Record) -> None:
@@ -61,13 +70,16 @@ def run_publish(
                     socket.send_multipart((message.topic, message.body))
             else:
                 publisher.take(message)
-        unheard = now_ns < unheard_end_ns
+        unheard = now_ns < unheard_end_ns and subscribers.count < before
         while (record := publisher.next(time.monotonic_ns, unheard=unheard)) is not None:
             send(record)
             publisher.sent(record)
         if (now_ns := time.monotonic_ns()) >= check_due_ns:
-            check_due_ns = now_ns + CHECK_NS
-            if subscribers.came():
+            check_due_ns = now_ns + (BACK_NS if unheard else CHECK_NS)
+            came = subscribers.came()
+            if not unheard:
+                row["subscriptions"] = subscribers.count
+            if came:
                 heartbeat_due_ns = 0
                 for notice in notices.again():
                     socket.send_multipart((notice.topic, notice.body))

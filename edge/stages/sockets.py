@@ -74,7 +74,8 @@ class Sockets:
         found.rcvhwm = SUBSCRIPTIONS_HWM
         found.maxmsgsize = TOPIC_BYTES
         found.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-        found.setsockopt(zmq.XPUB_VERBOSE, 1)
+        # All subscriptions are reported, and their ends, so that they can be counted.
+        found.setsockopt(zmq.XPUB_VERBOSER, 1)
         _bind(found, "publish.endpoints", endpoints, gate)
         return found
 

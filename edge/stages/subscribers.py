@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+from collections import Counter
 
 import zmq
 
@@ -26,7 +27,9 @@ class Subscribers:
 
     def __init__(self, socket: zmq.Socket[bytes], gate: Gate | None = None) -> None:
         self._socket, self._gate = socket, gate
-        self._topics: set[bytes] = set()
+        #: The number of subscriptions at the last call of `came`.
+        self.count = 0
+        self._topics: Counter[bytes] = Counter()
         self._began_with = _own_memory()
 
     def came(self) -> bool:
@@ -43,9 +46,13 @@ class Subscribers:
                 said = self._socket.recv(zmq.NOBLOCK)
                 if said.startswith(b"\x01"):
                     came = True
-                    self._topics.add(said[1:])
-                else:
-                    self._topics.discard(said[1:])
+                    self._topics[said[1:]] += 1
+                    self.count += 1
+                elif said[1:] in self._topics:
+                    self._topics[said[1:]] -= 1
+                    self.count -= 1
+                    if not self._topics[said[1:]]:
+                        del self._topics[said[1:]]
         if len(self._topics) > MOST_TOPICS:
             raise LineError(
                 f"publish: more than {MOST_TOPICS} topics are subscribed to: see who connects to it"

@@ -61,7 +61,8 @@ def run(run: Run) -> None:
     socket = run.sockets.publisher((*recipe.publish.endpoints, f"ipc://{run.folder}/{VERDICTS}.ipc"), gate)
     found = [_left(Path(path), plan, run.stages, rules) for path in plan.left]
     left = Leftovers([each for each in found if each is not None], time.monotonic_ns())
-    run_publish(run.liveness, publisher, inbox, socket, recipe.publish.heartbeat_ms * 1_000_000, left, gate)
+    heartbeat_ns = recipe.publish.heartbeat_ms * 1_000_000
+    run_publish(run.liveness, publisher, inbox, socket, heartbeat_ns, left, run.stages["publish"], gate)
 
 
 def _left(folder: Path, plan: Plan, stages: Stages, rules: Mapping[str, Rules]) -> Publisher | None:
