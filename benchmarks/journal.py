@@ -27,13 +27,16 @@ from typing import Any
 import msgspec
 import numpy as np
 import psutil
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+from journals import entries
 from pipeline import _at, _recipe, bare_loop, console, run_line
 
 from edge.bundle import read_bundle
 from edge.demo import FOLDER as DEMO
 from edge.engines.processor import name as processor_name
 from edge.journal.reading import verify
-from edge.journal.store import journal_path
+from edge.journal.store import Journal, journal_path
 from edge.line.supervisor import Line
 from edge.recipe import JournalChoice, Recipe
 
@@ -100,6 +103,29 @@ def run_watched(recipe: Recipe, folder: Path, parts: int) -> tuple[dict[str, Any
     return found, seen
 
 
+def alone(disk: Path, verdicts: int, commits: int) -> dict[str, float]:
+    """Return what commits of so many verdicts cost without a line: CPU and bytes a verdict, and their time."""
+    took_ms = []
+    batches = [entries(range(number, number + verdicts)) for number in range(1, commits * verdicts, verdicts)]
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=disk) as folder:
+        with Journal(Path(folder), "caps") as journal:
+            before = time.process_time()
+            for batch in batches:
+                start = time.perf_counter()
+                journal.write(batch)
+                took_ms.append((time.perf_counter() - start) * 1e3)
+            cpu_us = (time.process_time() - before) * 1e6 / (commits * verdicts)
+        size = journal.path.stat().st_size
+    return {
+        "verdicts_a_commit": verdicts,
+        "cpu_us_a_verdict": round(cpu_us, 1),
+        "commit_p50_ms": round(float(np.percentile(took_ms, 50)), 2),
+        "commit_p99_ms": round(float(np.percentile(took_ms, 99)), 2),
+        "commit_max_ms": round(max(took_ms), 1),
+        "bytes_a_verdict": round(size / (commits * verdicts)),
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="runs of each kind (default %(default)s)")
@@ -112,7 +138,13 @@ def main() -> int:
         default=Path.home(),
         help="folder on the disk on which the journal is written (default %(default)s)",
     )
+    parser.add_argument("--alone", action="store_true", help="measure commits alone, without running a line")
     given = parser.parse_args()
+    if given.alone:
+        commits = [alone(given.disk, verdicts, 200) for verdicts in (1, 3, 30)]
+        machine = {"cpu": processor_name(), "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
+        print(json.dumps({**machine, "commits": commits}))
+        return 0
     runs: dict[str, list[dict[str, Any]]] = {"off": [], "on": []}
     paced: dict[str, list[dict[str, Any]]] = {"off": [], "on": []}
     lags: list[float] = []
