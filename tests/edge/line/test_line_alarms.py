@@ -108,7 +108,7 @@ def test_the_bad_parts_of_a_challenge_test_raise_no_alarm(tmp_path: Path, endles
         until(lambda: ask(name, "testing", how="belt", for_s=600), "a test goes on", line)
         until(lambda: len(subscriber.verdicts) > 100, "a hundred parts are rejected", line)
         assert ask(name, "alarms")["alarms"] == []
-        ask(name, "tested", passed=True, how="belt", by="ann", report="r")
+        ask(name, "tested", passed=True, how="belt", by="ann", report="r", sha256="0" * 64)
         until(lambda: ask(name, "alarms")["alarms"], "the alarm is raised", line)
         stop(line)
     assert states(subscriber) == {("consecutive", "raised")}
