@@ -14,6 +14,7 @@ import pytest
 from account import Heard
 from watched import Watched, kill
 
+from edge.line.plan import SPARE
 from edge.memory.stages import STAGES
 
 LIMITS = {"descriptors": resource.RLIMIT_NOFILE, "memory": resource.RLIMIT_AS}
@@ -46,11 +47,12 @@ def test_a_process_that_gets_no_more_costs_no_verdict(accounted: Watched, stage:
 
 def test_a_stage_that_gets_no_memory_at_its_start_is_tried_again(accounted: Watched) -> None:
     """Until there is room, its parts are late; the rest of the line goes on."""
-    supervisor, infer = accounted.processes()["supervisor"], accounted.processes()["infer"]
-    said = accounted.log.stat().st_size
-    with limited(supervisor, "memory", _virtual_bytes(supervisor) + 2**26):
-        kill(infer)
-        accounted.until(lambda: accounted.log.read_text()[said:].count("infer: ended with") > 1, "infer fails")
+    there, said = accounted.processes(), accounted.log.stat().st_size
+    server = there["fork server"]  # what it forks has its limits
+    with limited(server, "memory", _virtual_bytes(server) + 2**26):
+        for name in {"infer", SPARE} & there.keys():
+            kill(there[name])
+        accounted.until(lambda: accounted.log.read_text()[said:].count("ERROR infer: ") > 1, "infer fails")
         accounted.until(more_verdicts(accounted, 20), "verdicts go on")
 
 
