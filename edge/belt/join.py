@@ -8,7 +8,7 @@ from ..memory.ledger import ROWS, Ledger
 from ..messages import Part
 from .course import Course
 from .layout import Layout
-from .match import Fate, Station, fate_of, look_of
+from .match import Fate, Station, fate_of, look_of, part_of
 from .places import NOWHERE, Places, places_of
 
 #: Decided rows that are kept, so that a late look still finds the part that it would have belonged to.
@@ -72,6 +72,20 @@ class Join:
         """Return the place of a look, as the position of its part at the first camera; NOWHERE if unknown."""
         position = self._places[station.name].position(look)
         return position if position == NOWHERE else position - station.at
+
+    def loose(self, now_ns: int) -> list[tuple[str, int, int, bool]]:
+        """Return the undecided looks that belong to no part so far, and whether they surely never will.
+
+        Each is given by its camera, its entry and its spot.
+        """
+        found = []
+        for station in self.stations:
+            ledger, places = self._ledgers[station.name], self._places[station.name]
+            for look in range(ledger.published, self._read[station.name]):
+                is_stray = self.fate(look, station, now_ns) == "stray"
+                if is_stray or part_of(look, self.parts, places, station) is None:
+                    found.append((station.name, look, self.spot(look, station), is_stray))
+        return found
 
     def deadline_ns(self, part: Part, spot: int, now_ns: int) -> int:
         """Return until when a part, or a stray look, at `spot` has to be decided, as known at `now_ns`."""

@@ -20,8 +20,9 @@ class Neighbours:
     It begins with what the ledgers have recorded, so a process that takes over knows the same.
     """
 
-    def __init__(self, ledgers: Mapping[str, Ledger], join: Join) -> None:
-        self._ledgers, self._join = ledgers, join
+    def __init__(self, ledgers: Mapping[str, Ledger], join: Join, *, stray_rejected: bool) -> None:
+        """`stray_rejected` says whether the recipe rejects stray looks."""
+        self._ledgers, self._join, self._stray_rejected = ledgers, join, stray_rejected
         self._rejected: dict[int, bool] = {}
         self._strays: dict[str, Neighbour] = {}
         join.update()
@@ -46,7 +47,7 @@ class Neighbours:
                 del self._strays[next(iter(self._strays))]
 
     def near(
-        self, part: int, now_ns: int, is_rejected: Callable[[int, int], bool | None], is_due: bool
+        self, part: int, now_ns: int, is_rejected: Callable[[int, int], bool | None], *, is_due: bool
     ) -> Neighbour | bool:
         """Return with what a good part would be blown off; False if with nothing, True if it has to wait.
 
@@ -56,14 +57,27 @@ class Neighbours:
         position, gap = self._join.parts.position(part), self._join.layout.min_gap
         if position == NOWHERE:
             return False
-        others = self._around(part, lambda entry: is_rejected(entry, now_ns))
+        strays = {**self._strays, **self._loose(now_ns)}
+        others = self._around(part, strays, lambda entry: is_rejected(entry, now_ns))
         found = cannot_stay(position, others, gap, self._join.passed(now_ns))
         if found is True and is_due:
             may_come = Neighbour(name="", position=position, rejected=None)
             return undecided(position, others, gap) or may_come
         return found
 
-    def _around(self, part: int, is_rejected: Callable[[int], bool | None]) -> list[Neighbour]:
+    def _loose(self, now_ns: int) -> dict[str, Neighbour]:
+        """Return the looks without a verdict that belong to no part, or to none so far."""
+        found = {}
+        for camera, entry, spot, is_stray in self._join.loose(now_ns):
+            name = self._ledgers[camera].part(entry).part_id
+            if spot != NOWHERE:
+                rejected = self._stray_rejected if is_stray else None
+                found[name] = Neighbour(name=name, position=spot, rejected=rejected)
+        return found
+
+    def _around(
+        self, part: int, strays: Mapping[str, Neighbour], is_rejected: Callable[[int], bool | None]
+    ) -> list[Neighbour]:
         """Return what lies around a part, each nearer than the gap to the next."""
         gap, parts, first = self._join.layout.min_gap, self._join.parts, self._ledgers[self._join.first]
         found: dict[str, Neighbour] = {}
@@ -77,7 +91,7 @@ class Neighbours:
                 rejected = self._rejected.get(entry, False) if decided else is_rejected(entry)
                 name = first.part(entry).part_id
                 found[name] = Neighbour(name=name, position=parts.position(entry), rejected=rejected)
-            for name, stray in self._strays.items():
+            for name, stray in strays.items():
                 if name not in found and abs(stray.position - edge) < gap:
                     found[name] = stray
                     edges.append(stray.position)

@@ -57,7 +57,9 @@ class Publisher:
         self._number = max(ledger.last_number for ledger in ledgers.values())
         self._findings: dict[tuple[str, int], Finding] = {}
         self._current = (join.first, 0)
-        self._neighbours = Neighbours(ledgers, join) if join.layout.min_gap else None
+        self._neighbours: Neighbours | None = None
+        if join.layout.min_gap:
+            self._neighbours = Neighbours(ledgers, join, stray_rejected="stray" not in identity.accepted)
 
     def take(self, reply: Reply) -> None:
         """Keep a stage's reply about a part. Ignore the reply if the part has a verdict or an earlier reply."""
@@ -158,7 +160,7 @@ class Publisher:
                 return self._stray(station, clock)
         finding = self._finding(entry, seen, now_ns)
         if self._neighbours and is_accepted(finding, finding.result, self._identity):
-            near = self._neighbours.near(entry, now_ns, self._is_rejected, is_due)
+            near = self._neighbours.near(entry, now_ns, self._is_rejected, is_due=is_due)
             if near is True:
                 return None
             if near:
