@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from ..belt.places import NOWHERE
 from ..errors import PartError, SourceEnded, SourceError
 from ..memory.ledger import ROWS, Ledger
 from ..memory.ring import NO_LEASE, UNSEEN, Ring, as_image
@@ -23,7 +24,9 @@ log = logging.getLogger(__name__)
 class Capture:
     """Turns triggers into parts. `shape` is a frame's shape.
 
-    `place` returns the position on the belt and the deadline of a part that was triggered at a time.
+    `place` returns the position on the belt and the deadline of a part that was triggered at a time. The time
+    of a trigger that nobody saw is a guess. Unless `places_unseen`, its part gets no position, so that it cannot
+    take the look of another part at a further camera.
     """
 
     def __init__(
@@ -34,9 +37,11 @@ class Capture:
         camera: str,
         shape: tuple[int, ...],
         place: Callable[[int], tuple[int, int]],
+        places_unseen: bool = True,
     ) -> None:
         self._ring, self._ledger = ring, ledger
         self._camera, self._shape, self._place = camera, shape, place
+        self._places_unseen = places_unseen
         self._epoch = ledger.epoch
         self._sequence = ledger.last_sequence(self._epoch)
 
@@ -71,6 +76,8 @@ class Capture:
             slot, generation = NO_LEASE if trigger.lost else self._ring.lease(entry, self._ledger.published)
         self._sequence += 1
         position, deadline_ns = self._place(trigger.captured_ns)
+        if not seen and not self._places_unseen:
+            position = NOWHERE
         part = Part(
             entry=entry,
             epoch=self._epoch,

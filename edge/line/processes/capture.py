@@ -21,7 +21,14 @@ def run(run: Run) -> None:
         position = course.position(captured_ns)
         return position, deadline_at_capture(layout, course, camera.name, captured_ns, position)
 
-    capture = Capture(ring, ledger, camera=camera.name, shape=camera.source.shape, place=place)
+    capture = Capture(
+        ring,
+        ledger,
+        camera=camera.name,
+        shape=camera.source.shape,
+        place=place,
+        places_unseen=not layout.several,
+    )
     opened = open_source(camera.source, shown(ledger), scene_of(recipe, camera, run.folder))
     onward = run.sockets.to(process_of("preprocess", camera.name, recipe))
     run_capture(run.liveness, opened, capture, ledger, onward, run.sockets.to("publish"))

@@ -22,6 +22,8 @@ from edge.belt.places import NOWHERE
 from edge.belt.track import STALE_NS, Track
 from edge.messages import Look, Verdict
 from edge.recipe import MOST_CAMERAS, MOST_JUDGES
+from edge.sources import Trigger
+from edge.stages.capture import Capture
 from edge.stages.looks import record_bytes
 
 SIDE = Station(name="side", at=1000 * MS, window=100 * MS)
@@ -456,3 +458,19 @@ def test_a_killed_publish_gives_no_second_verdict_and_mixes_no_parts(seed: int, 
         assert len([board for board, seen in shown.items() if seen & names]) <= 1
         if verdict.verdict == "pass":
             assert len(names) == 3
+
+
+def test_a_part_that_nobody_saw_takes_no_look_of_another(desk: BeltDesk, tmp_path: Path) -> None:
+    """Its place is a guess, so its looks are strays where they really are, and it is missing itself."""
+    capture = Capture(
+        desk.rings["top"],
+        desk.ledgers["top"],
+        camera="top",
+        shape=(2, 4),
+        place=lambda ns: (ns, ns + 1900 * MS),
+        places_unseen=False,
+    )
+    assert capture.enter(Trigger("", 0, 0, count=7), seen=False).position == NOWHERE
+    desk.judge(desk.enter("side", 1000 * MS))
+    found = [(verdict.camera, verdict.reason) for _, verdict in desk.publish(SETTLED)]
+    assert sorted(found) == [("side", "stray"), ("top", "missing")]
