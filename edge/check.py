@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -11,6 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
+from .belt.encoders import open_encoder
 from .capacity import Capacity, Timing, capacity_of, time_engine
 from .engines import processor
 from .errors import SourceEnded, SourceError
@@ -18,7 +20,7 @@ from .judges.arming import armed_engine
 from .judges.judge import Judge, by_camera, read_line
 from .line.preflight import preflight
 from .monitoring.gpu import find_gpu
-from .recipe import Folder, Recipe, Runtime, Synthetic
+from .recipe import Encoder, Folder, Recipe, Runtime, SimulatedBelt, Synthetic
 from .sources import open_source
 
 FIRST_FRAME_S = 10.0
@@ -60,6 +62,8 @@ def check_line(path: Path, state: Path) -> None:
         passed("gpu", f"{gpu.name} is the one that the metrics show")
         for setting in gpu.slow_settings():
             warned("gpu", setting)
+    if recipe.belt.encoder:
+        passed("encoder", f"counts {_first_count(recipe.belt.encoder)}")
     for camera, of_camera in by_camera(judges).items():
         view = _first_view(of_camera[0].recipe)
         if view is None:
@@ -85,13 +89,35 @@ def shortages(recipe: Recipe, capacity: Capacity) -> list[str]:
             f"source.fps: {max(fps):g} parts a second come, and some will be `overrun` or `late`: let fewer "
             "come, or judge them on a faster machine, with smaller pictures or in a faster precision"
         )
-    if recipe.timing.deadline_ms < capacity.deadline_ms:
+    key, deadline_ms = _time_for_last(recipe)
+    if deadline_ms < capacity.deadline_ms:
         found.append(
-            f"timing.deadline_ms: {recipe.timing.deadline_ms:g} ms are shorter, and parts will be `late`: put "
+            f"{key}: {deadline_ms:g} ms are shorter, and parts will be `late`: put "
             "the ejector further away, or judge on a faster machine, with smaller pictures or in another "
             "precision"
         )
     return found
+
+
+def _time_for_last(recipe: Recipe) -> tuple[str, float]:
+    """Return how many ms there are for a look of the last camera, and the key that says so.
+
+    On a belt with an encoder and an ejector this is not known: the belt's speed is not.
+    """
+    if recipe.ejector and recipe.belt.by == "encoder":
+        return "ejector.at", math.inf
+    last_ms = max(camera.at for camera in recipe.cameras) if recipe.belt.by == "time" else 0.0
+    if recipe.ejector:
+        return "ejector.at", recipe.ejector.at - recipe.ejector.lead_ms - last_ms
+    return "timing.deadline_ms", recipe.timing.deadline_ms - last_ms
+
+
+def _first_count(section: Encoder) -> int:
+    """Return the first count of the belt's encoder. Raise EncoderError if it reports none."""
+    with open_encoder(section) as encoder:
+        while (reading := encoder.read()) is None:
+            pass
+        return reading[1]
 
 
 Tell = Callable[[str, str], None]
@@ -151,7 +177,7 @@ def _first_view(recipe: Recipe) -> str | None:
     """
     watched = isinstance(recipe.source, Folder) and recipe.source.watch
     frame, section = np.zeros(recipe.source.shape, np.uint8), recipe.source
-    if isinstance(section, Synthetic) and section.truth:
+    if isinstance(section, Synthetic | SimulatedBelt) and section.truth:
         if not Path(section.truth).parent.is_dir():
             raise SourceError(f"{section.truth}: cannot write the truth of [source]: make its folder")
         # Without this, the check would overwrite the truth of an earlier run.

@@ -99,7 +99,7 @@ class LiveTable:
                 verdict.reason,
                 "" if verdict.score is None else f"{verdict.score:.3f}",
                 f"{verdict.latency_us['total'] / 1000:.1f} ms",
-                _regions(verdict) or verdict.detail,
+                _said(verdict),
             )
         counts = "   ".join(f"{self._counts[kind]} {kind}" for kind in ("pass", "reject", "unknown"))
         state = f"{self._state}: {self._reason}" if self._reason else self._state
@@ -114,14 +114,25 @@ class LiveTable:
 
 
 def _line(verdict: Verdict) -> str:
-    said = _regions(verdict) or verdict.detail
+    said = _said(verdict)
     latency_ms = verdict.latency_us["total"] / 1000
     decided = f"{verdict.verdict} ({verdict.reason})"
     return f"{verdict.number} {verdict.part_id} {verdict.view} {decided} {latency_ms:.1f} ms {said}".rstrip()
 
 
+def _said(verdict: Verdict) -> str:
+    """Return where a part looks defective, or why it is unknown, and what each of several cameras found."""
+    said = [_regions(verdict) or verdict.detail]
+    if isinstance(verdict.looks, list):
+        said.insert(0, " ".join(f"{look.camera}:{look.reason}" for look in verdict.looks))
+    return "; ".join(filter(None, said))
+
+
 def _regions(verdict: Verdict) -> str:
-    return ", ".join(f"{region.kind} at {region.x:.0f},{region.y:.0f}" for region in verdict.regions)
+    return ", ".join(
+        f"{region.kind} at {region.x:.0f},{region.y:.0f}{f' of {region.camera}' if region.camera else ''}"
+        for region in verdict.regions
+    )
 
 
 def _hear(subscription: Subscription, count: int, stopping: Sequence[int]) -> Iterator[Event]:

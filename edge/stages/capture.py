@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 class Capture:
     """Turns triggers into parts. `shape` is a frame's shape.
 
-    `place` returns the position on the belt and the deadline of a part that was triggered at a time. The time
-    of a trigger that nobody saw is a guess. Unless `places_unseen`, its part gets no position, so that it cannot
-    take the look of another part at a further camera.
+    `place` returns the position on the belt and the deadline of a part that was triggered at a time.
+    The time of a trigger that nobody saw is a guess. Unless `places_unseen`, its part gets no position,
+    so that it takes no look of another part at a further camera.
     """
 
     def __init__(

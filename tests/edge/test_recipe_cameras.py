@@ -32,6 +32,7 @@ width = 320
 height = 200
 """
 SEAL = '[[judge]]\nname = "seal"\nbundle = "bundles/seal"\ncamera = "side"\n'
+EJECTOR = "[ejector]\nat = 2000\nlead_ms = 20\n"
 CAP = '[[judge]]\nname = "cap"\nbundle = "bundles/cap"\n'
 
 
@@ -47,7 +48,7 @@ def read(folder: Path, text: str) -> str:
 def test_each_camera_is_as_if_it_stood_alone(tmp_path: Path) -> None:
     """Its source has its name, paths are meant from the recipe, and it has the judges of its frames."""
     path = tmp_path / "caps.toml"
-    path.write_text(HEAD + TOP + SIDE + SEAL + CAP)
+    path.write_text(HEAD + TOP + SIDE + SEAL + CAP + EJECTOR)
     recipe, _ = read_recipe(path)
     top, side = recipe.cameras
     assert (top.name, top.at, top.window) == ("top", 0, None)
@@ -74,6 +75,46 @@ WRONG = {
     "both forms": (
         HEAD + MODEL + "[source]\nkind = 'synthetic'\nwidth = 64\nheight = 64\n" + TOP,
         "expected either [source], for one camera, or [[camera]] for each of several, found both",
+    ),
+    "a camera behind the deadline": (
+        HEAD + MODEL + TOP + SIDE,
+        "[timing] deadline_ms: a part has to be decided 190 ms after the first camera, but all is known only",
+    ),
+    "an ejector before the camera": (
+        HEAD + MODEL + TOP + SIDE + "[ejector]\nat = 1250\n",
+        "[ejector] at: a part has to be decided 1240 ms after the first camera, but all is known only 1290 ms",
+    ),
+    "a gap up to the ejector": (
+        HEAD + MODEL + TOP + SIDE + EJECTOR + "min_gap = 2000\n",
+        "[ejector] min_gap: 2000 is not less than at, 2000: make it smaller",
+    ),
+    "no window": (
+        HEAD + MODEL + TOP + SIDE.replace("window = 40\n", "") + EJECTOR,
+        '[[camera]] "side" window: say how far from `at` a part may be seen',
+    ),
+    "a first camera down the belt": (
+        HEAD + MODEL + SIDE + EJECTOR,
+        '[[camera]] "side" at: the first camera is at 0: count from there',
+    ),
+    "no encoder": (
+        HEAD + MODEL + TOP + SIDE + EJECTOR + '[belt]\nby = "encoder"\n',
+        "[belt] by: a belt by encoder names no encoder: write [belt.encoder]",
+    ),
+    "an encoder that nobody asks": (
+        HEAD + MODEL + TOP + SIDE + EJECTOR + '[belt.encoder]\nkind = "simulated"\n',
+        "[belt] by: a belt by time needs none: take it out",
+    ),
+    "no ejector by encoder": (
+        HEAD + MODEL + TOP + SIDE + '[belt]\nby = "encoder"\n[belt.encoder]\nkind = "simulated"\n',
+        "[ejector]: with an encoder and several cameras, write where the ejector is",
+    ),
+    "a simulated belt that never gets ahead": (
+        HEAD
+        + MODEL
+        + TOP
+        + EJECTOR
+        + '[belt]\nby = "encoder"\n[belt.encoder]\nkind = "simulated"\nstop_every_s = 1\nback_s = 1\n',
+        "[belt.encoder] back_s: the belt would never get ahead",
     ),
     "neither form": (HEAD + MODEL, "expected either [source], for one camera, or [[camera]]"),
     "two of a name": (HEAD + MODEL + TOP + TOP, "[[camera]] name: 2 are called 'top'"),
