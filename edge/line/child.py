@@ -26,7 +26,7 @@ LOAD_NS = 120_000_000_000
 #: one before, but at most MOST_BACKOFF_NS.
 BACKOFF_NS, MOST_BACKOFF_NS = 100_000_000, 10_000_000_000
 #: The longest wait for these stages, which start within a tenth of a second. Without them no part is seen,
-#: judged or published. A process that fails at once, again and again, so takes a third of a core at most.
+#: judged or published. A process that fails at once, again and again, so starts three or four times a second.
 PROMPT_BACKOFF_NS = dict.fromkeys(("capture", "preprocess", "publish"), 250_000_000)
 #: After a process was ready for this time, and STEADY times as long as it had taken to start, its next restart
 #: does not wait. So restarts take a tenth of a core at most.
