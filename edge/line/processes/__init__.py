@@ -24,7 +24,7 @@ from ..plan import Plan, read_plan, stage_of
 from ..run_folder import ledger_path, ring_path, stages_path, track_path
 
 #: Real-time priorities; a higher one runs first. Processes that delay no verdict have none.
-PRIORITY = {"publish": 20, "capture": 10, "preprocess": 5, "infer": 5}
+PRIORITY = {"publish": 20, "encoder": 15, "capture": 10, "preprocess": 5, "infer": 5}
 
 
 @dataclass(frozen=True, kw_only=True)
