@@ -86,9 +86,6 @@ def main() -> int:
     show_name("fork server")
     # A spare process waits for this signal (`take_over` of child.py). It would end any other process.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
-    # With real-time priority on a single core, a process would wait for ever for OpenBLAS's threads: they share
-    # the core, and OpenBLAS spins while it waits. It reads this when numpy is imported.
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     from .processes import load, run_named
 
     load()
