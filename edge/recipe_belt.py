@@ -66,10 +66,11 @@ def _too_late(recipe: Recipe) -> Iterator[str]:
         needed_ms = max(needed_ms, ejector.min_gap + ENTRY_MS if ejector.min_gap else 0)
     else:
         key, found_ms = "[timing] deadline_ms", timing.deadline_ms - timing.guard_ms
-    if found_ms <= needed_ms:
+    if found_ms <= needed_ms and (ejector or needed_ms):
         yield (
             f"{key}: a part has to be decided {found_ms:g} ms after the first camera, but all is known only "
-            f'{needed_ms:g} ms after it (camera "{last.name}", its window, min_gap, and {ENTRY_MS} ms)'
+            f'{needed_ms:g} ms after it (camera "{last.name}", its window, min_gap, and {ENTRY_MS} ms): '
+            "make it larger, or move the cameras together"
         )
 
 

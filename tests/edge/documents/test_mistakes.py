@@ -29,6 +29,20 @@ SOURCES = {
     "synthetic": {"kind": "synthetic", "width": 640, "height": 480},
     "folder": {"kind": "folder", "files": "frames/*.png", "width": 640, "height": 480},
     "video": {"kind": "video", "address": "/dev/video0", "width": 640, "height": 480},
+    "belt": {"kind": "belt", "width": 640, "height": 480},
+}
+ENCODERS = {
+    "simulated": {"kind": "simulated"},
+    "serial": {"kind": "serial", "device": "/dev/ttyACM0"},
+    "counter": {"kind": "counter", "device": "/sys/bus/counter/devices/counter0/count0"},
+    "modbus": {"kind": "modbus", "host": "plc", "register": 0},
+}
+#: Sections of which a key is required.
+SECTIONS: dict[str, dict[str, Any]] = {
+    "fusion": {"false_reject": 0.1},
+    "ejector": {"at": 500},
+    "recorder": {"folder": "kept"},
+    "challenge": {"every_h": 8},
 }
 #: Python's and msgspec's words, which nobody who writes a recipe has to know.
 FOREIGN = ("`", "enum", "regex", "object", "struct", "array", "str ", "int ", "$", "^", "got", "None", "_type")
@@ -84,8 +98,10 @@ def document_with(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
         document["judge"] = [{"name": "first", "bundle": "a"}, {"name": "second", "bundle": "b"}]
     else:
         document["bundle"] = "a"
-    if path[0] == "fusion":
-        document["fusion"] = {"false_reject": 0.1}
+    if path[0] in SECTIONS:
+        document[path[0]] = SECTIONS[path[0]] | {}
+    if path[:2] == ("belt", "encoder") and len(path) > 2:
+        document["belt"], path = {"encoder": ENCODERS[path[2]] | {}}, (*path[:2], *path[3:])
     if path[0] == "source" and len(path) > 1:
         document["source"], path = SOURCES[path[1]] | {}, ("source", *path[2:])
     if path[0] == "camera":
@@ -113,7 +129,7 @@ def bounds(kind: inspect.Type) -> list[str]:
     if isinstance(kind, inspect.LiteralType):
         return [f'"{value}"' for value in kind.values]
     if isinstance(kind, inspect.IntType | inspect.FloatType):
-        return [f"{end:g}" for end in (kind.ge, kind.gt, kind.le, kind.lt) if end is not None]
+        return [f"{end:.15g}" for end in (kind.ge, kind.gt, kind.le, kind.lt) if end is not None]
     return []
 
 
@@ -148,7 +164,11 @@ def test_whatever_is_written_for_a_key_is_answered_in_plain_words(
 def test_a_key_that_is_missing_is_told_with_what_to_write(tmp_path: Path, path: tuple[Any, ...]) -> None:
     """Its section, its name, and what may stand there."""
     document = document_with(path, 0)
-    *way, last = [step for step in path if step not in SOURCES]
+    # After these two, a path has the kind of the section.
+    before = ("", *path)
+    *way, last = [
+        step for at, step in enumerate(path) if before[at] not in ("source", "encoder") or at == len(path) - 1
+    ]
     inner: Any = document
     for step in way:
         inner = inner[step]
@@ -223,11 +243,11 @@ CASES = {
     ),
     "a kind of source that is none": (
         GOOD.replace('"folder"', '"foldr"'),
-        '[source] kind: expected "synthetic", "folder" or "video", found the text \'foldr\'',
+        '[source] kind: expected "synthetic", "folder", "video" or "belt", found the text \'foldr\'',
     ),
     "no kind of source": (
         GOOD.replace('kind = "folder"\n', ""),
-        '[source] kind is missing: write "synthetic", "folder" or "video"',
+        '[source] kind is missing: write "synthetic", "folder", "video" or "belt"',
     ),
     "a key of another kind of source": (
         GOOD.replace("files", "address"),
@@ -241,7 +261,8 @@ CASES = {
         .replace("files =", "fps = 5 #")
         .replace("height", 'address = ""\nheight'),
         '[source] fps: unknown key: it is a key of kind = "synthetic" and kind = "folder"; with kind = "video" '
-        "known here are camera, width, height, color, address, backend, timeout_ms, paced, newest",
+        "known here are camera, width, height, color, address, backend, timeout_ms, paced, "
+        "counter, newest, frozen_after",
     ),
     "a key of the recipe below a section": (
         GOOD + 'masters = "m/{view}.png"\n',
