@@ -15,6 +15,8 @@ from account import Heard
 from watched import Watched, kill
 
 from edge.line.plan import SPARE
+from edge.line.run_folder import ledgers_in
+from edge.memory.ledger import Ledger
 from edge.memory.stages import STAGES
 
 LIMITS = {"descriptors": resource.RLIMIT_NOFILE, "memory": resource.RLIMIT_AS}
@@ -112,6 +114,9 @@ def test_a_full_and_a_read_only_state_folder_keep_no_line_from_going_on(
         for name, data in kept.items():
             (state / name).write_bytes(data)
         for how in ("full", "read-only"):
+            # A capture that ends before its first part needs no new number.
+            ledger = Ledger.open(ledgers_in(accounted.run_folder)[0])
+            accounted.until(lambda of=ledger: of.last_sequence(of.epoch), "a part is captured")
             said = accounted.log.stat().st_size
             if how == "full":
                 with suppress(OSError):

@@ -10,7 +10,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -28,20 +27,6 @@ from edge.journal.store import Journal, journal_path
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return journal_path(tmp_path, "caps")
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of a megabyte, mounted for this test alone."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "journal-test", disk], capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("only root can mount a small disk")
-    yield disk
-    subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def test_what_is_written_is_read_and_verifies(tmp_path: Path, path: Path) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -209,19 +209,6 @@ def test_alarms_and_what_people_did_are_in_the_journal(endless: Callable[..., Pa
     assert states[:2] == [("consecutive", "raised"), ("consecutive", "acknowledged")]
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "journal-test", disk], capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("only root can mount a small disk")
-    yield disk
-    subprocess.run(["umount", "--lazy", disk], check=True)
-
-
 def fill(file: Path) -> None:
     with file.open("ab") as to:
         try:
@@ -231,17 +218,17 @@ def fill(file: Path) -> None:
             pass
 
 
-def test_a_full_disk_stops_the_journal_and_no_verdict(endless: Callable[..., Path], disk: Path) -> None:
+def test_a_full_disk_stops_the_journal_and_no_verdict(endless: Callable[..., Path], small_disk: Path) -> None:
     """The line tells it; when there is room again, what the ledger still holds is written."""
-    recipe = endless(f'[journal]\nfolder = "{disk}"\n', fps=60)
-    path = journal_path(disk, line_name(recipe.parent))
+    recipe = endless(f'[journal]\nfolder = "{small_disk}"\n', fps=60)
+    path = journal_path(small_disk, line_name(recipe.parent))
     with Ear(recipe.parent) as ear, running(recipe) as line:
         until(lambda: len(ear.verdicts) > 20, "verdicts", line)
-        fill(disk / "other")
+        fill(small_disk / "other")
         until(lambda: "the disk is full" in condition_in(line.run).error, "the journal's error", line)
         before = len(ear.verdicts)
         until(lambda: len(ear.verdicts) > before + 60, "verdicts go on", line)
-        (disk / "other").unlink()
+        (small_disk / "other").unlink()
         until(lambda: not condition_in(line.run).error, "the journal goes on", line)
         said = stop(line)
     assert "the journal stops, verdicts do not" in said
@@ -252,16 +239,16 @@ def test_a_full_disk_stops_the_journal_and_no_verdict(endless: Callable[..., Pat
 
 
 def test_a_line_that_ends_while_the_disk_is_full_is_written_by_the_next(
-    endless: Callable[..., Path], disk: Path
+    endless: Callable[..., Path], small_disk: Path
 ) -> None:
     """Its verdicts stay in memory until then."""
-    recipe = endless(f'[journal]\nfolder = "{disk}"\n', fps=60)
-    path = journal_path(disk, line_name(recipe.parent))
+    recipe = endless(f'[journal]\nfolder = "{small_disk}"\n', fps=60)
+    path = journal_path(small_disk, line_name(recipe.parent))
     with Ear(recipe.parent) as ear:
-        fill(disk / "other")
+        fill(small_disk / "other")
         for room in (False, True):
             if room:
-                (disk / "other").unlink()
+                (small_disk / "other").unlink()
             with running(recipe) as line:
                 before = len(ear.verdicts)
                 until(lambda: len(ear.verdicts) > before + 20, "verdicts", line)  # noqa: B023
