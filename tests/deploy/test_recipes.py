@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge import demo
 
-BELT = Path(demo.__file__).parents[2] / "deploy/recipes/belt.toml"
+BELT = Path(__file__).parents[2] / "deploy/recipes/belt.toml"
 
 
 def test_the_example_of_a_belt_can_be_run(tmp_path: Path) -> None:

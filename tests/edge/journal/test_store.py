@@ -309,7 +309,7 @@ def test_the_commands_of_the_document_verify_it_without_this_program(tmp_path: P
     with Journal(tmp_path, "caps") as journal:
         journal.event("start", RUN, '{"line":"caps","über":"\\n\\\\"}'.encode())
         journal.write(entries(range(1, 30)))
-    document = Path(edge.journal.database.__file__).parents[2] / "docs" / "journal.md"
+    document = Path(__file__).parents[3] / "docs" / "journal.md"
     commands = document.read_text().split("```sh\n")[1].split("```")[0].replace("caps.sqlite", str(path))
 
     def outcome() -> tuple[int, str]:
