@@ -103,8 +103,8 @@ FAULTS = {  # file, what it says, what it is made to say, and where that shows
     ),
     "outputs that come after those of the slot's next part": (
         "stages/infer.py",
-        "if any(tensor.part.slot in slots",
-        "if False and any(tensor.part.slot in slots",
+        "if any((tensor.part.camera, tensor.part.slot) in slots",
+        "if False and any((tensor.part.camera, tensor.part.slot) in slots",
         {"overtaken": True, "parts": 100} | SHUFFLED,
     ),
     "one execution for all lanes": (
