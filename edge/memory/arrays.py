@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import mmap
 import os
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..errors import LineError
 
@@ -52,36 +53,35 @@ class SharedArrays:
         return self._arrays[name]
 
     @classmethod
-    def create(cls, path: Path, arrays: dict[str, tuple[DTypeLike, tuple[int, ...]]]) -> SharedArrays:
-        """Create the file with arrays of zeros. Raise LineError if the file exists or if memory is short."""
-        fields, offset = [], PAGE
-        for name, (dtype, shape) in arrays.items():
-            given = np.dtype(dtype)
-            step = PAGE if given.itemsize * int(np.prod(shape)) >= PAGE else 64
-            offset = -(-offset // step) * step
-            described = [(str(n), str(given[n].str)) for n in given.names] if given.names else given.str
-            fields.append(_Field(name, described, shape, offset))
-            offset += given.itemsize * int(np.prod(shape))
+    def create(
+        cls,
+        path: Path,
+        arrays: dict[str, tuple[DTypeLike, tuple[int, ...]]],
+        values: Mapping[str, ArrayLike] | None = None,
+    ) -> SharedArrays:
+        """Create the file with arrays that hold `values`, or zeros where none are given.
+
+        The file gets its name once all this is in it, so nobody opens half of it. Raise LineError if the file
+        exists or if memory is short.
+        """
+        fields, size = _laid_out(arrays)
         head = msgspec.msgpack.encode(fields)
         if len(head) + 12 > PAGE:
             raise ValueError(f"the description of {path.name} does not fit one page")
+        hidden = ""
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fd, hidden = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+            memory = _mapped(path, fd, size, head)
+            made = cls(path, memory, fields)
+            for name, value in (values or {}).items():
+                made[name][:] = value
+            os.link(hidden, path)  # fails if another has the name
         except OSError as error:
             raise LineError(f"{path}: cannot make shared memory: {error.strerror}") from error
-        try:
-            os.posix_fallocate(fd, 0, offset)
-            os.pwrite(fd, _MAGIC + len(head).to_bytes(4, "little") + head, 0)
-            memory = mmap.mmap(fd, offset)
-        except OSError as error:
-            path.unlink()
-            raise LineError(
-                f"{path}: {offset / 2**20:.0f} MiB of shared memory are not available ({error.strerror}): "
-                "lower timing.slots or the frame size, or give /dev/shm more room"
-            ) from error
         finally:
-            os.close(fd)
-        return cls(path, memory, fields)
+            if hidden:
+                os.unlink(hidden)
+        return made
 
     @classmethod
     def open(cls, path: Path) -> SharedArrays:
@@ -102,6 +102,35 @@ class SharedArrays:
             return cls(path, mmap.mmap(fd, size), fields)
         finally:
             os.close(fd)
+
+
+def _laid_out(arrays: dict[str, tuple[DTypeLike, tuple[int, ...]]]) -> tuple[list[_Field], int]:
+    """Return where each array lies in the file, and the file's size in bytes."""
+    fields, offset = [], PAGE
+    for name, (dtype, shape) in arrays.items():
+        given = np.dtype(dtype)
+        size = given.itemsize * int(np.prod(shape))
+        step = PAGE if size >= PAGE else 64
+        offset = -(-offset // step) * step
+        described = [(str(n), str(given[n].str)) for n in given.names] if given.names else given.str
+        fields.append(_Field(name, described, shape, offset))
+        offset += size
+    return fields, offset
+
+
+def _mapped(path: Path, fd: int, size: int, head: bytes) -> mmap.mmap:
+    """Allocate all memory of the file, write its head, map it, and close `fd`."""
+    try:
+        os.posix_fallocate(fd, 0, size)
+        os.pwrite(fd, _MAGIC + len(head).to_bytes(4, "little") + head, 0)
+        return mmap.mmap(fd, size)
+    except OSError as error:
+        raise LineError(
+            f"{path}: {size / 2**20:.0f} MiB of shared memory are not available ({error.strerror}): "
+            "lower timing.slots or the frame size, or give /dev/shm more room"
+        ) from error
+    finally:
+        os.close(fd)
 
 
 _order = (threading.Lock(), threading.Lock())

@@ -38,9 +38,9 @@ class Confirmed:
     @classmethod
     def create(cls, path: Path, names: Sequence[str]) -> Confirmed:
         """Create the file of a new run. Raise LineError if it exists or if there is not enough memory."""
-        arrays = SharedArrays.create(path, {"rows": (_ROW, (len(names),))})
-        arrays["rows"]["name"] = [name.encode() for name in names]
-        return cls(arrays)
+        rows = np.zeros(len(names), _ROW)
+        rows["name"] = [name.encode() for name in names]
+        return cls(SharedArrays.create(path, {"rows": (_ROW, rows.shape)}, {"rows": rows}))
 
     @classmethod
     def open(cls, path: Path) -> Confirmed:

@@ -58,9 +58,7 @@ class Ring:
         sizes |= {f"outputs.{number}": size for number, size in enumerate(outputs)}
         areas = {name: (np.uint8, (slots, -(-size // PAGE) * PAGE)) for name, size in sizes.items()}
         table = {name: (np.int64, (slots,)) for name in ("generation", "owner", "filled")}
-        arrays = SharedArrays.create(path, {**table, **areas})
-        arrays["owner"][:] = -1
-        return cls(arrays)
+        return cls(SharedArrays.create(path, {**table, **areas}, {"owner": -1}))
 
     @classmethod
     def open(cls, path: Path) -> Ring:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..errors import LineError
 from ..text import DETAIL_BYTES, fitted
@@ -58,10 +58,11 @@ class Stages:
             "names": (f"S{NAME_BYTES}", (len(names),)),
             "rows": (_ROW, (len(names),)),
         }
-        arrays = SharedArrays.create(path, layout)
-        arrays["run"][:] = np.frombuffer(os.urandom(RUN_BYTES), np.uint8)
-        arrays["names"][:] = [name.encode() for name in names]
-        return cls(arrays)
+        values: dict[str, ArrayLike] = {
+            "run": np.frombuffer(os.urandom(RUN_BYTES), np.uint8),
+            "names": [name.encode() for name in names],
+        }
+        return cls(SharedArrays.create(path, layout, values))
 
     @classmethod
     def open(cls, path: Path) -> Stages:

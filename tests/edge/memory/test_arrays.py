@@ -1,7 +1,8 @@
-"""Shared memory that describes itself and is claimed when it is made."""
+"""Shared memory that describes itself, is claimed when it is made, and appears whole."""
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -70,3 +71,47 @@ def test_too_little_memory_is_said_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(LineError, match=r"timing\.slots"):
         SharedArrays.create(path, {"a": (np.uint8, (2**50,))})
     assert not path.exists()
+
+
+class Looking:
+    """What an array begins with: it notes whether the file has its name yet, at the moment it is written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.found: list[bool] = []
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        self.found.append(self._path.exists())
+        return np.arange(3)
+
+
+def test_memory_appears_with_all_its_values(tmp_path: Path) -> None:
+    """Whoever finds the file finds what its arrays begin with, and nothing else lies beside it."""
+    path = tmp_path / "memory"
+    looking = Looking(path)
+    SharedArrays.create(path, {"a": (np.int64, (3,)), "b": (np.int64, (2,))}, {"a": looking})
+    assert looking.found == [False]
+    opened = SharedArrays.open(path)
+    assert (opened["a"].tolist(), opened["b"].tolist()) == ([0, 1, 2], [0, 0])
+    assert list(tmp_path.iterdir()) == [path]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from edge.memory.arrays import SharedArrays
+class Killed:
+    def __array__(self, dtype=None, copy=None):
+        os.kill(os.getpid(), 9)
+SharedArrays.create(Path(sys.argv[1]), {"a": ("<i8", (3,))}, {"a": Killed()})
+"""
+
+
+def test_a_process_killed_meanwhile_leaves_no_half_of_it(tmp_path: Path) -> None:
+    """Its successor finds no file, and makes it."""
+    path = tmp_path / "memory"
+    done = subprocess.run([sys.executable, "-c", KILLED, path])
+    assert done.returncode == -signal.SIGKILL
+    assert not path.exists()
+    SharedArrays.create(path, {"a": (np.int64, (3,))}, {"a": 7})
+    assert SharedArrays.open(path)["a"].tolist() == [7, 7, 7]
