@@ -17,7 +17,8 @@ from ..judges.rules import Rules
 from ..memory.ledger import Record
 from ..memory.ring import as_image
 from ..messages import Frame, Look, Part, Prediction, Refused, Verdict
-from ..stages.infer import Infer, Looks
+from ..stages.infer import Infer
+from ..stages.judge_engine import Looks
 from ..stages.looks import Seen, combined, looks_of, record_bytes
 from ..stages.preprocess import PreprocessStep
 from ..stages.verdict import Finding, Identity, OnBelt, Reply, finding_of, record_of

@@ -16,7 +16,7 @@ from ..judges.judge import Judge
 from ..memory.ring import Ring
 from ..messages import Running
 from ..recipe import EngineChoice
-from .infer import JudgeEngine, Looks
+from .judge_engine import JudgeEngine, Looks
 from .references import References
 
 log = logging.getLogger(__name__)

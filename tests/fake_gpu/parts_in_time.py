@@ -21,7 +21,8 @@ from edge.bundle import read_bundle
 from edge.engines.trt import TensorRT
 from edge.memory.ring import Ring
 from edge.messages import Message, Prediction, Tensor, Unknown
-from edge.stages.infer import Infer, Looks
+from edge.stages.infer import Infer
+from edge.stages.judge_engine import Looks
 from edge.stages.loop import relay
 
 COPY_NS = 1_000_000

@@ -31,7 +31,8 @@ from edge.image.warp import Warp, Warper
 from edge.manifest import Manifest
 from edge.memory.ring import Ring, as_image, as_outputs, outputs_nbytes
 from edge.messages import Input, Part, Prediction, Tensor, Unknown
-from edge.stages.infer import Infer, JudgeEngine, Looks
+from edge.stages.infer import Infer
+from edge.stages.judge_engine import JudgeEngine, Looks
 from edge.stages.references import References
 
 FRAME = (240, 210)

@@ -15,7 +15,8 @@ from edge.image.warp import Warper
 from edge.manifest import InputSpec
 from edge.memory.ring import Ring, as_image, as_outputs
 from edge.messages import Input, Prediction, Refused, Tensor
-from edge.stages.infer import Infer, JudgeEngine, Looks
+from edge.stages.infer import Infer
+from edge.stages.judge_engine import JudgeEngine, Looks
 
 SIDE = 16
 WARPER = Warper(None, InputSpec(height=SIDE, width=SIDE))
