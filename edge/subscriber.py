@@ -20,6 +20,10 @@ from .wire import alarm_from, heartbeat_from, verdict_from
 MESSAGE_BYTES = 65_536
 #: How long to wait at a time, so that signals are handled meanwhile.
 WAIT_MS = 100
+#: A connection that is lost is tried again after RECONNECT_MS. Each further try waits twice as long, up to
+#: MOST_RECONNECT_MS. A publish process is replaced in a tenth of a second, so the first tries decide how soon a
+#: verdict is heard again; ZeroMQ's default of 100 to 200 ms takes longer than the replacement.
+RECONNECT_MS, MOST_RECONNECT_MS = 10, 100
 #: What is in the body of a message whose topic begins so; the other topics are those of verdicts.
 _READERS: dict[bytes, Callable[[bytes], Broadcast]] = {b"heartbeat": heartbeat_from, b"alarm": alarm_from}
 
@@ -45,6 +49,7 @@ def heard(parts: Sequence[bytes]) -> Heard:
 def connect(socket: zmq.Socket[bytes], endpoint: str, keys: ClientKeys | None) -> None:
     """Connect a socket to an endpoint of a line. Raise LineError if `endpoint` is not a ZeroMQ endpoint."""
     socket.maxmsgsize = MESSAGE_BYTES
+    socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_MS, MOST_RECONNECT_MS
     socket.ipv6 = "[" in endpoint
     if keys is not None:
         keys.use(socket)
@@ -79,7 +84,6 @@ class Subscriber:
         *,
         keys: ClientKeys | None = None,
         most_waiting: int = 1000,
-        reconnect_ms: int = 100,
     ) -> None:
         self._endpoint, self._keys = endpoint, keys
         self.context = zmq.Context()
@@ -87,7 +91,7 @@ class Subscriber:
         # At the interpreter's exit, a context whose socket is still open would wait for ever.
         self._close = weakref.finalize(self, self.context.destroy)
         self.socket = self.context.socket(zmq.SUB)
-        self.socket.rcvhwm, self.socket.reconnect_ivl = most_waiting, reconnect_ms
+        self.socket.rcvhwm = most_waiting
         for topic in topics or ("",):
             self.socket.subscribe(topic.encode())
         try:

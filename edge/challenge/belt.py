@@ -19,9 +19,7 @@ class Ear:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._subscriber = Subscriber(
-            f"ipc://{folder}/{VERDICTS}.ipc", most_waiting=MOST_WAITING, reconnect_ms=10
-        )
+        self._subscriber = Subscriber(f"ipc://{folder}/{VERDICTS}.ipc", most_waiting=MOST_WAITING)
 
     def __enter__(self) -> Ear:
         # A new subscriber gets a heartbeat at once. Verdicts that came before are of parts before the test.

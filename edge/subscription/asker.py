@@ -31,7 +31,6 @@ class Asker:
         self.socket = context.socket(zmq.DEALER)
         # Questions are kept for no process that is not there: they are asked again.
         self.socket.immediate = True
-        self.socket.reconnect_ivl = 100
         connect(self.socket, endpoint, keys)
 
     def reconnect(self) -> None:
