@@ -117,6 +117,7 @@ class RunningLine:
         name = recipe.read_text().split('"')[1]
         #: Where the runs of the line lie.
         self.folder = SHARED_MEMORY / f"linejudge-{os.getuid()}" / name
+        self._killed: set[int] = set()
 
     @property
     def run(self) -> Path:
@@ -130,8 +131,13 @@ class RunningLine:
         return Stages.open(stages_path(self.run))
 
     def pid(self, stage: str) -> int:
-        """Of a stage that is ready."""
-        until(lambda: self._row(stage)["ready"] == 1, f"{stage} is ready", self)
+        """Of a stage that is ready. One that was killed is not, even if the line has not noticed it yet."""
+
+        def is_ready() -> bool:
+            row = self._row(stage)
+            return bool(row["ready"]) and int(row["pid"]) not in self._killed
+
+        until(is_ready, f"{stage} is ready", self)
         return int(self._row(stage)["pid"])
 
     def _row(self, stage: str) -> np.void:
@@ -140,6 +146,7 @@ class RunningLine:
     def kill(self, stage: str) -> int:
         """Kill a stage that is ready as the kernel would; returns its pid."""
         pid = self.pid(stage)
+        self._killed.add(pid)
         os.kill(pid, signal.SIGKILL)
         return pid
 
