@@ -21,8 +21,8 @@ def open_gstreamer(section: recipe.Video, timeout_s: float) -> Iterator[StreamFr
     if not capture.isOpened():
         raise SourceError(
             f"{name}: cannot be opened as a GStreamer pipeline: OpenCV's wheels have no GStreamer "
-            "(cv2.getBuildInformation): let gst-launch-1.0 send the frames, as the README shows in 'In a "
-            "plant', or install an OpenCV with GStreamer"
+            "(cv2.getBuildInformation): let gst-launch-1.0 send the frames, as docs/plant.md shows, or "
+            "install an OpenCV with GStreamer"
         )
     return _frames(capture, name)
 

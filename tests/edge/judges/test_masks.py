@@ -1,4 +1,4 @@
-"""A region's mask, decoded as the README says, is what the map showed there."""
+"""A region's mask, decoded as docs/verdicts.md says, is what the map showed there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edge.judges.decide import Rule, decide
 from edge.judges.masks import MOST_RUNS, run_lengths
 from edge.messages import Region
 
-README = (Path(__file__).parents[3] / "README.md").read_text()
+VERDICTS = (Path(__file__).parents[3] / "docs" / "verdicts.md").read_text()
 RULE = Rule(name="a", bundle="b" * 64, thresholds={"dent": 0.5, "stain": 0.5}, stride=4, masks=True)
 AS_IS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
@@ -24,8 +24,8 @@ ToFrame = tuple[float, float, float, float, float, float]
 
 
 def decoded(region: Region) -> np.ndarray:
-    """The mask `(h, w)` bool of a region in a verdict, by the README's code."""
-    (code,) = re.findall(r"\n( *h, w = mask\[.*?)\n```", README, re.DOTALL)
+    """The mask `(h, w)` bool of a region in a verdict, by the code of docs/verdicts.md."""
+    (code,) = re.findall(r"\n( *h, w = mask\[.*?)\n```", VERDICTS, re.DOTALL)
     names: dict[str, Any] = {"np": np, "mask": msgspec.json.decode(msgspec.json.encode(region))["mask"]}
     exec(code, names)
     return np.asarray(names["pixels"])
