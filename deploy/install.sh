@@ -21,7 +21,8 @@ is compiled:
 The script makes or updates:
 
     linejudge                                 user and group without a login, for the service
-    /opt/linejudge                            virtual environment with the command `edge`
+    /opt/linejudge                            virtual environment
+    /usr/local/bin/edge                       the command `edge` of that environment
     /etc/systemd/system/linejudge@.service    service; one instance for each recipe
     .../linejudge-gpu.service                 makes the device nodes of an NVIDIA GPU before a line starts
     .../linejudge-camera@.service             sends a GStreamer camera's frames to a line
@@ -53,11 +54,12 @@ umask 022
 
 getent passwd linejudge >/dev/null ||
     useradd --system --user-group --home-dir /var/lib/linejudge --shell /usr/sbin/nologin linejudge
-# The groups give access to V4L2 cameras, GPUs and USB cameras. The service does not start without those it names.
-for group in video render; do
+# The groups give access to V4L2 cameras, GPUs, serial ports and USB cameras. The service does not start without those
+# that it names.
+for group in video render dialout; do
     getent group "$group" >/dev/null || groupadd --system "$group"
 done
-for group in video render plugdev; do
+for group in video render dialout plugdev; do
     if getent group "$group" >/dev/null; then usermod --append --groups "$group" linejudge; fi
 done
 
@@ -80,6 +82,7 @@ if [ -n "$gpu" ]; then
 fi
 ln -sfn "$(/opt/linejudge/bin/python -c 'import edge; print(edge.__path__[0])')/demo/bundle" \
     /opt/linejudge/demo-bundle
+ln -sfn /opt/linejudge/bin/edge /usr/local/bin/edge  # root's and sudo's path lacks /opt/linejudge/bin
 
 install -d -m 755 /etc/systemd/system
 install -m 644 "$here"/systemd/*.service /etc/systemd/system/
@@ -89,15 +92,15 @@ if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
 
 cat <<'TEXT'
 Linejudge is installed. Try the sample line, and watch its verdicts:
-    /opt/linejudge/bin/edge check /etc/linejudge/sample.toml
+    edge check /etc/linejudge/sample.toml
     systemctl start linejudge@sample
-    /opt/linejudge/bin/edge watch tcp://127.0.0.1:5571
+    edge watch tcp://127.0.0.1:5571
 Then copy /etc/linejudge/sample.toml to NAME.toml for your line, and `systemctl enable --now linejudge@NAME`.
 TEXT
 if [ -n "$gpu" ]; then
     cat <<'TEXT'
 Build the engines of a bundle for this GPU, and see that the line uses one:
     /opt/linejudge/bin/trt-build build /etc/linejudge/bundles/NAME
-    /opt/linejudge/bin/edge check /etc/linejudge/NAME.toml
+    edge check /etc/linejudge/NAME.toml
 TEXT
 fi

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from device_policy import denied, read_machine
+from device_policy import Node, denied, read_machine
 
 SYSTEMD = Path(__file__).parents[2] / "deploy" / "systemd"
 UNIT = (SYSTEMD / "linejudge@.service").read_text()
@@ -62,7 +62,7 @@ def test_an_orin_of_an_older_device_tree_is_served():
 @pytest.mark.parametrize(("group", "kept"), [("video", "/dev/nvmap"), ("render", "/dev/dri/renderD128")])
 def test_without_its_group_a_node_is_kept_from_cuda(group, kept):
     """On a Jetson the line's user needs both groups."""
-    unit = UNIT.replace("SupplementaryGroups=video render\n", "")
+    unit = UNIT.replace("SupplementaryGroups=video render dialout\n", "")
     other = {"video": "render", "render": "video"}[group]
     reasons = denied(unit + f"SupplementaryGroups={other}\n", MACHINES["orin-jetpack6"])
     assert reasons[kept] == f"not in group {group}"
@@ -72,6 +72,19 @@ def test_a_disk_of_a_gpus_number_is_not_opened():
     """Block devices stay shut, though the NVMe disk has a number that a character device could have."""
     box = MACHINES["x86-nvidia"]
     assert denied(UNIT, replace(box, opened={"/dev/nvme0n1": "r"})) == {"/dev/nvme0n1": "no DeviceAllow"}
+
+
+@pytest.mark.parametrize(
+    ("name", "major"), [("ttyUSB", 188), ("ttyACM", 166), ("ttyS", 4), ("ttyAMA", 204), ("ttyTHS", 238)]
+)
+def test_a_line_may_read_its_encoder(name, major):
+    """The line's user may open the serial port of an encoder, as Debian, Ubuntu and JetPack make it."""
+    box, path = MACHINES["x86-nvidia"], f"/dev/{name}0"
+    port = Node(kind="c", permissions="rw-rw----", group="dialout", numbers=(major, 0))
+    with_port = replace(box, names=[(major, name)], nodes={path: port}, opened={path: "r"})
+    assert denied(UNIT, with_port) == {}
+    without = UNIT.replace(f"DeviceAllow=char-{name} r\n", "")
+    assert denied(without, with_port) == {path: "no DeviceAllow"}
 
 
 def test_a_line_starts_after_the_gpus_nodes_are_made():

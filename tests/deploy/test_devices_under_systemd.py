@@ -21,7 +21,7 @@ from device_policy import Machine, read_machine
 UNIT = (Path(__file__).parents[2] / "deploy/systemd/linejudge@.service").read_text()
 RECORDS = sorted(Path(__file__).parent.glob("machines/*.txt"))
 SYSTEMD = shutil.which("systemd") or "/lib/systemd/systemd"
-GROUPS = {"video": 44, "render": 104}  # numbers as on Ubuntu; the names are what counts
+GROUPS = {"dialout": 20, "video": 44, "render": 104}  # numbers as on Ubuntu; the names are what counts
 
 pytestmark = [
     pytest.mark.built,
@@ -98,7 +98,9 @@ def test_cuda_may_open_all_that_it_opens(place: Path) -> None:
 def test_what_has_no_rule_or_group_stays_shut(place: Path) -> None:
     """Without its rule a GPU's node stays shut, without its group too, and one of root's in any case."""
     orin, x86 = (next(path for path in RECORDS if path.stem.startswith(kind)) for kind in ("orin", "x86"))
-    bare = UNIT.replace("DeviceAllow=char-*.gpu rw\n", "").replace("Groups=video render\n", "Groups=video\n")
+    bare = UNIT.replace("DeviceAllow=char-*.gpu rw\n", "").replace(
+        "Groups=video render dialout\n", "Groups=video\n"
+    )
     asked = {**read_machine(orin).opened, "/dev/nvgpu/igpu0/sched": "rw"}
     said = opened(orin, asked, bare, place / "orin")
     assert said.pop("/dev/nvmap") in ALLOWED

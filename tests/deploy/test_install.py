@@ -60,7 +60,7 @@ throw_away() {
     mkdir -p "$over$1/upper" "$over$1/work" "$1"
     mount -t overlay overlay -o "lowerdir=$1,upperdir=$over$1/upper,workdir=$over$1/work" "$1"
 }
-throw_away /etc && throw_away /opt
+throw_away /etc && throw_away /opt && throw_away /usr/local/bin
 rm -rf /opt/linejudge /etc/linejudge
 """
 
@@ -112,15 +112,16 @@ def install(wheels: Path, *options: str) -> str:
 def test_a_line_without_a_gpu(sandbox, wheels):
     """Without an option there are the command, all units and the groups that they name, and nothing of CUDA."""
     without = "sed -i /^render:/d /etc/group && sed -i /^render:/d /etc/gshadow\n"
-    show = "readlink /opt/linejudge/demo-bundle && ls /etc/systemd/system/linejudge* /etc/linejudge"
-    done = sandbox(f"{without}{install(wheels)}{ALL}{show} && id -nG linejudge")
+    show = "ls /etc/systemd/system/linejudge* /etc/linejudge"
+    links = "readlink /usr/local/bin/edge /opt/linejudge/demo-bundle"
+    done = sandbox(f"{without}{install(wheels)}{ALL}{links} && {show} && id -nG linejudge")
     assert done.returncode == 0, done.stderr
     assert "edge wheel" in done.stdout
-    assert "no pycuda\nno tensorrt\n/opt/linejudge/lib/" in done.stdout
+    assert "no pycuda\nno tensorrt\n/opt/linejudge/bin/edge\n/opt/linejudge/lib/" in done.stdout
     for unit in (ROOT / "deploy/systemd").glob("*.service"):
         assert f"/etc/systemd/system/{unit.name}\n" in done.stdout
     assert "sample.toml" in done.stdout
-    assert {"linejudge", "video", "render"} <= set(done.stdout.splitlines()[-1].split())
+    assert {"linejudge", "video", "render", "dialout"} <= set(done.stdout.splitlines()[-1].split())
 
 
 @pytest.mark.built
