@@ -1,13 +1,10 @@
-"""Decides of which parts a picture is kept, and what the picture's file is called."""
+"""Decides of which parts a picture is kept."""
 
 from __future__ import annotations
 
 import hashlib
 
 from ..messages import Verdict
-
-#: The end of the names of pictures of passed parts, which are kept for a shorter time than the others.
-PASS_END = "_pass_clean.png"
 
 
 def is_wanted(verdict: Verdict, passes: float) -> bool:
@@ -19,9 +16,3 @@ def is_wanted(verdict: Verdict, passes: float) -> bool:
         return True
     digest = hashlib.sha256(f"{verdict.line} {verdict.part_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") < passes * 2**64
-
-
-def picture_name(verdict: Verdict, camera: str) -> str:
-    """Return the path of a part's picture: the day (UTC), then part_id, camera, verdict and reason."""
-    end = PASS_END if verdict.verdict == "pass" else f"_{verdict.verdict}_{verdict.reason}.png"
-    return f"{verdict.captured_at[:10]}/{verdict.part_id}_{camera}{end}"

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from ..errors import LineError
-from .retention import Limits, Stored, surplus
+from .names import Kind, day_of
+from .retention import Limits, surplus
+from .stock import UNFINISHED, Stock
 
 log = logging.getLogger(__name__)
 
-#: A file that is being written ends in this. One that a killed process left is deleted.
-UNFINISHED = ".part"
-#: How often files that have become too old are looked for.
-CHECK_NS = 600_000_000_000
+#: After a fault of the disk, files are not counted and deleted for this time.
+RETRY_NS = 60_000_000_000
 
 
 def check_folder(folder: Path) -> None:
@@ -33,43 +33,37 @@ def _unusable(folder: Path, why: str) -> LineError:
 
 
 class Shelf:
-    """A folder of files that are deleted when they are too old or too large together.
+    """A folder of files that are deleted when they are too old or too large together. `with` opens it.
 
     No file is written if less than `reserve` bytes of the disk would stay free. `is_full` says whether the last
-    file could not be written, for lack of room or another fault of the disk.
+    file could not be written, for lack of room or another fault of the disk. `with` raises LineError if the
+    folder cannot be used. It takes as long as in an empty folder: `tidy` counts the files.
     """
 
     def __init__(
-        self, folder: Path, limits: Limits, reserve: int, is_sample: Callable[[str], bool] = lambda name: False
+        self, folder: Path, limits: Limits, reserve: int, kind_of: Callable[[str], Kind | None]
     ) -> None:
-        """`is_sample` says whether the name of a file is that of a sample of a passed part."""
-        self._folder, self._limits, self._reserve, self._is_sample = folder, limits, reserve, is_sample
-        self._stored: dict[str, Stored] = {}
-        self._nbytes = 0
-        self._check_due_ns = 0
+        """`kind_of` says what a file of this name, without the day, is; None if it is somebody else's."""
+        self._folder, self._limits, self._reserve = folder, limits, reserve
+        self._stock = Stock(folder, kind_of)
+        self._counting: Iterator[None] | None = None
+        self._tidied_on = ""  # the last day on which all was counted, and what was too old was deleted
+        self._failed_ns = 0
+        self._is_alone = False
         self.is_full = False
 
-    def open(self) -> None:
-        """Make the folder, and find the files that are there. Raise LineError if the folder cannot be used."""
+    def __enter__(self) -> Shelf:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._folder.chmod(0o700)
             self._try()
-            for path in self._folder.rglob("*"):
-                if path.suffix == UNFINISHED:
-                    path.unlink()
-                elif path.is_file():
-                    self._note(path)
+            self._opened = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise _unusable(self._folder, error.strerror or str(error)) from error
+        return self
 
-    def _note(self, path: Path) -> None:
-        found = path.stat()
-        name = str(path.relative_to(self._folder))
-        self._stored[name] = Stored(
-            path=name, nbytes=found.st_size, at_ns=found.st_mtime_ns, is_sample=self._is_sample(name)
-        )
-        self._nbytes += found.st_size
+    def __exit__(self, *error: object) -> None:
+        os.close(self._opened)
 
     def put(self, name: str, nbytes: int, write: Callable[[Path], None]) -> bool:
         """Have `write` write a file of about `nbytes` bytes, and then give it its name.
@@ -83,9 +77,9 @@ class Shelf:
             path.parent.mkdir(mode=0o700, exist_ok=True)
             write(unfinished)
             unfinished.replace(path)
-            self._note(path)
+            self._stock.add(name, path.stat().st_size)
         except OSError as error:
-            self._say(error.strerror or str(error))
+            self._say(f"nothing is written: {error.strerror or error}")
             return False
         finally:
             with suppress(OSError):
@@ -113,7 +107,7 @@ class Shelf:
         """Write and delete a small file. Raise OSError if that is impossible."""
         trial = self._folder / f"trial{UNFINISHED}"
         trial.write_bytes(bytes(4096))
-        trial.unlink()
+        trial.unlink(missing_ok=True)
 
     def _recovered(self) -> None:
         if self.is_full:
@@ -122,30 +116,51 @@ class Shelf:
 
     def _say(self, why: str) -> None:
         if not self.is_full:
-            log.error("%s: nothing is written: %s", self._folder, why)
+            log.error("%s: %s", self._folder, why)
         self.is_full = True
+
+    @property
+    def is_counting(self) -> bool:
+        """Whether `tidy` has more to do at once."""
+        return self._counting is not None
 
     def tidy(self, now_ns: int) -> None:
         """Delete the files that are too old, or the oldest if all together are too large.
 
-        `now_ns` is the time of the wall clock. A file that cannot be deleted is tried again later.
+        `now_ns` is the time of the wall clock. At the start, once a day and before files are deleted for their
+        size, it counts all files, some at each call, since people may have changed the folder. Until that is
+        done it deletes nothing. What cannot be deleted is tried again later.
         """
-        if self._nbytes <= self._limits.nbytes and 0 <= self._check_due_ns - now_ns <= CHECK_NS:
-            return
-        self._check_due_ns = now_ns + CHECK_NS
-        for one in surplus(self._stored.values(), self._limits, now_ns):
-            path = self._folder / one.path
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                self._say(f"{one.path} cannot be deleted: {error.strerror}")
+        today = day_of(now_ns)
+        try:
+            if self._counting is None and self._is_due(today, now_ns):
+                self._counting = self._stock.count()
+            if self._counting is None:
                 return
-            del self._stored[one.path]
-            self._nbytes -= one.nbytes
-            if path.parent != self._folder and not any(path.parent.iterdir()):
-                path.parent.rmdir()
+            for _ in self._counting:
+                return  # the next call goes on
+            self._counting = None
+            for cut in surplus(self._stock.nbytes, self._limits, today):
+                self._stock.delete(cut)
+            self._tidied_on = today
+        except OSError as error:
+            self._counting, self._failed_ns = None, now_ns
+            self._say(f"{error.filename}: cannot be read or deleted: {error.strerror}")
 
+    def _is_due(self, today: str, now_ns: int) -> bool:
+        is_large = sum(self._stock.nbytes.values()) > self._limits.nbytes
+        if not is_large and self._tidied_on == today:
+            return False
+        return not 0 <= now_ns - self._failed_ns < RETRY_NS and self._has_lock()
 
-def day_and_time(now_ns: int) -> str:
-    """Return the start of a file's name, its day and time in UTC: `2026-01-31/235959`."""
-    return time.strftime("%Y-%m-%d/%H%M%S", time.gmtime(now_ns // 1_000_000_000))
+    def _has_lock(self) -> bool:
+        """Return whether no other recorder writes here: that of a killed line may still write a black box."""
+        if not self._is_alone:
+            try:
+                fcntl.flock(self._opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            except OSError:
+                pass  # there are file systems without locks
+            self._is_alone = True
+        return self._is_alone

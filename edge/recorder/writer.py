@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -17,10 +18,10 @@ from ..memory.recorded import Recorded
 from ..pictures.png_text import with_text
 from ..recipe import Recorder
 from .box import GivenUp, Head, png_of, write_box
-from .choose import PASS_END, picture_name
 from .kept import Kept
+from .names import box_kind, box_name, picture_kind, picture_name
 from .retention import Limits
-from .shelf import Shelf, day_and_time
+from .shelf import Shelf
 
 #: The keyword of the text in a picture's file: the verdict's JSON.
 VERDICT = "verdict"
@@ -31,7 +32,7 @@ CLOSE_S = 3.0
 NICE = 10
 #: After this time without work, it looks for files that are too old, and whether a full disk has room again.
 IDLE_S = 0.5
-_DAY_NS, _MB = 86_400_000_000_000, 2**20
+_MB = 2**20
 
 
 class Writer:
@@ -43,15 +44,13 @@ class Writer:
 
     def __init__(self, choice: Recorder, line: str, counts: Recorded) -> None:
         folder, reserve = Path(choice.folder) / line, choice.reserve_mb * _MB
-        age_ns, sample_age_ns = choice.days * _DAY_NS, choice.passes_days * _DAY_NS
 
         def limits(megabytes: int) -> Limits:
-            return Limits(nbytes=megabytes * _MB, age_ns=age_ns, sample_age_ns=sample_age_ns)
+            return Limits(nbytes=megabytes * _MB, days=choice.days, sample_days=choice.passes_days)
 
-        self._pictures = Shelf(
-            folder / "pictures", limits(choice.pictures_mb), reserve, lambda name: name.endswith(PASS_END)
-        )
-        self._boxes = Shelf(folder / "boxes", limits(choice.box.disk_mb), reserve)
+        self._pictures = Shelf(folder / "pictures", limits(choice.pictures_mb), reserve, picture_kind)
+        self._boxes = Shelf(folder / "boxes", limits(choice.box.disk_mb), reserve, box_kind)
+        self._shelves = (self._pictures, self._boxes)
         self._counts = counts
         self._most_bytes = choice.box.memory_mb * _MB
         self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -61,10 +60,12 @@ class Writer:
         self._error: BaseException | None = None
 
     def __enter__(self) -> Writer:
-        for shelf in (self._pictures, self._boxes):
-            shelf.open()
-        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
-        self._thread.start()
+        with ExitStack() as opened:
+            for shelf in self._shelves:
+                opened.enter_context(shelf)
+            self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+            self._thread.start()
+            self._opened = opened.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -74,6 +75,7 @@ class Writer:
         # A process must not end while the thread is inside OpenCV, which would abort.
         self._giving_up.set()
         self._thread.join()
+        self._opened.close()
 
     def picture(self, kept: Kept) -> None:
         """Write a picture of each frame of a part. Raise the error that ended the thread, if one did."""
@@ -111,10 +113,10 @@ class Writer:
         self._work.put(partial(self._write_box, head, parts, now_ns))
 
     def _write_box(self, head: Head, parts: Sequence[Kept], now_ns: int) -> None:
-        name = f"{day_and_time(now_ns)}_{parts[-1].number:06d}_{head.why}.zip"
-        nbytes = sum(kept.nbytes for kept in parts)
         is_there = self._boxes.put(
-            name, nbytes, lambda path: write_box(path, head, parts, self._giving_up.is_set)
+            box_name(now_ns, parts[-1].number, head.why),
+            sum(kept.nbytes for kept in parts),
+            lambda path: write_box(path, head, parts, self._giving_up.is_set),
         )
         self._counts["boxes" if is_there else "full"] += 1
         self._written[1] += 1
@@ -130,13 +132,16 @@ class Writer:
 
     def _write_all(self) -> None:
         while not self._giving_up.is_set():
+            # Files are counted between two pictures.
+            wait_s = 0.0 if any(shelf.is_counting for shelf in self._shelves) else IDLE_S
             try:
-                self._work.get(timeout=IDLE_S)()
+                self._work.get(timeout=wait_s)()
             except queue.Empty:
-                for shelf in (self._pictures, self._boxes):
-                    shelf.look_again()
+                if wait_s:
+                    for shelf in self._shelves:
+                        shelf.look_again()
             if self._closing.is_set() and self._work.empty():
                 return
-            for shelf in (self._pictures, self._boxes):
+            for shelf in self._shelves:
                 shelf.tidy(time.time_ns())
-            self._counts["is_full"] = int(self._pictures.is_full or self._boxes.is_full)
+            self._counts["is_full"] = int(any(shelf.is_full for shelf in self._shelves))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from parts import VERDICT
 
-from edge.recorder.choose import PASS_END, is_wanted, picture_name
+from edge.recorder.choose import is_wanted
 
 
 def numbered(number: int) -> str:
@@ -32,12 +32,3 @@ def test_each_part_that_did_not_pass_has_a_picture() -> None:
     """Rejected and unknown parts are never left out, whatever the share is."""
     for kind, reason in (("reject", "defect"), ("unknown", "registration")):
         assert is_wanted(msgspec.structs.replace(VERDICT, verdict=kind, reason=reason), 0.0)
-
-
-def test_the_name_of_a_file_says_what_it_shows() -> None:
-    """The day, the part, the camera, the verdict and the reason can be read without opening the file."""
-    rejected = msgspec.structs.replace(VERDICT, verdict="reject", reason="defect")
-    assert picture_name(rejected, "top") == "2026-01-02/1-7_top_reject_defect.png"
-    assert picture_name(VERDICT, "top") == "2026-01-02/1-7_top_pass_clean.png"
-    assert picture_name(VERDICT, "top").endswith(PASS_END)
-    assert not picture_name(rejected, "top").endswith(PASS_END)

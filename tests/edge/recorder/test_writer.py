@@ -18,14 +18,20 @@ from edge.recorder import writer as module
 from edge.recorder.box import Box
 from edge.recorder.writer import VERDICT, Writer
 
+#: The parts in these tests are of a day long ago.
+DAYS = 100_000
 FRAME = np.random.default_rng(1).integers(0, 256, (40, 30), np.uint8)
+
+
+def recording(folder: Path) -> Recorder:
+    return Recorder(folder=str(folder), reserve_mb=0, days=DAYS)
 
 
 def test_a_picture_has_its_verdict_with_it(tmp_path: Path) -> None:
     """Each pixel is kept, and the verdict that was published is inside the file."""
     counts = Recorded.create(tmp_path)
     part = boxes.kept(4, FRAME, verdict="reject", reason="defect")
-    with Writer(Recorder(folder=str(tmp_path), reserve_mb=0), "board-a", counts) as writer:
+    with Writer(recording(tmp_path), "board-a", counts) as writer:
         writer.picture(part)
     data = (tmp_path / "board-a/pictures/2026-01-02/1-4_camera_reject_defect.png").read_bytes()
     assert (decode(data, "picture") == FRAME).all()
@@ -35,7 +41,7 @@ def test_a_picture_has_its_verdict_with_it(tmp_path: Path) -> None:
 
 def test_a_part_without_a_frame_gets_no_picture(tmp_path: Path) -> None:
     """No file is written that could be taken for a picture of the part."""
-    with Writer(Recorder(folder=str(tmp_path), reserve_mb=0), "a", Recorded.create(tmp_path)) as writer:
+    with Writer(recording(tmp_path), "a", Recorded.create(tmp_path)) as writer:
         writer.picture(boxes.kept(4, None, verdict="unknown", reason="late"))
     assert not list((tmp_path / "a").rglob("*.png"))
 
@@ -43,7 +49,7 @@ def test_a_part_without_a_frame_gets_no_picture(tmp_path: Path) -> None:
 def test_a_black_box_is_one_file(tmp_path: Path) -> None:
     """Its name says when it was written and after what."""
     counts = Recorded.create(tmp_path)
-    with Writer(Recorder(folder=str(tmp_path), reserve_mb=0), "a", counts) as writer:
+    with Writer(recording(tmp_path), "a", counts) as writer:
         writer.box(boxes.head(), [boxes.kept(1, FRAME)], 1_764_545_130_000_000_000)
     with Box(tmp_path / "a/boxes/2025-11-30/232530_000001_unknown-view.zip") as box:
         (row,) = box.rows()
@@ -78,7 +84,7 @@ def test_a_writer_that_is_behind_drops_pictures_and_counts_them(
     monkeypatch.setattr(module, "png_of", slow)
     counts = Recorded.create(tmp_path)
     large = np.zeros((600, 1024), np.uint8)
-    choice = Recorder(folder=str(tmp_path), reserve_mb=0, box=BlackBox(memory_mb=2))
+    choice = Recorder(folder=str(tmp_path), reserve_mb=0, days=DAYS, box=BlackBox(memory_mb=2))
     with Writer(choice, "a", counts) as writer:
         for number in range(1, 9):
             writer.picture(boxes.kept(number, large, verdict="reject"))
@@ -89,7 +95,7 @@ def test_a_writer_that_is_behind_drops_pictures_and_counts_them(
 
 def test_two_black_boxes_of_one_second_are_two_files(tmp_path: Path) -> None:
     """No black box takes the place of an earlier one."""
-    with Writer(Recorder(folder=str(tmp_path), reserve_mb=0), "a", Recorded.create(tmp_path)) as writer:
+    with Writer(recording(tmp_path), "a", Recorded.create(tmp_path)) as writer:
         for number in (1, 2):
             writer.box(boxes.head(), [boxes.kept(number, FRAME)], 0)
     assert len(list((tmp_path / "a/boxes").rglob("*.zip"))) == 2
@@ -101,7 +107,7 @@ def test_a_writer_that_ends_gives_up_what_takes_too_long(
     """A large black box does not hold up the end of the line, and leaves no half file."""
     monkeypatch.setattr(module, "CLOSE_S", 0.0)
     counts, large = Recorded.create(tmp_path), np.zeros((2000, 2000), np.uint8)
-    with Writer(Recorder(folder=str(tmp_path), reserve_mb=0), "a", counts) as writer:
+    with Writer(recording(tmp_path), "a", counts) as writer:
         writer.box(boxes.head(), [boxes.kept(number, large) for number in range(1, 400)], 0)
     assert [path for path in (tmp_path / "a").rglob("*") if path.is_file()] == []
     assert counts["boxes"] == 0
@@ -114,6 +120,6 @@ def test_an_error_of_the_writer_ends_the_recorder(tmp_path: Path, monkeypatch: p
         raise MemoryError("no memory")
 
     monkeypatch.setattr(module, "png_of", fail)
-    made = Writer(Recorder(folder=str(tmp_path), reserve_mb=0), "a", Recorded.create(tmp_path))
+    made = Writer(recording(tmp_path), "a", Recorded.create(tmp_path))
     with made as writer, pytest.raises(MemoryError):
         until(lambda: writer.picture(boxes.kept(1, FRAME, verdict="reject")), "the error is told")
