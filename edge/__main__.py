@@ -23,17 +23,50 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Linejudge: one verdict for every triggered part, before its deadline.",
+    help="Linejudge: one verdict for every triggered part, before its deadline. Begin with `edge demo`.",
 )
 
 app.add_typer(ctl.app, name="ctl")
 app.add_typer(journal.app, name="journal")
-app.command()(replay)
 app.add_typer(keys.app, name="keys")
 
 RecipePath = Annotated[
     Path, typer.Argument(help="The file with the line's recipe, in TOML.", show_default=False)
 ]
+
+
+@app.command()
+def demo(
+    parts: Annotated[int, typer.Option(min=1, help="Number of boards to judge.")] = 100,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the rendered boards; the same seed gives the same boards.")
+    ] = 0,
+    fps: Annotated[
+        float, typer.Option(min=0.1, help="Boards per second; lowered where this machine cannot judge as many.")
+    ] = 20.0,
+    picture: Annotated[
+        Path | None, typer.Option(help="File (.png or .jpg) for a picture of some judged boards.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one line of JSON at the end instead of a table.")
+    ] = False,
+) -> None:
+    """Run a line on rendered pictures of boards, and compare each verdict with the truth. Needs no set-up."""
+    from .demo import run_demo
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    report = run_demo(parts, seed, fps, picture=picture, stopping=_stop_on_signals(), quiet=as_json)
+    if as_json:
+        print(json.dumps(report))
+
+
+@app.command()
+def check(recipe: RecipePath) -> None:
+    """Check that a recipe, its bundles, their engines and its source can be used. Changes nothing."""
+    from .check import check_line
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    check_line(recipe, _state_folder())
 
 
 @app.command()
@@ -98,45 +131,11 @@ def run(recipe: RecipePath) -> None:
 
 
 @app.command()
-def check(recipe: RecipePath) -> None:
-    """Check that a recipe, its bundles, their engines and its source can be used. Changes nothing."""
-    from .check import check_line
-
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    check_line(recipe, _state_folder())
-
-
-@app.command()
-def demo(
-    parts: Annotated[int, typer.Option(min=1, help="Number of boards to judge.")] = 100,
-    seed: Annotated[
-        int, typer.Option(min=0, help="Seed of the rendered boards; the same seed gives the same boards.")
-    ] = 0,
-    fps: Annotated[
-        float, typer.Option(min=0.1, help="Boards per second; lowered where this machine cannot judge as many.")
-    ] = 20.0,
-    picture: Annotated[
-        Path | None, typer.Option(help="File (.png or .jpg) for a picture of some judged boards.")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one line of JSON at the end instead of a table.")
-    ] = False,
-) -> None:
-    """Run a line on rendered pictures of boards, and compare each verdict with the truth. Needs no set-up."""
-    from .demo import run_demo
-
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    report = run_demo(parts, seed, fps, picture=picture, stopping=_stop_on_signals(), quiet=as_json)
-    if as_json:
-        print(json.dumps(report))
-
-
-@app.command()
 def watch(
     endpoint: Annotated[
         str,
         typer.Argument(
-            help="Endpoint of the line, from [publish] in its recipe, for example tcp://127.0.0.1:5571.",
+            help="Endpoint of the line, which its recipe names under `publish`, such as tcp://127.0.0.1:5571.",
             show_default=False,
         ),
     ],
@@ -183,6 +182,9 @@ def watch(
     except BrokenPipeError:
         # The program that reads the output has ended, such as `head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+app.command()(replay)
 
 
 def _stop_on_signals() -> list[int]:

@@ -21,7 +21,7 @@ from trt_build.commands.train import train
 from trt_build.commands.verify import verify
 from trt_build.whole import REFUSALS
 
-COMMANDS = ("render", "fetch-backbone", "train", "export", "calibrate", "pack", "verify", "build", "evaluate")
+COMMANDS = ("render", "fetch-backbone", "train", "export", "build", "calibrate", "pack", "verify", "evaluate")
 
 
 class _InOrder(TyperGroup):
@@ -70,7 +70,7 @@ app = typer.Typer(
     "    <product>/drawing*.png   drawings of the product\n"
     "    <product>/photo*.png     photos of the product",
 )
-for command in (render, fetch_backbone, export, calibrate, pack, verify, build, evaluate):
+for command in (render, fetch_backbone, export, build, calibrate, pack, verify, evaluate):
     app.command()(command)
 app.add_typer(train, name="train")
 

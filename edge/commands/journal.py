@@ -17,7 +17,7 @@ app = typer.Typer(no_args_is_help=True, help="Verify, show and export the journa
 
 JournalFile = Annotated[
     Path,
-    typer.Argument(help="The line's journal, a SQLite file in [journal] folder.", show_default=False),
+    typer.Argument(help="The line's journal: a file LINE.sqlite in its recipe's folder.", show_default=False),
 ]
 
 
@@ -71,7 +71,7 @@ def export(
         Path | None, typer.Option(help="File for the rows as CSV, or - for the standard output.")
     ] = None,
     parquet: Annotated[
-        Path | None, typer.Option(help="File for the rows as Parquet; needs the extra linejudge[parquet].")
+        Path | None, typer.Option(help="File for the rows as Parquet; needs the extra `parquet`.")
     ] = None,
     begin: Annotated[
         str, typer.Option("--from", help="First time to export, in ISO 8601; UTC if it names no zone.")

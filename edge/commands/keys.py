@@ -21,7 +21,7 @@ def choose() -> None:
 def new(
     name: Annotated[
         str,
-        typer.Argument(help="Whose keys they are: `line`, or a subscriber's name.", show_default=False),
+        typer.Argument(help="Owner of the keys: `line`, or the name of a subscriber.", show_default=False),
     ],
     folder: Annotated[Path, typer.Option(help="Folder to write the keys to; made if need be.")] = Path("."),
 ) -> None:

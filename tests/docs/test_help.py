@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
+from rich.text import Text
 from typer.main import get_command
 
 import edge.__main__
@@ -22,13 +22,18 @@ LEAST_WORDS = 4
 LEANING = ("likewise", "the other", "of ", "that ", "whose ", "what was", "ditto", "see above", "as above")
 
 
-def parameters(app: typer.Typer) -> Iterator[tuple[str, str | None]]:
-    """Every option and argument of every command, with its text."""
-    group: Any = get_command(app)
-    for name, command in group.commands.items():
-        for parameter in command.params:
-            if parameter.name != "help":
-                yield f"{name} {parameter.name}", parameter.help
+def commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """The command and all below it, each by its full name, such as `edge ctl ack`."""
+    yield name, command
+    for below, one in getattr(command, "commands", {}).items():
+        yield from commands(f"{name} {below}", one)
+
+
+def parameters(name: str, command: Any) -> Iterator[tuple[str, str | None]]:
+    """Every option and argument of a command, with its text."""
+    for parameter in command.params:
+        if parameter.name != "help":
+            yield f"{name} {parameter.name}", parameter.help
 
 
 def written(path: Path) -> Iterator[tuple[str, str | None]]:
@@ -43,9 +48,12 @@ def written(path: Path) -> Iterator[tuple[str, str | None]]:
             yield f"{path.name}:{node.lineno}", ast.literal_eval(said) if said else None
 
 
+COMMANDS = {
+    **dict(commands("edge", get_command(edge.__main__.app))),
+    **dict(commands("trt-build", get_command(trt_build.__main__.app))),
+}
 OPTIONS = {
-    **{f"edge {name}": said for name, said in parameters(edge.__main__.app)},
-    **{f"trt-build {name}": said for name, said in parameters(trt_build.__main__.app)},
+    **{option: said for name, one in COMMANDS.items() for option, said in parameters(name, one)},
     **{name: said for path in BENCHMARKS for name, said in written(path)},
 }
 
@@ -64,14 +72,19 @@ def test_all_programs_are_looked_at() -> None:
     assert len(OPTIONS) > 80
 
 
-@pytest.mark.parametrize("app", [edge.__main__.app, trt_build.__main__.app], ids=["edge", "trt-build"])
-def test_what_a_command_does_is_not_torn_apart(app: typer.Typer) -> None:
+@pytest.mark.parametrize("said", [*OPTIONS.values(), *(command.help for command in COMMANDS.values())])
+def test_nothing_of_a_text_is_taken_for_markup(said: str | None) -> None:
+    """What stands in square brackets, such as a section of a recipe, would not be shown."""
+    shown = (said or "").replace("\b", "")  # by this a text says that its lines stay as they are
+    assert Text.from_markup(shown).plain == shown
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_a_command_does_is_not_torn_apart(name: str) -> None:
     """From the second paragraph on lines are shown as they are written, and fit 80 columns."""
-    group: Any = get_command(app)
-    for command in (group, *group.commands.values()):
-        for paragraph in (command.help or "").split("\n\n")[1:]:
-            lines = paragraph.strip().splitlines()
-            assert len(lines) == 1 or max(map(len, lines)) <= 78
+    for paragraph in (COMMANDS[name].help or "").split("\n\n")[1:]:
+        lines = paragraph.strip().splitlines()
+        assert len(lines) == 1 or max(map(len, lines)) <= 78
 
 
 @pytest.mark.parametrize("columns", [80, 120])

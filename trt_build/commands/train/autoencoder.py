@@ -96,8 +96,9 @@ def autoencoder(
 ) -> None:
     """Learn to encode and decode good parts: a part that is reconstructed badly is unusual.
 
-    This is the method of the patent JP 7735801 B2. The score adds how far a code is from the centre of good
-    codes, and how far the reconstruction is from the picture.
+    This is the method of the patent JP 7735801 B2. The score adds how far a code
+    is from the centre of good codes, and how far the reconstruction is from the
+    picture.
     """
     from trt_build.methods.autoencoder.network import PIXELS, AutoencoderConfig
     from trt_build.methods.autoencoder.task import PIXEL_LOSSES, LossConfig
