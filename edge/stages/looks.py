@@ -55,6 +55,8 @@ def combined(seen: Sequence[Seen], rules: Mapping[str, Rules], lost: Refused | N
         said += _said(one, len(rules[one.camera].judges))
     reply = seen[0].finding.reply if seen[0].finding else _no_reply(seen[0])
     together, each = fuse(said, rules[seen[0].camera].fusion)
+    if lost is not None:
+        each = each[1:]  # what the judges said
     if isinstance(together, Judgement):
         return Finding(reply=reply, result=together, each=each)
     return Finding(reply=reply, result=unknown_of(reply, together.reason, together.detail), each=each)

@@ -330,6 +330,20 @@ def test_a_belt_that_runs_faster_than_thought_makes_the_part_late(ticking: BeltD
     assert (topic, verdict.verdict, verdict.reason) == ("reject.caps", "unknown", "late")
 
 
+@pytest.mark.parametrize("judges", [1, 2])
+def test_a_line_with_one_camera_tells_of_an_encoder_that_failed(
+    tmp_path: Path, encoder: Encoder, judges: int
+) -> None:
+    """Its part is unknown, and the verdict says what each judge found all the same."""
+    layout = Layout(by_encoder=True, eject_at=2000, lead_ns=100 * MS, deadline_ns=500 * MS)
+    desk = BeltDesk(tmp_path, ("camera",), layout, ByEncoder(encoder.track), judges=judges)
+    now_ns = encoder.now_ns + STALE_NS + 1
+    desk.judge(desk.enter("camera", now_ns))
+    ((topic, verdict),) = desk.publish(now_ns + 10 * MS)
+    assert (topic, verdict.verdict, verdict.reason) == ("reject.caps", "unknown", "position")
+    assert [(one.verdict, one.reason) for one in verdict.judges] == [("pass", "clean")] * judges
+
+
 def test_without_the_encoder_each_part_is_unknown(ticking: BeltDesk, encoder: Encoder) -> None:
     """Parts on the belt and parts that come are told at once or in time, since nobody knows where they are."""
     ticking.judge(ticking.enter("top", encoder.now_ns))
