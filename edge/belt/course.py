@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from .layout import Layout
 from .places import NOWHERE
 from .track import JUMP, NEVER, Track
 
@@ -90,18 +89,3 @@ class Ended:
 
     def is_known(self, position: int, now_ns: int) -> bool:
         return True
-
-
-def deadline_at_capture(layout: Layout, course: Course, camera: str, captured_ns: int, position: int) -> int:
-    """Return the deadline of the part that a look will belong to, as far as it is known at its trigger.
-
-    On a belt with an encoder this is an estimate from the present speed, by which the stages plan their work.
-    """
-    station = layout.station(camera)
-    at = station.at if station else 0
-    if layout.eject_at is None:
-        return captured_ns + layout.deadline_ns - (0 if layout.by_encoder else at)
-    if position == NOWHERE:
-        return captured_ns + layout.deadline_ns
-    reach_ns = course.reach_ns(position - at + layout.eject_at, captured_ns)
-    return min(reach_ns, captured_ns + LONGEST_NS) - layout.lead_ns

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ..memory.ledger import ROWS, Ledger
 from ..messages import Part
 from .course import Course
+from .deadline import deadline_now
 from .layout import Layout
 from .match import Fate, Station, fate_of, look_of, part_of
 from .places import NOWHERE, Places, places_of
@@ -89,11 +90,7 @@ class Join:
 
     def deadline_ns(self, part: Part, spot: int, now_ns: int) -> int:
         """Return until when a part, or a stray look, at `spot` has to be decided, as known at `now_ns`."""
-        if self.layout.eject_at is None or spot == NOWHERE:
-            return part.deadline_ns
-        if not self.is_known(spot, now_ns):
-            return part.deadline_ns
-        return self._course.reach_ns(spot + self.layout.eject_at, now_ns) - self.layout.lead_ns
+        return deadline_now(self.layout, self._course, part, spot, now_ns)
 
     def eject_ns(self, spot: int, now_ns: int) -> int | None:
         """Return when a part at `spot` reaches the ejector; None if there is none, or if this is not known."""

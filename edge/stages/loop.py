@@ -13,6 +13,7 @@ from typing import Protocol
 
 import msgspec
 
+from ..belt.deadline import DeadlineAt, fixed_deadline
 from ..errors import EngineError, PartError, SlotOverwritten
 from ..messages import Frame, Message, Prediction, Tensor, Unknown, UnknownReason
 from ..text import DETAIL_BYTES, fitted
@@ -57,25 +58,30 @@ def relay(
     publish: Callable[[Message], None],
     step: Step,
     guard_ns: int,
+    deadline: DeadlineAt = fixed_deadline,
 ) -> None:
     """Run the loop of the stage `name` until the stop signal comes. `step` does the stage's work on messages.
 
     Calls `onward` with each result, and `publish` with each part that cannot be judged. While batches are in
-    work, it starts new parts as soon as the schedule allows, and finishes the batch that is ready first. If the
-    engine is lost or fails ENGINE_FAILURES times in a row, publishes an `Unknown` for each part that waits or
-    is in work, and raises EngineError.
+    work, it starts new parts as soon as the schedule allows, and finishes the batch that is ready first. It
+    plans by each part's `deadline` as it is at that time. If the engine is lost or fails ENGINE_FAILURES times
+    in a row, publishes an `Unknown` for each part that waits or is in work, and raises EngineError.
     """
     schedule: Schedule[Frame | Tensor] = Schedule(lanes=step.lanes, batch=step.batch, guard_ns=guard_ns)
     failures = progress_ns = 0
+
+    def deadline_at(message: Frame | Tensor, now_ns: int) -> int:
+        return deadline(message.part, now_ns)
+
     try:
         while not liveness.stopping:
             liveness.beat()
             while schedule.has_room and inbox.poll(TICK_MS if schedule.is_idle else 0):
                 if (message := inbox.take()) is None:
                     break
-                schedule.enter(message, message.part.deadline_ns)
+                schedule.enter(message)
             outcomes: Sequence[Tensor | Prediction | Unknown] = ()
-            if messages := schedule.next(time.monotonic_ns()):
+            if messages := schedule.next(time.monotonic_ns(), deadline_at):
                 outcomes = refused = step.start(messages)
                 gone = {unknown.part.entry for unknown in refused}
                 schedule.refused(message for message in messages if message.part.entry in gone)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -30,12 +31,14 @@ class Schedule(Generic[T]):
     as fit a batch and can be done before the earliest deadline. How long a batch will take is estimated
     from the last batches of its size. A part is skipped if it would be done less than `guard_ns` before its
     deadline. Publish makes such a part `late` anyway, and work on it would delay the next parts.
+
+    Deadlines may move while parts wait: they are asked for each time that a lane is idle.
     """
 
     def __init__(self, *, lanes: int, batch: int, guard_ns: int) -> None:
         self._lanes, self._batch, self._guard_ns = lanes, batch, guard_ns
-        # Each part with its deadline.
-        self._waiting: deque[tuple[T, int]] = deque()
+        # In the order of their deadlines when `next` was called last, and those that came since.
+        self._waiting: list[T] = []
         # In the order of their starts.
         self._flights: list[_Flight[T]] = []
         self._usual = _Durations()
@@ -61,33 +64,36 @@ class Schedule(Generic[T]):
         """Whether every lane is busy."""
         return len(self._flights) == self._lanes
 
-    def enter(self, part: T, deadline_ns: int) -> None:
+    def enter(self, part: T) -> None:
         """Add a new part to the waiting parts."""
-        self._waiting.append((part, deadline_ns))
+        self._waiting.append(part)
 
-    def next(self, now_ns: int) -> list[T]:
-        """Return the parts to start at `now_ns`: none if no lane is idle or no part can be done in time."""
-        if self.is_full:
+    def next(self, now_ns: int, deadline_at: Callable[[T, int], int]) -> list[T]:
+        """Return the parts to start at `now_ns`: none if no lane is idle or no part can be done in time.
+
+        `deadline_at` returns the deadline of a part as it is known at a time.
+        """
+        if self.is_full or not self._waiting:
             return []
-        while self._waiting and self._end_ns(1, now_ns) > self._limit_ns:
-            self._waiting.popleft()
+        # Parts with equal deadlines stay in the order in which they came.
+        deadlines = ((deadline_at(part, now_ns), part) for part in self._waiting)
+        waiting = deque(sorted(deadlines, key=itemgetter(0)))
+        while waiting and self._end_ns(1, now_ns) > waiting[0][0] - self._guard_ns:
+            waiting.popleft()
             # If a batch is in work, its end will show how long parts take now.
             if not self._flights:
                 self._usual.shorten(1, _SKIPPED)
-        count = min(len(self._waiting), self._batch)
-        while count > 1 and self._end_ns(count, now_ns) > self._limit_ns:
+        count = min(len(waiting), self._batch)
+        while count > 1 and self._end_ns(count, now_ns) > waiting[0][0] - self._guard_ns:
             self._usual.shorten(count, _SKIPPED_BATCH)
             count -= 1
+        self._waiting = [part for _, part in waiting]
         if not count:
             return []
         end_ns = self._end_ns(count, now_ns)
-        self._flights.append(_Flight([self._waiting.popleft()[0] for _ in range(count)], now_ns, end_ns))
+        self._flights.append(_Flight(self._waiting[:count], now_ns, end_ns))
+        del self._waiting[:count]
         return list(self._flights[-1].parts)
-
-    @property
-    def _limit_ns(self) -> int:
-        """Time by which the part that has waited longest must be done."""
-        return self._waiting[0][1] - self._guard_ns
 
     def _end_ns(self, count: int, now_ns: int) -> float:
         """Return when a batch of `count` parts would be done if it started after all batches in work."""
@@ -116,7 +122,7 @@ class Schedule(Generic[T]):
         """Return all parts that wait or are in work."""
         return [
             *(part for flight in self._flights for part in flight.parts),
-            *(part for part, _ in self._waiting),
+            *self._waiting,
         ]
 
 

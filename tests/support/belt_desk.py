@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.belt.course import ByTime, Course, deadline_at_capture
+from edge.belt.course import ByTime, Course
+from edge.belt.deadline import deadline_at_capture
 from edge.belt.join import Join
 from edge.belt.layout import Layout
 from edge.judges.decide import Rule

@@ -10,6 +10,8 @@ from importlib import import_module
 from pathlib import Path
 
 from ...belt.course import ByEncoder, ByTime, Course
+from ...belt.deadline import DeadlineAt, deadline_of_looks
+from ...belt.layout import layout_of
 from ...belt.track import Track
 from ...errors import EdgeError, EngineLost
 from ...memory.ledger import Ledger
@@ -61,6 +63,11 @@ class Run:
         """How the belt moves: by the time, or as the encoder reports it."""
         by_encoder = self.plan.recipe.belt.by == "encoder"
         return ByEncoder(Track.open(track_path(self.folder))) if by_encoder else ByTime()
+
+    @property
+    def deadline(self) -> DeadlineAt:
+        """Until when the parts of this run have to be decided, as the belt moves."""
+        return deadline_of_looks(layout_of(self.plan.recipe), self.course)
 
 
 def load() -> None:

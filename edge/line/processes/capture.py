@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...belt.course import deadline_at_capture
+from ...belt.deadline import deadline_at_capture
 from ...belt.layout import layout_of
 from ...sources import open_source
 from ...stages.capture import Capture, run_capture, shown

@@ -56,4 +56,4 @@ def run(run: Run) -> None:
         trials.end()
         run.liveness.ready()
         to_publish = run.sockets.to("publish")
-        relay("infer", run.liveness, inbox, to_publish, to_publish, step, plan.guard_ns)
+        relay("infer", run.liveness, inbox, to_publish, to_publish, step, plan.guard_ns, run.deadline)

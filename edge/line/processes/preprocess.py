@@ -48,4 +48,4 @@ def run(run: Run) -> None:
         frozen_after=source.frozen_after if isinstance(source, Video) else 0,
     )
     to = run.sockets.to
-    relay("preprocess", run.liveness, inbox, to("infer"), to("publish"), step, run.plan.guard_ns)
+    relay("preprocess", run.liveness, inbox, to("infer"), to("publish"), step, run.plan.guard_ns, run.deadline)

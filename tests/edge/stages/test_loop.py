@@ -15,7 +15,7 @@ from parts import part_of
 from edge.errors import EngineError, EngineLost
 from edge.memory.ledger import Ledger
 from edge.memory.stages import Stages
-from edge.messages import Frame, Input, Message, Prediction, Tensor, Unknown
+from edge.messages import Frame, Input, Message, Part, Prediction, Tensor, Unknown
 from edge.stages.inbox import Inbox
 from edge.stages.liveness import Liveness
 from edge.stages.loop import ENGINE_FAILURES, refuse, relay
@@ -43,9 +43,9 @@ class Stage:
     def close(self) -> None:
         self._context.destroy(linger=0)
 
-    def send(self) -> None:
+    def send(self, deadline_ns: int = FOREVER_NS) -> None:
         """Enter a part into the ledger and send it to the stage."""
-        part = self.ledger.enter(part_of(self.ledger.captured, deadline_ns=FOREVER_NS))
+        part = self.ledger.enter(part_of(self.ledger.captured, deadline_ns=deadline_ns))
         self._socket.send(pack(Tensor(part=part, inputs=(INPUT,), done_ns={}), self.stages.run))
 
     def run(self, step: Step) -> None:
@@ -160,6 +160,22 @@ def test_the_batch_that_is_ready_first_is_finished_first(stage: Stage, waits: bo
         stage.send()
     relay("infer", stage.liveness, stage.inbox, publish, publish, step, guard_ns=0)
     assert [entry for entry, _ in stage.outcomes] == [2, 0, 1]
+
+
+def test_the_deadline_counts_as_it_is_when_the_work_can_begin(stage: Stage) -> None:
+    """Not as it was at the part's trigger: this one was past, and was put off since."""
+    step = Step(lanes=1, parts=1)
+    step.on_start = step.ready_parts.add
+    step.on_last = lambda: setattr(stage.liveness, "stopping", True)
+    stage.send(deadline_ns=1)
+    stage.send()
+
+    def deadline(part: Part, now_ns: int) -> int:
+        return now_ns + FOREVER_NS
+
+    send = stage.sent.append
+    relay("infer", stage.liveness, stage.inbox, send, send, step, guard_ns=0, deadline=deadline)
+    assert stage.outcomes == [(0, "")]
 
 
 @waiting
