@@ -51,7 +51,7 @@ def run_publish(
     """
     heartbeat_due_ns = time.monotonic_ns()
     unheard_end_ns = heartbeat_due_ns + RECONNECT_NS if publisher.is_successor else 0
-    rejoin_end_ns = heartbeat_due_ns + REJOIN_NS if publisher.is_successor or leftovers.records else 0
+    rejoin_end_ns = heartbeat_due_ns + REJOIN_NS if publisher.is_successor or leftovers else 0
     subscribers, check_due_ns = Subscribers(socket, gate), 0
     before = int(row["subscriptions"][0])
     notices = Notices()
@@ -83,7 +83,7 @@ def run_publish(
                 heartbeat_due_ns = 0
                 for notice in notices.again():
                     socket.send_multipart((notice.topic, notice.body))
-                for record in (*leftovers.records, *publisher.again()) if now_ns < rejoin_end_ns else ():
+                for record in (*leftovers.take(), *publisher.again()) if now_ns < rejoin_end_ns else ():
                     send(record)
         if (now_ns := time.monotonic_ns()) >= rejoin_end_ns:
             publisher.settle(now_ns)
