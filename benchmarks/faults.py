@@ -30,10 +30,10 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from account import Heard
 from bundles import KINDS, write_comparator
-from floods import free_port
 from hostile import FORGED, half_greetings, send_to_inbox
 from lines import write_recipe
 from numbered import EXACTLY, number_named, write_parts
+from ports import free_port
 from watched import Watched, kill, stopped
 
 from edge.engines.processor import name as processor_name

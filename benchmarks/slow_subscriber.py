@@ -20,7 +20,8 @@ import psutil
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
-from floods import free_port, line_on_ports
+from floods import line_on_ports
+from ports import free_port
 
 from edge.engines.processor import name as processor_name
 from edge.messages import Verdict

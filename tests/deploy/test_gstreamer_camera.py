@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lines import until
+from ports import free_port
 
 from edge import recipe
 from edge.errors import SourceError
@@ -35,12 +36,6 @@ def command(pipeline: str, port: int) -> list[str]:
         for word in words
         for part in (pipeline.split() if word == "$PIPELINE" else [word])
     ]
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def listens(port: int) -> bool:

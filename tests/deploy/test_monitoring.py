@@ -15,8 +15,8 @@ import pytest
 import yaml
 from bundles import KINDS, comparator_manifest
 from fake_gpu.nvml import FakeNvml
-from floods import free_port
 from lines import RunningLine, running, write_recipe
+from ports import free_port
 
 from edge.bundle import write_manifest
 

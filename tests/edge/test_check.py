@@ -17,9 +17,9 @@ import msgspec
 import numpy as np
 import pytest
 import zmq
-from floods import free_port
 from lines import Subscriber, judged, running, stop, until, write_boards, write_recipe
 from nobody import USER, of_nobody
+from ports import free_port
 
 from edge.bundle import describe, read_bundle, write_manifest
 from edge.manifest import File

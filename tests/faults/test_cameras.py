@@ -12,7 +12,7 @@ from numbered import EXACTLY, write_parts
 from watched import Watched
 
 FPS = 40
-TIMEOUT_MS = 500
+TIMEOUT_MS = 3000  # so that only a fault ends the connection
 
 
 @pytest.fixture(scope="module")

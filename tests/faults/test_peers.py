@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from floods import flooding, free_port
+from floods import flooding
 from hostile import FORGED, half_greetings, send_noise, send_questions, send_requests, send_to_inbox
 from lines import write_recipe
 from numbered import EXACTLY, number_named, write_parts
+from ports import free_port
 from watched import Watched
 
 from edge.line.run_folder import ledgers_in

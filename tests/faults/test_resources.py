@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from account import Heard
-from watched import Watched, kill
+from watched import Watched, kill, stopped
 
 from edge.line.plan import SPARE
 from edge.line.run_folder import ledgers_in
@@ -84,8 +84,10 @@ def test_other_programs_that_take_all_cores_cost_no_verdict(accounted: Watched) 
 def test_no_free_slot_is_told_part_by_part(accounted: Watched) -> None:
     """While publish stands still nothing is given back: what comes then is unknown, `overrun` or `late`."""
     before = len(accounted.ear.verdicts)
-    kill(accounted.processes()["publish"])
-    accounted.until(lambda: overruns(accounted.ear.verdicts[before:]), "parts find no slot", 5)
+    (ledger,) = map(Ledger.open, ledgers_in(accounted.run_folder))
+    with stopped(accounted.processes()["publish"]):
+        accounted.until(lambda: ledger.part(ledger.captured - 1).slot < 0, "parts find no slot")
+    accounted.until(lambda: overruns(accounted.ear.verdicts[before:]), "they are told")
 
 
 def overruns(verdicts: list[Heard]) -> list[Heard]:

@@ -20,6 +20,7 @@ import numpy as np
 import zmq
 from bundles import KINDS, comparator_manifest
 from lines import RunningLine, running, write_boards, write_recipe
+from ports import free_port
 
 from edge.bundle import write_manifest
 from edge.wire import verdict_from
@@ -191,12 +192,6 @@ def line_on_ports(folder: Path, fps: float, more: str = "") -> Iterator[tuple[Ru
     with running(recipe) as line:
         line.pid("capture")
         yield line, publish, metrics
-
-
-def free_port() -> int:
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        return int(opened.getsockname()[1])
 
 
 if __name__ == "__main__":

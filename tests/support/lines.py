@@ -25,6 +25,8 @@ from edge.memory.stages import Stages
 from edge.messages import Alarm, Verdict
 
 PATIENCE_S = 60.0
+#: For the recipe of a line that has to judge all parts: enough time and slots, also on a slow machine.
+UNHURRIED = "[timing]\ndeadline_ms = 30000\nslots = 64\n"
 
 
 def line_name(folder: Path) -> str:
@@ -150,6 +152,15 @@ class RunningLine:
         os.kill(pid, signal.SIGKILL)
         return pid
 
+    def says(self, what: str) -> str:
+        """Wait until the line says this; returns what it said until then."""
+        said = []
+        for text in iter(self.process.stderr.readline, ""):  # type: ignore[union-attr]
+            said.append(text)
+            if what in text:
+                return "".join(said)
+        raise AssertionError(f"the line ended and did not say {what!r}: {''.join(said)}")
+
     def wait(self) -> tuple[int, str]:
         """Wait for the line to end: its exit status and what it said."""
         said = self.process.communicate(timeout=PATIENCE_S)[1]
@@ -185,6 +196,14 @@ def until(
             raise AssertionError(f"the line ended before {what}: {line.process.communicate()[1]}")
         assert time.monotonic() < end, f"not within {patience_s} s: {what}"
         time.sleep(0.02)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def stop(line: RunningLine) -> str:

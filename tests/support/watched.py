@@ -160,7 +160,7 @@ class Watched(threading.Thread):
 
     def pid(self, stage: str) -> int | None:
         """Of a stage that is ready."""
-        with suppress(OSError, LineError, KeyError):
+        with suppress(OSError, LineError):
             row = self.stages[stage][0]
             pid = self.processes().get(stage)
             return pid if row["ready"] and row["pid"] == pid else None
@@ -221,7 +221,7 @@ class Watched(threading.Thread):
         Waits until they are complete, or until nothing more is to be expected.
         """
         with suppress(AssertionError):
-            until(is_complete, "all is heard", patience_s=15)
+            until(is_complete, "all is heard")
         heard, looks = list(self.ear.verdicts), self._looks
         if self.is_alive():
             until(lambda: self._looks > looks + 1, "the ledger is read after these verdicts")

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from bundles import altered, calibration
-from lines import Subscriber, judge, running, until, write_boards, write_recipe
+from lines import UNHURRIED, Subscriber, judge, running, until, write_boards, write_recipe
 
 BOARDS = {"00-good": True, "10-good": True}
 
@@ -35,7 +35,7 @@ def test_each_bad_picture_is_unknown_for_its_reason(
     cv2.imwrite(str(frames / "06-foreign.a.png"), np.random.default_rng(3).integers(0, 255, (64, 64), np.uint8))
     cv2.imwrite(str(frames / "07-masterless.b.png"), textured)
     expected = ["clean", "frame", "frame", "frame", "frame", "dark", "registration", "view", "clean"]
-    recipe = write_recipe(tmp_path, tiny_bundle, source, "[timing]\ndeadline_ms = 2000")
+    recipe = write_recipe(tmp_path, tiny_bundle, source, UNHURRIED)
     with Subscriber(tmp_path) as subscriber, running(recipe) as line:
         status, said = line.wait()
         until(lambda: len(subscriber.verdicts) >= len(expected), "the last verdict is heard")

@@ -10,7 +10,7 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
-from lines import Subscriber, running, until, write_recipe
+from lines import UNHURRIED, Subscriber, running, until, write_recipe
 from masters import master_pictures
 from numpy.typing import NDArray
 
@@ -181,7 +181,7 @@ def test_a_line_judges_raw_pictures(tmp_path: Path, tiny_bundle: Path, textured:
             part[20:28, 36:44] = 255
         cv2.imwrite(str(tmp_path / f"frames/{name}.a.png"), mosaic(part, "bggr"))
     source = 'kind = "folder"\nfiles = "frames/*.{view}.png"\nwidth = 64\nheight = 64\ncolor = "bayer-bggr"'
-    recipe = write_recipe(tmp_path, tiny_bundle, source, "[timing]\ndeadline_ms = 5000")
+    recipe = write_recipe(tmp_path, tiny_bundle, source, UNHURRIED)
     with Subscriber(tmp_path) as subscriber, running(recipe) as line:
         status, said = line.wait()
         until(lambda: len(subscriber.verdicts) >= len(boards), "the last verdict is heard")

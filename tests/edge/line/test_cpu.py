@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from lines import Subscriber, running, until, write_recipe
+from lines import UNHURRIED, Subscriber, running, until, write_recipe
 
 import edge.demo
 from edge.line.cpu import end_idle_priority, engine_cores, leave_to_engine
@@ -70,7 +70,7 @@ def test_an_engine_that_may_use_every_core_shares_them(threads: int) -> None:
 def test_a_line_whose_engine_has_a_core_of_its_own_judges(tmp_path: Path) -> None:
     """With real-time priority, no library of another process waits for a thread on the same core."""
     source = 'kind = "synthetic"\nwidth = 640\nheight = 640\nfps = 5'
-    more = "[engine]\nthreads = 1\n[timing]\ndeadline_ms = 5000\n"
+    more = f"[engine]\nthreads = 1\n{UNHURRIED}"
     recipe = write_recipe(tmp_path, edge.demo.FOLDER / "bundle", source, more)
     recipe.write_text(recipe.read_text().replace(f'masters = "{tmp_path}/masters/{{view}}.png"\n', ""))
     with Subscriber(tmp_path) as subscriber, running(recipe) as line:

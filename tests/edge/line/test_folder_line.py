@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from lines import Subscriber, running, stop, until, write_boards, write_recipe
+from lines import UNHURRIED, Subscriber, running, stop, until, write_boards, write_recipe
 
 
 def test_names_that_no_verdict_could_hold_stop_nothing(
@@ -34,7 +34,7 @@ def test_names_that_no_verdict_could_hold_stop_nothing(
     ):
         Path(os.fsdecode(path)).write_bytes(data)
     (tmp_path / "frames/6-damaged-\udcfc.a.png").write_bytes(b"nothing")
-    recipe = write_recipe(tmp_path, tiny_bundle, source, "[timing]\ndeadline_ms = 2000")
+    recipe = write_recipe(tmp_path, tiny_bundle, source, UNHURRIED)
     with Subscriber(tmp_path) as subscriber, running(recipe) as line:
         status, said = line.wait()
         until(lambda: len(subscriber.verdicts) >= 7, "the last verdict is heard")
@@ -63,7 +63,7 @@ def test_a_capture_that_is_killed_goes_on_behind_the_last_part(
     source = write_boards(tmp_path, boards, textured) + "\nfps = 20"
     recipe = write_recipe(tmp_path, tiny_bundle, source, "[timing]\ndeadline_ms = 2000")
     with Subscriber(tmp_path) as subscriber, running(recipe) as line:
-        for count in (10, 30):
+        for count in (5, 15):
             until(lambda count=count: len(subscriber.verdicts) >= count, "some verdicts", line)
             line.kill("capture")
             until(lambda: line.pid("capture"), "capture is back", line)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import zmq
-from lines import Subscriber, judged, line_name, running, stop, until
+from lines import UNHURRIED, Subscriber, judged, line_name, running, stop, until
 
 from edge.line.ask import ask
 from edge.messages import Frame, Health, Input, Notice, Part, Prediction, Refused, Tensor, Unknown
@@ -114,7 +114,7 @@ def test_hostile_messages_end_no_stage_and_pass_no_part(
     tmp_path: Path, endless: Callable[..., Path], bad: bool
 ) -> None:
     """On each inbox: random, altered and nested messages, and true ones with values that no stage writes."""
-    recipe = endless("[timing]\ndeadline_ms = 1000", fps=50, score=0.9 if bad else 0.1)
+    recipe = endless(UNHURRIED, fps=50, score=0.9 if bad else 0.1)
     with Subscriber(tmp_path) as subscriber, running(recipe) as line, zmq.Context() as context:
         until(judged(subscriber, 5), "parts are judged", line)
         name, ledger, run = line_name(tmp_path), line.ledger(), line.stages().run

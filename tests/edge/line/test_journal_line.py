@@ -17,7 +17,7 @@ import msgspec
 import pytest
 from belt_lines import belt_recipe
 from journals import rows_in
-from lines import PATIENCE_S, RunningLine, Subscriber, line_name, running, stop, until
+from lines import PATIENCE_S, RunningLine, Subscriber, is_running, judged, line_name, running, stop, until
 
 from edge.journal.chain import Row
 from edge.journal.condition import condition_in
@@ -52,6 +52,11 @@ def held(path: Path) -> dict[tuple[str, int], tuple[str, bytes]]:
     return {(row.run, row.number): (row.topic, row.body) for row in rows_in(path) if row.kind == "verdict"}
 
 
+def until_all_is_heard(ear: Ear, path: Path) -> None:
+    """Wait until each verdict in a journal has been heard."""
+    until(lambda: held(path).keys() <= ear.first().keys(), "the last verdict is heard")
+
+
 def same(heard: tuple[str, bytes], written: tuple[str, bytes]) -> bool:
     """Whether a verdict is written as it was heard; one that was only heard again says that it was."""
     return heard in (written, (written[0], resent_body(written[1])))
@@ -64,7 +69,8 @@ def test_the_journal_holds_what_was_heard(endless: Callable[..., Path]) -> None:
         until(lambda: len(ear.verdicts) > 60, "verdicts", line)
         run = ear.verdicts[-1][1].run
         stop(line)
-    path = journal_of(recipe)
+        path = journal_of(recipe)
+        until_all_is_heard(ear, path)
     assert verify(path).faults == []
     rows, heard = rows_in(path), ear.first()
     assert numbers(rows, run) == list(range(1, len(heard) + 1))
@@ -74,7 +80,7 @@ def test_the_journal_holds_what_was_heard(endless: Callable[..., Path]) -> None:
 
 
 def test_a_journal_killed_again_and_again_misses_nothing(endless: Callable[..., Path]) -> None:
-    """The next process writes what the ledger still holds, each verdict once; no verdict waits for it.
+    """The next process writes what the ledger still holds, each verdict once.
 
     The last kill is right before the line is stopped.
     """
@@ -87,14 +93,14 @@ def test_a_journal_killed_again_and_again_misses_nothing(endless: Callable[..., 
             time.sleep(rng.uniform(0, 0.1))
             line.kill("journal")
         stop(line)
-    path = journal_of(recipe)
+        path = journal_of(recipe)
+        until_all_is_heard(ear, path)
     found = verify(path)
     assert (found.faults, found.missing) == ([], 0)
     assert held(path) == ear.first()
     kinds = [row.kind for row in rows_in(path)]
     assert kinds.count("resume") >= 1
     assert kinds[-1] == "close"
-    assert not any(verdict.reason == "late" for _, verdict in ear.verdicts)
 
 
 def is_busy(line: RunningLine) -> bool:
@@ -135,19 +141,19 @@ def test_a_power_cut_loses_only_the_last_verdicts(endless: Callable[..., Path]) 
     """As after a power cut, the memory of the killed line is gone; the journal on the disk is what is left."""
     recipe = endless(JOURNAL, fps=60)
     with Ear(recipe.parent) as ear, running(recipe) as line:
-        until(lambda: len(ear.verdicts) > 60, "verdicts", line)
+        until(lambda: len(held(journal_of(recipe))) > 30, "verdicts are written", line)
         time.sleep(random.Random(2).uniform(0, 0.2))
+        before = held(journal_of(recipe))
         kill_all(line)
-        cut_ns = time.monotonic_ns()
         until(lambda: line.process.poll() is not None, "the line is dead")
     found = verify(journal_of(recipe))
     assert (found.faults, found.missing) == ([], 0)
     written = held(journal_of(recipe))
     lost = [verdict for _, verdict in ear.verdicts if (verdict.run, verdict.number) not in written]
+    # How much that is where the disk is not busy, benchmarks/journal.py measures.
+    assert before.items() <= written.items()
     assert len(written) > 30
     assert all(verdict.number > len(written) for verdict in lost)
-    # A tenth of a second where the disk is not busy (benchmarks/journal.py).
-    assert all(verdict.published_ns > cut_ns - 10**9 for verdict in lost)
 
 
 def test_a_supervisor_that_is_killed_takes_nothing_from_the_journal(endless: Callable[..., Path]) -> None:
@@ -157,7 +163,7 @@ def test_a_supervisor_that_is_killed_takes_nothing_from_the_journal(endless: Cal
         until(lambda: len(ear.verdicts) > 30, "verdicts", line)
         pid, ledger = line.pid("journal"), line.ledger()
         os.kill(line.process.pid, signal.SIGKILL)
-        until(lambda: not Path(f"/proc/{pid}").exists(), "the journal has ended")
+        until(lambda: not is_running(pid), "the journal has ended")
         until(lambda: len(ear.first()) == ledger.captured, "all is heard")
     path = journal_of(recipe)
     assert verify(path).faults == []
@@ -174,7 +180,9 @@ def test_a_line_with_several_cameras_has_one_journal(
     with Ear(tmp_path) as ear, running(recipe) as line:
         status, said = line.wait()
         assert status == 0, said
-    path, heard = journal_of(recipe), ear.first()
+        path = journal_of(recipe)
+        until_all_is_heard(ear, path)
+    heard = ear.first()
     found = verify(path)
     assert (found.faults, found.missing) == ([], 0)
     assert held(path) == heard
@@ -226,16 +234,15 @@ def test_a_full_disk_stops_the_journal_and_no_verdict(endless: Callable[..., Pat
         until(lambda: len(ear.verdicts) > 20, "verdicts", line)
         fill(small_disk / "other")
         until(lambda: "the disk is full" in condition_in(line.run).error, "the journal's error", line)
-        before = len(ear.verdicts)
-        until(lambda: len(ear.verdicts) > before + 60, "verdicts go on", line)
+        until(judged(ear, 60), "parts are judged all the same", line)
         (small_disk / "other").unlink()
         until(lambda: not condition_in(line.run).error, "the journal goes on", line)
         said = stop(line)
+        until_all_is_heard(ear, path)
     assert "the journal stops, verdicts do not" in said
     found = verify(path)
     assert (found.faults, found.missing) == ([], 0)
     assert held(path) == ear.first()
-    assert not any(verdict.reason == "late" for _, verdict in ear.verdicts)
 
 
 def test_a_line_that_ends_while_the_disk_is_full_is_written_by_the_next(

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from floods import free_port
 from lines import running, stop, until
+from ports import free_port
 
 from edge.keys import make_pair
 

@@ -11,10 +11,9 @@ import cv2
 import numpy as np
 import pytest
 from camera import camera, part
-from lines import Subscriber, running, stop, until, write_boards, write_recipe
+from lines import UNHURRIED, Subscriber, running, stop, until, write_boards, write_recipe
 
 FRAMES, PER_S = 400, 200
-DEADLINE = "[timing]\ndeadline_ms = 5000"
 
 
 def jpeg(picture: np.ndarray) -> bytes:
@@ -70,7 +69,7 @@ def test_a_cut_part_behind_a_good_one_never_passes(
     bad[20:28, 36:44] = 255
     cut = jpeg(bad)[: len(jpeg(bad)) * 4 // 10]
     with camera() as one:
-        recipe = write_recipe(tmp_path, tiny_bundle, source(one.address, 64, 'camera = "a"'), DEADLINE)
+        recipe = write_recipe(tmp_path, tiny_bundle, source(one.address, 64, 'camera = "a"'), UNHURRIED)
         with Subscriber(tmp_path) as subscriber, running(recipe) as line:
             until(lambda: subscriber.heartbeats, "the line is heard", line)
             one.send(part(jpeg(textured)), part(cut), part(jpeg(textured)), part(jpeg(bad)))
@@ -88,7 +87,7 @@ def test_a_frozen_camera_passes_no_part(tmp_path: Path, tiny_bundle: Path, textu
     good = part(jpeg(textured))
     with camera() as one:
         asked = source(one.address, 64, 'camera = "a"', frozen_after=1)
-        recipe = write_recipe(tmp_path, tiny_bundle, asked, DEADLINE + "\n[alarms]\nfrozen = 2")
+        recipe = write_recipe(tmp_path, tiny_bundle, asked, UNHURRIED + "[alarms]\nfrozen = 2")
         with Subscriber(tmp_path) as subscriber, running(recipe) as line:
             until(lambda: subscriber.heartbeats, "the line is heard", line)
             one.send(good, good, good, part(jpeg(other)))

@@ -16,10 +16,13 @@ from lines import RunningLine, stop, until
 
 import edge.stages.subscribers
 from edge.errors import LineError
+from edge.messages import Verdict
 from edge.stages.sockets import TOPIC_BYTES
 from edge.stages.subscribers import Subscribers
+from edge.subscriber import Subscriber
 
-FPS, SECONDS = 50.0, 2.0
+PATIENCE_MS = 60_000
+FPS, PARTS = 50.0, 100
 COMMON = ("subscriptions", "large_topic", "idle_scrapers")
 
 
@@ -44,19 +47,29 @@ def flooded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningL
     ],
 )
 def test_a_flood_takes_no_verdict_away(flooded: tuple[RunningLine, int, int], name: str) -> None:
-    """Who subscribes while a neighbour floods hears all but a hundredth of what is heard without it."""
+    """Who subscribes while a neighbour floods hears every verdict from then on, and parts are judged."""
     line, publish, metrics = flooded
     before = line.pid("publish")
-    alone = judged(publish, SECONDS)
     with flooding(name, publish, metrics):
         until(lambda: judged(publish, 0.1), "the flood has begun", line)
-        among = judged(publish, SECONDS)
-    assert len(among) > len(alone) / 2
-    # Of the parts from the first to the last that was heard, for a busy machine judges fewer in the same time.
-    heard, missed = len(among), max(among) - min(among) + 1 - len(among)
-    missed_alone = (max(alone) - min(alone) + 1 - len(alone)) / len(alone)
-    assert missed <= (0.01 + missed_alone) * heard + 1
+        found = verdicts(publish, PARTS)
+    numbers = [verdict.number for verdict in found]
+    assert numbers == list(range(numbers[0], numbers[-1] + 1))
+    # A busy machine has no time or no slot for some; benchmarks/neighbours.py counts them.
+    assert {verdict.reason for verdict in found} <= {"clean", "late", "overrun"}
     assert line.pid("publish") == before
+
+
+def verdicts(publish: int, count: int) -> list[Verdict]:
+    """What a subscriber that comes now hears until so many parts have been judged."""
+    with Subscriber(f"tcp://127.0.0.1:{publish}", ("reject.", "accept.")) as subscriber:
+        found: list[Verdict] = []
+        while sum(verdict.verdict != "unknown" for verdict in found) < count:
+            heard = subscriber.hear(PATIENCE_MS)
+            assert heard is not None, f"silence after {len(found)} verdicts"
+            assert isinstance(heard.message, Verdict)
+            found.append(heard.message)
+        return found
 
 
 def heed(socket: zmq.Socket[bytes], subscribers: Subscribers) -> None:
@@ -104,7 +117,7 @@ def test_a_message_without_end_ends_the_socket(monkeypatch: pytest.MonkeyPatch) 
         with subprocess.Popen(command) as flood:
             try:
                 with pytest.raises(LineError, match="a message without end"):
-                    heed_for(10, subscribers)
+                    heed_for(60, subscribers)
             finally:
                 flood.kill()
 
@@ -120,8 +133,7 @@ def test_a_supervisor_that_may_open_no_file_goes_on(flooded: tuple[RunningLine, 
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (12, limits[1]))
     try:
         line.kill(stage)
-        said = iter(line.process.stderr.readline, "")  # type: ignore[union-attr]
-        assert any(f"{stage}: cannot be started: " in text for text in said)
+        line.says(f"{stage}: cannot be started: ")
     finally:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
     until(lambda: line.pid(stage) != before, f"{stage} is back", line)

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import pytest
 from belt_lines import CAMERAS, belt_recipe, truth_of
-from lines import Subscriber, line_name, running, stop, until, write_recipe
+from lines import UNHURRIED, Subscriber, line_name, running, stop, until, write_recipe
 
 from edge.demo import FOLDER
 from edge.errors import BundleError, RecordingError
@@ -34,7 +34,7 @@ MASTER, DEFECT = BUNDLE / "master/design-1.png", BUNDLE / "golden/design-1-open.
 SOURCE = 'kind = "folder"\nfiles = "frames/*.{view}.png"\nwidth = 640\nheight = 640\nfps = 5\n'
 #: A crop, and a core that the engine has for itself.
 KEYS = "[preprocess]\ncrop = [8, 8, 624, 624]\n[engine]\nthreads = 1\n"
-RECORDER = '[timing]\ndeadline_ms = 5000\n[recorder]\nfolder = "kept"\npasses = 1.0\nreserve_mb = 0\n'
+RECORDER = '[recorder]\nfolder = "kept"\npasses = 1.0\nreserve_mb = 0\n'
 
 
 class Kept:
@@ -55,7 +55,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
         [(MASTER, "design-1"), (DEFECT, "design-1"), (MASTER, "design-9"), (MASTER, "design-1")]
     ):
         (folder / f"frames/{number}.{view}.png").write_bytes(path.read_bytes())
-    recipe = write_recipe(folder, None, SOURCE, f"{KEYS}{RECORDER}")
+    recipe = write_recipe(folder, None, SOURCE, f"{KEYS}{UNHURRIED}{RECORDER}")
     recipe.write_text(recipe.read_text().replace("[source]", f'bundle = "{BUNDLE}"\n[source]', 1))
     with Subscriber(folder) as subscriber, running(recipe) as line:
         status, said = line.wait()
@@ -207,8 +207,8 @@ def test_a_fault_has_a_black_box_and_a_recorder_that_dies_costs_no_verdict(
         until(lambda: list(boxes.rglob("*.zip")), "a black box is written", line)
         stop(line)
     assert [verdict.number for verdict in quiet] == list(range(1, len(quiet) + 1))
-    # On a busy machine, some parts may be late.
-    assert "clean" in {verdict.reason for verdict in quiet} <= {"clean", "late"}
+    # On a busy machine, some parts may be late or find no slot.
+    assert "clean" in {verdict.reason for verdict in quiet} <= {"clean", "late", "overrun"}
     first = min(boxes.rglob("*.zip"))
     assert first.name.endswith("_fault-infer.zip"), first
     with Box(first) as box:
@@ -236,15 +236,15 @@ def test_looks_of_several_cameras_are_kept_and_replayed(
     with Subscriber(tmp_path) as subscriber, running(recipe) as line:
         status, said = line.wait()
         assert status == 0, said
+        (path,) = Kept(tmp_path, [], recipe).boxes
+        with Box(path) as box:
+            rows = list(box.rows())
+        until(lambda: len(subscriber.verdicts) >= len(rows), "the verdicts in the box are heard")
     heard = [verdict for _, verdict in subscriber.verdicts]
-    kept = Kept(tmp_path, heard, recipe)
-    (path,) = kept.boxes
-    with Box(path) as box:
-        rows = list(box.rows())
-        truth = truth_of(tmp_path)
-        for row in rows:
-            shown = {truth[seen.part.camera, seen.part.captured_ns] for seen in row.seen}
-            assert len(shown) == 1, "looks of two boards are in one row"
+    truth = truth_of(tmp_path)
+    for row in rows:
+        shown = {truth[seen.part.camera, seen.part.captured_ns] for seen in row.seen}
+        assert len(shown) == 1, "looks of two boards are in one row"
     assert [verdict_from(bytes(row.verdict)) for row in rows] == heard[: len(rows)]
     whole = [row for row in rows if len(row.seen) == len(CAMERAS) and all(seen.frame for seen in row.seen)]
     assert whole, "no board was seen by each camera"

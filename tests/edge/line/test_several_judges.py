@@ -9,13 +9,11 @@ import cv2
 import numpy as np
 import pytest
 from bundles import altered, board, calibration, deviation
-from lines import Subscriber, judge, judged, running, stop, until, write_boards, write_recipe
+from lines import UNHURRIED, Subscriber, judge, judged, running, stop, until, write_boards, write_recipe
 
 from edge.bundle import read_bundle
 from edge.judges.pvalue import How, combine
 from edge.messages import Verdict
-
-SLOWLY = "[timing]\ndeadline_ms = 2000\n"
 
 
 def verdicts_of(folder: Path, recipe: Path, count: int) -> list[Verdict]:
@@ -57,7 +55,7 @@ def test_every_part_has_one_verdict_that_names_both_judges(
     source = write_boards(tmp_path, {f"{i:02d}": i % 3 != 1 for i in range(12)}, textured) + "\nfps = 40"
     for i in range(2, 12, 3):
         cv2.imwrite(str(tmp_path / f"frames/{i:02d}.a.png"), textured + np.uint8(60))
-    recipe = write_recipe(tmp_path, None, source, comparator + judge("odd", score_bundle) + SLOWLY)
+    recipe = write_recipe(tmp_path, None, source, comparator + judge("odd", score_bundle) + UNHURRIED)
     found = verdicts_of(tmp_path, recipe, 12)
     assert [said(verdict) for verdict in found] == 4 * [
         ("pass", "clean", [("defects", "pass"), ("odd", "pass")]),
@@ -83,7 +81,7 @@ def test_another_product_is_rejected_as_such(
     source = write_boards(tmp_path, {"0": True, "1": False, "2": True, "3": True}, textured) + "\nfps = 20"
     cv2.imwrite(str(tmp_path / "frames/2.a.png"), board(3))
     cv2.imwrite(str(tmp_path / "frames/3.a.png"), np.zeros_like(textured))
-    recipe = write_recipe(tmp_path, None, source, comparator + matcher + SLOWLY)
+    recipe = write_recipe(tmp_path, None, source, comparator + matcher + UNHURRIED)
     found = verdicts_of(tmp_path, recipe, 4)
     assert [said(verdict) for verdict in found] == [
         ("pass", "clean", [("defects", "pass"), ("product", "pass")]),
@@ -102,7 +100,7 @@ def test_the_drawings_are_known_again_when_infer_is_started_anew(
     """A stage killed outright costs parts in flight; its successor tells products apart as before."""
     source = write_boards(tmp_path, {"0": True, "1": True}, textured) + "\nfps = 20\nrepeat = true"
     cv2.imwrite(str(tmp_path / "frames/1.a.png"), board(3))
-    recipe = write_recipe(tmp_path, None, source, matcher + SLOWLY)
+    recipe = write_recipe(tmp_path, None, source, matcher + UNHURRIED)
     with Subscriber(tmp_path) as subscriber, running(recipe) as line:
         until(judged(subscriber, 4), "parts are judged", line)
         killed = line.kill("infer")
@@ -128,7 +126,7 @@ def test_one_judge_gone_wrong_never_passes_a_part(
     source = write_boards(tmp_path, {f"{i:02d}": True for i in range(12)}, textured) + "\nfps = 20"
     judges = [judge("failing", constant_bundle(fault=fault, every=4)), judge("sound", score_bundle)]
     sections = "".join(judges if failing == "first" else reversed(judges))
-    found = verdicts_of(tmp_path, write_recipe(tmp_path, None, source, sections + SLOWLY), 12)
+    found = verdicts_of(tmp_path, write_recipe(tmp_path, None, source, sections + UNHURRIED), 12)
     reasons = [verdict.reason for verdict in found]
     assert reasons == (["clean"] * 3 + [reason]) * 3
     assert [verdict.verdict for verdict in found] == (["pass"] * 3 + ["unknown"]) * 3
@@ -162,7 +160,7 @@ def test_judges_that_each_find_a_part_a_little_odd_reject_it_together(
     source = 'kind = "folder"\nfiles = "frames/*.{view}.png"\nwidth = 128\nheight = 64\nfps = 20'
     judges = judge("left", bundle, crop=[0, 0, 64, 64]) + judge("right", bundle, crop=[64, 0, 64, 64])
     fusion = f'[fusion]\nhow = "{how}"\nfalse_reject = 0.04\n' if how else ""
-    found = verdicts_of(tmp_path, write_recipe(tmp_path, None, source, judges + fusion + SLOWLY), 3)
+    found = verdicts_of(tmp_path, write_recipe(tmp_path, None, source, judges + fusion + UNHURRIED), 3)
     assert [verdict.verdict for verdict in found] == expected
     odd, p = found[2], 3 / 61  # two good parts were darker still
     assert [judged.p_value for judged in odd.judges] == [pytest.approx(p, rel=1e-3)] * 2
@@ -188,7 +186,7 @@ def test_nothing_is_found_where_a_judge_ignores(
     cv2.imwrite(str(tmp_path / "mask.png"), mask)
     keys = {"masters": f"{tmp_path}/masters/{{view}}.png"}
     judges = judge("all", tiny_bundle, **keys) + judge("most", tiny_bundle, ignore="mask.png", **keys)
-    recipe = write_recipe(tmp_path, None, source, judges + SLOWLY)
+    recipe = write_recipe(tmp_path, None, source, judges + UNHURRIED)
     found = verdicts_of(tmp_path, recipe, 3)
     assert [said(verdict)[2] for verdict in found] == [
         [("all", "pass"), ("most", "pass")],
@@ -219,7 +217,7 @@ def test_a_part_that_is_cut_into_tiles_gets_one_verdict(
         + "thresholds = { spot = 0.5, shade = 0.4 }\n"
     )
     judges += judge("odd", score_bundle, tiles=[3, 2]) + "thresholds = { anomaly = 0.5 }\n"
-    found = verdicts_of(tmp_path, write_recipe(tmp_path, None, source, judges + SLOWLY), 12)
+    found = verdicts_of(tmp_path, write_recipe(tmp_path, None, source, judges + UNHURRIED), 12)
     assert [verdict.verdict for verdict in found] == [
         "reject" if number in spots else "pass" for number in range(12)
     ]

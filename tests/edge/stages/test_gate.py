@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import zmq
-from floods import GREETING, READY, free_port
+from floods import GREETING, READY
 from lines import until
+from ports import free_port
 from published import PATIENCE_MS, A, Line, published
 
 from edge.errors import LineError
@@ -162,19 +163,19 @@ def test_a_subscriber_confirms_under_the_name_of_its_key_alone(
 
 
 def plain(port: int) -> socket.socket:
-    opened = socket.create_connection(("127.0.0.1", port), timeout=5)
+    opened = socket.create_connection(("127.0.0.1", port), timeout=60)
     opened.sendall(GREETING + READY + b"\x00\x01\x01")
     return opened
 
 
 def half(port: int) -> socket.socket:
-    opened = socket.create_connection(("127.0.0.1", port), timeout=5)
+    opened = socket.create_connection(("127.0.0.1", port), timeout=60)
     opened.sendall(GREETING[:20])
     return opened
 
 
 def silent(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=5)
+    return socket.create_connection(("127.0.0.1", port), timeout=60)
 
 
 @pytest.mark.parametrize(("knock", "count"), [(plain, 50), (half, 50), (silent, 1000)])

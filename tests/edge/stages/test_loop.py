@@ -184,9 +184,10 @@ def test_a_long_wait_costs_little(stage: Stage, waits: bool) -> None:
     step = Step(lanes=2, parts=1, waits=waits)
     step.on_start = lambda entry: threading.Timer(0.2, step.ready_parts.add, (entry,)).start()
     stage.send()
+    began = time.monotonic()
     stage.run(step)
     assert step.log == ["start 0", "finish 0"]
-    assert 5 < step.asked < 400
+    assert 0 < step.asked < 2000 * (time.monotonic() - began)
 
 
 @waiting
@@ -196,6 +197,7 @@ def test_when_all_lanes_are_busy_the_oldest_is_waited_for(stage: Stage, waits: b
 
     def on_start(entry: int) -> None:
         if entry == 1:
+            step.asked = 0
             threading.Timer(0.2, step.ready_parts.update, ({0, 1},)).start()
 
     step.on_start = on_start

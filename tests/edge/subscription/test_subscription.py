@@ -54,6 +54,13 @@ def hears(subscription: Subscription, count: int) -> list[str]:
     return [told(subscription.hear(PATIENCE_MS)) for _ in range(count)]
 
 
+def message(subscription: Subscription) -> Event | None:
+    """The next event but silence, which a slow machine may be taken for."""
+    while isinstance(event := subscription.hear(PATIENCE_MS), Silent):
+        pass
+    return event
+
+
 def test_what_was_lost_on_the_way_comes_in_its_place(line: Line) -> None:
     """Once, in order, and marked as sent before, so that nobody moves a part for it."""
     with subscription(line) as heard, line.answering():
@@ -158,9 +165,8 @@ def test_silence_is_told_while_it_lasts(line: Line) -> None:
     with subscription(line, silence_ms=300) as heard:
         line.heartbeat()
         line.verdict()
-        events = [heard.hear(PATIENCE_MS) for _ in range(4)]
-        assert [told(event) for event in events[:2]] == ["beat a0", "a1"]
-        first, second = events[2:]
+        assert [told(message(heard)) for _ in range(2)] == ["beat a0", "a1"]
+        first, second = (heard.hear(PATIENCE_MS) for _ in range(2))
         assert isinstance(first, Silent)
         assert isinstance(second, Silent)
         assert 300 <= first.silent_ms < second.silent_ms
@@ -183,7 +189,7 @@ def test_who_listens_too_late_hears_no_silence(line: Line) -> None:
     """If the subscriber was busy, heartbeats came meanwhile."""
     with subscription(line, silence_ms=100) as heard:
         line.heartbeat()
-        assert hears(heard, 1) == ["beat a0"]
+        assert told(message(heard)) == "beat a0"
         line.heartbeat()
         time.sleep(0.3)
         assert hears(heard, 1) == ["beat a0"]
@@ -197,7 +203,7 @@ def test_what_was_handled_is_confirmed(line: Line) -> None:
                 line.verdict()
             assert hears(heard, 2) == ["a1", "a2"]
             assert line.confirmed["plc-1"].number < 2
-            assert heard.hear(0) is not None
+            assert heard.hear(PATIENCE_MS) is not None
             until(lambda: line.confirmed["plc-1"].number == 2, "it is confirmed")
         line.verdict()
         with subscription(line, confirm="plc-1") as heard:
