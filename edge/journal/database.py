@@ -91,8 +91,11 @@ def open_to_write(path: Path) -> sqlite3.Connection:
     return db
 
 
-def open_to_read(path: Path) -> sqlite3.Connection:
-    """Open a journal that another process may be writing. Raise JournalError if there is no journal."""
+def open_to_read(path: Path, wait_s: float = LOCK_S) -> sqlite3.Connection:
+    """Open a journal that another process may be writing. Raise JournalError if there is no journal.
+
+    If another program has locked the file, wait for up to `wait_s`, here and in each later statement.
+    """
     if not path.is_file():
         raise JournalError(f"{path}: there is no such journal")
     uri = f"file:{quote(str(path))}?mode=ro"
@@ -100,7 +103,7 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     if not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists():
         uri += "&immutable=1"
     try:
-        db = sqlite3.connect(uri, uri=True, isolation_level=None)
+        db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=wait_s)
         db.text_factory = _decoded
         version = _version(db, path)
     except sqlite3.Error as error:
@@ -153,6 +156,8 @@ def meaning(error: sqlite3.Error, path: Path) -> JournalError:
     # sqlite3 raises DatabaseError itself for SQLITE_CORRUPT and SQLITE_NOTADB, and subclasses for the rest.
     if type(error) is sqlite3.DatabaseError:
         return JournalDamaged(f"{path}: {error}")
+    if "interrupted" in str(error):
+        return JournalError(f"{path}: not read in the time that there is for it: is the disk too busy?")
     if "full" in str(error) or shutil.disk_usage(path.parent).free < FULL_BYTES:
         return JournalFull(f"{path}: the disk is full: free space on it")
     return JournalError(f"{path}: {error}: does this user have the right to write the file and its folder?")

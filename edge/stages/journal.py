@@ -137,13 +137,16 @@ class JournalWriter:
     def close(self, body: bytes) -> bool:
         """Write the last verdicts and that this process ends in order. Return whether all is written.
 
-        The journal is closed. A failure is told.
+        So is that each killed run has ended whose verdicts are all written. The journal is closed. A failure
+        is told.
         """
         self._retry_ns = 0
         self.step(time.monotonic_ns())
         try:
             if self._journal and not self._condition.error:
-                self._journal.event("close", self._run, body)
+                for run, ledgers in self._runs.items():
+                    if run == self._run or not any(ledger.waiting for ledger in ledgers.values()):
+                        self._journal.event("close", run, body)
                 self._tell(closed=not self.is_waiting)
         except JournalError as error:
             self._tell(error=str(error))

@@ -23,6 +23,7 @@ class Found:
     verdicts: tuple[tuple[bytes, bytes], ...]  # topic and body of each, in order
     ended: bool  # the verdict `upto` is the last one of the run
     then: str  # the run that followed, if the run has ended
+    known: bool = True  # False: nobody knows what the run has from the first number on
 
 
 @dataclass
@@ -71,6 +72,20 @@ class Kept:
     def published_ns(self, run: str, number: int) -> int | None:
         """Return when a verdict was published. None if it is not kept."""
         return self._runs[run].published_ns.get(number)
+
+    @property
+    def first_run(self) -> str:
+        """The oldest run that is known; empty if none is."""
+        return next(iter(self._runs), "")
+
+    def missing(self, run: str, first: int, upto: int) -> tuple[int, int]:
+        """Return the first and the last number of the first verdicts from `first` to `upto` that are not kept.
+
+        The run is known, and one of these is not kept.
+        """
+        verdicts = self._runs[run].verdicts
+        begin = next(number for number in range(first, upto + 1) if number not in verdicts)
+        return begin, next((number - 1 for number in verdicts if begin < number <= upto), upto)
 
     def find(self, run: str, first: int, last: int | None) -> Found | None:
         """Return the verdicts `first` to `last` of a run, or the first of them that make up an answer.

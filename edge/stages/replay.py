@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import zmq
@@ -25,25 +26,33 @@ from ..subscription.protocol import (
 from .gate import Gate
 from .kept import Kept
 from .liveness import Liveness
+from .recall import Recall
 
 log = logging.getLogger(__name__)
 
 #: How often the ledgers are read at least. A ledger holds far more verdicts than are published meanwhile.
 READ_MS = 20
-#: Number of questions to answer before the ledgers are read again.
-MOST_AT_ONCE = 100
+#: Number of questions to answer, and time to begin with another one, until the process shows that it lives.
+MOST_AT_ONCE, AT_ONCE_NS = 100, 500_000_000
 
 
 class Answers:
-    """Answers questions about the verdicts of the run `run` and of those before it, from `kept`.
+    """Answers questions about the verdicts of the run `run` and of those before it.
 
-    `follow` returns the verdicts of this run that were published since it was called last.
+    They come from `kept` and, if the line has one, from the file `journal`. `follow` returns the verdicts of
+    this run that were published since it was called last.
     """
 
     def __init__(
-        self, run: str, kept: Kept, confirmed: Confirmed | None, follow: Callable[[], Sequence[Published]]
+        self,
+        run: str,
+        kept: Kept,
+        confirmed: Confirmed | None,
+        follow: Callable[[], Sequence[Published]],
+        journal: Path | None = None,
     ) -> None:
         self._run, self._kept, self._confirmed, self._follow = run, kept, confirmed, follow
+        self._recall = Recall(kept, journal)
         kept.begin(run)
 
     def read(self) -> None:
@@ -68,17 +77,19 @@ class Answers:
         # A subscriber may have heard of a verdict that was not read here yet.
         self.read()
         if isinstance(question, Replay):
-            return self._replay(question)
+            return self._replay(question, now_ns)
         if isinstance(question, Which):
             return [encoded(self._last(question.name, user))]
         self._confirm(question, user, now_ns)
         return []
 
-    def _replay(self, question: Replay) -> list[bytes]:
-        found = self._kept.find(question.run, question.first, question.last)
+    def _replay(self, question: Replay, now_ns: int) -> list[bytes]:
+        found = self._recall.find(question.run, question.first, question.last, now_ns)
         if found is None:
             return [encoded(Replayed(run=question.run, upto=0, known=False))]
-        head = Replayed(run=question.run, upto=found.upto, ended=found.ended, then=found.then)
+        head = Replayed(
+            run=question.run, upto=found.upto, known=found.known, ended=found.ended, then=found.then
+        )
         return [encoded(head), *(part for verdict in found.verdicts for part in verdict)]
 
     def _last(self, name: str, user: str | None) -> ConfirmedLast:
@@ -128,13 +139,14 @@ class Replayer:
         self._told = False
 
     def serve(self, timeout_ms: int) -> None:
-        """Answer the questions that have come, up to MOST_AT_ONCE. If there are none, wait for one."""
+        """Answer the questions that have come, or some of many. If there are none, wait for one."""
         self._answers.read()
         self._socket.poll(timeout_ms)
         if self._gate:
             self._gate.answer()
+        end_ns = time.monotonic_ns() + AT_ONCE_NS
         for _ in range(MOST_AT_ONCE):
-            if not self._socket.poll(0):
+            if not self._socket.poll(0) or time.monotonic_ns() > end_ns:
                 break
             sender, *parts = self._socket.recv_multipart(copy=False)
             try:

@@ -112,15 +112,15 @@ class Order(Generic[T]):
         if ended and self._beat and self._beat[0] != run:
             self._leave(then)
 
-    def give_up(self) -> None:
-        """Note that nobody can tell what is missing: it is lost."""
+    def give_up(self, then: str = "") -> None:
+        """Note that nobody can tell what is missing: it is lost. `then` is the run that followed, if known."""
         wanted = self.wanted
         if wanted is None:
             return
         self._lose(self._newest if wanted.last is None else wanted.last)
         if wanted.last is None:
             self._give(self._next - 1, Missed(run=self._run, first=self._next, last=None))
-            self._leave("")
+            self._leave(then)
 
     def _begin(self, run: str, first: int) -> None:
         self._run, self._next, self._newest = run, first, 0

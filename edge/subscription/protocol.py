@@ -52,9 +52,9 @@ class Replayed(Struct, frozen=True, kw_only=True, tag="replay", tag_field="answe
 
     run: str
     upto: int
-    known: bool = True  # False: nothing is known of the run
+    known: bool = True  # False: nobody knows what the run has from the first number on
     ended: bool = False  # the verdict `upto` is the last one of the run
-    then: str = ""  # the run that followed, if the run has ended and it is known
+    then: str = ""  # the run that followed, if it is known and no verdict of the run is left to ask for
 
 
 class ConfirmedLast(Struct, frozen=True, kw_only=True, tag="confirmed", tag_field="answer"):

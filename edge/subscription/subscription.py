@@ -162,7 +162,7 @@ class Subscription:
         if head.known:
             self._order.answered(head.run, head.upto, ended=head.ended, then=head.then)
         elif self._order.wanted and self._order.wanted.run == head.run:
-            self._order.give_up()
+            self._order.give_up(head.then)
 
     def _ask(self) -> None:
         """Ask for what is missing when it is time, or report it as lost if it does not come."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ...errors import LineError
+from ...journal.store import journal_folder, journal_path
 from ...memory.confirmed import CONFIRMED, Confirmed
 from ...memory.follow import Follower, Published
 from ...memory.ledger import Ledger
@@ -15,6 +16,7 @@ from ...stages.earlier import Earlier
 from ...stages.kept import Kept
 from ...stages.replay import Answers, Replayer, run_replay
 from ..endpoint import claim
+from ..plan import Plan
 from ..run_folder import ledgers_in, stages_path
 from . import Run
 
@@ -34,7 +36,8 @@ def run(run: Run) -> None:
         earlier.read()
         return follower.take()
 
-    answers = Answers(run.stages.run.hex(), kept, _confirmed(run.folder, publish.confirm), follow)
+    confirmed = _confirmed(run.folder, publish.confirm)
+    answers = Answers(run.stages.run.hex(), kept, confirmed, follow, _journal(run.plan))
     run_replay(run.liveness, Replayer(socket, answers, gate, run.stages[run.name]))
 
 
@@ -46,6 +49,13 @@ def _left(folders: Sequence[str]) -> Iterator[tuple[str, dict[str, Ledger]]]:
             yield Stages.open(stages_path(folder)).run.hex(), ledgers
         except LineError as error:
             log.error("its verdicts cannot be asked for: %s", error)
+
+
+def _journal(plan: Plan) -> Path | None:
+    """Return the file of the line's journal. None: it has none."""
+    if (settings := plan.recipe.journal) is None:
+        return None
+    return journal_path(journal_folder(settings, Path(plan.state)), plan.recipe.line)
 
 
 def _confirmed(folder: Path, names: Sequence[str]) -> Confirmed | None:

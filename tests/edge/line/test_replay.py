@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lines import RunningLine, running, stop, until
+from journals import rows_in
+from lines import RunningLine, line_name, running, stop, until
 
+from edge.journal.store import journal_path
 from edge.memory.confirmed import CONFIRMED, Confirmed
 from edge.messages import Verdict
 from edge.subscription import Missed, Place, Subscription
@@ -103,6 +105,42 @@ def test_the_rest_of_a_killed_run_is_heard(tmp_path: Path, endless: Callable[...
     assert len(runs) == 2
     assert first == list(range(first[0], first[0] + len(first)))
     assert second == list(range(1, len(second) + 1))
+
+
+def test_a_line_with_a_journal_is_heard_over_orderly_restarts(
+    tmp_path: Path, endless: Callable[..., Path]
+) -> None:
+    """The rest of the run at which the subscriber left, the run between, and the one that goes on."""
+    recipe = replaying(endless("[journal]\n"))
+    with running(recipe) as line:
+        events: list[Verdict | Missed] = []
+        with subscription(tmp_path, Place()) as heard:
+            hear(heard, events, 5)
+            place = heard.place
+        until(lambda: _published(line) >= place.number + 20, "verdicts that nobody hears", line)
+        runs = [place.run]
+        stop(line)
+    for is_last in (False, True):
+        with running(recipe) as line:
+            until(lambda: _is_own(line) and _published(line) >= 3, "verdicts of the next run", line)
+            runs.append(line.stages().run.hex())
+            if is_last:
+                with subscription(tmp_path, place) as heard:
+                    while events[-1].run != runs[-1]:
+                        hear(heard, events, 1)
+                    hear(heard, events, 5)
+            stop(line)
+    assert list(dict.fromkeys(event.run for event in events)) == runs
+    journal = journal_path(tmp_path / "state" / "linejudge" / "journal", line_name(tmp_path))
+    written = [(row.run, row.number) for row in rows_in(journal) if row.kind == "verdict"]
+    assert [(event.run, number) for event, number in zip(events, numbers(events), strict=True)] == [
+        (run, number) for run, number in written if run != runs[-1] or number <= numbers(events)[-1]
+    ]
+
+
+def _is_own(line: RunningLine) -> bool:
+    """Whether what is in shared memory is of this line, and not of the one before."""
+    return (line.folder / "pid").read_text() == str(line.process.pid)
 
 
 def _published(line: RunningLine) -> int:

@@ -27,18 +27,20 @@ class Line:
     """A ledger in which parts get verdicts, and the condition that its journal told last."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder = folder / "journal"
         self.ledgers = {"top": Ledger.create(folder / "top.ledger")}
         self.condition = Condition()
         self.told: list[Condition] = []
         self.path = journal_path(self.folder, "caps")
 
-    def publish(self, count: int) -> None:
+    def enter(self) -> int:
+        """Capture a part; its entry."""
         ledger = self.ledgers["top"]
-        for _ in range(count):
-            entry = ledger.captured
-            said = verdict(entry + 1)
-            part = Part(
+        entry = ledger.captured
+        said = verdict(entry + 1)
+        ledger.enter(
+            Part(
                 entry=entry,
                 epoch=7,
                 sequence=entry + 1,
@@ -52,7 +54,14 @@ class Line:
                 slot=-1,
                 generation=0,
             )
-            ledger.enter(part)
+        )
+        return entry
+
+    def publish(self, count: int) -> None:
+        ledger = self.ledgers["top"]
+        for _ in range(count):
+            entry = self.enter()
+            said = verdict(entry + 1)
             record = Record(
                 topic=b"accept.caps",
                 body=msgspec.json.encode(said),
@@ -120,6 +129,24 @@ def test_verdicts_and_events_are_written_in_order_with_their_times(line: Line) -
     assert rows[2].at == "2026-11-30T12:00:02.012000Z"
     assert rows[4].at == "2026-11-30T12:00:09.000000Z"
     assert line.condition == Condition(closed=True)
+
+
+def test_the_end_of_a_killed_run_is_written_by_the_next(tmp_path: Path) -> None:
+    """Once all of its verdicts are written, and not before: only so their end is known."""
+    line, killed = Line(tmp_path), Line(tmp_path / "killed")
+    killed.publish(2)
+    writer = line.writer(left={OTHER: killed.ledgers})
+    writer.open()
+    killed.publish(1)
+    line.publish(1)
+    assert writer.close(b"{}")
+    closes = [(row.run, row.number) for row in rows_in(line.path) if row.kind == "close"]
+    assert closes == [(OTHER, 3), (RUN, 1)]
+    killed.enter()
+    writer = line.writer(left={OTHER: killed.ledgers})
+    writer.open()
+    assert not writer.close(b"{}")
+    assert [row.run for row in rows_in(line.path) if row.kind == "close"] == [OTHER, RUN, RUN]
 
 
 @pytest.mark.parametrize("body", [b"no JSON", b'{"a":\n1}', b"\xff", b""])

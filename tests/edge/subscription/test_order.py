@@ -145,6 +145,16 @@ def test_when_nobody_answers_the_gap_is_lost() -> None:
     assert order.take() == []
 
 
+def test_after_a_run_without_a_known_end_the_run_that_followed_comes() -> None:
+    """What came at its end is lost, and the runs between it and the one that goes on are not."""
+    order = Order[str]()
+    verdicts(order, "a", 1)
+    beat(order, "c", 0)
+    order.give_up(then="b")
+    assert [item for _, item in order.take()] == [Missed(run="a", first=2, last=None)]
+    assert order.wanted == Wanted(run="b", first=1, last=None)
+
+
 def test_verdicts_of_a_run_that_is_over_are_ignored() -> None:
     """The next publish sends them again to whoever comes, so they come to others too."""
     order = Order[str]()
