@@ -26,14 +26,31 @@ def tie(name: str, supervisor: int) -> None:
     """Tell the kernel to kill this process when the process with the id `supervisor` ends.
 
     Publish and journal get SIGTERM instead, so that they still publish and write the verdict of each captured
-    part.
+    part. The recorder calls `outlive` once it holds parts.
     Exits if the supervisor has ended already.
     """
     number = signal.SIGTERM if name in ("publish", "journal") else signal.SIGKILL
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+    _on_its_end(number)
     # The supervisor may have ended before the call.
     if os.getppid() != supervisor:
         sys.exit(f"edge: {name}: its supervisor, process {supervisor}, is gone")
+
+
+def end_in(seconds: float) -> None:
+    """Have the kernel end this process by SIGALRM after `seconds`, even if it hangs. Calls put it off."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def outlive() -> None:
+    """Let this process, which `tie` has tied, go on when its supervisor ends, until the time of `end_in`."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    # It does nothing to a process that runs. One that was stopped goes on, so that the alarm can end it.
+    _on_its_end(signal.SIGCONT)
+
+
+def _on_its_end(number: signal.Signals) -> None:
+    """Have the kernel send this process a signal when its supervisor ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
 
 
 def show_name(name: str) -> None:

@@ -65,6 +65,10 @@ class Recorder:
         self._counts["overwritten"] = self._lost_before + lost
         self._counts["rate"] = self._rate_before + self._occasion.skipped
 
+    def failed(self, process: str, now_ns: int) -> None:
+        """Note that a process has ended which is not among the stages, such as the supervisor."""
+        self._occasion.failed(process, now_ns)
+
     def _write_box(self, now_ns: int, now_at_ns: int, *, ending: bool = False) -> None:
         if (why := self._occasion.due(now_ns, ending=ending)) and (parts := self._last.take()):
             self._writer.box(self._head(why, utc(now_at_ns)), parts, now_at_ns)

@@ -52,8 +52,13 @@ class Liveness:
         self._row["ready_ns"] = time.monotonic_ns()
         self._row["ready"] = 1
 
+    @property
+    def is_orphan(self) -> bool:
+        """Whether the supervisor has ended."""
+        return os.getppid() != self._supervisor
+
     def beat(self) -> None:
         """Write the time of this heartbeat into the row. Set `stopping` if the supervisor has ended."""
         self._row["beat_ns"] = time.monotonic_ns()
-        if os.getppid() != self._supervisor:
+        if self.is_orphan:
             self.stopping = True

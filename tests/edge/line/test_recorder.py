@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import pytest
 from belt_lines import CAMERAS, belt_recipe, truth_of
-from lines import UNHURRIED, Subscriber, line_name, running, stop, until, write_recipe
+from lines import UNHURRIED, Subscriber, is_running, judged, line_name, running, stop, until, write_recipe
 
 from edge.demo import FOLDER
 from edge.errors import BundleError, RecordingError
@@ -213,6 +213,32 @@ def test_a_fault_has_a_black_box_and_a_recorder_that_dies_costs_no_verdict(
     assert first.name.endswith("_fault-infer.zip"), first
     with Box(first) as box:
         assert all(row.seen[0].frame for row in box.rows())
+
+
+def test_a_killed_supervisor_leaves_a_black_box(tmp_path: Path, endless: Callable[..., Path]) -> None:
+    """With the parts before the fault, whatever the next line does meanwhile; no recorder stays behind."""
+    keep = '[timing]\ndeadline_ms = 500\n[recorder]\nfolder = "kept"\nreserve_mb = 0\n'
+    recipe = endless(f'{keep}[recorder.box]\non = ["fault"]\n', delay_ms=60)
+    with Subscriber(tmp_path) as subscriber:
+        with running(recipe) as line:
+            until(judged(subscriber, 10), "parts are judged", line)
+            recorder, ledger = line.pid("recorder"), line.ledger()
+            line.process.kill()
+        with running(recipe) as following:
+            until(judged(subscriber, 5), "parts are judged again", following)
+            until(lambda: not is_running(recorder), "the recorder has ended")
+            stop(following)
+    (path,) = [path for path in (tmp_path / "kept").rglob("boxes/*/*") if path.is_file()]
+    assert path.name.endswith("_fault-supervisor.zip")
+    heard = {verdict.part_id: verdict for _, verdict in subscriber.verdicts if not verdict.resent}
+    with Box(path) as box:
+        assert box.head().running, "with which engine is known"
+        rows = list(box.rows())
+    assert len(rows) >= 10
+    assert rows[-1].number <= ledger.captured
+    verdicts = [verdict_from(bytes(row.verdict)) for row in rows]
+    assert all(row.seen[0].frame for row, one in zip(rows, verdicts, strict=True) if one.verdict == "pass")
+    assert verdicts == [heard[verdict.part_id] for verdict in verdicts]
 
 
 def test_a_line_does_not_start_without_the_folder_for_its_pictures(
