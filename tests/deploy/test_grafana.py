@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry
+
+from edge.monitoring.metrics import Metrics
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboards" / "linejudge.json").read_text())
@@ -56,6 +59,16 @@ def test_a_panel_shows_the_chosen_line_only(title):
         selectors = re.findall(r"(?:linejudge|line:)[\w:]+(\{[^}]*\})?", target["expr"])
         assert selectors
         assert all('line="$line"' in selector for selector in selectors), target["expr"]
+
+
+def test_each_metric_of_a_line_has_a_panel():
+    """Nothing is measured that nobody sees. Why an engine fell back stands among the engines left out."""
+    registry = CollectorRegistry()
+    Metrics(registry, "a", slots=8)
+    names = {metric.name for metric in registry.collect()}
+    asked = " ".join(target["expr"] for panel in PANELS.values() for target in panel["targets"])
+    unseen = {name for name in names if not re.search(rf"{name}(?:_total|_bucket|_info)?\{{", asked)}
+    assert unseen == {"linejudge_engine_fallback"}
 
 
 def test_a_panel_that_an_alert_names_is_there():

@@ -9,6 +9,8 @@ from typing import Protocol
 PERIOD_S = 0.002
 #: An encoder that reports no count for this time has failed.
 SILENT_S = 1.0
+#: What to do about an encoder that was there before.
+CHECK = "check its cable and its power"
 
 
 class Counting(Protocol):

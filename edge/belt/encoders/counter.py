@@ -49,7 +49,7 @@ class Counter:
             text = os.pread(self._file, 32, 0).strip()
             return (before_ns + time.monotonic_ns()) // 2, int(text)
         except OSError as error:
-            raise EncoderError(f"{self._folder / 'count'}: {error.strerror}") from error
+            raise EncoderError(f"{self._folder / 'count'}: {error.strerror}: is its driver loaded?") from error
         except ValueError as error:
             raise EncoderError(f"{self._folder / 'count'}: expected a number, found {text!r}") from error
 

@@ -12,7 +12,7 @@ import time
 
 from ...errors import EncoderError
 from ...recipe import ModbusEncoder
-from .base import PERIOD_S, SILENT_S
+from .base import CHECK, PERIOD_S, SILENT_S
 
 _FUNCTIONS = {"holding": 3, "input": 4}
 #: Exception codes of the specification, section 7.
@@ -65,7 +65,9 @@ class ModbusRegister:
         except OSError as error:
             if isinstance(error, EncoderError):
                 raise
-            raise EncoderError(f"{self._where}: the encoder is gone: {error.strerror or error}") from error
+            raise EncoderError(
+                f"{self._where}: the encoder is gone: {error.strerror or error}: {CHECK}"
+            ) from error
         registers = struct.unpack(f">{words}H", answer)
         if not self._section.high_first:
             registers = registers[::-1]
@@ -76,7 +78,7 @@ class ModbusRegister:
         while True:
             transaction, protocol, length, _ = struct.unpack(">HHHB", self._exactly(7))
             if protocol or not 3 <= length <= 254:
-                raise EncoderError(f"{self._where}: what answers does not speak Modbus TCP")
+                raise EncoderError(f"{self._where}: what answers does not speak Modbus TCP: see [belt.encoder]")
             body = self._exactly(length - 1)
             if transaction == self._transaction:
                 break
@@ -94,6 +96,6 @@ class ModbusRegister:
         while len(found) < count:
             received = self._socket.recv(count - len(found))
             if not received:
-                raise EncoderError(f"{self._where}: the encoder closed the connection")
+                raise EncoderError(f"{self._where}: the encoder closed the connection: {CHECK}")
             found += received
         return found

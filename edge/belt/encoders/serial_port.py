@@ -10,7 +10,7 @@ import time
 
 from ...errors import EncoderError
 from ...recipe import SerialEncoder
-from .base import SILENT_S
+from .base import CHECK, SILENT_S
 
 #: A line longer than this is no count.
 LINE_BYTES = 64
@@ -41,7 +41,9 @@ class SerialPort:
             self._set_up()
         except termios.error as error:
             os.close(self._file)
-            raise EncoderError(f"{device}: no serial port: {error.args[-1]}") from error
+            raise EncoderError(
+                f"{device}: no serial port: {error.args[-1]}: see [belt.encoder] device"
+            ) from error
         self._heard_ns = time.monotonic_ns()
         return self
 
@@ -84,9 +86,11 @@ class SerialPort:
         try:
             received = os.read(self._file, 4096)
         except OSError as error:
-            raise EncoderError(f"{self._section.device}: the encoder is gone: {error.strerror}") from error
+            raise EncoderError(
+                f"{self._section.device}: the encoder is gone: {error.strerror}: {CHECK}"
+            ) from error
         if not received:
-            raise EncoderError(f"{self._section.device}: the encoder is gone: end of file")
+            raise EncoderError(f"{self._section.device}: the encoder is gone: end of file: {CHECK}")
         self._text += received
 
     def _count(self) -> int | None:
