@@ -16,7 +16,7 @@ from edge.recipe import Fusion, Recipe
 from edge.recipe_file import read_recipe
 
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md")
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "benchmarks").glob("*.md")))
 DOCUMENTS = {
     str(path.relative_to(ROOT)): path.read_text() for path in (*PAGES, *sorted((ROOT / "docs").rglob("*.md")))
 }
@@ -90,6 +90,17 @@ def test_the_way_to_a_bundle_is_shown_whole() -> None:
     shown = {name: [typed.split()[1] for where, typed in COMMANDS if where == name] for name in READ}
     assert shown["docs/models.md"] == [*steps, *steps]
     assert [step for step in shown["README.md"] if step in steps] == steps
+
+
+def test_the_programs_that_measure_are_there() -> None:
+    """Who looks for the program behind a figure finds it."""
+    named = {
+        name
+        for page in ("README.md", "tried.md")
+        for name in re.findall(r"`(\w+\.py)\b", DOCUMENTS[f"benchmarks/{page}"])
+    }
+    assert len(named) > 20
+    assert [name for name in sorted(named) if not (ROOT / "benchmarks" / name).exists()] == []
 
 
 def anchors(text: str) -> set[str]:
