@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from lines import Subscriber, judged, running, stop, until
+from lines import UNHURRIED, Subscriber, judged, running, stop, until
 from parts import ALARM, HEARTBEAT, VERDICT
 from rich.console import Console
 
@@ -26,11 +26,13 @@ def watch(endpoint: str, *options: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_line_can_be_watched(tmp_path: Path, endless: Callable[..., Path]) -> None:
     """In a pipe, verdicts come as lines of text or, with --json, as they are; --count ends it."""
-    with Subscriber(tmp_path) as subscriber, running(endless()) as line:
+    with Subscriber(tmp_path) as subscriber, running(endless(UNHURRIED)) as line:
         until(judged(subscriber, 3), "parts are judged", line)
         plain = watch(f"ipc://{tmp_path}/verdicts.ipc", "--count", "3")
         exact = watch(f"ipc://{tmp_path}/verdicts.ipc", "--count", "3", "--json")
+        ledger = line.ledger()
         stop(line)
+        until(lambda: len(subscriber.verdicts) >= ledger.captured, "the last verdict is heard")
     assert plain.returncode == exact.returncode == 0, plain.stderr + exact.stderr
     assert [row.split()[3:5] for row in plain.stdout.splitlines()] == [["pass", "(clean)"]] * 3
     told = [verdict_from(row.encode()) for row in exact.stdout.splitlines()]

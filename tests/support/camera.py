@@ -50,12 +50,12 @@ class Camera:
 
     def send(self, *data: bytes) -> None:
         """Once somebody asked for the stream."""
-        assert self._accepted.wait(10)
+        assert self._accepted.wait(60)
         assert self._client
         self._client.sendall(b"".join(data))
 
     def hang_up(self) -> None:
-        assert self._accepted.wait(10)
+        assert self._accepted.wait(60)
         assert self._client
         self._client.shutdown(socket.SHUT_RDWR)
 

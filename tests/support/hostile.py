@@ -86,9 +86,9 @@ def send_questions(path: Path, rng: random.Random, count: int) -> bool:
 
 def _connected(address: Path | int) -> socket.socket:
     if isinstance(address, int):
-        return socket.create_connection(("127.0.0.1", address), timeout=5)
+        return socket.create_connection(("127.0.0.1", address), timeout=60)
     opened = socket.socket(socket.AF_UNIX)
-    opened.settimeout(5)
+    opened.settimeout(60)
     try:
         opened.connect(str(address))
     except OSError:

@@ -114,7 +114,7 @@ def test_a_process_killed_at_any_moment_loses_nothing_that_was_committed(tmp_pat
         assert found.faults == []
         assert found.verdicts >= said
         assert found.verdicts % 5 == 0
-    assert found.verdicts > 30
+    assert found.verdicts >= 6 * 5  # each process committed before it was killed
 
 
 def test_a_commit_waits_until_the_disk_has_it(tmp_path: Path) -> None:

@@ -187,9 +187,9 @@ def test_a_camera_may_be_silent_as_long_as_the_recipe_lets_it(
     a_camera: Camera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that is triggered seldom is not taken for lost by what reads it."""
-    monkeypatch.setattr("edge.sources.live_stream._OPEN_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("edge.sources.live_stream._OPEN_TIMEOUT_S", 2.0)
     with open_source(section(a_camera.address)) as source:
-        assert source.wait(1.5) is None
+        assert source.wait(2.5) is None
         a_camera.send(part(jpeg(50)))
         next_of(source)
         assert seen(source) == 50

@@ -23,8 +23,8 @@ from edge.recipe import CounterEncoder, ModbusEncoder, SerialEncoder, SimulatedE
 
 
 def reading(encoder: Counting) -> int:
-    """The next count; fails after two seconds."""
-    end = time.monotonic() + 2
+    """The next count; fails after a minute."""
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         if (found := encoder.read()) is not None:
             return found[1]
@@ -189,7 +189,7 @@ class Plc:
 
     def __enter__(self) -> Plc:
         self._thread.start()
-        assert self._ready.wait(5)
+        assert self._ready.wait(60)
         return self
 
     def __exit__(self, *error: object) -> None:
