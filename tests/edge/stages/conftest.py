@@ -1,4 +1,4 @@
-"""A ring and engines for the tests of the infer stage."""
+"""A ring and engines for the tests of the infer stage, and a publisher on a ledger."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from desk import Desk
 from infer_parts import WARPER, ring_of
 
 from edge.bundle import read_bundle
@@ -31,3 +32,8 @@ def engine(tiny_bundle: Path) -> Iterator[Engine]:
 def anomaly(score_bundle: Path) -> Iterator[JudgeEngine]:
     with open_engine(EngineChoice(), read_bundle(score_bundle)) as engine:
         yield JudgeEngine(engine=engine, warper=WARPER)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
