@@ -74,6 +74,7 @@ class LineAlarms:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._alarms.take(utc(time.time_ns()))  # nobody hears of the last changes now, but the next run
         self._file.keep(self._alarms.memory)
         self._cleanup.close()
 
@@ -84,6 +85,7 @@ class LineAlarms:
             self._alarms.note(message, accepted=accepted)
         elif isinstance(message, Heartbeat) and set(message.alarms) != self._alarms.active.keys():
             # Publish was restarted, or this heartbeat left before the last change came to publish.
+            self.tick()  # a change that was not published yet has no time
             self._publish(self._alarms.active.values())
 
     def failed(self, stage: str) -> None:
@@ -119,6 +121,7 @@ class LineAlarms:
 
     def _list(self, keys: dict[str, Any]) -> dict[str, Any]:
         msgspec.convert(keys, NoKeys)
+        self.tick()
         found: dict[str, Any] = msgspec.to_builtins({"alarms": list(self._alarms.active.values())})
         return found
 
