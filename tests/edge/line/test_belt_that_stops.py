@@ -2,39 +2,51 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 from encoder_board import EncoderBoard
 from lines import Subscriber, running, until, write_boards, write_recipe
 
-from edge.belt.track import SPEED_NS
+from edge.messages import Verdict
 
 PARTS, DELAY_MS = 14, 150
 ENGINE = '[engine]\nkind = "constant"\nlanes = 1\nspare = false\n[timing]\nslots = 32\n'
+
+
+#: How often it is tried, since parts are late or without a position where the machine has no time for the line.
+TRIES = 3
 
 
 def test_parts_that_wait_when_the_belt_stops_are_judged(
     tmp_path: Path, constant_bundle: Callable[..., Path], textured: np.ndarray
 ) -> None:
     """Though the engine needs longer for all of them than a part had to the ejector before the belt stopped."""
+    bundle, found = constant_bundle(delay_ms=DELAY_MS), list[Counter[str]]()
+    while len(found) < TRIES:
+        folder = tmp_path / f"{len(found)}"
+        folder.mkdir()
+        due_ns, verdicts = stopped(folder, bundle, textured)
+        found.append(Counter(verdict.reason for verdict in verdicts))
+        if found[-1] == {"clean": PARTS}:
+            assert verdicts[-1].published_ns > due_ns + (PARTS * 5) * 1_000_000
+            return
+    raise AssertionError(f"in no try were all parts judged: {found}")
+
+
+def stopped(folder: Path, bundle: Path, picture: np.ndarray) -> tuple[int, list[Verdict]]:
+    """Run a line whose belt stops with all parts on it: when the first was due before, and the verdicts."""
     boards = {f"{number:02}": True for number in range(PARTS)}
-    source = write_boards(tmp_path, boards, textured) + "\nfps = 200"
-    with EncoderBoard() as board, Subscriber(tmp_path) as subscriber:
-        recipe = write_recipe(tmp_path, constant_bundle(delay_ms=DELAY_MS), source, ENGINE + board.section())
+    source = write_boards(folder, boards, picture) + "\nfps = 200"
+    with EncoderBoard() as board, Subscriber(folder) as subscriber:
+        recipe = write_recipe(folder, bundle, source, ENGINE + board.section())
         with running(recipe) as line:
             until(lambda: line.ledger().captured == PARTS, "all parts are on the belt", line)
-            stopped_ns = board.stop()
             due_ns = line.ledger().part(0).deadline_ns
-            if due_ns - 2 * DELAY_MS * 1_000_000 < stopped_ns + SPEED_NS:
-                pytest.skip(
-                    "this machine needed too long for the parts: the first had no time when they stopped"
-                )
+            board.stop()
             status, said = line.wait()
             assert status == 0, said
             until(lambda: len(subscriber.verdicts) == PARTS, "all verdicts are heard")
-    verdicts = [verdict for _, verdict in subscriber.verdicts]
-    assert {verdict.reason for verdict in verdicts} == {"clean"}
-    assert verdicts[-1].published_ns > due_ns + (PARTS * 5) * 1_000_000
+    return due_ns, [verdict for _, verdict in subscriber.verdicts]
