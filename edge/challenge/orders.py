@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -19,7 +20,8 @@ FAULTS = {
     "pulled camera": "uncover the lens, pull the camera's cable, and lay on a GOOD part",
 }
 PULLED = "pulled camera"
-#: The same for pictures in files, of which a damaged copy is made.
+#: The same for pictures in files, of which a damaged copy is made. With several cameras, PULLED means that the
+#: picture of one of them is not there.
 DAMAGES = ("covered lens", "no picture", "damaged file")
 
 
@@ -30,13 +32,22 @@ class Step(Struct, frozen=True, kw_only=True):
     part: Literal["good", "bad"]
     expected: Expected
     fault: str = ""  # what keeps the line from seeing the part; empty: nothing
+    camera: str = ""  # of several cameras, the one with the fault; empty: the only one, or no fault
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the line's only camera is away: the line may then say no more than that it is blind."""
+        return self.fault == PULLED and not self.camera
 
 
-def steps_of(orders: Sequence[Order], repeats: int, faults: Sequence[str]) -> list[Step]:
+def steps_of(
+    orders: Sequence[Order], repeats: int, faults: Sequence[str], cameras: Sequence[str] = ("",)
+) -> list[Step]:
     """Return the parts of a test, in the order in which they come.
 
     `repeats` is the number of bad parts in the orders consecutive and alternating. Each fault is followed by a
-    good part that has to be accepted, which shows that the line sees again.
+    good part that has to be accepted, which shows that the line sees again. Each of `cameras` has each fault
+    once; without names, the line has one camera.
     """
     steps: list[Step] = []
     for order in orders:
@@ -47,8 +58,8 @@ def steps_of(orders: Sequence[Order], repeats: int, faults: Sequence[str]) -> li
         elif order == "alternating":
             steps += [good, bad] * repeats + [good]
         else:
-            for fault in faults:
-                steps += [Step(order=order, part="good", expected="reject", fault=fault), good]
+            for fault, camera in itertools.product(faults, cameras):
+                steps += [Step(order=order, part="good", expected="reject", fault=fault, camera=camera), good]
     return steps
 
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from ..errors import ReportError
 from .compare import Outcome
-from .orders import ORDERS, Order
+from .orders import ORDERS, PULLED, Order
 from .signing import Key, is_signed_by
 
 REPORT_BYTES = 4_000_000
@@ -38,6 +38,7 @@ class Report(Struct, frozen=True, kw_only=True):
     precision: str
     software: str  # version of Linejudge
     due_at: str = ""  # when the test was due at the latest; empty: the recipe asks for none
+    cameras: tuple[str, ...] = ()  # whose pictures were presented; none on the belt, where all see the parts
     orders: tuple[Order, ...]
     tested: tuple[Outcome, ...]
     faults: tuple[str, ...]  # of the test as a whole, such as a part too many
@@ -93,6 +94,8 @@ def text_of(report: Report, key: str) -> str:
         f"to           {report.ended_at}",
         f"was due      {report.due_at or 'at no set time'}",
         f"parts        {_HOW[report.how]}",
+        *([f"cameras      {', '.join(report.cameras)}"] if report.cameras else []),
+        f"faults       {_faults(report)}",
         f"recipe       {report.recipe}",
         f"bundle       {report.bundle}",
         f"engine       {report.engine} {report.precision}, Linejudge {report.software}",
@@ -106,8 +109,15 @@ def text_of(report: Report, key: str) -> str:
 
 _HOW = {
     "belt": "on the belt of the running line: camera, judges and ejector are tested",
-    "folder": "pictures from files, on a line of their own: the judges are tested, camera and ejector are not",
+    "folder": "pictures from files, on a line of their own: judges are tested, camera, belt and ejector not",
 }
+
+
+def _faults(report: Report) -> str:
+    """Return which faults were tested, and which one pictures of one camera cannot show."""
+    found = ", ".join(dict.fromkeys(one.step.fault for one in report.tested if one.step.fault)) or "none"
+    is_left_out = report.how == "folder" and "fail-safe" in report.orders and len(report.cameras) == 1
+    return f"{found}; not tested with the pictures of one camera: {PULLED}" if is_left_out else found
 
 
 def _rows(tested: Sequence[Outcome], order: Order) -> list[str]:
@@ -119,7 +129,7 @@ def _rows(tested: Sequence[Outcome], order: Order) -> list[str]:
                 if one.said
                 else "-"
             )
-            what = f"{one.step.part} part" + (f", {one.step.fault}" if one.step.fault else "")
+            what = ", ".join(filter(None, (f"{one.step.part} part", one.step.fault, one.step.camera)))
             state = f"WRONG: {one.wrong}" if one.wrong else "ok"
             rows.append(f"{number:4}  {what:26} expected {one.step.expected}  found {said:40} {state}")
     return rows

@@ -14,13 +14,14 @@ from msgspec import Struct
 
 from ..errors import LineError
 from ..line.ask import ask
-from ..line.plan import read_plan
+from ..line.plan import Plan, read_plan
 from ..line.run_folder import base_folder
 from ..messages import utc
+from ..recipe import Camera
 from .belt import Ear
 from .compare import Outcome, run_steps
-from .folder import folder_line
-from .orders import DAMAGES, FAULTS, Order, Step, instruction, steps_of
+from .folder import cameras_of, folder_line
+from .orders import DAMAGES, FAULTS, PULLED, Order, Step, instruction, steps_of
 from .report import Report, write_report
 from .signing import read_key
 
@@ -66,10 +67,11 @@ def run_test(
         raise LineError(f"line {wish.line!r} is starting: test it when it judges")
     state = Path(status.state_folder)
     key = read_key(wish.key or state / "challenge.key")
-    steps = steps_of(wish.orders, wish.repeats, DAMAGES if wish.good else tuple(FAULTS))
+    plan = read_plan(_run_folder(wish.line))
+    cameras = cameras_of(plan.recipe, wish.camera) if wish.good else ()
     due = str(_go_on(wish)["due_at"])
     started_at = utc(time.time_ns())
-    tested, faults = (_in_folder if wish.good else _on_belt)(wish, steps, say, tell)
+    tested, faults = _in_folder(wish, plan, cameras, tell) if wish.good else _on_belt(wish, say, tell)
     after = msgspec.convert(ask(wish.line, "status"), _Status)
     if (after.run, after.recipe, after.bundle) != (status.run, status.recipe, status.bundle):
         faults.append("the line was restarted during the test")
@@ -85,6 +87,7 @@ def run_test(
         precision=str(status.engine["precision"]),
         software=importlib.metadata.version("linejudge"),
         due_at=due,
+        cameras=tuple(camera.name for camera in cameras),
         orders=wish.orders,
         tested=tuple(tested),
         faults=tuple(faults),
@@ -104,21 +107,26 @@ def run_test(
 
 
 def _in_folder(
-    wish: Wish, steps: Sequence[Step], say: Callable[[int, int, str], None], tell: Callable[[Outcome], None]
+    wish: Wish, plan: Plan, cameras: Sequence[Camera], tell: Callable[[Outcome], None]
 ) -> tuple[list[Outcome], list[str]]:
-    plan = read_plan(_run_folder(wish.line))
-    with folder_line(plan, wish.good, wish.bad, wish.camera) as (pictures, hear):
+    steps = steps_of(wish.orders, wish.repeats, DAMAGES)
+    if len(cameras) > 1:
+        names = [camera.name for camera in cameras]
+        steps = steps_of(wish.orders, wish.repeats, (*DAMAGES, PULLED), names)
+    with folder_line(plan, wish.good, wish.bad, cameras) as (pictures, hear):
         return run_steps(steps, pictures.present, hear, tell, wish.patience_s)
 
 
 def _on_belt(
-    wish: Wish, steps: Sequence[Step], say: Callable[[int, int, str], None], tell: Callable[[Outcome], None]
+    wish: Wish, say: Callable[[int, int, str], None], tell: Callable[[Outcome], None]
 ) -> tuple[list[Outcome], list[str]]:
+    steps = steps_of(wish.orders, wish.repeats, tuple(FAULTS))
     numbers = iter(range(1, len(steps) + 1))
 
-    def present(step: Step, before: Step | None) -> None:
+    def present(step: Step, before: Step | None) -> tuple[str, ...]:
         _go_on(wish)
         say(next(numbers), len(steps), instruction(step, before))
+        return ()
 
     with Ear(_run_folder(wish.line)) as ear:
         return run_steps(steps, present, ear.hear, tell, wish.patience_s)

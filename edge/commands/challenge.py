@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer(invoke_without_command=True, help="Test a running line with known good and known bad parts.")
 
-_FOLDER = "Folder of pictures, or a path with *, ** and ?, of known {} parts; default: parts on the belt."
+_FOLDER = (
+    "Folder with pictures of known {0} parts; for a line with several cameras, a folder with a folder for each "
+    "camera, such as {0}/top/1.png and {0}/side/1.png of one part. For one camera, also a path with *, ** and "
+    "?. Default: parts on the belt."
+)
 
 
 @app.callback()
@@ -34,7 +38,7 @@ def challenge(
     good: Annotated[str, typer.Option(help=_FOLDER.format("good"))] = "",
     bad: Annotated[str, typer.Option(help=_FOLDER.format("bad"))] = "",
     camera: Annotated[
-        str, typer.Option(help="Camera whose pictures are in the folders, where a line has several.")
+        str, typer.Option(help="Test one camera of several alone. The folders then have its pictures only.")
     ] = "",
     key: Annotated[
         Path | None, typer.Option(help="File of the key that signs; default: challenge.key, state folder.")
@@ -48,7 +52,8 @@ def challenge(
 
     Without folders, it says which part to lay on the belt next, and compares the line's verdict on it. Each
     part counts, so nothing else may pass the camera meanwhile. With --good and --bad, the pictures go through
-    the line's recipe beside it. The exit status is 0 if the test passed, 1 if not.
+    the line's recipe on a line of their own, which the running line does not notice. The exit status is 0 if
+    the test passed, 1 if not.
     """
     if context.invoked_subcommand:
         return

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import pytest
 
-from edge.challenge.compare import Outcome, Said, run_steps, wrong_with
+from edge.challenge.compare import Outcome, Said, outcome, run_steps, wrong_with
 from edge.challenge.orders import DAMAGES, FAULTS, ORDERS, PULLED, Step, instruction, steps_of
 
 GOOD = Step(order="alternating", part="good", expected="accept")
 BAD = Step(order="alternating", part="bad", expected="reject")
 COVERED = Step(order="fail-safe", part="good", expected="reject", fault="covered lens")
 CAMERA_AWAY = Step(order="fail-safe", part="good", expected="reject", fault=PULLED)
+ONE_AWAY = Step(order="fail-safe", part="good", expected="reject", fault=PULLED, camera="side")
+ONE_COVERED = Step(order="fail-safe", part="good", expected="reject", fault="covered lens", camera="side")
 
 
-def said(action: str, verdict: str, reason: str = "", part_id: str = "1-1") -> Said:
-    return Said(action=action, verdict=verdict, reason=reason, detail="", part_id=part_id, score=None)
+def said(
+    action: str, verdict: str, reason: str = "", part_id: str = "1-1", pictures: tuple[str, ...] = ()
+) -> Said:
+    return Said(
+        action=action,
+        verdict=verdict,
+        reason=reason,
+        detail="",
+        part_id=part_id,
+        score=None,
+        pictures=pictures,
+    )
 
 
 ACCEPTED, REJECTED = said("accept", "pass", "clean"), said("reject", "reject", "defect")
@@ -38,6 +50,10 @@ def test_the_orders_are_those_of_the_industry() -> None:
         for each in (("good", "reject", fault), good)
     ]
     assert len(steps_of(ORDERS, 2, DAMAGES)) == 2 + 5 + 6
+    steps = steps_of(("fail-safe",), 2, ("covered lens", PULLED), ("top", "side"))
+    assert [(step.fault, step.camera) for step in steps if step.expected == "reject"] == [
+        ("covered lens", "top"), ("covered lens", "side"), (PULLED, "top"), (PULLED, "side")
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -72,11 +88,60 @@ def test_a_person_is_told_what_to_do_for_each_part(fault: str) -> None:
         pytest.param(CAMERA_AWAY, UNKNOWN, "", id="pulled unknown"),
         pytest.param(CAMERA_AWAY, ACCEPTED, "expected reject, found accept", id="pulled accepted"),
         pytest.param(CAMERA_AWAY, None, "no verdict came", id="pulled unnoticed"),
+        pytest.param(ONE_AWAY, said("reject", "unknown", "missing"), "", id="one pulled, missing"),
+        pytest.param(ONE_AWAY, said("reject", "unknown", "stray"), "", id="first pulled, strays"),
+        pytest.param(ONE_AWAY, UNKNOWN, "the verdict is unknown (dark)", id="one pulled, otherwise unknown"),
+        pytest.param(ONE_AWAY, REJECTED, "the verdict is reject", id="one pulled, judged"),
+        pytest.param(ONE_AWAY, BLIND, "the line is blind", id="one pulled, blind line"),
+        pytest.param(
+            ONE_AWAY, said("accept", "unknown", "missing"), "expected reject", id="a missing look is accepted"
+        ),
     ],
 )
 def test_what_a_line_says_is_as_expected_or_wrong(step: Step, heard: Said | None, wrong: str) -> None:
     """What counts is what the ejector is told; and a bad part must be found, not only rejected."""
     told = wrong_with(step, heard)
+    assert (wrong in told) if wrong else told == ""
+
+
+@pytest.mark.parametrize(
+    ("step", "pictures", "heard", "wrong"),
+    [
+        pytest.param(GOOD, "ts", [("accept", "pass", "", "ts")], "", id="both looks in one verdict"),
+        pytest.param(GOOD, "ts", [("accept", "pass", "", "tx")], "is of t, x, not of s, t", id="other"),
+        pytest.param(GOOD, "ts", [("accept", "pass", "", "t")], "is of t, not of s, t", id="a look left out"),
+        pytest.param(
+            ONE_COVERED,
+            "ts",
+            [("reject", "unknown", "missing", "t"), ("reject", "unknown", "stray", "s")],
+            "not taken for one part",
+            id="looks that came apart",
+        ),
+        pytest.param(
+            ONE_AWAY,
+            "su",
+            [("reject", "unknown", "stray", "s"), ("reject", "unknown", "stray", "u")],
+            "",
+            id="strays of the other cameras",
+        ),
+        pytest.param(
+            ONE_AWAY,
+            "su",
+            [("reject", "unknown", "stray", "s"), ("accept", "unknown", "stray", "u")],
+            "expected reject, found accept",
+            id="one stray is accepted",
+        ),
+        pytest.param(ONE_AWAY, "su", [("reject", "unknown", "stray", "s")], "of s, not of s, u", id="lost"),
+        pytest.param(GOOD, "", [("accept", "pass", "", "x")], "", id="on the belt"),
+        pytest.param(GOOD, "ts", [], "no verdict came", id="nothing"),
+    ],
+)
+def test_a_verdict_has_to_be_of_the_pictures_that_were_presented(
+    step: Step, pictures: str, heard: list[tuple[str, str, str, str]], wrong: str
+) -> None:
+    """Of all of them in one verdict, unless the first camera did not see the part."""
+    verdicts = [said(action, verdict, reason, pictures=tuple(seen)) for action, verdict, reason, seen in heard]
+    told = outcome(step, list(pictures), verdicts).wrong
     assert (wrong in told) if wrong else told == ""
 
 
@@ -87,8 +152,11 @@ class Belt:
         self._answers, self._waiting = iter(answers), list(before or [])
         self.told: list[Outcome] = []
 
-    def present(self, step: Step, before: Step | None) -> None:
-        self._waiting += next(self._answers)
+    def present(self, step: Step, before: Step | None) -> tuple[str, ...]:
+        shown = next(self._answers)
+        self._waiting += shown
+        # Those of a step are in its verdicts. On a belt nobody knows them.
+        return tuple(picture for one in shown for picture in one.pictures)
 
     def hear(self, timeout_s: float) -> Said | None:
         return self._waiting.pop(0) if self._waiting else None
@@ -129,3 +197,10 @@ def test_what_comes_while_the_camera_is_away_is_no_part_too_many() -> None:
     assert (wrong, faults) == (["", "", ""], [])
     passed = Belt([[BLIND], [missed, ACCEPTED, ACCEPTED], [REJECTED]])
     assert "before part 3" in passed.run(CAMERA_AWAY, GOOD, BAD)[1][0]
+
+
+def test_a_part_that_the_first_camera_missed_takes_as_many_verdicts_as_it_has_looks() -> None:
+    """The next part is presented after the last of them."""
+    strays = [said("reject", "unknown", "stray", pictures=(name,)) for name in ("s", "u")]
+    good = said("accept", "pass", "clean", pictures=("t", "s2", "u2"))
+    assert Belt([strays, [good]]).run(ONE_AWAY, GOOD) == (["", ""], [])

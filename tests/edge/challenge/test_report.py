@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from edge.challenge.compare import Outcome, Said
-from edge.challenge.orders import Step
+from edge.challenge.orders import PULLED, Step
 from edge.challenge.report import Report, opened, sealed, text_of, write_report
 from edge.challenge.signing import read_key
 from edge.errors import ReportError
@@ -48,6 +48,30 @@ def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
     told = path.with_suffix(".txt").read_text()
     for word in ("pcb", "PASSED", "Änne", "2026-11-30T07:00:00", "r" * 64, "b" * 64, "7-1", key.public):
         assert word in told
+
+
+@pytest.mark.parametrize(
+    ("cameras", "faults", "told"),
+    [
+        (("top", "side"), ("covered lens", PULLED), f"covered lens, {PULLED}\n"),
+        (("top",), ("covered lens",), f"covered lens; not tested with the pictures of one camera: {PULLED}\n"),
+    ],
+    ids=["two cameras", "one camera"],
+)
+def test_a_report_tells_which_faults_were_tested(
+    cameras: tuple[str, ...], faults: tuple[str, ...], told: str
+) -> None:
+    """And that the pictures of one camera cannot show what happens without it."""
+    steps = [
+        Step(order="fail-safe", part="good", expected="reject", fault=fault, camera=camera)
+        for fault in faults
+        for camera in cameras
+    ]
+    tested = tuple(Outcome(step=step, said=FOUND, wrong="") for step in steps)
+    text = text_of(report(how="folder", cameras=cameras, orders=("fail-safe",), tested=tested), "key")
+    assert f"faults       {told}" in text
+    assert f"cameras      {', '.join(cameras)}\n" in text
+    assert f"good part, covered lens, {cameras[-1]} " in text
 
 
 def test_each_changed_byte_is_found(tmp_path: Path) -> None:
