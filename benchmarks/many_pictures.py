@@ -43,7 +43,9 @@ def write_files(folder: Path, count: int, now_ns: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=50_000, help="number of pictures (default %(default)s)")
+    parser.add_argument(
+        "--files", type=int, default=50_000, help="number of pictures to write (default %(default)s)"
+    )
     parser.add_argument(
         "--folder", type=Path, help="a folder on the disk to measure (default: a temporary one)"
     )
