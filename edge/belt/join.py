@@ -11,6 +11,7 @@ from .deadline import deadline_now
 from .layout import Layout
 from .match import Fate, Station, fate_of, look_of, part_of
 from .places import NOWHERE, Places, places_of
+from .track import NEVER
 
 #: Decided rows that are kept, so that a late look still finds the part that it would have belonged to.
 KEPT = ROWS // 2
@@ -27,6 +28,7 @@ class Join:
         self._ledgers, self._course = ledgers, course
         self.layout = layout
         self.first = next(iter(ledgers))
+        self._has_ended = False
         self._places = {name: places_of(()) for name in ledgers}
         self._read = dict.fromkeys(ledgers, 0)
 
@@ -62,11 +64,11 @@ class Join:
     def is_settled(self, part: int, station: Station, now_ns: int) -> bool:
         """Return whether a part's look at a station cannot change any more."""
         position = self.parts.position(part)
-        return position == NOWHERE or self._course.passed(now_ns) >= station.settled_at(position)
+        return position == NOWHERE or self.passed(now_ns) >= station.settled_at(position)
 
     def fate(self, look: int, station: Station, now_ns: int) -> Fate:
         """Return whether an undecided look belongs to a part, or is a stray."""
-        decided, passed = self._ledgers[self.first].published, self._course.passed(now_ns)
+        decided, passed = self._ledgers[self.first].published, self.passed(now_ns)
         return fate_of(look, self.parts, self._places[station.name], station, decided=decided, passed=passed)
 
     def spot(self, look: int, station: Station) -> int:
@@ -123,4 +125,8 @@ class Join:
 
     def passed(self, now_ns: int) -> int:
         """Return the position up to which all triggers have been entered."""
-        return self._course.passed(now_ns)
+        return NEVER if self._has_ended else self._course.passed(now_ns)
+
+    def end(self) -> None:
+        """Note that no further row will be entered, wherever the belt is."""
+        self._has_ended = True

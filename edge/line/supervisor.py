@@ -249,6 +249,7 @@ class Line:
     def _stop(self) -> None:
         """End capture, wait until the captured parts have their verdicts, and end the other stages."""
         self._children.stop_captures()
+        self._memory.stages["publish"]["ended_ns"] = time.monotonic_ns()
         end_ns = time.monotonic_ns() + round(self._recipe.timing.deadline_ms * 1e6 + STOP_S * 1e9)
         while not self.ended and time.monotonic_ns() < end_ns:
             self._tick()

@@ -30,6 +30,7 @@ _ROW = np.dtype(
         ("away_ns", "<i8"),  # for how long nobody did its work in all, because the process had ended
         ("subscriptions", "<i8"),  # of publish: how many it had, which its successor awaits
         ("dropped", "<i8"),  # number of messages that the process refused
+        ("ended_ns", "<i8"),  # of publish: when the last capture had ended for good; 0: not yet
     ]
 )
 
@@ -40,7 +41,7 @@ class Stages:
     The row of a process is written by this process and by the supervisor.
 
     `stages[name]` is the row of a process: an array of one element with the fields `pid`, `ready`, `ready_ns`,
-    `beat_ns`, `failed_ns`, `away_ns`, `subscriptions` and `dropped`.
+    `beat_ns`, `failed_ns`, `away_ns`, `subscriptions`, `dropped` and `ended_ns`.
     """
 
     def __init__(self, arrays: SharedArrays) -> None:

@@ -41,13 +41,14 @@ def run_publish(
 ) -> None:
     """Send verdicts and heartbeats on an XPUB socket, which also tells when a subscriber comes.
 
-    After the stop signal, it continues until every captured part has its verdict. A new subscriber gets a
-    heartbeat at once. A Notice of the supervisor is sent as it is. After a restart, a new subscriber also gets
+    After the stop signal, it continues until every captured part has its verdict. Then, or as soon as the
+    supervisor has ended capture, no part waits for a look that cannot come. A new subscriber gets a heartbeat
+    at once. A Notice of the supervisor is sent as it is. After a restart, a new subscriber also gets
     the recent verdicts again, marked as resent, so that nobody misses a verdict. The first publish process of
     a run sends the verdicts of killed runs in the same way.
 
-    `row` is the row of publish in the stages, which tells a successor how many subscriptions there were. Until
-    so many are back, or for RECONNECT_NS, it sends only what is due.
+    `row` is the row of publish in the stages. It tells when capture ended, and it tells a successor how many
+    subscriptions there were. Until so many are back, or for RECONNECT_NS, it sends only what is due.
     """
     heartbeat_due_ns = time.monotonic_ns()
     unheard_end_ns = heartbeat_due_ns + RECONNECT_NS if publisher.is_successor else 0
@@ -55,6 +56,7 @@ def run_publish(
     subscribers, check_due_ns = Subscribers(socket, gate), 0
     before = int(row["subscriptions"][0])
     notices = Notices()
+    ended_ns = 0
 
     def send(record: Record) -> None:
         socket.send_multipart((record.topic, record.body))
@@ -63,6 +65,8 @@ def run_publish(
     while not (liveness.stopping and publisher.is_done):
         liveness.beat()
         now_ns = time.monotonic_ns()
+        if not ended_ns and (ended_ns := int(row["ended_ns"][0]) or (now_ns if liveness.stopping else 0)):
+            publisher.end(ended_ns)
         wait_ns = min(publisher.wait_ns(now_ns), max(0, min(heartbeat_due_ns, check_due_ns) - now_ns))
         if inbox.poll(-(-wait_ns // 1_000_000)) and (message := inbox.take()) is not None:
             if isinstance(message, Notice):

@@ -10,6 +10,7 @@ from ..belt.course import LONGEST_NS
 from ..belt.join import Join
 from ..belt.match import Station
 from ..belt.places import NOWHERE
+from ..belt.track import NEVER
 from ..judges.rules import Rules
 from ..memory.ledger import Ledger, Record
 from ..memory.ring import Ring
@@ -26,6 +27,8 @@ REJOIN_NS = 5_000_000_000
 BELT_NS = 5_000_000
 #: The deadline that a verdict names while the belt stands, and there is none: this long after it was published.
 STANDING_NS = 1_000_000_000
+#: After capture has ended, answers are awaited so much longer than `deadline_ms`, however long the belt stands.
+ANSWERS_NS = 3_000_000_000
 
 
 class Publisher:
@@ -53,6 +56,7 @@ class Publisher:
         self._identity, self._guard_ns = identity, guard_ns
         self._state, self._join, self._ended = state, join, ended
         self._first = ledgers[join.first]
+        self._last_due_ns = NEVER
         self._had = sum(ledger.published for ledger in ledgers.values())
         self._number = max(ledger.last_number for ledger in ledgers.values())
         self._findings: dict[tuple[str, int], Finding] = {}
@@ -80,7 +84,19 @@ class Publisher:
         most_ns = TICK_MS * 1_000_000 if self._join.is_plain else BELT_NS
         if not self._first.waiting:
             return most_ns
-        return max(0, min(self._join.due_ns(now_ns) - self._guard_ns - now_ns, most_ns))
+        return max(0, min(self._due_ns(now_ns) - now_ns, most_ns))
+
+    def _due_ns(self, now_ns: int) -> int:
+        """Return when the next part has to be decided at the latest, as known at `now_ns`."""
+        return min(self._join.due_ns(now_ns), self._last_due_ns) - self._guard_ns
+
+    def end(self, now_ns: int) -> None:
+        """Note that capture has ended, so that what a camera has not seen by now is missing.
+
+        Each part that still waits then gets its verdict within `deadline_ms` and ANSWERS_NS.
+        """
+        self._join.end()
+        self._last_due_ns = now_ns + self._join.layout.deadline_ns + ANSWERS_NS
 
     def next(self, clock: Callable[[], int], *, unheard: bool = False) -> Record | None:
         """Record the next verdict in the ledger of its part and return it. Return None if no verdict is due.
@@ -138,7 +154,7 @@ class Publisher:
         entry = ledger.published
         part, spot = ledger.part(entry), self._join.spot(entry, station)
         finding = self._found(station.name, entry)
-        due_ns = self._join.deadline_ns(part, spot, clock()) - self._guard_ns
+        due_ns = min(self._join.deadline_ns(part, spot, clock()), self._last_due_ns) - self._guard_ns
         may_wait = unheard or (spot == NOWHERE and finding is None)
         if may_wait and not self._ended and clock() < due_ns:
             return None
@@ -149,7 +165,7 @@ class Publisher:
     def _next_part(self, clock: Callable[[], int], unheard: bool) -> Record | None:
         """Record the verdict of the next part. None if it can still wait for what is not known yet."""
         entry, now_ns = self._first.published, clock()
-        is_due = self._ended or now_ns >= self._join.due_ns(now_ns) - self._guard_ns
+        is_due = self._ended or now_ns >= self._due_ns(now_ns)
         if unheard and not is_due:
             return None
         if (seen := self._seen(entry, now_ns, is_due)) is None:

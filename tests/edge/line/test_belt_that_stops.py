@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from encoder_board import EncoderBoard
-from lines import Subscriber, running, until, write_boards, write_recipe
+from lines import Subscriber, line_name, running, stop, until, write_boards, write_recipe
 
 from edge.messages import Verdict
 
@@ -50,3 +50,28 @@ def stopped(folder: Path, bundle: Path, picture: np.ndarray) -> tuple[int, list[
             assert status == 0, said
             until(lambda: len(subscriber.verdicts) == PARTS, "all verdicts are heard")
     return due_ns, [verdict for _, verdict in subscriber.verdicts]
+
+
+def test_a_line_whose_belt_stands_stops_with_all_its_verdicts(
+    tmp_path: Path, constant_bundle: Callable[..., Path], textured: np.ndarray
+) -> None:
+    """Its parts have not reached the second camera, and never will: there they are missing."""
+    source = write_boards(tmp_path, {"0": True, "1": True}, textured)
+    nothing = source.replace("frames/*", "nothing/*") + "\nwatch = true"
+    (tmp_path / "nothing").mkdir()
+    with EncoderBoard() as board, Subscriber(tmp_path) as subscriber:
+        (recipe := tmp_path / "recipe.toml").write_text(
+            f'line = "{line_name(tmp_path)}"\nbundle = "{constant_bundle()}"\n{ENGINE}[metrics]\nport = 0\n'
+            f'[publish]\nendpoints = ["ipc://{tmp_path}/verdicts.ipc"]\n{board.section()}'
+            f'[[camera]]\nname = "top"\n[camera.source]\n{source}\n'
+            f'[[camera]]\nname = "side"\nat = 1000\nwindow = 20\n[camera.source]\n{nothing}\n'
+        )
+        with running(recipe) as line:
+            until(lambda: line.ledger("top").captured == 2, "both parts are on the belt", line)
+            board.stop()
+            said = stop(line)
+        until(lambda: len(subscriber.verdicts) == 2, "both verdicts are heard")
+    assert "without a verdict" not in said
+    for _, verdict in subscriber.verdicts:
+        assert isinstance(verdict.looks, list)
+        assert [look.reason for look in verdict.looks][1:] == ["missing"]

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from belt_desk import MS, BeltDesk
-from belt_stations import told
+from belt_desk import GUARD_NS, MS, BeltDesk
+from belt_stations import looks, told
 
 from edge.belt.course import ByEncoder
 from edge.belt.layout import Layout
 from edge.belt.match import Station
 from edge.belt.places import NOWHERE
 from edge.belt.track import STALE_NS, Track
+from edge.stages.publisher import ANSWERS_NS
 
 TICKS = Station(name="side", at=1000, window=100)
 BY_ENCODER = Layout(
@@ -82,6 +83,41 @@ def test_a_belt_that_does_not_run_postpones_the_verdict(
     ((_, verdict),) = ticking.publish(encoder.run(2100 - 100 - 10 - encoder.ticks))
     assert told(verdict) == ("unknown", "late", ["clean", "late"])
     assert verdict.published_ns < verdict.deadline_ns
+
+
+def test_once_capture_has_ended_a_part_waits_for_no_look_that_cannot_come(
+    ticking: BeltDesk, encoder: Encoder
+) -> None:
+    """Though the belt stands before the side camera: the part is missing there. A stray look is told too."""
+    ticking.judge(ticking.enter("top", encoder.now_ns))
+    ticking.judge(ticking.enter("side", encoder.now_ns))
+    now_ns = encoder.run(500, 0)
+    assert [verdict.reason for _, verdict in ticking.publish(now_ns)] == ["stray"]
+    ticking.judge(ticking.enter("side", now_ns, encoder.ticks + 5000))
+    assert ticking.publish(now_ns) == []
+    ticking.publisher.end(now_ns)
+    (stray, (topic, verdict)) = ticking.publish(now_ns)
+    assert stray[1].reason == "stray"
+    assert (topic, told(verdict)) == ("reject.caps", ("unknown", "missing", ["clean", "missing"]))
+    assert (verdict.eject_at_ns, verdict.tick) == (None, 100 + 2000)
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_once_capture_has_ended_an_answer_is_awaited_for_a_while(
+    ticking: BeltDesk, encoder: Encoder, answered: bool
+) -> None:
+    """Also where the belt stands and there is no deadline: a part that nobody judges by then is late."""
+    part = ticking.enter("top", encoder.now_ns)
+    now_ns = encoder.run(500, 0)
+    ticking.publisher.end(now_ns)
+    last_ns = now_ns + BY_ENCODER.deadline_ns + ANSWERS_NS - GUARD_NS
+    encoder.run((last_ns - now_ns) // MS, 0)
+    assert ticking.publish(last_ns - 1) == []
+    if answered:
+        ticking.judge(part)
+    ((_, verdict),) = ticking.publish(last_ns)
+    assert looks(verdict)[0].reason == ("clean" if answered else "late")
+    assert verdict.reason in ("missing", "late")
 
 
 def test_a_judged_part_under_a_standing_belt_has_no_time_of_ejection(
