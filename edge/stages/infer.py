@@ -15,7 +15,7 @@ from ..messages import Frame, Part, Prediction, Tensor, Unknown
 from .batch import Batch, submit
 from .judge_engine import JudgeEngine, Looks
 from .loop import refuse
-from .samples import Samples, samples_of, samples_to_warm
+from .samples import Samples, blank_memory, samples_of, samples_to_warm
 
 
 class Infer:
@@ -46,11 +46,15 @@ class Infer:
     def warm(self) -> None:
         """Run every lane on batches of every size. Raise EngineError if an engine cannot do that.
 
-        The first part then finds all memory allocated, all kernels loaded and all pages mapped. Engines read
-        whatever lies in the ring's first slot. Nothing is written to the ring, since after a restart its slots
-        may belong to parts. Left out are engines that do not start cold, and a judge without a single master.
-        Of cameras whose frames have the same size and go to the same engines, one stands for all.
+        The first part then finds all memory allocated and all kernels loaded. Engines read a black picture in
+        memory that is pinned like the ring's. The ring is left alone: after a restart, a slot may hold the very
+        picture at which the engine crashed or hung. Left out are engines that do not start cold, and a judge
+        without a single master. Of cameras whose frames have the same size and go to the same engines, one
+        stands for all.
         """
+        self._blank = blank_memory(self._cameras.values())
+        for engine in self._engines:
+            engine.pin(self._blank)
         alike = {
             (looks.frame, *(id(judge.engine) for judge in looks.judges)): looks
             for looks in self._cameras.values()
@@ -63,7 +67,7 @@ class Infer:
                         self._engines,
                         lane,
                         [looks.judges] * count,
-                        [samples_to_warm(looks) for _ in range(count)],
+                        [samples_to_warm(looks, self._blank) for _ in range(count)],
                     )
                     for lane in range(self.lanes)
                 ]

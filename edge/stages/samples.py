@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+from mmap import mmap
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,22 +45,27 @@ def samples_of(tensor: Tensor, looks: Looks) -> Samples:
     return samples
 
 
-def samples_to_warm(looks: Looks) -> Samples:
-    """Return samples as of a part of the camera, of what lies in the ring's first slot.
+def blank_memory(cameras: Iterable[Looks]) -> NDArray[np.uint8]:
+    """Return new page-aligned memory of zeros, `(bytes,)` uint8, for a frame or an input of any camera."""
+    shapes = [shape for looks in cameras for shape in (looks.frame, *(j.warper.shape for j in looks.judges))]
+    return np.frombuffer(mmap(-1, max(map(math.prod, shapes))), np.uint8)
+
+
+def samples_to_warm(looks: Looks, blank: NDArray[np.uint8]) -> Samples:
+    """Return samples as of a part of the camera whose picture is black: what `blank_memory` returned.
 
     There are none for a judge whose engine cannot or need not be warmed.
     """
     samples: Samples = []
     region = Region()
-    for number, judge in enumerate(looks.judges):
+    for judge in looks.judges:
         if not judge.can_warm:
             samples.append([])
             continue
         references = judge.references.latest() if judge.references else [None] * judge.tiles
-        image, warp = as_image(looks.ring.memory("tensor", number)[0], judge.warper.shape), None
+        image, warp = as_image(blank, judge.warper.shape), None
         if judge.engine.warps_frames:
-            image = as_image(looks.ring.memory("frame")[0], looks.frame)
-            warp = judge.warper.warp(looks.frame)
+            image, warp = as_image(blank, looks.frame), judge.warper.warp(looks.frame)
             region.add(warp)
         shown = _tiles(judge.grid, image, warp)
         samples.append(
