@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import mmap
 from collections import Counter
 
 import zmq
 
 from ..errors import LineError
+from ..memory.own import own_memory
 from .gate import Gate
 
-PAGE = mmap.PAGESIZE
 #: How often to look for new subscribers.
 CHECK_NS = 50_000_000
 MOST_AT_ONCE = 1000
@@ -30,7 +29,7 @@ class Subscribers:
         #: The number of subscriptions at the last call of `came`.
         self.count = 0
         self._topics: Counter[bytes] = Counter()
-        self._began_with = _own_memory()
+        self._began_with = own_memory()
 
     def came(self) -> bool:
         """Return whether a subscriber has come since the last call.
@@ -57,16 +56,9 @@ class Subscribers:
             raise LineError(
                 f"publish: more than {MOST_TOPICS} topics are subscribed to: see who connects to it"
             )
-        if (grown := _own_memory() - self._began_with) > MOST_GROWN:
+        if (grown := own_memory() - self._began_with) > MOST_GROWN:
             raise LineError(
                 f"publish: its memory has grown by {grown / 1e6:.0f} MB: somebody sends a message without end, "
                 "or does not read: see who connects to it"
             )
         return came
-
-
-def _own_memory() -> int:
-    """Return the bytes of memory that this process shares with nobody."""
-    with open("/proc/self/statm") as file:
-        _, resident, shared, *_ = map(int, file.read().split())
-    return (resident - shared) * PAGE

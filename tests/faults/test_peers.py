@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import random
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from control_flood import flooding_control
 from floods import flooding
 from hostile import FORGED, half_greetings, send_noise, send_questions, send_requests, send_to_inbox
 from lines import write_recipe
@@ -84,6 +87,41 @@ def test_messages_that_no_stage_sent_are_dropped_and_counted(undisturbed: Watche
 def test_requests_that_are_none_are_answered_by_an_error(undisturbed: Watched) -> None:
     """On the control socket, each of them."""
     assert send_requests(undisturbed.folder / "control.ipc", random.Random(SEED), 200) == 200
+
+
+def control_dropped(metrics: int) -> float:
+    """How often the control socket was filled up, and how many messages there were no request or unread."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=30) as answer:
+        rows = answer.read().decode().splitlines()
+    found = [row for row in rows if "messages_dropped_total{" in row and 'stage="control"' in row]
+    return float(found[0].rpartition(" ")[2])
+
+
+def own_memory(pid: int) -> int:
+    """The bytes of memory that a process shares with nobody."""
+    _, resident, shared, *_ = map(int, Path(f"/proc/{pid}/statm").read_text().split())
+    return (resident - shared) * mmap.PAGESIZE
+
+
+@pytest.mark.parametrize(("kind", "drops"), [("deaf", 0), ("unfinished", 3)])
+def test_a_client_that_floods_the_control_socket_delays_no_verdict(
+    undisturbed: Watched, ports: tuple[int, int], kind: str, drops: int
+) -> None:
+    """It never reads answers, or never ends its request. The line's memory stays limited."""
+    ear, pid, most = undisturbed.ear, undisturbed.process.pid, 0
+    before, at_first, dropped = len(ear.verdicts), own_memory(pid), control_dropped(ports[1])
+
+    def is_flooded() -> bool:
+        nonlocal most
+        most = max(most, own_memory(pid))
+        return control_dropped(ports[1]) >= dropped + drops and len(ear.verdicts) >= before + 60
+
+    with flooding_control(kind, undisturbed.folder / "control.ipc"):
+        undisturbed.until(is_flooded, "verdicts come, and the socket is made anew")
+    assert most - at_first < 1_000_000_000  # a second of the flood, if nothing stopped it, is that much
+    during = [verdict.body["reason"] for verdict in ear.verdicts[before:]]
+    assert during.count("late") < len(during) / 2
+    assert send_requests(undisturbed.folder / "control.ipc", random.Random(SEED), 20) == 20
 
 
 def test_questions_that_are_none_are_dropped_and_counted(undisturbed: Watched) -> None:

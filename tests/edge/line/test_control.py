@@ -10,7 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 import zmq
+from control_flood import flooding_control
+from lines import until
 
+import edge.line.control
 from edge.errors import LineError
 from edge.line.control import MOST_AT_ONCE, REQUEST_BYTES, Control, NoKeys, answer_to
 
@@ -160,6 +163,41 @@ def test_one_call_answers_a_limited_number_of_requests(tmp_path: Path) -> None:
                 assert len(seen) - before <= MOST_AT_ONCE
         context.destroy()
     assert len(seen) == 2 * MOST_AT_ONCE
+
+
+def test_a_client_cannot_fill_the_memory(
+    tmp_path: Path, control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request without end, which libzmq keeps, is thrown away; others are answered again after it."""
+    monkeypatch.setattr(edge.line.control, "MOST_GROWN", 10_000_000)
+    path = tmp_path / "control.ipc"
+    with flooding_control("unfinished", path):
+        until(lambda: control.answer() or control.dropped >= 3, "the socket is made anew three times")
+    assert path.stat().st_mode & 0o777 == 0o600
+    monkeypatch.undo()
+    with zmq.Context() as context, context.socket(zmq.REQ) as client:
+        client.linger = 0
+        client.connect(f"ipc://{path}")
+        client.send(b'{"command": "echo"}')
+        assert answered(control, client) == {"answer": {"keys": {}}}
+
+
+def test_a_socket_that_cannot_be_made_again_is_tried_again(
+    tmp_path: Path, control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line goes on meanwhile."""
+    with monkeypatch.context() as patch:
+        patch.setattr(edge.line.control, "MOST_GROWN", -(2**40))
+        tmp_path.rename(moved := tmp_path.with_name("moved"))
+        control.answer()
+        control.answer()
+        assert control.dropped == 1
+    moved.rename(tmp_path)
+    with zmq.Context() as context, context.socket(zmq.REQ) as client:
+        client.linger = 0
+        client.connect(f"ipc://{tmp_path}/control.ipc")
+        client.send(b'{"command": "echo"}')
+        assert answered(control, client) == {"answer": {"keys": {}}}
 
 
 def test_random_bytes_are_answered_or_dropped() -> None:
