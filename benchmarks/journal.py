@@ -1,11 +1,10 @@
-"""Measures what a line's journal costs, and how soon after its publication a verdict is on the disk.
+"""Measures how soon after its publication a verdict is in the journal on the disk, and what its process costs.
 
-The line of benchmarks/pipeline.py runs in turn without a journal and with one, `--rounds` times each. Compared
-are the medians of the throughput at full load, and of the time from capture to publish without the engine's
-own, at 30 boards a second. Another process reads the journal's file every 2 ms: the time from a verdict's
-publication until its row is there is the lag, which a power cut may lose. The CPU time of the journal's process
-and the bytes that it writes are counted for each verdict. Ends with one line of JSON. Needs
-`pip install '.[bench]'`.
+The line of benchmarks/pipeline.py runs with a journal at 30 boards a second. Another process reads the
+journal's file every 2 ms: the time from a verdict's publication until its row is there is the lag, which a
+power cut may lose. The CPU time of the journal's process and the bytes that it writes are counted for each
+verdict. What the journal costs the line is measured by benchmarks/records_cost.py. Ends with one line of JSON.
+Needs `pip install '.[bench]'`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import json
 import multiprocessing
 import os
 import sqlite3
-import statistics
 import sys
 import tempfile
 import time
@@ -30,7 +28,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from journals import entries
-from pipeline import _at, _recipe, bare_loop, console, run_line
+from pipeline import _at, _recipe, run_line
 
 from edge.bundle import read_bundle
 from edge.demo import FOLDER as DEMO
@@ -61,32 +59,23 @@ def watch(path: Path, ended: Any, lags: SimpleQueue[list[float]]) -> None:
     lags.put(found)
 
 
-def run_once(recipe: Recipe, folder: Path, parts: int) -> dict[str, Any]:
-    """Return throughput and overhead of one run, and with a journal its lags and costs."""
+def run_once(recipe: Recipe, folder: Path, parts: int) -> dict[str, float]:
+    """Run a line with a journal; return what the journal's process needed for a verdict."""
     used: dict[str, float] = {}
 
     def at(line: Line, count: int) -> None:
-        if recipe.journal and count == parts and (pid := line.pid("journal")):
+        if count == parts and (pid := line.pid("journal")):
             process = psutil.Process(pid)
             times = process.cpu_times()
-            used["cpu_us"] = (times.user + times.system) * 1e6 / parts
-            used["written_kb"] = process.io_counters().write_bytes / 1e3 / parts
+            used["cpu_us"] = round((times.user + times.system) * 1e6 / parts)
+            used["written_kb"] = round(process.io_counters().write_bytes / 1e3 / parts, 1)
 
-    verdicts = run_line(recipe, folder, parts, at)[30:]
-    judged = [verdict for verdict in verdicts if verdict.verdict != "unknown"]
-    beside = [(v.latency_us["total"] - v.latency_us["engine"]) / 1000 for v in judged]
-    elapsed_s = (judged[-1].published_ns - judged[0].published_ns) / 1e9
-    return {
-        "per_s": (len(judged) - 1) / elapsed_s,
-        "p50_ms": float(np.percentile(beside, 50)),
-        "p99_ms": float(np.percentile(beside, 99)),
-        "unknown": len(verdicts) - len(judged),
-        **used,
-    }
+    run_line(recipe, folder, parts, at)
+    return used
 
 
-def run_watched(recipe: Recipe, folder: Path, parts: int) -> tuple[dict[str, Any], list[float]]:
-    """Run once with a journal while another process watches its file. Return also the lags in ms."""
+def run_watched(recipe: Recipe, folder: Path, parts: int) -> tuple[dict[str, float], list[float]]:
+    """Run a line while another process watches its journal. Return also the lags in ms."""
     assert recipe.journal is not None
     path = journal_path(Path(recipe.journal.folder), recipe.line)
     context = multiprocessing.get_context("spawn")
@@ -128,9 +117,8 @@ def alone(disk: Path, verdicts: int, commits: int) -> dict[str, float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each kind (default %(default)s)")
     parser.add_argument(
-        "--seconds", type=float, default=10.0, help="seconds that each run lasts (default %(default)s)"
+        "--seconds", type=float, default=30.0, help="seconds that the line runs (default %(default)s)"
     )
     parser.add_argument(
         "--disk",
@@ -140,52 +128,21 @@ def main() -> int:
     )
     parser.add_argument("--alone", action="store_true", help="measure commits alone, without running a line")
     given = parser.parse_args()
+    machine = {"cpu": processor_name(), "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
     if given.alone:
         commits = [alone(given.disk, verdicts, 200) for verdicts in (1, 3, 30)]
-        machine = {"cpu": processor_name(), "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
         print(json.dumps({**machine, "commits": commits}))
         return 0
-    runs: dict[str, list[dict[str, Any]]] = {"off": [], "on": []}
-    paced: dict[str, list[dict[str, Any]]] = {"off": [], "on": []}
-    lags: list[float] = []
     with (
         tempfile.TemporaryDirectory(prefix="bench-", dir="/dev/shm") as name,
         tempfile.TemporaryDirectory(prefix="bench-", dir=given.disk) as disk,
     ):
-        recipe = _recipe(read_bundle(DEMO / "bundle"), Path(name), "rigid", 1)
-        bare = bare_loop(recipe, given.seconds / 2)
-        full, calm = _at(recipe, fps=bare * 1.03, deadline_ms=1000.0), _at(recipe, fps=30.0)
-        for number in range(given.rounds):
-            for kind in ("off", "on"):
-                choice = JournalChoice(folder=f"{disk}/{number}") if kind == "on" else None
-                console.print(f"round {number + 1}, {kind} …")
-                loaded = msgspec.structs.replace(full, journal=choice)
-                runs[kind].append(run_once(loaded, Path(name), round(bare * given.seconds)))
-                parts = round(30 * given.seconds)
-                quiet = msgspec.structs.replace(
-                    calm, journal=choice and JournalChoice(folder=f"{disk}/{number}-paced")
-                )
-                if choice:
-                    found, seen = run_watched(quiet, Path(name), parts)
-                    lags += seen
-                else:
-                    found = run_once(quiet, Path(name), parts)
-                paced[kind].append(found)
-
-    def middle(found: list[dict[str, Any]], key: str, digits: int = 2) -> float:
-        return round(statistics.median(each[key] for each in found), digits)
-
+        recipe = _at(_recipe(read_bundle(DEMO / "bundle"), Path(name), "rigid", 1), fps=30.0)
+        recipe = msgspec.structs.replace(recipe, journal=JournalChoice(folder=disk))
+        used, lags = run_watched(recipe, Path(name), round(30 * given.seconds))
     report = {
-        "cpu": processor_name(),
-        "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1),
-        "rounds": given.rounds,
-        **{f"per_s_{kind}": middle(runs[kind], "per_s", 1) for kind in runs},
-        **{f"overhead_{p}_{kind}": middle(paced[kind], p, 3) for p in ("p50_ms", "p99_ms") for kind in paced},
-        "journal_cpu_us_full": middle(runs["on"], "cpu_us", 0),
-        "journal_cpu_us_at_30": middle(paced["on"], "cpu_us", 0),
-        "written_kb_full": middle(runs["on"], "written_kb", 1),
-        "written_kb_at_30": middle(paced["on"], "written_kb", 1),
+        **machine,
+        **used,
         "lag_p50_ms": round(float(np.percentile(lags, 50)), 1),
         "lag_p99_ms": round(float(np.percentile(lags, 99)), 1),
         "lag_max_ms": round(max(lags), 1),

@@ -3,8 +3,9 @@
 A comparator of a few nodes judges small pictures, good and bad ones in turn, at a steady rate. Journal,
 recorder and replay run beside it. Every few seconds, the memory and the open files of each process are read
 from /proc. Growth is the difference of the medians of the last fifth of the run and of the second fifth; by
-then, caches and allocators have settled. A subscriber of its own counts the verdicts. Progress goes to stderr,
-and the run ends with one line of JSON. Needs `pip install '.[test]'`.
+then, caches and allocators have settled. The slope is that of the straight line nearest to all readings after
+the first fifth. A subscriber of its own counts the verdicts. Progress goes to stderr, and the run ends with one
+line of JSON. Needs `pip install '.[test]'`.
 """
 
 from __future__ import annotations
@@ -94,6 +95,14 @@ def growth(values: Sequence[float]) -> float:
     return statistics.median(values[-fifth:]) - statistics.median(values[fifth : 2 * fifth])
 
 
+def slope(values: Sequence[float], every_s: float) -> float:
+    """Return by how much the values rise an hour, after the first fifth of them; 0 if there are too few."""
+    settled = values[len(values) // 5 :]
+    if len(settled) < 2:
+        return 0.0
+    return statistics.linear_regression(range(len(settled)), settled).slope * 3600 / every_s
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=30.0, help="how long it runs (default %(default)s)")
@@ -149,6 +158,10 @@ def main() -> None:
                 "memory_mb": {name: round(each[-1].memory_mb, 1) for name, each in readings.items()},
                 "memory_growth_mb": {
                     name: round(growth([one.memory_mb for one in each]), 2) for name, each in readings.items()
+                },
+                "memory_mb_an_hour": {
+                    name: round(slope([one.memory_mb for one in each], EVERY_S), 2)
+                    for name, each in readings.items()
                 },
                 "files_growth": {name: growth([one.files for one in each]) for name, each in readings.items()},
             }
