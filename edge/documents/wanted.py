@@ -75,7 +75,10 @@ def found(value: Any) -> str:
 def remedy(kind: inspect.Type, value: Any) -> str:
     """Return what to change, as a text that begins with a colon. Empty if the mistake is not a common one."""
     if isinstance(value, str):
-        if isinstance(kind, (*Number, inspect.BoolType)) and re.fullmatch(r"[+-]?[\d._]+|true|false", value):
+        is_bare = isinstance(kind, (*Number, inspect.BoolType)) or (
+            isinstance(kind, inspect.LiteralType) and not isinstance(kind.values[0], str)
+        )
+        if is_bare and re.fullmatch(r"[+-]?[\d._]+|true|false", value):
             return ": take the quotes away"
         return ": put it into square brackets" if isinstance(kind, inspect.VarTupleType) else ""
     if isinstance(value, list):
@@ -87,8 +90,8 @@ def remedy(kind: inspect.Type, value: Any) -> str:
 
 
 def choice(values: Sequence[Any]) -> str:
-    """Return the values as a choice, such as `"a", "b" or "c"`."""
-    *first, last = [f'"{value}"' for value in values]
+    """Return the values as a choice, such as `"a", "b" or "c"`, or `16, 32 or 64`."""
+    *first, last = [f'"{value}"' if isinstance(value, str) else str(value) for value in values]
     return f"{', '.join(first)} or {last}" if first else last
 
 

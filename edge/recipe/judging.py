@@ -27,8 +27,8 @@ class Timing(Section, frozen=True, kw_only=True):
 class Register(Section, frozen=True, kw_only=True):
     """How far a part may be shifted and turned from its master, and how well it must fit once aligned."""
 
-    motion: Motion = "rigid"
-    max_shift_px: Annotated[float, Meta(gt=0)] = 16.0
+    motion: Motion = "rigid"  # shift: parts are not turned; none: they always lie as their master does
+    max_shift_px: Annotated[float, Meta(gt=0)] = 16.0  # beyond it a part is `unknown`, reason `registration`
     max_rotation_deg: Annotated[float, Meta(ge=0, le=45)] = 3.0
     min_correlation: Annotated[float, Meta(ge=0, le=1)] = 0.5  # between the registered part and its master
     max_residual_px: Annotated[float, Meta(gt=0)] | None = None  # in the worst quarter; default: the bundle's
@@ -67,9 +67,9 @@ class Fusion(Section, frozen=True, kw_only=True):
 class EngineChoice(Section, frozen=True, kw_only=True):
     """Which engine runs the models, in which precision, and how much of the machine it may use."""
 
-    kind: Literal["auto", EngineKind] = "auto"
+    kind: Literal["auto", EngineKind] = "auto"  # auto: the fastest that works here
     precision: Literal["auto", Precision] = "auto"
-    lanes: Annotated[int, Meta(ge=1, le=8)] = 2
+    lanes: Annotated[int, Meta(ge=1, le=8)] = 2  # requests in flight at once, each of one part or a batch
     threads: Annotated[int, Meta(ge=0, le=256)] = 0  # 0: as many as the machine has cores
     reference_mb: PositiveInt = 256  # memory for the features of masters
     spare: bool | None = None  # whether a second process keeps its engines ready; default: on a CPU

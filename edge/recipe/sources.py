@@ -13,9 +13,10 @@ from .keys import Bayer, Header, Name, PositiveInt, Rate, Section
 class _Source(Section, frozen=True, kw_only=True, tag_field="kind"):
     """The keys that all sources have: the camera's name, and the size and colour of its frames."""
 
-    camera: Name = "camera"
+    camera: Name = "camera"  # its name in verdicts
     width: Annotated[int, Meta(ge=8, le=16384)]
     height: Annotated[int, Meta(ge=8, le=16384)]
+    # bayer-...: raw frames of a folder, by the colour filters over the first 2x2 pixels
     color: Literal["gray", "bgr", "bayer-rggb", "bayer-grbg", "bayer-gbrg", "bayer-bggr"] = "gray"
 
     @property
@@ -53,7 +54,7 @@ class Folder(_Source, frozen=True, kw_only=True, tag="folder"):
         Meta(description="a path with *, ** and ?, in which {view} may stand for the part that is the view"),
     ]
     fps: Annotated[float, Meta(gt=0, le=10000)] = 20.0
-    repeat: bool = False
+    repeat: bool = False  # begin anew after the last picture
     watch: bool = False  # wait for new pictures; take each once, oldest first
 
 

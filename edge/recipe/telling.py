@@ -16,8 +16,8 @@ MOST_CONFIRMING = 64
 class Publish(Section, frozen=True, kw_only=True):
     """Where verdicts are sent, who may connect there, and who has to confirm that it has heard them."""
 
-    endpoints: tuple[str, ...] = ("tcp://127.0.0.1:5571",)
-    heartbeat_ms: Annotated[int, Meta(ge=LEAST_HEARTBEAT_MS, le=60000)] = 1000
+    endpoints: tuple[str, ...] = ("tcp://127.0.0.1:5571",)  # tcp:// or ipc://, where the line publishes
+    heartbeat_ms: Annotated[int, Meta(ge=LEAST_HEARTBEAT_MS, le=60000)] = 1000  # from one to the next
     replay: str = ""  # endpoint at which subscribers ask for verdicts that they missed; default: none
     confirm: Annotated[
         tuple[Name, ...],
@@ -69,7 +69,7 @@ class Recorder(Section, frozen=True, kw_only=True):
 
     folder: Annotated[str, Meta(pattern=r"\S", description="a folder for pictures, on a disk with room")]
     passes: Annotated[float, Meta(ge=0, le=1)] = 0.01  # share of the passed parts of which a picture is kept
-    passes_days: PositiveInt = 7
+    passes_days: PositiveInt = 7  # pictures of passed parts
     days: PositiveInt = 30  # pictures of rejected and unknown parts, and black boxes
     pictures_mb: PositiveInt = 10_000  # for all; the oldest are deleted first, passed parts before others
     reserve_mb: Annotated[int, Meta(ge=0)] = 1000  # with less room on the disk, no picture is written
@@ -87,5 +87,5 @@ class JournalChoice(Section, frozen=True, kw_only=True):
 class Challenge(Section, frozen=True, kw_only=True):
     """How often the line has to be tested with known parts, and what happens if a test is overdue or fails."""
 
-    every_h: Annotated[float, Meta(gt=0, le=8760)]
+    every_h: Annotated[float, Meta(gt=0, le=8760)]  # hours after which a test is due again
     overdue: Literal["alarm", "hold"] = "hold"  # hold: the line rejects every part until a test passes

@@ -89,7 +89,7 @@ def bounds(kind: inspect.Type) -> list[str]:
     if isinstance(kind, inspect.UnionType):
         return bounds(kind.types[0])
     if isinstance(kind, inspect.LiteralType):
-        return [f'"{value}"' for value in kind.values]
+        return [f'"{value}"' if isinstance(value, str) else str(value) for value in kind.values]
     if isinstance(kind, inspect.IntType | inspect.FloatType):
         return [f"{end:.15g}" for end in (kind.ge, kind.gt, kind.le, kind.lt) if end is not None]
     return []

@@ -17,6 +17,10 @@ CASES = {
         GOOD.replace("640", "'640'"),
         "[source] width: expected a whole number from 8 to 16384, found the text '640': take the quotes away",
     ),
+    "a number of a choice in quotes": (
+        GOOD + '[belt.encoder]\nkind = "serial"\ndevice = "/dev/ttyACM0"\nbits = "16"\n',
+        "[belt.encoder] bits: expected 16, 32 or 64, found the text '16': take the quotes away",
+    ),
     "a text without quotes": (
         GOOD.replace('"pcb"', "7", 1),
         "line: expected a name of letters, digits, - and _, starting with a letter or digit, at most 31, "
