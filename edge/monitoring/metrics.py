@@ -1,23 +1,22 @@
-"""Turns a line's verdicts and states into Prometheus metrics. The names of all metrics are in this file."""
+"""Turns a line's verdicts and states into Prometheus metrics. Those of the GPU are in gpu/metrics.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
 from msgspec import UNSET
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
-from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics import MetricWrapperBase
-from prometheus_client.registry import Collector
 
 from ..journal.condition import Condition
 from ..memory.recorded import FILES, NOT_WRITTEN
 from ..memory.stages import STAGES
 from ..messages import UNKNOWN_REASONS, Heartbeat, Running, Verdict
 from ..text import fitted
-from .gpu import LOST, THROTTLE_REASONS, GpuState
+from .gpu import GpuState
+from .gpu.metrics import GpuMetrics
 
 #: Bytes of the reason in the label of a metric, at most; the whole reason is in the metric of left-out engines.
 REASON_BYTES = 120
@@ -233,42 +232,4 @@ class Metrics:
 
     def gpu(self, latest: Callable[[], GpuState | None]) -> None:
         """Add the GPU's metrics. Requests call `latest`. If it returns None, there are no GPU metrics."""
-        self._registry.register(_Gpu(self._line, latest))
-
-
-class _Gpu(Collector):
-    """The metrics of the GPU. A value that the GPU does not report has no metric.
-
-    If the GPU is lost, there is only `gpu_up`, at 0. An old value or a NaN would look like a reading.
-    """
-
-    def __init__(self, line: str, latest: Callable[[], GpuState | None]) -> None:
-        self._line, self._latest = line, latest
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        state = self._latest()
-        if state is None:
-            return
-        for name, text, value in (
-            ("up", "1 while the GPU's state can be read, else 0.", state != LOST),
-            (
-                "memory_used_bytes",
-                "Memory in use by all processes; on a Jetson the machine's.",
-                state.memory_used_bytes,
-            ),
-            ("memory_total_bytes", "Total memory.", state.memory_total_bytes),
-            ("utilization_ratio", "Share of the time in which the GPU was busy.", state.utilization),
-            ("temperature_celsius", "The GPU's temperature.", state.temperature_c),
-            ("clock_hertz", "Clock of the GPU's processors.", state.clock_hz),
-            ("clock_max_hertz", "Highest clock that they can reach.", state.clock_max_hz),
-        ):
-            if value is not None:
-                family = GaugeMetricFamily(f"linejudge_gpu_{name}", text, labels=("line",))
-                family.add_metric((self._line,), value)
-                yield family
-        if state.throttled is not None:
-            text = "1 while this reason limits the GPU's clock, else 0."
-            family = GaugeMetricFamily("linejudge_gpu_throttled", text, labels=("line", "reason"))
-            for reason in THROTTLE_REASONS:
-                family.add_metric((self._line, reason), reason in state.throttled)
-            yield family
+        self._registry.register(GpuMetrics(self._line, latest))
