@@ -8,11 +8,11 @@ parts that are rejected, either on average over calibrations (`confidence` is No
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 #: Probability with which `parts_for` good parts leave enough of them for the threshold.
 SURE = 0.99
-#: Quantile of the standard normal distribution for SURE.
-_QUANTILE = 2.326
+_QUANTILE = NormalDist().inv_cdf(SURE)
 
 
 def scores_for(rate: float, confidence: float | None = None) -> int:

@@ -111,13 +111,7 @@ def extrapolated(
         )
     shape, scale = _fit(excesses)
     over = float(_quantile(shape, scale, rate * n / count))
-    rng = np.random.default_rng(seed)
-    resampled = np.sort(rng.choice(excesses, (RESAMPLES, count)), axis=1)
-    counts = np.maximum(rng.binomial(n, count / n, RESAMPLES), 1)
-    shapes, scales = _fit(resampled)
-    ends = np.quantile(
-        _quantile(shapes, scales, rate * n / counts), (0.5 - confidence / 2, 0.5 + confidence / 2)
-    )
+    low, high = _interval(excesses, n, rate, confidence, seed)
     fitted = _quantile(shape, scale, 1 - (np.arange(count) + 0.5) / count)
     return Threshold(
         method="extrapolated",
@@ -129,7 +123,7 @@ def extrapolated(
             f"Extrapolated: if the tail of {n} scores goes on as its {count} highest do, about "
             f"{_percent(rate)} of good parts are rejected; this is a model, not a guarantee."
         ),
-        interval=(start + float(ends[0]), start + float(ends[1])),
+        interval=(start + low, start + high),
         misfit=float(np.abs(excesses - fitted).mean() / excesses.mean()),
     )
 
@@ -154,6 +148,22 @@ def _fit(excesses: npt.NDArray[np.float64]) -> tuple[Any, Any]:
     # Without the least value this would be 0 if all excesses are equal.
     spread = np.maximum(mean - 2 * weighted, 1e-12 * mean + 1e-300)
     return 2 - mean / spread, 2 * mean * weighted / spread
+
+
+def _interval(
+    excesses: npt.NDArray[np.float64], n: int, rate: float, confidence: float, seed: int
+) -> tuple[float, float]:
+    """Return the interval, by a bootstrap, of how far the threshold is above the start of the tail.
+
+    `excesses` are `(N,)`, the tail of `n` scores. Both the excesses and their number are drawn anew.
+    """
+    rng = np.random.default_rng(seed)
+    count = len(excesses)
+    resampled = np.sort(rng.choice(excesses, (RESAMPLES, count)), axis=1)
+    counts = np.maximum(rng.binomial(n, count / n, RESAMPLES), 1)
+    over = _quantile(*_fit(resampled), rate * n / counts)
+    low, high = np.quantile(over, (0.5 - confidence / 2, 0.5 + confidence / 2))
+    return float(low), float(high)
 
 
 def _quantile(shape: Any, scale: Any, beyond: Any) -> Any:
