@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -51,6 +52,45 @@ def expected(bundle: Bundle, photos: Pictures, drawings: np.ndarray) -> np.ndarr
     return np.greater_equal(np.array(found, np.float32), np.float32(threshold))
 
 
+class Played(NamedTuple):
+    """What a line that makes one product said of all photos."""
+
+    verdicts: list[Verdict]
+    rejects: np.ndarray  # `(N,)` bool, what the matcher's scores say
+    own: np.ndarray  # `(N,)` bool, the photos of that product
+
+    @property
+    def once(self) -> bool:
+        """Whether each photo has one verdict, in their order."""
+        epoch = self.verdicts[0].epoch
+        return [v.part_id for v in self.verdicts] == [f"{epoch}-{n}" for n in range(1, len(self.own) + 1)]
+
+    def passed(self, photos: np.ndarray) -> int:
+        """Return how many of these photos passed, `(N,)` bool."""
+        return int(np.array([v.verdict == "pass" for v in self.verdicts])[photos].sum())
+
+    def differ(self) -> list[int]:
+        """Return the photos that the line judged otherwise than the scores say."""
+        said = zip(self.verdicts, self.rejects, strict=True)
+        return [i for i, (v, rejects) in enumerate(said) if v.verdict != ("reject" if rejects else "pass")]
+
+
+def play_product(bundle: Bundle, given: argparse.Namespace, kept: Pictures, product: int) -> Played:
+    """Run a line that makes one product on the held-out photos of all products."""
+    photos = kept.where(kept.hand == PHOTO)
+    drawings = kept.pictures[(kept.product == product) & (kept.hand == DRAWING)]
+    with tempfile.TemporaryDirectory(prefix="products-line-") as temporary:
+        folder = Path(temporary)
+        (folder / "frames").mkdir()
+        height, width, *colors = write_frames(folder / "frames", given.data, photos)
+        shown = (given.data / kept.names[product]).resolve()
+        judge = f'bundle = "{given.bundle.resolve()}"\ndrawings = "{shown}/drawing*"'
+        color = "bgr" if colors else "gray"
+        recipe = write_recipe(folder, judge, width=width, height=height, color=color, fps=given.fps)
+        verdicts = play(recipe, f"ipc://{folder}/verdicts.ipc", len(photos))
+    return Played(verdicts, expected(bundle, photos, drawings), photos.product == product)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path, help="folder of the packed matcher to run")
@@ -66,45 +106,23 @@ def main() -> int:
     bundle = read_bundle(given.bundle)
     kept = held_out_pictures(given.data, bundle.manifest.input)
     photos = kept.where(kept.hand == PHOTO)
-    differ: list[str] = []
-    heard: list[Verdict] = []
-    once, own_passed, others_passed = True, 0, 0
     known = evenly(np.unique(kept.product).tolist(), given.products)
-    for product in known:
-        name = kept.names[product]
-        drawings = kept.pictures[(kept.product == product) & (kept.hand == DRAWING)]
-        with tempfile.TemporaryDirectory(prefix="products-line-") as temporary:
-            folder = Path(temporary)
-            (folder / "frames").mkdir()
-            height, width, *colors = write_frames(folder / "frames", given.data, photos)
-            judge = (
-                f'bundle = "{given.bundle.resolve()}"\ndrawings = "{(given.data / name).resolve()}/drawing*"'
-            )
-            color = "bgr" if colors else "gray"
-            recipe = write_recipe(folder, judge, width=width, height=height, color=color, fps=given.fps)
-            verdicts = play(recipe, f"ipc://{folder}/verdicts.ipc", len(photos))
-        once = once and [v.part_id for v in verdicts] == [
-            f"{verdicts[0].epoch}-{n}" for n in range(1, len(photos) + 1)
-        ]
-        passed = np.array([v.verdict == "pass" for v in verdicts])
-        rejects = expected(bundle, photos, drawings)
-        differ += [
-            f"{photos.names[photos.product[i]]} where {name} is made"
-            for i, verdict in enumerate(verdicts)
-            if verdict.verdict != ("reject" if rejects[i] else "pass")
-        ]
-        own = photos.product == product
-        own_passed += int(passed[own].sum())
-        others_passed += int(passed[~own].sum())
-        heard += verdicts
+    played = {kept.names[product]: play_product(bundle, given, kept, product) for product in known}
+    heard = [verdict for one in played.values() for verdict in one.verdicts]
+    differ = [
+        f"{photos.names[photos.product[i]]} where {name} is made"
+        for name, one in played.items()
+        for i in one.differ()
+    ]
+    once = all(one.once for one in played.values())
     report = {
         "products": len(known),
         "parts": len(known) * len(photos),
         "verdicts": len(heard),
         "exactly_once": once,
         "differ": differ,
-        "own_passed": own_passed,
-        "others_passed": others_passed,
+        "own_passed": sum(one.passed(one.own) for one in played.values()),
+        "others_passed": sum(one.passed(~one.own) for one in played.values()),
         "unknown": Counter(v.reason for v in heard if v.verdict == "unknown"),
         "latency_ms_p50": round(float(np.median([v.latency_us["total"] for v in heard])) / 1000, 2),
     }
