@@ -126,6 +126,24 @@ def test_thousands_of_random_messages_do_nothing(line: Line, socket: zmq.Socket[
     assert [line.confirmed[name].number for name in line.confirmed] == [0, 0]
 
 
+def test_each_of_many_subscribers_is_answered_at_its_first_question(line: Line) -> None:
+    """Though all ask at once, each right after a confirmation. The short queue is that of one subscriber."""
+    question = json.dumps({"ask": "replay", "run": A, "first": 1}).encode()
+    confirmation = json.dumps({"ask": "confirm", "name": "plc-1", "run": A, "number": 1}).encode()
+    with zmq.Context() as context:
+        opened = [context.socket(zmq.DEALER) for _ in range(30)]
+        for each in opened:
+            each.linger = 0
+            each.connect(line.replay)
+            each.send(confirmation)
+            each.send(question)
+        with line.answering():
+            for each in opened:
+                assert each.poll(PATIENCE_MS)
+                assert len(each.recv_multipart()) == 11
+        context.destroy()
+
+
 def test_a_subscriber_that_does_not_read_gets_no_more_than_it_can_hold(line: Line, tmp_path: Path) -> None:
     """And the others are answered meanwhile."""
     for _ in range(200):
