@@ -68,8 +68,9 @@ def past(path: Path, run: str, first: int, last: int | None, most_bytes: int) ->
 def _past(
     db: sqlite3.Connection, path: Path, run: str, first: int, last: int | None, most_bytes: int
 ) -> Past | None:
+    # A gap is never the last: the verdict after it is written with it.
     found = {"verdict": db.execute(_LAST_VERDICT, (run,)).fetchone()}
-    for kind in ("gap", "close", "start", "resume"):
+    for kind in ("close", "start", "resume"):
         found[kind] = db.execute(_LAST_EVENT, (run, kind)).fetchone()
     places = {kind: (int(row[0]), int(row[1])) for kind, row in found.items() if row}
     if not places:
@@ -112,6 +113,6 @@ def _next(db: sqlite3.Connection, run: str, places: dict[str, tuple[int, int]]) 
         found = db.execute(_NEXT_START, (places["start"][1],)).fetchone()
     else:
         # Its start was deleted, so that of the next run may be deleted, too.
-        ids = [at for kind, (_, at) in places.items() if kind in ("verdict", "gap")]
-        found = db.execute(_NEXT_ROW, (max(ids, default=0), run)).fetchone() if ids else None
+        _, last = places.get("verdict", (0, 0))
+        found = db.execute(_NEXT_ROW, (last, run)).fetchone()
     return str(found[0]) if found else ""

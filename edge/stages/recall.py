@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,6 @@ log = logging.getLogger(__name__)
 
 #: After a failure to read the journal, how long it is left alone, so that a slow disk keeps nobody waiting.
 RETRY_NS = 1_000_000_000
-_RUN = re.compile("[0-9a-f]{16}")
 
 
 class Recall:
@@ -49,8 +47,8 @@ class Recall:
             return found
         # What the journal does not have either is lost.
         upto = end if written.upto == written.newest else written.upto
-        ended = found.ended and upto == found.upto
-        return Found(upto=upto, verdicts=written.verdicts, ended=ended, then=found.then if ended else "")
+        # If the run has ended there, the answer to the next question says so.
+        return Found(upto=upto, verdicts=written.verdicts, ended=False, then="")
 
     def _of_earlier_run(self, written: Past, first: int) -> Found:
         is_end = written.upto == written.newest
@@ -68,7 +66,7 @@ class Recall:
 
     def _past(self, run: str, first: int, last: int | None, now_ns: int) -> Past | None:
         """Return what the journal has of a range. None: nothing of the run, or it cannot be read."""
-        if self._journal is None or now_ns < self._retry_ns or not _RUN.fullmatch(run):
+        if self._journal is None or now_ns < self._retry_ns:
             return None
         try:
             found = past(self._journal, run, first, last, ANSWER_BYTES)

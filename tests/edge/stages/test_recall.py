@@ -163,6 +163,10 @@ def test_without_a_readable_journal_memory_answers(tmp_path: Path, caplog: pytes
     found = recall.find(OLD, 1, None, 4 * RETRY_NS)
     assert found is not None
     assert len(found.verdicts) == 3
+    path.unlink()
+    with caplog.at_level(logging.WARNING):
+        assert recall.find(OLD, 1, None, 5 * RETRY_NS) is None
+    assert len(caplog.messages) == 2
 
 
 def test_an_altered_row_is_lost_and_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
