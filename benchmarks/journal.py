@@ -3,8 +3,9 @@
 The line of benchmarks/pipeline.py runs with a journal at 30 boards a second. Another process reads the
 journal's file every 2 ms: the time from a verdict's publication until its row is there is the lag, which a
 power cut may lose. The CPU time of the journal's process and the bytes that it writes are counted for each
-verdict. What the journal costs the line is measured by benchmarks/records_cost.py. Ends with one line of JSON.
-Needs `pip install '.[bench]'`.
+verdict. What the journal costs the line is measured by benchmarks/records_cost.py. With
+`--asked`, answers to subscribers that missed verdicts are timed instead. Ends with one line of JSON. Needs
+`pip install '.[bench]'`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import random
 import sqlite3
 import sys
 import tempfile
@@ -27,16 +29,19 @@ import numpy as np
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
-from journals import entries
+from journals import entries, verdict
 from pipeline import _at, _recipe, run_line
 
 from edge.bundle import read_bundle
 from edge.demo import FOLDER as DEMO
 from edge.engines.processor import name as processor_name
+from edge.journal.past import past
 from edge.journal.reading import verify
 from edge.journal.store import Journal, journal_path
 from edge.line.supervisor import Line
 from edge.recipe import JournalChoice, Recipe
+from edge.stages.kept import ANSWER_BYTES
+from edge.wire import body_of
 
 POLL_S = 0.002
 
@@ -115,6 +120,47 @@ def alone(disk: Path, verdicts: int, commits: int) -> dict[str, float]:
     }
 
 
+def asked(disk: Path, verdicts: int, answers: int) -> dict[str, float]:
+    """Return how long answers take that subscribers get from a journal, and a commit after each answer.
+
+    The verdicts have about 2 kB each. Cold: the file's pages are not in memory when the answer begins.
+    """
+    run, other, chance = "a" * 16, "b" * 16, random.Random(0)
+    took_ms: dict[str, list[float]] = {"warm": [], "cold": [], "commit": []}
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-", dir=disk) as folder,
+        Journal(Path(folder), "caps") as journal,
+    ):
+        for first in range(1, verdicts, 1000):
+            found = [verdict(number) for number in range(first, first + 1000)]
+            bodies = [body_of(msgspec.structs.replace(each, detail="x" * 1000)) for each in found]
+            some = zip(entries(range(first, first + 1000), run), bodies, strict=True)
+            journal.write([msgspec.structs.replace(each, body=body) for each, body in some])
+        for number in range(1, answers + 1):
+            for kind in ("warm", "cold"):
+                if kind == "cold":
+                    with open(journal.path, "rb") as file:
+                        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                start = time.perf_counter()
+                got = past(journal.path, run, chance.randrange(1, verdicts), None, ANSWER_BYTES)
+                took_ms[kind].append((time.perf_counter() - start) * 1e3)
+                assert got
+                assert got.verdicts
+            start = time.perf_counter()
+            journal.write(entries([number], other))
+            took_ms["commit"].append((time.perf_counter() - start) * 1e3)
+        size_mb = journal.path.stat().st_size / 1e6
+    return {
+        "journal_mb": round(size_mb),
+        "answers": answers,
+        **{
+            f"{kind}_{name}_ms": round(float(np.percentile(times, part)), 2)
+            for kind, times in took_ms.items()
+            for name, part in (("p50", 50), ("p99", 99), ("max", 100))
+        },
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -127,8 +173,17 @@ def main() -> int:
         help="folder on the disk on which the journal is written (default %(default)s)",
     )
     parser.add_argument("--alone", action="store_true", help="measure commits alone, without running a line")
+    parser.add_argument(
+        "--asked",
+        type=int,
+        metavar="VERDICTS",
+        help="measure the answers to subscribers from a journal of so many verdicts, without running a line",
+    )
     given = parser.parse_args()
     machine = {"cpu": processor_name(), "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
+    if given.asked:
+        print(json.dumps({**machine, **asked(given.disk, given.asked, 300)}))
+        return 0
     if given.alone:
         commits = [alone(given.disk, verdicts, 200) for verdicts in (1, 3, 30)]
         print(json.dumps({**machine, "commits": commits}))
