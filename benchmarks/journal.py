@@ -53,6 +53,8 @@ def watch(path: Path, ended: Any, lags: SimpleQueue[list[float]]) -> None:
     while not path.exists():
         time.sleep(POLL_S)
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+        while not db.execute("SELECT * FROM sqlite_master WHERE name = 'journal'").fetchone():
+            time.sleep(POLL_S)
         while not ended.is_set():
             query = "SELECT id, kind, body FROM journal WHERE id > ? ORDER BY id"
             rows = db.execute(query, (last,)).fetchall()
