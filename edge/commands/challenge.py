@@ -41,7 +41,8 @@ def challenge(
         str, typer.Option(help="Test one camera of several alone. The folders then have its pictures only.")
     ] = "",
     key: Annotated[
-        Path | None, typer.Option(help="File of the key that signs; default: challenge.key, state folder.")
+        Path | None,
+        typer.Option(help="File of the key that signs; default: challenge.key in state folder."),
     ] = None,
     patience_s: Annotated[
         float, typer.Option(min=1, max=600, help="Seconds to wait for each part before the test is given up.")

@@ -60,7 +60,14 @@ def hold(
     as_json: AsJson = False,
 ) -> None:
     """Hold the line: from now on it rejects every part, also after a restart, until it is released."""
-    _do(line_of(context), "hold", "is held: every part is unknown", as_json, why=why, by=by or getuser())
+    _do(
+        line_of(context),
+        "hold",
+        "is held: it rejects every part until edge ctl release",
+        as_json,
+        why=why,
+        by=by or getuser(),
+    )
 
 
 @app.command()
@@ -89,19 +96,23 @@ def alarms(context: typer.Context, as_json: AsJson = False) -> None:
         print(f"    {alarm['text']}")
     if not found["alarms"]:
         print("no alarm")
+    elif raised := [alarm["alarm"] for alarm in found["alarms"] if alarm["state"] == "raised"]:
+        print(f"acknowledge it, once you have seen to it: edge ctl ack {raised[0]}")
 
 
 @app.command()
 def ack(
     context: typer.Context,
-    alarm: Annotated[str, typer.Argument(help="Name of the alarm.", show_default=False)],
+    alarm: Annotated[
+        str, typer.Argument(help="Name of the alarm, as edge ctl alarms shows it.", show_default=False)
+    ],
     learn: Annotated[
         bool, typer.Option("--learn", help="What the alarm has found is normal from now on: learn it anew.")
     ] = False,
     by: By = "",
     as_json: AsJson = False,
 ) -> None:
-    """Acknowledge an alarm. It is cleared when what it has found has ended, too."""
+    """Acknowledge an alarm. It ends once it is acknowledged and what it has found is over."""
     from ..line.ask import ask
 
     found = ask(line_of(context), "ack", alarm=alarm, by=by or getuser(), learn=learn)
@@ -134,8 +145,9 @@ def _show(found: dict[str, Any]) -> None:
     )
     console.print(f"recipe {found['recipe'][:12]}, bundle {found['bundle'][:12]}, run {found['run']}")
     table = Table("process", "pid", "state", "restarts", "messages dropped", box=None)
+    without = "not started yet" if found["state"] == "starting" else "away"
     for name, stage in found["stages"].items():
-        state = "ready" if stage["ready"] else "starting" if stage["pid"] else "away"
+        state = "ready" if stage["ready"] else "starting" if stage["pid"] else without
         table.add_row(name, str(stage["pid"] or ""), state, str(stage["restarts"]), str(stage["dropped"]))
     table.add_row("control", str(found["pid"]), "ready", "", str(found["dropped"]))
     console.print(table)

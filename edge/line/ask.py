@@ -24,8 +24,12 @@ def ask(line: str, command: str, **keys: Any) -> dict[str, Any]:
     """
     path = base_folder() / line / SOCKET
     if not is_heard(str(path)):
-        running = ", ".join(running_lines()) or "none"
-        raise LineError(f"{path}: no line {line!r} of this user listens there; running are: {running}")
+        lines = running_lines()
+        running = f"running are: {', '.join(lines)}: name one of them, " if lines else "no line runs: "
+        raise LineError(
+            f"{path}: no line {line!r} of this user listens there; {running}"
+            "start the line with edge run RECIPE, or ask as the user who runs it"
+        )
     request = msgspec.json.encode({"command": command, **keys})
     if len(request) > REQUEST_BYTES:
         raise LineError(f"the command {command} has {len(request)} bytes, and {REQUEST_BYTES} are allowed")
@@ -58,8 +62,9 @@ def only_line() -> str:
     if lines:
         raise LineError(f"several lines run: {', '.join(lines)}: choose one with --line")
     base = base_folder()
-    users = sorted(path.name.partition("-")[2] for path in SHARED_MEMORY.glob("linejudge-*") if path != base)
+    folders = (path for path in SHARED_MEMORY.glob("linejudge-*") if path != base)
+    users = sorted(user for path in folders if (user := path.name.partition("-")[2]).isdigit())
     others = f", or ask as the user who runs it; users with lines: {', '.join(users)}" if users else ""
     raise LineError(
-        f"{base}: user {os.getuid()} runs no line that listens there: start one with edge run{others}"
+        f"{base}: user {os.getuid()} runs no line that listens there: start one with edge run RECIPE{others}"
     )

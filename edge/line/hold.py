@@ -88,7 +88,9 @@ class Hold:
     def asked_to_hold(self, keys: dict[str, Any]) -> dict[str, Any]:
         """Carry out the command `hold`, with `why` and `by`."""
         asked = msgspec.convert(keys, _Asked)
-        self.set(asked.why or "no reason was given", asked.by, "person")
+        # Who holds a held line once more, and says no reason, leaves the one that is there.
+        before = self.held.why if self.held and self.held.cause == "person" else ""
+        self.set(asked.why or before or "no reason was given", asked.by, "person")
         return {"hold": msgspec.to_builtins(self.held)}
 
     def asked_to_release(self, keys: dict[str, Any]) -> dict[str, Any]:

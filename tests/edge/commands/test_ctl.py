@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import msgspec
 import pytest
 from lines import Subscriber, judged, line_name, running, stop, until
 
+from edge.commands.ctl import _show
 from edge.errors import LineError
 from edge.line import ask, run_folder
 from edge.line.control import Control
+from edge.line.status import StageStatus, Status
 
 STAGES = {"capture", "preprocess", "infer", "publish"}
 
@@ -51,6 +54,7 @@ def test_a_running_line_says_how_it_is(tmp_path: Path, endless: Callable[..., Pa
     after = ctl("--line", name, "status")
     assert after.returncode == 1
     assert f"no line {name!r} of this user listens" in after.stderr
+    assert "start the line with edge run RECIPE" in after.stderr
 
 
 def test_without_a_line_it_says_where_it_looked(tmp_path: Path) -> None:
@@ -59,6 +63,22 @@ def test_without_a_line_it_says_where_it_looked(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert f"/dev/shm/linejudge-{os.getuid()}/" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("state", "shown"), [("starting", "not started yet"), ("blind", "away")])
+def test_a_process_that_does_not_run_is_told_from_one_that_has_still_to_start(
+    capsys: pytest.CaptureFixture[str], state: str, shown: str
+) -> None:
+    """While the line starts, nothing is wrong."""
+    stage = StageStatus(pid=None, ready=False, restarts=0, dropped=0)
+    status = Status(
+        line="pcb", pid=1, run="r", state=state, reason="", captured=0, published=0, recipe="", bundle="",
+        engine=None, hold=None, challenge="", last_test=None, state_folder="", dropped=0,
+        stages={"capture": stage},
+    )  # fmt: skip
+    _show(msgspec.to_builtins(status))
+    row = next(row for row in capsys.readouterr().out.splitlines() if "capture " in row)
+    assert shown in row
 
 
 @pytest.fixture
@@ -88,7 +108,8 @@ def test_the_name_may_be_left_out_where_one_line_runs(shared: Callable[[str], No
 
 
 def test_lines_of_other_users_are_named(shared: Callable[[str], None], tmp_path: Path) -> None:
-    """Whoever asks as the wrong user learns it."""
+    """Whoever asks as the wrong user learns it. A folder that is no user's is left out."""
+    (tmp_path / "linejudge-test-5").mkdir()
     (tmp_path / "linejudge-54321").mkdir()
     with pytest.raises(LineError, match=r"runs no line .* users with lines: 54321$"):
         ask.only_line()

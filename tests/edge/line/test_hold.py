@@ -67,6 +67,19 @@ def test_a_test_lifts_only_a_hold_for_lack_of_a_test(tmp_path: Path, stages: Sta
     assert stages.hold == "cleaning"
 
 
+def test_a_person_who_holds_again_without_a_reason_keeps_the_first(tmp_path: Path, stages: Stages) -> None:
+    """But not that of a hold for lack of a test, which a person then holds as well."""
+    hold = Hold(tmp_path, "pcb", stages)
+    hold.set("a challenge test is overdue", "", "challenge")
+    hold.asked_to_hold({"by": "anna"})
+    assert stages.hold == "no reason was given"
+    hold.asked_to_hold({"why": "cleaning", "by": "anna"})
+    hold.asked_to_hold({"by": "bert"})
+    assert stages.hold == "cleaning"
+    hold.asked_to_hold({"why": "a mirror is dirty"})
+    assert stages.hold == "a mirror is dirty"
+
+
 def test_a_long_reason_is_cut_to_what_shared_memory_takes(tmp_path: Path, stages: Stages) -> None:
     """It may be any text."""
     Hold(tmp_path, "pcb", stages).set("é" * 5000 + "\0", "", "person")
