@@ -31,6 +31,7 @@ def test_prometheus_accepts_the_configuration():
 
 
 @needs_promtool
+@pytest.mark.timeout(600)  # promtool computes for minutes where cores are slow
 def test_alerts_fire_when_they_should_and_only_then():
     """Each alert fires on the line that is in trouble and stays quiet on the one that is not."""
     promtool("test", "rules", "rules_test.yml")

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from drafts import describe_again
-from lines import write_boards, write_recipe
+from lines import UNHURRIED, write_boards, write_recipe
 from onnx import numpy_helper
 from told import Line as Told
 
@@ -173,7 +173,7 @@ def test_a_line_judges_on_with_fp32_and_says_so(
     bundle = with_step(Path(shutil.copytree(tiny_bundle, tmp_path / "ruined")), 0.4)
     boards = {"0": True, "1": False, "2": True}
     source = write_boards(tmp_path, boards, textured) + "\nfps = 20"
-    recipe, digest, judges = read_line(write_recipe(tmp_path, bundle, source))
+    recipe, digest, judges = read_line(write_recipe(tmp_path, bundle, source, UNHURRIED))
     told, heard = Told(), list[object]()
     line = RealLine(recipe, digest, judges, state=tmp_path, metrics=told.metrics, hear=heard.append)
     with line as running:
