@@ -25,6 +25,7 @@ PUBLISH_HWM = 5_000
 #: How soon a stage connects again to one that was restarted; ZeroMQ's own 100 ms would delay the first parts.
 RECONNECT_MS = 5
 #: Number of answers that are kept for a subscriber that does not read them, and of its questions.
+#: Each connection has queues of its own, so many subscribers that ask at once take nothing from each other.
 REPLAY_HWM = 2
 #: Limit for a message between stages. All of them are shorter.
 MESSAGE_BYTES = 65_536
