@@ -55,7 +55,7 @@ class Control:
     def __init__(self, path: Path, commands: Mapping[str, Command]) -> None:
         self._path, self._commands = path, commands
         self._socket: zmq.Socket[bytes] | None = None
-        self._is_told = False
+        self._is_told, self._problem = False, ""
         #: Number of messages that were no request and got no answer, and of sockets that clients filled up.
         self.dropped = 0
 
@@ -103,7 +103,10 @@ class Control:
         try:
             self._open()
         except (zmq.ZMQError, OSError) as error:
-            log.error("%s: cannot make the control socket again: %s", self._path, error.strerror)
+            # It is tried again at each tick.
+            if error.strerror != self._problem:
+                log.error("%s: cannot make the control socket again: %s", self._path, error.strerror)
+            self._problem = str(error.strerror)
         if not self._is_told:
             self._is_told = True
             log.warning(

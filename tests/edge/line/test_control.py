@@ -183,15 +183,16 @@ def test_a_client_cannot_fill_the_memory(
 
 
 def test_a_socket_that_cannot_be_made_again_is_tried_again(
-    tmp_path: Path, control: Control, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, control: Control, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The line goes on meanwhile."""
+    """The line goes on meanwhile, and says so once."""
     with monkeypatch.context() as patch:
         patch.setattr(edge.line.control, "MOST_GROWN", -(2**40))
         tmp_path.rename(moved := tmp_path.with_name("moved"))
         control.answer()
         control.answer()
         assert control.dropped == 1
+        assert caplog.text.count("cannot make the control socket again") == 1
     moved.rename(tmp_path)
     with zmq.Context() as context, context.socket(zmq.REQ) as client:
         client.linger = 0
