@@ -167,7 +167,10 @@ class Ledger:
 
     def positions(self, entry: int) -> list[tuple[int, int]]:
         """Return entry and position of all parts from `entry` on whose rows are not reused yet, in order."""
-        entries = range(max(entry, self.captured - ROWS), self.captured)
+        captured = self.captured
+        if entry >= captured:
+            return []
+        entries = range(max(entry, captured - ROWS), captured)
         found = self._rows["position"][[entry % ROWS for entry in entries]]
         return list(zip(entries, found.tolist(), strict=True))
 

@@ -23,8 +23,9 @@ from .verdict import Finding, Identity, OnBelt, Reply, finding_of, held, is_acce
 
 #: A subscriber that comes within this time after a restart may have been connected before the restart too.
 REJOIN_NS = 5_000_000_000
-#: On a belt, a part may be decided because the belt has moved on: look again after this time.
-BELT_NS = 5_000_000
+#: On a belt, a part may be decided because the belt has moved on: look again after this time. A belt with an
+#: encoder may change its speed meanwhile, and with it the deadlines.
+BY_TIME_NS, BY_ENCODER_NS = 20_000_000, 5_000_000
 #: The deadline that a verdict names while the belt stands, and there is none: this long after it was published.
 STANDING_NS = 1_000_000_000
 #: After capture has ended, answers are awaited so much longer than `deadline_ms`, however long the belt stands.
@@ -81,7 +82,9 @@ class Publisher:
         if self.is_done:
             return TICK_MS * 1_000_000
         self._join.update()
-        most_ns = TICK_MS * 1_000_000 if self._join.is_plain else BELT_NS
+        most_ns = TICK_MS * 1_000_000
+        if not self._join.is_plain:
+            most_ns = BY_ENCODER_NS if self._join.layout.by_encoder else BY_TIME_NS
         if not self._first.waiting:
             return most_ns
         return max(0, min(self._due_ns(now_ns) - now_ns, most_ns))
