@@ -48,6 +48,7 @@ UnknownReason = Literal[
     "position",  # the belt's encoder failed, so that nobody knows where the part is
     "hold",  # the line is held
     "overwritten",  # the part's slot was leased to a later part while the slot was still needed
+    "lost",  # the process that had the part ended
     "late",  # no answer came in time before the deadline
 ]
 UNKNOWN_REASONS: tuple[str, ...] = get_args(UnknownReason)

@@ -9,7 +9,7 @@ from ..messages import Cause
 
 #: Reasons that name the cause by themselves.
 _OF_CAMERA = {"frame", "dark", "frozen", "missing"}
-_OF_LINE = {"engine", "score", "overrun", "overwritten", "late"}
+_OF_LINE = {"engine", "score", "overrun", "overwritten", "lost", "late"}
 #: Reasons that a part of another kind and a camera that was knocked have in common.
 _OF_EITHER = {"view", "registration", "stray"}
 

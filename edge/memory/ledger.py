@@ -37,6 +37,7 @@ _ROW = np.dtype(
         ("slot", "<i8"),
         ("generation", "<i8"),
         ("skipped", "<i8"),
+        ("taker", "<i8"),  # id of the infer process that has taken the part; 0: none yet
         ("recorded", "<i8"),  # bytes of the recorded verdict; 0: none yet
         ("published_ns", "<i8"),
         ("number", "<i8"),
@@ -47,7 +48,7 @@ _ROW = np.dtype(
     ]
 )
 _TEXTS = {name: _ROW[name].itemsize for name in ("camera", "view", "source_ref")}
-_OF_RECORD = {"recorded": 0, "published_ns": 0, "number": 0, "reason": b""}
+_OF_RECORD = {"taker": 0, "recorded": 0, "published_ns": 0, "number": 0, "reason": b""}
 _OF_PART = tuple(name for name in _ROW.names or () if name not in _OF_RECORD)
 # Positions of the counters: a cache line apart, since each has another writer.
 _CAPTURED, _PUBLISHED, _EPOCH, _SETTLED = 0, 8, 16, 24
@@ -164,6 +165,14 @@ class Ledger:
             # Capture may be writing this row for a new part at this moment, in the middle of a character.
             fields[name] = fields[name].decode(errors="replace")
         return Part(**{name: fields[name] for name in _OF_PART})
+
+    def take(self, entry: int, pid: int) -> None:
+        """Note that the infer process with this id has taken a part."""
+        self._rows["taker"][entry % ROWS] = pid
+
+    def taker(self, entry: int) -> int:
+        """Return the id of the infer process that has taken a part; 0 if none has."""
+        return int(self._rows["taker"][entry % ROWS])
 
     def positions(self, entry: int) -> list[tuple[int, int]]:
         """Return entry and position of all parts from `entry` on whose rows are not reused yet, in order."""

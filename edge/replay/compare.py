@@ -13,7 +13,19 @@ from ..messages import Look, Verdict
 
 #: Reasons that came from the time or the state of the line, and not from the frame.
 NOT_OF_THE_FRAME = frozenset(
-    {"frame", "frozen", "engine", "overrun", "overwritten", "missing", "stray", "hold", "gap", "position"}
+    {
+        "frame",
+        "frozen",
+        "engine",
+        "overrun",
+        "overwritten",
+        "lost",
+        "missing",
+        "stray",
+        "hold",
+        "gap",
+        "position",
+    }
 )
 
 

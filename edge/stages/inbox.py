@@ -12,7 +12,7 @@ import zmq
 from ..errors import WireError
 from ..memory.ledger import Ledger
 from ..memory.stages import Stages
-from ..messages import Health, Input, Notice, Prediction, Sent, Tensor, Unknown
+from ..messages import Health, Input, Notice, Part, Prediction, Sent, Tensor, Unknown
 from ..wire import unpack
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,8 @@ class Inbox(Generic[M]):
 
     It drops messages of another version or run, messages for which `fits` returns False, and messages whose
     part differs in any field from the part in the ledger of its camera. A process that was paused for a long
-    time can send a message about such a part. `name` is the name of the process.
+    time can send a message about such a part. `name` is the name of the process. Calls `took` with the part of
+    each message that it takes.
     """
 
     def __init__(
@@ -40,9 +41,11 @@ class Inbox(Generic[M]):
         stages: Stages,
         name: str,
         fits: Callable[[Sent], TypeGuard[M]],
+        took: Callable[[Part], None] = lambda part: None,
     ) -> None:
         self.socket = socket
         self._ledgers, self._name, self._fits = ledgers, name, fits
+        self._took = took
         self._row, self._run = stages[name], stages.run
         self._told = False
 
@@ -71,6 +74,8 @@ class Inbox(Generic[M]):
         if part is not None and not (part.camera in self._ledgers and self._ledgers[part.camera].holds(part)):
             self._drop(f"its part {part.part_id} differs from the part in the ledger")
             return None
+        if part is not None:
+            self._took(part)
         return message
 
     def _drop(self, what: str) -> None:

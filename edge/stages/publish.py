@@ -74,6 +74,8 @@ def run_publish(
                     socket.send_multipart((message.topic, message.body))
             else:
                 publisher.take(message)
+        if not inbox.poll(0):
+            publisher.give_up()
         unheard = now_ns < unheard_end_ns and subscribers.count < before
         while (record := publisher.next(time.monotonic_ns, unheard=unheard)) is not None:
             send(record)

@@ -17,9 +17,22 @@ from ..memory.ring import Ring
 from ..messages import Heartbeat, Refused
 from .liveness import TICK_MS
 from .looks import Seen, combined, looks_of, stray, taken_in, too_near
+from .lost import LostParts
 from .neighbours import Neighbours
 from .state import State
-from .verdict import Finding, Identity, OnBelt, Reply, finding_of, held, is_accepted, late, missing, record_of
+from .verdict import (
+    Finding,
+    Identity,
+    OnBelt,
+    Reply,
+    finding_of,
+    held,
+    is_accepted,
+    late,
+    lost,
+    missing,
+    record_of,
+)
 
 #: A subscriber that comes within this time after a restart may have been connected before the restart too.
 REJOIN_NS = 5_000_000_000
@@ -50,9 +63,13 @@ class Publisher:
         state: State,
         join: Join,
         *,
+        failed_ns: Callable[[], int] = int,
         ended: bool = False,
     ) -> None:
-        """`ended` says that the run of these ledgers has ended, so that nothing more comes to be known."""
+        """`failed_ns` returns when a process of the line was last found to have ended.
+
+        `ended` says that the run of these ledgers has ended, so that nothing more comes to be known.
+        """
         self._rings, self._ledgers, self._rules = rings, ledgers, rules
         self._identity, self._guard_ns = identity, guard_ns
         self._state, self._join, self._ended = state, join, ended
@@ -61,6 +78,7 @@ class Publisher:
         self._had = sum(ledger.published for ledger in ledgers.values())
         self._number = max(ledger.last_number for ledger in ledgers.values())
         self._findings: dict[tuple[str, int], Finding] = {}
+        self._lost = LostParts(ledgers, failed_ns)
         self._current = (join.first, 0)
         self._neighbours: Neighbours | None = None
         if join.layout.min_gap:
@@ -69,8 +87,17 @@ class Publisher:
     def take(self, reply: Reply) -> None:
         """Keep a stage's reply about a part. Ignore the reply if the part has a verdict or an earlier reply."""
         camera, entry = reply.part.camera, reply.part.entry
+        self._lost.answered(reply.part)
         if entry >= self._ledgers[camera].published and (camera, entry) not in self._findings:
             self._findings[camera, entry] = finding_of(reply, self._rings[camera], self._rules[camera])
+
+    def give_up(self) -> None:
+        """Take it that no answer will come about a part whose process has ended.
+
+        Call it when all replies that have come were taken.
+        """
+        for part in self._lost.found():
+            self._findings.setdefault((part.camera, part.entry), lost(part))
 
     def _found(self, camera: str, entry: int) -> Finding | None:
         """Return what is known about a look; None if nothing is. Nobody answers about one that nobody saw."""

@@ -106,6 +106,13 @@ def late(part: Part, detail: str) -> Finding:
     return Finding(reply=unknown, result=unknown)
 
 
+def lost(part: Part) -> Finding:
+    """Return the finding about a part that was lost with the process that had it."""
+    detail = "a process of the line ended before it had answered about the part"
+    unknown = Unknown(part=part, reason="lost", detail=detail, done_ns={})
+    return Finding(reply=unknown, result=unknown)
+
+
 def missing(part: Part) -> Finding:
     """Return the finding about a part that its source counted and nobody saw."""
     detail = f"its source counted it as trigger {part.count}, and nobody saw it"

@@ -46,7 +46,7 @@ class Desk:
         sizes = {"tensors": [8] * len(rules), "outputs": [256] * len(rules)}
         self.ring = Ring.create(folder / "ring", slots=8, frame=8, **sizes)
         self.ledger = Ledger.create(folder / "ledger")
-        self.hold = ""
+        self.hold, self.failed_ns = "", 0
         self.publisher = self.publisher_anew()
 
     def publisher_anew(self) -> Publisher:
@@ -54,8 +54,9 @@ class Desk:
         ledgers = {self.camera: ledger}
         join = Join(ledgers, Layout(), ByTime())
         rings, rules = {self.camera: ring}, {self.camera: self.rules}
+        state = State({}, {}, hold=lambda: self.hold)
         return Publisher(
-            rings, ledgers, rules, self.identity, GUARD_NS, State({}, {}, hold=lambda: self.hold), join
+            rings, ledgers, rules, self.identity, GUARD_NS, state, join, failed_ns=lambda: self.failed_ns
         )
 
     def enter(self, at_ns: int = 0) -> int:

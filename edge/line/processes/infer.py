@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from typing import TypeGuard
 
 import msgspec
 
 from ...engines.trials import Trials
-from ...messages import Sent, Tensor
+from ...messages import Part, Sent, Tensor
 from ...stages.armed import armed_cameras
 from ...stages.inbox import Inbox, is_sound
 from ...stages.infer import Infer
@@ -50,7 +51,10 @@ def run(run: Run) -> None:
             asked = len(cameras[message.part.camera].judges)
             return len(message.inputs) == asked and is_sound(message)
 
-        inbox = Inbox(run.sockets.inbox("infer"), run.ledgers, run.stages, "infer", fits)
+        def took(part: Part) -> None:
+            run.ledgers[part.camera].take(part.entry, os.getpid())
+
+        inbox = Inbox(run.sockets.inbox("infer"), run.ledgers, run.stages, "infer", fits, took)
         if not is_spare:
             step.warm()
         trials.end()

@@ -46,7 +46,13 @@ def run(run: Run) -> None:
     )
     identity = _identity(plan, run.stages)
     join = Join(run.ledgers, layout_of(recipe), run.course)
-    publisher = Publisher(run.rings, run.ledgers, rules, identity, plan.guard_ns, state, join)
+
+    def failed_ns() -> int:
+        return max(int(run.stages[name]["failed_ns"][0]) for name in run.stages)
+
+    publisher = Publisher(
+        run.rings, run.ledgers, rules, identity, plan.guard_ns, state, join, failed_ns=failed_ns
+    )
 
     def fits(message: Sent) -> TypeGuard[Reply | Notice]:
         if isinstance(message, Notice):

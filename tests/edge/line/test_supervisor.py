@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import zmq
 from lines import (
+    PATIENCE_S,
     UNHURRIED,
     Subscriber,
     is_running,
@@ -83,8 +84,26 @@ def test_a_stage_killed_in_mid_run_loses_no_part(
         until(lambda: len(subscriber.verdicts) >= captured.captured, "the last verdict is heard")
     assert len(exactly_once(subscriber)) == captured.captured
     unknown = [verdict for _, verdict in subscriber.verdicts if verdict.verdict == "unknown"]
-    assert {verdict.reason for verdict in unknown} <= {"late", "overrun"}
+    assert {verdict.reason for verdict in unknown} <= {"lost", "late", "overrun"}
     assert all(topic.startswith("reject.") == (v.verdict != "pass") for topic, v in subscriber.verdicts)
+
+
+def test_what_a_killed_process_had_in_work_is_told_long_before_its_deadline(
+    tmp_path: Path, endless: Callable[..., Path]
+) -> None:
+    """And so are the verdicts of the parts behind it, which come in order."""
+    deadline_s = PATIENCE_S / 2
+    # Infer always has a part in work.
+    recipe = endless(f"[timing]\ndeadline_ms = {1000 * deadline_s:g}", fps=30, delay_ms=50)
+    with Subscriber(tmp_path) as subscriber, running(recipe) as line:
+        until(judged(subscriber, 10), "parts are judged", line)
+        line.kill("infer")
+        until(lambda: "lost" in [verdict.reason for _, verdict in subscriber.verdicts], "one is lost", line)
+        until(judged(subscriber, 10), "parts are judged again", line)
+        stop(line)
+    first = next(verdict for _, verdict in subscriber.verdicts if verdict.reason == "lost")
+    assert (first.deadline_ns - first.published_ns) / 1e9 > deadline_s / 2
+    assert "ended before it had answered" in first.detail
 
 
 def test_capture_killed_in_mid_run_begins_a_new_epoch(tmp_path: Path, endless: Callable[..., Path]) -> None:
@@ -235,7 +254,7 @@ def test_a_lost_gpu_costs_the_parts_in_flight_and_no_more(tmp_path: Path, endles
         until(lambda: len(subscriber.verdicts) >= captured.captured, "the last verdict is heard")
     assert len(exactly_once(subscriber)) == captured.captured
     unknown = [verdict for _, verdict in subscriber.verdicts if verdict.verdict == "unknown"]
-    assert {verdict.reason for verdict in unknown} <= {"engine", "late", "overrun"}
+    assert {verdict.reason for verdict in unknown} <= {"engine", "lost", "late", "overrun"}
     lost = [verdict.detail for verdict in unknown if verdict.reason == "engine"]
     assert lost
     assert set(lost) == {"the device does not answer"}

@@ -26,6 +26,21 @@ def test_a_judged_part_is_published_at_once(desk: Desk) -> None:
     assert verdict.captured_at == "2023-11-14T22:13:20.000000Z"
 
 
+def test_a_part_that_was_lost_with_its_process_is_told_once_a_later_one_was_answered(desk: Desk) -> None:
+    """Not before all answers were read, since its own may be among them."""
+    entries = [desk.enter(at_ns=at_ns) for at_ns in (1_000, 2_000, 3_000)]
+    for entry, pid in zip(entries, (100, 200, 200), strict=True):
+        desk.ledger.take(entry, pid)
+    desk.failed_ns = 5_000
+    desk.publisher.take(desk.predict(2, 0.1))
+    assert desk.publish(6_000) == []
+    desk.publisher.give_up()
+    ((topic, verdict),) = desk.publish(6_000)
+    assert (topic, verdict.verdict, verdict.reason) == ("reject.pcb", "unknown", "lost")
+    desk.publisher.take(desk.predict(1, 0.1))
+    assert [verdict.reason for _, verdict in desk.publish(7_000)] == ["clean", "clean"]
+
+
 def test_a_part_that_nobody_saw_is_missing_at_once_and_in_its_place(desk: Desk) -> None:
     """Nobody has to answer about it, not even after a restart; `late` would hide what went wrong."""
     desk.publisher.take(desk.predict(desk.enter(at_ns=1_000_000), 0.1))
