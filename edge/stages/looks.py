@@ -44,18 +44,18 @@ class Seen:
         return None
 
 
-def combined(seen: Sequence[Seen], rules: Mapping[str, Rules], lost: Refused | None) -> Finding:
+def combined(seen: Sequence[Seen], rules: Mapping[str, Rules], unplaced: Refused | None) -> Finding:
     """Return the finding about a part that several cameras saw; the first of them made the part.
 
     Any judge of any camera rejects the part. A part that none rejects is `unknown` if any camera did not see it
-    or could not judge it, or if `lost` says that nobody knows where the part is.
+    or could not judge it, or if `unplaced` says that nobody knows where the part is.
     """
-    said: list[Judgement | Refused] = [] if lost is None else [lost]
+    said: list[Judgement | Refused] = [] if unplaced is None else [unplaced]
     for one in seen:
         said += _said(one, len(rules[one.camera].judges))
     reply = seen[0].finding.reply if seen[0].finding else _no_reply(seen[0])
     together, each = fuse(said, rules[seen[0].camera].fusion)
-    if lost is not None:
+    if unplaced is not None:
         each = each[1:]  # what the judges said
     if isinstance(together, Judgement):
         return Finding(reply=reply, result=together, each=each)

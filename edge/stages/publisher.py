@@ -245,17 +245,17 @@ class Publisher:
 
     def _finding(self, entry: int, seen: Sequence[Seen], now_ns: int) -> Finding:
         """Return what all cameras' looks give together."""
-        lost = None
+        unplaced = None
         is_known = self._join.is_known(self._join.parts.position(entry), now_ns)
         is_missing = seen[0].finding is not None and seen[0].finding.result.reason == "missing"
         if self._join.layout.by_encoder and not is_known and not is_missing:
-            lost = Refused(reason="position", detail="the encoder does not tell where the part is")
-        if lost is None and len(seen) == 1:
+            unplaced = Refused(reason="position", detail="the encoder does not tell where the part is")
+        if unplaced is None and len(seen) == 1:
             (one,) = seen
             assert one.part is not None
             assert one.refused is not None
             return one.finding or late(one.part, one.refused.detail)
-        return combined(seen, self._rules, lost)
+        return combined(seen, self._rules, unplaced)
 
     def _is_rejected(self, entry: int, now_ns: int) -> bool | None:
         """Return whether a part that has no verdict yet will be rejected; None if this is not known yet."""
