@@ -21,12 +21,14 @@ class Asked:
     def __init__(self) -> None:
         self.state = GpuState(temperature_c=50.0, throttled=frozenset(THROTTLE_REASONS[:1]))
         self.lost: Exception | None = None
+        self.failed = 0  # readings
         self.answering = threading.Event()
         self.answering.set()
 
     def read(self) -> GpuState:
         self.answering.wait(60)
         if self.lost:
+            self.failed += 1
             raise self.lost
         return self.state
 
@@ -69,9 +71,9 @@ def test_a_lost_gpu_is_logged_once_and_noticed_when_it_is_back(asked, caplog, er
     with GpuWatch(lambda: asked, every_s=0.001) as watch:
         until(lambda: watch.latest() == asked.state)
         for _ in range(2):
-            asked.lost = error
-            until(lambda: watch.latest() == LOST)
-            time.sleep(0.02)  # some more readings
+            asked.failed, asked.lost = 0, error
+            until(lambda: asked.failed > 10)
+            assert watch.latest() == LOST
             asked.lost = None
             until(lambda: watch.latest() == asked.state)
     messages = [f"GPU asked cannot be read: {said}", "GPU asked can be read again"]
