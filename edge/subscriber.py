@@ -23,7 +23,7 @@ WAIT_MS = 100
 #: A connection that is lost is tried again after RECONNECT_MS. Each further try waits twice as long, up to
 #: MOST_RECONNECT_MS. A publish process is replaced in a tenth of a second, so the first tries decide how soon a
 #: verdict is heard again; ZeroMQ's default of 100 to 200 ms takes longer than the replacement.
-RECONNECT_MS, MOST_RECONNECT_MS = 10, 100
+RECONNECT_MS, MOST_RECONNECT_MS = 10, 30
 #: What is in the body of a message whose topic begins so; the other topics are those of verdicts.
 _READERS: dict[bytes, Callable[[bytes], Broadcast]] = {b"heartbeat": heartbeat_from, b"alarm": alarm_from}
 

@@ -47,7 +47,7 @@ class Ear(threading.Thread):
     def run(self) -> None:
         with zmq.Context() as context, context.socket(zmq.SUB) as socket:
             socket.linger, socket.rcvhwm = 0, 0
-            socket.reconnect_ivl, socket.reconnect_ivl_max = 10, 100  # as docs/subscribing.md advises
+            socket.reconnect_ivl, socket.reconnect_ivl_max = 10, 30  # as docs/subscribing.md advises
             socket.subscribe(b"")
             socket.connect(self._endpoint)
             while not self.closing.is_set():
