@@ -56,7 +56,7 @@ def run_publish(
     subscribers, check_due_ns = Subscribers(socket, gate), 0
     before = int(row["subscriptions"][0])
     notices = Notices()
-    ended_ns = 0
+    ended_ns, is_owed = 0, False
 
     def send(record: Record) -> None:
         socket.send_multipart((record.topic, record.body))
@@ -82,13 +82,16 @@ def run_publish(
             publisher.sent(record)
         if (now_ns := time.monotonic_ns()) >= check_due_ns:
             check_due_ns = now_ns + (BACK_NS if unheard else CHECK_NS)
-            came = subscribers.came()
-            if not unheard:
-                row["subscriptions"] = subscribers.count
-            if came:
-                heartbeat_due_ns = 0
+            if subscribers.came():
+                heartbeat_due_ns, is_owed = 0, True
                 for notice in notices.again():
                     socket.send_multipart((notice.topic, notice.body))
+            # Once for all who come back: everybody gets what is sent again.
+            unheard = now_ns < unheard_end_ns and subscribers.count < before
+            if not unheard:
+                row["subscriptions"] = subscribers.count
+            if is_owed and not unheard:
+                is_owed = False
                 for record in (*leftovers.take(), *publisher.again()) if now_ns < rejoin_end_ns else ():
                     send(record)
         if (now_ns := time.monotonic_ns()) >= rejoin_end_ns:
