@@ -67,7 +67,7 @@ class Model:
         file, spec = self.manifest.ignored, self.manifest.picture
         if file is None:
             return None
-        picture = cv2.imread(str(self.folder / file.path), cv2.IMREAD_GRAYSCALE)
+        picture = _decoded(self.folder / file.path, cv2.IMREAD_GRAYSCALE)
         if picture is None or picture.shape != (spec.height, spec.width) or picture.all():
             raise BundleError(
                 f"{self.folder / file.path}: expected a mask of {spec.width}x{spec.height} with black pixels, "
@@ -130,8 +130,7 @@ class Bundle(Model):
     def _picture(self, file: File) -> NDArray[np.uint8]:
         """Read a picture of the bundle: `(H, W)` uint8 if the model is grey, otherwise `(H, W, 3)` BGR."""
         gray = self.manifest.input.color == "gray"
-        data = np.frombuffer((self.folder / file.path).read_bytes(), np.uint8)
-        picture = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR)
+        picture = _decoded(self.folder / file.path, cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR)
         if picture is None:
             raise BundleError(
                 f"{self.folder / file.path}: not a picture that OpenCV reads: pack the bundle anew"
@@ -146,6 +145,14 @@ class Bundle(Model):
         if shapes != expected:
             raise BundleError(f"{path}: expected {expected}, found {shapes}: pack the bundle anew")
         return outputs
+
+
+def _decoded(path: Path, flags: int) -> NDArray[Any] | None:
+    """Return a picture as OpenCV decodes it by its `flags`; None if it cannot, for example an empty file."""
+    try:
+        return cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flags)
+    except cv2.error:
+        return None
 
 
 def read_bundle(folder: Path) -> Bundle:
